@@ -1,0 +1,1 @@
+//! Checks of the service, as a client would make them.

@@ -1,0 +1,1 @@
+//! etcd: carries the transactions of the core.

@@ -1,0 +1,1 @@
+//! The sidecar end of the tethers: page, socket and pidfd.

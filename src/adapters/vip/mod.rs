@@ -1,0 +1,1 @@
+//! Virtual IPs through netlink, ARP and neighbour discovery.

@@ -1,0 +1,292 @@
+//! What a compose file means to Leasehold once it is read, merged, filled in and checked: plain data, no file left open.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A compose project as this node sees it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Project {
+    /// Compose's project name.
+    pub name: String,
+    /// The project directory on the Docker host: relative bind sources start here.
+    pub directory: PathBuf,
+    /// The compose files on the Docker host, in the order in which they were merged.
+    pub files: Vec<PathBuf>,
+    /// What holds for the whole cluster.
+    pub cluster: Cluster,
+    /// The protected groups, by name.
+    pub groups: BTreeMap<String, Group>,
+    /// The project's networks that protected services join, by their key in the file.
+    pub networks: BTreeMap<String, Network>,
+    /// The project's volumes that protected services mount, by their key in the file.
+    pub volumes: BTreeMap<String, Volume>,
+    /// What is harmless to ignore, said once: file, line and key are in the text.
+    pub warnings: Vec<String>,
+}
+
+/// The top-level `x-leasehold`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cluster {
+    pub name: String,
+    /// `http://` or `https://` URLs of the etcd members.
+    pub etcd: Vec<String>,
+    /// The promised time of a beat: how long observers wait.
+    pub ttl: Duration,
+    /// etcd's election timeout where it is stated (`etcd_election_timeout`); otherwise it is learned by a probe.
+    pub election_timeout: Option<Duration>,
+    /// Share of the ttl that a holder trusts, for the drift of clocks; 0.99 unless `clock_margin` says otherwise.
+    pub kappa: f64,
+    pub etcd_tls: Option<EtcdTls>,
+    pub etcd_user: Option<EtcdUser>,
+}
+
+/// Files for TLS towards etcd, as the sidecar sees them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EtcdTls {
+    pub ca: PathBuf,
+    pub certificate: Option<PathBuf>,
+    pub key: Option<PathBuf>,
+}
+
+/// User and password towards etcd; the password stays in its file until it is used.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EtcdUser {
+    pub name: String,
+    pub password_file: PathBuf,
+}
+
+/// The unit of failover.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Group {
+    pub name: String,
+    /// In start order; the stop order is the reverse.
+    pub services: Vec<Service>,
+    pub vips: Vec<Vip>,
+    /// Whether the addresses come before the containers, for a service that binds them itself (`vip_first`).
+    pub vip_first: bool,
+    pub probes: Vec<Probe>,
+    pub failback: Failback,
+    /// Time between the stop signal and the kill when the lease runs out.
+    pub lease_loss_grace: Option<Duration>,
+}
+
+/// A virtual IP with its prefix length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Vip {
+    pub address: IpAddr,
+    pub prefix: u8,
+}
+
+/// One check of the service, as a client would make it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Probe {
+    pub kind: ProbeKind,
+    pub port: u16,
+}
+
+/// What is spoken on the port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProbeKind {
+    /// A connection is enough.
+    Tcp,
+    /// A banner that starts with `220`.
+    Smtp,
+    /// A greeting that starts with `* OK`.
+    Imap,
+    /// A greeting that starts with `+OK`.
+    Pop3,
+    /// A status below 400 on `/`.
+    Http,
+}
+
+/// When a group goes back to a preferred node by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failback {
+    Manual,
+    Auto,
+}
+
+/// One protected service, every key resolved.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Service {
+    pub name: String,
+    pub image: String,
+    pub container_name: Option<String>,
+    /// `x-leasehold: entrypoint:` in place of the image's; `None` means the image's own.
+    pub entrypoint: Option<Vec<String>>,
+    /// `None`: the image's; `Some([])`: none at all.
+    pub command: Option<Vec<String>>,
+    /// In file order of precedence: `environment` over `env_file`; a key without a value is taken out.
+    pub environment: BTreeMap<String, String>,
+    pub user: Option<String>,
+    pub working_dir: Option<String>,
+    pub hostname: Option<String>,
+    pub domainname: Option<String>,
+    pub network_mode: Option<NetworkMode>,
+    /// For networks other than a `network_mode`: key in the file -> aliases and fixed addresses.
+    pub networks: BTreeMap<String, Attachment>,
+    pub ports: Vec<Port>,
+    pub expose: Vec<String>,
+    pub mounts: Vec<Mount>,
+    pub tmpfs: Vec<String>,
+    pub cap_add: Vec<String>,
+    pub cap_drop: Vec<String>,
+    pub devices: Vec<String>,
+    pub sysctls: BTreeMap<String, String>,
+    pub ulimits: BTreeMap<String, (i64, i64)>,
+    pub security_opt: Vec<String>,
+    pub group_add: Vec<String>,
+    pub read_only: bool,
+    pub stop_signal: Option<String>,
+    /// Compose's own default is 10 s.
+    pub stop_grace_period: Duration,
+    pub healthcheck: Option<Healthcheck>,
+    pub logging: Option<Logging>,
+    pub labels: BTreeMap<String, String>,
+    /// `host:ip` pairs.
+    pub extra_hosts: Vec<String>,
+    pub dns: Vec<String>,
+    pub dns_search: Vec<String>,
+    pub dns_opt: Vec<String>,
+    /// Bytes.
+    pub shm_size: Option<i64>,
+    /// Bytes.
+    pub mem_limit: Option<i64>,
+    /// Bytes.
+    pub mem_reservation: Option<i64>,
+    /// Bytes; -1 means without limit.
+    pub memswap_limit: Option<i64>,
+    /// Billionths of a processor.
+    pub nano_cpus: Option<i64>,
+    pub cpu_shares: Option<i64>,
+    pub cpuset: Option<String>,
+    pub pids_limit: Option<i64>,
+    pub oom_score_adj: Option<i64>,
+    pub tty: bool,
+    pub stdin_open: bool,
+    pub platform: Option<String>,
+    pub runtime: Option<String>,
+    /// Services of the same group that must be up (or healthy) first.
+    pub depends_on: BTreeMap<String, Dependency>,
+}
+
+/// What a dependant waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dependency {
+    Started,
+    Healthy,
+}
+
+/// `network_mode`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NetworkMode {
+    Host,
+    None,
+    Bridge,
+    /// The network of another service of the project: its container on this node.
+    Service(String),
+    /// The network of a container by name or id.
+    Container(String),
+}
+
+/// How a service joins a network.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Attachment {
+    pub aliases: Vec<String>,
+    pub ipv4_address: Option<String>,
+    pub ipv6_address: Option<String>,
+    pub mac_address: Option<String>,
+}
+
+/// A published port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Port {
+    pub host_ip: Option<String>,
+    /// A port or a range `a-b`; `None` lets the engine choose.
+    pub published: Option<String>,
+    pub target: u16,
+    /// `tcp`, `udp` or `sctp`.
+    pub protocol: String,
+}
+
+/// One mount; none is ever created or filled by mounting it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mount {
+    pub kind: MountKind,
+    pub target: String,
+    pub read_only: bool,
+}
+
+/// Where a mount comes from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum MountKind {
+    /// A path of the Docker host; must exist.
+    Bind {
+        source: PathBuf,
+        propagation: Option<String>,
+    },
+    /// A volume of the project, by its key in the file; always mounted with `nocopy`.
+    Volume { key: String, subpath: Option<String> },
+    /// A volume without a name is refused by the reader: its contents would differ from node to node.
+    Tmpfs { size: Option<i64>, mode: Option<u32> },
+    /// A secret or config from a file of the Docker host, mounted read-only.
+    File { source: PathBuf },
+}
+
+impl Mount {
+    /// Whether the mount is part of the group's storage: writable and not held in memory.
+    #[must_use]
+    pub fn is_protected(&self) -> bool {
+        match self.kind {
+            MountKind::Bind { .. } | MountKind::Volume { .. } => !self.read_only,
+            MountKind::Tmpfs { .. } | MountKind::File { .. } => false,
+        }
+    }
+}
+
+/// A volume of the project.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Volume {
+    /// The engine's name: `name:` or `<project>_<key>`.
+    pub name: String,
+    pub external: bool,
+    pub driver: Option<String>,
+    pub driver_opts: BTreeMap<String, String>,
+    pub labels: BTreeMap<String, String>,
+}
+
+/// A network of the project.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Network {
+    /// The engine's name: `name:` or `<project>_<key>`.
+    pub name: String,
+    pub external: bool,
+    pub driver: Option<String>,
+    pub driver_opts: BTreeMap<String, String>,
+    pub internal: bool,
+    pub enable_ipv6: bool,
+    /// (subnet, gateway) pairs of `ipam.config`.
+    pub subnets: Vec<(String, Option<String>)>,
+    pub labels: BTreeMap<String, String>,
+}
+
+/// `healthcheck`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Healthcheck {
+    /// As the engine takes it: `["NONE"]`, `["CMD", ...]` or `["CMD-SHELL", "..."]`; `None` keeps the image's.
+    pub test: Option<Vec<String>>,
+    pub interval: Option<Duration>,
+    pub timeout: Option<Duration>,
+    pub retries: Option<i64>,
+    pub start_period: Option<Duration>,
+    pub start_interval: Option<Duration>,
+}
+
+/// `logging`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Logging {
+    pub driver: Option<String>,
+    pub options: BTreeMap<String, String>,
+}

@@ -1,0 +1,129 @@
+//! The names of the keys in etcd: one place, as in the table of ARCHITECTURE.md.
+
+/// Key names under one cluster's prefix.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Keys {
+    prefix: String,
+}
+
+impl Keys {
+    /// `/leasehold/<cluster>/`.
+    #[must_use]
+    pub fn new(cluster: &str) -> Self {
+        Self {
+            prefix: format!("/leasehold/{cluster}/"),
+        }
+    }
+
+    /// Everything of this cluster.
+    #[must_use]
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// What all nodes must agree on.
+    #[must_use]
+    pub fn config(&self) -> String {
+        format!("{}config", self.prefix)
+    }
+
+    /// The prefix of all beats.
+    #[must_use]
+    pub fn nodes(&self) -> String {
+        format!("{}nodes/", self.prefix)
+    }
+
+    /// A node's beat.
+    #[must_use]
+    pub fn node(&self, node: &str) -> String {
+        format!("{}nodes/{node}", self.prefix)
+    }
+
+    /// The prefix of what the nodes publish for others to read.
+    #[must_use]
+    pub fn statuses(&self) -> String {
+        format!("{}status/", self.prefix)
+    }
+
+    /// A node's readiness, version and address.
+    #[must_use]
+    pub fn status(&self, node: &str) -> String {
+        format!("{}status/{node}", self.prefix)
+    }
+
+    /// The prefix of every group's keys.
+    #[must_use]
+    pub fn groups(&self) -> String {
+        format!("{}groups/", self.prefix)
+    }
+
+    /// A group's record: who holds it, in which epoch.
+    #[must_use]
+    pub fn record(&self, group: &str) -> String {
+        format!("{}groups/{group}/record", self.prefix)
+    }
+
+    /// Who leads, for people and tools; no rule reads it.
+    #[must_use]
+    pub fn leader(&self, group: &str) -> String {
+        format!("{}groups/{group}/leader", self.prefix)
+    }
+
+    /// What an operator wants of the group.
+    #[must_use]
+    pub fn intent(&self, group: &str) -> String {
+        format!("{}groups/{group}/intent", self.prefix)
+    }
+
+    /// The ids that `leasehold init` wrote into the group's storage.
+    #[must_use]
+    pub fn store(&self, group: &str) -> String {
+        format!("{}groups/{group}/store", self.prefix)
+    }
+
+    /// The ranges that every transaction reads back, as (start, end) of a half-open interval.
+    #[must_use]
+    pub fn ranges(&self) -> Vec<(String, String)> {
+        let config = self.config();
+        let mut ranges = vec![(config.clone(), format!("{config}\0"))];
+        for prefix in [self.nodes(), self.statuses(), self.groups()] {
+            let mut end = prefix.clone();
+            end.pop();
+            end.push('0');
+            ranges.push((prefix, end));
+        }
+        ranges
+    }
+
+    /// Splits a full key into its parts below the prefix, or `None` for another cluster's key.
+    #[must_use]
+    pub fn parts<'a>(&self, key: &'a str) -> Option<Vec<&'a str>> {
+        key.strip_prefix(&self.prefix).map(|rest| rest.split('/').collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_cover_the_keys_and_nothing_of_a_neighbour() {
+        let keys = Keys::new("mail");
+        let inside = |key: &str| {
+            keys.ranges()
+                .iter()
+                .any(|(start, end)| key >= start.as_str() && key < end.as_str())
+        };
+        for key in [
+            keys.config(),
+            keys.node("a"),
+            keys.status("a"),
+            keys.record("g"),
+            keys.intent("g"),
+        ] {
+            assert!(inside(&key), "{key}");
+        }
+        assert!(!inside("/leasehold/mail2/config"));
+        assert!(!inside("/leasehold/mail/configuration"));
+    }
+}
