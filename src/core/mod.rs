@@ -1,6 +1,14 @@
 //! The decision core: one event and a time in, actions out. It never awaits, reads a clock, or names an outside type.
 
+mod election;
 pub mod epoch;
+pub mod event;
+pub mod group;
 pub mod keys;
+mod member;
+pub mod node;
+pub mod observe;
+pub mod records;
+pub mod sizing;
 pub mod store;
 pub mod time;

@@ -1,0 +1,617 @@
+//! Who may hold a group: the transactions T3 to T8 and T11 of the protocol, each with all that it compares.
+
+use std::time::Duration;
+
+use super::event::{Action, Level};
+use super::group::{After, Context, Group, Stage};
+use super::member::{Member, Pending, Purpose};
+use super::node::Node;
+use super::records::{ClusterConfig, GroupKeys, Intent, NodeStatus, Readiness, Record, RecordState, json};
+use super::store::{Compare, Op, Txn};
+use super::time::Time;
+
+/// Between the campaigns of two standbys of neighbouring rank.
+const RANK_STEP: Duration = Duration::from_millis(300);
+/// How long the others leave a vacancy to a named successor.
+const SUCCESSOR_START: Duration = Duration::from_secs(3);
+
+/// Whether and when this node may take a group.
+enum Claim {
+    Now(Txn),
+    At(Time),
+    No(String),
+}
+
+impl Node {
+    /// T7, or T6 where the same holder may start again: for a group that is proved stopped.
+    pub(super) fn released(&mut self, lease: i64) -> Option<(Txn, Purpose)> {
+        let contact = self.contact_holds();
+        let names: Vec<String> = self.groups.keys().cloned().collect();
+        for name in names {
+            let other_ready = self.successor(&name, None).is_some();
+            let keys = self.view.group(&name);
+            let group = self.groups.get_mut(&name)?;
+            let Some(held) = group
+                .held
+                .as_mut()
+                .filter(|held| held.stage == Stage::Stopped && held.lease == lease)
+            else {
+                continue;
+            };
+            assert!(
+                held.proved_stopped(),
+                "a group is released only when its stop is proved"
+            );
+            let release = match held.after.clone() {
+                After::Restart => continue,
+                After::Forget => {
+                    group.held = None;
+                    continue;
+                }
+                After::Release { reason, successor } => Some((reason, successor)),
+                After::RanOut | After::Lost if other_ready => Some(("its lease ran out".to_owned(), None)),
+                After::RanOut | After::Lost => None,
+            };
+            let epoch = held.run.epoch;
+            let own = keys
+                .active()
+                .filter(|record| record.incarnation == lease && record.epoch == epoch);
+            let Some(record) = own else {
+                group.held = None;
+                continue;
+            };
+            if let Some((reason, named)) = release {
+                let successor = named.or_else(|| self.successor(&name, None));
+                let txn = self.record_txn(&name, &keys, &released(record, reason, successor));
+                return Some((txn, Purpose::Release { group: name }));
+            }
+            // T6: its validity ran out, so it needs contact like any other candidate.
+            if contact && self.unready(&name).is_none() {
+                let txn = self.record_txn(
+                    &name,
+                    &keys,
+                    &self.won(record.epoch + 1, lease, "started again after its lease ran out"),
+                );
+                return Some((txn, Purpose::Campaign { group: name }));
+            }
+        }
+        None
+    }
+
+    /// T8: the record of a lost incarnation, once its containers are proved stopped.
+    pub(super) fn released_lost(&mut self, lease: i64) -> Option<(Txn, Purpose)> {
+        let names: Vec<String> = self.groups.keys().cloned().collect();
+        for name in names {
+            let keys = self.view.group(&name);
+            let group = self.groups.get_mut(&name)?;
+            let Some(held) = group.held.as_ref().filter(|held| held.stage == Stage::Stopped) else {
+                continue;
+            };
+            assert!(
+                held.proved_stopped(),
+                "a group is released only when its stop is proved"
+            );
+            let own = keys
+                .active()
+                .filter(|record| record.incarnation == lease && record.epoch == held.run.epoch);
+            let Some(record) = own else {
+                group.held = None;
+                continue;
+            };
+            let record = released(record, "its node lost its place in the cluster".to_owned(), None);
+            let txn = self.record_txn(&name, &keys, &record);
+            return Some((txn, Purpose::ReleaseLost { group: name }));
+        }
+        None
+    }
+
+    /// Writes a group's record if it is still the one that was read; a fulfilled move leaves nothing behind.
+    fn record_txn(&self, name: &str, keys: &GroupKeys, record: &Record) -> Txn {
+        let key = self.keys.record(name);
+        let mut then = vec![Op::Put {
+            key: key.clone(),
+            value: json(record),
+            lease: 0,
+        }];
+        match record.state {
+            RecordState::Active => {
+                let value = record.node.clone();
+                then.push(Op::Put {
+                    key: self.keys.leader(name),
+                    value,
+                    lease: record.incarnation,
+                });
+            }
+            RecordState::Released => then.push(Op::Delete {
+                key: self.keys.leader(name),
+            }),
+        }
+        if keys.intent.is_some() {
+            then.push(Op::Delete {
+                key: self.keys.intent(name),
+            });
+        }
+        Txn {
+            compare: vec![Compare::Mod {
+                key,
+                revision: keys.record_mod,
+            }],
+            then,
+        }
+    }
+
+    fn won(&self, epoch: u64, lease: i64, reason: &str) -> Record {
+        Record {
+            epoch,
+            node: self.me.name.clone(),
+            incarnation: lease,
+            state: RecordState::Active,
+            reason: reason.to_owned(),
+            successor: None,
+        }
+    }
+
+    /// The first group that this node may take now.
+    pub(super) fn campaign(&mut self, now: Time, lease: i64) -> Option<(Txn, Purpose)> {
+        if self.ending {
+            return None;
+        }
+        let names: Vec<String> = self.groups.keys().cloned().collect();
+        for name in names {
+            if self.groups.get(&name).is_some_and(|group| group.held.is_some()) {
+                self.waits.remove(&name);
+                continue;
+            }
+            match self.claim(now, &name, lease) {
+                Claim::Now(txn) => return Some((txn, Purpose::Campaign { group: name })),
+                Claim::At(at) => {
+                    self.waits.insert(name.clone(), (Some(at), String::new()));
+                }
+                Claim::No(why) => {
+                    self.waits.insert(name.clone(), (None, why));
+                }
+            }
+        }
+        None
+    }
+
+    fn claim(&mut self, now: Time, name: &str, lease: i64) -> Claim {
+        let keys = self.view.group(name);
+        let vacancy = self.vacancy(now, name, &keys);
+        if let Some(why) = self.unready(name) {
+            return Claim::No(why);
+        }
+        let at = match vacancy {
+            Ok(at) => at,
+            Err(why) => return Claim::No(why),
+        };
+        let contact_at = self.contact.ready_at(self.timing.ttl);
+        if !self.contact_holds_at(now) {
+            return contact_at.map_or(Claim::No("no contact to etcd".to_owned()), Claim::At);
+        }
+        let at = at.plus(RANK_STEP * self.rank(now, name, &keys));
+        // An observer waits by its raw clock alone: suspend must not shorten the wait.
+        if now.raw < at.raw {
+            return Claim::At(at);
+        }
+        match self.claim_txn(now, name, &keys, lease) {
+            Some(txn) => Claim::Now(txn),
+            None => Claim::No("its holder is not silent for long enough".to_owned()),
+        }
+    }
+
+    /// Since or from when the group can be taken by anyone, or why not.
+    fn vacancy(&mut self, now: Time, name: &str, keys: &GroupKeys) -> Result<Time, String> {
+        let first_seen = match self.first_seen.get(name) {
+            Some((revision, at)) if *revision == keys.record_mod => *at,
+            Some(_) | None => {
+                self.first_seen.insert(name.to_owned(), (keys.record_mod, now));
+                now
+            }
+        };
+        if keys.record_mod == 0 {
+            return Ok(first_seen);
+        }
+        let Some(record) = &keys.record else {
+            return Err("its record in etcd cannot be read: see the key".to_owned());
+        };
+        match record.state {
+            RecordState::Released => {
+                let waits = record.successor.as_ref().is_some_and(|named| *named != self.me.name);
+                Ok(if waits {
+                    first_seen.plus(SUCCESSOR_START)
+                } else {
+                    first_seen
+                })
+            }
+            RecordState::Active => self
+                .observer
+                .ripe_at(&record.node, record.incarnation)
+                .ok_or_else(|| format!("{} holds it", record.node)),
+        }
+    }
+
+    /// T3, T4 or T5 with all compares; `None` while the holder is not silent for long enough.
+    fn claim_txn(&self, now: Time, name: &str, keys: &GroupKeys, lease: i64) -> Option<Txn> {
+        let next = keys.record.as_ref().map_or(1, |record| record.epoch + 1);
+        let Some(holder) = keys.active() else {
+            return Some(self.record_txn(name, keys, &self.won(next, lease, "taken while free")));
+        };
+        let (node, incarnation) = (holder.node.clone(), holder.incarnation);
+        if !self.observer.ripe(now, &node, incarnation) {
+            return None;
+        }
+        let key = self.keys.node(&node);
+        let reason = format!("{node} fell silent");
+        let mut txn = self.record_txn(name, keys, &self.won(next, lease, &reason));
+        let Some(beat) = self.observer.beat_of(&node, incarnation) else {
+            // T5: the key is gone or belongs to another incarnation.
+            txn.compare.push(Compare::LeaseNot {
+                key,
+                lease: incarnation,
+            });
+            return Some(txn);
+        };
+        // T4: fences the silent incarnation as a whole; its other groups are free at once.
+        txn.compare.push(Compare::Mod {
+            key: key.clone(),
+            revision: beat,
+        });
+        txn.then.push(Op::Delete { key });
+        for (other, other_keys) in &self.view.groups {
+            let same = other_keys
+                .active()
+                .filter(|record| record.node == node && record.incarnation == incarnation);
+            let Some(record) = same.filter(|_| other != name) else {
+                continue;
+            };
+            let record_key = self.keys.record(other);
+            txn.compare.push(Compare::Mod {
+                key: record_key.clone(),
+                revision: other_keys.record_mod,
+            });
+            let value = json(&released(record, "silent".to_owned(), None));
+            txn.then.push(Op::Put {
+                key: record_key,
+                value,
+                lease: 0,
+            });
+        }
+        Some(txn)
+    }
+
+    /// The place of this node among the ready and living candidates; 0 campaigns at once.
+    fn rank(&self, now: Time, name: &str, keys: &GroupKeys) -> u32 {
+        let named = keys.record.as_ref().and_then(|record| record.successor.as_ref());
+        if named.is_some_and(|named| *named == self.me.name) {
+            return 0;
+        }
+        let cooling = self
+            .groups
+            .get(name)
+            .and_then(|group| group.cool_until)
+            .is_some_and(|until| !now.reached(until));
+        let holder = keys.active().map(|record| record.node.as_str());
+        let before = self.view.statuses.iter().filter(|(node, status)| {
+            let candidate = **node != self.me.name && Some(node.as_str()) != holder;
+            let first = cooling || (status.priority, node.as_str()) < (self.me.priority, self.me.name.as_str());
+            candidate && first && self.alive_and_ready(now, name, node, status)
+        });
+        u32::try_from(before.count()).unwrap_or(u32::MAX)
+    }
+
+    fn alive_and_ready(&self, now: Time, group: &str, node: &str, status: &NodeStatus) -> bool {
+        let lease = self.view.lease_of(node);
+        lease != 0 && !self.observer.ripe(now, node, lease) && status.groups.get(group).is_some_and(|ready| ready.ready)
+    }
+
+    /// The best living standby that is ready for the group, or `wanted` if it is one.
+    pub(super) fn successor(&self, group: &str, wanted: Option<&str>) -> Option<String> {
+        let now = self.now;
+        self.view
+            .statuses
+            .iter()
+            .filter(|(node, status)| **node != self.me.name && self.alive_and_ready(now, group, node, status))
+            .filter(|(node, _)| wanted.is_none_or(|wanted| wanted == node.as_str()))
+            .min_by_key(|(node, status)| (status.priority, (*node).clone()))
+            .map(|(node, _)| node.clone())
+    }
+
+    /// Why this node may not take the group now.
+    pub(super) fn unready(&self, name: &str) -> Option<String> {
+        let group = self.groups.get(name)?;
+        if self.view.group(name).store.is_none() {
+            return Some(format!("its storage is not initialised: run `leasehold init {name}`"));
+        }
+        if let Some(why) = &self.engine_failure {
+            return Some(format!("the engine does not answer: {why}"));
+        }
+        if !self.link_up && group.settings.vips > 0 {
+            return Some("the interface has no link".to_owned());
+        }
+        if group.failing_until.is_some_and(|until| !self.now.reached(until)) {
+            return Some("the service failed here several times".to_owned());
+        }
+        group.unprepared()
+    }
+
+    fn contact_holds(&self) -> bool {
+        self.contact_holds_at(self.now)
+    }
+
+    fn contact_holds_at(&self, now: Time) -> bool {
+        self.contact.holds(now, self.timing.ttl, self.timing.contact_gap())
+    }
+
+    /// What this node publishes, when it has changed.
+    pub(super) fn publication(&mut self, lease: i64) -> Vec<Op> {
+        let value = json(&self.published_status());
+        if self.published.as_ref() == Some(&value) {
+            return Vec::new();
+        }
+        let key = self.keys.status(&self.me.name);
+        self.publishing = Some(value.clone());
+        vec![Op::Put { key, value, lease }]
+    }
+
+    fn published_status(&self) -> NodeStatus {
+        let groups = self.groups.iter().map(|(name, group)| {
+            let why = self.unready(name).unwrap_or_default();
+            let image = match group.prepared.first() {
+                Some(Some(Ok(digest))) => digest.clone(),
+                Some(Some(Err(_)) | None) | None => String::new(),
+            };
+            (
+                name.clone(),
+                Readiness {
+                    ready: why.is_empty() && !self.ending,
+                    why,
+                    image,
+                },
+            )
+        });
+        NodeStatus {
+            version: self.me.version.clone(),
+            address: self.me.address.clone(),
+            priority: self.me.priority,
+            groups: groups.collect(),
+        }
+    }
+
+    /// An operator's wish that came in here, written for the holder to read.
+    pub(super) fn intent_wish(&mut self) -> Option<(Txn, Purpose)> {
+        if let Some((group, revision)) = self.refused_intents.pop() {
+            let key = self.keys.intent(&group);
+            let txn = Txn {
+                compare: vec![Compare::Mod {
+                    key: key.clone(),
+                    revision,
+                }],
+                then: vec![Op::Delete { key }],
+            };
+            return Some((txn, Purpose::Beat));
+        }
+        let (reply, group, to) = self.switch_wish.take()?;
+        let intent = Intent::Switchover {
+            to,
+            by: self.me.name.clone(),
+        };
+        let key = self.keys.intent(&group);
+        let txn = Txn {
+            compare: Vec::new(),
+            then: vec![Op::Put {
+                key,
+                value: json(&intent),
+                lease: 0,
+            }],
+        };
+        Some((txn, Purpose::Intent { reply }))
+    }
+
+    /// The holder carries out what an operator wants of its group.
+    pub(super) fn obey(&mut self, now: Time, out: &mut Vec<Action>) {
+        let names: Vec<String> = self.groups.keys().cloned().collect();
+        for name in names {
+            let Some((Intent::Switchover { to, by }, revision)) = self.view.group(&name).intent else {
+                continue;
+            };
+            if self.obeyed.get(&name) == Some(&revision) {
+                continue;
+            }
+            let successor = self.successor(&name, to.as_deref());
+            let Some(group) = self.groups.get_mut(&name) else {
+                continue;
+            };
+            if group.held.as_ref().is_none_or(|held| held.latched) {
+                continue;
+            }
+            self.obeyed.insert(name.clone(), revision);
+            match successor {
+                Some(next) => {
+                    let reason = format!("switchover to {next}, asked on {by}");
+                    let after = After::Release {
+                        reason: reason.clone(),
+                        successor: Some(next),
+                    };
+                    group.stop(
+                        now,
+                        super::group::Way::Drain,
+                        after,
+                        format!("{reason}: stopping here first"),
+                        Level::Info,
+                        out,
+                    );
+                }
+                None => {
+                    let wanted = to.unwrap_or_else(|| "any standby".to_owned());
+                    group.say(Level::Alarm, format!("switchover refused: {wanted} is not ready"), out);
+                    self.refused_intents.push((name, revision));
+                }
+            }
+        }
+    }
+
+    /// T11, when an operator asked for it.
+    pub(super) fn acceptance(&mut self) -> Option<(u64, Txn)> {
+        if !self.viewed {
+            return None;
+        }
+        let reply = self.accept_wish.take()?;
+        let known = self.pinned.map_or(0, |pin| pin.generation);
+        let generation = self.view.config.map_or(0, |config| config.generation).max(known) + 1;
+        let ttl_ms = u64::try_from(self.timing.ttl.as_millis()).unwrap_or(u64::MAX);
+        let key = self.keys.config();
+        let mut txn = Txn {
+            compare: vec![Compare::Mod {
+                key: key.clone(),
+                revision: self.view.config_mod,
+            }],
+            then: vec![
+                Op::Put {
+                    key,
+                    value: json(&ClusterConfig { generation, ttl_ms }),
+                    lease: 0,
+                },
+                Op::DeletePrefix {
+                    prefix: self.keys.nodes(),
+                },
+            ],
+        };
+        for (name, keys) in &self.view.groups {
+            let Some(record) = &keys.record else { continue };
+            let held = self
+                .groups
+                .get(name)
+                .and_then(|group| group.held.as_ref())
+                .map_or(0, |held| held.run.epoch);
+            let mut record = released(record, "accepted".to_owned(), None);
+            record.epoch = record.epoch.max(held) + 1;
+            txn.then.push(Op::Put {
+                key: self.keys.record(name),
+                value: json(&record),
+                lease: 0,
+            });
+            txn.then.push(Op::Delete {
+                key: self.keys.leader(name),
+            });
+        }
+        Some((reply, txn))
+    }
+
+    /// What follows from the outcome, beyond what the view already told.
+    pub(super) fn conclude(&mut self, now: Time, pending: &Pending, succeeded: bool, out: &mut Vec<Action>) {
+        match &pending.purpose {
+            Purpose::Read | Purpose::Configure | Purpose::Register | Purpose::Evict | Purpose::ReleaseLost { .. } => {}
+            Purpose::Beat => {
+                if let Some(value) = self.publishing.take().filter(|_| succeeded) {
+                    self.published = Some(value);
+                }
+            }
+            Purpose::Hold { reply, length } => {
+                let result = self.hold_result(now, pending, succeeded, *length);
+                out.push(Action::Reply { reply: *reply, result });
+            }
+            Purpose::Intent { reply } => {
+                let result = if succeeded {
+                    Ok("asked: the holder stops, then the successor starts".to_owned())
+                } else {
+                    Err("the wish could not be written: try again".to_owned())
+                };
+                out.push(Action::Reply { reply: *reply, result });
+            }
+            Purpose::Campaign { group } => {
+                let group = group.clone();
+                if !succeeded && let Some(group) = self.groups.get_mut(&group) {
+                    group.say(Level::Info, "another node was faster".to_owned(), out);
+                }
+            }
+            Purpose::Release { group } => {
+                if succeeded && let Some(group) = self.groups.get_mut(group) {
+                    group.cool_until = Some(now.plus(self.timing.ttl));
+                    group.say(
+                        Level::Info,
+                        "released: stopped here and free for the next holder".to_owned(),
+                        out,
+                    );
+                }
+            }
+            Purpose::Accept { reply } => {
+                let result = if succeeded {
+                    Ok("accepted: every node starts over, which takes one ttl".to_owned())
+                } else {
+                    Err("the configuration changed meanwhile: look at `leasehold status` and try again".to_owned())
+                };
+                out.push(Action::Reply { reply: *reply, result });
+            }
+        }
+    }
+
+    fn hold_result(
+        &mut self,
+        now: Time,
+        pending: &Pending,
+        succeeded: bool,
+        length: Duration,
+    ) -> Result<String, String> {
+        if !succeeded || !matches!(self.member, Member::Joined { .. }) {
+            return Err("the long beat was refused: this node has lost its place".to_owned());
+        }
+        // Beating goes on in time, in case that nobody replaces this sidecar.
+        self.holding_until = Some(pending.stamp.plus(length.saturating_sub(self.timing.ttl * 2)));
+        let left = now.until(pending.stamp.plus(length));
+        Ok(format!(
+            "held for {} s: replace the sidecar now, nothing else starts meanwhile",
+            left.as_secs()
+        ))
+    }
+
+    /// Whoever waits for a reply learns that there is none.
+    pub(super) fn disappoint(&mut self, pending: &Pending, why: &str, out: &mut Vec<Action>) {
+        self.publishing = None;
+        match pending.purpose {
+            Purpose::Hold { reply, .. } | Purpose::Intent { reply } | Purpose::Accept { reply } => {
+                out.push(Action::Reply {
+                    reply,
+                    result: Err(why.to_owned()),
+                });
+            }
+            Purpose::Read
+            | Purpose::Configure
+            | Purpose::Register
+            | Purpose::Evict
+            | Purpose::Beat
+            | Purpose::Campaign { .. }
+            | Purpose::Release { .. }
+            | Purpose::ReleaseLost { .. } => {}
+        }
+    }
+
+    pub(super) fn step_groups(&mut self, now: Time, out: &mut Vec<Action>) {
+        let names: Vec<String> = self.groups.keys().cloned().collect();
+        for name in names {
+            let other_ready = self.successor(&name, None).is_some();
+            if let Some(group) = self.groups.get_mut(&name) {
+                group.step(Context { now, other_ready }, out);
+            }
+        }
+    }
+}
+
+fn released(record: &Record, reason: String, successor: Option<String>) -> Record {
+    Record {
+        state: RecordState::Released,
+        reason,
+        successor,
+        ..record.clone()
+    }
+}
+
+impl Group {
+    /// Whether the group serves on this node.
+    #[must_use]
+    pub fn active(&self) -> bool {
+        self.held
+            .as_ref()
+            .is_some_and(|held| held.stage == Stage::Active && !held.latched)
+    }
+}

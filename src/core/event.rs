@@ -1,0 +1,229 @@
+//! Everything that comes into the core and everything that goes out of it.
+
+use std::time::Duration;
+
+use super::epoch::Run;
+use super::records::{Pin, Saved};
+use super::store::{Answer, Grant, Hint, RequestId, StoreError, Txn};
+use super::time::Time;
+
+/// A service of a group, by its place in the start order.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ServiceKey {
+    pub group: String,
+    pub service: usize,
+}
+
+/// What happened. A failed operation is an event like any other.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// Time has passed: `deadline()` was reached.
+    Tick,
+    /// etcd answered a transaction or a read, or did not.
+    Answer {
+        id: RequestId,
+        result: Result<Answer, StoreError>,
+    },
+    /// The lease was granted, or not.
+    Granted { lease: i64, result: Result<(), StoreError> },
+    /// A watch's news.
+    Hint(Hint),
+    /// A container stands ready with its gate closed, or why it does not. Carries the image's digest.
+    Prepared {
+        of: ServiceKey,
+        result: Result<String, String>,
+    },
+    /// The engine took the start command, or did not.
+    StartAnswered {
+        of: ServiceKey,
+        run: Run,
+        result: Result<(), String>,
+    },
+    /// A tether reported: at its gate, or `running` after a restart of this sidecar.
+    TetherHello {
+        of: ServiceKey,
+        run: Run,
+        running: bool,
+        connection: u64,
+    },
+    /// The pidfd of the tether became readable: nothing of the container's namespace is left.
+    TetherGone { of: ServiceKey, run: Run },
+    /// The engine's word on a container, asked for by [`Action::Inspect`]; `None` when the engine did not answer.
+    Inspected { of: ServiceKey, running: Option<bool> },
+    /// The engine's health check changed.
+    Health { of: ServiceKey, healthy: bool },
+    /// The engine answers, or does not.
+    Engine { result: Result<(), String> },
+    /// A container that this node may not run was seen running.
+    Intruder { id: String, name: String, why: String },
+    /// A check of the service ended.
+    Probed {
+        group: String,
+        run: Run,
+        result: Result<(), String>,
+    },
+    /// News of the virtual addresses.
+    Vip(VipNews),
+    /// The daemon shall end: hand over first.
+    Terminate,
+    /// An operator's wish; `reply` names whom to answer.
+    Command { reply: u64, command: Command },
+}
+
+/// What the address adapter reports.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VipNews {
+    /// Nobody answered for the group's addresses.
+    Free { group: String },
+    /// Somebody else answered before they were added.
+    Conflict { group: String, vip: String, mac: String },
+    /// All addresses are on the interface.
+    Held { group: String },
+    /// An address could not be added.
+    Failed { group: String, error: String },
+    /// No address of the group is on this host.
+    Dropped { group: String },
+    /// Somebody else uses the address while the group runs.
+    Foreign { group: String, vip: String, mac: String },
+    /// Removed by hand and put back.
+    Lost { group: String, vip: String },
+    /// Carrier came or went.
+    Link { up: bool },
+}
+
+/// What an operator can ask of the local sidecar.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Promise one long beat, so that the sidecar can be replaced.
+    Hold { length: Duration },
+    /// Move the group, to `to` if it is named.
+    Switchover { group: String, to: Option<String> },
+    /// Take a strange etcd as the true one, after a restore (T11).
+    Accept,
+}
+
+/// What the adapters shall do, in this order.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    Txn {
+        id: RequestId,
+        txn: Txn,
+    },
+    Read {
+        id: RequestId,
+    },
+    Grant(Grant),
+    KeepAlive {
+        lease: i64,
+    },
+    Revoke {
+        lease: i64,
+    },
+    /// Written before anything that follows it.
+    Page {
+        of: ServiceKey,
+        page: PageOrder,
+    },
+    /// Written before anything that follows it.
+    Save(Saved),
+    /// Written before anything that follows it.
+    Pin(Pin),
+    /// Make sure that the container exists, stopped, as configured.
+    Prepare {
+        group: String,
+    },
+    Start {
+        of: ServiceKey,
+        run: Run,
+    },
+    /// Let the tether behind its gate start the service.
+    Admit {
+        of: ServiceKey,
+        connection: u64,
+    },
+    Refuse {
+        of: ServiceKey,
+        connection: u64,
+    },
+    /// The second way to end a container, beside the page.
+    Kill {
+        of: ServiceKey,
+    },
+    KillForeign {
+        id: String,
+        why: String,
+    },
+    Inspect {
+        of: ServiceKey,
+    },
+    Probe {
+        group: String,
+        run: Run,
+    },
+    VipProbe {
+        group: String,
+    },
+    /// Add or renew the addresses; they end by themselves after `valid`.
+    VipHold {
+        group: String,
+        valid: Duration,
+        announce: bool,
+    },
+    VipDrop {
+        group: String,
+    },
+    /// One line for a tether that leaves at its gate.
+    Notice {
+        group: String,
+        text: String,
+    },
+    /// A decision, for the log, `status` and `why`.
+    Say(Decision),
+    Reply {
+        reply: u64,
+        result: Result<String, String>,
+    },
+    /// Everything is done: the process ends.
+    Exit {
+        detached: bool,
+    },
+}
+
+/// What the page of one service shall say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PageOrder {
+    pub run: Run,
+    pub order: Order,
+    pub soft: Time,
+    pub hard: Time,
+}
+
+/// What the tether shall do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Nothing may run: a tether that starts leaves, one that runs kills.
+    Closed,
+    /// The run may start and go on until the deadlines.
+    Open,
+    /// The stop signal now, the kill at `hard`.
+    Stop,
+    /// The kill now.
+    Kill,
+}
+
+/// How loud a decision is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    Info,
+    /// Somebody should look, even at 3 a.m.
+    Alarm,
+}
+
+/// One decision in one sentence.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Decision {
+    pub level: Level,
+    pub group: Option<String>,
+    pub text: String,
+}

@@ -1,0 +1,575 @@
+//! The node: one event in, actions out. The only mutator is [`Node::handle`].
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::event::{Action, Command, Decision, Event, Level, VipNews};
+use super::group::{After, Group, GroupSettings, Stage, Way};
+use super::keys::Keys;
+use super::member::{Attempt, Member, Pending};
+use super::observe::{Contact, Observer};
+use super::records::{Pin, Saved, SavedRun, View};
+use super::sizing::{HOLD_MAX, Timing};
+use super::store::Hint;
+use super::time::Time;
+
+/// Who this node is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    pub name: String,
+    /// The machine id, for people: two machines may share one.
+    pub machine: String,
+    pub boot: String,
+    pub version: String,
+    /// Where its endpoints listen, for people and tools.
+    pub address: String,
+    /// 1 to 999; lower wins.
+    pub priority: u32,
+}
+
+/// Everything the core is given at its start.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    pub me: Identity,
+    pub cluster: String,
+    pub timing: Timing,
+    pub groups: Vec<GroupSettings>,
+    /// From the disk: which etcd is trusted.
+    pub pinned: Option<Pin>,
+    /// From the boot-scoped file: what an earlier sidecar left running.
+    pub saved: Option<Saved>,
+    /// The deadlines that the pages of those runs carry, soft and hard, by group.
+    pub pages: BTreeMap<String, (Time, Time)>,
+    /// Randomness for lease ids and nonces.
+    pub seed: u64,
+}
+
+/// The decision core of one host.
+#[derive(Debug)]
+pub struct Node {
+    pub(super) me: Identity,
+    pub(super) keys: Keys,
+    pub(super) timing: Timing,
+    pub(super) groups: BTreeMap<String, Group>,
+    pub(super) member: Member,
+    pub(super) observer: Observer,
+    pub(super) contact: Contact,
+    pub(super) view: View,
+    /// Whether `view` was read since the last arrival.
+    pub(super) viewed: bool,
+    pub(super) pinned: Option<Pin>,
+    pub(super) pin_written: i64,
+    pub(super) saved: Option<Saved>,
+    pub(super) adoptable: BTreeMap<String, SavedRun>,
+    pub(super) pages: BTreeMap<String, (Time, Time)>,
+    pub(super) refused_intents: Vec<(String, i64)>,
+    pub(super) pending: Option<Pending>,
+    pub(super) attempts: Vec<Attempt>,
+    /// The stamp and promise of the youngest beat known to have landed.
+    pub(super) proof: Option<(Time, Duration)>,
+    pub(super) read_back: bool,
+    pub(super) hinted: bool,
+    pub(super) sent_at: Time,
+    pub(super) pause: Duration,
+    pub(super) kept_alive: Time,
+    pub(super) seq: u64,
+    pub(super) next_id: u64,
+    pub(super) holding_until: Option<Time>,
+    pub(super) hold_wish: Option<(u64, Duration)>,
+    pub(super) switch_wish: Option<(u64, String, Option<String>)>,
+    pub(super) accept_wish: Option<u64>,
+    pub(super) obeyed: BTreeMap<String, i64>,
+    pub(super) published: Option<String>,
+    pub(super) publishing: Option<String>,
+    /// For each group: the record's mod revision and when this node first saw it.
+    pub(super) first_seen: BTreeMap<String, (i64, Time)>,
+    /// For each group not held: when this node may campaign, or why it does not.
+    pub(super) waits: BTreeMap<String, (Option<Time>, String)>,
+    pub(super) engine_failure: Option<String>,
+    pub(super) store_failure: Option<String>,
+    pub(super) link_up: bool,
+    pub(super) ending: bool,
+    pub(super) last: Option<Decision>,
+    pub(super) now: Time,
+    written: Option<Saved>,
+    exited: bool,
+    wake: Option<Time>,
+    random: u64,
+}
+
+impl Node {
+    /// A node that knows nothing yet; its first request goes out with the first event.
+    #[must_use]
+    pub fn new(setup: Setup) -> Self {
+        let saved = setup
+            .saved
+            .filter(|saved| saved.boot == setup.me.boot && saved.lease != 0);
+        let groups = setup
+            .groups
+            .into_iter()
+            .map(|group| (group.name.clone(), Group::new(group)));
+        Self {
+            me: setup.me,
+            keys: Keys::new(&setup.cluster),
+            timing: setup.timing,
+            groups: groups.collect(),
+            member: Member::Arriving,
+            observer: Observer::default(),
+            contact: Contact::default(),
+            view: View::default(),
+            viewed: false,
+            pinned: setup.pinned,
+            pin_written: setup.pinned.map_or(0, |pin| pin.revision),
+            written: saved.clone(),
+            saved,
+            adoptable: BTreeMap::new(),
+            pages: setup.pages,
+            refused_intents: Vec::new(),
+            pending: None,
+            attempts: Vec::new(),
+            proof: None,
+            read_back: false,
+            hinted: false,
+            sent_at: Time::default(),
+            pause: Duration::ZERO,
+            kept_alive: Time::default(),
+            seq: 0,
+            next_id: 0,
+            holding_until: None,
+            hold_wish: None,
+            switch_wish: None,
+            accept_wish: None,
+            obeyed: BTreeMap::new(),
+            published: None,
+            publishing: None,
+            first_seen: BTreeMap::new(),
+            waits: BTreeMap::new(),
+            engine_failure: Some("not asked yet".to_owned()),
+            store_failure: None,
+            link_up: true,
+            ending: false,
+            last: None,
+            now: Time::default(),
+            exited: false,
+            wake: None,
+            random: setup.seed,
+        }
+    }
+
+    /// The actions before the first event: prepare the containers, and leave no address of an earlier life behind
+    /// unless its run may be adopted.
+    pub fn start(&mut self, now: Time, out: &mut Vec<Action>) {
+        self.now = now;
+        self.sent_at = now;
+        for (name, group) in &self.groups {
+            out.push(Action::Prepare { group: name.clone() });
+            let adoptable = self.saved.as_ref().is_some_and(|saved| saved.groups.contains_key(name));
+            if group.settings.vips > 0 && !adoptable {
+                out.push(Action::VipDrop { group: name.clone() });
+            }
+        }
+        self.handle(now, Event::Tick, out);
+    }
+
+    /// The only mutator: one event in, all resulting actions appended, invariants asserted on exit.
+    pub fn handle(&mut self, now: Time, event: Event, out: &mut Vec<Action>) {
+        let first = out.len();
+        self.now = now;
+        // The time comes first: no event may count on a lease that has run out.
+        for group in self.groups.values_mut() {
+            group.check_time(now, out);
+        }
+        self.take(now, event, out);
+        for group in self.groups.values_mut() {
+            group.check_time(now, out);
+        }
+        self.obey(now, out);
+        self.step_groups(now, out);
+        self.request(now, out);
+        self.finish(out);
+        let saved = self.memory();
+        if self.written.as_ref() != Some(&saved) && self.saved.is_none() {
+            // Before everything else of this event: a latch is on disk before the stop begins, a run before it starts.
+            out.insert(first, Action::Save(saved.clone()));
+            self.written = Some(saved);
+        }
+        self.assert_invariants(now, &out[first..]);
+        self.wake = self.next_wake(now);
+    }
+
+    /// When the loop must call [`Node::handle`] with [`Event::Tick`].
+    #[must_use]
+    pub fn deadline(&self) -> Option<Time> {
+        self.wake
+    }
+
+    /// Whether the last action said that the process ends.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.exited
+    }
+
+    fn take(&mut self, now: Time, event: Event, out: &mut Vec<Action>) {
+        match event {
+            Event::Tick => {}
+            Event::Answer { id, result } => self.answered(now, id, result, out),
+            Event::Granted { lease, result } => self.granted(lease, result),
+            Event::Hint(Hint::Changed) => self.hinted = true,
+            Event::Hint(Hint::NodeGone {
+                node,
+                lease,
+                last_mod_revision,
+            }) => {
+                self.observer.deleted(node, lease, last_mod_revision);
+                self.hinted = true;
+            }
+            Event::Engine { result } => self.engine_failure = result.err(),
+            Event::Intruder { id, name, why } => {
+                self.say(
+                    Level::Alarm,
+                    format!("container {name} may not run here ({why}): killed"),
+                    out,
+                );
+                out.push(Action::KillForeign { id, why });
+            }
+            Event::Vip(news) => self.take_vip(now, news, out),
+            Event::Terminate => self.terminate(now, out),
+            Event::Command { reply, command } => self.command(reply, command, out),
+            Event::Prepared { .. }
+            | Event::StartAnswered { .. }
+            | Event::TetherHello { .. }
+            | Event::TetherGone { .. }
+            | Event::Inspected { .. }
+            | Event::Health { .. }
+            | Event::Probed { .. } => self.take_run(now, event, out),
+        }
+    }
+
+    fn take_run(&mut self, now: Time, event: Event, out: &mut Vec<Action>) {
+        match event {
+            Event::Prepared { of, result } => {
+                if let Some(group) = self.groups.get_mut(&of.group)
+                    && let Some(prepared) = group.prepared.get_mut(of.service)
+                {
+                    *prepared = Some(result);
+                }
+            }
+            Event::StartAnswered { of, run, result } => {
+                if let (Some(group), Err(why)) = (self.groups.get_mut(&of.group), result) {
+                    group.start_failed(now, of.service, run, &why, out);
+                }
+            }
+            Event::TetherHello {
+                of,
+                run,
+                running,
+                connection,
+            } => {
+                if let Some(group) = self.groups.get_mut(&of.group) {
+                    group.hello(now, of.service, run, running, connection, out);
+                }
+            }
+            Event::TetherGone { of, run } => {
+                if let Some(group) = self.groups.get_mut(&of.group) {
+                    group.gone(now, of.service, run);
+                }
+            }
+            Event::Inspected { of, running } => {
+                if let Some(group) = self.groups.get_mut(&of.group) {
+                    group.inspected(now, of.service, running);
+                }
+            }
+            Event::Health { of, healthy } => {
+                if let Some(group) = self.groups.get_mut(&of.group) {
+                    group.health(of.service, healthy);
+                }
+            }
+            Event::Probed { group, run, result } => {
+                if let Some(group) = self.groups.get_mut(&group) {
+                    group.probed(now, run, result);
+                }
+            }
+            Event::Tick
+            | Event::Answer { .. }
+            | Event::Granted { .. }
+            | Event::Hint(_)
+            | Event::Engine { .. }
+            | Event::Intruder { .. }
+            | Event::Vip(_)
+            | Event::Terminate
+            | Event::Command { .. } => {}
+        }
+    }
+
+    fn take_vip(&mut self, now: Time, news: VipNews, out: &mut Vec<Action>) {
+        let of = |groups: &mut BTreeMap<String, Group>, name: &str, act: &mut dyn FnMut(&mut Group)| {
+            if let Some(group) = groups.get_mut(name) {
+                act(group);
+            }
+        };
+        match news {
+            VipNews::Free { group } => of(&mut self.groups, &group, &mut |group| group.vip_free()),
+            VipNews::Conflict { group, vip, mac } => {
+                of(&mut self.groups, &group, &mut |group| {
+                    group.vip_conflict(now, &vip, &mac, out)
+                });
+            }
+            VipNews::Held { group } => of(&mut self.groups, &group, &mut Group::vip_held),
+            VipNews::Dropped { group } => of(&mut self.groups, &group, &mut Group::vip_dropped),
+            VipNews::Failed { group, error } => of(&mut self.groups, &group, &mut |group| {
+                group.say(Level::Alarm, format!("an address could not be added: {error}"), out);
+            }),
+            VipNews::Foreign { group, vip, mac } => of(&mut self.groups, &group, &mut |group| {
+                group.say(
+                    Level::Alarm,
+                    format!("{vip} is also used by {mac}: announced again"),
+                    out,
+                );
+            }),
+            VipNews::Lost { group, vip } => of(&mut self.groups, &group, &mut |group| {
+                group.say(Level::Alarm, format!("{vip} was removed by somebody: put back"), out);
+            }),
+            VipNews::Link { up } => {
+                self.link_up = up;
+                if !up {
+                    self.say(Level::Alarm, "the interface lost its link".to_owned(), out);
+                }
+            }
+        }
+    }
+
+    fn command(&mut self, reply: u64, command: Command, out: &mut Vec<Action>) {
+        let refused = match command {
+            Command::Hold { length } => {
+                if length > HOLD_MAX {
+                    Some(format!(
+                        "{} s is longer than the {} s that may be held",
+                        length.as_secs(),
+                        HOLD_MAX.as_secs()
+                    ))
+                } else if length < self.timing.ttl * 4 {
+                    Some(format!(
+                        "a hold is worth its while from {} s on (4 ttl)",
+                        self.timing.ttl.as_secs() * 4
+                    ))
+                } else if self.hold_wish.is_some() || !matches!(self.member, Member::Joined { .. }) {
+                    Some("this node is not a member now, or another hold is asked for".to_owned())
+                } else {
+                    self.hold_wish = Some((reply, length));
+                    None
+                }
+            }
+            Command::Switchover { group, to } => self.want_switchover(reply, group, to),
+            Command::Accept => {
+                if self.accept_wish.is_some() {
+                    Some("another accept is under way".to_owned())
+                } else {
+                    self.accept_wish = Some(reply);
+                    None
+                }
+            }
+        };
+        if let Some(why) = refused {
+            out.push(Action::Reply {
+                reply,
+                result: Err(why),
+            });
+        }
+    }
+
+    fn want_switchover(&mut self, reply: u64, group: String, to: Option<String>) -> Option<String> {
+        let keys = self.view.group(&group);
+        let Some(record) = keys.active() else {
+            return Some(format!(
+                "group {group} is not active anywhere: there is nothing to move"
+            ));
+        };
+        if to.as_ref() == Some(&record.node) {
+            return Some(format!("{} holds {group} already", record.node));
+        }
+        if let Some(to) = &to
+            && *to != self.me.name
+            && self.successor(&group, Some(to)).is_none()
+        {
+            return Some(format!("{to} is not ready for {group}: see `leasehold status`"));
+        }
+        if !matches!(self.member, Member::Joined { .. }) || self.switch_wish.is_some() {
+            return Some("this node is not a member now, or another wish is being written".to_owned());
+        }
+        self.switch_wish = Some((reply, group, to));
+        None
+    }
+
+    /// SIGTERM: under a hold, leave everything as it is; otherwise hand over first.
+    fn terminate(&mut self, now: Time, out: &mut Vec<Action>) {
+        if self.holding_until.is_some_and(|until| !now.reached(until)) {
+            self.exited = true;
+            self.say(
+                Level::Info,
+                "leaving under a hold: the containers go on".to_owned(),
+                out,
+            );
+            out.push(Action::Exit { detached: true });
+            return;
+        }
+        self.ending = true;
+        let names: Vec<String> = self.groups.keys().cloned().collect();
+        for name in names {
+            let successor = self.successor(&name, None);
+            let Some(group) = self.groups.get_mut(&name) else {
+                continue;
+            };
+            let reason = "its node was told to end".to_owned();
+            let text = match &successor {
+                Some(next) => format!("this node was told to end: handing over to {next}"),
+                None => "this node was told to end and no standby is ready: stopping".to_owned(),
+            };
+            let keep = group
+                .held
+                .as_ref()
+                .is_none_or(|held| matches!(held.after, After::Lost | After::Forget));
+            if !keep {
+                group.stop(
+                    now,
+                    Way::Drain,
+                    After::Release { reason, successor },
+                    text,
+                    Level::Info,
+                    out,
+                );
+            }
+        }
+    }
+
+    /// Ends once nothing is held any more.
+    fn finish(&mut self, out: &mut Vec<Action>) {
+        let now = self.now;
+        let busy = self
+            .groups
+            .values()
+            .filter_map(|group| group.held.as_ref())
+            .any(|held| {
+                // Stopped but not released, because etcd does not answer: past its end nobody is kept waiting by it.
+                !(held.stage == Stage::Stopped && held.proved_stopped() && now.reached(held.deadlines.end))
+            });
+        if !self.ending || self.exited || busy {
+            return;
+        }
+        // A campaign of ours may still land: its outcome is read back before the lease is given up.
+        let unknown = self.pending.is_some() || self.read_back;
+        if unknown && self.store_failure.is_none() {
+            return;
+        }
+        if let Member::Joined { lease, .. } | Member::Registering { lease } = self.member {
+            out.push(Action::Revoke { lease });
+        }
+        self.exited = true;
+        self.member = Member::Left;
+        out.push(Action::Exit { detached: false });
+    }
+
+    fn memory(&self) -> Saved {
+        let lease = match self.member {
+            Member::Joined { lease, .. } | Member::Adopting { lease, .. } | Member::Lost { lease } => lease,
+            Member::Arriving
+            | Member::Waiting
+            | Member::Granting { .. }
+            | Member::Registering { .. }
+            | Member::Frozen { .. }
+            | Member::Left => {
+                let held = self.groups.values().find_map(|group| group.held.as_ref());
+                held.map_or(0, |held| held.lease)
+            }
+        };
+        let mut groups = self.adoptable.clone();
+        groups.extend(
+            self.groups
+                .iter()
+                .filter_map(|(name, group)| Some((name.clone(), group.saved()?))),
+        );
+        Saved {
+            boot: self.me.boot.clone(),
+            lease,
+            groups,
+        }
+    }
+
+    pub(super) fn say(&mut self, level: Level, text: String, out: &mut Vec<Action>) {
+        let decision = Decision {
+            level,
+            group: None,
+            text,
+        };
+        if self.last.as_ref() != Some(&decision) {
+            self.last = Some(decision.clone());
+            out.push(Action::Say(decision));
+        }
+    }
+
+    /// splitmix64: the seed comes from the operating system, so that no lease id is ever met twice.
+    pub(super) fn random(&mut self) -> u64 {
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.random;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A lease id: 63 random bits, never 0.
+    pub(super) fn new_lease(&mut self) -> i64 {
+        i64::try_from(self.random() >> 1).unwrap_or(1).max(1)
+    }
+
+    fn next_wake(&self, now: Time) -> Option<Time> {
+        if self.exited {
+            return None;
+        }
+        let mut times: Vec<Time> = self.groups.values().flat_map(Group::wake).collect();
+        if self.pending.is_none() {
+            let due = if self.hinted || self.read_back {
+                self.pause
+            } else {
+                self.timing.beat.max(self.pause)
+            };
+            times.push(self.sent_at.plus(due));
+        }
+        times.extend(self.waits.values().filter_map(|(at, _)| *at));
+        times.extend(self.holding_until);
+        let soonest = times.into_iter().filter(|at| !now.reached(*at)).min();
+        // Never at once again: a condition that time cannot change must not spin the loop.
+        soonest.map(|at| {
+            if now.until(at) < TICK_MIN {
+                now.plus(TICK_MIN)
+            } else {
+                at
+            }
+        })
+    }
+
+    /// What must hold after every event, in release builds too: a breach ends the process, and the tethers fence.
+    fn assert_invariants(&self, now: Time, actions: &[Action]) {
+        for group in self.groups.values() {
+            let Some(held) = &group.held else { continue };
+            assert!(
+                !held.soft_passed || held.latched,
+                "a run whose lease ran out is latched"
+            );
+            assert!(
+                !held.latched || held.stage != Stage::Active,
+                "a latched run is never active"
+            );
+            let name = &group.settings.name;
+            let starts = actions.iter().any(|action| {
+                matches!(action, Action::Start { of, .. } | Action::Admit { of, .. } if of.group == *name)
+                    || matches!(action, Action::VipHold { group, announce: true, .. } if group == name)
+            });
+            assert!(
+                !(starts && now.reached(held.deadlines.soft)),
+                "nothing starts at or after the soft deadline"
+            );
+        }
+    }
+}
+
+/// The shortest time between two ticks.
+const TICK_MIN: Duration = Duration::from_millis(2);

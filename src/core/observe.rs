@@ -1,0 +1,281 @@
+//! What a node has seen of the others with its own eyes, timed by its own clock (design rule 3).
+//!
+//! No etcd clock, lease restart or false renewal enters the argument: a holder counts its validity from before it sent
+//! the beat, an observer waits from after it received it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::records::View;
+use super::time::Time;
+
+/// What was last seen of an incarnation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Seen {
+    /// Its beat, by mod revision.
+    Beat(i64),
+    /// Its key is absent or belongs to another incarnation.
+    Gone,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Observation {
+    seen: Seen,
+    /// When this was first received.
+    at: Time,
+    /// How long the beat asked observers to wait.
+    promise: Duration,
+}
+
+/// The observations of every incarnation that may hold something.
+#[derive(Clone, Debug, Default)]
+pub struct Observer {
+    seen: BTreeMap<(String, i64), Observation>,
+    /// From the watch: the last version before a key was deleted.
+    deleted: BTreeMap<(String, i64), i64>,
+}
+
+impl Observer {
+    /// Takes a fresh linearizable view. `ttl` is the promise of an incarnation never seen beating.
+    pub fn update(&mut self, now: Time, view: &View, ttl: Duration) {
+        for (name, key) in &view.nodes {
+            let promise = key.beat.as_ref().map_or(ttl, super::records::Beat::promise);
+            self.note(now, (name.clone(), key.lease), Seen::Beat(key.mod_revision), promise);
+        }
+        let holders = view.groups.values().filter_map(|group| group.active());
+        let wanted: Vec<_> = holders
+            .map(|record| (record.node.clone(), record.incarnation))
+            .collect();
+        let absent: Vec<_> = self.seen.keys().chain(&wanted).cloned().collect();
+        for identity in absent {
+            if view.lease_of(&identity.0) != identity.1 {
+                let promise = self.seen.get(&identity).map_or(ttl, |seen| seen.promise);
+                self.note(now, identity, Seen::Gone, promise);
+            }
+        }
+        self.seen
+            .retain(|identity, seen| seen.seen != Seen::Gone || wanted.contains(identity));
+        self.deleted.retain(|identity, _| self.seen.contains_key(identity));
+    }
+
+    fn note(&mut self, now: Time, identity: (String, i64), seen: Seen, promise: Duration) {
+        let before = self.seen.get(&identity);
+        if before.is_some_and(|before| before.seen == seen) {
+            return;
+        }
+        let kept = match (before, seen) {
+            // Gone keeps its time when the version that was deleted is the one observed: no beat came between.
+            (Some(before), Seen::Gone) => self
+                .deleted
+                .get(&identity)
+                .filter(|last| before.seen == Seen::Beat(**last))
+                .map(|_| before.at),
+            (Some(_) | None, Seen::Beat(_)) | (None, Seen::Gone) => None,
+        };
+        self.seen.insert(
+            identity,
+            Observation {
+                seen,
+                at: kept.unwrap_or(now),
+                promise,
+            },
+        );
+    }
+
+    /// The watch's word that a key was deleted, and which version was the last.
+    pub fn deleted(&mut self, node: String, lease: i64, last_mod_revision: i64) {
+        if self.seen.contains_key(&(node.clone(), lease)) {
+            self.deleted.insert((node, lease), last_mod_revision);
+        }
+    }
+
+    /// When the incarnation has been silent for as long as it promised, if it stays so; `None` if it was never seen.
+    #[must_use]
+    pub fn ripe_at(&self, node: &str, lease: i64) -> Option<Time> {
+        self.seen
+            .get(&(node.to_owned(), lease))
+            .map(|seen| seen.at.plus(seen.promise))
+    }
+
+    /// Whether the incarnation has been silent, on this node's raw clock, for as long as it promised.
+    #[must_use]
+    pub fn ripe(&self, now: Time, node: &str, lease: i64) -> bool {
+        self.seen
+            .get(&(node.to_owned(), lease))
+            .is_some_and(|seen| now.waited(seen.at) >= seen.promise)
+    }
+
+    /// The mod revision of the beat last seen, if its key is still there.
+    #[must_use]
+    pub fn beat_of(&self, node: &str, lease: i64) -> Option<i64> {
+        match self.seen.get(&(node.to_owned(), lease))?.seen {
+            Seen::Beat(revision) => Some(revision),
+            Seen::Gone => None,
+        }
+    }
+
+    /// Forgets everything: after a restore nothing seen before counts.
+    pub fn clear(&mut self) {
+        self.seen.clear();
+        self.deleted.clear();
+    }
+}
+
+/// Unbroken good reads: a campaign needs a full ttl of them behind it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Contact {
+    since: Option<Time>,
+    last: Option<Time>,
+}
+
+impl Contact {
+    /// A good linearizable read, stamped before it was sent, received now.
+    pub fn good(&mut self, stamp: Time, now: Time, gap: Duration) {
+        let unbroken = self.last.is_some_and(|last| now.since(last) <= gap);
+        if !unbroken {
+            self.since = Some(now);
+        }
+        self.last = Some(stamp);
+    }
+
+    /// Starts over.
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Whether a full `ttl` of contact lies behind `now` and the last good read is not older than `gap`.
+    #[must_use]
+    pub fn holds(&self, now: Time, ttl: Duration, gap: Duration) -> bool {
+        let fresh = self.last.is_some_and(|last| now.since(last) <= gap);
+        fresh && self.since.is_some_and(|since| now.waited(since) >= ttl)
+    }
+
+    /// When contact will have lasted for `ttl`.
+    #[must_use]
+    pub fn ready_at(&self, ttl: Duration) -> Option<Time> {
+        self.since.map(|since| since.plus(ttl))
+    }
+
+    /// How old the last good read is.
+    #[must_use]
+    pub fn age(&self, now: Time) -> Option<Duration> {
+        self.last.map(|last| now.since(last))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::records::{Beat, GroupKeys, NodeKey, Record, RecordState};
+    use super::*;
+
+    const TTL: Duration = Duration::from_secs(5);
+
+    fn at(ms: u64) -> Time {
+        Time::default().plus(Duration::from_millis(ms))
+    }
+
+    fn view(beat: Option<(i64, i64, u64)>) -> View {
+        let mut view = View::default();
+        if let Some((lease, mod_revision, ttl_ms)) = beat {
+            let beat = Beat {
+                machine: String::new(),
+                boot: String::new(),
+                seq: 1,
+                nonce: 1,
+                ttl_ms,
+            };
+            let key = NodeKey {
+                lease,
+                mod_revision,
+                beat: Some(beat),
+            };
+            view.nodes.insert("b".into(), key);
+        }
+        let record = Record {
+            epoch: 1,
+            node: "b".into(),
+            incarnation: 7,
+            state: RecordState::Active,
+            reason: String::new(),
+            successor: None,
+        };
+        let group = GroupKeys {
+            record_mod: 3,
+            record: Some(record),
+            ..GroupKeys::default()
+        };
+        view.groups.insert("mail".into(), group);
+        view
+    }
+
+    #[test]
+    fn a_beat_that_does_not_change_ripens_after_its_own_promise() {
+        let mut observer = Observer::default();
+        observer.update(at(0), &view(Some((7, 10, 8000))), TTL);
+        observer.update(at(7000), &view(Some((7, 10, 8000))), TTL);
+        assert!(!observer.ripe(at(7999), "b", 7));
+        assert!(observer.ripe(at(8000), "b", 7));
+        observer.update(at(8000), &view(Some((7, 11, 8000))), TTL);
+        assert!(!observer.ripe(at(15_999), "b", 7));
+    }
+
+    #[test]
+    fn a_key_that_vanished_unseen_is_timed_anew() {
+        let mut observer = Observer::default();
+        observer.update(at(0), &view(Some((7, 10, 5000))), TTL);
+        observer.update(at(4000), &view(None), TTL);
+        assert!(!observer.ripe(at(8999), "b", 7));
+        assert!(observer.ripe(at(9000), "b", 7));
+    }
+
+    #[test]
+    fn a_key_deleted_at_the_version_seen_keeps_its_time() {
+        let mut observer = Observer::default();
+        observer.update(at(0), &view(Some((7, 10, 5000))), TTL);
+        observer.deleted("b".into(), 7, 10);
+        observer.update(at(4000), &view(None), TTL);
+        assert!(observer.ripe(at(5000), "b", 7));
+    }
+
+    #[test]
+    fn a_key_deleted_at_a_later_version_does_not() {
+        let mut observer = Observer::default();
+        observer.update(at(0), &view(Some((7, 10, 5000))), TTL);
+        observer.deleted("b".into(), 7, 11);
+        observer.update(at(4000), &view(None), TTL);
+        assert!(!observer.ripe(at(8999), "b", 7));
+    }
+
+    #[test]
+    fn another_incarnation_under_the_name_does_not_prolong_the_old_one() {
+        let mut observer = Observer::default();
+        observer.update(at(0), &view(Some((7, 10, 5000))), TTL);
+        observer.update(at(1000), &view(Some((8, 20, 5000))), TTL);
+        observer.update(at(5000), &view(Some((8, 25, 5000))), TTL);
+        assert!(observer.ripe(at(6000), "b", 7));
+        assert!(!observer.ripe(at(6000), "b", 8));
+    }
+
+    #[test]
+    fn suspend_does_not_ripen() {
+        let mut observer = Observer::default();
+        observer.update(at(0), &view(Some((7, 10, 5000))), TTL);
+        let mut woken = at(1000);
+        woken.boot = Duration::from_secs(60);
+        assert!(!observer.ripe(woken, "b", 7));
+    }
+
+    #[test]
+    fn contact_breaks_at_a_gap_and_needs_a_full_ttl() {
+        let gap = Duration::from_secs(3);
+        let mut contact = Contact::default();
+        for ms in (0..=4000).step_by(500) {
+            contact.good(at(ms), at(ms + 10), gap);
+        }
+        assert!(!contact.holds(at(5009), TTL, gap));
+        assert!(contact.holds(at(5010), TTL, gap));
+        assert!(!contact.holds(at(7500), TTL, gap));
+        contact.good(at(7400), at(7500), gap);
+        assert!(!contact.holds(at(7600), TTL, gap));
+    }
+}

@@ -1,0 +1,243 @@
+//! The values of the keys in etcd and of the two local files, and a whole read of them as one view.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::keys::Keys;
+use super::store::Answer;
+
+/// A node's beat: proof of life that everyone can time for themselves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Beat {
+    pub machine: String,
+    pub boot: String,
+    pub seq: u64,
+    /// Never repeated: tells the writer that this very attempt has landed.
+    pub nonce: u64,
+    /// How long observers must wait after it, in milliseconds.
+    pub ttl_ms: u64,
+}
+
+impl Beat {
+    /// The promise as a duration.
+    #[must_use]
+    pub fn promise(&self) -> Duration {
+        Duration::from_millis(self.ttl_ms)
+    }
+}
+
+/// Whether a group's record names a holder that may run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RecordState {
+    Active,
+    Released,
+}
+
+/// A group's record: the only thing the rules read about who holds it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    pub epoch: u64,
+    pub node: String,
+    /// The holder's lease id: a record belongs to an incarnation, never to a name.
+    pub incarnation: i64,
+    pub state: RecordState,
+    pub reason: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub successor: Option<String>,
+}
+
+/// What all nodes must agree on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterConfig {
+    /// +1 with every `leasehold accept`.
+    pub generation: u64,
+    pub ttl_ms: u64,
+}
+
+/// A node's readiness for one group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Readiness {
+    pub ready: bool,
+    /// In a sentence, when it is not.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub why: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub image: String,
+}
+
+/// What a node publishes for others to read.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeStatus {
+    pub version: String,
+    pub address: String,
+    pub priority: u32,
+    pub groups: BTreeMap<String, Readiness>,
+}
+
+/// What an operator wants of a group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "want", rename_all = "lowercase")]
+pub enum Intent {
+    Switchover { to: Option<String>, by: String },
+}
+
+/// What `leasehold init` wrote into the group's storage: mount target -> id.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoreIds {
+    pub id: String,
+    pub mounts: Vec<String>,
+}
+
+/// Which etcd this node trusts; kept on disk across boots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pin {
+    pub cluster_id: u64,
+    pub generation: u64,
+    pub revision: i64,
+}
+
+/// What a restarted sidecar needs to adopt its running containers; kept in a boot-scoped file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Saved {
+    pub boot: String,
+    pub lease: i64,
+    pub groups: BTreeMap<String, SavedRun>,
+}
+
+/// The run that may be alive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SavedRun {
+    pub epoch: u64,
+    pub n: u32,
+    /// Its stop has begun: it must never be taken for active again.
+    pub latched: bool,
+}
+
+/// A node's key as read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeKey {
+    pub lease: i64,
+    pub mod_revision: i64,
+    /// `None`: unreadable, which counts as a beat that promises nothing we know.
+    pub beat: Option<Beat>,
+}
+
+/// A group's keys as read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GroupKeys {
+    /// 0: there is none.
+    pub record_mod: i64,
+    /// `None` with a `record_mod` above 0: unreadable, never acted upon.
+    pub record: Option<Record>,
+    pub intent: Option<(Intent, i64)>,
+    pub store: Option<StoreIds>,
+}
+
+/// One consistent read of the cluster's keys.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct View {
+    pub cluster_id: u64,
+    pub revision: i64,
+    pub config: Option<ClusterConfig>,
+    pub config_mod: i64,
+    pub nodes: BTreeMap<String, NodeKey>,
+    pub statuses: BTreeMap<String, NodeStatus>,
+    pub groups: BTreeMap<String, GroupKeys>,
+    /// Keys whose value could not be read.
+    pub unreadable: Vec<String>,
+}
+
+impl View {
+    /// Sorts an answer's keys into their places.
+    #[must_use]
+    pub fn read(keys: &Keys, answer: &Answer) -> Self {
+        let mut view = Self {
+            cluster_id: answer.cluster_id,
+            revision: answer.revision,
+            ..Self::default()
+        };
+        for kv in &answer.keys {
+            let Some(parts) = keys.parts(&kv.key) else { continue };
+            let understood = match parts.as_slice() {
+                ["config"] => {
+                    view.config = serde_json::from_str(&kv.value).ok();
+                    view.config_mod = kv.mod_revision;
+                    view.config.is_some()
+                }
+                ["nodes", node] => {
+                    let key = NodeKey {
+                        lease: kv.lease,
+                        mod_revision: kv.mod_revision,
+                        beat: serde_json::from_str(&kv.value).ok(),
+                    };
+                    let understood = key.beat.is_some();
+                    view.nodes.insert((*node).to_owned(), key);
+                    understood
+                }
+                ["status", node] => match serde_json::from_str(&kv.value) {
+                    Ok(status) => view.statuses.insert((*node).to_owned(), status).is_none(),
+                    Err(_) => false,
+                },
+                ["groups", group, leaf] => {
+                    let group = view.groups.entry((*group).to_owned()).or_default();
+                    group.read(leaf, &kv.value, kv.mod_revision)
+                }
+                _ => true,
+            };
+            if !understood {
+                view.unreadable.push(kv.key.clone());
+            }
+        }
+        view
+    }
+
+    /// A group's keys; those of an unknown group are empty.
+    #[must_use]
+    pub fn group(&self, name: &str) -> GroupKeys {
+        self.groups.get(name).cloned().unwrap_or_default()
+    }
+
+    /// The lease on a node's key, 0 when it is absent.
+    #[must_use]
+    pub fn lease_of(&self, node: &str) -> i64 {
+        self.nodes.get(node).map_or(0, |key| key.lease)
+    }
+}
+
+impl GroupKeys {
+    fn read(&mut self, leaf: &str, value: &str, mod_revision: i64) -> bool {
+        match leaf {
+            "record" => {
+                self.record_mod = mod_revision;
+                self.record = serde_json::from_str(value).ok();
+                self.record.is_some()
+            }
+            "intent" => {
+                self.intent = serde_json::from_str(value).ok().map(|intent| (intent, mod_revision));
+                self.intent.is_some()
+            }
+            "store" => {
+                self.store = serde_json::from_str(value).ok();
+                self.store.is_some()
+            }
+            _ => true,
+        }
+    }
+
+    /// The record if it names a holder that may run.
+    #[must_use]
+    pub fn active(&self) -> Option<&Record> {
+        self.record
+            .as_ref()
+            .filter(|record| record.state == RecordState::Active)
+    }
+}
+
+/// A value as it is written to etcd.
+#[must_use]
+pub fn json<T: Serialize>(value: &T) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}

@@ -1,0 +1,207 @@
+//! The sums that must hold before a node may take part (design rules 1 and 9).
+
+use std::time::Duration;
+
+use super::time::Time;
+
+/// Time kept between the kill and the end of validity: signals, exits, a late wake-up.
+pub const KILL_BUDGET: Duration = Duration::from_millis(500);
+
+/// The longest promise that `leasehold hold` may make.
+pub const HOLD_MAX: Duration = Duration::from_secs(300);
+
+/// Every time that the election counts with.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Timing {
+    /// What an ordinary beat promises: how long observers wait.
+    pub ttl: Duration,
+    /// The share of a promise that the holder trusts, for clocks that drift.
+    pub kappa: f64,
+    /// From one beat to the next.
+    pub beat: Duration,
+    /// The deadline of one call to etcd.
+    pub attempt: Duration,
+    /// From the stop signal to the kill when the lease runs out.
+    pub grace: Duration,
+    /// How long etcd may take to elect a leader.
+    pub election_timeout: Duration,
+}
+
+/// When a run must stop, be killed, and be unable to write: counted from the stamp of the last answered beat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deadlines {
+    pub soft: Time,
+    pub hard: Time,
+    pub end: Time,
+}
+
+impl Deadlines {
+    /// The earlier of each, used before a shorter promise is sent.
+    #[must_use]
+    pub fn earlier(self, other: Self) -> Self {
+        Self {
+            soft: self.soft.earlier(other.soft),
+            hard: self.hard.earlier(other.hard),
+            end: self.end.earlier(other.end),
+        }
+    }
+}
+
+/// Why a ttl is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("ttl {ttl_ms} ms is too short: {sum}; the smallest ttl that would do here is {smallest_ms} ms")]
+pub struct TooShort {
+    pub ttl_ms: u128,
+    pub sum: String,
+    pub smallest_ms: u128,
+}
+
+impl Timing {
+    /// Derives beat, attempt and grace from the ttl. `grace` overrides the last.
+    #[must_use]
+    pub fn new(ttl: Duration, kappa: f64, grace: Option<Duration>, election_timeout: Duration) -> Self {
+        let tenth = ttl / 10;
+        Self {
+            ttl,
+            kappa,
+            beat: (ttl * 2 / 25).clamp(Duration::from_millis(200), Duration::from_secs(1)),
+            attempt: tenth.clamp(Duration::from_millis(250), Duration::from_secs(1)),
+            grace: grace.unwrap_or(tenth),
+            election_timeout,
+        }
+    }
+
+    /// The deadlines of a group whose grace is `grace`, from a beat stamped `stamp` that promised `promise`.
+    #[must_use]
+    pub fn deadlines(&self, stamp: Time, promise: Duration, grace: Duration) -> Deadlines {
+        let end = stamp.plus(promise.mul_f64(self.kappa));
+        let hard = end.minus(KILL_BUDGET);
+        Deadlines {
+            soft: hard.minus(grace),
+            hard,
+            end,
+        }
+    }
+
+    /// From a beat's stamp to the stop signal.
+    #[must_use]
+    pub fn soft_after(&self) -> Duration {
+        self.ttl
+            .mul_f64(self.kappa)
+            .saturating_sub(KILL_BUDGET)
+            .saturating_sub(self.grace)
+    }
+
+    /// The longest gap between two good reads that still counts as contact.
+    #[must_use]
+    pub fn contact_gap(&self) -> Duration {
+        (self.election_timeout * 3).max(Duration::from_millis(1500))
+    }
+
+    /// The lowest lease TTL that etcd grants with this election timeout (whole seconds).
+    #[must_use]
+    pub fn floor(&self) -> Duration {
+        Duration::from_secs(self.election_timeout.mul_f64(1.5).as_secs_f64().ceil() as u64)
+    }
+
+    /// The TTL of the node's lease in etcd. It only clears rubbish away; it outlives the longest hold, so that the beat
+    /// which promised it can still be read by an observer that starts meanwhile.
+    #[must_use]
+    pub fn lease_ttl(&self) -> Duration {
+        (self.ttl * 3)
+            .max(self.floor() + Duration::from_secs(1))
+            .max(HOLD_MAX + self.ttl)
+    }
+
+    /// Checks the sums.
+    ///
+    /// # Errors
+    /// [`TooShort`] with the sum that fails and the smallest ttl that would do.
+    pub fn check(&self) -> Result<(), TooShort> {
+        let Err(sum) = self.sums() else { return Ok(()) };
+        let fixed_grace = (self.grace != self.ttl / 10).then_some(self.grace);
+        let smallest = (1..=600).map(|halves| Duration::from_millis(500) * halves).find(|ttl| {
+            Self::new(*ttl, self.kappa, fixed_grace, self.election_timeout)
+                .sums()
+                .is_ok()
+        });
+        Err(TooShort {
+            ttl_ms: self.ttl.as_millis(),
+            sum,
+            smallest_ms: smallest.map_or(0, |ttl| ttl.as_millis()),
+        })
+    }
+
+    fn sums(&self) -> Result<(), String> {
+        let soft = self.soft_after();
+        let attempts = self.beat + self.attempt * 2;
+        if attempts > soft {
+            return Err(format!(
+                "beat + 2 attempts = {attempts:?} exceed the {soft:?} until the stop"
+            ));
+        }
+        let election = self.beat + self.attempt + self.election_timeout * 3;
+        if election > soft {
+            return Err(format!(
+                "beat + attempt + 3 election timeouts = {election:?} exceed the {soft:?} until the stop"
+            ));
+        }
+        let floor = self.floor();
+        if self.ttl <= floor {
+            return Err(format!("etcd grants no lease below {floor:?}"));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn timing(ttl_ms: u64, election_ms: u64) -> Timing {
+        Timing::new(
+            Duration::from_millis(ttl_ms),
+            0.99,
+            None,
+            Duration::from_millis(election_ms),
+        )
+    }
+
+    #[test]
+    fn stock_etcd_takes_five_and_ten_seconds_and_says_what_it_would_take() {
+        assert_eq!(timing(10_000, 1000).check(), Ok(()));
+        assert_eq!(timing(5_000, 1000).check(), Ok(()));
+        let refused = timing(4_000, 1000).check().unwrap_err();
+        assert_eq!(refused.smallest_ms, 5_000);
+        assert!(refused.to_string().contains("5000 ms"), "{refused}");
+    }
+
+    #[test]
+    fn a_tuned_etcd_takes_three_seconds() {
+        assert_eq!(timing(3_000, 500).check(), Ok(()));
+        assert!(timing(2_500, 500).check().is_err());
+    }
+
+    #[test]
+    fn each_sum_is_checked() {
+        let mut two_attempts = timing(10_000, 100);
+        two_attempts.attempt = Duration::from_secs(4);
+        assert!(two_attempts.check().unwrap_err().sum.contains("2 attempts"));
+        let mut floor = timing(10_000, 100);
+        floor.ttl = Duration::from_millis(900);
+        floor.beat = Duration::ZERO;
+        floor.attempt = Duration::ZERO;
+        floor.grace = Duration::ZERO;
+        assert!(floor.sums().unwrap_err().contains("no lease below"));
+    }
+
+    #[test]
+    fn deadlines_count_from_the_stamp_and_leave_room_for_the_kill() {
+        let timing = timing(10_000, 1000);
+        let stamp = Time::default().plus(Duration::from_secs(100));
+        let deadlines = timing.deadlines(stamp, timing.ttl, timing.grace);
+        assert_eq!(deadlines.end.boot, Duration::from_millis(109_900));
+        assert_eq!(deadlines.hard.boot, Duration::from_millis(109_400));
+        assert_eq!(deadlines.soft.boot, Duration::from_millis(108_400));
+    }
+}
