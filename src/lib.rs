@@ -7,6 +7,7 @@
 //! - `run`: the only loop
 
 pub mod adapters;
+pub mod clock;
 pub mod compose;
 pub mod core;
 pub mod tether;

@@ -1,3 +1,60 @@
 //! PID 1 of the protected container: starts the service behind a gate and kills it when the lease runs out.
+//!
+//! `tether --service S --group G --node N [--stop-signal X] -- command...` is the form the sidecar uses; it replaces
+//! docker-init. `tether store show|init` prepares storage for `leasehold init`. Anything else meets the closed gate.
+//! Exit codes: [`exit::Code`].
 
+mod args;
+pub mod exit;
+mod gate;
+pub mod hello;
+pub mod home;
+mod link;
+mod own_namespace;
 pub mod page;
+mod service;
+mod signals;
+mod store;
+mod watch;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use args::Args;
+use exit::Refusal;
+use own_namespace::OwnNamespace;
+use service::Service;
+use signals::Signals;
+
+/// The tether, from its arguments without the program's name (and without the word `tether`).
+pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
+    let args: Vec<OsString> = args.collect();
+    if let Some((first, rest)) = args.split_first()
+        && first == "store"
+    {
+        return store::main(rest);
+    }
+    let own = match OwnNamespace::prove() {
+        Ok(own) => own,
+        Err(why) => return Refusal::NotInit(why).report(),
+    };
+    match enter(&own, &args) {
+        Ok(code) => code,
+        Err(refusal) => refusal.report(),
+    }
+}
+
+fn enter(own: &OwnNamespace, args: &[OsString]) -> Result<ExitCode, Refusal> {
+    let args = Args::parse(args).map_err(Refusal::NotOurs)?;
+    let environment = |what: &str, error: std::io::Error| Refusal::Environment(format!("{what}: {error}"));
+    let signals = Signals::install().map_err(|error| environment("signals", error))?;
+    let timer = watch::timer().map_err(|error| environment("timer", error.into()))?;
+    let admitted = gate::pass(&signals)?;
+    match Service::start(&args, admitted.page.run) {
+        Ok(service) => Ok(watch::watch(own, admitted, service, &signals, &timer)),
+        Err(error) => {
+            exit::report_exec(&args.command, &error);
+            Ok(service::exec_failure(&error))
+        }
+    }
+}

@@ -1,1 +1,0 @@
-//! The sidecar end of the tethers: page, socket and pidfd.

@@ -1,0 +1,113 @@
+//! The files of one protected service on the host's tmpfs.
+//!
+//! Page and lock are written in place and never replaced: a running container has them open.
+
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with};
+
+use crate::core::epoch::Run;
+use crate::core::time::Time;
+use crate::tether::page::{Order, PAGE_BYTES, Page};
+
+/// Connections that the kernel keeps for us between two accepts.
+const BACKLOG: i32 = 16;
+
+/// The open page, and where the notice goes.
+#[derive(Debug)]
+pub(super) struct Files {
+    directory: PathBuf,
+    page: File,
+}
+
+impl Files {
+    /// Creates what is missing. Without `adopt`, or when the page is damaged, the page says closed afterwards.
+    pub(super) fn open(directory: &Path, boot_id: [u8; 16], adopt: bool) -> io::Result<Self> {
+        fs::create_dir_all(directory)?;
+        fs::set_permissions(directory, Permissions::from_mode(0o755))?;
+        keep(&directory.join("lock"))?;
+        let files = Self {
+            directory: directory.to_owned(),
+            page: keep(&directory.join("page"))?,
+        };
+        if !adopt || files.read_page()?.is_none() {
+            files.write_page(&closed(boot_id))?;
+        }
+        Ok(files)
+    }
+
+    pub(super) fn read_page(&self) -> io::Result<Option<Page>> {
+        let mut bytes = [0; PAGE_BYTES];
+        let length = self.page.read_at(&mut bytes, 0)?;
+        Ok(bytes.get(..length).and_then(Page::decode))
+    }
+
+    pub(super) fn write_page(&self, page: &Page) -> io::Result<()> {
+        let length = self.page.write_at(&page.encode(), 0)?;
+        if length == PAGE_BYTES {
+            Ok(())
+        } else {
+            Err(io::ErrorKind::WriteZero.into())
+        }
+    }
+
+    /// Renamed into place: a reader sees the old line or the new one.
+    pub(super) fn write_notice(&self, line: &str) -> io::Result<()> {
+        let new = self.directory.join("notice.new");
+        fs::write(&new, format!("{line}\n"))?;
+        fs::set_permissions(&new, Permissions::from_mode(0o644))?;
+        fs::rename(new, self.directory.join("notice"))
+    }
+
+    /// A listening socket, renamed over that of an earlier sidecar.
+    pub(super) fn listen(&self) -> io::Result<OwnedFd> {
+        let new = self.directory.join("socket.new");
+        match fs::remove_file(&new) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
+        // By descriptor: the path of the directory may be longer than a socket's name may be.
+        let directory = File::open(&self.directory)?;
+        let name = format!("/proc/self/fd/{}/socket.new", directory.as_raw_fd());
+        bind(&socket, &SocketAddrUnix::new(name)?)?;
+        fs::set_permissions(&new, Permissions::from_mode(0o666))?;
+        listen(&socket, BACKLOG)?;
+        fs::rename(new, self.directory.join("socket"))?;
+        Ok(socket)
+    }
+}
+
+/// A page that lets nothing run.
+fn closed(boot_id: [u8; 16]) -> Page {
+    let never = Time {
+        boot: Duration::ZERO,
+        raw: Duration::ZERO,
+    };
+    Page {
+        boot_id,
+        run: Run::default(),
+        order: Order::Closed,
+        soft: never,
+        hard: never,
+    }
+}
+
+/// Opens a file, created if it is missing, with its content as it is.
+fn keep(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)?;
+    file.set_permissions(Permissions::from_mode(0o644))?;
+    Ok(file)
+}

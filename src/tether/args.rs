@@ -1,0 +1,114 @@
+//! The arguments that the sidecar gives to a tether.
+
+use std::ffi::{OsStr, OsString};
+use std::str::FromStr;
+
+use nix::sys::signal;
+use rustix::process::Signal;
+
+/// `--service S --group G --node N [--stop-signal X] -- command arguments...`
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Args {
+    pub(super) group: OsString,
+    pub(super) node: OsString,
+    pub(super) stop_signal: Signal,
+    pub(super) command: OsString,
+    pub(super) arguments: Vec<OsString>,
+}
+
+impl Args {
+    /// Parses them; anything else comes from somebody who is not the sidecar.
+    pub(super) fn parse(args: &[OsString]) -> Result<Self, String> {
+        let (mut service, mut group, mut node, mut stop_signal) = (None, None, None, None);
+        let mut rest = args.iter();
+        loop {
+            let name = rest.next().ok_or("no `--` before the command")?;
+            if name == "--" {
+                break;
+            }
+            let known = match name.to_str() {
+                Some("--service") => &mut service,
+                Some("--group") => &mut group,
+                Some("--node") => &mut node,
+                Some("--stop-signal") => &mut stop_signal,
+                Some(_) | None => return Err(format!("unknown argument {name:?}")),
+            };
+            let value = rest.next().ok_or_else(|| format!("{name:?} without a value"))?;
+            if known.replace(value.clone()).is_some() {
+                return Err(format!("{name:?} given twice"));
+            }
+        }
+        service.ok_or("no --service")?;
+        let stop_signal = match stop_signal {
+            Some(name) => parse_signal(&name).ok_or_else(|| format!("unknown signal {name:?}"))?,
+            None => Signal::TERM,
+        };
+        Ok(Self {
+            group: group.ok_or("no --group")?,
+            node: node.ok_or("no --node")?,
+            stop_signal,
+            command: rest.next().ok_or("no command after `--`")?.clone(),
+            arguments: rest.cloned().collect(),
+        })
+    }
+}
+
+/// A signal as Docker writes it: `SIGTERM`, `TERM`, `term` or `15`. Real-time signals are not known here.
+fn parse_signal(text: &OsStr) -> Option<Signal> {
+    let text = text.to_str()?.to_ascii_uppercase();
+    let number = match i32::from_str(&text) {
+        Ok(number) => number,
+        Err(_) => signal::Signal::from_str(&format!("SIG{}", text.trim_start_matches("SIG"))).ok()? as i32,
+    };
+    Signal::from_named_raw(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Args, String> {
+        let args: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
+        Args::parse(&args)
+    }
+
+    #[test]
+    fn the_form_of_the_sidecar_is_known() {
+        let args = parse("--service s --group g --node n --stop-signal SIGQUIT -- sh -c --").unwrap();
+        assert_eq!(args.stop_signal, Signal::QUIT);
+        assert_eq!(args.command, "sh");
+        assert_eq!(args.arguments, ["-c", "--"]);
+    }
+
+    #[test]
+    fn any_other_form_is_refused() {
+        for line in [
+            "",
+            "sh",
+            "sh -c true",
+            "--service s --group g --node n",
+            "--service s --group g --node n --",
+            "--service s --group g -- sh",
+            "--service s --service s --group g --node n -- sh",
+            "--service s --group g --node n --stop-signal SIGRTMIN+3 -- sh",
+            "--service -- sh",
+        ] {
+            assert!(parse(line).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn signals_are_read_as_docker_writes_them() {
+        for (text, signal) in [
+            ("SIGTERM", Some(Signal::TERM)),
+            ("int", Some(Signal::INT)),
+            ("9", Some(Signal::KILL)),
+            ("0", None),
+            ("99", None),
+            ("SIG", None),
+            ("NOPE", None),
+        ] {
+            assert_eq!(parse_signal(OsStr::new(text)), signal, "{text}");
+        }
+    }
+}

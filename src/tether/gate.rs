@@ -1,0 +1,149 @@
+//! The gate: everything that must hold before the service is started.
+
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::thread::nanosleep;
+
+use super::exit::Refusal;
+use super::home::{self, PageFile, Reading};
+use super::link::{Answer, Link};
+use super::page::{Order, Page};
+use super::signals::Signals;
+use crate::clock;
+use crate::core::epoch::Run;
+
+/// What came through the gate, held until the end.
+#[derive(Debug)]
+pub(super) struct Admitted {
+    pub(super) file: PageFile,
+    pub(super) page: Page,
+    pub(super) link: Link,
+    /// Held to the end of PID 1, never used again.
+    _lock: File,
+}
+
+/// Inode of the first time namespace of every Linux kernel (`PROC_TIME_INIT_INO`).
+const HOST_TIME_NAMESPACE: u64 = 4_026_531_834;
+
+/// The sidecar has this long to say go.
+const GO_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A torn page is read again this often, this far apart.
+const TORN_READS_MAX: u32 = 10;
+const TORN_PAUSE: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 2_000_000,
+};
+
+/// Passes the gate, or says why not. Nothing was started when it returns.
+pub(super) fn pass(signals: &Signals) -> Result<Admitted, Refusal> {
+    refuse_time_namespace()?;
+    let boot_id = clock::boot_id().map_err(|error| Refusal::Environment(format!("boot id: {error}")))?;
+    let file = PageFile::open().map_err(|error| Refusal::NoPage(error.to_string()))?;
+    let before = read(&file)?;
+    check(&before, boot_id)?;
+    let lock = home::lock()
+        .map_err(|error| Refusal::NoPage(format!("lock: {error}")))?
+        .ok_or(Refusal::Locked)?;
+    let link = admission(&before, signals)?;
+    // The sidecar wrote the page before its go; what was read before that may be an older run.
+    let page = read(&file)?;
+    check(&page, boot_id)?;
+    check_run(before.run, page.run)?;
+    Ok(Admitted {
+        file,
+        page,
+        link,
+        _lock: lock,
+    })
+}
+
+fn check_run(wanted: Run, page: Run) -> Result<(), Refusal> {
+    if wanted == page {
+        Ok(())
+    } else {
+        Err(Refusal::OtherRun { wanted, page })
+    }
+}
+
+/// Deadlines are times of the host's clocks; a time namespace shifts them.
+fn refuse_time_namespace() -> Result<(), Refusal> {
+    let refused = || Refusal::Environment("a time namespace shifts the clocks of this container".to_owned());
+    // A kernel without time namespaces has neither file.
+    if let Ok(offsets) = std::fs::read_to_string("/proc/self/timens_offsets") {
+        let shifted = |line: &str| line.split_whitespace().skip(1).any(|offset| offset != "0");
+        if offsets.lines().any(shifted) {
+            return Err(refused());
+        }
+    }
+    match std::fs::metadata("/proc/self/ns/time") {
+        Ok(namespace) if namespace.ino() != HOST_TIME_NAMESPACE => Err(refused()),
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+fn read(file: &PageFile) -> Result<Page, Refusal> {
+    for _ in 0..TORN_READS_MAX {
+        match file.read() {
+            Reading::Page(page) => return Ok(page),
+            Reading::Missing => return Err(Refusal::NoPage("the page was deleted".to_owned())),
+            Reading::Torn => {
+                let _ = nanosleep(&TORN_PAUSE);
+            }
+        }
+    }
+    Err(Refusal::NoPage("the page is damaged".to_owned()))
+}
+
+fn check(page: &Page, boot_id: [u8; 16]) -> Result<(), Refusal> {
+    let now = clock::now();
+    if page.boot_id != boot_id {
+        return Err(Refusal::OtherBoot);
+    }
+    match page.order {
+        Order::Open => {}
+        Order::Closed | Order::Stop | Order::Kill => return Err(Refusal::Closed),
+    }
+    // The hard deadline too: a page with its deadlines in the wrong order opens nothing.
+    if now.reached(page.soft.earlier(page.hard)) {
+        return Err(Refusal::TooLate);
+    }
+    Ok(())
+}
+
+/// Says hello and waits for the go.
+fn admission(page: &Page, signals: &Signals) -> Result<Link, Refusal> {
+    let not_admitted = |why: &str| Refusal::NotAdmitted(why.to_owned());
+    let deadline = clock::now().plus(GO_TIMEOUT).earlier(page.soft);
+    let mut link =
+        Link::open(page.run, clock::now()).map_err(|error| Refusal::NotAdmitted(format!("socket: {error}")))?;
+    loop {
+        let now = clock::now();
+        if now.reached(page.soft) {
+            return Err(Refusal::TooLate);
+        }
+        if now.reached(deadline) {
+            return Err(not_admitted("no answer in time"));
+        }
+        if signals.end_asked() {
+            return Err(not_admitted("asked to stop before the start"));
+        }
+        match link.answer() {
+            Answer::Go => return Ok(link),
+            Answer::No => return Err(not_admitted("refused")),
+            Answer::Lost => return Err(not_admitted("connection lost")),
+            Answer::None => {}
+        }
+        if let Some(socket) = link.socket() {
+            let timeout = Timespec::try_from(now.until(deadline)).ok();
+            let mut fds = [
+                PollFd::new(socket, PollFlags::IN),
+                PollFd::new(signals.wake(), PollFlags::IN),
+            ];
+            let _ = poll(&mut fds, timeout.as_ref());
+        }
+    }
+}

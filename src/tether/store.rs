@@ -1,0 +1,231 @@
+//! `tether store show|init`: looks at protected mounts, and marks them, from inside a helper container.
+
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use rustix::fs::{Access, access};
+
+/// The file in the root of a protected mount that holds its store id.
+const STORE_FILE: &str = ".leasehold-store";
+
+/// Names shown of each mount, and entries counted.
+const NAMES_MAX: usize = 5;
+const ENTRIES_MAX: usize = 10_000;
+
+/// A store id is no longer than this.
+const ID_BYTES_MAX: u64 = 128;
+
+const USAGE: &str = "usage: tether store show PATH... | tether store init --id ID PATH...";
+
+/// The sub-form, from the words after `store`. Never kills anything.
+pub(super) fn main(args: &[OsString]) -> ExitCode {
+    let result = match args.split_first() {
+        Some((form, paths)) if form == "show" && !paths.is_empty() => {
+            paths.iter().try_for_each(|path| show(path.as_ref()))
+        }
+        Some((form, rest)) if form == "init" => match rest {
+            [flag, id, paths @ ..] if flag == "--id" && !paths.is_empty() => {
+                paths.iter().try_for_each(|path| init(path.as_ref(), id.as_bytes()))
+            }
+            _ => Err(io::Error::other(USAGE)),
+        },
+        Some(_) | None => Err(io::Error::other(USAGE)),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "leasehold: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// One line of `/proc/self/mountinfo`, as far as it matters here.
+#[derive(Debug, PartialEq, Eq)]
+struct Mount {
+    root: String,
+    source: String,
+    fstype: String,
+}
+
+fn show(path: &Path) -> io::Result<()> {
+    let mount = find_mount(&fs::read("/proc/self/mountinfo")?, &fs::canonicalize(path)?);
+    let (names, count) = entries(path)?;
+    let mut line = String::from("{\"path\":");
+    push_text(&mut line, &path.to_string_lossy());
+    let _ = write!(line, ",\"mounted\":{}", mount.is_some());
+    push_field(&mut line, "source", mount.as_ref().map(|mount| mount.source.as_str()));
+    push_field(&mut line, "root", mount.as_ref().map(|mount| mount.root.as_str()));
+    push_field(&mut line, "fstype", mount.as_ref().map(|mount| mount.fstype.as_str()));
+    line.push_str(",\"entries\":[");
+    for (index, name) in names.iter().enumerate() {
+        if index > 0 {
+            line.push(',');
+        }
+        push_text(&mut line, name);
+    }
+    let _ = write!(line, "],\"count\":{count}");
+    push_field(&mut line, "store_id", store_id(path)?.as_deref());
+    let _ = write!(line, ",\"writable\":{}", access(path, Access::WRITE_OK).is_ok());
+    line.push_str("}\n");
+    io::stdout().write_all(line.as_bytes())
+}
+
+fn init(path: &Path, id: &[u8]) -> io::Result<()> {
+    let fault = |what: String| io::Error::other(format!("{}: {what}", path.display()));
+    let id = std::str::from_utf8(id).map_err(|_| fault("the id is not text".to_owned()))?;
+    if id.is_empty() || id.len() as u64 >= ID_BYTES_MAX || id.chars().any(|letter| letter.is_control() || letter == ' ')
+    {
+        return Err(fault("the id must be one short word".to_owned()));
+    }
+    if find_mount(&fs::read("/proc/self/mountinfo")?, &fs::canonicalize(path)?).is_none() {
+        return Err(fault(
+            "not a mount point: what is written here would be lost with the container".to_owned(),
+        ));
+    }
+    let name = path.join(STORE_FILE);
+    match OpenOptions::new().write(true).create_new(true).open(&name) {
+        Ok(mut file) => {
+            file.write_all(format!("{id}\n").as_bytes())?;
+            file.sync_all()?;
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            let found = store_id(path)?.unwrap_or_default();
+            if found != id {
+                return Err(fault(format!("already initialised as store {found:?}")));
+            }
+            File::open(&name)?.sync_all()?;
+        }
+        Err(error) => return Err(fault(error.to_string())),
+    }
+    File::open(path)?.sync_all()
+}
+
+/// The store id in a mount; `None` without one.
+fn store_id(path: &Path) -> io::Result<Option<String>> {
+    let mut text = String::new();
+    match File::open(path.join(STORE_FILE)) {
+        Ok(file) => file.take(ID_BYTES_MAX).read_to_string(&mut text)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    Ok(Some(text.trim_end().to_owned()))
+}
+
+/// The first names, sorted, and the count of all entries but the store id.
+fn entries(path: &Path) -> io::Result<(Vec<String>, usize)> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(path)?.take(ENTRIES_MAX) {
+        let name = entry?.file_name();
+        if name != STORE_FILE {
+            names.push(name.to_string_lossy().into_owned());
+        }
+    }
+    let count = names.len();
+    names.sort();
+    names.truncate(NAMES_MAX);
+    Ok((names, count))
+}
+
+/// The topmost mount at exactly this path.
+fn find_mount(mountinfo: &[u8], path: &Path) -> Option<Mount> {
+    let lines = mountinfo.split(|byte| *byte == b'\n').rev();
+    lines
+        .filter_map(parse_mount)
+        .find(|(at, _)| at == path)
+        .map(|(_, mount)| mount)
+}
+
+/// `36 35 98:0 /root /at rw,noatime master:1 - ext3 /dev/root rw`, with any count of fields before the dash.
+fn parse_mount(line: &[u8]) -> Option<(PathBuf, Mount)> {
+    let mut fields = line.split(|byte| *byte == b' ');
+    let root = fields.nth(3)?;
+    let at = fields.next()?;
+    let mut after = fields.skip_while(|field| *field != b"-").skip(1);
+    let text = |field: &[u8]| String::from_utf8_lossy(&unescape(field)).into_owned();
+    let fstype = text(after.next()?);
+    let source = text(after.next()?);
+    let mount = Mount {
+        root: text(root),
+        source,
+        fstype,
+    };
+    Some((PathBuf::from(OsString::from_vec(unescape(at))), mount))
+}
+
+/// The kernel writes blanks, tabs, newlines and backslashes as three octal digits.
+fn unescape(field: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let Some((first, tail)) = rest.split_first() {
+        let octal = tail
+            .get(..3)
+            .and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok());
+        match octal {
+            Some(byte) if *first == b'\\' => {
+                plain.push(byte);
+                rest = tail.get(3..).unwrap_or_default();
+            }
+            Some(_) | None => {
+                plain.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    plain
+}
+
+fn push_field(line: &mut String, name: &str, value: Option<&str>) {
+    let _ = write!(line, ",\"{name}\":");
+    match value {
+        Some(value) => push_text(line, value),
+        None => line.push_str("null"),
+    }
+}
+
+/// A JSON string.
+fn push_text(line: &mut String, text: &str) {
+    line.push('"');
+    for letter in text.chars() {
+        match letter {
+            '"' | '\\' => line.extend(['\\', letter]),
+            letter if u32::from(letter) < 0x20 => {
+                let _ = write!(line, "\\u{:04x}", u32::from(letter));
+            }
+            letter => line.push(letter),
+        }
+    }
+    line.push('"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MOUNTINFO: &[u8] = b"21 1 8:1 / / rw - ext4 /dev/sda1 rw\n\
+        30 21 0:40 / /var/md\\040store rw,relatime shared:1 master:2 - nfs4 nas:/mail rw,vers=4.2\n\
+        31 21 0:41 /sub /etc/md rw - xfs /dev/sdb rw\n\
+        32 21 0:42 / /etc/md rw - tmpfs none rw\n";
+
+    #[test]
+    fn a_mount_is_found_by_its_exact_path() {
+        let mount = find_mount(MOUNTINFO, Path::new("/var/md store")).unwrap();
+        assert_eq!((mount.source.as_str(), mount.fstype.as_str()), ("nas:/mail", "nfs4"));
+        assert_eq!(find_mount(MOUNTINFO, Path::new("/etc/md")).unwrap().fstype, "tmpfs");
+        assert_eq!(find_mount(MOUNTINFO, Path::new("/etc")), None);
+        assert_eq!(find_mount(b"garbage\n\n", Path::new("/etc")), None);
+    }
+
+    #[test]
+    fn text_is_quoted_for_json() {
+        let mut line = String::new();
+        push_text(&mut line, "a\"b\\c\nd\u{e9}");
+        assert_eq!(line, "\"a\\\"b\\\\c\\u000ad\u{e9}\"");
+        assert_eq!(serde_json::from_str::<String>(&line).unwrap(), "a\"b\\c\nd\u{e9}");
+    }
+}

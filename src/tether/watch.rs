@@ -1,0 +1,243 @@
+//! The loop of a running tether: time first, then everything else.
+
+use std::os::fd::OwnedFd;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::mm::{MlockAllFlags, mlockall};
+use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime};
+
+use super::exit::Code;
+use super::gate::Admitted;
+use super::home::Reading;
+use super::own_namespace::OwnNamespace;
+use super::page::{Order, Page};
+use super::service::{Reaped, Service};
+use super::signals::Signals;
+use crate::clock;
+use crate::core::epoch::Run;
+use crate::core::time::Time;
+
+/// The page is read at least this often.
+const TICK: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 50_000_000,
+};
+
+/// What page and time ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    Run,
+    Stop,
+    Kill,
+}
+
+/// A timer on `CLOCK_BOOTTIME`, made before the service starts so that no failure can come later.
+pub(super) fn timer() -> rustix::io::Result<OwnedFd> {
+    timerfd_create(TimerfdClockId::Boottime, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)
+}
+
+/// Watches over the service to its end; the exit code of PID 1.
+///
+/// Nothing from here on writes to stdout or stderr: a frozen engine does not empty the pipe.
+pub(super) fn watch(
+    own: &OwnNamespace,
+    mut admitted: Admitted,
+    mut service: Service,
+    signals: &Signals,
+    timer: &OwnedFd,
+) -> ExitCode {
+    // Best effort: without it a page fault may wait for a disk. The future is left out, because a limit on locked
+    // memory would then fail allocations; the kill path makes none.
+    let _ = mlockall(MlockAllFlags::CURRENT);
+    let run = admitted.page.run;
+    let boot_id = admitted.page.boot_id;
+    loop {
+        let now = clock::now();
+        match judge(admitted.file.read(), &mut admitted.page, boot_id, run, now) {
+            Verdict::Run => {}
+            Verdict::Stop => service.stop_once(),
+            Verdict::Kill => {
+                own.kill_all();
+                return ExitCode::from(Code::Killed.number());
+            }
+        }
+        let more = match service.reap() {
+            Reaped::Service(code) => {
+                own.kill_all();
+                return code;
+            }
+            Reaped::More => true,
+            Reaped::Others => false,
+        };
+        signals.drain(|signal| service.signal(signal));
+        admitted.link.keep(now);
+        if !more {
+            sleep(&admitted, signals, timer, wake_up(&admitted.page, now));
+        }
+    }
+}
+
+/// Decides from a new reading of the page and from what was known before.
+fn judge(reading: Reading, known: &mut Page, boot_id: [u8; 16], run: Run, now: Time) -> Verdict {
+    match reading {
+        Reading::Page(page) => *known = page,
+        Reading::Torn => {}
+        Reading::Missing => return Verdict::Kill,
+    }
+    if known.boot_id != boot_id || known.run != run || now.reached(known.hard) {
+        return Verdict::Kill;
+    }
+    match known.order {
+        Order::Closed | Order::Kill => Verdict::Kill,
+        Order::Stop => Verdict::Stop,
+        Order::Open if now.reached(known.soft) => Verdict::Stop,
+        Order::Open => Verdict::Run,
+    }
+}
+
+/// The next deadline as a time of `CLOCK_BOOTTIME`, whichever clock reaches it first.
+fn wake_up(page: &Page, now: Time) -> Duration {
+    let next = if now.reached(page.soft) {
+        page.hard
+    } else {
+        page.soft.earlier(page.hard)
+    };
+    now.boot.saturating_add(now.until(next))
+}
+
+/// Sleeps until the deadline, a signal, word from the sidecar, or one tick.
+fn sleep(admitted: &Admitted, signals: &Signals, timer: &OwnedFd, until: Duration) {
+    let at = Itimerspec {
+        it_interval: Timespec { tv_sec: 0, tv_nsec: 0 },
+        it_value: Timespec::try_from(until).unwrap_or(TICK),
+    };
+    // A timer that can't be set leaves the tick.
+    let _ = timerfd_settime(timer, TimerfdTimerFlags::ABSTIME, &at);
+    let mut fds = [
+        PollFd::new(timer, PollFlags::IN),
+        PollFd::new(signals.wake(), PollFlags::IN),
+        PollFd::new(admitted.link.socket().unwrap_or(timer), PollFlags::IN),
+    ];
+    let _ = poll(&mut fds, Some(&TICK));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOOT: [u8; 16] = [7; 16];
+    const RUN: Run = Run { epoch: 3, n: 1 };
+
+    fn at(ms: u64) -> Time {
+        Time {
+            boot: Duration::from_millis(ms),
+            raw: Duration::from_millis(ms),
+        }
+    }
+
+    fn page(order: Order) -> Page {
+        Page {
+            boot_id: BOOT,
+            run: RUN,
+            order,
+            soft: at(1000),
+            hard: at(2000),
+        }
+    }
+
+    fn verdict(reading: Reading, now: Time) -> Verdict {
+        judge(reading, &mut page(Order::Open), BOOT, RUN, now)
+    }
+
+    #[test]
+    fn deadlines_are_kept_to_the_nanosecond() {
+        let nanosecond = Duration::from_nanos(1);
+        for (now, expected) in [
+            (at(1000).minus(nanosecond), Verdict::Run),
+            (at(1000), Verdict::Stop),
+            (at(2000).minus(nanosecond), Verdict::Stop),
+            (at(2000), Verdict::Kill),
+            (
+                Time {
+                    raw: Duration::ZERO,
+                    ..at(2000)
+                },
+                Verdict::Kill,
+            ),
+            (
+                Time {
+                    boot: Duration::ZERO,
+                    ..at(1000)
+                },
+                Verdict::Stop,
+            ),
+        ] {
+            assert_eq!(verdict(Reading::Page(page(Order::Open)), now), expected, "{now:?}");
+        }
+    }
+
+    #[test]
+    fn orders_do_not_wait_for_deadlines() {
+        for (order, expected) in [
+            (Order::Open, Verdict::Run),
+            (Order::Stop, Verdict::Stop),
+            (Order::Kill, Verdict::Kill),
+            (Order::Closed, Verdict::Kill),
+        ] {
+            assert_eq!(verdict(Reading::Page(page(order)), at(1)), expected);
+        }
+    }
+
+    #[test]
+    fn a_page_that_is_not_ours_kills() {
+        let other_run = Page {
+            run: Run { epoch: 3, n: 2 },
+            ..page(Order::Open)
+        };
+        let other_boot = Page {
+            boot_id: [8; 16],
+            ..page(Order::Open)
+        };
+        for reading in [Reading::Page(other_run), Reading::Page(other_boot), Reading::Missing] {
+            assert_eq!(verdict(reading, at(1)), Verdict::Kill);
+        }
+    }
+
+    #[test]
+    fn a_torn_page_leaves_the_known_deadlines() {
+        assert_eq!(verdict(Reading::Torn, at(999)), Verdict::Run);
+        assert_eq!(verdict(Reading::Torn, at(1000)), Verdict::Stop);
+        assert_eq!(verdict(Reading::Torn, at(2000)), Verdict::Kill);
+    }
+
+    #[test]
+    fn deadlines_move_both_ways() {
+        let mut known = page(Order::Open);
+        let later = Page {
+            soft: at(5000),
+            hard: at(6000),
+            ..page(Order::Open)
+        };
+        assert_eq!(
+            judge(Reading::Page(later), &mut known, BOOT, RUN, at(3000)),
+            Verdict::Run
+        );
+        assert_eq!(
+            judge(Reading::Page(page(Order::Open)), &mut known, BOOT, RUN, at(3000)),
+            Verdict::Kill
+        );
+    }
+
+    #[test]
+    fn the_wake_up_is_the_nearest_deadline_ahead() {
+        assert_eq!(wake_up(&page(Order::Open), at(400)), Duration::from_millis(1000));
+        assert_eq!(wake_up(&page(Order::Open), at(1000)), Duration::from_millis(2000));
+        let slewed = Time {
+            raw: Duration::from_millis(900),
+            ..at(800)
+        };
+        assert_eq!(wake_up(&page(Order::Open), slewed), Duration::from_millis(900));
+    }
+}

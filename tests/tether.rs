@@ -1,0 +1,20 @@
+//! The tether as a real process: in a PID namespace of its own, never outside one.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "helpers of tests, and one of them prints what it measured"
+)]
+
+#[path = "tether/gate.rs"]
+mod gate;
+#[path = "tether/harness.rs"]
+mod harness;
+#[path = "tether/host.rs"]
+mod host;
+#[path = "tether/init.rs"]
+mod init;
+#[path = "tether/running.rs"]
+mod running;
+#[path = "tether/store.rs"]
+mod store;

@@ -1,0 +1,289 @@
+//! Real tethers in namespaces of their own, which end with the test whatever happens to it.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use leasehold::adapters::tether::{TetherEvent, TetherHost};
+use leasehold::clock;
+use leasehold::core::epoch::Run;
+use leasehold::core::time::Time;
+use leasehold::tether::page::{Order, Page};
+use tokio::runtime::Runtime;
+use tokio::sync::mpsc;
+
+pub(crate) const RUN: Run = Run { epoch: 7, n: 2 };
+
+/// Longer than anything here takes; a test that waits this long has failed.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+pub(crate) const FORM: [&str; 7] = ["--service", "mail", "--group", "g", "--node", "n1", "--"];
+
+/// A directory with the binary under the name `tether`, a home for the page and room for what containers write.
+pub(crate) struct Place {
+    root: PathBuf,
+}
+
+static PLACES: AtomicU32 = AtomicU32::new(0);
+
+impl Place {
+    pub(crate) fn new() -> Self {
+        assert!(
+            rustix::process::geteuid().is_root(),
+            "these tests make namespaces: run them as root"
+        );
+        let number = PLACES.fetch_add(1, Ordering::Relaxed);
+        let root = std::env::temp_dir().join(format!("leasehold-tether-{}-{number}", std::process::id()));
+        for directory in ["home", "out"] {
+            fs::create_dir_all(root.join(directory)).unwrap();
+        }
+        fs::set_permissions(&root, fs::Permissions::from_mode(0o755)).unwrap();
+        fs::set_permissions(root.join("out"), fs::Permissions::from_mode(0o777)).unwrap();
+        symlink(env!("CARGO_BIN_EXE_leasehold"), root.join("tether")).unwrap();
+        Self { root }
+    }
+
+    pub(crate) fn home(&self) -> PathBuf {
+        self.root.join("home")
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+
+    /// What the container wrote into a file of `$OUT`.
+    pub(crate) fn out(&self, name: &str) -> Option<String> {
+        fs::read_to_string(self.root.join("out").join(name)).ok()
+    }
+
+    pub(crate) fn await_out(&self, name: &str) -> String {
+        let whole = || self.out(name).filter(|text| text.ends_with('\n'));
+        await_that(name, || whole().is_some());
+        whole().unwrap()
+    }
+
+    /// A tether with the arguments of the sidecar and this shell script as its service.
+    pub(crate) fn service(&self, script: &str) -> Container {
+        self.tether(&[&FORM[..], &["sh", "-c", script]].concat())
+    }
+
+    pub(crate) fn tether(&self, args: &[&str]) -> Container {
+        self.start(&Setup::default(), args)
+    }
+
+    pub(crate) fn start(&self, setup: &Setup, args: &[&str]) -> Container {
+        let bind = "mkdir /run/leasehold && mount --bind \"$HOST_HOME\" /run/leasehold && \
+             mount -o remount,bind,ro /run/leasehold";
+        let script = format!(
+            "mount -t tmpfs none /run && {} && {} exec {} \"$@\"",
+            if setup.no_home { "true" } else { bind },
+            setup.before,
+            setup.init.unwrap_or("\"$TETHER\""),
+        );
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL"]);
+        if setup.terminal {
+            command.args(["setsid", "--ctty"]);
+        }
+        command.args(["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]);
+        command
+            .args(setup.unshare)
+            .args(["--", "sh", "-c", &script, "sh"])
+            .args(args);
+        command
+            .env("HOST_HOME", self.home())
+            .env("TETHER", self.path("tether"))
+            .env("OUT", self.path("out"));
+        let file = |name| fs::File::create(self.path(name)).unwrap();
+        command.stdout(file("stdout")).stderr(file("stderr"));
+        match &setup.stdin {
+            Some(stdin) => command.stdin(Stdio::from(stdin.try_clone().unwrap())),
+            None => command.stdin(Stdio::null()),
+        };
+        Container {
+            process: command.spawn().unwrap(),
+        }
+    }
+
+    pub(crate) fn stderr(&self) -> String {
+        fs::read_to_string(self.path("stderr")).unwrap()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.root);
+    }
+}
+
+/// How a container differs from the usual one.
+#[derive(Default)]
+pub(crate) struct Setup<'a> {
+    /// Nothing is mounted at the home.
+    pub(crate) no_home: bool,
+    /// More arguments for `unshare`.
+    pub(crate) unshare: &'a [&'a str],
+    /// Shell words before the `exec`, with their `&&`.
+    pub(crate) before: &'a str,
+    /// Another init than the tether, in shell words.
+    pub(crate) init: Option<&'a str>,
+    /// Standard input, and the controlling terminal if `terminal`.
+    pub(crate) stdin: Option<std::os::fd::OwnedFd>,
+    pub(crate) terminal: bool,
+}
+
+/// The `unshare` around a tether; its end is the end of the namespace.
+pub(crate) struct Container {
+    process: Child,
+}
+
+impl Container {
+    /// Waits for the end; 128 + n for a signal.
+    pub(crate) fn wait(&mut self) -> i32 {
+        use std::os::unix::process::ExitStatusExt;
+        await_that("the container ends", || self.process.try_wait().unwrap().is_some());
+        let status = self.process.wait().unwrap();
+        status.code().unwrap_or_else(|| 128 + status.signal().unwrap())
+    }
+
+    pub(crate) fn running(&mut self) -> bool {
+        self.process.try_wait().unwrap().is_none()
+    }
+
+    /// The PID of PID 1, as the host sees it.
+    pub(crate) fn pid(&self) -> u32 {
+        let unshare = self.process.id();
+        let path = format!("/proc/{unshare}/task/{unshare}/children");
+        let read = || fs::read_to_string(&path).unwrap_or_default().trim().parse().ok();
+        await_that("a child of unshare", || read().is_some());
+        read().unwrap()
+    }
+}
+
+impl Drop for Container {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Every process of the PID namespace that PID 1 of this container has; PIDs of the host.
+pub(crate) fn members(namespace: u64) -> Vec<u32> {
+    let of = |pid: &u32| fs::metadata(format!("/proc/{pid}/ns/pid")).is_ok_and(|file| file.ino() == namespace);
+    let pids = fs::read_dir("/proc").unwrap();
+    let pids = pids.filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
+    pids.filter(of).collect()
+}
+
+pub(crate) fn namespace(pid: u32) -> u64 {
+    fs::metadata(format!("/proc/{pid}/ns/pid")).unwrap().ino()
+}
+
+/// Polls until it is so.
+pub(crate) fn await_that(what: &str, mut so: impl FnMut() -> bool) {
+    let end = clock::now().plus(PATIENCE);
+    while !so() {
+        assert!(!clock::now().reached(end), "waited in vain: {what}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+pub(crate) fn after(ms: u64) -> Time {
+    clock::now().plus(Duration::from_millis(ms))
+}
+
+pub(crate) fn page(order: Order, soft_ms: u64, hard_ms: u64) -> Page {
+    static BOOT: OnceLock<[u8; 16]> = OnceLock::new();
+    Page {
+        boot_id: *BOOT.get_or_init(|| clock::boot_id().unwrap()),
+        run: RUN,
+        order,
+        soft: after(soft_ms),
+        hard: after(hard_ms),
+    }
+}
+
+/// The sidecar's end, with one worker so that it can be frozen.
+pub(crate) struct Host {
+    pub(crate) host: TetherHost,
+    events: mpsc::Receiver<TetherEvent>,
+    runtime: Runtime,
+}
+
+impl Host {
+    pub(crate) fn open(directory: &Path, adopt: bool) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let (sender, events) = mpsc::channel(16);
+        let notice = "leader: n2; use `leasehold start mail`";
+        let _in_runtime = runtime.enter();
+        let host = TetherHost::open(directory, 0, notice, adopt, sender).unwrap();
+        drop(_in_runtime);
+        Self { host, events, runtime }
+    }
+
+    pub(crate) fn event(&mut self) -> TetherEvent {
+        let next = async { tokio::time::timeout(PATIENCE, self.events.recv()).await };
+        self.runtime.block_on(next).expect("an event in time").expect("a host")
+    }
+
+    /// No event for as long as it takes to be sure.
+    pub(crate) fn silent(&mut self, span: Duration) {
+        let next = async { tokio::time::timeout(span, self.events.recv()).await };
+        assert!(self.runtime.block_on(next).is_err(), "an event where none was due");
+    }
+
+    /// Waits for the hello and lets it in; the tether's PID.
+    pub(crate) fn admit(&mut self) -> u32 {
+        match self.event() {
+            TetherEvent::Hello {
+                run,
+                running: false,
+                connection,
+                pid,
+                ..
+            } => {
+                assert_eq!(run, RUN);
+                self.host.admit(connection).unwrap();
+                pid.expect("this test sees every process")
+            }
+            other @ (TetherEvent::Hello { .. } | TetherEvent::Gone { .. }) => panic!("{other:?}"),
+        }
+    }
+
+    pub(crate) fn await_gone(&mut self) {
+        match self.event() {
+            TetherEvent::Gone { run, .. } => assert_eq!(run, RUN),
+            other @ TetherEvent::Hello { .. } => panic!("{other:?}"),
+        }
+    }
+
+    /// Blocks the only worker until the returned end is dropped: a frozen sidecar.
+    pub(crate) fn freeze(&self) -> std::sync::mpsc::Sender<()> {
+        let (thaw, frozen) = std::sync::mpsc::channel::<()>();
+        let (ready, is_ready) = std::sync::mpsc::channel::<()>();
+        self.runtime.spawn(async move {
+            ready.send(()).unwrap();
+            let _ = frozen.recv();
+        });
+        is_ready.recv().unwrap();
+        thaw
+    }
+}
+
+/// A started and admitted service, which writes a line to `$OUT/up` when it is up.
+pub(crate) fn up(place: &Place, soft_ms: u64, hard_ms: u64, script: &str) -> (Host, Container, u32) {
+    let mut host = Host::open(&place.home(), false);
+    host.host.write_page(&page(Order::Open, soft_ms, hard_ms)).unwrap();
+    let container = place.service(script);
+    let pid = host.admit();
+    place.await_out("up");
+    (host, container, pid)
+}

@@ -1,0 +1,121 @@
+//! The sidecar's end: restarts, strangers at the socket, and the binary it installs.
+
+use std::fs;
+use std::io::IoSlice;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use leasehold::adapters::tether::{TetherEvent, install_binary};
+use leasehold::tether::exit::Code;
+use leasehold::tether::hello::{Hello, Phase};
+use leasehold::tether::page::Order;
+use rustix::net::{
+    AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType,
+    connect, sendmsg, socket_with,
+};
+use rustix::process::{Pid, PidfdFlags, getpid, pidfd_open};
+
+use crate::harness::{Host, Place, RUN, page, up};
+
+const SERVICE: &str = "echo up > $OUT/up; exec sleep 1000";
+
+#[test]
+fn a_restarted_sidecar_hears_of_the_running_service() {
+    let place = Place::new();
+    let (host, mut container, pid) = up(&place, 60_000, 60_000, SERVICE);
+    drop(host);
+    for _ in 0..2 {
+        let mut host = Host::open(&place.home(), true);
+        assert_eq!(host.host.read_page().unwrap().unwrap().run, RUN);
+        match host.event() {
+            TetherEvent::Hello {
+                run: RUN,
+                running: true,
+                pid: Some(found),
+                ..
+            } => assert_eq!(found, pid),
+            other @ (TetherEvent::Hello { .. } | TetherEvent::Gone { .. }) => panic!("{other:?}"),
+        }
+    }
+    let mut host = Host::open(&place.home(), true);
+    assert!(matches!(host.event(), TetherEvent::Hello { running: true, .. }));
+    host.host.write_page(&page(Order::Kill, 60_000, 60_000)).unwrap();
+    host.await_gone();
+    assert_eq!(container.wait(), i32::from(Code::Killed.number()));
+}
+
+#[test]
+fn a_sidecar_that_does_not_adopt_ends_the_service() {
+    let place = Place::new();
+    let (host, mut container, _) = up(&place, 60_000, 60_000, SERVICE);
+    drop(host);
+    let _host = Host::open(&place.home(), false);
+    assert_eq!(container.wait(), i32::from(Code::Killed.number()));
+}
+
+/// Says hello with this descriptor, as an application in the container could.
+fn feign(place: &Place, descriptor: Option<&OwnedFd>) -> OwnedFd {
+    let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
+    connect(&socket, &SocketAddrUnix::new(place.home().join("socket")).unwrap()).unwrap();
+    let hello = Hello {
+        run: RUN,
+        phase: Phase::Running,
+    }
+    .encode();
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    let rights: Vec<_> = descriptor.iter().map(|descriptor| descriptor.as_fd()).collect();
+    if !rights.is_empty() {
+        assert!(control.push(SendAncillaryMessage::ScmRights(&rights)));
+    }
+    sendmsg(&socket, &[IoSlice::new(&hello)], &mut control, SendFlags::NOSIGNAL).unwrap();
+    socket
+}
+
+#[test]
+fn a_hello_without_the_right_pidfd_is_not_heard() {
+    let place = Place::new();
+    let mut host = Host::open(&place.home(), false);
+    let own = pidfd_open(getpid(), PidfdFlags::empty()).unwrap();
+    let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+    let child_pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+    let of_child = pidfd_open(child_pid, PidfdFlags::empty()).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let file: OwnedFd = fs::File::open("/dev/null").unwrap().into();
+    // More than the host follows at once: the places of those it dropped are free again.
+    for _ in 0..5 {
+        for descriptor in [None, Some(&own), Some(&of_child), Some(&file)] {
+            drop(feign(&place, descriptor));
+        }
+    }
+    host.silent(Duration::from_millis(300));
+    host.host.write_page(&page(Order::Open, 60_000, 60_000)).unwrap();
+    let mut container = place.service("exit 3");
+    host.admit();
+    assert_eq!(container.wait(), 3);
+}
+
+#[test]
+fn an_installed_binary_is_never_overwritten() {
+    let place = Place::new();
+    let directory = place.path("bin");
+    fs::create_dir(&directory).unwrap();
+    for old in 0..6 {
+        fs::write(directory.join(format!("tether-0.0.{old}-0123")), "old").unwrap();
+    }
+    fs::write(directory.join("tether"), "old").unwrap();
+    let running = fs::File::open(directory.join("tether")).unwrap();
+    let versioned = install_binary(&directory).unwrap();
+    assert_eq!(install_binary(&directory).unwrap(), versioned);
+    assert_eq!(std::io::read_to_string(running).unwrap(), "old");
+    let own = fs::read("/proc/self/exe").unwrap();
+    assert!(fs::read(directory.join("tether")).unwrap() == own && fs::read(&versioned).unwrap() == own);
+    let mut names: Vec<_> = fs::read_dir(&directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    names.sort();
+    assert_eq!(names.len(), 5, "{names:?}");
+}
