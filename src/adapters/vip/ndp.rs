@@ -145,7 +145,7 @@ mod tests {
         want.extend([0x60, 0, 0, 0, 0, 24, 58, 255]);
         want.extend([0; 16]);
         want.extend([0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, 0xab, 0xcd, 0xef]);
-        want.extend([135, 0, 0x14, 0x83, 0, 0, 0, 0]);
+        want.extend([135, 0, 0xaf, 0xb9, 0, 0, 0, 0]);
         want.extend([0x20, 1, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xab, 0xcd, 0xef]);
         assert_eq!(probe(MAC, ADDRESS), want);
     }
@@ -156,7 +156,7 @@ mod tests {
         want.extend([0x60, 0, 0, 0, 0, 32, 58, 255]);
         want.extend([0x20, 1, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xab, 0xcd, 0xef]);
         want.extend([0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
-        want.extend([136, 0, 0x79, 0xe0, 0x20, 0, 0, 0]);
+        want.extend([136, 0, 0x5b, 0xf1, 0x20, 0, 0, 0]);
         want.extend([0x20, 1, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xab, 0xcd, 0xef]);
         want.extend([2, 1, 2, 0, 0, 0, 0, 7]);
         assert_eq!(announcement(MAC, ADDRESS), want);

@@ -16,6 +16,9 @@ const FRAME_MAX: usize = 512;
 /// Frames of other interfaces that can queue between opening and binding, read and thrown away.
 const DRAIN_MAX: usize = 1024;
 
+/// Understands the frames of one protocol.
+type Parse = fn(&[u8]) -> Option<Heard>;
+
 /// The sockets, bound to one interface.
 pub(super) struct Wire {
     arp: AsyncFd<OwnedFd>,
@@ -58,7 +61,7 @@ impl Wire {
     /// The next frame, if it says anything. An error (the link went down) ends nothing: the socket works again later.
     pub(super) async fn hear(&self) -> Option<Heard> {
         let mut buffer = [0; FRAME_MAX];
-        let (socket, parse): (_, fn(&[u8]) -> Option<Heard>) = tokio::select! {
+        let (socket, parse): (_, Parse) = tokio::select! {
             _ = self.arp.readable() => (&self.arp, arp::parse),
             _ = self.ndp.readable() => (&self.ndp, ndp::parse),
         };
