@@ -1,1 +1,153 @@
 //! Virtual IPs through netlink, ARP and neighbour discovery.
+//!
+//! One task owns the addresses of one interface. An address is only ever on it with a kernel lifetime that ends before
+//! the deadline of the last [`VipCommand::Hold`], so it goes by itself when this process is killed, frozen or hung.
+//! The task puts back and announces what it holds, and never extends it: only a `Hold` does.
+//!
+//! IPv4 addresses are installed as `/32` whatever prefix is configured. With a wider one the kernel ties the addresses
+//! of a subnet together: the first is primary, and its removal takes the others along, so an expiring virtual IP could
+//! take the host's own address with it, or go with it. No prefix route is made either way.
+//!
+//! A netlink request runs inside the send: while another process holds the kernel's rtnl lock, the thread waits. Run
+//! the task on a thread of its own where other work must not wait with it.
+
+mod announce;
+mod arp;
+mod keep;
+mod ndp;
+mod netlink;
+mod task;
+mod wire;
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use crate::compose::model::Vip;
+use crate::core::time::Time;
+
+pub use netlink::{interface_exists, list};
+
+/// What the task is told to do; the group's name comes back in every answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VipCommand {
+    /// Ask the network whether somebody has these addresses; answered by `Free`, `Conflict` or `Failed`.
+    Probe { group: String, vips: Vec<Vip> },
+    /// Have these addresses on the interface, and no others of the group, for no longer than `until`. A deadline and
+    /// not a duration, so that time spent in the queue counts. `announce` starts the announcements, once for a group
+    /// that is held; without it (an address taken over from a previous run of the sidecar) only the periodic ones go out.
+    Hold {
+        group: String,
+        vips: Vec<Vip>,
+        until: Time,
+        announce: bool,
+    },
+    /// Take the addresses, and what else the group holds, off every interface; answered by `Dropped` or `Failed`.
+    Drop { group: String, vips: Vec<Vip> },
+}
+
+/// What the task reports.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VipEvent {
+    /// Nobody answered the probe of any of the group's addresses.
+    Free { group: String },
+    /// Somebody answered the probe: the previous holder is not fenced. Ends the group's probe.
+    Conflict { group: String, vip: Vip, mac: Mac },
+    /// Every address of the group is on the interface; said once for a group that is held.
+    Held { group: String },
+    /// A command did not succeed for this address.
+    Failed { group: String, vip: Vip, error: VipError },
+    /// A `Drop` is done: no interface has any of the addresses, whether or not one had.
+    Dropped { group: String },
+    /// The deadline of the last `Hold` passed: the addresses are gone, or going, and no longer kept.
+    Expired { group: String },
+    /// Another machine uses an address that is probed or held here; at most once a second for each address.
+    Foreign { group: String, vip: Vip, mac: Mac },
+    /// The interface can carry traffic, or can't; the first one tells the state at the start.
+    Link { up: bool },
+    /// Somebody removed an address that is held; it was put back for the time that it had left.
+    Lost { group: String, vip: Vip },
+}
+
+/// An Ethernet address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Mac(pub [u8; 6]);
+
+impl fmt::Display for Mac {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, g] = self.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
+}
+
+/// Why a command did not succeed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum VipError {
+    /// The kernel said EPERM.
+    #[error("{doing}: {capability} is missing; add `cap_add: [NET_ADMIN, NET_RAW]` to the sidecar's service")]
+    Permission { doing: String, capability: &'static str },
+    /// There is no interface of that name.
+    #[error("no interface {name}; this host has {}", .existing.join(", "))]
+    NoInterface { name: String, existing: Vec<String> },
+    /// The interface is there but can't carry traffic, so nobody could be asked.
+    #[error("interface {name} is down or has no carrier")]
+    LinkDown { name: String },
+    /// The interface has no Ethernet address: there is nothing to announce there.
+    #[error("interface {name} is no Ethernet interface")]
+    NotEthernet { name: String },
+    /// The kernel did not answer in time.
+    #[error("{doing}: no answer from the kernel within {} ms", netlink::CALL_TIMEOUT.as_millis())]
+    Timeout { doing: String },
+    /// Any other refusal.
+    #[error("{doing}: {reason}")]
+    Refused { doing: String, reason: String },
+}
+
+/// What a frame says about an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Heard {
+    address: IpAddr,
+    mac: Mac,
+    says: Says,
+}
+
+/// Whether the sender has the address or asks for it before taking it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Says {
+    Mine,
+    Asking,
+}
+
+/// Starts the task that looks after the virtual IPs of `interface`. It ends when the sender of `commands` or the
+/// receiver of `events` is gone, and then leaves the addresses to their lifetimes. Must be called inside a runtime.
+pub fn spawn(
+    interface: String,
+    commands: mpsc::Receiver<VipCommand>,
+    events: mpsc::Sender<VipEvent>,
+) -> tokio::task::JoinHandle<()> {
+    tokio::spawn(task::run(interface, commands, events))
+}
+
+/// The prefix length with which the address is installed; see the module's introduction.
+fn installed_prefix(vip: Vip) -> u8 {
+    match vip.address {
+        IpAddr::V4(_) => Ipv4Addr::BITS as u8,
+        IpAddr::V6(_) => vip.prefix,
+    }
+}
+
+/// Both clocks now.
+fn now() -> Time {
+    use rustix::time::{ClockId, clock_gettime};
+    let read = |clock| {
+        let time = clock_gettime(clock);
+        // Counted since boot: neither part is ever negative.
+        Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
+    };
+    Time {
+        boot: read(ClockId::Boottime),
+        raw: read(ClockId::MonotonicRaw),
+    }
+}

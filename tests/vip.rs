@@ -1,0 +1,421 @@
+//! Virtual IPs against the real kernel, in network namespaces. Needs root and iproute2.
+
+#[path = "vip/lab.rs"]
+mod lab;
+
+use std::time::Duration;
+
+use lab::{Lab, after, mail, now, run, vip};
+use leasehold::adapters::vip::{VipError, VipEvent};
+use leasehold::core::time::Time;
+use rustix::thread::CapabilitySet;
+
+const V4: &str = "192.0.2.10";
+const V6: &str = "2001:db8::10";
+
+fn nothing(_: &VipEvent) -> bool {
+    false
+}
+
+fn held() -> VipEvent {
+    VipEvent::Held { group: mail() }
+}
+
+fn dropped() -> VipEvent {
+    VipEvent::Dropped { group: mail() }
+}
+
+fn ms(since: Time) -> u128 {
+    now().since(since).as_millis()
+}
+
+/// Beyond its deadline an address may be seen for as long as it takes to look.
+fn assert_ended(until: Time) {
+    let late = now().since(until);
+    assert!(late < Duration::from_millis(600), "{late:?} late");
+}
+
+async fn conflict(lab: Lab, address: &str) {
+    let (a, b) = (lab.host(2), lab.host(3));
+    let vip = vip(address);
+    let (prefix, flags) = if vip.address.is_ipv4() { (24, "") } else { (64, "nodad") };
+    b.sh(&format!("ip addr add {address}/{prefix} dev eth0 {flags}"));
+    b.until_has(vip, true).await;
+    let mut task = a.task();
+    task.start().await;
+    let begin = now();
+    task.probe(&[vip]).await;
+    let (group, mac) = (mail(), b.mac());
+    task.expect(&VipEvent::Conflict { group, vip, mac }, nothing).await;
+    println!("conflict on {address} found in {} ms", ms(begin));
+    assert!(ms(begin) < 400, "took {} ms", ms(begin));
+    assert!(!a.has(vip));
+}
+
+#[test]
+fn conflict_is_found_with_its_mac() {
+    run("conflict_is_found_with_its_mac", |lab| conflict(lab, V4));
+}
+
+#[test]
+fn conflict_is_found_with_its_mac_v6() {
+    run("conflict_is_found_with_its_mac_v6", |lab| conflict(lab, V6));
+}
+
+#[test]
+fn several_addresses_are_probed_in_the_time_of_one() {
+    run("several_addresses_are_probed_in_the_time_of_one", |lab| async move {
+        let host = lab.host(2);
+        // Being here already is no conflict.
+        host.sh(&format!("ip addr add {V4}/32 dev eth0"));
+        let mut task = host.task();
+        task.start().await;
+        let begin = now();
+        task.probe(&[vip(V4), vip("192.0.2.11"), vip(V6)]).await;
+        task.expect(&VipEvent::Free { group: mail() }, nothing).await;
+        println!("three free in {} ms", ms(begin));
+        assert!((550..1000).contains(&ms(begin)), "took {} ms", ms(begin));
+    });
+}
+
+async fn expiry(lab: Lab, address: &str) {
+    let host = lab.host(2);
+    let vip = vip(address);
+    let mut task = host.task();
+    task.start().await;
+    let until = after(2500);
+    task.hold(&[vip], until).await;
+    task.expect(&held(), nothing).await;
+    let shown = host.sh("ip addr show dev eth0");
+    assert!(
+        shown.contains("noprefixroute") && shown.contains("valid_lft 2sec"),
+        "{shown}"
+    );
+    assert_eq!(shown.contains("deprecated"), vip.address.is_ipv6(), "{shown}");
+    assert_eq!(shown.contains("eth0:lh"), vip.address.is_ipv4(), "{shown}");
+    // The task is gone: the kernel alone takes the address away.
+    drop(task);
+    host.until_has(vip, false).await;
+    println!(
+        "{address} gone {} ms before its deadline",
+        now().until(until).as_millis()
+    );
+    assert_ended(until);
+}
+
+#[test]
+fn the_kernel_ends_what_is_not_renewed() {
+    run("the_kernel_ends_what_is_not_renewed", |lab| expiry(lab, V4));
+}
+
+#[test]
+fn the_kernel_ends_what_is_not_renewed_v6() {
+    run("the_kernel_ends_what_is_not_renewed_v6", |lab| expiry(lab, V6));
+}
+
+async fn renewal(lab: Lab, address: &str) {
+    let host = lab.host(2);
+    let vip = vip(address);
+    let mut task = host.task();
+    task.start().await;
+    let mut until = after(2500);
+    task.hold(&[vip], until).await;
+    task.expect(&held(), nothing).await;
+    let begin = now();
+    while ms(begin) < 4500 {
+        until = after(2500);
+        task.hold(&[vip], until).await;
+        assert!(host.has(vip), "gone after {} ms", ms(begin));
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+    task.expect(&VipEvent::Expired { group: mail() }, nothing).await;
+    assert_ended(until);
+    assert!(!host.has(vip), "expired means gone");
+}
+
+#[test]
+fn renewing_keeps_an_address_and_no_longer_than_that() {
+    run("renewing_keeps_an_address_and_no_longer_than_that", |lab| {
+        renewal(lab, V4)
+    });
+}
+
+#[test]
+fn renewing_keeps_an_address_and_no_longer_than_that_v6() {
+    run("renewing_keeps_an_address_and_no_longer_than_that_v6", |lab| {
+        renewal(lab, V6)
+    });
+}
+
+#[test]
+fn less_than_a_second_adds_nothing() {
+    run("less_than_a_second_adds_nothing", |lab| async move {
+        let host = lab.host(2);
+        let mut task = host.task();
+        task.start().await;
+        task.hold(&[vip(V4)], after(1200)).await;
+        task.hold(&[vip(V6)], now()).await;
+        task.probe(&[]).await;
+        task.expect(&VipEvent::Free { group: mail() }, nothing).await;
+        assert!(!host.has(vip(V4)) && !host.has(vip(V6)));
+        // A deadline that moves back takes the address at once, before the kernel would.
+        task.hold(&[vip(V4)], after(10_000)).await;
+        task.expect(&held(), nothing).await;
+        task.hold(&[vip(V4)], after(900)).await;
+        task.expect(&dropped(), nothing).await;
+        assert!(!host.has(vip(V4)));
+    });
+}
+
+async fn takeover(lab: Lab, address: &str) {
+    let (a, b) = (lab.host(2), lab.host(3));
+    let vip = vip(address);
+    let (mut first, mut second) = (a.task(), b.task());
+    first.start().await;
+    second.start().await;
+    lab.mislead(vip);
+    first.hold(&[vip], after(20_000)).await;
+    first.expect(&held(), nothing).await;
+    lab.learned(vip, &a).await;
+    first.drop(&[vip]).await;
+    first.expect(&dropped(), nothing).await;
+    assert!(!a.has(vip));
+    let begin = now();
+    second.hold(&[vip], after(20_000)).await;
+    lab.learned(vip, &b).await;
+    println!(
+        "the neighbour switched to the new holder of {address} in {} ms",
+        ms(begin)
+    );
+    assert!(ms(begin) < 500, "took {} ms", ms(begin));
+}
+
+#[test]
+fn neighbours_follow_a_takeover() {
+    run("neighbours_follow_a_takeover", |lab| takeover(lab, V4));
+}
+
+#[test]
+fn neighbours_follow_a_takeover_v6() {
+    run("neighbours_follow_a_takeover_v6", |lab| takeover(lab, V6));
+}
+
+async fn removed(lab: Lab, address: &str) {
+    let host = lab.host(2);
+    let vip = vip(address);
+    let mut task = host.task();
+    task.start().await;
+    let until = after(4500);
+    task.hold(&[vip], until).await;
+    task.expect(&held(), nothing).await;
+    let prefix = if vip.address.is_ipv4() { 32 } else { 64 };
+    let lost = VipEvent::Lost { group: mail(), vip };
+    for _ in 0..2 {
+        host.sh(&format!("ip addr del {address}/{prefix} dev eth0"));
+        let begin = now();
+        task.expect(&lost, nothing).await;
+        host.until_has(vip, true).await;
+        println!("{address} put back in {} ms", ms(begin));
+        tokio::time::sleep(Duration::from_millis(700)).await;
+    }
+    // A longer life given by hand is taken back as well.
+    host.sh(&format!(
+        "ip addr change {address}/{prefix} dev eth0 valid_lft forever preferred_lft forever"
+    ));
+    task.expect(&VipEvent::Expired { group: mail() }, nothing).await;
+    assert!(!host.has(vip));
+    assert_ended(until);
+}
+
+#[test]
+fn removed_by_hand_comes_back_with_what_was_left() {
+    run("removed_by_hand_comes_back_with_what_was_left", |lab| removed(lab, V4));
+}
+
+#[test]
+fn removed_by_hand_comes_back_with_what_was_left_v6() {
+    run("removed_by_hand_comes_back_with_what_was_left_v6", |lab| {
+        removed(lab, V6)
+    });
+}
+
+#[test]
+fn a_longer_life_given_by_hand_ends_with_a_dead_sidecar() {
+    run(
+        "a_longer_life_given_by_hand_ends_with_a_dead_sidecar",
+        |lab| async move {
+            let host = lab.host(2);
+            // A copy without a lifetime, left by hand, is replaced.
+            host.sh(&format!("ip addr add {V4}/24 dev eth0"));
+            let mut task = host.task();
+            task.start().await;
+            let until = after(3500);
+            task.hold(&[vip(V4)], until).await;
+            task.expect(&held(), nothing).await;
+            host.sh(&format!(
+                "ip addr change {V4}/32 dev eth0 valid_lft forever preferred_lft forever"
+            ));
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            drop(task);
+            host.until_has(vip(V4), false).await;
+            assert_ended(until);
+            assert!(host.has(vip("192.0.2.2")), "the host's own address stays");
+        },
+    );
+}
+
+async fn foreign(lab: Lab, address: &str) {
+    let (a, b) = (lab.host(2), lab.host(3));
+    let vip = vip(address);
+    let mut task = a.task();
+    task.start().await;
+    task.hold(&[vip], after(20_000)).await;
+    task.expect(&held(), nothing).await;
+    let (prefix, flags) = if vip.address.is_ipv4() { (24, "") } else { (64, "nodad") };
+    b.sh(&format!("ip addr add {address}/{prefix} dev eth0 {flags}"));
+    lab.mislead(vip);
+    // The other kernel announces what it has when its Ethernet address is set, be it to the same.
+    b.sh(&format!("ip link set eth0 address {}", b.mac()));
+    let (group, mac) = (mail(), b.mac());
+    task.expect(&VipEvent::Foreign { group, vip, mac }, nothing).await;
+    lab.learned(vip, &a).await;
+}
+
+#[test]
+fn a_second_owner_is_heard_and_answered() {
+    run("a_second_owner_is_heard_and_answered", |lab| foreign(lab, V4));
+}
+
+#[test]
+fn a_second_owner_is_heard_and_answered_v6() {
+    run("a_second_owner_is_heard_and_answered_v6", |lab| foreign(lab, V6));
+}
+
+#[test]
+fn drop_is_idempotent_and_finds_leftovers_everywhere() {
+    run("drop_is_idempotent_and_finds_leftovers_everywhere", |lab| async move {
+        let host = lab.host(2);
+        let vips = [vip(V4), vip("192.0.2.11"), vip(V6)];
+        let mut task = host.task();
+        task.start().await;
+        task.drop(&vips).await;
+        task.expect(&dropped(), nothing).await;
+        task.hold(&vips, after(20_000)).await;
+        task.expect(&held(), nothing).await;
+        assert!(vips.iter().all(|vip| host.has(*vip)));
+        host.sh(&format!(
+            "ip addr add {V4}/32 dev lo; ip addr add {V6}/128 dev lo; ip addr add {V4}/24 dev eth0"
+        ));
+        for _ in 0..2 {
+            task.drop(&vips).await;
+            task.expect(&dropped(), nothing).await;
+            assert!(!vips.iter().any(|vip| host.has(*vip)));
+        }
+        assert!(host.has(vip("192.0.2.2")), "the host's own address stays");
+    });
+}
+
+async fn carrier(lab: Lab, admin: bool) {
+    let host = lab.host(2);
+    let vips = [vip(V4), vip(V6)];
+    let mut task = host.task();
+    task.start().await;
+    task.hold(&vips, after(20_000)).await;
+    task.expect(&held(), nothing).await;
+    let switch = |state: &str| {
+        if admin {
+            host.sh(&format!("ip link set eth0 {state}"));
+        } else {
+            lab.plug(&host, state);
+        }
+    };
+    // An interface that is switched off loses its IPv6 addresses; they come back with it.
+    let lost = |event: &VipEvent| matches!(event, VipEvent::Lost { vip, .. } if *vip == vips[1]);
+    switch("down");
+    task.expect(&VipEvent::Link { up: false }, lost).await;
+    task.probe(&[vip("192.0.2.11")]).await;
+    let failed = VipEvent::Failed {
+        group: mail(),
+        vip: vip("192.0.2.11"),
+        error: VipError::LinkDown {
+            name: "eth0".to_owned(),
+        },
+    };
+    task.expect(&failed, lost).await;
+    vips.iter().for_each(|vip| lab.mislead(*vip));
+    switch("up");
+    task.expect(&VipEvent::Link { up: true }, lost).await;
+    for vip in vips {
+        host.until_has(vip, true).await;
+        lab.learned(vip, &host).await;
+    }
+}
+
+#[test]
+fn a_link_that_returns_is_reported_and_announced() {
+    run("a_link_that_returns_is_reported_and_announced", |lab| {
+        carrier(lab, false)
+    });
+}
+
+#[test]
+fn an_interface_switched_on_again_has_everything_back() {
+    run("an_interface_switched_on_again_has_everything_back", |lab| {
+        carrier(lab, true)
+    });
+}
+
+#[test]
+fn a_missing_interface_is_named_with_those_that_exist() {
+    run("a_missing_interface_is_named_with_those_that_exist", |lab| async move {
+        let host = lab.host(2);
+        let mut task = host.task_on("eth7", CapabilitySet::empty());
+        assert_eq!(task.next().await, VipEvent::Link { up: false });
+        task.hold(&[vip(V4)], after(5000)).await;
+        let VipEvent::Failed { error, .. } = task.next().await else {
+            panic!("no failure");
+        };
+        assert_eq!(error.to_string(), "no interface eth7; this host has eth0, lo");
+        // The interface appears, is used, goes and comes back as another one.
+        for _ in 0..2 {
+            host.sh("ip link set eth0 down; ip link set eth0 name eth7; ip link set eth7 up");
+            task.expect(&VipEvent::Link { up: true }, nothing).await;
+            task.probe(&[vip(V4)]).await;
+            task.expect(&VipEvent::Free { group: mail() }, nothing).await;
+            host.sh("ip link set eth7 down; ip link set eth7 name eth0");
+            task.expect(&VipEvent::Link { up: false }, nothing).await;
+        }
+        assert!(leasehold::adapters::vip::interface_exists("br0").await.unwrap());
+        assert!(!leasehold::adapters::vip::interface_exists("eth7").await.unwrap());
+    });
+}
+
+async fn capability(lab: Lab, without: CapabilitySet, name: &str) {
+    let host = lab.host(2);
+    let mut task = host.task_on("eth0", without);
+    task.start().await;
+    task.hold(&[vip(V4)], after(5000)).await;
+    let VipEvent::Failed { error, .. } = task.next().await else {
+        panic!("no failure");
+    };
+    let text = error.to_string();
+    assert!(
+        text.contains(name) && text.contains("cap_add: [NET_ADMIN, NET_RAW]"),
+        "{text}"
+    );
+    assert!(!host.has(vip(V4)));
+}
+
+#[test]
+fn a_missing_capability_is_named() {
+    run("a_missing_capability_is_named", |lab| {
+        capability(lab, CapabilitySet::NET_ADMIN, "CAP_NET_ADMIN")
+    });
+}
+
+#[test]
+fn a_missing_raw_capability_is_named() {
+    run("a_missing_raw_capability_is_named", |lab| {
+        capability(lab, CapabilitySet::NET_RAW, "CAP_NET_RAW")
+    });
+}
