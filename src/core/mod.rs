@@ -10,5 +10,6 @@ pub mod node;
 pub mod observe;
 pub mod records;
 pub mod sizing;
+pub mod status;
 pub mod store;
 pub mod time;

@@ -1,0 +1,218 @@
+//! A snapshot for people and tools: what the node believes, and the sentence of its last decision.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::group::{Group, Stage, VipStage};
+use super::member::Member;
+use super::node::Node;
+use super::records::RecordState;
+use super::time::Time;
+
+/// What one node knows.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    pub node: String,
+    pub cluster: String,
+    pub version: String,
+    /// `joined`, `arriving`, `waiting`, `lost`, `frozen` or `left`.
+    pub member: String,
+    /// Milliseconds since the last good read of etcd was sent; none before the first.
+    pub etcd_age_ms: Option<u64>,
+    pub etcd_failure: Option<String>,
+    pub engine_failure: Option<String>,
+    pub ttl_ms: u64,
+    /// The node's last decision that is not about one group.
+    pub reason: String,
+    pub nodes: BTreeMap<String, NodeLine>,
+    pub groups: BTreeMap<String, GroupLine>,
+}
+
+/// A node as this one sees it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct NodeLine {
+    /// `alive` or `silent`.
+    pub state: String,
+    pub version: String,
+    pub address: String,
+    pub priority: u32,
+    /// For each group: empty when it is ready, else why not.
+    pub groups: BTreeMap<String, String>,
+}
+
+/// A group as this node sees it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct GroupLine {
+    /// `active`, `starting`, `stopping`, `standby`, `free` or `unknown`: of the group, wherever it is held.
+    pub state: String,
+    /// The node that the record names, while it is active.
+    pub holder: Option<String>,
+    pub epoch: u64,
+    /// What the record says about its last change.
+    pub record: String,
+    /// This node's last decision about the group.
+    pub reason: String,
+    pub vips: Vec<String>,
+    /// Of this node: present while it holds the group.
+    pub held: Option<HeldLine>,
+    /// Why this node could not take it over now; empty when it could.
+    pub unready: String,
+}
+
+/// The run on this node.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct HeldLine {
+    pub run: String,
+    pub stage: String,
+    /// Milliseconds until the stop signal, were no further beat answered.
+    pub valid_ms: u64,
+    pub address_held: bool,
+    pub probe_failure: Option<String>,
+}
+
+impl Status {
+    /// Whether this node serves the group, or any group if none is named.
+    #[must_use]
+    pub fn leads(&self, group: Option<&str>) -> bool {
+        self.groups.iter().any(|(name, line)| {
+            group.is_none_or(|wanted| wanted == name) && line.held.as_ref().is_some_and(|held| held.stage == "active")
+        })
+    }
+
+    /// Whether this node could take over the group (every group, if none is named) or holds it.
+    #[must_use]
+    pub fn ready(&self, group: Option<&str>) -> Result<(), String> {
+        if self.member != "joined" {
+            return Err(format!("this node is {}", self.member));
+        }
+        let mut wanted = self
+            .groups
+            .iter()
+            .filter(|(name, _)| group.is_none_or(|wanted| wanted == name.as_str()));
+        match wanted.find(|(_, line)| line.held.is_none() && !line.unready.is_empty()) {
+            Some((name, line)) => Err(format!("{name}: {}", line.unready)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Node {
+    /// Cheap, without side effect.
+    #[must_use]
+    pub fn status(&self, now: Time) -> Status {
+        Status {
+            node: self.me.name.clone(),
+            cluster: self
+                .keys
+                .prefix()
+                .trim_end_matches('/')
+                .rsplit('/')
+                .next()
+                .unwrap_or_default()
+                .to_owned(),
+            version: self.me.version.clone(),
+            member: self.member.word().to_owned(),
+            etcd_age_ms: self.contact.age(now).map(millis),
+            etcd_failure: self.store_failure.clone(),
+            engine_failure: self.engine_failure.clone(),
+            ttl_ms: millis(self.timing.ttl),
+            reason: self
+                .last
+                .as_ref()
+                .map(|decision| decision.text.clone())
+                .unwrap_or_default(),
+            nodes: self.node_lines(now),
+            groups: self
+                .groups
+                .iter()
+                .map(|(name, group)| (name.clone(), self.group_line(now, name, group)))
+                .collect(),
+        }
+    }
+
+    fn node_lines(&self, now: Time) -> BTreeMap<String, NodeLine> {
+        let names = self.view.nodes.keys().chain(self.view.statuses.keys()).cloned();
+        let mut lines: BTreeMap<String, NodeLine> = BTreeMap::new();
+        for name in names {
+            let status = self.view.statuses.get(&name).cloned().unwrap_or_default();
+            let lease = self.view.lease_of(&name);
+            let silent = lease == 0 || self.observer.ripe(now, &name, lease);
+            let groups = status
+                .groups
+                .into_iter()
+                .map(|(group, readiness)| (group, readiness.why));
+            let line = NodeLine {
+                state: if silent { "silent" } else { "alive" }.to_owned(),
+                version: status.version,
+                address: status.address,
+                priority: status.priority,
+                groups: groups.collect(),
+            };
+            lines.insert(name, line);
+        }
+        lines
+    }
+
+    fn group_line(&self, now: Time, name: &str, group: &Group) -> GroupLine {
+        let keys = self.view.group(name);
+        let record = keys.record.as_ref();
+        let holder = keys.active().map(|record| record.node.clone());
+        let held = group.held.as_ref().map(|held| HeldLine {
+            run: held.run.to_string(),
+            stage: held.stage.word().to_owned(),
+            valid_ms: millis(now.until(held.deadlines.soft)),
+            address_held: held.vip == VipStage::Held,
+            probe_failure: held.probe_failure.clone(),
+        });
+        let state = match (&held, record.map(|record| record.state)) {
+            (Some(held), _) => held.stage.clone(),
+            (None, Some(RecordState::Active)) => "standby".to_owned(),
+            (None, Some(RecordState::Released) | None) if self.viewed => "free".to_owned(),
+            (None, Some(RecordState::Released) | None) => "unknown".to_owned(),
+        };
+        let waits = self.waits.get(name).map(|(_, why)| why.clone()).unwrap_or_default();
+        let said = group.last.as_ref().map(|decision| decision.text.clone());
+        GroupLine {
+            state,
+            holder,
+            epoch: record.map_or(0, |record| record.epoch),
+            record: record.map(|record| record.reason.clone()).unwrap_or_default(),
+            reason: said.filter(|_| held.is_some() || waits.is_empty()).unwrap_or(waits),
+            vips: Vec::new(),
+            held,
+            unready: self.unready(name).unwrap_or_default(),
+        }
+    }
+}
+
+impl Member {
+    fn word(&self) -> &'static str {
+        match self {
+            Self::Arriving | Self::Granting { .. } | Self::Registering { .. } | Self::Adopting { .. } => "arriving",
+            Self::Waiting => "waiting",
+            Self::Joined { .. } => "joined",
+            Self::Lost { .. } => "lost",
+            Self::Frozen { .. } => "frozen",
+            Self::Left => "left",
+        }
+    }
+}
+
+impl Stage {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Adopting => "adopting",
+            Self::Starting => "starting",
+            Self::Checking => "checking",
+            Self::Active => "active",
+            Self::Stopping => "stopping",
+            Self::Withdrawing => "withdrawing",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+fn millis(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
