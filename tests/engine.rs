@@ -1,5 +1,9 @@
 //! The engine adapter against a real engine: needs a Docker engine, its `compose` plugin and a static busybox.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by it, in its helpers too")]
+
+#[path = "engine/keys.rs"]
+mod keys;
 #[path = "engine/support.rs"]
 mod support;
 
@@ -17,9 +21,7 @@ use bollard::query_parameters::{CommitContainerOptionsBuilder, RemoveContainerOp
 use leasehold::adapters::engine::{
     ContainerState, Engine, EngineError, Guarded, Health, Helper, Hint, HintKind, MountSource, Reason, Seen, Status,
 };
-use leasehold::compose::model::{
-    Attachment, Healthcheck, Logging, Mount, MountKind, Network, NetworkMode, Port, Service,
-};
+use leasehold::compose::model::{Attachment, Healthcheck, Mount, MountKind, Network, NetworkMode, Service};
 use support::{Bed, GROUP, NODE, PROJECT_LABEL, SOCKET};
 use tokio::time::timeout;
 
@@ -690,162 +692,6 @@ async fn a_helper_sees_the_storage_and_leaves_nothing_behind() {
         .unwrap_err();
     assert!(matches!(late, EngineError::Unreachable(_)), "{late}");
     assert_eq!(bed.containers().await, 0);
-}
-
-#[tokio::test]
-async fn every_key_reaches_the_engine() {
-    let mut bed = Bed::new().await;
-    let secret = bed.directory.join("secret");
-    std::fs::write(&secret, "s").unwrap();
-    let text = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
-    let pair = |key: &str, value: &str| BTreeMap::from([(key.to_owned(), value.to_owned())]);
-    let mut service = bed.service();
-    service.network_mode = None;
-    service.environment = pair("A", "b=c");
-    service.user = Some("8:12".to_owned());
-    service.working_dir = Some("/store".to_owned());
-    service.hostname = Some("mail".to_owned());
-    service.domainname = Some("example.test".to_owned());
-    let target = 25;
-    service.ports = vec![Port {
-        host_ip: Some("127.0.0.1".to_owned()),
-        published: None,
-        target,
-        protocol: "tcp".to_owned(),
-    }];
-    service.expose = text(&["110", "143-144"]);
-    service.mounts = vec![
-        Mount {
-            kind: MountKind::Tmpfs {
-                size: Some(1 << 20),
-                mode: Some(0o700),
-            },
-            target: "/t".to_owned(),
-            read_only: false,
-        },
-        Mount {
-            kind: MountKind::File { source: secret },
-            target: "/run/secrets/s".to_owned(),
-            read_only: true,
-        },
-    ];
-    service.tmpfs = text(&["/scratch:size=1m", "/plain"]);
-    (service.cap_add, service.cap_drop) = (text(&["NET_BIND_SERVICE"]), text(&["ALL"]));
-    service.devices = text(&["/dev/null:/dev/zilch:r"]);
-    service.sysctls = pair("net.ipv4.ip_unprivileged_port_start", "0");
-    service.ulimits = BTreeMap::from([("nofile".to_owned(), (1024, 2048))]);
-    service.security_opt = text(&["no-new-privileges:true"]);
-    service.group_add = text(&["100"]);
-    (service.read_only, service.tty, service.stdin_open) = (true, true, true);
-    service.stop_signal = Some("SIGINT".to_owned());
-    service.stop_grace_period = Duration::from_secs(20);
-    service.logging = Some(Logging {
-        driver: Some("json-file".to_owned()),
-        options: pair("max-size", "1m"),
-    });
-    service.labels = pair("their.own", "label");
-    service.extra_hosts = text(&["store:192.0.2.9"]);
-    (service.dns, service.dns_search, service.dns_opt) =
-        (text(&["192.0.2.53"]), text(&["example.test"]), text(&["ndots:1"]));
-    (service.shm_size, service.mem_limit, service.mem_reservation) = (Some(1 << 20), Some(1 << 26), Some(1 << 25));
-    (service.memswap_limit, service.nano_cpus, service.cpu_shares) = (Some(1 << 26), Some(500_000_000), Some(512));
-    (service.cpuset, service.pids_limit, service.oom_score_adj) = (Some("0".to_owned()), Some(64), Some(100));
-    service.runtime = Some("runc".to_owned());
-    service.platform = Some("linux/amd64".to_owned());
-    let network = Network {
-        name: format!("{}_own", bed.project.name),
-        subnets: vec![("10.213.97.0/24".to_owned(), Some("10.213.97.1".to_owned()))],
-        ..Network::default()
-    };
-    bed.project.networks.insert("own".to_owned(), network);
-    let fixed = Attachment {
-        ipv4_address: Some("10.213.97.25".to_owned()),
-        ..Attachment::default()
-    };
-    service.networks.insert("own".to_owned(), fixed);
-
-    let prepared = bed.prepare(&service).await.unwrap();
-    bed.engine.start(&prepared.container_id).await.unwrap();
-
-    let found = bed
-        .docker
-        .inspect_container(&prepared.container_id, None)
-        .await
-        .unwrap();
-    let (config, host) = (found.config.unwrap(), found.host_config.unwrap());
-    let networks = found.network_settings.unwrap().networks.unwrap();
-    assert_eq!(
-        networks.values().next().unwrap().ip_address.as_deref(),
-        Some("10.213.97.25")
-    );
-    assert_eq!(found.path.as_deref(), Some("/leasehold/tether"));
-    let words = [
-        "--service",
-        "sams",
-        "--group",
-        GROUP,
-        "--node",
-        NODE,
-        "--",
-        "/bin/busybox",
-        "sleep",
-        "600",
-    ];
-    assert_eq!(found.args.unwrap(), words);
-    assert_eq!(config.env.unwrap().first().map(String::as_str), Some("A=b=c"));
-    assert_eq!(
-        (config.hostname.as_deref(), config.domainname.as_deref()),
-        (Some("mail"), Some("example.test"))
-    );
-    assert_eq!(
-        (config.user.as_deref(), config.working_dir.as_deref()),
-        (Some("8:12"), Some("/store"))
-    );
-    assert_eq!(
-        (config.stop_signal.as_deref(), config.stop_timeout),
-        (Some("SIGINT"), Some(20))
-    );
-    assert_eq!(config.labels.unwrap()["their.own"], "label");
-    let mut exposed = config.exposed_ports.unwrap();
-    exposed.sort();
-    assert_eq!(exposed, ["110/tcp", "143/tcp", "144/tcp", "25/tcp"]);
-    assert_eq!((config.tty, config.open_stdin), (Some(true), Some(true)));
-    assert_eq!(
-        (host.readonly_rootfs, host.init, host.auto_remove),
-        (Some(true), Some(false), Some(false))
-    );
-    assert_eq!(
-        (host.memory, host.memory_reservation, host.nano_cpus),
-        (Some(1 << 26), Some(1 << 25), Some(500_000_000))
-    );
-    assert_eq!(
-        (host.pids_limit, host.oom_score_adj, host.shm_size),
-        (Some(64), Some(100), Some(1 << 20))
-    );
-    assert_eq!((host.cpu_shares, host.cpuset_cpus.as_deref()), (Some(512), Some("0")));
-    assert_eq!(host.tmpfs.unwrap()["/scratch"], "size=1m");
-    assert_eq!(host.security_opt.unwrap(), ["no-new-privileges=true"]);
-    assert_eq!(host.restart_policy.unwrap().name, Some(RestartPolicyNameEnum::NO));
-    let log = host.log_config.unwrap();
-    assert_eq!(
-        (log.typ.as_deref(), log.config.unwrap()["max-size"].as_str()),
-        (Some("json-file"), "1m")
-    );
-    let mut made: Vec<_> = host
-        .mounts
-        .unwrap()
-        .into_iter()
-        .map(|mount| (mount.target.unwrap(), mount.read_only))
-        .collect();
-    made.sort();
-    let yes = Some(true);
-    let paths = [
-        ("/leasehold", yes),
-        ("/run/leasehold", yes),
-        ("/run/secrets/s", yes),
-        ("/t", None),
-    ];
-    assert_eq!(made, paths.map(|(path, read_only)| (path.to_owned(), read_only)));
 }
 
 #[tokio::test]

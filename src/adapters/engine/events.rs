@@ -67,13 +67,14 @@ impl Engine {
         let mut pauses = RETRY_PAUSES.iter();
         let mut was_lost = false;
         while !hints.is_closed() {
-            let lost = match self.ping().await {
-                Ok(()) => {
-                    (pauses, was_lost) = (RETRY_PAUSES.iter(), false);
-                    self.stream(hints).await
-                }
-                Err(error) => error,
+            let (answers, lost) = match self.ping().await {
+                Ok(()) => self.stream(hints).await,
+                Err(error) => (0, error),
             };
+            was_lost &= answers == 0;
+            if answers > 1 {
+                pauses = RETRY_PAUSES.iter();
+            }
             if !was_lost && hints.send(Hint::EngineLost(lost.to_string())).await.is_err() {
                 return;
             }
@@ -86,45 +87,43 @@ impl Engine {
         }
     }
 
-    /// Passes hints on until the engine is lost; the answer is how.
-    async fn stream(&self, hints: &mpsc::Sender<Hint>) -> EngineError {
-        let docker = match self.client().await {
-            Ok(docker) => docker,
-            Err(error) => return error,
+    /// Passes hints on until the engine is lost: how many pings were answered, and how it ended.
+    async fn stream(&self, hints: &mpsc::Sender<Hint>) -> (usize, EngineError) {
+        let mut answers = 0;
+        let lost = match self.pass_on(hints, &mut answers).await {
+            Ok(()) => EngineError::Unreachable("nobody listens".to_owned()),
+            Err(lost) => lost,
         };
+        (answers, lost)
+    }
+
+    async fn pass_on(&self, hints: &mpsc::Sender<Hint>, answers: &mut usize) -> Result<()> {
+        let docker = self.client().await?;
         let mut events = pin!(docker.events(Some(wanted_events())));
         let mut pings = interval(PING_INTERVAL);
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut is_back = false;
         loop {
             // The stream first: its request is on the way before the ping that says the engine is back.
             let hint = tokio::select! {
                 biased;
-                () = hints.closed() => return EngineError::Unreachable("nobody listens".to_owned()),
+                () = hints.closed() => return Ok(()),
                 event = events.next() => match event {
                     Some(Ok(event)) => hint(event),
-                    Some(Err(error)) => return EngineError::sort("events", &error),
-                    None => return EngineError::Unreachable("events: the engine closed the stream".to_owned()),
+                    Some(Err(error)) => return Err(EngineError::sort("events", &error)),
+                    None => return Err(EngineError::Unreachable("events: the engine closed the stream".to_owned())),
                 },
-                _ = pings.tick() => match self.answer(is_back).await {
-                    Ok(hint) => {
-                        is_back = true;
-                        hint
-                    }
-                    Err(error) => return error,
-                },
+                _ = pings.tick() => {
+                    self.ping().await?;
+                    *answers += 1;
+                    (*answers == 1).then_some(Hint::EngineBack)
+                }
             };
             if let Some(hint) = hint
                 && hints.send(hint).await.is_err()
             {
-                return EngineError::Unreachable("nobody listens".to_owned());
+                return Ok(());
             }
         }
-    }
-
-    async fn answer(&self, is_back: bool) -> Result<Option<Hint>> {
-        self.ping().await?;
-        Ok((!is_back).then_some(Hint::EngineBack))
     }
 }
 

@@ -82,7 +82,10 @@ impl Engine {
     }
 
     async fn run_made(&self, id: &str, deadline: Duration) -> Result<HelperOutcome> {
-        let docker = self.client().await?.with_timeout(deadline + Duration::from_secs(2));
+        let docker = self
+            .client()
+            .await?
+            .with_timeout(deadline.saturating_add(Duration::from_secs(2)));
         let run = async {
             // Mounting counts: a dead file server must not hold the caller up.
             docker.start_container(id, None).await?;

@@ -8,7 +8,7 @@ use super::body;
 use super::container::read;
 use super::names::{container_name, id, label};
 use super::networking::Joined;
-use super::{ContainerState, Engine, EngineError, Image, Result, TetherMounts, labels};
+use super::{ContainerState, Engine, EngineError, Image, Result, Status, TetherMounts, labels};
 use crate::compose::model::{MountKind, Project, Service};
 
 /// Fingerprint of the request that made the container: anything that differs makes it anew.
@@ -122,6 +122,8 @@ impl Engine {
         {
             all.push(holder);
         }
+        // One on its way out is nobody's any more; while it still has the name, the engine refuses to make another.
+        all.retain(|(_, state)| state.status != Status::Removing);
         if all.iter().filter(|(_, state)| !state.status.is_down()).count() > 1 {
             let what = format!(
                 "service {} has several running containers on this node",
@@ -283,7 +285,8 @@ fn notes(service: &Service, image: &Image, joined: &Joined) -> Vec<String> {
         ));
     }
     for path in &image.volumes {
-        if service.mounts.iter().all(|mount| mount.target != *path) {
+        let in_memory = service.tmpfs.iter().any(|entry| entry.split(':').next() == Some(path));
+        if !in_memory && service.mounts.iter().all(|mount| mount.target != *path) {
             all.push(format!(
                 "service {}: the image declares a volume at {path} that no mount covers: what is written there stays \
                  on this host and is gone when the container is made anew",
