@@ -1,1 +1,131 @@
-//! The Docker engine through bollard.
+//! The Docker engine through bollard: images, the protected containers, intruders, hints.
+//!
+//! Every call ends within a deadline. A call that ran into it may still take effect on the engine later: the
+//! outcome is unknown, and the tether inside the container is what makes a late start harmless.
+
+mod body;
+mod container;
+mod error;
+mod events;
+mod helper;
+mod image;
+mod intruders;
+mod labels;
+mod mounts;
+mod names;
+mod networking;
+mod own;
+mod prepare;
+mod supplies;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bollard::Docker;
+use bollard::errors::Error as ClientError;
+use tokio::sync::OnceCell;
+use tokio::time::timeout;
+
+pub use container::{ContainerState, Health, Status};
+pub use error::EngineError;
+pub use events::{Hint, HintKind};
+pub use helper::{Helper, HelperOutcome};
+pub use image::Image;
+pub use intruders::{Guarded, Reason, Seen};
+pub use mounts::{MountSource, TetherMounts};
+pub use own::OwnProject;
+pub use prepare::{Prepared, Wanted};
+
+type Result<T> = std::result::Result<T, EngineError>;
+
+/// How long a call may take unless [`Engine::within`] says otherwise: a start on a bridge takes 0.3 s, a slow disk 5 s.
+const CALL_DEADLINE: Duration = Duration::from_secs(10);
+
+/// A client of one Docker engine; clones share what they know of it.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    socket: PathBuf,
+    client: Arc<OnceCell<Docker>>,
+    deadline: Duration,
+}
+
+/// What the engine says about itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version {
+    /// Such as `20.10.24`.
+    pub engine: String,
+    /// Such as `1.41`, as (major, minor).
+    pub api: (u32, u32),
+}
+
+impl Engine {
+    /// A client for the engine behind a unix socket. Nothing is sent yet: the engine may come up later.
+    #[must_use]
+    pub fn connect(socket: &Path) -> Self {
+        Self {
+            socket: socket.to_owned(),
+            client: Arc::new(OnceCell::new()),
+            deadline: CALL_DEADLINE,
+        }
+    }
+
+    /// The same engine with another deadline for each call to it.
+    #[must_use]
+    pub fn within(&self, deadline: Duration) -> Self {
+        Self {
+            deadline,
+            ..self.clone()
+        }
+    }
+
+    /// Whether the engine answers.
+    pub async fn ping(&self) -> Result<()> {
+        let docker = self.client().await?;
+        self.ask("ping", docker.ping()).await.map(drop)
+    }
+
+    /// The engine's version and that of its API.
+    pub async fn version(&self) -> Result<Version> {
+        let docker = self.client().await?;
+        let version = self.ask("version", docker.version()).await?;
+        let api = version.api_version.unwrap_or_default();
+        let parsed = api
+            .split_once('.')
+            .and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
+        let Some(api) = parsed else {
+            return Err(EngineError::Unreachable(format!("version: {api:?} is no API version")));
+        };
+        Ok(Version {
+            engine: version.version.unwrap_or_default(),
+            api,
+        })
+    }
+
+    /// The client of the library, connected and with the API version agreed upon by the first call that needs it.
+    async fn client(&self) -> Result<Docker> {
+        let connected = self.client.get_or_try_init(|| async {
+            let path = self.socket.to_string_lossy();
+            let docker = Docker::connect_with_unix(&path, seconds_above(CALL_DEADLINE), bollard::API_DEFAULT_VERSION);
+            let docker = docker.map_err(|error| EngineError::sort("connect", &error))?;
+            // bollard 0.21.1 sends no version at all; the next one will pin its newest, which old engines refuse.
+            self.ask("connect", docker.negotiate_version()).await
+        });
+        let docker = connected.await?.clone();
+        Ok(docker.with_timeout(Duration::from_secs(seconds_above(self.deadline))))
+    }
+
+    /// Waits for one call, at most for the deadline; the library's own timeout ends at the answer's head.
+    async fn ask<T>(&self, what: &str, call: impl Future<Output = std::result::Result<T, ClientError>>) -> Result<T> {
+        match timeout(self.deadline, call).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => Err(EngineError::sort(what, &error)),
+            Err(_) => Err(EngineError::late(what, self.deadline)),
+        }
+    }
+}
+
+/// The library takes whole seconds; ours strikes first.
+fn seconds_above(deadline: Duration) -> u64 {
+    deadline.as_secs().saturating_add(2)
+}

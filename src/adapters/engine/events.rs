@@ -1,0 +1,156 @@
+//! Hints of the engine: something happened, look again. They may be late, doubled or lost; only `inspect` is the truth.
+
+use std::collections::{BTreeMap, HashMap};
+use std::pin::pin;
+use std::time::Duration;
+
+use bollard::models::EventMessage;
+use bollard::query_parameters::EventsOptionsBuilder;
+use futures_util::StreamExt;
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval, sleep};
+
+use super::{Engine, EngineError, Health, Result};
+
+/// Hints that wait for a slow reader before the stream is held up.
+const HINTS_MAX: usize = 256;
+/// A frozen engine keeps the stream open and says nothing: it is asked this often.
+const PING_INTERVAL: Duration = Duration::from_secs(1);
+/// An answer later than this counts as a lost engine.
+const PING_DEADLINE: Duration = Duration::from_secs(2);
+/// Pauses before asking a lost engine again.
+const RETRY_PAUSES: [Duration; 5] = [
+    Duration::from_millis(100),
+    Duration::from_millis(200),
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+];
+
+/// Something that is worth a look.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Hint {
+    /// Something happened to a container.
+    Container {
+        id: String,
+        kind: HintKind,
+        /// Its labels, and the engine's `name` and `image`.
+        labels: BTreeMap<String, String>,
+    },
+    /// The engine stopped answering: nothing is known until it is back.
+    EngineLost(String),
+    /// The engine answers, for the first time or again: inspect everything, hints were lost.
+    EngineBack,
+}
+
+/// What happened to a container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HintKind {
+    Started,
+    Died { exit_code: Option<i64> },
+    Destroyed,
+    Health(Health),
+    OutOfMemory,
+}
+
+impl Engine {
+    /// Hints from now on, until the receiver is dropped. Must be called within a tokio runtime.
+    #[must_use]
+    pub fn events(&self) -> mpsc::Receiver<Hint> {
+        let (hints, receiver) = mpsc::channel(HINTS_MAX);
+        let engine = self.within(PING_DEADLINE);
+        tokio::spawn(async move { engine.follow(&hints).await });
+        receiver
+    }
+
+    async fn follow(&self, hints: &mpsc::Sender<Hint>) {
+        let mut pauses = RETRY_PAUSES.iter();
+        let mut was_lost = false;
+        while !hints.is_closed() {
+            let (answers, lost) = match self.ping().await {
+                Ok(()) => self.stream(hints).await,
+                Err(error) => (0, error),
+            };
+            was_lost &= answers == 0;
+            if answers > 1 {
+                pauses = RETRY_PAUSES.iter();
+            }
+            if !was_lost && hints.send(Hint::EngineLost(lost.to_string())).await.is_err() {
+                return;
+            }
+            was_lost = true;
+            let pause = pauses.next().unwrap_or(&RETRY_PAUSES[RETRY_PAUSES.len() - 1]);
+            tokio::select! {
+                () = sleep(*pause) => {}
+                () = hints.closed() => return,
+            }
+        }
+    }
+
+    /// Passes hints on until the engine is lost: how many pings were answered, and how it ended.
+    async fn stream(&self, hints: &mpsc::Sender<Hint>) -> (usize, EngineError) {
+        let mut answers = 0;
+        let lost = match self.pass_on(hints, &mut answers).await {
+            Ok(()) => EngineError::Unreachable("nobody listens".to_owned()),
+            Err(lost) => lost,
+        };
+        (answers, lost)
+    }
+
+    async fn pass_on(&self, hints: &mpsc::Sender<Hint>, answers: &mut usize) -> Result<()> {
+        let docker = self.client().await?;
+        let mut events = pin!(docker.events(Some(wanted_events())));
+        let mut pings = interval(PING_INTERVAL);
+        pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            // The stream first: its request is on the way before the ping that says the engine is back.
+            let hint = tokio::select! {
+                biased;
+                () = hints.closed() => return Ok(()),
+                event = events.next() => match event {
+                    Some(Ok(event)) => hint(event),
+                    Some(Err(error)) => return Err(EngineError::sort("events", &error)),
+                    None => return Err(EngineError::Unreachable("events: the engine closed the stream".to_owned())),
+                },
+                _ = pings.tick() => {
+                    self.ping().await?;
+                    *answers += 1;
+                    (*answers == 1).then_some(Hint::EngineBack)
+                }
+            };
+            if let Some(hint) = hint
+                && hints.send(hint).await.is_err()
+            {
+                return Ok(());
+            }
+        }
+    }
+}
+
+fn wanted_events() -> bollard::query_parameters::EventsOptions {
+    let events = vec!["start", "die", "destroy", "health_status", "oom"];
+    let filters = HashMap::from([("type", vec!["container"]), ("event", events)]);
+    EventsOptionsBuilder::new().filters(&filters).build()
+}
+
+fn hint(event: EventMessage) -> Option<Hint> {
+    let actor = event.actor.unwrap_or_default();
+    let mut labels: BTreeMap<_, _> = actor.attributes.unwrap_or_default().into_iter().collect();
+    let kind = match event.action.as_deref()? {
+        "start" => HintKind::Started,
+        "die" => HintKind::Died {
+            exit_code: labels.remove("exitCode").and_then(|code| code.parse().ok()),
+        },
+        "destroy" => HintKind::Destroyed,
+        "oom" => HintKind::OutOfMemory,
+        "health_status: starting" => HintKind::Health(Health::Starting),
+        "health_status: healthy" => HintKind::Health(Health::Healthy),
+        "health_status: unhealthy" => HintKind::Health(Health::Unhealthy),
+        _ => return None,
+    };
+    Some(Hint::Container {
+        id: actor.id?,
+        kind,
+        labels,
+    })
+}
