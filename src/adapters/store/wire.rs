@@ -49,7 +49,7 @@ pub(super) async fn revoke(client: &mut Client, lease: i64) -> Result<(), StoreE
 
 /// etcd counts leases in whole seconds; rounded up, as it does itself.
 fn whole_seconds(ttl: Duration) -> i64 {
-    let seconds = ttl.as_secs() + u64::from(ttl.subsec_nanos() > 0);
+    let seconds = ttl.as_secs().saturating_add(u64::from(ttl.subsec_nanos() > 0));
     i64::try_from(seconds).unwrap_or(i64::MAX)
 }
 
@@ -57,11 +57,12 @@ fn to_wire(keys: &Keys, txn: &Txn) -> WireTxn {
     let compares: Vec<_> = txn.compare.iter().map(compare).collect();
     let mut then: Vec<_> = txn.then.iter().map(operation).collect();
     then.extend(reads(keys));
-    let mut wire = WireTxn::new();
-    if !compares.is_empty() {
-        wire = wire.when(compares).or_else(reads(keys));
+    // The builder panics in any other order.
+    if compares.is_empty() {
+        WireTxn::new().and_then(then)
+    } else {
+        WireTxn::new().when(compares).and_then(then).or_else(reads(keys))
     }
-    wire.and_then(then)
 }
 
 /// The reads at the end of both branches; within a transaction they are linearizable and see what it wrote.
