@@ -13,8 +13,14 @@ use leasehold::core::store::Txn;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-/// Timing of members in tests that do not look at it.
-pub(crate) const FAST: [&str; 4] = ["--heartbeat-interval", "50", "--election-timeout", "500"];
+/// For members in tests that look neither at timing nor at durability.
+pub(crate) const FAST: [&str; 5] = [
+    "--heartbeat-interval",
+    "50",
+    "--election-timeout",
+    "500",
+    "--unsafe-no-fsync",
+];
 
 pub(crate) struct Cluster {
     pub(crate) dir: PathBuf,
@@ -61,7 +67,6 @@ impl Cluster {
                     format!("--initial-advertise-peer-urls=http://127.0.0.1:{peer}"),
                     format!("--initial-cluster={}", peers.join(",")),
                     "--log-level=error".to_owned(),
-                    "--unsafe-no-fsync".to_owned(),
                 ];
                 arguments.extend(extra.iter().cloned());
                 Member {

@@ -2,8 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use leasehold::adapters::store::{StoreEvent, once};
+use leasehold::adapters::store::{Settings, StoreCommand, StoreEvent, once, spawn};
+use leasehold::core::keys::Keys;
 use leasehold::core::store::{Answer, RequestId, StoreError};
+use tokio::sync::mpsc;
 
 use crate::adapter::{Adapter, always, put};
 use crate::etcd::{Cluster, FAST};
@@ -98,9 +100,13 @@ async fn a_dead_endpoint_is_left_at_once_and_heals() {
     }
     assert!(answered.is_ok(), "{answered:?}");
 
-    // Then both others: the first is back and is found again.
+    // Its return is noticed without a command, and it takes over when its successor dies.
+    let url = etcd.url(0);
+    let health = |event: &StoreEvent, wanted: bool| matches!(event, StoreEvent::Endpoint { url: at, healthy, .. } if *at == url && *healthy == wanted);
+    adapter.until(|event| health(event, false)).await;
+    adapter.all_within(Duration::ZERO).await;
     etcd.run(0);
-    etcd.wait(&etcd.settings()).await;
+    adapter.until(|event| health(event, true)).await;
     etcd.kill(1);
     let recovered = async {
         while adapter.read().await.is_err() {
@@ -148,11 +154,11 @@ async fn single_calls_find_the_member_that_answers() {
 
 #[tokio::test]
 async fn without_an_endpoint_nothing_is_sent() {
-    let settings = leasehold::adapters::store::Settings {
+    let settings = Settings {
         endpoints: Vec::new(),
         tls: None,
         user: None,
-        keys: leasehold::core::keys::Keys::new("mail"),
+        keys: Keys::new("mail"),
         attempt: ATTEMPT,
     };
     let mut adapter = Adapter::new(settings.clone());
@@ -160,4 +166,27 @@ async fn without_an_endpoint_nothing_is_sent() {
     let single = once(&settings, &always(Vec::new())).await;
     assert!(matches!(single, Err(StoreError::Refused(_))));
     assert_eq!(adapter.start(None).await, RequestId(2));
+}
+
+#[tokio::test]
+async fn the_adapter_ends_with_its_commands_and_answers_those_under_way() {
+    let etcd = Cluster::start(1, &FAST).await;
+    let (commands, receiver) = mpsc::channel(1);
+    let (sender, mut events) = mpsc::channel(16);
+    let task = spawn(etcd.settings(), receiver, sender);
+    let id = RequestId(7);
+    commands.send(StoreCommand::Read { id }).await.unwrap();
+    drop(commands);
+    task.await.unwrap();
+    let mut answered = 0;
+    while let Some(event) = events.recv().await {
+        answered += usize::from(matches!(
+            event,
+            StoreEvent::Answer {
+                id: RequestId(7),
+                result: Ok(_)
+            }
+        ));
+    }
+    assert_eq!(answered, 1);
 }

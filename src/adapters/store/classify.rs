@@ -30,7 +30,7 @@ const LEASE_NOT_FOUND: &str = "lease not found";
 /// What the core is told of an error of the client library.
 pub(super) fn classify(error: &Error) -> StoreError {
     match error {
-        Error::GRpcStatus(status) => of_status(i32::from(status.code()), status.message()),
+        Error::GRpcStatus(status) => with_cause(of_status(i32::from(status.code()), status.message()), status),
         Error::InvalidArgs(_) | Error::InvalidUri(_) | Error::InvalidMetadataValue(_) => {
             StoreError::Refused(error.to_string())
         }
@@ -53,6 +53,17 @@ fn of_status(code: i32, message: &str) -> StoreError {
         StoreError::Refused(message.to_owned())
     } else {
         StoreError::Unknown(format!("gRPC status {code}: {message}"))
+    }
+}
+
+/// Adds the innermost cause, which is where "certificate expired" and "connection refused" hide.
+fn with_cause(error: StoreError, status: &dyn std::error::Error) -> StoreError {
+    let innermost = std::iter::successors(status.source(), |cause| cause.source()).last();
+    match (error, innermost.map(ToString::to_string)) {
+        (StoreError::Unknown(text), Some(cause)) if !text.contains(&cause) => {
+            StoreError::Unknown(format!("{text}: {cause}"))
+        }
+        (error, _) => error,
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use etcd_client::{Certificate, Client, ConnectOptions, Identity, TlsOptions};
+use tokio::time::timeout;
 
 use super::Settings;
 use super::classify::classify;
@@ -45,6 +46,22 @@ pub(super) async fn connect(settings: &Settings, url: &str, purpose: Purpose) ->
     Client::connect([url], Some(options))
         .await
         .map_err(|error| classify(&error))
+}
+
+/// The work's result if it comes within one attempt's time, with the endpoint named in an error.
+pub(super) async fn limited<T>(
+    settings: &Settings,
+    url: &str,
+    work: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    let limit = settings.attempt;
+    let result = timeout(limit, work)
+        .await
+        .unwrap_or_else(|_| Err(StoreError::Unknown(format!("no answer within {limit:?}"))));
+    result.map_err(|error| match error {
+        StoreError::Unknown(text) => StoreError::Unknown(format!("{url}: {text}")),
+        StoreError::Refused(text) => StoreError::Refused(format!("{url}: {text}")),
+    })
 }
 
 async fn tls_options(files: Option<&EtcdTls>) -> Result<TlsOptions, StoreError> {

@@ -3,11 +3,9 @@
 use std::time::Duration;
 
 use etcd_client::Client;
-use tokio::time::timeout;
 
 use super::classify::classify;
-use super::client::{Purpose, connect};
-use super::dispatch::at_endpoint;
+use super::client::{Purpose, connect, limited};
 use super::{Settings, wire};
 use crate::core::store::{Answer, StoreError, Txn};
 
@@ -92,16 +90,4 @@ async fn first_answer<'a, T>(
         }
     }
     Err(last)
-}
-
-async fn limited<T>(
-    settings: &Settings,
-    url: &str,
-    work: impl Future<Output = Result<T, StoreError>>,
-) -> Result<T, StoreError> {
-    let limit = settings.attempt;
-    timeout(limit, work)
-        .await
-        .unwrap_or_else(|_| Err(StoreError::Unknown(format!("no answer within {limit:?}"))))
-        .map_err(|error| at_endpoint(url, error))
 }

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use etcd_client::Client;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep_until};
 use tracing::{debug, error};
 
-use super::client::{Purpose, connect};
+use super::client::{Purpose, connect, limited};
 use super::pool::Pool;
 use super::{Settings, StoreCommand, StoreEvent, wire};
-use crate::core::store::{StoreError, Txn};
+use crate::core::store::{RequestId, StoreError, Txn};
 
 /// Commands under way at once. Each ends within one attempt, and the core has one transaction out at a time, so only
 /// a fault fills this.
@@ -34,6 +34,7 @@ pub(super) async fn run(
         pool: Pool::new(count),
         client: None,
         under_way: JoinSet::new(),
+        trials: JoinSet::new(),
         preferred,
         events,
     };
@@ -41,10 +42,12 @@ pub(super) async fn run(
         // Results first: a command that follows a failure must meet the new endpoint.
         tokio::select! { biased;
             Some(joined) = dispatcher.under_way.join_next() => dispatcher.finish(joined).await,
+            Some(Ok((number, result))) = dispatcher.trials.join_next() => dispatcher.finish_trial(number, result).await,
             command = commands.recv() => match command {
                 Some(command) => dispatcher.start(command).await,
                 None => break,
             },
+            () = until(dispatcher.pool.next_trial()) => dispatcher.try_failed(),
         }
     }
     while let Some(joined) = dispatcher.under_way.join_next().await {
@@ -58,6 +61,8 @@ struct Dispatcher {
     /// Of the preferred endpoint alone, so that no token or connection grows old unused.
     client: Option<Client>,
     under_way: JoinSet<Outcome>,
+    /// Reads at endpoints in quarantine, so that the commands need not find out who is back.
+    trials: JoinSet<(usize, Result<(), StoreError>)>,
     preferred: watch::Sender<usize>,
     events: mpsc::Sender<StoreEvent>,
 }
@@ -80,18 +85,37 @@ impl Dispatcher {
         let client = self.client.clone();
         let settings = self.settings.clone();
         self.under_way.spawn(async move {
-            let limit = settings.attempt;
             let work = carry_out(&settings, &url, client, &command);
-            let result = timeout(limit, work)
-                .await
-                .unwrap_or_else(|_| Err(StoreError::Unknown(format!("no answer within {limit:?}"))))
-                .map_err(|error| at_endpoint(&url, error));
+            let result = limited(&settings, &url, work).await;
             Outcome {
                 endpoint: number,
                 command,
                 result,
             }
         });
+    }
+
+    /// Sends a read to each endpoint whose quarantine is over.
+    fn try_failed(&mut self) {
+        for number in self.pool.due(Instant::now()) {
+            let settings = self.settings.clone();
+            self.trials.spawn(async move {
+                let Some(url) = settings.endpoints.get(number) else {
+                    return (number, Ok(()));
+                };
+                let read = StoreCommand::Read { id: RequestId(0) };
+                let work = carry_out(&settings, url, None, &read);
+                (number, limited(&settings, url, work).await.map(|_| ()))
+            });
+        }
+    }
+
+    async fn finish_trial(&mut self, number: usize, result: Result<(), StoreError>) {
+        match result {
+            Ok(()) if self.pool.answered(number) => self.report_health(number, None).await,
+            Ok(()) | Err(StoreError::Refused(_)) => {}
+            Err(StoreError::Unknown(error)) => debug!(number, error, "etcd endpoint is still away"),
+        }
     }
 
     /// Notes the endpoint's health before the core hears of the result, since the core may answer at once.
@@ -212,10 +236,9 @@ fn failure(command: &StoreCommand, error: StoreError) -> Option<StoreEvent> {
     }
 }
 
-/// The error with the endpoint in front.
-pub(super) fn at_endpoint(url: &str, error: StoreError) -> StoreError {
-    match error {
-        StoreError::Unknown(text) => StoreError::Unknown(format!("{url}: {text}")),
-        StoreError::Refused(text) => StoreError::Refused(format!("{url}: {text}")),
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How long an endpoint that failed is passed over while another is left.
+/// How long an endpoint that failed is left alone; then it is tried again, off the commands' path.
 const QUARANTINE: Duration = Duration::from_secs(3);
 
 /// The endpoints by number, in the order of the settings.
@@ -18,7 +18,8 @@ pub(super) struct Pool {
 struct Endpoint {
     /// `None` until its first result.
     healthy: Option<bool>,
-    quarantined_until: Option<Instant>,
+    /// In quarantine; the next trial is due then.
+    trial_at: Option<Instant>,
 }
 
 impl Pool {
@@ -39,7 +40,7 @@ impl Pool {
         let Some(endpoint) = self.endpoints.get_mut(number) else {
             return false;
         };
-        endpoint.quarantined_until = None;
+        endpoint.trial_at = None;
         endpoint.healthy.replace(true) != Some(true)
     }
 
@@ -49,20 +50,37 @@ impl Pool {
         let Some(endpoint) = self.endpoints.get_mut(number) else {
             return false;
         };
-        endpoint.quarantined_until = Some(now + QUARANTINE);
+        endpoint.trial_at = Some(now + QUARANTINE);
         let news = endpoint.healthy.replace(false) != Some(false);
         if self.preferred == number {
-            self.preferred = self.after(number, now);
+            self.preferred = self.after(number);
         }
         news
     }
 
-    fn after(&self, number: usize, now: Instant) -> usize {
+    /// When the next trial is due, if any endpoint is in quarantine.
+    pub(super) fn next_trial(&self) -> Option<Instant> {
+        self.endpoints.iter().filter_map(|endpoint| endpoint.trial_at).min()
+    }
+
+    /// The endpoints whose trial is due; the one after it is set.
+    pub(super) fn due(&mut self, now: Instant) -> Vec<usize> {
+        let mut due = Vec::new();
+        for (number, endpoint) in self.endpoints.iter_mut().enumerate() {
+            if endpoint.trial_at.is_some_and(|at| at <= now) {
+                endpoint.trial_at = Some(now + QUARANTINE);
+                due.push(number);
+            }
+        }
+        due
+    }
+
+    fn after(&self, number: usize) -> usize {
         let count = self.endpoints.len();
         let free = |candidate: &usize| {
             self.endpoints
                 .get(*candidate)
-                .is_some_and(|endpoint| endpoint.quarantined_until.is_none_or(|until| until <= now))
+                .is_some_and(|endpoint| endpoint.trial_at.is_none())
         };
         (1..count)
             .map(|step| (number + step) % count)
@@ -76,21 +94,38 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_failed_endpoint_is_left_and_passed_over_for_a_while() {
+    fn a_failed_endpoint_is_left_and_passed_over_until_it_answers() {
         let mut pool = Pool::new(3);
-        let start = Instant::now();
+        let now = Instant::now();
         assert_eq!(pool.preferred(), 0);
-        assert!(pool.failed(0, start));
+        assert!(pool.failed(0, now));
         assert_eq!(pool.preferred(), 1);
         assert!(
-            !pool.failed(0, start),
+            !pool.failed(0, now),
             "a late failure of the same endpoint moves nothing"
         );
         assert_eq!(pool.preferred(), 1);
-        pool.failed(1, start);
-        pool.answered(2);
-        pool.failed(2, start + QUARANTINE);
-        assert_eq!(pool.preferred(), 0, "its quarantine is over");
+        pool.failed(1, now);
+        assert_eq!(pool.preferred(), 2);
+        pool.answered(1);
+        pool.failed(2, now);
+        assert_eq!(pool.preferred(), 1, "the first is still in quarantine");
+    }
+
+    #[test]
+    fn trials_come_at_intervals_until_an_answer() {
+        let mut pool = Pool::new(3);
+        let start = Instant::now();
+        assert_eq!(pool.next_trial(), None);
+        pool.failed(0, start);
+        let first = start + QUARANTINE;
+        assert_eq!(pool.next_trial(), Some(first));
+        assert!(pool.due(start).is_empty());
+        assert_eq!(pool.due(first), [0]);
+        assert!(pool.due(first).is_empty(), "one trial at a time");
+        assert_eq!(pool.next_trial(), Some(first + QUARANTINE));
+        assert!(pool.answered(0));
+        assert_eq!(pool.next_trial(), None);
     }
 
     #[test]
