@@ -1,1 +1,0 @@
-//! etcd: carries the transactions of the core.
