@@ -1,0 +1,254 @@
+//! The containers of this node: keeps them prepared, starts and kills them when told, and reports what it sees. Hints of
+//! the engine make it look; what it finds by looking is the truth.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval, sleep};
+
+use super::engine::{Engine, EngineError, Guarded, Health, Hint, HintKind, Reason, Wanted};
+use crate::compose::{self, model::Service};
+use crate::core::epoch::Run;
+use crate::core::event::{Event, ServiceKey};
+use crate::site::Site;
+
+/// How long a start waits for the end of the run before it, which the engine learns a little after the kernel.
+const LEFTOVER_WAIT: Duration = Duration::from_secs(10);
+/// Between two looks at a container that is still ending.
+const LEFTOVER_PAUSE: Duration = Duration::from_millis(20);
+/// Between two looks for containers that may not run here, beside the engine's hints.
+const SCAN_INTERVAL: Duration = Duration::from_secs(5);
+
+/// What the core wants done to a container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ContainerCommand {
+    Prepare { group: String },
+    Start { of: ServiceKey, run: Run },
+    Kill { of: ServiceKey },
+    KillForeign { id: String },
+    Inspect { of: ServiceKey },
+}
+
+/// What every task of this adapter shares.
+struct Shared {
+    site: Site,
+    engine: Engine,
+    ids: Mutex<BTreeMap<ServiceKey, String>>,
+    events: mpsc::Sender<Event>,
+}
+
+/// Starts the adapter; it ends with the sender of `commands`.
+pub fn spawn(site: Site, commands: mpsc::Receiver<ContainerCommand>, events: mpsc::Sender<Event>) {
+    let shared = Arc::new(Shared {
+        engine: site.engine.clone(),
+        site,
+        ids: Mutex::default(),
+        events,
+    });
+    tokio::spawn(run(shared, commands));
+}
+
+async fn run(shared: Arc<Shared>, mut commands: mpsc::Receiver<ContainerCommand>) {
+    let mut hints = shared.engine.events();
+    let mut scan = interval(SCAN_INTERVAL);
+    scan.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            command = commands.recv() => match command {
+                // Each in a task of its own: one that hangs must not hold up the next.
+                Some(command) => drop(tokio::spawn(Arc::clone(&shared).carry_out(command))),
+                None => return,
+            },
+            Some(hint) = hints.recv() => Arc::clone(&shared).hinted(hint).await,
+            _ = scan.tick() => drop(tokio::spawn(Arc::clone(&shared).look_around())),
+        }
+    }
+}
+
+impl Shared {
+    async fn carry_out(self: Arc<Self>, command: ContainerCommand) {
+        match command {
+            ContainerCommand::Prepare { group } => self.prepare_group(&group).await,
+            ContainerCommand::Start { of, run } => {
+                let result = self.start(&of).await.map_err(|error| error.to_string());
+                self.report(Event::StartAnswered { of, run, result }).await;
+            }
+            ContainerCommand::Kill { of } => {
+                if let Some(id) = self.id_of(&of) {
+                    self.kill(&id).await;
+                }
+            }
+            ContainerCommand::KillForeign { id } => self.kill(&id).await,
+            ContainerCommand::Inspect { of } => {
+                let running = self.is_running(&of).await;
+                self.report(Event::Inspected { of, running }).await;
+            }
+        }
+    }
+
+    async fn report(&self, event: Event) {
+        // The receiver goes away only with the process.
+        let _ = self.events.send(event).await;
+    }
+
+    async fn kill(&self, id: &str) {
+        if let Err(error) = self.engine.kill(id, "KILL").await {
+            tracing::debug!(%id, %error, "kill");
+        }
+    }
+
+    async fn hinted(self: Arc<Self>, hint: Hint) {
+        match hint {
+            Hint::EngineLost(why) => self.report(Event::Engine { result: Err(why) }).await,
+            Hint::EngineBack => {
+                self.report(Event::Engine { result: Ok(()) }).await;
+                tokio::spawn(self.look_around());
+            }
+            Hint::Container { id, kind, .. } => match (kind, self.key_of(&id)) {
+                (HintKind::Health(health), Some(of)) => {
+                    let healthy = health == Health::Healthy;
+                    self.report(Event::Health { of, healthy }).await;
+                }
+                (HintKind::Started, None) | (HintKind::Destroyed, Some(_)) => drop(tokio::spawn(self.look_around())),
+                (HintKind::Health(_) | HintKind::Destroyed, None)
+                | (HintKind::Started, Some(_))
+                | (HintKind::Died { .. } | HintKind::OutOfMemory, _) => {}
+            },
+        }
+    }
+
+    /// Prepares what is not, and reports every container that may not run here.
+    async fn look_around(self: Arc<Self>) {
+        let groups: Vec<String> = self.site.project.groups.keys().cloned().collect();
+        for name in groups {
+            self.prepare_missing(&name).await;
+            let Some(group) = self.site.project.groups.get(&name) else { continue };
+            let guarded = Guarded::of(&self.site.project, group);
+            let allowed: Vec<String> = self.lock().values().cloned().collect();
+            let seen = match self.engine.intruders(&guarded, &self.site.name, &allowed).await {
+                Ok(seen) => seen,
+                Err(error) => {
+                    tracing::debug!(%error, "look for containers that may not run here");
+                    continue;
+                }
+            };
+            for one in seen.into_iter().filter(|one| one.writes) {
+                let why = match one.reason {
+                    Reason::Service(service) => format!("it is of the protected service {service}"),
+                    Reason::Volume(volume) => format!("it mounts the protected volume {volume}"),
+                    Reason::Path(path) => format!("it mounts the protected path {}", path.display()),
+                };
+                let (id, name) = (one.container_id, one.name);
+                self.report(Event::Intruder { id, name, why }).await;
+            }
+        }
+    }
+
+    /// Prepares the containers that are not known or no longer there.
+    async fn prepare_missing(&self, group: &str) {
+        let Some(settings) = self.site.project.groups.get(group) else { return };
+        for (service, _) in settings.services.iter().enumerate() {
+            let of = ServiceKey { group: group.to_owned(), service };
+            let gone = match self.id_of(&of) {
+                Some(id) => self.engine.inspect(&id).await.is_ok_and(|state| !state.exists),
+                None => true,
+            };
+            if gone {
+                self.prepare(&of).await;
+            }
+        }
+    }
+
+    async fn prepare_group(&self, group: &str) {
+        let services = self.site.project.groups.get(group).map_or(0, |group| group.services.len());
+        for service in 0..services {
+            let group = group.to_owned();
+            self.prepare(&ServiceKey { group, service }).await;
+        }
+    }
+
+    /// Makes sure that the container exists and tells the core.
+    async fn prepare(&self, of: &ServiceKey) {
+        let result = self.prepared(of).await.map_err(|error| error.to_string());
+        let of = of.clone();
+        self.report(Event::Prepared { of, result }).await;
+    }
+
+    async fn prepared(&self, of: &ServiceKey) -> Result<String, EngineError> {
+        let service = self.service(of)?;
+        let image = self.engine.image(&service.image).await?;
+        let command = compose::command_line(image.entrypoint.as_deref(), image.cmd.as_deref(), service);
+        if compose::must_be_pid_one(&command) {
+            let message = format!("image {} must be PID 1 itself ({}): it can't run behind the tether", service.image, command.join(" "));
+            return Err(EngineError::Invalid { message });
+        }
+        let hash = compose::config_hash(service, &self.site.project);
+        let tether = self.site.tether_mounts(&of.group, &service.name);
+        let wanted = Wanted {
+            project: &self.site.project,
+            group: &of.group,
+            service,
+            node: &self.site.name,
+            tether: &tether,
+            command_line: &command,
+            config_hash: &hash,
+        };
+        let prepared = self.engine.prepare(&wanted).await?;
+        for note in &prepared.notes {
+            tracing::warn!(service = service.name, "{note}");
+        }
+        self.lock().insert(of.clone(), prepared.container_id);
+        Ok(prepared.image_digest)
+    }
+
+    async fn start(&self, of: &ServiceKey) -> Result<(), EngineError> {
+        let mut waited = Duration::ZERO;
+        loop {
+            let Some(id) = self.id_of(of) else {
+                self.prepared(of).await?;
+                continue;
+            };
+            let state = self.engine.inspect(&id).await?;
+            if !state.exists {
+                self.lock().remove(of);
+            } else if state.running {
+                if waited >= LEFTOVER_WAIT {
+                    let message = format!("container {id} of an earlier run is still there after {LEFTOVER_WAIT:?}");
+                    return Err(EngineError::Invalid { message });
+                }
+                sleep(LEFTOVER_PAUSE).await;
+                waited += LEFTOVER_PAUSE;
+            } else {
+                return self.engine.start(&id).await;
+            }
+        }
+    }
+
+    /// The engine's word; `None` when it has none.
+    async fn is_running(&self, of: &ServiceKey) -> Option<bool> {
+        let service = self.service(of).ok()?;
+        let found = self.engine.containers(&self.site.project.name, &service.name, &self.site.name).await.ok()?;
+        Some(found.iter().any(|(_, state)| !state.status.is_down()))
+    }
+
+    fn service(&self, of: &ServiceKey) -> Result<&Service, EngineError> {
+        let group = self.site.project.groups.get(&of.group);
+        group.and_then(|group| group.services.get(of.service)).ok_or_else(|| EngineError::Missing {
+            what: format!("service {} of group {} in the compose file", of.service, of.group),
+        })
+    }
+
+    fn id_of(&self, of: &ServiceKey) -> Option<String> {
+        self.lock().get(of).cloned()
+    }
+
+    fn key_of(&self, id: &str) -> Option<ServiceKey> {
+        self.lock().iter().find(|(_, known)| known.as_str() == id).map(|(of, _)| of.clone())
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<ServiceKey, String>> {
+        self.ids.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

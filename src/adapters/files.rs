@@ -1,0 +1,108 @@
+//! The two small files of the sidecar: the boot-scoped state in the run directory and the pin in the state directory;
+//! and the host-wide lock.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::FlockOperation;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::core::records::{Pin, Saved};
+
+/// Where they lie.
+#[derive(Clone, Debug)]
+pub struct Files {
+    state: PathBuf,
+    pin: PathBuf,
+}
+
+/// Held as long as the process lives: one sidecar per host.
+#[derive(Debug)]
+pub struct HostLock {
+    _file: File,
+}
+
+impl Files {
+    /// Makes both directories.
+    ///
+    /// # Errors
+    /// With the path that could not be made.
+    pub fn open(run_dir: &Path, state_dir: &Path) -> io::Result<Self> {
+        for directory in [run_dir, state_dir] {
+            std::fs::create_dir_all(directory).map_err(|error| named(directory, &error))?;
+        }
+        Ok(Self {
+            state: run_dir.join("state.json"),
+            pin: state_dir.join("trusted-etcd.json"),
+        })
+    }
+
+    /// Takes the host-wide lock.
+    ///
+    /// # Errors
+    /// `WouldBlock` when another sidecar of this host holds it.
+    pub fn lock(run_dir: &Path) -> io::Result<HostLock> {
+        let path = run_dir.join("leasehold.lock");
+        let file = File::options().create(true).truncate(false).write(true).open(&path);
+        let file = file.map_err(|error| named(&path, &error))?;
+        rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+        Ok(HostLock { _file: file })
+    }
+
+    /// What an earlier sidecar of this host left running, if its file is whole.
+    ///
+    /// # Errors
+    /// The file is there and can't be read.
+    pub fn saved(&self) -> io::Result<Option<Saved>> {
+        read(&self.state)
+    }
+
+    /// Which etcd this node trusts.
+    ///
+    /// # Errors
+    /// The file is there and can't be read: it must not be taken for absent.
+    pub fn pin(&self) -> io::Result<Option<Pin>> {
+        read(&self.pin)
+    }
+
+    /// Replaces the state whole.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn save(&self, saved: &Saved) -> io::Result<()> {
+        write(&self.state, saved)
+    }
+
+    /// Replaces the pin whole.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn save_pin(&self, pin: &Pin) -> io::Result<()> {
+        write(&self.pin, pin)
+    }
+}
+
+fn read<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => serde_json::from_str(&text).map(Some).map_err(|error| {
+            let text = format!("{}: {error}; remove the file if it was damaged", path.display());
+            io::Error::new(io::ErrorKind::InvalidData, text)
+        }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(named(path, &error)),
+    }
+}
+
+fn write<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
+    let next = path.with_extension("next");
+    let mut file = File::create(&next).map_err(|error| named(&next, &error))?;
+    file.write_all(serde_json::to_string(value)?.as_bytes())?;
+    file.sync_data()?;
+    std::fs::rename(&next, path).map_err(|error| named(path, &error))
+}
+
+fn named(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}

@@ -1,0 +1,306 @@
+//! Hands each action of the core to its adapter, in order; what must be on disk before the next one is written here and
+//! now. Nothing here waits: a queue that is full is an error, and an error ends the process.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::containers::{self, ContainerCommand};
+use super::files::Files;
+use super::http::Asked;
+use super::probe;
+use super::store::{self, StoreCommand, StoreEvent};
+use super::tether::{TetherEvent, TetherHost};
+use super::vip::{self, VipCommand, VipEvent};
+use crate::clock;
+use crate::compose::model::{Group, Vip};
+use crate::core::event::{Action, Decision, Event, Level, Order, PageOrder, ServiceKey, VipNews};
+use crate::core::records::Saved;
+use crate::core::sizing::Timing;
+use crate::core::status::Status;
+use crate::core::time::Time;
+use crate::site::Site;
+use crate::tether::page::{self, Page};
+
+/// Orders that wait for an adapter; the core never has more under way.
+const QUEUE_MAX: usize = 256;
+
+/// The sending ends of all adapters.
+pub struct Outbox {
+    site: Site,
+    files: Files,
+    boot_id: [u8; 16],
+    store: mpsc::Sender<StoreCommand>,
+    vip: mpsc::Sender<VipCommand>,
+    containers: mpsc::Sender<ContainerCommand>,
+    inbox: mpsc::Sender<Event>,
+    tethers: BTreeMap<ServiceKey, TetherHost>,
+    replies: BTreeMap<u64, oneshot::Sender<Result<String, String>>>,
+    next_reply: u64,
+    holders: BTreeMap<String, Option<String>>,
+}
+
+impl Outbox {
+    /// Starts every adapter.
+    ///
+    /// # Errors
+    /// A file or socket of the tethers that could not be made.
+    pub fn open(site: &Site, timing: Timing, files: Files, saved: Option<&Saved>, inbox: mpsc::Sender<Event>) -> io::Result<Self> {
+        let (store, store_commands) = mpsc::channel(QUEUE_MAX);
+        let (store_events, answers) = mpsc::channel(QUEUE_MAX);
+        drop(store::spawn(site.store(timing.attempt), store_commands, store_events));
+        forward(answers, inbox.clone(), from_store);
+
+        let (vip, vip_commands) = mpsc::channel(QUEUE_MAX);
+        let (vip_events, news) = mpsc::channel(QUEUE_MAX);
+        drop(vip::spawn(site.facts.interface.clone(), vip_commands, vip_events));
+        forward(news, inbox.clone(), from_vip);
+
+        let (containers, container_commands) = mpsc::channel(QUEUE_MAX);
+        containers::spawn(site.clone(), container_commands, inbox.clone());
+
+        Ok(Self {
+            site: site.clone(),
+            files,
+            boot_id: clock::boot_id()?,
+            store,
+            vip,
+            containers,
+            tethers: tethers(site, saved, &inbox)?,
+            inbox,
+            replies: BTreeMap::new(),
+            next_reply: 0,
+            holders: BTreeMap::new(),
+        })
+    }
+
+    /// The deadlines that the pages of an earlier sidecar carry, the earliest of each group.
+    ///
+    /// # Errors
+    /// A page that can't be read.
+    pub fn pages(&self) -> io::Result<BTreeMap<String, (Time, Time)>> {
+        let mut pages: BTreeMap<String, (Time, Time)> = BTreeMap::new();
+        for (of, tether) in &self.tethers {
+            let Some(page) = tether.read_page()? else { continue };
+            let (soft, hard) = pages.get(&of.group).copied().unwrap_or((page.soft, page.hard));
+            pages.insert(of.group.clone(), (soft.earlier(page.soft), hard.earlier(page.hard)));
+        }
+        Ok(pages)
+    }
+
+    /// Carries out one action, or hands it on.
+    ///
+    /// # Errors
+    /// A file that can't be written, or an adapter that takes no more orders.
+    pub fn dispatch(&mut self, action: Action) -> io::Result<()> {
+        match action {
+            Action::Txn { id, txn } => give(&self.store, StoreCommand::Txn { id, txn }),
+            Action::Read { id } => give(&self.store, StoreCommand::Read { id }),
+            Action::Grant(grant) => give(&self.store, StoreCommand::Grant { lease: grant.lease, ttl: grant.ttl }),
+            Action::KeepAlive { lease } => give(&self.store, StoreCommand::KeepAlive { lease }),
+            Action::Revoke { lease } => give(&self.store, StoreCommand::Revoke { lease }),
+            Action::Save(saved) => self.files.save(&saved),
+            Action::Pin(pin) => self.files.save_pin(&pin),
+            Action::Page { of, page } => self.write_page(&of, page),
+            Action::Admit { of, connection } => self.tether(&of)?.admit(connection),
+            Action::Refuse { of, connection } => self.tether(&of)?.refuse(connection),
+            Action::Prepare { group } => give(&self.containers, ContainerCommand::Prepare { group }),
+            Action::Start { of, run } => give(&self.containers, ContainerCommand::Start { of, run }),
+            Action::Kill { of } => give(&self.containers, ContainerCommand::Kill { of }),
+            Action::KillForeign { id, .. } => give(&self.containers, ContainerCommand::KillForeign { id }),
+            Action::Inspect { of } => give(&self.containers, ContainerCommand::Inspect { of }),
+            Action::Probe { group, run } => {
+                self.probe(group, run);
+                Ok(())
+            }
+            Action::VipProbe { group } => give(&self.vip, VipCommand::Probe { vips: self.vips(&group), group }),
+            Action::VipHold { group, valid, announce } => self.hold_vips(group, valid, announce),
+            Action::VipDrop { group } => give(&self.vip, VipCommand::Drop { vips: self.vips(&group), group }),
+            Action::Notice { group, text } => self.notice(&group, &text),
+            Action::Say(decision) => {
+                say(&decision);
+                Ok(())
+            }
+            Action::Reply { reply, result } => {
+                if let Some(asker) = self.replies.remove(&reply) {
+                    // Whoever asked may have gone away meanwhile.
+                    let _ = asker.send(result);
+                }
+                Ok(())
+            }
+            Action::Exit { detached } => {
+                tracing::info!(detached, "the sidecar ends");
+                Ok(())
+            }
+        }
+    }
+
+    /// Keeps the asker of a command until its reply.
+    pub fn remember(&mut self, asked: Asked) -> Event {
+        self.next_reply += 1;
+        self.replies.insert(self.next_reply, asked.reply);
+        Event::Command { reply: self.next_reply, command: asked.command }
+    }
+
+    /// Publishes the status; containers that meet a closed gate learn who leads.
+    pub fn publish(&mut self, published: &watch::Sender<Status>, mut status: Status) {
+        for (name, line) in &mut status.groups {
+            line.vips = self.vips(name).iter().map(|vip| format!("{}/{}", vip.address, vip.prefix)).collect();
+            if self.holders.get(name) != Some(&line.holder) {
+                self.holders.insert(name.clone(), line.holder.clone());
+                let text = match &line.holder {
+                    Some(holder) => format!("{name} is led by {holder}; to move it here: leasehold switchover {name} --to {}", status.node),
+                    None => format!("{name} is led by nobody now; see: leasehold status"),
+                };
+                if let Err(error) = self.notice(name, &text) {
+                    tracing::debug!(%error, "notice");
+                }
+            }
+        }
+        published.send_if_modified(|old| {
+            let changed = *old != status;
+            *old = status;
+            changed
+        });
+    }
+
+    fn tether(&self, of: &ServiceKey) -> io::Result<&TetherHost> {
+        self.tethers.get(of).ok_or_else(|| io::Error::other(format!("no tether for service {} of {}", of.service, of.group)))
+    }
+
+    fn write_page(&self, of: &ServiceKey, page: PageOrder) -> io::Result<()> {
+        let order = match page.order {
+            Order::Closed => page::Order::Closed,
+            Order::Open => page::Order::Open,
+            Order::Stop => page::Order::Stop,
+            Order::Kill => page::Order::Kill,
+        };
+        let (boot_id, run) = (self.boot_id, page.run);
+        let (soft, hard) = (page.soft, page.hard);
+        self.tether(of)?.write_page(&Page { boot_id, run, order, soft, hard })
+    }
+
+    fn notice(&self, group: &str, text: &str) -> io::Result<()> {
+        let of_group = self.tethers.iter().filter(|(of, _)| of.group == group);
+        of_group.map(|(_, tether)| tether.write_notice(text)).collect()
+    }
+
+    fn group(&self, name: &str) -> Option<&Group> {
+        self.site.project.groups.get(name)
+    }
+
+    fn vips(&self, group: &str) -> Vec<Vip> {
+        self.group(group).map(|group| group.vips.clone()).unwrap_or_default()
+    }
+
+    fn hold_vips(&self, group: String, valid: Duration, announce: bool) -> io::Result<()> {
+        let vips = self.vips(&group);
+        let until = clock::now().plus(valid);
+        give(&self.vip, VipCommand::Hold { group, vips, until, announce })
+    }
+
+    fn probe(&self, name: String, run: crate::core::epoch::Run) {
+        let Some(group) = self.group(&name) else { return };
+        let local = IpAddr::from([127, 0, 0, 1]);
+        let address = group.vips.first().filter(|_| group.vip_first).map_or(local, |vip| vip.address);
+        let (probes, inbox) = (group.probes.clone(), self.inbox.clone());
+        tokio::spawn(async move {
+            let result = probe::check(address, &probes).await;
+            let _ = inbox.send(Event::Probed { group: name, run, result }).await;
+        });
+    }
+}
+
+/// Opens page and socket of every service; a page whose run may be adopted stays as it is.
+fn tethers(site: &Site, saved: Option<&Saved>, inbox: &mpsc::Sender<Event>) -> io::Result<BTreeMap<ServiceKey, TetherHost>> {
+    let mut tethers = BTreeMap::new();
+    for group in site.project.groups.values() {
+        let (events, heard) = mpsc::channel(QUEUE_MAX);
+        let name = group.name.clone();
+        forward(heard, inbox.clone(), move |event| Some(from_tether(&name, event)));
+        let adopt = saved.is_some_and(|saved| saved.groups.contains_key(&group.name));
+        let notice = format!("{} is led by nobody that this node knows yet; see: leasehold status", group.name);
+        for (service, settings) in group.services.iter().enumerate() {
+            let directory = site.page_dir(&group.name, &settings.name);
+            let of = ServiceKey { group: group.name.clone(), service };
+            let host = TetherHost::open(&directory, service, &notice, adopt, events.clone())?;
+            tethers.insert(of, host);
+        }
+    }
+    Ok(tethers)
+}
+
+/// Takes an adapter's events, in its own words, to the inbox.
+fn forward<T: Send + 'static>(
+    mut from: mpsc::Receiver<T>,
+    inbox: mpsc::Sender<Event>,
+    translate: impl Fn(T) -> Option<Event> + Send + 'static,
+) {
+    tokio::spawn(async move {
+        while let Some(event) = from.recv().await {
+            if let Some(event) = translate(event)
+                && inbox.send(event).await.is_err()
+            {
+                return;
+            }
+        }
+    });
+}
+
+fn from_store(event: StoreEvent) -> Option<Event> {
+    match event {
+        StoreEvent::Answer { id, result } => Some(Event::Answer { id, result }),
+        StoreEvent::Granted { lease, result } => Some(Event::Granted { lease, result: result.map(|_| ()) }),
+        StoreEvent::Hint(hint) => Some(Event::Hint(hint)),
+        StoreEvent::Endpoint { url, healthy: true, .. } => {
+            tracing::info!(url, "etcd endpoint answers");
+            None
+        }
+        StoreEvent::Endpoint { url, healthy: false, error } => {
+            tracing::warn!(url, error, "etcd endpoint does not answer");
+            None
+        }
+    }
+}
+
+fn from_vip(event: VipEvent) -> Option<Event> {
+    let text = |vip: Vip| vip.address.to_string();
+    let news = match event {
+        VipEvent::Free { group } => VipNews::Free { group },
+        VipEvent::Conflict { group, vip, mac } => VipNews::Conflict { group, vip: text(vip), mac: mac.to_string() },
+        VipEvent::Held { group } => VipNews::Held { group },
+        VipEvent::Failed { group, vip, error } => VipNews::Failed { group, error: format!("{}: {error}", text(vip)) },
+        VipEvent::Dropped { group } => VipNews::Dropped { group },
+        VipEvent::Foreign { group, vip, mac } => VipNews::Foreign { group, vip: text(vip), mac: mac.to_string() },
+        VipEvent::Link { up } => VipNews::Link { up },
+        VipEvent::Lost { group, vip } => VipNews::Lost { group, vip: text(vip) },
+        VipEvent::Expired { group } => {
+            tracing::info!(group, "the addresses ended with their lifetime");
+            return None;
+        }
+    };
+    Some(Event::Vip(news))
+}
+
+fn from_tether(group: &str, event: TetherEvent) -> Event {
+    let key = |service| ServiceKey { group: group.to_owned(), service };
+    match event {
+        TetherEvent::Hello { service, run, running, connection, .. } => Event::TetherHello { of: key(service), run, running, connection },
+        TetherEvent::Gone { service, run, .. } => Event::TetherGone { of: key(service), run },
+    }
+}
+
+fn give<T>(queue: &mpsc::Sender<T>, order: T) -> io::Result<()> {
+    queue.try_send(order).map_err(|_| io::Error::other("an adapter takes no more orders"))
+}
+
+fn say(decision: &Decision) {
+    let group = decision.group.as_deref();
+    match decision.level {
+        Level::Info => tracing::info!(group, "{}", decision.text),
+        Level::Alarm => tracing::warn!(group, alarm = true, "{}", decision.text),
+    }
+}

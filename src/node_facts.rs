@@ -1,0 +1,67 @@
+//! What is particular to this host: from flags, or from the sidecar's environment.
+
+use std::path::PathBuf;
+
+/// Flags that every command shares.
+#[derive(Clone, Debug, clap::Args)]
+pub struct NodeFacts {
+    /// This node's name in the cluster; unique, and the same after a reboot
+    #[arg(long, env = "LEASEHOLD_NODE", global = true, default_value = "", hide_default_value = true)]
+    pub node: String,
+    /// Interface that gets the virtual IPs
+    #[arg(long, env = "LEASEHOLD_INTERFACE", global = true, default_value = "eth0")]
+    pub interface: String,
+    /// Preference as the next leader, 1 to 999; lower wins
+    #[arg(long, env = "LEASEHOLD_PRIORITY", global = true, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=999))]
+    pub priority: u32,
+    /// Address and port of the health endpoints [default: the address used towards etcd, port 8008]
+    #[arg(long, env = "LEASEHOLD_LISTEN", global = true)]
+    pub listen: Option<String>,
+    /// Boot-scoped directory (tmpfs): pages, sockets, state
+    #[arg(long, env = "LEASEHOLD_RUN_DIR", global = true, default_value = "/run/leasehold")]
+    pub run_dir: PathBuf,
+    /// Lasting directory: which etcd is trusted
+    #[arg(long, env = "LEASEHOLD_STATE_DIR", global = true, default_value = "/var/lib/leasehold")]
+    pub state_dir: PathBuf,
+    /// Directory for the tether's binary, mounted into the protected containers
+    #[arg(long, env = "LEASEHOLD_TETHER_DIR", global = true, default_value = "/leasehold")]
+    pub tether_dir: PathBuf,
+    /// The engine's socket
+    #[arg(long, env = "LEASEHOLD_ENGINE", global = true, default_value = "/var/run/docker.sock")]
+    pub engine: PathBuf,
+    /// Where the project directory is mounted in the sidecar's container
+    #[arg(long, env = "LEASEHOLD_PROJECT", global = true, default_value = "/project")]
+    pub project: PathBuf,
+    /// Compose file, when the sidecar does not run in a container of the project; may be given several times
+    #[arg(short, long = "file", global = true)]
+    pub files: Vec<PathBuf>,
+    /// Compose's project name, when the sidecar does not run in a container of the project
+    #[arg(short, long, global = true, env = "COMPOSE_PROJECT_NAME")]
+    pub project_name: Option<String>,
+}
+
+impl NodeFacts {
+    /// The local socket of the daemon.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.run_dir.join("leasehold.sock")
+    }
+
+    /// The node's name: as given, else the host's.
+    ///
+    /// # Errors
+    /// A name that could not be part of a key.
+    pub fn name(&self) -> Result<String, String> {
+        let name = match self.node.as_str() {
+            "" => rustix::system::uname().nodename().to_string_lossy().into_owned(),
+            given => given.to_owned(),
+        };
+        let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        if name.is_empty() || !name.chars().all(fits) {
+            return Err(format!(
+                "LEASEHOLD_NODE={name:?} can't be a node's name: use letters, digits, `-`, `_` and `.`"
+            ));
+        }
+        Ok(name)
+    }
+}

@@ -1,0 +1,153 @@
+//! The loop: wait, let the core decide, hand its actions to the adapters, publish the status. The only caller of
+//! [`Node::handle`].
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+
+use crate::adapters::alarm::Alarm;
+use crate::adapters::files::Files;
+use crate::adapters::http::{self, Asked};
+use crate::adapters::outbox::Outbox;
+use crate::adapters::store;
+use crate::adapters::tether;
+use crate::clock;
+use crate::core::event::{Action, Event};
+use crate::core::group::{GroupSettings, ServiceSettings};
+use crate::core::node::{Identity, Node, Setup};
+use crate::core::sizing::Timing;
+use crate::compose::model::{Dependency, Group};
+use crate::node_facts::NodeFacts;
+use crate::site::Site;
+
+/// Events that wait for the loop; a full inbox holds its senders up, never the loop.
+const INBOX_MAX: usize = 1024;
+/// Between two tries to reach etcd for the first time.
+const ETCD_PAUSE: Duration = Duration::from_secs(1);
+
+/// Runs the sidecar until it is told to end, or until it must not go on.
+///
+/// # Errors
+/// What keeps it from starting; once it runs, an error of its own files, after which the tethers do the fencing.
+pub async fn run(facts: &NodeFacts) -> Result<()> {
+    let files = Files::open(&facts.run_dir, &facts.state_dir)?;
+    let _lock = Files::lock(&facts.run_dir).context("another sidecar runs on this host")?;
+    let site = Site::open(facts).await?;
+    site.check_grace()?;
+    for warning in &site.project.warnings {
+        tracing::warn!("{warning}");
+    }
+    tether::install_binary(&facts.tether_dir).context("installing the tether's binary")?;
+    let timing = site.timing(election_timeout(&site).await)?;
+    let listen = http::listen_address(facts.listen.as_deref(), &site.project.cluster.etcd)?;
+
+    let (inbox, events) = mpsc::channel(INBOX_MAX);
+    let saved = files.saved().unwrap_or_else(|error| {
+        tracing::warn!(%error, "the state of the earlier sidecar is unreadable: nothing is adopted");
+        None
+    });
+    let outbox = Outbox::open(&site, timing, files.clone(), saved.as_ref(), inbox.clone())?;
+    let node = Node::new(Setup {
+        me: identity(&site, listen.to_string())?,
+        cluster: site.project.cluster.name.clone(),
+        timing,
+        groups: site.project.groups.values().map(|group| settings(group, timing)).collect(),
+        pinned: files.pin()?,
+        pages: outbox.pages()?,
+        saved,
+        seed: getrandom::u64().context("no randomness from the kernel")?,
+    });
+    let (published, status) = watch::channel(node.status(clock::now()));
+    let asked = http::serve(listen, &facts.socket(), status).await?;
+    tracing::info!(node = site.name, cluster = site.project.cluster.name, %listen, "leasehold {} runs", env!("CARGO_PKG_VERSION"));
+    turn(node, outbox, events, asked, &published).await
+}
+
+/// The loop itself.
+async fn turn(
+    mut node: Node,
+    mut outbox: Outbox,
+    mut events: mpsc::Receiver<Event>,
+    mut asked: mpsc::Receiver<Asked>,
+    published: &watch::Sender<crate::core::status::Status>,
+) -> Result<()> {
+    let alarm = Alarm::new()?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut actions: Vec<Action> = Vec::new();
+    node.start(clock::now(), &mut actions);
+    loop {
+        for action in actions.drain(..) {
+            outbox.dispatch(action).context("an order could not be given: ending, so that the tethers fence")?;
+        }
+        outbox.publish(published, node.status(clock::now()));
+        if node.is_finished() {
+            return Ok(());
+        }
+        let event = tokio::select! {
+            biased;
+            woken = alarm.until(node.deadline()) => { woken?; Event::Tick }
+            _ = terminate.recv() => Event::Terminate,
+            _ = interrupt.recv() => Event::Terminate,
+            Some(event) = events.recv() => event,
+            Some(asked) = asked.recv() => outbox.remember(asked),
+        };
+        node.handle(clock::now(), event, &mut actions);
+    }
+}
+
+/// What etcd may take to elect a leader: stated in the file, or bounded by the lowest lease that it grants.
+async fn election_timeout(site: &Site) -> Duration {
+    if let Some(stated) = site.project.cluster.election_timeout {
+        return stated;
+    }
+    let settings = site.store(Duration::from_secs(2));
+    loop {
+        match store::floor_probe(&settings).await {
+            Ok(floor) => return floor.div_f64(1.5),
+            Err(error) => tracing::warn!(?error, "etcd does not answer yet: its election timeout is not known"),
+        }
+        tokio::time::sleep(ETCD_PAUSE).await;
+    }
+}
+
+fn identity(site: &Site, address: String) -> Result<Identity> {
+    let machine = std::fs::read_to_string("/etc/machine-id").unwrap_or_default();
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").context("the boot id")?;
+    if boot.trim().is_empty() {
+        bail!("the boot id is empty");
+    }
+    Ok(Identity {
+        name: site.name.clone(),
+        machine: machine.trim().to_owned(),
+        boot: boot.trim().to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        address,
+        priority: site.facts.priority,
+    })
+}
+
+/// What the core must know of a group.
+fn settings(group: &Group, timing: Timing) -> GroupSettings {
+    let place: BTreeMap<&str, usize> = group.services.iter().enumerate().map(|(at, service)| (service.name.as_str(), at)).collect();
+    let services = group.services.iter().map(|service| {
+        let healthy = service.depends_on.iter().filter(|(_, wanted)| **wanted == Dependency::Healthy);
+        ServiceSettings {
+            name: service.name.clone(),
+            stop_grace: service.stop_grace_period,
+            after_healthy: healthy.filter_map(|(name, _)| place.get(name.as_str()).copied()).collect(),
+        }
+    });
+    GroupSettings {
+        name: group.name.clone(),
+        services: services.collect(),
+        vips: group.vips.len(),
+        vip_first: group.vip_first,
+        probes: group.probes.len(),
+        grace: group.lease_loss_grace.unwrap_or(timing.grace),
+    }
+}
+

@@ -1,0 +1,194 @@
+//! This node's place on its host: the project it serves, as the sidecar's own container tells it, and where the
+//! tethers' files and binary lie in the engine's terms.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::adapters::engine::{Engine, EngineError, MountSource, OwnProject, TetherMounts};
+use crate::adapters::store;
+use crate::compose::model::{Project, Service};
+use crate::compose::{self, Fault, Sources};
+use crate::core::keys::Keys;
+use crate::core::sizing::{Timing, TooShort};
+use crate::node_facts::NodeFacts;
+
+/// Time that the sidecar needs besides its services to end in order: addresses, release, exit.
+const END_BUDGET: Duration = Duration::from_secs(5);
+/// The engine's own grace for a container that states none.
+const ENGINE_GRACE: Duration = Duration::from_secs(10);
+
+/// Why a node can't take part as it is configured.
+#[derive(Debug, thiserror::Error)]
+pub enum SiteError {
+    /// The operator changes the environment or the sidecar's service.
+    #[error("{0}")]
+    Setting(String),
+    /// The operator mends the compose file; all faults are there.
+    #[error("{} in the compose file:\n{}", count(.0.len()), lines(.0))]
+    File(Vec<Fault>),
+    /// The operator sees to the engine.
+    #[error("{0}")]
+    Engine(#[from] EngineError),
+    /// The operator raises the ttl or tunes etcd.
+    #[error("{0}")]
+    Sizing(#[from] TooShort),
+}
+
+/// Everything that is fixed while the process lives.
+#[derive(Clone, Debug)]
+pub struct Site {
+    pub name: String,
+    pub facts: NodeFacts,
+    pub engine: Engine,
+    pub project: Arc<Project>,
+    /// The run directory on the Docker host.
+    pub run_source: PathBuf,
+    pub binary: MountSource,
+    /// The sidecar's own grace, where it runs in a container.
+    pub own_grace: Option<Duration>,
+}
+
+impl Site {
+    /// Finds the project and reads it.
+    ///
+    /// # Errors
+    /// [`SiteError`]; a faulty file gives all its faults at once.
+    pub async fn open(facts: &NodeFacts) -> Result<Self, SiteError> {
+        let name = facts.name().map_err(SiteError::Setting)?;
+        let engine = Engine::connect(&facts.engine);
+        let own = match facts.files.is_empty() {
+            true => Some(engine.own_container(&name).await?),
+            false => None,
+        };
+        let sources = sources(facts, own.as_ref())?;
+        let project = Arc::new(compose::read(&sources).map_err(SiteError::File)?);
+        let (run_source, binary) = places(facts, own.as_ref())?;
+        Ok(Self {
+            name,
+            facts: facts.clone(),
+            engine,
+            project,
+            run_source,
+            binary,
+            own_grace: own.map(|own| own.stop_timeout.unwrap_or(ENGINE_GRACE)),
+        })
+    }
+
+    /// What every protected container of this service gets from the sidecar.
+    #[must_use]
+    pub fn tether_mounts(&self, group: &str, service: &str) -> TetherMounts {
+        TetherMounts {
+            binary: self.binary.clone(),
+            state: self.run_source.join(group).join(service),
+        }
+    }
+
+    /// The same directory as the sidecar sees it.
+    #[must_use]
+    pub fn page_dir(&self, group: &str, service: &str) -> PathBuf {
+        self.facts.run_dir.join(group).join(service)
+    }
+
+    /// How to reach etcd.
+    #[must_use]
+    pub fn store(&self, attempt: Duration) -> store::Settings {
+        let cluster = &self.project.cluster;
+        store::Settings {
+            endpoints: cluster.etcd.clone(),
+            tls: cluster.etcd_tls.clone(),
+            user: cluster.etcd_user.clone(),
+            keys: Keys::new(&cluster.name),
+            attempt,
+        }
+    }
+
+    /// The times of the election for an election timeout of etcd; the longest grace of any group counts.
+    ///
+    /// # Errors
+    /// [`TooShort`] with the smallest ttl that would do.
+    pub fn timing(&self, election_timeout: Duration) -> Result<Timing, TooShort> {
+        let cluster = &self.project.cluster;
+        let grace = self.project.groups.values().filter_map(|group| group.lease_loss_grace).max();
+        let timing = Timing::new(cluster.ttl, cluster.kappa, grace, election_timeout);
+        timing.check()?;
+        Ok(timing)
+    }
+
+    /// Compares the sidecar's own grace with what its services may take to stop.
+    ///
+    /// # Errors
+    /// [`SiteError::Setting`] with the line to write.
+    pub fn check_grace(&self) -> Result<(), SiteError> {
+        let stop = |service: &Service| service.stop_grace_period;
+        let needed = self.project.groups.values().map(|group| group.services.iter().map(stop).sum::<Duration>());
+        let needed = needed.max().unwrap_or_default() + END_BUDGET;
+        match self.own_grace {
+            Some(grace) if grace < needed => Err(SiteError::Setting(format!(
+                "the sidecar's own stop_grace_period is {grace:?}, but its services may take {needed:?} to stop: \
+                 write `stop_grace_period: {}s` into its service",
+                needed.as_secs()
+            ))),
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+fn sources(facts: &NodeFacts, own: Option<&OwnProject>) -> Result<Sources, SiteError> {
+    let environment: BTreeMap<String, String> = std::env::vars().collect();
+    if let Some(own) = own {
+        return Ok(Sources {
+            host_directory: own.working_dir.clone(),
+            local_directory: facts.project.clone(),
+            files: own.config_files.clone(),
+            project_name: Some(own.project.clone()),
+            environment,
+        });
+    }
+    let first = facts.files.first().map(|file| std::path::absolute(file)).transpose();
+    let first = first.map_err(|error| SiteError::Setting(format!("--file: {error}")))?;
+    let directory = first.as_deref().and_then(Path::parent).unwrap_or(Path::new("/")).to_path_buf();
+    let files = facts.files.iter().map(|file| std::path::absolute(file).unwrap_or_else(|_| file.clone()));
+    Ok(Sources {
+        host_directory: directory.clone(),
+        local_directory: directory,
+        files: files.collect(),
+        project_name: facts.project_name.clone(),
+        environment,
+    })
+}
+
+/// Where the run directory and the tether's binary lie for the engine.
+fn places(facts: &NodeFacts, own: Option<&OwnProject>) -> Result<(PathBuf, MountSource), SiteError> {
+    let Some(own) = own else {
+        return Ok((facts.run_dir.clone(), MountSource::Path(facts.tether_dir.clone())));
+    };
+    let run = match own.mounts.get(&facts.run_dir) {
+        Some(MountSource::Path(host)) => host.clone(),
+        Some(MountSource::Volume(_)) | None => {
+            let inside = facts.run_dir.display();
+            return Err(SiteError::Setting(format!(
+                "the sidecar's {inside} must be a directory of the host's tmpfs: add `- {inside}:{inside}` to its volumes"
+            )));
+        }
+    };
+    let binary = own.mounts.get(&facts.tether_dir).cloned().ok_or_else(|| {
+        SiteError::Setting(format!(
+            "the tether needs a volume to be found on: add `- leasehold-bin:{}` to the sidecar's volumes",
+            facts.tether_dir.display()
+        ))
+    })?;
+    Ok((run, binary))
+}
+
+fn count(faults: usize) -> String {
+    match faults {
+        1 => "1 fault".to_owned(),
+        more => format!("{more} faults"),
+    }
+}
+
+fn lines(faults: &[Fault]) -> String {
+    faults.iter().map(|fault| format!("  {fault}")).collect::<Vec<_>>().join("\n")
+}
