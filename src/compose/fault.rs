@@ -71,12 +71,19 @@ impl Faults {
     }
 
     pub(super) fn warn(&mut self, mark: Mark, key: &str, message: impl Into<String>, remedy: impl Into<String>) {
-        let warning = self.make(mark, key, message.into(), remedy.into()).to_string();
+        let warning = self.make(mark, key, message.into(), remedy.into());
+        self.push_warning(&warning);
+    }
+
+    /// Takes a warning that was made earlier.
+    pub(super) fn push_warning(&mut self, warning: &Fault) {
+        let warning = warning.to_string();
         if !self.warnings.contains(&warning) {
             self.warnings.push(warning);
         }
     }
 
+    /// A fault that is kept until it is known whether it matters.
     pub(super) fn make(&self, mark: Mark, key: &str, message: String, remedy: String) -> Fault {
         Fault {
             file: self.files.get(mark.file).cloned().unwrap_or_default(),
