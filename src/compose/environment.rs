@@ -113,3 +113,59 @@ impl EnvFile<'_> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{REST, assert_one, faults, file, read_files};
+
+    fn variables(keys: &str, files: &[(&str, &str)]) -> String {
+        let text = file("", keys, REST);
+        let files: Vec<_> = [("compose.yaml", text.as_str())]
+            .into_iter()
+            .chain(files.iter().copied())
+            .collect();
+        let project = read_files(&files).unwrap_or_else(|faults| panic!("{keys}: {faults:#?}"));
+        format!("{:?}", project.groups["s"].services[0].environment)
+    }
+
+    #[test]
+    fn files_in_every_form() {
+        let files = [
+            ("a.env", "A=1\nB=$NODE-$Z\nC=3\n"),
+            ("sub/b.env", "export B='x y' # c\n"),
+            ("raw.env", "A=\"$X\"\n"),
+        ];
+        for (keys, variables_read) in [
+            ("env_file: a.env", r#"{"A": "1", "B": "n1-", "C": "3"}"#),
+            ("env_file: [./a.env, sub/b.env]", r#"{"A": "1", "B": "x y", "C": "3"}"#),
+            ("env_file: [{path: /srv/mail/sub/b.env}]", r#"{"B": "x y"}"#),
+            ("env_file: [{path: gone.env, required: false}]", "{}"),
+            ("env_file: {path: raw.env, format: raw}", r#"{"A": "\"$X\""}"#),
+            (
+                "env_file: a.env\nenvironment: {A: 2, B: , C: ''}",
+                r#"{"A": "2", "C": ""}"#,
+            ),
+        ] {
+            assert_eq!(variables(keys, &files), variables_read, "{keys}");
+        }
+    }
+
+    #[test]
+    fn files_that_are_not_there_are_faults() {
+        for (keys, words) in [
+            ("env_file: gone.env", ["gone.env cannot be read", "required: false"]),
+            (
+                "env_file: /etc/x.env",
+                ["outside the project directory", "move it there"],
+            ),
+            ("env_file: [{format: raw}]", ["has no path", ""]),
+            (
+                "env_file: [{path: key.txt, required: false, frmat: raw}]",
+                ["frmat", "did you mean format?"],
+            ),
+            ("environment: ['=x']", ["without a name", ""]),
+        ] {
+            assert_one(&faults("", keys), &words, keys);
+        }
+    }
+}

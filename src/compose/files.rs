@@ -208,6 +208,8 @@ fn directory_name(directory: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::read;
+    use super::super::testing::{Folder, HOST, REST, assert_one, file, read_files, said};
     use super::*;
 
     #[test]
@@ -215,5 +217,170 @@ mod tests {
         for (directory, name) in [("/srv/Mail.Server", "mailserver"), ("/srv/_x-1", "x-1"), ("/", "")] {
             assert_eq!(directory_name(Path::new(directory)), name);
         }
+    }
+
+    #[test]
+    fn the_projects_name_comes_from_the_nearest_source() {
+        let text = file("", "", REST);
+        let folder = Folder::new(&[("compose.yaml", &text)]);
+        let mut sources = folder.sources();
+        assert_eq!(read(&sources).unwrap().name, "mail");
+        let named = Folder::new(&[("compose.yaml", &format!("name: ${{NODE}}-x\n{text}"))]);
+        assert_eq!(read(&named.sources()).unwrap().name, "n1-x");
+        sources.environment.insert("COMPOSE_PROJECT_NAME".into(), "set".into());
+        assert_eq!(read(&sources).unwrap().name, "set");
+        sources.project_name = Some("told".into());
+        assert_eq!(read(&sources).unwrap().name, "told");
+    }
+
+    #[test]
+    fn override_files_and_named_files_are_merged() {
+        let over = "services:\n  s:\n    image: i:2\n    environment: {B: '2'}\n";
+        let base = file("", "environment: [A=1]", REST);
+        let files = [
+            ("compose.yaml", base.as_str()),
+            ("compose.override.yaml", over),
+            ("sub/x.yaml", over),
+        ];
+        let project = read_files(&files).unwrap();
+        let s = &project.groups["s"].services[0];
+        assert_eq!((s.image.as_str(), s.environment.len()), ("i:2", 2));
+        let paths = |names: [&str; 2]| names.map(|name| Path::new(HOST).join(name)).to_vec();
+        assert_eq!(project.files, paths(["compose.yaml", "compose.override.yaml"]));
+        let folder = Folder::new(&files);
+        let mut sources = folder.sources();
+        sources.files = vec!["compose.yaml".into()];
+        assert_eq!(read(&sources).unwrap().groups["s"].services[0].image, "i:1");
+        sources.files = vec!["/srv/mail/compose.yaml".into(), "sub/x.yaml".into()];
+        assert_eq!(read(&sources).unwrap().files, paths(["compose.yaml", "sub/x.yaml"]));
+        sources.files.clear();
+        sources
+            .environment
+            .insert("COMPOSE_FILE".into(), "compose.yaml:sub/x.yaml".into());
+        assert_eq!(read(&sources).unwrap().groups["s"].services[0].image, "i:2");
+    }
+
+    #[test]
+    fn variables_come_from_the_environment_then_from_dotenv() {
+        let text = file(
+            "vips: ['${VIP}/24']",
+            "hostname: ${NODE}\nlabels: {a: '${P:-${PWD}}', p: $COMPOSE_PROJECT_NAME}",
+            REST,
+        );
+        let project = read_files(&[("compose.yaml", &text), (".env", "NODE=wrong\nVIP=192.0.2.${N:-7}\n")]).unwrap();
+        let group = &project.groups["s"];
+        assert_eq!(group.vips[0].address.to_string(), "192.0.2.7");
+        assert_eq!(group.services[0].hostname.as_deref(), Some("n1"));
+        assert_eq!(group.services[0].labels["a"], HOST);
+        assert_eq!(group.services[0].labels["p"], "mail");
+    }
+
+    #[test]
+    fn variables_that_are_missing_are_said_where_they_concern_us() {
+        let web = format!("  web: {{image: $GONE, user: '${{GONE:?}}'}}\n{REST}");
+        let project = read_files(&[("compose.yaml", &file("", "labels: {a: x$GONE}", &web))]).unwrap();
+        assert_eq!(project.warnings.len(), 1);
+        assert!(
+            project.warnings[0].contains("services.s.labels.a: the variable GONE"),
+            "{:?}",
+            project.warnings
+        );
+        assert_one(
+            &said(&file("", "user: ${GONE:?set it}", REST)),
+            &["services.s.user", "GONE", "set it"],
+            "required",
+        );
+        assert_one(
+            &said(&file("", "user: a$", REST)),
+            &["services.s.user", "$$"],
+            "template",
+        );
+    }
+
+    #[test]
+    fn files_that_cannot_be_read_are_named() {
+        let good = file("", "", REST);
+        let shown = |files: &[(&str, &str)], names: &[&str]| {
+            let folder = Folder::new(files);
+            let mut sources = folder.sources();
+            sources.files = names.iter().map(PathBuf::from).collect();
+            read(&sources).unwrap_err()[0].to_string()
+        };
+        for (files, names, parts) in [
+            (
+                &[][..],
+                &[][..],
+                ["/srv/mail: there is no compose.yaml", "mount the project directory"],
+            ),
+            (&[], &["gone.yaml"], ["gone.yaml: cannot be read", ""]),
+            (&[], &["/etc/x.yaml"], ["/etc/x.yaml: is outside", "move it there"]),
+            (
+                &[("compose.yaml", "[]")],
+                &[],
+                ["compose.yaml: is no compose file", "mapping"],
+            ),
+            (
+                &[("compose.yaml", "a:\n  b: [1")],
+                &[],
+                ["compose.yaml:", "is no valid YAML"],
+            ),
+            (
+                &[("compose.yaml", "a: 1\na: 2\n")],
+                &[],
+                ["compose.yaml:2: is no valid YAML", "duplicate"],
+            ),
+            (
+                &[("compose.yaml", "a: 1\nb: !reset []\n")],
+                &[],
+                ["compose.yaml:2: is no valid YAML", "!override out"],
+            ),
+            (
+                &[("compose.yaml", good.as_str()), (".env", "A=1\nB C\n")],
+                &[],
+                [".env:2: ", "no name"],
+            ),
+        ] {
+            let fault = shown(files, names);
+            assert!(parts.iter().all(|part| fault.contains(part)), "{fault}");
+        }
+    }
+
+    #[test]
+    fn all_faults_come_at_once_in_order() {
+        let text = "include: [x]\nservices:\n  s:\n    image: i:1\n    restart: always\n    x-leasehold: {vips: [x]}\n    build: .\n";
+        let faults = read_files(&[("compose.yaml", text)]).unwrap_err();
+        let places: Vec<_> = faults.iter().map(|fault| (fault.line, fault.key.as_str())).collect();
+        assert_eq!(
+            places,
+            [
+                (1, "include"),
+                (1, "x-leasehold"),
+                (3, "services.s.profiles"),
+                (3, "services.s.scale"),
+                (3, "services.s.entrypoint"),
+                (5, "services.s.restart"),
+                (6, "services.s.x-leasehold.vips"),
+                (7, "services.s.build"),
+            ]
+        );
+        assert!(
+            faults[5]
+                .to_string()
+                .starts_with("compose.yaml:5: services.s.restart: "),
+            "{}",
+            faults[5]
+        );
+    }
+
+    #[test]
+    fn unknown_keys_of_the_file_are_refused() {
+        assert_one(
+            &said(&format!(
+                "version: '3'\nx-mine: 1\nvolume: {{}}\n{}",
+                file("", "", REST)
+            )),
+            &["volume", "volumes?"],
+            "top",
+        );
     }
 }

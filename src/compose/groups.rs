@@ -208,3 +208,185 @@ fn shared_storage(groups: &BTreeMap<String, Vec<Member<'_>>>, faults: &mut Fault
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::model::Project;
+    use super::super::testing::{CLUSTER, LINES, assert_one, read_files, said};
+    use super::*;
+
+    /// Services given as (name, what is in `x-leasehold`, other keys in one line).
+    fn text(services: &[(&str, &str, &str)]) -> String {
+        let service = |(name, own, keys): &(&str, &str, &str)| {
+            let lines: String = keys.lines().map(|line| format!("    {line}\n")).collect();
+            let own = if *own == "-" {
+                String::new()
+            } else {
+                format!("{LINES}    x-leasehold: {{{own}}}\n")
+            };
+            format!("  {name}:\n    image: i:1\n{own}{lines}")
+        };
+        let services: String = services.iter().map(service).collect();
+        format!("{CLUSTER}services:\n{services}volumes: {{data: {{external: true}}}}\n")
+    }
+
+    fn project(services: &[(&str, &str, &str)]) -> Project {
+        read_files(&[("compose.yaml", &text(services))]).unwrap_or_else(|faults| panic!("{faults:#?}"))
+    }
+
+    #[test]
+    fn services_of_a_group_are_started_in_order() {
+        let project = project(&[
+            (
+                "web",
+                "group: app",
+                "depends_on: {db: {condition: service_healthy}, cache: {condition: service_started}}",
+            ),
+            (
+                "net",
+                "group: app, vips: ['192.0.2.1/24']",
+                "network_mode: 'service:web'",
+            ),
+            ("db", "group: app", ""),
+            ("cache", "group: app, failback: auto", "depends_on: [db]"),
+            (
+                "alone",
+                "",
+                "depends_on: {plain: {condition: service_started, required: false}}",
+            ),
+            ("plain", "-", ""),
+        ]);
+        let names = |group: &str| {
+            project.groups[group]
+                .services
+                .iter()
+                .map(|s| s.name.as_str())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(names("app"), ["db", "cache", "web", "net"]);
+        assert_eq!(names("alone"), ["alone"]);
+        let web = &project.groups["app"].services[2];
+        assert_eq!(web.depends_on["db"], Dependency::Healthy);
+        assert_eq!(web.depends_on["cache"], Dependency::Started);
+        assert_eq!(
+            (project.groups["app"].vips.len(), project.groups["app"].failback),
+            (1, Failback::Auto)
+        );
+        assert!(project.groups["alone"].services[0].depends_on.is_empty());
+        assert!(
+            project.warnings[0].contains("plain is not protected"),
+            "{:?}",
+            project.warnings
+        );
+    }
+
+    #[test]
+    fn what_groups_cannot_agree_on_is_refused() {
+        type Case = (&'static [(&'static str, &'static str, &'static str)], [&'static str; 2]);
+        let cases: [Case; 14] = [
+            (
+                &[
+                    ("a", "group: g, failback: auto", ""),
+                    ("b", "group: g, failback: manual", ""),
+                ],
+                ["contradicts", "one service"],
+            ),
+            (
+                &[
+                    ("a", "group: g, vip_first: true", ""),
+                    ("b", "group: g, vip_first: false", ""),
+                ],
+                ["contradicts", ""],
+            ),
+            (
+                &[
+                    ("a", "group: g, vips: ['10.0.0.1/8']", ""),
+                    ("b", "group: g, vips: ['10.0.0.2/8']", ""),
+                ],
+                ["contradicts", ""],
+            ),
+            (
+                &[
+                    ("a", "group: g, probes: [{tcp: 1}]", ""),
+                    ("b", "group: g, probes: [{tcp: 2}]", ""),
+                ],
+                ["contradicts", ""],
+            ),
+            (
+                &[
+                    ("a", "group: g, lease_loss_grace: 1s", ""),
+                    ("b", "group: g, lease_loss_grace: 2s", ""),
+                ],
+                ["contradicts", ""],
+            ),
+            (
+                &[("a", "vips: ['10.0.0.1/8']", ""), ("b", "vips: ['10.0.0.1/16']", "")],
+                ["belongs to group a", ""],
+            ),
+            (
+                &[("a", "", "volumes: ['data:/x']"), ("b", "", "volumes: ['data:/y']")],
+                ["as group a does", "read-only"],
+            ),
+            (
+                &[("a", "", "volumes: ['./d:/x']"), ("b", "", "volumes: ['./d/:/y']")],
+                ["as group a does", "read-only"],
+            ),
+            (
+                &[("a", "", ""), ("b", "", "depends_on: [a]")],
+                ["another group, a", "one group"],
+            ),
+            (
+                &[("a", "", ""), ("b", "", "network_mode: 'service:a'")],
+                ["another group, a", "one group"],
+            ),
+            (
+                &[("a", "", "depends_on: [p]"), ("p", "-", "")],
+                ["p is not protected", "required: false"],
+            ),
+            (
+                &[("a", "", "depends_on: {a: {condition: service_completed_successfully}}")],
+                ["condition", "service_healthy"],
+            ),
+            (
+                &[
+                    ("a", "group: g", "depends_on: [b]"),
+                    ("b", "group: g", "depends_on: [a]"),
+                ],
+                ["wait for each other: a, b", "take one"],
+            ),
+            (
+                &[
+                    ("a", "group: g, probes: [{smtp: 25}]", "network_mode: host"),
+                    ("b", "group: g", "ports: ['25:25']"),
+                ],
+                ["services.b", "open relay"],
+            ),
+        ];
+        for (services, words) in cases {
+            let found = said(&text(services));
+            let relevant: Vec<_> = found
+                .iter()
+                .filter(|fault| words.iter().all(|word| fault.contains(word)))
+                .cloned()
+                .collect();
+            assert_one(&relevant, &words, &format!("{services:?}: {found:#?}"));
+        }
+    }
+
+    #[test]
+    fn what_groups_agree_on_is_accepted() {
+        project(&[
+            ("a", "group: g, failback: auto", ""),
+            ("b", "group: g, failback: auto", ""),
+        ]);
+        project(&[("a", "", "volumes: ['data:/x']"), ("b", "", "volumes: ['data:/x:ro']")]);
+        project(&[
+            ("a", "group: g", "volumes: ['data:/x']"),
+            ("b", "group: g", "volumes: ['data:/x']"),
+        ]);
+        project(&[
+            ("a", "group: g, probes: [{smtp: 25}]", "network_mode: host"),
+            ("b", "group: g", "ports: ['80:80']"),
+        ]);
+    }
+}

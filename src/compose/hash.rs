@@ -28,3 +28,31 @@ pub fn config_hash(service: &Service, project: &Project) -> String {
         .map(|byte| format!("{byte:02x}"))
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{REST, file, read_files};
+    use super::*;
+
+    fn hash(keys: &str, rest: &str) -> String {
+        let project = read_files(&[("compose.yaml", &file("", keys, rest))]).unwrap();
+        config_hash(&project.groups["s"].services[0], &project)
+    }
+
+    #[test]
+    fn the_hash_follows_the_meaning_and_not_the_spelling() {
+        let first = hash("environment: {A: 1, B: 2}\nvolumes: ['data:/x']", REST);
+        assert_eq!(first.len(), 64);
+        let other_file = format!("  more: {{image: m}}\n{REST}");
+        assert_eq!(
+            first,
+            hash(
+                "volumes: [{type: volume, source: data, target: /x}]\nenvironment: [B=2, A=1]",
+                &other_file
+            )
+        );
+        assert_ne!(first, hash("environment: {A: 1, B: 3}\nvolumes: ['data:/x']", REST));
+        let renamed = REST.replace("data: {external: true}", "data: {external: true, name: other}");
+        assert_ne!(first, hash("environment: {A: 1, B: 2}\nvolumes: ['data:/x']", &renamed));
+    }
+}

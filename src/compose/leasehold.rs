@@ -256,3 +256,204 @@ fn probes(at: &At<'_>, faults: &mut Faults) -> Vec<Probe> {
     }
     probes
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::model::{Group, Project};
+    use super::super::testing::{REST, assert_one, faults, file, read_files, said};
+    use super::*;
+
+    const SERVICE: &str = "services:\n  s:\n    image: i:1\n    profiles: [leasehold]\n    scale: 0\n    \
+                           entrypoint: /leasehold/tether\n    x-leasehold:\n";
+
+    fn with_cluster(keys: &str) -> String {
+        format!("x-leasehold: {{{keys}}}\n{SERVICE}")
+    }
+
+    fn cluster_of(keys: &str) -> Cluster {
+        let keys = format!("cluster: c, etcd: ['https://a:1'], {keys}");
+        let project: Project = read_files(&[("compose.yaml", &with_cluster(&keys))]).unwrap();
+        project.cluster
+    }
+
+    fn group_of(own: &str) -> Group {
+        let project = read_files(&[("compose.yaml", &file(own, "network_mode: host", REST))]).unwrap();
+        project.groups.into_values().next().unwrap()
+    }
+
+    #[test]
+    fn the_cluster_has_defaults() {
+        let cluster = cluster_of("");
+        assert_eq!((cluster.name.as_str(), cluster.ttl), ("c", Duration::from_secs(10)));
+        assert_eq!(cluster.etcd, ["https://a:1"]);
+        assert!((cluster.kappa - 0.99).abs() < 1e-9);
+        assert_eq!(
+            (cluster.election_timeout, cluster.etcd_tls, cluster.etcd_user),
+            (None, None, None)
+        );
+    }
+
+    #[test]
+    fn every_key_of_the_cluster_is_read() {
+        let cluster = cluster_of(
+            "ttl: 30s, etcd_election_timeout: 1s, clock_margin: 0.2, \
+            etcd_tls: {ca: ./tls/ca.pem, certificate: /run/secrets/c, key: /srv/mail/k}, \
+            etcd_user: {name: u, password_file: /run/secrets/p}",
+        );
+        assert_eq!(
+            (cluster.ttl, cluster.election_timeout),
+            (Duration::from_secs(30), Some(Duration::from_secs(1)))
+        );
+        assert!((cluster.kappa - 0.8).abs() < 1e-9);
+        let tls = cluster.etcd_tls.unwrap();
+        assert!(
+            tls.ca.ends_with("tls/ca.pem") && !tls.ca.starts_with("/srv/mail"),
+            "{tls:?}"
+        );
+        assert_eq!(tls.certificate.as_deref(), Some(Path::new("/run/secrets/c")));
+        assert!(
+            tls.key
+                .is_some_and(|key| key.ends_with("k") && !key.starts_with("/srv/mail"))
+        );
+        assert_eq!(cluster.etcd_user.unwrap().name, "u");
+    }
+
+    #[test]
+    fn what_is_wrong_with_the_cluster_is_refused() {
+        for (keys, words) in [
+            ("etcd: ['http://a:1']", ["does not name cluster", "add at the top"]),
+            ("cluster: c", ["does not name etcd", "10.0.0.1"]),
+            ("cluster: c, etcd: []", ["x-leasehold.etcd", "names no member"]),
+            ("cluster: c, etcd: 'http://a:1'", ["x-leasehold.etcd", ""]),
+            ("cluster: c, etcd: ['a:1']", ["x-leasehold.etcd", "URL"]),
+            ("cluster: c, etcd: ['http://u:p@a:1']", ["x-leasehold.etcd", "URL"]),
+            (
+                "cluster: '-c', etcd: ['http://a:1']",
+                ["x-leasehold.cluster", "[a-zA-Z0-9]"],
+            ),
+            (
+                "cluster: c, etcd: ['http://a:1'], ttl: 500ms",
+                ["x-leasehold.ttl", "between"],
+            ),
+            (
+                "cluster: c, etcd: ['http://a:1'], ttl: 6m",
+                ["x-leasehold.ttl", "between"],
+            ),
+            (
+                "cluster: c, etcd: ['http://a:1'], ttl: 10",
+                ["x-leasehold.ttl", "duration"],
+            ),
+            (
+                "cluster: c, etcd: ['http://a:1'], clock_margin: 0.3",
+                ["clock_margin", "0.2"],
+            ),
+            (
+                "cluster: c, etcd: ['http://a:1'], etcd_election_timeout: 2m",
+                ["etcd_election_timeout", "between"],
+            ),
+            (
+                "cluster: c, etcd: ['http://a:1'], tls: {}",
+                ["x-leasehold.tls", "remove it"],
+            ),
+            (
+                "cluster: c, etcd: ['http://a:1'], tll: 1s",
+                ["x-leasehold.tll", "did you mean ttl?"],
+            ),
+            (
+                "cluster: c, etcd: ['http://a:1'], etcd_tls: {ca: x}",
+                ["no https", "https://"],
+            ),
+            (
+                "cluster: c, etcd: ['https://a:1'], etcd_tls: {ca: x, key: y}",
+                ["certificate and key", ""],
+            ),
+            (
+                "cluster: c, etcd: ['https://a:1'], etcd_tls: {}",
+                ["does not name the ca", ""],
+            ),
+            (
+                "cluster: c, etcd: ['http://a:1'], etcd_user: {name: u}",
+                ["password_file", ""],
+            ),
+        ] {
+            let found = said(&with_cluster(keys));
+            let main: Vec<_> = found
+                .into_iter()
+                .filter(|fault| !fault.contains("must be a list"))
+                .collect();
+            assert_one(&main, &words, keys);
+        }
+    }
+
+    #[test]
+    fn without_a_cluster_an_example_is_shown() {
+        let found = said(SERVICE);
+        assert_one(
+            &found,
+            &["x-leasehold: is missing", "cluster: mail", "etcd: [\"http"],
+            "no cluster",
+        );
+    }
+
+    #[test]
+    fn every_key_of_a_group_is_read() {
+        let group = group_of("");
+        assert_eq!(
+            (group.name.as_str(), group.failback, group.vip_first),
+            ("s", Failback::Manual, false)
+        );
+        assert!(group.vips.is_empty() && group.probes.is_empty() && group.lease_loss_grace.is_none());
+        let group = group_of(
+            "group: mail, vips: ['192.0.2.10/24', 'fd00::10/64'], failback: auto, lease_loss_grace: 2s, vip_first: true, \
+             probes: [{smtp: 25}, {imap: 143}, {pop3: 110}, {tcp: 4190}, {http: 80}], entrypoint: /bin/run --x",
+        );
+        assert_eq!(
+            (group.name.as_str(), group.failback, group.vip_first),
+            ("mail", Failback::Auto, true)
+        );
+        assert_eq!(group.lease_loss_grace, Some(Duration::from_secs(2)));
+        let vips: Vec<_> = group
+            .vips
+            .iter()
+            .map(|vip| format!("{}/{}", vip.address, vip.prefix))
+            .collect();
+        assert_eq!(vips, ["192.0.2.10/24", "fd00::10/64"]);
+        let probes: Vec<_> = group.probes.iter().map(|probe| (probe.kind, probe.port)).collect();
+        let kinds = [
+            ProbeKind::Smtp,
+            ProbeKind::Imap,
+            ProbeKind::Pop3,
+            ProbeKind::Tcp,
+            ProbeKind::Http,
+        ];
+        assert_eq!(
+            probes,
+            kinds.into_iter().zip([25, 143, 110, 4190, 80]).collect::<Vec<_>>()
+        );
+        assert_eq!(group.services[0].entrypoint.as_deref().unwrap(), ["/bin/run", "--x"]);
+        assert_eq!(group_of("entrypoint: []").services[0].entrypoint, Some(Vec::new()));
+        assert_eq!(group_of("entrypoint: null").services[0].entrypoint, None);
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_group_is_refused() {
+        for (own, words) in [
+            ("group: 'a b'", ["x-leasehold.group", "a name"]),
+            ("vips: ['192.0.2.10']", ["x-leasehold.vips", "prefix"]),
+            ("vips: ['192.0.2.10/33']", ["x-leasehold.vips", "prefix"]),
+            ("vips: ['fd00::1/129']", ["x-leasehold.vips", "prefix"]),
+            ("vips: ['127.0.0.1/8']", ["x-leasehold.vips", "prefix"]),
+            ("vips: ['192.0.2.1/24', '192.0.2.1/32']", ["x-leasehold.vips", "twice"]),
+            ("probes: [{smpt: 25}]", ["probes.smpt", "did you mean smtp?"]),
+            ("probes: [{tcp: 0}]", ["probes.tcp", "a port"]),
+            ("probes: [{tcp: 65536}]", ["probes.tcp", "a port"]),
+            ("probes: [smtp]", ["x-leasehold.probes", "mapping"]),
+            ("failback: never", ["x-leasehold.failback", "manual or auto"]),
+            ("lease_loss_grace: 5", ["lease_loss_grace", "duration"]),
+            ("vip_first: first", ["vip_first", "true or false"]),
+            ("priority: 5", ["x-leasehold.priority", "not a key"]),
+        ] {
+            assert_one(&faults(own, "network_mode: host"), &words, own);
+        }
+    }
+}

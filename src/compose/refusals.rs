@@ -202,3 +202,181 @@ fn concerns(port: &Port, relay: u16) -> bool {
     let published = port.published.as_deref().unwrap_or_default();
     port.target == relay || published.split('-').any(|text| text.parse() == Ok(relay))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{CLUSTER, REST, assert_one, faults, file, said, service};
+
+    #[test]
+    fn the_three_lines_are_demanded() {
+        let whole = file("", "", REST);
+        for (line, instead, words) in [
+            (
+                "    profiles: [leasehold]\n",
+                "",
+                ["services.s.profiles", "write `profiles: [leasehold]`"],
+            ),
+            (
+                "    profiles: [leasehold]\n",
+                "    profiles: [leasehold, mail]\n",
+                ["services.s.profiles", "leaves the service alone"],
+            ),
+            ("    scale: 0\n", "", ["services.s.scale", "write `scale: 0`"]),
+            (
+                "    scale: 0\n",
+                "    scale: 1\n",
+                ["services.s.scale", "creates nothing"],
+            ),
+            (
+                "    entrypoint: [\"/leasehold/tether\"]\n",
+                "",
+                ["services.s.entrypoint", "the gate"],
+            ),
+            (
+                "    entrypoint: [\"/leasehold/tether\"]\n",
+                "    entrypoint: [\"/leasehold/tether\", \"-x\"]\n",
+                ["services.s.entrypoint", "x-leasehold: entrypoint:"],
+            ),
+        ] {
+            assert!(whole.contains(line));
+            assert_one(&said(&whole.replace(line, instead)), &words, instead);
+        }
+    }
+
+    #[test]
+    fn ordinary_services_may_not_need_protected_ones() {
+        for (keys, words) in [
+            ("depends_on: [s]", ["services.web.depends_on", "required: false"]),
+            (
+                "depends_on: {s: {condition: service_started}}",
+                ["services.web.depends_on.s", "required: false"],
+            ),
+            (
+                "depends_on: {s: {condition: service_started, required: true}}",
+                ["services.web.depends_on.s", "required: false"],
+            ),
+            (
+                "network_mode: 'service:s'",
+                ["services.web.network_mode", "profile is off"],
+            ),
+            ("pid: 'service:s'", ["services.web.pid", "profile is off"]),
+            ("links: ['s:mail']", ["services.web.links", "profile is off"]),
+            (
+                "volumes_from: ['s:ro']",
+                ["services.web.volumes_from", "profile is off"],
+            ),
+            ("entrypoint: [/leasehold/tether]", ["services.web", "no x-leasehold"]),
+        ] {
+            let text = file("", "", &format!("  web: {{image: w, {keys}}}\n{REST}"));
+            assert_one(&said(&text), &words, keys);
+        }
+        for keys in [
+            "depends_on: [other]",
+            "depends_on: {s: {condition: service_started, required: false}}",
+            "network_mode: 'service:other', privileged: true, pid: host, restart: always, nonsense: 1",
+            "environment: ['A=${NONE:?required}']",
+        ] {
+            assert_eq!(
+                said(&file("", "", &format!("  web: {{image: w, {keys}}}\n{REST}"))),
+                [""; 0],
+                "{keys}"
+            );
+        }
+    }
+
+    #[test]
+    fn init_systems_are_refused() {
+        for (own, keys) in [
+            ("entrypoint: [/init]", ""),
+            ("entrypoint: /sbin/init", ""),
+            ("entrypoint: /lib/systemd/systemd", ""),
+            ("", "command: /sbin/init"),
+        ] {
+            assert_one(&faults(own, keys), &["must be PID 1", "without s6 or systemd"], own);
+        }
+    }
+
+    #[test]
+    fn the_hosts_network_has_no_ports_and_no_sysctls() {
+        assert_one(
+            &faults("", "network_mode: host\nports: ['80:80']"),
+            &["services.s.ports", "open already"],
+            "ports",
+        );
+        for sysctls in ["[net.core.somaxconn=1]", "{net.ipv4.ip_forward: 1}"] {
+            let keys = format!("network_mode: host\nsysctls: {sysctls}");
+            assert_one(&faults("", &keys), &["services.s.sysctls", "/etc/sysctl.d"], sysctls);
+        }
+        assert_eq!(
+            faults("", "network_mode: host\nsysctls: {kernel.msgmax: 1}\nports: []"),
+            [""; 0]
+        );
+        assert_eq!(faults("", "sysctls: {net.core.somaxconn: 1}"), [""; 0]);
+    }
+
+    #[test]
+    fn a_network_of_another_container_is_set_up_there() {
+        for keys in [
+            "ports: ['80:80']",
+            "expose: [80]",
+            "hostname: h",
+            "dns: 1.1.1.1",
+            "extra_hosts: ['a:1.1.1.1']",
+        ] {
+            let found = faults("", &format!("network_mode: service:other\n{keys}"));
+            assert_one(&found, &["engine would refuse", "on that service"], keys);
+        }
+    }
+
+    #[test]
+    fn smtp_behind_a_bridge_is_an_open_relay() {
+        for keys in [
+            "",
+            "ports: ['25:25']",
+            "ports: ['192.0.2.1:25:2525']",
+            "networks: [net]",
+            "network_mode: bridge",
+        ] {
+            assert_one(
+                &faults("probes: [{smtp: 25}]", keys),
+                &["open relay", "network_mode: host"],
+                keys,
+            );
+        }
+        for keys in ["network_mode: host", "network_mode: service:other"] {
+            assert_eq!(faults("probes: [{smtp: 25}]", keys), [""; 0], "{keys}");
+        }
+        assert_eq!(faults("probes: [{imap: 143}]", "ports: ['143:143']"), [""; 0]);
+    }
+
+    #[test]
+    fn images_must_be_named_and_should_be_fixed() {
+        for (image, warnings) in [
+            ("a", 1),
+            ("a:latest", 1),
+            ("reg:5000/a", 1),
+            ("a:1", 0),
+            ("reg:5000/a:1", 0),
+            ("a@sha256:00", 0),
+        ] {
+            let (_, said) = service(&format!("image: {image}"));
+            assert_eq!(said.len(), warnings, "{image}: {said:?}");
+        }
+        let none = file("", "", REST).replace("    image: i:1\n", "");
+        assert_one(
+            &said(&none),
+            &["services.s: names no image", "image: name:tag"],
+            "no image",
+        );
+    }
+
+    #[test]
+    fn something_must_be_protected() {
+        let text = format!("{CLUSTER}services:\n  web: {{image: w}}\n");
+        assert_one(
+            &said(&text),
+            &["services: no service is protected", "x-leasehold"],
+            "nothing",
+        );
+    }
+}

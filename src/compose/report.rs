@@ -120,3 +120,37 @@ fn describe_source(mount: &Mount, project: &Project) -> String {
         source
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{REST, file, read_files};
+    use super::*;
+
+    #[test]
+    fn the_report_names_everything_that_matters() {
+        let own = "group: mail, vips: ['192.0.2.10/24', 'fd00::10/64'], vip_first: true, probes: [{smtp: 25}, {http: 80}], \
+                   lease_loss_grace: 2s";
+        let keys = "image: i\nnetwork_mode: host\nvolumes: ['data:/d', './c:/c:ro', 'own:/o', {type: tmpfs, target: /t}]\n\
+                    secrets: [key]\nstop_grace_period: 20s";
+        let project = read_files(&[("compose.yaml", &file(own, keys, REST))]).unwrap();
+        let expected = "\
+project mail (/srv/mail/compose.yaml)
+cluster mail: ttl 10s, etcd http://10.0.0.1:2379
+group mail
+  virtual IPs: 192.0.2.10/24, fd00::10/64, before the containers
+  probes: smtp 25, http 80
+  failback: manual
+  grace when the lease is lost: 2s
+  1. s (i), stop within 20s
+      /d <- volume data: protected
+      /c <- /srv/mail/c, read-only: not protected
+      /o <- volume mail_own: protected
+      /t <- tmpfs: not protected
+      /run/secrets/key <- file /srv/mail/key.txt, read-only: not protected
+warning: compose.yaml:8: services.s.image: i may be another image on every node (name a version, or better a digest)
+warning: compose.yaml:14: volumes.own: holds protected data and is not external: `docker compose down -v` would delete it \
+(create it once and write `external: true`)
+";
+        assert_eq!(report(&project), expected);
+    }
+}

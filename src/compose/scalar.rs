@@ -99,7 +99,7 @@ pub(super) fn mode(text: &str, was_text: bool) -> Option<u32> {
 
 /// What the user may have meant; only names that are close are offered.
 pub(super) fn did_you_mean(word: &str, known: &[&str]) -> Option<String> {
-    let limit = (word.len() / 3).clamp(1, 3);
+    let limit = (word.len() / 2).clamp(1, 2);
     let close = known.iter().map(|name| (distance(word, name), *name));
     let best = close.filter(|(distance, _)| *distance <= limit).min()?;
     Some(format!("did you mean {}?", best.1))
