@@ -1,3 +1,43 @@
 //! The user's compose file as configuration: read, merged, filled in, checked; nothing is dropped in silence.
+//!
+//! - `files`: finds, reads and merges; `yaml`, `dotenv`, `interpolate` and `merge` are its tools
+//! - `project`: from the merged tree to [`model::Project`]; `service`, `leasehold` and `groups` read, `refusals` forbids
+//! - `command`, `hash`, `report`: what others ask of a project that has been read
 
 pub mod model;
+
+mod command;
+mod context;
+mod cursor;
+mod dotenv;
+mod environment;
+mod fault;
+mod files;
+mod groups;
+mod hash;
+mod health;
+mod interpolate;
+mod leasehold;
+mod limits;
+mod merge;
+mod mounts;
+mod networks;
+mod order;
+mod paths;
+mod ports;
+mod project;
+mod refusals;
+mod report;
+mod scalar;
+mod service;
+#[cfg(test)]
+mod testing;
+mod words;
+mod yaml;
+
+pub use command::{command_line, must_be_pid_one};
+pub use fault::Fault;
+pub use files::Sources;
+pub use hash::config_hash;
+pub use project::read;
+pub use report::report;

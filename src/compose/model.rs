@@ -5,8 +5,10 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde::Serialize;
+
 /// A compose project as this node sees it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Project {
     /// Compose's project name.
     pub name: String,
@@ -27,7 +29,7 @@ pub struct Project {
 }
 
 /// The top-level `x-leasehold`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Cluster {
     pub name: String,
     /// `http://` or `https://` URLs of the etcd members.
@@ -43,7 +45,7 @@ pub struct Cluster {
 }
 
 /// Files for TLS towards etcd, as the sidecar sees them.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct EtcdTls {
     pub ca: PathBuf,
     pub certificate: Option<PathBuf>,
@@ -51,14 +53,14 @@ pub struct EtcdTls {
 }
 
 /// User and password towards etcd; the password stays in its file until it is used.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct EtcdUser {
     pub name: String,
     pub password_file: PathBuf,
 }
 
 /// The unit of failover.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Group {
     pub name: String,
     /// In start order; the stop order is the reverse.
@@ -73,21 +75,21 @@ pub struct Group {
 }
 
 /// A virtual IP with its prefix length.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Vip {
     pub address: IpAddr,
     pub prefix: u8,
 }
 
 /// One check of the service, as a client would make it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Probe {
     pub kind: ProbeKind,
     pub port: u16,
 }
 
 /// What is spoken on the port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum ProbeKind {
     /// A connection is enough.
     Tcp,
@@ -102,21 +104,21 @@ pub enum ProbeKind {
 }
 
 /// When a group goes back to a preferred node by itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Failback {
     Manual,
     Auto,
 }
 
 /// One protected service, every key resolved.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Service {
     pub name: String,
     pub image: String,
     pub container_name: Option<String>,
-    /// `x-leasehold: entrypoint:` in place of the image's; `None` means the image's own.
+    /// `x-leasehold: entrypoint:` in place of the image's; `None` means the image's own, `Some([])` none.
     pub entrypoint: Option<Vec<String>>,
-    /// `None`: the image's; `Some([])`: none at all.
+    /// `None`: the image's; `Some([])`: the image's as well, as the engine has it (see `command_line`).
     pub command: Option<Vec<String>>,
     /// In file order of precedence: `environment` over `env_file`; a key without a value is taken out.
     pub environment: BTreeMap<String, String>,
@@ -125,7 +127,7 @@ pub struct Service {
     pub hostname: Option<String>,
     pub domainname: Option<String>,
     pub network_mode: Option<NetworkMode>,
-    /// For networks other than a `network_mode`: key in the file -> aliases and fixed addresses.
+    /// Without a `network_mode`: key in the file -> aliases and fixed addresses; `default` when none is named.
     pub networks: BTreeMap<String, Attachment>,
     pub ports: Vec<Port>,
     pub expose: Vec<String>,
@@ -133,6 +135,7 @@ pub struct Service {
     pub tmpfs: Vec<String>,
     pub cap_add: Vec<String>,
     pub cap_drop: Vec<String>,
+    /// `source:target:permissions`, the last two optional.
     pub devices: Vec<String>,
     pub sysctls: BTreeMap<String, String>,
     pub ulimits: BTreeMap<String, (i64, i64)>,
@@ -173,14 +176,14 @@ pub struct Service {
 }
 
 /// What a dependant waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Dependency {
     Started,
     Healthy,
 }
 
 /// `network_mode`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum NetworkMode {
     Host,
     None,
@@ -192,8 +195,9 @@ pub enum NetworkMode {
 }
 
 /// How a service joins a network.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Attachment {
+    /// Those of the file; the service's own name is not among them.
     pub aliases: Vec<String>,
     pub ipv4_address: Option<String>,
     pub ipv6_address: Option<String>,
@@ -201,7 +205,7 @@ pub struct Attachment {
 }
 
 /// A published port.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Port {
     pub host_ip: Option<String>,
     /// A port or a range `a-b`; `None` lets the engine choose.
@@ -212,7 +216,7 @@ pub struct Port {
 }
 
 /// One mount; none is ever created or filled by mounting it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Mount {
     pub kind: MountKind,
     pub target: String,
@@ -220,7 +224,7 @@ pub struct Mount {
 }
 
 /// Where a mount comes from.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub enum MountKind {
     /// A path of the Docker host; must exist.
     Bind {
@@ -247,7 +251,7 @@ impl Mount {
 }
 
 /// A volume of the project.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Volume {
     /// The engine's name: `name:` or `<project>_<key>`.
     pub name: String,
@@ -258,7 +262,7 @@ pub struct Volume {
 }
 
 /// A network of the project.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Network {
     /// The engine's name: `name:` or `<project>_<key>`.
     pub name: String,
@@ -273,7 +277,7 @@ pub struct Network {
 }
 
 /// `healthcheck`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Healthcheck {
     /// As the engine takes it: `["NONE"]`, `["CMD", ...]` or `["CMD-SHELL", "..."]`; `None` keeps the image's.
     pub test: Option<Vec<String>>,
@@ -285,7 +289,7 @@ pub struct Healthcheck {
 }
 
 /// `logging`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Logging {
     pub driver: Option<String>,
     pub options: BTreeMap<String, String>,

@@ -1,0 +1,392 @@
+//! Protected services become groups: what they say is put together, and what contradicts is refused.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::cursor::At;
+use super::fault::Faults;
+use super::leasehold::{Settings, Stated};
+use super::model::{Dependency, Failback, Group, MountKind, NetworkMode, Probe, Service, Vip};
+use super::{order, refusals};
+
+/// One protected service on its way into a group.
+#[derive(Debug)]
+pub(super) struct Member<'a> {
+    pub(super) at: At<'a>,
+    pub(super) service: Service,
+    pub(super) settings: Settings<'a>,
+}
+
+/// All groups; members are in file order.
+pub(super) fn build(mut members: Vec<Member<'_>>, faults: &mut Faults) -> BTreeMap<String, Group> {
+    let homes: BTreeMap<String, String> = members
+        .iter()
+        .map(|member| (member.service.name.clone(), member.settings.group.clone()))
+        .collect();
+    for member in &mut members {
+        dependencies(member, &homes, faults);
+    }
+    let mut sorted: BTreeMap<String, Vec<Member<'_>>> = BTreeMap::new();
+    for member in members {
+        sorted.entry(member.settings.group.clone()).or_default().push(member);
+    }
+    shared_addresses(&sorted, faults);
+    shared_storage(&sorted, faults);
+    sorted
+        .into_iter()
+        .map(|(name, members)| (name.clone(), group(name, members, faults)))
+        .collect()
+}
+
+fn group(name: String, members: Vec<Member<'_>>, faults: &mut Faults) -> Group {
+    let settings = || members.iter().map(|member| &member.settings);
+    let vips: Vec<Vip> = agreed(settings().map(|s| &s.vips), faults).unwrap_or_default();
+    let probes: Vec<Probe> = agreed(settings().map(|s| &s.probes), faults).unwrap_or_default();
+    let failback = agreed(settings().map(|s| &s.failback), faults).unwrap_or(Failback::Manual);
+    let lease_loss_grace: Option<Duration> = agreed(settings().map(|s| &s.lease_loss_grace), faults);
+    let vip_first = agreed(settings().map(|s| &s.vip_first), faults).unwrap_or_default();
+    let known: Vec<_> = members
+        .iter()
+        .map(|m| (m.at.clone(), &m.service, m.settings.probes.is_some()))
+        .collect();
+    refusals::open_relay(&known, &probes, faults);
+    let first = members.first().map(|member| member.at.clone());
+    let services = order::sort(members.into_iter().map(|member| member.service).collect()).unwrap_or_else(|circle| {
+        if let Some(at) = first {
+            let message = format!(
+                "the services of group {name} wait for each other: {}",
+                circle.join(", ")
+            );
+            at.fault(faults, message, "take one depends_on out");
+        }
+        Vec::new()
+    });
+    Group {
+        name,
+        services,
+        vips,
+        vip_first,
+        probes,
+        failback,
+        lease_loss_grace,
+    }
+}
+
+/// The one value that the members of a group state.
+fn agreed<'s, 'a: 's, T: Clone + PartialEq + 's>(
+    stated: impl Iterator<Item = &'s Stated<'a, T>>,
+    faults: &mut Faults,
+) -> Option<T> {
+    let mut first: Option<&(T, At<'a>)> = None;
+    for next in stated.flatten() {
+        match first {
+            None => first = Some(next),
+            Some((value, at)) if *value != next.0 => {
+                let message = format!("contradicts {}", at.path);
+                next.1
+                    .fault(faults, message, "state it on one service of the group only");
+            }
+            Some(_) => {}
+        }
+    }
+    first.map(|(value, _)| value.clone())
+}
+
+/// `depends_on` and `network_mode: service:`, as far as they stay inside the group.
+fn dependencies(member: &mut Member<'_>, homes: &BTreeMap<String, String>, faults: &mut Faults) {
+    if let Some(field) = member.at.get("depends_on") {
+        let wanted: Vec<(String, Dependency, At<'_>)> = stated(&field, faults);
+        for (name, dependency, at) in wanted {
+            match homes.get(&name) {
+                Some(group) if *group == member.settings.group => {
+                    member.service.depends_on.insert(name, dependency);
+                }
+                Some(group) => at.fault(
+                    faults,
+                    format!("{name} is in another group, {group}, which may live on another node"),
+                    "put both into one group, or remove it",
+                ),
+                None if is_optional(&at) => {
+                    at.warn(faults, format!("is not waited for: {name} is not protected"), "");
+                }
+                None => at.fault(
+                    faults,
+                    format!("{name} is not protected: Leasehold neither starts it nor waits for it"),
+                    "protect it in the same group, or add `required: false`",
+                ),
+            }
+        }
+    }
+    let Some(NetworkMode::Service(name)) = &member.service.network_mode else {
+        return;
+    };
+    match homes.get(name) {
+        Some(group) if *group == member.settings.group => {
+            member
+                .service
+                .depends_on
+                .entry(name.clone())
+                .or_insert(Dependency::Started);
+        }
+        Some(group) => {
+            let message = format!("its network_mode names {name} of another group, {group}");
+            member.at.fault(faults, message, "put both into one group");
+        }
+        None => {}
+    }
+}
+
+fn is_optional(at: &At<'_>) -> bool {
+    at.get("required").and_then(|field| field.node.scalar()).as_deref() == Some("false")
+}
+
+fn stated<'a>(field: &At<'a>, faults: &mut Faults) -> Vec<(String, Dependency, At<'a>)> {
+    let mut stated = Vec::new();
+    if !field.node.items().is_empty() {
+        let items = field.list(faults);
+        let names = items
+            .into_iter()
+            .filter_map(|item| Some((item.text(faults)?, Dependency::Started, item)));
+        return names.collect();
+    }
+    for at in field.map(faults) {
+        let mut dependency = Dependency::Started;
+        for part in at.map_of(faults, &["condition", "required", "restart"]) {
+            match part.name {
+                "condition" => {
+                    let condition = part.parsed(faults, "service_started or service_healthy", |text| match text {
+                        "service_started" => Some(Dependency::Started),
+                        "service_healthy" => Some(Dependency::Healthy),
+                        _ => None,
+                    });
+                    dependency = condition.unwrap_or(dependency);
+                }
+                "restart" => part.warn(faults, "is not carried out: only `docker compose restart` reads it", ""),
+                _ => {
+                    part.bool(faults);
+                }
+            }
+        }
+        stated.push((at.name.to_owned(), dependency, at));
+    }
+    stated
+}
+
+fn shared_addresses(groups: &BTreeMap<String, Vec<Member<'_>>>, faults: &mut Faults) {
+    let mut seen: BTreeMap<std::net::IpAddr, &String> = BTreeMap::new();
+    for (name, members) in groups {
+        for (vips, at) in members.iter().filter_map(|member| member.settings.vips.as_ref()) {
+            for vip in vips {
+                let owner = *seen.entry(vip.address).or_insert(name);
+                if owner != name {
+                    at.fault(faults, format!("{} belongs to group {owner} already", vip.address), "");
+                }
+            }
+        }
+    }
+}
+
+/// Two groups may live on two nodes: storage that both write would be written twice.
+fn shared_storage(groups: &BTreeMap<String, Vec<Member<'_>>>, faults: &mut Faults) {
+    let mut seen: BTreeMap<String, &String> = BTreeMap::new();
+    for (name, members) in groups {
+        for member in members {
+            for mount in member.service.mounts.iter().filter(|mount| mount.is_protected()) {
+                let source = match &mount.kind {
+                    MountKind::Bind { source, .. } => source.display().to_string(),
+                    MountKind::Volume { key, .. } => format!("the volume {key}"),
+                    MountKind::Tmpfs { .. } | MountKind::File { .. } => continue,
+                };
+                let owner = *seen.entry(source.clone()).or_insert(name);
+                if owner != name {
+                    let message = format!("writes to {source}, as group {owner} does, which may live on another node");
+                    member
+                        .at
+                        .fault(faults, message, "mount it read-only, or put both into one group");
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::model::Project;
+    use super::super::testing::{CLUSTER, LINES, assert_one, read_files, said};
+    use super::*;
+
+    /// Services given as (name, what is in `x-leasehold`, other keys in one line).
+    fn text(services: &[(&str, &str, &str)]) -> String {
+        let service = |(name, own, keys): &(&str, &str, &str)| {
+            let lines: String = keys.lines().map(|line| format!("    {line}\n")).collect();
+            let own = if *own == "-" {
+                String::new()
+            } else {
+                format!("{LINES}    x-leasehold: {{{own}}}\n")
+            };
+            format!("  {name}:\n    image: i:1\n{own}{lines}")
+        };
+        let services: String = services.iter().map(service).collect();
+        format!("{CLUSTER}services:\n{services}volumes: {{data: {{external: true}}}}\n")
+    }
+
+    fn project(services: &[(&str, &str, &str)]) -> Project {
+        read_files(&[("compose.yaml", &text(services))]).unwrap_or_else(|faults| panic!("{faults:#?}"))
+    }
+
+    #[test]
+    fn services_of_a_group_are_started_in_order() {
+        let project = project(&[
+            (
+                "web",
+                "group: app",
+                "depends_on: {db: {condition: service_healthy}, cache: {condition: service_started}}",
+            ),
+            (
+                "net",
+                "group: app, vips: ['192.0.2.1/24']",
+                "network_mode: 'service:web'",
+            ),
+            ("db", "group: app", ""),
+            ("cache", "group: app, failback: auto", "depends_on: [db]"),
+            (
+                "alone",
+                "",
+                "depends_on: {plain: {condition: service_started, required: false}}",
+            ),
+            ("plain", "-", ""),
+        ]);
+        let names = |group: &str| {
+            project.groups[group]
+                .services
+                .iter()
+                .map(|s| s.name.as_str())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(names("app"), ["db", "cache", "web", "net"]);
+        assert_eq!(names("alone"), ["alone"]);
+        let web = &project.groups["app"].services[2];
+        assert_eq!(web.depends_on["db"], Dependency::Healthy);
+        assert_eq!(web.depends_on["cache"], Dependency::Started);
+        assert_eq!(
+            (project.groups["app"].vips.len(), project.groups["app"].failback),
+            (1, Failback::Auto)
+        );
+        assert!(project.groups["alone"].services[0].depends_on.is_empty());
+        assert!(
+            project.warnings[0].contains("plain is not protected"),
+            "{:?}",
+            project.warnings
+        );
+    }
+
+    #[test]
+    fn what_groups_cannot_agree_on_is_refused() {
+        type Case = (&'static [(&'static str, &'static str, &'static str)], [&'static str; 2]);
+        let cases: [Case; 14] = [
+            (
+                &[
+                    ("a", "group: g, failback: auto", ""),
+                    ("b", "group: g, failback: manual", ""),
+                ],
+                ["contradicts", "one service"],
+            ),
+            (
+                &[
+                    ("a", "group: g, vip_first: true", ""),
+                    ("b", "group: g, vip_first: false", ""),
+                ],
+                ["contradicts", ""],
+            ),
+            (
+                &[
+                    ("a", "group: g, vips: ['10.0.0.1/8']", ""),
+                    ("b", "group: g, vips: ['10.0.0.2/8']", ""),
+                ],
+                ["contradicts", ""],
+            ),
+            (
+                &[
+                    ("a", "group: g, probes: [{tcp: 1}]", ""),
+                    ("b", "group: g, probes: [{tcp: 2}]", ""),
+                ],
+                ["contradicts", ""],
+            ),
+            (
+                &[
+                    ("a", "group: g, lease_loss_grace: 1s", ""),
+                    ("b", "group: g, lease_loss_grace: 2s", ""),
+                ],
+                ["contradicts", ""],
+            ),
+            (
+                &[("a", "vips: ['10.0.0.1/8']", ""), ("b", "vips: ['10.0.0.1/16']", "")],
+                ["belongs to group a", ""],
+            ),
+            (
+                &[("a", "", "volumes: ['data:/x']"), ("b", "", "volumes: ['data:/y']")],
+                ["as group a does", "read-only"],
+            ),
+            (
+                &[("a", "", "volumes: ['./d:/x']"), ("b", "", "volumes: ['./d/:/y']")],
+                ["as group a does", "read-only"],
+            ),
+            (
+                &[("a", "", ""), ("b", "", "depends_on: [a]")],
+                ["another group, a", "one group"],
+            ),
+            (
+                &[("a", "", ""), ("b", "", "network_mode: 'service:a'")],
+                ["another group, a", "one group"],
+            ),
+            (
+                &[("a", "", "depends_on: [p]"), ("p", "-", "")],
+                ["p is not protected", "required: false"],
+            ),
+            (
+                &[("a", "", "depends_on: {a: {condition: service_completed_successfully}}")],
+                ["condition", "service_healthy"],
+            ),
+            (
+                &[
+                    ("a", "group: g", "depends_on: [b]"),
+                    ("b", "group: g", "depends_on: [a]"),
+                ],
+                ["wait for each other: a, b", "take one"],
+            ),
+            (
+                &[
+                    ("a", "group: g, probes: [{smtp: 25}]", "network_mode: host"),
+                    ("b", "group: g", "ports: ['25:25']"),
+                ],
+                ["services.b", "open relay"],
+            ),
+        ];
+        for (services, words) in cases {
+            let found = said(&text(services));
+            let relevant: Vec<_> = found
+                .iter()
+                .filter(|fault| words.iter().all(|word| fault.contains(word)))
+                .cloned()
+                .collect();
+            assert_one(&relevant, &words, &format!("{services:?}: {found:#?}"));
+        }
+    }
+
+    #[test]
+    fn what_groups_agree_on_is_accepted() {
+        project(&[
+            ("a", "group: g, failback: auto", ""),
+            ("b", "group: g, failback: auto", ""),
+        ]);
+        project(&[("a", "", "volumes: ['data:/x']"), ("b", "", "volumes: ['data:/x:ro']")]);
+        project(&[
+            ("a", "group: g", "volumes: ['data:/x']"),
+            ("b", "group: g", "volumes: ['data:/x']"),
+        ]);
+        project(&[
+            ("a", "group: g, probes: [{smtp: 25}]", "network_mode: host"),
+            ("b", "group: g", "ports: ['80:80']"),
+        ]);
+    }
+}

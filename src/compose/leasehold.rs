@@ -1,0 +1,459 @@
+//! `x-leasehold`: what holds for the cluster, and what a service says about its group.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::context::Context;
+use super::cursor::At;
+use super::fault::Faults;
+use super::model::{Cluster, EtcdTls, EtcdUser, Failback, Probe, ProbeKind, Vip};
+use super::scalar::{self, NAME_PATTERN};
+use super::service;
+
+const TTL_DEFAULT: Duration = Duration::from_secs(10);
+const TTL_MIN: Duration = Duration::from_secs(1);
+const TTL_MAX: Duration = Duration::from_secs(300);
+/// Longer election timeouts than this are refused by etcd itself.
+const ELECTION_TIMEOUT_MAX: Duration = Duration::from_secs(50);
+const CLOCK_MARGIN_DEFAULT: f64 = 0.01;
+const CLOCK_MARGIN_MAX: f64 = 0.2;
+
+const EXAMPLE: &str = "add at the top of the file: \
+    x-leasehold: {cluster: mail, etcd: [\"http://10.0.0.1:2379\", \"http://10.0.0.2:2379\", \"http://10.0.0.3:2379\"]}";
+
+/// The top-level `x-leasehold`.
+pub(super) fn cluster(context: &Context<'_>, faults: &mut Faults) -> Option<Cluster> {
+    let Some(at) = context.root.get("x-leasehold") else {
+        faults.fault(
+            context.root.mark,
+            "x-leasehold",
+            "is missing: Leasehold does not know its cluster",
+            EXAMPLE,
+        );
+        return None;
+    };
+    let known = [
+        "cluster",
+        "etcd",
+        "ttl",
+        "etcd_election_timeout",
+        "clock_margin",
+        "etcd_tls",
+        "etcd_user",
+    ];
+    let mut cluster = Cluster {
+        name: String::new(),
+        etcd: Vec::new(),
+        ttl: TTL_DEFAULT,
+        election_timeout: None,
+        kappa: 1.0 - CLOCK_MARGIN_DEFAULT,
+        etcd_tls: None,
+        etcd_user: None,
+    };
+    for field in at.map_of(faults, &known) {
+        match field.name {
+            "cluster" => cluster.name = name(&field, faults).unwrap_or_default(),
+            "etcd" => cluster.etcd = urls(&field, faults),
+            "ttl" => cluster.ttl = within(&field, TTL_MIN, TTL_MAX, faults).unwrap_or(TTL_DEFAULT),
+            "etcd_election_timeout" => {
+                cluster.election_timeout = within(&field, Duration::from_millis(1), ELECTION_TIMEOUT_MAX, faults);
+            }
+            "clock_margin" => cluster.kappa = 1.0 - margin(&field, faults).unwrap_or(CLOCK_MARGIN_DEFAULT),
+            "etcd_tls" => cluster.etcd_tls = tls(&field, context, faults),
+            _ => cluster.etcd_user = user(&field, context, faults),
+        }
+    }
+    for required in ["cluster", "etcd"] {
+        if at.get(required).is_none() {
+            at.fault(faults, format!("does not name {required}"), EXAMPLE);
+        }
+    }
+    if cluster.etcd_tls.is_some() && !cluster.etcd.iter().any(|url| url.starts_with("https:")) {
+        at.fault(faults, "has etcd_tls and no https:// URL", "write https:// in etcd");
+    }
+    Some(cluster)
+}
+
+pub(super) fn name(at: &At<'_>, faults: &mut Faults) -> Option<String> {
+    let valid = |text: &str| scalar::is_name(text).then(|| text.to_owned());
+    at.parsed(faults, &format!("a name ({NAME_PATTERN})"), valid)
+}
+
+fn urls(at: &At<'_>, faults: &mut Faults) -> Vec<String> {
+    let items = at.list(faults);
+    if items.is_empty() {
+        at.fault(
+            faults,
+            "names no member of etcd",
+            "write a list of http:// or https:// URLs",
+        );
+    }
+    let url = |item: &At<'_>| item.parsed(faults, "a URL such as https://10.0.0.1:2379", url);
+    items.iter().filter_map(url).collect()
+}
+
+fn url(text: &str) -> Option<String> {
+    let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"))?;
+    let authority = rest.trim_end_matches('/');
+    let well_formed =
+        !authority.is_empty() && !authority.contains(['/', '@', '?', '#', ' ']) && !authority.starts_with(':');
+    well_formed.then(|| text.trim_end_matches('/').to_owned())
+}
+
+fn within(at: &At<'_>, min: Duration, max: Duration, faults: &mut Faults) -> Option<Duration> {
+    let value = at.duration(faults)?;
+    if value < min || value > max {
+        at.fault(
+            faults,
+            format!("must be between {min:?} and {max:?}, not {value:?}"),
+            "",
+        );
+        return None;
+    }
+    Some(value)
+}
+
+fn margin(at: &At<'_>, faults: &mut Faults) -> Option<f64> {
+    let valid = |text: &str| {
+        text.parse::<f64>()
+            .ok()
+            .filter(|margin| (0.0..=CLOCK_MARGIN_MAX).contains(margin))
+    };
+    at.parsed(faults, "a fraction between 0 and 0.2, such as 0.01", valid)
+}
+
+fn tls(at: &At<'_>, context: &Context<'_>, faults: &mut Faults) -> Option<EtcdTls> {
+    let (mut ca, mut certificate, mut key) = (None, None, None);
+    for field in at.map_of(faults, &["ca", "certificate", "key"]) {
+        let path = field.text(faults).map(|path| seen_here(&path, context));
+        match field.name {
+            "ca" => ca = path,
+            "certificate" => certificate = path,
+            _ => key = path,
+        }
+    }
+    if certificate.is_some() != key.is_some() {
+        at.fault(faults, "needs certificate and key, or neither", "");
+    }
+    let Some(ca) = ca else {
+        at.fault(faults, "does not name the ca", "");
+        return None;
+    };
+    Some(EtcdTls { ca, certificate, key })
+}
+
+fn user(at: &At<'_>, context: &Context<'_>, faults: &mut Faults) -> Option<EtcdUser> {
+    let (mut name, mut password_file) = (None, None);
+    for field in at.map_of(faults, &["name", "password_file"]) {
+        match field.name {
+            "name" => name = field.text(faults),
+            _ => password_file = field.text(faults).map(|path| seen_here(&path, context)),
+        }
+    }
+    let user = name.zip(password_file);
+    if user.is_none() {
+        at.fault(faults, "needs name and password_file", "");
+    }
+    user.map(|(name, password_file)| EtcdUser { name, password_file })
+}
+
+/// Files of the project directory are read where it is mounted; other paths are the sidecar's own.
+fn seen_here(path: &str, context: &Context<'_>) -> PathBuf {
+    let path = Path::new(path);
+    context.paths.local(path).unwrap_or_else(|| path.to_path_buf())
+}
+
+/// A value of the group and the place where a service states it.
+pub(super) type Stated<'a, T> = Option<(T, At<'a>)>;
+
+/// `x-leasehold` of one service.
+#[derive(Debug, Default)]
+pub(super) struct Settings<'a> {
+    pub(super) group: String,
+    pub(super) entrypoint: Option<Vec<String>>,
+    pub(super) vips: Stated<'a, Vec<Vip>>,
+    pub(super) probes: Stated<'a, Vec<Probe>>,
+    pub(super) failback: Stated<'a, Failback>,
+    pub(super) lease_loss_grace: Stated<'a, Duration>,
+    pub(super) vip_first: Stated<'a, bool>,
+}
+
+/// Reads `x-leasehold` of a service; the group's name is the service's unless it says otherwise.
+pub(super) fn settings<'a>(service_at: &At<'a>, at: &At<'a>, faults: &mut Faults) -> Settings<'a> {
+    let mut settings = Settings {
+        group: service_at.name.to_owned(),
+        ..Settings::default()
+    };
+    let known = [
+        "group",
+        "vips",
+        "probes",
+        "failback",
+        "entrypoint",
+        "lease_loss_grace",
+        "vip_first",
+    ];
+    for field in at.map_of(faults, &known) {
+        match field.name {
+            "group" => settings.group = name(&field, faults).unwrap_or(settings.group),
+            "entrypoint" => settings.entrypoint = service::command(&field, faults),
+            "vips" => settings.vips = Some((vips(&field, faults), field)),
+            "probes" => settings.probes = Some((probes(&field, faults), field)),
+            "failback" => settings.failback = failback(&field, faults).zip(Some(field)),
+            "lease_loss_grace" => settings.lease_loss_grace = field.duration(faults).zip(Some(field)),
+            _ => settings.vip_first = field.bool(faults).zip(Some(field)),
+        }
+    }
+    settings
+}
+
+fn failback(at: &At<'_>, faults: &mut Faults) -> Option<Failback> {
+    at.parsed(faults, "manual or auto", |text| match text {
+        "manual" => Some(Failback::Manual),
+        "auto" => Some(Failback::Auto),
+        _ => None,
+    })
+}
+
+fn vips(at: &At<'_>, faults: &mut Faults) -> Vec<Vip> {
+    let mut vips: Vec<Vip> = Vec::new();
+    for item in at.list(faults) {
+        let Some(vip) = item.parsed(faults, "an address with its prefix, such as 192.0.2.10/24", vip) else {
+            continue;
+        };
+        if vips.iter().any(|known| known.address == vip.address) {
+            item.fault(faults, format!("{} stands twice", vip.address), "");
+        }
+        vips.push(vip);
+    }
+    vips
+}
+
+fn vip(text: &str) -> Option<Vip> {
+    let (address, prefix) = text.split_once('/')?;
+    let address: IpAddr = address.parse().ok()?;
+    let prefix: u8 = prefix.parse().ok()?;
+    let bits = if address.is_ipv4() { 32 } else { 128 };
+    let usable = !address.is_unspecified() && !address.is_loopback() && !address.is_multicast();
+    (usable && (1..=bits).contains(&prefix)).then_some(Vip { address, prefix })
+}
+
+fn probes(at: &At<'_>, faults: &mut Faults) -> Vec<Probe> {
+    let mut probes = Vec::new();
+    for item in at.list(faults) {
+        for field in item.map_of(faults, &["tcp", "smtp", "imap", "pop3", "http"]) {
+            let kind = match field.name {
+                "smtp" => ProbeKind::Smtp,
+                "imap" => ProbeKind::Imap,
+                "pop3" => ProbeKind::Pop3,
+                "http" => ProbeKind::Http,
+                _ => ProbeKind::Tcp,
+            };
+            let port = field.parsed(faults, "a port", |text| text.parse().ok().filter(|port| *port > 0));
+            probes.extend(port.map(|port| Probe { kind, port }));
+        }
+    }
+    probes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::model::{Group, Project};
+    use super::super::testing::{REST, assert_one, faults, file, read_files, said};
+    use super::*;
+
+    const SERVICE: &str = "services:\n  s:\n    image: i:1\n    profiles: [leasehold]\n    scale: 0\n    \
+                           entrypoint: /leasehold/tether\n    x-leasehold:\n";
+
+    fn with_cluster(keys: &str) -> String {
+        format!("x-leasehold: {{{keys}}}\n{SERVICE}")
+    }
+
+    fn cluster_of(keys: &str) -> Cluster {
+        let keys = format!("cluster: c, etcd: ['https://a:1'], {keys}");
+        let project: Project = read_files(&[("compose.yaml", &with_cluster(&keys))]).unwrap();
+        project.cluster
+    }
+
+    fn group_of(own: &str) -> Group {
+        let project = read_files(&[("compose.yaml", &file(own, "network_mode: host", REST))]).unwrap();
+        project.groups.into_values().next().unwrap()
+    }
+
+    #[test]
+    fn the_cluster_has_defaults() {
+        let cluster = cluster_of("");
+        assert_eq!((cluster.name.as_str(), cluster.ttl), ("c", Duration::from_secs(10)));
+        assert_eq!(cluster.etcd, ["https://a:1"]);
+        assert!((cluster.kappa - 0.99).abs() < 1e-9);
+        assert_eq!(
+            (cluster.election_timeout, cluster.etcd_tls, cluster.etcd_user),
+            (None, None, None)
+        );
+    }
+
+    #[test]
+    fn every_key_of_the_cluster_is_read() {
+        let cluster = cluster_of(
+            "ttl: 30s, etcd_election_timeout: 1s, clock_margin: 0.2, \
+            etcd_tls: {ca: ./tls/ca.pem, certificate: /run/secrets/c, key: /srv/mail/k}, \
+            etcd_user: {name: u, password_file: /run/secrets/p}",
+        );
+        assert_eq!(
+            (cluster.ttl, cluster.election_timeout),
+            (Duration::from_secs(30), Some(Duration::from_secs(1)))
+        );
+        assert!((cluster.kappa - 0.8).abs() < 1e-9);
+        let tls = cluster.etcd_tls.unwrap();
+        assert!(
+            tls.ca.ends_with("tls/ca.pem") && !tls.ca.starts_with("/srv/mail"),
+            "{tls:?}"
+        );
+        assert_eq!(tls.certificate.as_deref(), Some(Path::new("/run/secrets/c")));
+        assert!(
+            tls.key
+                .is_some_and(|key| key.ends_with("k") && !key.starts_with("/srv/mail"))
+        );
+        assert_eq!(cluster.etcd_user.unwrap().name, "u");
+    }
+
+    #[test]
+    fn what_is_wrong_with_the_cluster_is_refused() {
+        for (keys, words) in [
+            ("etcd: ['http://a:1']", ["does not name cluster", "add at the top"]),
+            ("cluster: c", ["does not name etcd", "10.0.0.1"]),
+            ("cluster: c, etcd: []", ["x-leasehold.etcd", "names no member"]),
+            ("cluster: c, etcd: 'http://a:1'", ["x-leasehold.etcd", ""]),
+            ("cluster: c, etcd: ['a:1']", ["x-leasehold.etcd", "URL"]),
+            ("cluster: c, etcd: ['http://u:p@a:1']", ["x-leasehold.etcd", "URL"]),
+            (
+                "cluster: '-c', etcd: ['http://a:1']",
+                ["x-leasehold.cluster", "[a-zA-Z0-9]"],
+            ),
+            (
+                "cluster: c, etcd: ['http://a:1'], ttl: 500ms",
+                ["x-leasehold.ttl", "between"],
+            ),
+            (
+                "cluster: c, etcd: ['http://a:1'], ttl: 6m",
+                ["x-leasehold.ttl", "between"],
+            ),
+            (
+                "cluster: c, etcd: ['http://a:1'], ttl: 10",
+                ["x-leasehold.ttl", "duration"],
+            ),
+            (
+                "cluster: c, etcd: ['http://a:1'], clock_margin: 0.3",
+                ["clock_margin", "0.2"],
+            ),
+            (
+                "cluster: c, etcd: ['http://a:1'], etcd_election_timeout: 2m",
+                ["etcd_election_timeout", "between"],
+            ),
+            (
+                "cluster: c, etcd: ['http://a:1'], tls: {}",
+                ["x-leasehold.tls", "remove it"],
+            ),
+            (
+                "cluster: c, etcd: ['http://a:1'], tll: 1s",
+                ["x-leasehold.tll", "did you mean ttl?"],
+            ),
+            (
+                "cluster: c, etcd: ['http://a:1'], etcd_tls: {ca: x}",
+                ["no https", "https://"],
+            ),
+            (
+                "cluster: c, etcd: ['https://a:1'], etcd_tls: {ca: x, key: y}",
+                ["certificate and key", ""],
+            ),
+            (
+                "cluster: c, etcd: ['https://a:1'], etcd_tls: {}",
+                ["does not name the ca", ""],
+            ),
+            (
+                "cluster: c, etcd: ['http://a:1'], etcd_user: {name: u}",
+                ["password_file", ""],
+            ),
+        ] {
+            let found = said(&with_cluster(keys));
+            let main: Vec<_> = found
+                .into_iter()
+                .filter(|fault| !fault.contains("must be a list"))
+                .collect();
+            assert_one(&main, &words, keys);
+        }
+    }
+
+    #[test]
+    fn without_a_cluster_an_example_is_shown() {
+        let found = said(SERVICE);
+        assert_one(
+            &found,
+            &["x-leasehold: is missing", "cluster: mail", "etcd: [\"http"],
+            "no cluster",
+        );
+    }
+
+    #[test]
+    fn every_key_of_a_group_is_read() {
+        let group = group_of("");
+        assert_eq!(
+            (group.name.as_str(), group.failback, group.vip_first),
+            ("s", Failback::Manual, false)
+        );
+        assert!(group.vips.is_empty() && group.probes.is_empty() && group.lease_loss_grace.is_none());
+        let group = group_of(
+            "group: mail, vips: ['192.0.2.10/24', 'fd00::10/64'], failback: auto, lease_loss_grace: 2s, vip_first: true, \
+             probes: [{smtp: 25}, {imap: 143}, {pop3: 110}, {tcp: 4190}, {http: 80}], entrypoint: /bin/run --x",
+        );
+        assert_eq!(
+            (group.name.as_str(), group.failback, group.vip_first),
+            ("mail", Failback::Auto, true)
+        );
+        assert_eq!(group.lease_loss_grace, Some(Duration::from_secs(2)));
+        let vips: Vec<_> = group
+            .vips
+            .iter()
+            .map(|vip| format!("{}/{}", vip.address, vip.prefix))
+            .collect();
+        assert_eq!(vips, ["192.0.2.10/24", "fd00::10/64"]);
+        let probes: Vec<_> = group.probes.iter().map(|probe| (probe.kind, probe.port)).collect();
+        let kinds = [
+            ProbeKind::Smtp,
+            ProbeKind::Imap,
+            ProbeKind::Pop3,
+            ProbeKind::Tcp,
+            ProbeKind::Http,
+        ];
+        assert_eq!(
+            probes,
+            kinds.into_iter().zip([25, 143, 110, 4190, 80]).collect::<Vec<_>>()
+        );
+        assert_eq!(group.services[0].entrypoint.as_deref().unwrap(), ["/bin/run", "--x"]);
+        assert_eq!(group_of("entrypoint: []").services[0].entrypoint, Some(Vec::new()));
+        assert_eq!(group_of("entrypoint: null").services[0].entrypoint, None);
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_group_is_refused() {
+        for (own, words) in [
+            ("group: 'a b'", ["x-leasehold.group", "a name"]),
+            ("vips: ['192.0.2.10']", ["x-leasehold.vips", "prefix"]),
+            ("vips: ['192.0.2.10/33']", ["x-leasehold.vips", "prefix"]),
+            ("vips: ['fd00::1/129']", ["x-leasehold.vips", "prefix"]),
+            ("vips: ['127.0.0.1/8']", ["x-leasehold.vips", "prefix"]),
+            ("vips: ['192.0.2.1/24', '192.0.2.1/32']", ["x-leasehold.vips", "twice"]),
+            ("probes: [{smpt: 25}]", ["probes.smpt", "did you mean smtp?"]),
+            ("probes: [{tcp: 0}]", ["probes.tcp", "a port"]),
+            ("probes: [{tcp: 65536}]", ["probes.tcp", "a port"]),
+            ("probes: [smtp]", ["x-leasehold.probes", "mapping"]),
+            ("failback: never", ["x-leasehold.failback", "manual or auto"]),
+            ("lease_loss_grace: 5", ["lease_loss_grace", "duration"]),
+            ("vip_first: first", ["vip_first", "true or false"]),
+            ("priority: 5", ["x-leasehold.priority", "not a key"]),
+        ] {
+            assert_one(&faults(own, "network_mode: host"), &words, own);
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! From the merged tree to the project: the one place that knows the order of reading and checking.
+
+use super::context::Context;
+use super::cursor::At;
+use super::fault::{Fault, Faults};
+use super::files::{self, Loaded, Sources};
+use super::groups::{self, Member};
+use super::interpolate::RemarkKind;
+use super::model::{MountKind, Project};
+use super::{leasehold, networks, refusals, scalar, service};
+
+const TOP_LEVEL: [&str; 9] = [
+    "version",
+    "name",
+    "services",
+    "networks",
+    "volumes",
+    "secrets",
+    "configs",
+    "x-leasehold",
+    "models",
+];
+
+/// Reads a project. Either all of it is understood, or every fault that was found is returned; nothing is started.
+///
+/// # Errors
+///
+/// The faults in the order of files and lines, never an empty list.
+pub fn read(sources: &Sources) -> Result<Project, Vec<Fault>> {
+    let mut faults = Faults::default();
+    let project = files::load(sources, &mut faults).and_then(|loaded| interpret(&loaded, &mut faults));
+    let whole = faults.is_empty();
+    let (mut found, warnings) = faults.into_parts();
+    match project {
+        Some(project) if whole => Ok(Project { warnings, ..project }),
+        Some(_) | None => {
+            if found.is_empty() {
+                found.push(Fault {
+                    file: sources.host_directory.display().to_string(),
+                    line: 0,
+                    key: String::new(),
+                    message: "holds no project that can be read".to_owned(),
+                    remedy: String::new(),
+                });
+            }
+            Err(found)
+        }
+    }
+}
+
+fn interpret(loaded: &Loaded, faults: &mut Faults) -> Option<Project> {
+    let context = Context {
+        root: At::root(&loaded.tree),
+        project: &loaded.name,
+        paths: &loaded.paths,
+        environment: &loaded.environment,
+    };
+    top_level(&context, faults);
+    let cluster = leasehold::cluster(&context, faults);
+    let services = context
+        .root
+        .get("services")
+        .map(|at| at.map(faults))
+        .unwrap_or_default();
+    let is_protected = |name: &str| {
+        context
+            .top("services", name)
+            .is_some_and(|at| at.get("x-leasehold").is_some())
+    };
+    let mut members = Vec::new();
+    for at in services {
+        match at.get("x-leasehold") {
+            Some(own) => members.push(member(at, &own, &context, faults)),
+            None => refusals::ordinary(&at, is_protected, faults),
+        }
+    }
+    if members.is_empty() {
+        let mark = context.root.get("services").map_or(context.root.mark, |at| at.mark);
+        let remedy = "add `x-leasehold: {group: NAME}` to the service that must run only once";
+        faults.fault(mark, "services", "no service is protected", remedy);
+    }
+    let project = project(loaded, cluster?, members, &context, faults);
+    remarks(loaded, &project, is_protected, faults);
+    Some(project)
+}
+
+fn top_level(context: &Context<'_>, faults: &mut Faults) {
+    for field in context.root.map(faults) {
+        match field.name {
+            "include" => field.fault(
+                faults,
+                "is not carried out",
+                "name the files with `-f a.yaml -f b.yaml` or COMPOSE_FILE: then they are merged",
+            ),
+            name if TOP_LEVEL.contains(&name) || name.starts_with("x-") => {}
+            _ => field.unknown(faults, &TOP_LEVEL),
+        }
+    }
+}
+
+fn member<'a>(at: At<'a>, own: &At<'a>, context: &Context<'_>, faults: &mut Faults) -> Member<'a> {
+    if !scalar::is_name(at.name) {
+        at.fault(
+            faults,
+            format!("is no name of a service ({})", scalar::NAME_PATTERN),
+            "",
+        );
+    }
+    refusals::demanded_lines(&at, faults);
+    let settings = leasehold::settings(&at, own, faults);
+    let mut service = service::read(&at, context, faults);
+    service.entrypoint.clone_from(&settings.entrypoint);
+    refusals::service(&at, &service, faults);
+    Member { at, service, settings }
+}
+
+fn project(
+    loaded: &Loaded,
+    cluster: super::model::Cluster,
+    members: Vec<Member<'_>>,
+    context: &Context<'_>,
+    faults: &mut Faults,
+) -> Project {
+    let mut network_keys = Vec::new();
+    let mut volume_keys = Vec::new();
+    for member in &members {
+        network_keys.extend(member.service.networks.keys().cloned());
+        for mount in &member.service.mounts {
+            let MountKind::Volume { key, .. } = &mount.kind else {
+                continue;
+            };
+            volume_keys.push(key.clone());
+            if mount.is_protected() {
+                warn_of_removal(key, context, faults);
+            }
+        }
+    }
+    Project {
+        name: loaded.name.clone(),
+        directory: context.paths.host(std::path::Path::new("")),
+        files: loaded.files.clone(),
+        cluster,
+        networks: networks::networks(network_keys.iter(), context, faults),
+        volumes: networks::volumes(volume_keys.iter(), context, faults),
+        groups: groups::build(members, faults),
+        warnings: Vec::new(),
+    }
+}
+
+fn warn_of_removal(key: &str, context: &Context<'_>, faults: &mut Faults) {
+    let Some(at) = context.top("volumes", key) else {
+        return;
+    };
+    let external = at
+        .get("external")
+        .is_some_and(|field| field.node.scalar().as_deref() != Some("false"));
+    if !external {
+        let message = "holds protected data and is not external: `docker compose down -v` would delete it";
+        at.warn(faults, message, "create it once and write `external: true`");
+    }
+}
+
+/// Variables concern us where they are used by what we carry out.
+fn remarks(loaded: &Loaded, project: &Project, is_protected: impl Fn(&str) -> bool, faults: &mut Faults) {
+    for remark in &loaded.remarks {
+        let path: Vec<&str> = remark.path.iter().map(String::as_str).collect();
+        let concerns_us = match path.as_slice() {
+            ["services", name, ..] => is_protected(name),
+            ["networks", name, ..] => project.networks.contains_key(*name),
+            ["volumes", name, ..] => project.volumes.contains_key(*name),
+            ["x-leasehold" | "name" | "secrets" | "configs", ..] => true,
+            _ => false,
+        };
+        if concerns_us {
+            match &remark.kind {
+                RemarkKind::Fault(fault) => faults.push(fault.clone()),
+                RemarkKind::Unset(warning) => faults.push_warning(warning),
+            }
+        }
+    }
+}

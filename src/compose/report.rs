@@ -1,0 +1,156 @@
+//! What `leasehold check` says about a project that is in order.
+
+use std::fmt::Write as _;
+
+use super::model::{Failback, Group, Mount, MountKind, Probe, ProbeKind, Project, Service};
+
+/// Groups, services in start order, mounts with protected or not, virtual IPs, probes, warnings.
+#[must_use]
+pub fn report(project: &Project) -> String {
+    let mut lines = Lines::default();
+    let files: Vec<_> = project.files.iter().map(|file| file.display().to_string()).collect();
+    lines.add(0, &format!("project {} ({})", project.name, files.join(", ")));
+    let cluster = &project.cluster;
+    let etcd = cluster.etcd.join(", ");
+    lines.add(
+        0,
+        &format!("cluster {}: ttl {:?}, etcd {etcd}", cluster.name, cluster.ttl),
+    );
+    for group in project.groups.values() {
+        describe_group(group, project, &mut lines);
+    }
+    for warning in &project.warnings {
+        lines.add(0, &format!("warning: {warning}"));
+    }
+    lines.text
+}
+
+#[derive(Default)]
+struct Lines {
+    text: String,
+}
+
+impl Lines {
+    fn add(&mut self, depth: usize, line: &str) {
+        // Writing to a String cannot fail.
+        let _ = writeln!(self.text, "{:indent$}{line}", "", indent = depth * 2);
+    }
+}
+
+fn describe_group(group: &Group, project: &Project, lines: &mut Lines) {
+    lines.add(0, &format!("group {}", group.name));
+    let vips: Vec<_> = group
+        .vips
+        .iter()
+        .map(|vip| format!("{}/{}", vip.address, vip.prefix))
+        .collect();
+    let when = if group.vip_first { ", before the containers" } else { "" };
+    lines.add(1, &format!("virtual IPs: {}{when}", or_none(&vips)));
+    let probes: Vec<_> = group.probes.iter().map(describe_probe).collect();
+    lines.add(1, &format!("probes: {}", or_none(&probes)));
+    let failback = match group.failback {
+        Failback::Manual => "manual",
+        Failback::Auto => "auto",
+    };
+    lines.add(1, &format!("failback: {failback}"));
+    if let Some(grace) = group.lease_loss_grace {
+        lines.add(1, &format!("grace when the lease is lost: {grace:?}"));
+    }
+    for (index, service) in group.services.iter().enumerate() {
+        describe_service(index + 1, service, project, lines);
+    }
+}
+
+fn or_none(words: &[String]) -> String {
+    if words.is_empty() {
+        "none".to_owned()
+    } else {
+        words.join(", ")
+    }
+}
+
+fn describe_probe(probe: &Probe) -> String {
+    let kind = match probe.kind {
+        ProbeKind::Tcp => "tcp",
+        ProbeKind::Smtp => "smtp",
+        ProbeKind::Imap => "imap",
+        ProbeKind::Pop3 => "pop3",
+        ProbeKind::Http => "http",
+    };
+    format!("{kind} {}", probe.port)
+}
+
+fn describe_service(position: usize, service: &Service, project: &Project, lines: &mut Lines) {
+    lines.add(
+        1,
+        &format!(
+            "{position}. {} ({}), stop within {:?}",
+            service.name, service.image, service.stop_grace_period
+        ),
+    );
+    for mount in &service.mounts {
+        let protected = if mount.is_protected() {
+            "protected"
+        } else {
+            "not protected"
+        };
+        lines.add(
+            3,
+            &format!("{} <- {}: {protected}", mount.target, describe_source(mount, project)),
+        );
+    }
+}
+
+fn describe_source(mount: &Mount, project: &Project) -> String {
+    let source = match &mount.kind {
+        MountKind::Bind { source, .. } => source.display().to_string(),
+        MountKind::Volume { key, .. } => {
+            let name = project
+                .volumes
+                .get(key)
+                .map_or(key.as_str(), |volume| volume.name.as_str());
+            format!("volume {name}")
+        }
+        MountKind::Tmpfs { .. } => "tmpfs".to_owned(),
+        MountKind::File { source } => format!("file {}", source.display()),
+    };
+    if mount.read_only {
+        format!("{source}, read-only")
+    } else {
+        source
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{REST, file, read_files};
+    use super::*;
+
+    #[test]
+    fn the_report_names_everything_that_matters() {
+        let own = "group: mail, vips: ['192.0.2.10/24', 'fd00::10/64'], vip_first: true, probes: [{smtp: 25}, {http: 80}], \
+                   lease_loss_grace: 2s";
+        let keys = "image: i\nnetwork_mode: host\nvolumes: ['data:/d', './c:/c:ro', 'own:/o', {type: tmpfs, target: /t}]\n\
+                    secrets: [key]\nstop_grace_period: 20s";
+        let project = read_files(&[("compose.yaml", &file(own, keys, REST))]).unwrap();
+        let expected = "\
+project mail (/srv/mail/compose.yaml)
+cluster mail: ttl 10s, etcd http://10.0.0.1:2379
+group mail
+  virtual IPs: 192.0.2.10/24, fd00::10/64, before the containers
+  probes: smtp 25, http 80
+  failback: manual
+  grace when the lease is lost: 2s
+  1. s (i), stop within 20s
+      /d <- volume data: protected
+      /c <- /srv/mail/c, read-only: not protected
+      /o <- volume mail_own: protected
+      /t <- tmpfs: not protected
+      /run/secrets/key <- file /srv/mail/key.txt, read-only: not protected
+warning: compose.yaml:8: services.s.image: i may be another image on every node (name a version, or better a digest)
+warning: compose.yaml:14: volumes.own: holds protected data and is not external: `docker compose down -v` would delete it \
+(create it once and write `external: true`)
+";
+        assert_eq!(report(&project), expected);
+    }
+}
