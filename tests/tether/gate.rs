@@ -11,7 +11,7 @@ use leasehold::core::time::Time;
 use leasehold::tether::exit::Code;
 use leasehold::tether::page::{Order, Page};
 
-use crate::harness::{FORM, Host, Place, RUN, Setup, page};
+use crate::harness::{FORM, Host, Place, RUN, Setup, binary, page};
 
 const SERVICE: &str = "echo > $OUT/up; exec sleep 1000";
 
@@ -41,8 +41,7 @@ fn refused_page(page: &Page, code: Code) {
 #[test]
 fn outside_its_own_namespace_it_leaves_and_kills_nothing() {
     let mut bystander = Command::new("sleep").arg("1000").spawn().unwrap();
-    let binary = env!("CARGO_BIN_EXE_leasehold");
-    let output = Command::new(binary).arg("tether").args(service()).output().unwrap();
+    let output = Command::new(binary()).arg("tether").args(service()).output().unwrap();
     assert_eq!(output.status.code(), Some(i32::from(Code::NotInit.number())));
     assert!(bystander.try_wait().unwrap().is_none());
     bystander.kill().unwrap();

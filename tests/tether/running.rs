@@ -7,6 +7,7 @@ use leasehold::clock;
 use leasehold::core::epoch::Run;
 use leasehold::tether::exit::Code;
 use leasehold::tether::page::{Order, Page};
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::harness::{Container, Host, Place, await_that, members, namespace, page, up};
 
@@ -138,6 +139,28 @@ fn deadlines_hold_with_a_frozen_sidecar() {
     assert_eq!(container.wait(), KILLED);
     assert_eq!(members(namespace), Vec::<u32>::new());
     drop(thaw);
+}
+
+/// A frozen container, or a host that wakes from suspend: past the deadline it does not go on.
+#[test]
+fn a_thaw_past_the_deadline_is_the_end() {
+    let place = Place::new();
+    let script = "echo up > $OUT/up; while :; do echo >> $OUT/beat; sleep 0.01; done";
+    let (mut host, mut container, pid) = up(&place, 600, 800, script);
+    let hard = clock::now().plus(Duration::from_millis(900));
+    let all = members(namespace(pid));
+    let to_all = |signal| {
+        for pid in all.iter().filter_map(|pid| Pid::from_raw(i32::try_from(*pid).unwrap())) {
+            let _ = kill_process(pid, signal);
+        }
+    };
+    to_all(Signal::STOP);
+    await_that("the deadline", || clock::now().reached(hard));
+    let thaw = clock::now();
+    to_all(Signal::CONT);
+    host.await_gone();
+    println!("thaw to last process dead: {:?}", clock::now().since(thaw));
+    assert_eq!(container.wait(), KILLED);
 }
 
 /// A frozen engine does not empty the pipes of the container; here nobody ever reads them.
