@@ -239,6 +239,41 @@ fn the_page_is_read_again_after_the_go() {
 }
 
 #[test]
+fn storage_that_is_not_the_right_one_starts_nothing() {
+    let place = Place::new();
+    let mut host = Host::open(&place.home(), false);
+    host.host.write_page(&page(Order::Open, 60_000, 60_000)).unwrap();
+    let args = [&["--store", "one=/run/a"], &service()[..]].concat();
+    for made in [
+        "true",
+        "mkdir /run/a",
+        "mkdir /run/a && echo two > /run/a/.leasehold-store",
+    ] {
+        let before = format!("{made} &&");
+        refused(
+            &place,
+            &Setup {
+                before: &before,
+                ..Setup::default()
+            },
+            &args,
+            Code::Environment,
+        );
+    }
+    let before = "mkdir /run/a && echo one > /run/a/.leasehold-store &&";
+    let args = [&["--store", "one=/run/a"], &FORM[..], &["true"]].concat();
+    let mut container = place.start(
+        &Setup {
+            before,
+            ..Setup::default()
+        },
+        &args,
+    );
+    host.admit();
+    assert_eq!(container.wait(), 0, "{}", place.stderr());
+}
+
+#[test]
 fn a_user_without_rights_passes_the_gate() {
     let place = Place::new();
     let mut host = Host::open(&place.home(), false);
