@@ -1,30 +1,50 @@
 //! The arguments that the sidecar gives to a tether.
 
 use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use nix::sys::signal;
 use rustix::process::Signal;
 
-/// `--service S --group G --node N [--stop-signal X] -- command arguments...`
+/// `--service S --group G --node N [--stop-signal X] [--store ID=PATH]... -- command arguments...`
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Args {
     pub(super) group: OsString,
     pub(super) node: OsString,
     pub(super) stop_signal: Signal,
+    /// The protected mounts, with the id that each must have.
+    pub(super) stores: Vec<Store>,
     pub(super) command: OsString,
     pub(super) arguments: Vec<OsString>,
+}
+
+/// A protected mount.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Store {
+    pub(super) id: String,
+    pub(super) path: PathBuf,
 }
 
 impl Args {
     /// Parses them; anything else comes from somebody who is not the sidecar.
     pub(super) fn parse(args: &[OsString]) -> Result<Self, String> {
         let (mut service, mut group, mut node, mut stop_signal) = (None, None, None, None);
+        let mut stores = Vec::new();
         let mut rest = args.iter();
         loop {
             let name = rest.next().ok_or("no `--` before the command")?;
             if name == "--" {
                 break;
+            }
+            if name == "--store" {
+                stores.push(
+                    rest.next()
+                        .and_then(|text| parse_store(text))
+                        .ok_or("--store without ID=PATH")?,
+                );
+                continue;
             }
             let known = match name.to_str() {
                 Some("--service") => &mut service,
@@ -47,10 +67,20 @@ impl Args {
             group: group.ok_or("no --group")?,
             node: node.ok_or("no --node")?,
             stop_signal,
+            stores,
             command: rest.next().ok_or("no command after `--`")?.clone(),
             arguments: rest.cloned().collect(),
         })
     }
+}
+
+/// `ID=PATH`; an id has no equals sign, a path may.
+fn parse_store(text: &OsStr) -> Option<Store> {
+    let bytes = text.as_bytes();
+    let (id, path) = bytes.split_at(bytes.iter().position(|byte| *byte == b'=')?);
+    let path = PathBuf::from(OsStr::from_bytes(path.get(1..)?));
+    let id = std::str::from_utf8(id).ok().filter(|id| !id.is_empty())?.to_owned();
+    path.is_absolute().then_some(Store { id, path })
 }
 
 /// A signal as Docker writes it: `SIGTERM`, `TERM`, `term` or `15`. Real-time signals are not known here.
@@ -78,6 +108,20 @@ mod tests {
         assert_eq!(args.stop_signal, Signal::QUIT);
         assert_eq!(args.command, "sh");
         assert_eq!(args.arguments, ["-c", "--"]);
+    }
+
+    #[test]
+    fn stores_are_ids_and_paths() {
+        let args = parse("--service s --group g --node n --store a=/x=y --store b=/z -- sh").unwrap();
+        let stores: Vec<_> = args
+            .stores
+            .iter()
+            .map(|store| (store.id.as_str(), store.path.to_str()))
+            .collect();
+        assert_eq!(stores, [("a", Some("/x=y")), ("b", Some("/z"))]);
+        for store in ["a", "=/x", "a=x", "a="] {
+            assert!(parse(&format!("--service s --group g --node n --store {store} -- sh")).is_err());
+        }
     }
 
     #[test]

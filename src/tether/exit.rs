@@ -26,7 +26,8 @@ pub enum Code {
     Locked = 206,
     /// The sidecar did not answer in time, or said no.
     NotAdmitted = 207,
-    /// A time namespace, or the kernel refused something that the tether can't do without.
+    /// A protected mount without its store id, a time namespace, or the kernel refused something that the tether can't do
+    /// without. After a service that ran: its data could not be synced.
     Environment = 208,
     /// The service ran and was killed: hard deadline, order of the sidecar, or the page is gone.
     Killed = 209,
@@ -89,6 +90,7 @@ pub(super) enum Refusal {
     TooLate,
     Locked,
     NotAdmitted(String),
+    Storage(String),
     Environment(String),
 }
 
@@ -103,7 +105,7 @@ impl Refusal {
             Self::TooLate => Code::TooLate,
             Self::Locked => Code::Locked,
             Self::NotAdmitted(_) => Code::NotAdmitted,
-            Self::Environment(_) => Code::Environment,
+            Self::Storage(_) | Self::Environment(_) => Code::Environment,
         }
     }
 
@@ -137,7 +139,7 @@ impl fmt::Display for Refusal {
             Self::TooLate => write!(f, "the lease of this host is running out"),
             Self::Locked => write!(f, "another container of this service is still there"),
             Self::NotAdmitted(why) => write!(f, "the sidecar did not admit this container ({why})"),
-            Self::Environment(why) => write!(f, "{why}"),
+            Self::Storage(why) | Self::Environment(why) => write!(f, "{why}"),
         }
     }
 }

@@ -7,11 +7,13 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::thread::nanosleep;
 
+use super::args::Store;
 use super::exit::Refusal;
 use super::home::{self, PageFile, Reading};
 use super::link::{Answer, Link};
 use super::page::{Order, Page};
 use super::signals::Signals;
+use super::store;
 use crate::clock;
 use crate::core::epoch::Run;
 
@@ -21,6 +23,8 @@ pub(super) struct Admitted {
     pub(super) file: PageFile,
     pub(super) page: Page,
     pub(super) link: Link,
+    /// The protected mounts, to be synced at the end.
+    pub(super) stores: Vec<File>,
     /// Held to the end of PID 1, never used again.
     _lock: File,
 }
@@ -39,7 +43,7 @@ const TORN_PAUSE: Timespec = Timespec {
 };
 
 /// Passes the gate, or says why not. Nothing was started when it returns.
-pub(super) fn pass(signals: &Signals) -> Result<Admitted, Refusal> {
+pub(super) fn pass(signals: &Signals, stores: &[Store]) -> Result<Admitted, Refusal> {
     refuse_time_namespace()?;
     let boot_id = clock::boot_id().map_err(|error| Refusal::Environment(format!("boot id: {error}")))?;
     let file = PageFile::open().map_err(|error| Refusal::NoPage(error.to_string()))?;
@@ -48,6 +52,12 @@ pub(super) fn pass(signals: &Signals) -> Result<Admitted, Refusal> {
     let lock = home::lock()
         .map_err(|error| Refusal::NoPage(format!("lock: {error}")))?
         .ok_or(Refusal::Locked)?;
+    // Before the hello: a storage that hangs hangs here, and the sidecar's patience ends.
+    let stores = stores
+        .iter()
+        .map(store::open)
+        .collect::<Result<_, _>>()
+        .map_err(Refusal::Storage)?;
     let link = admission(&before, signals)?;
     // The sidecar wrote the page before its go; what was read before that may be an older run.
     let page = read(&file)?;
@@ -57,6 +67,7 @@ pub(super) fn pass(signals: &Signals) -> Result<Admitted, Refusal> {
         file,
         page,
         link,
+        stores,
         _lock: lock,
     })
 }

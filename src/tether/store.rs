@@ -1,7 +1,8 @@
-//! `tether store show|init`: looks at protected mounts, and marks them, from inside a helper container.
+//! Protected mounts: marked by `tether store show|init` in a helper container, checked before every start, synced at the
+//! end.
 
 use std::ffi::OsString;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -9,6 +10,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use rustix::fs::{Access, access};
+
+use super::args;
 
 /// The file in the root of a protected mount that holds its store id.
 const STORE_FILE: &str = ".leasehold-store";
@@ -42,6 +45,19 @@ pub(super) fn main(args: &[OsString]) -> ExitCode {
             let _ = writeln!(io::stderr(), "leasehold: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Opens the mount of a store, if it has the id that it must have; else says what is wrong.
+///
+/// An empty directory that Docker made because the real storage was not there has none.
+pub(super) fn open(store: &args::Store) -> Result<File, String> {
+    let fault = |what: &dyn fmt::Display| format!("storage at {}: {what}", store.path.display());
+    match store_id(&store.path) {
+        Ok(Some(id)) if id == store.id => File::open(&store.path).map_err(|error| fault(&error)),
+        Ok(Some(id)) => Err(fault(&format_args!("it is store {id:?}, not {:?}", store.id))),
+        Ok(None) => Err(fault(&"it has no store id: not mounted, or never initialised")),
+        Err(error) => Err(fault(&error)),
     }
 }
 
@@ -79,7 +95,11 @@ fn show(path: &Path) -> io::Result<()> {
 fn init(path: &Path, id: &[u8]) -> io::Result<()> {
     let fault = |what: String| io::Error::other(format!("{}: {what}", path.display()));
     let id = std::str::from_utf8(id).map_err(|_| fault("the id is not text".to_owned()))?;
-    if id.is_empty() || id.len() as u64 >= ID_BYTES_MAX || id.chars().any(|letter| letter.is_control() || letter == ' ')
+    if id.is_empty()
+        || id.len() as u64 >= ID_BYTES_MAX
+        || id
+            .chars()
+            .any(|letter| letter.is_control() || [' ', '='].contains(&letter))
     {
         return Err(fault("the id must be one short word".to_owned()));
     }

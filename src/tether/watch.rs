@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::syncfs;
 use rustix::mm::{MlockAllFlags, mlockall};
 use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime};
 
@@ -66,7 +67,13 @@ pub(super) fn watch(
         let more = match service.reap() {
             Reaped::Service(code) => {
                 own.kill_all();
-                return code;
+                // If this hangs there is no proof of stop, and rightly so.
+                let synced = admitted.stores.iter().all(|store| syncfs(store).is_ok());
+                return if synced {
+                    code
+                } else {
+                    ExitCode::from(Code::Environment.number())
+                };
             }
             Reaped::More => true,
             Reaped::Others => false,

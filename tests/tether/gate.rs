@@ -11,7 +11,7 @@ use leasehold::core::time::Time;
 use leasehold::tether::exit::Code;
 use leasehold::tether::page::{Order, Page};
 
-use crate::harness::{FORM, Host, Place, RUN, Setup, page};
+use crate::harness::{FORM, Host, Place, RUN, Setup, binary, page};
 
 const SERVICE: &str = "echo > $OUT/up; exec sleep 1000";
 
@@ -41,8 +41,7 @@ fn refused_page(page: &Page, code: Code) {
 #[test]
 fn outside_its_own_namespace_it_leaves_and_kills_nothing() {
     let mut bystander = Command::new("sleep").arg("1000").spawn().unwrap();
-    let binary = env!("CARGO_BIN_EXE_leasehold");
-    let output = Command::new(binary).arg("tether").args(service()).output().unwrap();
+    let output = Command::new(binary()).arg("tether").args(service()).output().unwrap();
     assert_eq!(output.status.code(), Some(i32::from(Code::NotInit.number())));
     assert!(bystander.try_wait().unwrap().is_none());
     bystander.kill().unwrap();
@@ -237,6 +236,41 @@ fn the_page_is_read_again_after_the_go() {
             host.host.admit(connection).unwrap();
         });
     }
+}
+
+#[test]
+fn storage_that_is_not_the_right_one_starts_nothing() {
+    let place = Place::new();
+    let mut host = Host::open(&place.home(), false);
+    host.host.write_page(&page(Order::Open, 60_000, 60_000)).unwrap();
+    let args = [&["--store", "one=/run/a"], &service()[..]].concat();
+    for made in [
+        "true",
+        "mkdir /run/a",
+        "mkdir /run/a && echo two > /run/a/.leasehold-store",
+    ] {
+        let before = format!("{made} &&");
+        refused(
+            &place,
+            &Setup {
+                before: &before,
+                ..Setup::default()
+            },
+            &args,
+            Code::Environment,
+        );
+    }
+    let before = "mkdir /run/a && echo one > /run/a/.leasehold-store &&";
+    let args = [&["--store", "one=/run/a"], &FORM[..], &["true"]].concat();
+    let mut container = place.start(
+        &Setup {
+            before,
+            ..Setup::default()
+        },
+        &args,
+    );
+    host.admit();
+    assert_eq!(container.wait(), 0, "{}", place.stderr());
 }
 
 #[test]

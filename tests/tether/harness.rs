@@ -43,7 +43,7 @@ impl Place {
         }
         fs::set_permissions(&root, fs::Permissions::from_mode(0o755)).unwrap();
         fs::set_permissions(root.join("out"), fs::Permissions::from_mode(0o777)).unwrap();
-        symlink(env!("CARGO_BIN_EXE_leasehold"), root.join("tether")).unwrap();
+        symlink(binary(), root.join("tether")).unwrap();
         Self { root }
     }
 
@@ -114,6 +114,18 @@ impl Place {
     }
 }
 
+/// The binary under test: a copy, because another build may replace the original while the tests run.
+pub(crate) fn binary() -> &'static Path {
+    static COPY: OnceLock<PathBuf> = OnceLock::new();
+    COPY.get_or_init(|| {
+        let copy = Path::new(env!("CARGO_TARGET_TMPDIR")).join("tether-under-test");
+        let new = copy.with_extension("new");
+        fs::copy(env!("CARGO_BIN_EXE_leasehold"), &new).unwrap();
+        fs::rename(new, &copy).unwrap();
+        copy
+    })
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.root);
@@ -171,12 +183,20 @@ impl Drop for Container {
     }
 }
 
-/// Every process of the PID namespace that PID 1 of this container has; PIDs of the host.
+/// Every process of this PID namespace that is not dead; PIDs of the host.
+///
+/// PID 1 is a zombie between its end, which is the proof, and the moment its parent reaps it.
 pub(crate) fn members(namespace: u64) -> Vec<u32> {
+    let dead = |pid: &u32| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.rsplit(") ")
+            .next()
+            .is_none_or(|state| state.is_empty() || state.starts_with(['Z', 'X']))
+    };
     let of = |pid: &u32| fs::metadata(format!("/proc/{pid}/ns/pid")).is_ok_and(|file| file.ino() == namespace);
     let pids = fs::read_dir("/proc").unwrap();
     let pids = pids.filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
-    pids.filter(of).collect()
+    pids.filter(of).filter(|pid| !dead(pid)).collect()
 }
 
 pub(crate) fn namespace(pid: u32) -> u64 {

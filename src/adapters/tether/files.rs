@@ -26,7 +26,7 @@ pub(super) struct Files {
 }
 
 impl Files {
-    /// Creates what is missing. Without `adopt`, or when the page is damaged, the page says closed afterwards.
+    /// Creates what is missing. Without `adopt`, or when the page is damaged or of another boot, it says closed afterwards.
     pub(super) fn open(directory: &Path, boot_id: [u8; 16], adopt: bool) -> io::Result<Self> {
         fs::create_dir_all(directory)?;
         fs::set_permissions(directory, Permissions::from_mode(0o755))?;
@@ -35,7 +35,8 @@ impl Files {
             directory: directory.to_owned(),
             page: keep(&directory.join("page"))?,
         };
-        if !adopt || files.read_page()?.is_none() {
+        let usable = |page: Page| page.boot_id == boot_id;
+        if !adopt || !files.read_page()?.is_some_and(usable) {
             files.write_page(&closed(boot_id))?;
         }
         Ok(files)
