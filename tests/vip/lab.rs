@@ -3,6 +3,11 @@
 //! A test runs itself again under `unshare -n`; each host is a namespace kept by a process that ends when its standard
 //! input closes. So nothing outlives the test, however it ends.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a lab that can't be built fails the test, with the place"
+)]
+
 use std::future::Future;
 use std::io::{BufRead, BufReader};
 use std::os::fd::AsFd;
@@ -190,11 +195,20 @@ impl Task {
     }
 
     pub(crate) async fn hold(&self, vips: &[Vip], until: Time) {
+        self.send_hold(vips, until, true).await;
+    }
+
+    /// Without the burst of announcements, so that what is seen on the wire has another cause.
+    pub(crate) async fn hold_quietly(&self, vips: &[Vip], until: Time) {
+        self.send_hold(vips, until, false).await;
+    }
+
+    async fn send_hold(&self, vips: &[Vip], until: Time, announce: bool) {
         let command = VipCommand::Hold {
             group: mail(),
             vips: vips.to_vec(),
             until,
-            announce: true,
+            announce,
         };
         self.commands.send(command).await.unwrap();
     }

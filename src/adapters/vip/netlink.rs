@@ -145,13 +145,16 @@ impl Netlink {
                 None => break,
             }
         }
-        self.remove(Installed {
-            index: link.index,
-            address: vip.address,
-            prefix: installed_prefix(vip),
+        let (index, prefix) = (link.index, installed_prefix(vip));
+        let address = vip.address;
+        tracing::warn!(%address, "the kernel is too slow for what is left of the lease: taken off again");
+        let it = Installed {
+            index,
+            address,
+            prefix,
             valid,
-        })
-        .await?;
+        };
+        self.remove(it).await?;
         Ok(None)
     }
 
