@@ -1,5 +1,7 @@
 //! Virtual IPs against the real kernel, in network namespaces. Needs root and iproute2.
 
+#![expect(clippy::print_stdout, reason = "measured figures, shown with --nocapture")]
+
 #[path = "vip/lab.rs"]
 mod lab;
 
@@ -422,5 +424,23 @@ fn a_missing_capability_is_named() {
 fn a_missing_raw_capability_is_named() {
     run("a_missing_raw_capability_is_named", |lab| {
         capability(lab, CapabilitySet::NET_RAW, "CAP_NET_RAW")
+    });
+}
+
+#[test]
+fn disabled_ipv6_is_named() {
+    run("disabled_ipv6_is_named", |lab| async move {
+        let host = lab.host(2);
+        host.sh("echo 1 > /proc/sys/net/ipv6/conf/eth0/disable_ipv6");
+        let mut task = host.task();
+        task.start().await;
+        task.hold(&[vip(V6)], after(5000)).await;
+        let VipEvent::Failed { error, .. } = task.next().await else {
+            panic!("no failure");
+        };
+        assert_eq!(
+            error.to_string(),
+            "adding 2001:db8::10/64 to eth0: IPv6 is disabled there"
+        );
     });
 }
