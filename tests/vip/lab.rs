@@ -65,8 +65,8 @@ impl Lab {
         Self {}
     }
 
-    /// A host with `eth0` on the bridge and 192.0.2.<number>/24.
-    pub(crate) fn host(&self, number: u8) -> Host {
+    /// A host with `eth0` on the bridge and 192.0.2.<number>/24, once it can be reached.
+    pub(crate) async fn host(&self, number: u8) -> Host {
         let mut holder = Command::new("unshare")
             .args(["-n", "sh", "-c", "echo ready; exec cat"])
             .stdin(Stdio::piped())
@@ -89,6 +89,11 @@ impl Lab {
         host.sh(&format!(
             "ip addr add 192.0.2.{number}/24 dev eth0 && ip link set eth0 up"
         ));
+        let port = format!("ip -d link show port{number}");
+        until("a plugged host", || {
+            sh(&port).contains("state forwarding") && host.sh("ip link show eth0").contains("state UP")
+        })
+        .await;
         host
     }
 
