@@ -3,6 +3,11 @@
 //! A test runs itself again under `unshare -n`; each host is a namespace kept by a process that ends when its standard
 //! input closes. So nothing outlives the test, however it ends.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a lab that can't be built fails the test, with the place"
+)]
+
 use std::future::Future;
 use std::io::{BufRead, BufReader};
 use std::os::fd::AsFd;
@@ -60,8 +65,8 @@ impl Lab {
         Self {}
     }
 
-    /// A host with `eth0` on the bridge and 192.0.2.<number>/24.
-    pub(crate) fn host(&self, number: u8) -> Host {
+    /// A host with `eth0` on the bridge and 192.0.2.<number>/24, once it can be reached.
+    pub(crate) async fn host(&self, number: u8) -> Host {
         let mut holder = Command::new("unshare")
             .args(["-n", "sh", "-c", "echo ready; exec cat"])
             .stdin(Stdio::piped())
@@ -84,6 +89,11 @@ impl Lab {
         host.sh(&format!(
             "ip addr add 192.0.2.{number}/24 dev eth0 && ip link set eth0 up"
         ));
+        let port = format!("ip -d link show port{number}");
+        until("a plugged host", || {
+            sh(&port).contains("state forwarding") && host.sh("ip link show eth0").contains("state UP")
+        })
+        .await;
         host
     }
 
@@ -190,11 +200,20 @@ impl Task {
     }
 
     pub(crate) async fn hold(&self, vips: &[Vip], until: Time) {
+        self.send_hold(vips, until, true).await;
+    }
+
+    /// Without the burst of announcements, so that what is seen on the wire has another cause.
+    pub(crate) async fn hold_quietly(&self, vips: &[Vip], until: Time) {
+        self.send_hold(vips, until, false).await;
+    }
+
+    async fn send_hold(&self, vips: &[Vip], until: Time, announce: bool) {
         let command = VipCommand::Hold {
             group: mail(),
             vips: vips.to_vec(),
             until,
-            announce: true,
+            announce,
         };
         self.commands.send(command).await.unwrap();
     }

@@ -17,6 +17,8 @@ const PURGE_ROUNDS: usize = 3;
 /// The addresses of one group while they are held.
 pub(super) struct Holding {
     vips: Vec<Vip>,
+    /// Those that the kernel took: only these are announced.
+    present: Vec<Vip>,
     /// From the last `Hold`; nothing here ever moves it.
     pub(super) until: Time,
     /// Set once the addresses are there.
@@ -37,7 +39,7 @@ impl Task {
         if lifetime(now(), until).is_none() {
             // Too late to add. What is there ends by itself, unless it was given longer than this.
             if before.is_some_and(|(_, earlier)| earlier != earlier.earlier(until)) {
-                self.release(group, vips).await;
+                self.end(group).await;
             }
             return;
         }
@@ -46,6 +48,7 @@ impl Task {
         }
         let holding = self.holdings.entry(group.clone()).or_insert_with(|| Holding {
             vips: Vec::new(),
+            present: Vec::new(),
             until,
             schedule: None,
             given: 0,
@@ -103,20 +106,22 @@ impl Task {
             Ok(link) => join_all(vips.iter().map(|vip| self.netlink.put(link, *vip, until))).await,
             Err(error) => vips.iter().map(|_| Err(error.clone())).collect(),
         };
-        let mut all = true;
+        let mut present = Vec::new();
         let mut given = 0;
         for (vip, result) in vips.iter().zip(results) {
             match result {
-                Ok(Some(valid)) => given = given.max(valid),
-                Ok(None) => all = false,
-                Err(error) => {
-                    all = false;
-                    self.report_failed(group, *vip, error);
+                Ok(Some(valid)) => {
+                    given = given.max(valid);
+                    present.push(*vip);
                 }
+                Ok(None) => (),
+                Err(error) => self.report_failed(group, *vip, error),
             }
         }
+        let all = present.len() == vips.len();
         if let Some(holding) = self.holdings.get_mut(group) {
             holding.given = given;
+            holding.present = present;
         }
         all
     }
@@ -126,6 +131,9 @@ impl Task {
         let Some(holding) = self.holdings.get_mut(group) else {
             return;
         };
+        if holding.present.is_empty() {
+            return;
+        }
         match (holding.schedule, announce) {
             (None, true) => holding.schedule = Some(Schedule::burst(now())),
             (None, false) => holding.schedule = Some(Schedule::periodic(now())),
@@ -174,15 +182,19 @@ impl Task {
         let past = |(group, it): (&String, &Holding)| now.reached(it.until).then(|| group.clone());
         let groups: Vec<String> = self.holdings.iter().filter_map(past).collect();
         for group in groups {
-            let Some(holding) = self.holdings.remove(&group) else {
-                continue;
-            };
-            self.watch(&group, &[]);
-            if let Err((vip, error)) = self.purge(&holding.vips, |_| false).await {
-                self.report_failed(&group, vip, error);
-            }
-            self.report(VipEvent::Expired { group });
+            self.end(group).await;
         }
+    }
+
+    async fn end(&mut self, group: String) {
+        let Some(holding) = self.holdings.remove(&group) else {
+            return;
+        };
+        self.watch(&group, &[]);
+        if let Err((vip, error)) = self.purge(&holding.vips, |_| false).await {
+            self.report_failed(&group, vip, error);
+        }
+        self.report(VipEvent::Expired { group });
     }
 
     /// The group that holds this very address on our interface.
@@ -265,7 +277,7 @@ impl Task {
         let mut due = Vec::new();
         for (group, holding) in &mut self.holdings {
             if holding.schedule.as_mut().is_some_and(|schedule| schedule.step(now)) {
-                due.push((group.clone(), holding.vips.clone()));
+                due.push((group.clone(), holding.present.clone()));
             }
         }
         for (group, vips) in due {
@@ -280,23 +292,23 @@ impl Task {
         }
     }
 
-    /// Sends the announcements now, unless the deadline has passed. A link that is down loses them, and brings a new
-    /// burst when it is back.
+    /// Sends the announcements now, of addresses that are there and not about to go. A link that is down would lose
+    /// them; it brings a new burst when it is back.
     fn announce(&mut self, group: &str, vips: &[Vip]) {
-        let allowed = |holding: &Holding| !now().reached(holding.until);
-        if !self.holdings.get(group).is_some_and(allowed) || !self.link().is_ok_and(|link| link.up) {
+        let Some(holding) = self.holdings.get(group) else {
+            return;
+        };
+        if lifetime(now(), holding.until).is_none() || !self.link().is_ok_and(|link| link.up) {
             return;
         }
-        for vip in vips {
-            let doing = format!("announcing {}", vip.address);
-            let sent = self.open_wire().and_then(|(wire, mac)| {
-                wire.announce(mac, vip.address).map_err(|error| VipError::Refused {
-                    doing,
-                    reason: error.to_string(),
-                })
-            });
+        let present = holding.present.clone();
+        for vip in vips.iter().filter(|vip| present.contains(vip)) {
+            let sent = match self.open_wire() {
+                Ok((wire, mac)) => wire.announce(mac, vip.address).map_err(|error| error.to_string()),
+                Err(error) => Err(error.to_string()),
+            };
             if let Err(error) = sent {
-                self.report_failed(group, *vip, error);
+                tracing::warn!(group, address = %vip.address, error, "can't announce a virtual IP");
             }
         }
     }

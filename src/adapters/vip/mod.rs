@@ -61,7 +61,8 @@ pub enum VipEvent {
     Failed { group: String, vip: Vip, error: VipError },
     /// A `Drop` is done: no interface has any of the addresses, whether or not one had.
     Dropped { group: String },
-    /// The deadline of the last `Hold` passed: the addresses are gone, or going, and no longer kept.
+    /// The deadline of the last `Hold` passed, or was moved back to less than a second: the addresses are taken off
+    /// and no longer kept.
     Expired { group: String },
     /// Another machine uses an address that is probed or held here; at most once a second for each address.
     Foreign { group: String, vip: Vip, mac: Mac },

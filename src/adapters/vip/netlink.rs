@@ -33,6 +33,7 @@ const LABEL_MAX: usize = 15;
 const LABEL_SUFFIX: &str = ":lh";
 
 const EPERM: i32 = 1;
+const EACCES: i32 = 13;
 const ENODEV: i32 = 19;
 const EADDRNOTAVAIL: i32 = 99;
 
@@ -145,13 +146,16 @@ impl Netlink {
                 None => break,
             }
         }
-        self.remove(Installed {
-            index: link.index,
-            address: vip.address,
-            prefix: installed_prefix(vip),
+        let (index, prefix) = (link.index, installed_prefix(vip));
+        let address = vip.address;
+        tracing::warn!(%address, "the kernel is too slow for what is left of the lease: taken off again");
+        let it = Installed {
+            index,
+            address,
+            prefix,
             valid,
-        })
-        .await?;
+        };
+        self.remove(it).await?;
         Ok(None)
     }
 
@@ -262,6 +266,8 @@ fn code(error: &rtnetlink::Error) -> i32 {
 #[expect(clippy::wildcard_enum_match_arm, reason = "the library's enum is open")]
 fn reason(error: &rtnetlink::Error) -> String {
     match error {
+        // The kernel's only use of it for an address; a missing capability is EPERM.
+        _ if code(error) == EACCES => "IPv6 is disabled there".to_owned(),
         rtnetlink::Error::NetlinkError(message) => message.to_io().to_string(),
         other => other.to_string(),
     }
