@@ -1,13 +1,19 @@
 //! Leasehold: one container alive on exactly one of several Docker hosts.
 //!
 //! - [`core`]: every decision; pure, given time and events, returns actions
+//! - [`run`]: the only loop: wait, decide, hand the actions to the adapters
 //! - [`adapters`]: etcd, engine, netlink, tethers, HTTP; no decision
 //! - [`compose`]: the user's compose file as configuration
 //! - [`tether`]: PID 1 of the protected container
-//! - `run`: the only loop
+//! - [`cli`], [`node_facts`], [`site`]: verbs, flags, and this node's place on its host
+//! - [`clock`]: the only reader of clocks
 
 pub mod adapters;
+pub mod cli;
 pub mod clock;
 pub mod compose;
 pub mod core;
+pub mod node_facts;
+pub mod run;
+pub mod site;
 pub mod tether;

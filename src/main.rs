@@ -10,7 +10,7 @@ fn main() -> ExitCode {
     if called_tether(&name) || args.next_if(|first| first == "tether").is_some() {
         return leasehold::tether::main(args);
     }
-    ExitCode::SUCCESS
+    leasehold::cli::main()
 }
 
 fn called_tether(name: &OsString) -> bool {

@@ -6,7 +6,13 @@ use std::path::PathBuf;
 #[derive(Clone, Debug, clap::Args)]
 pub struct NodeFacts {
     /// This node's name in the cluster; unique, and the same after a reboot
-    #[arg(long, env = "LEASEHOLD_NODE", global = true, default_value = "", hide_default_value = true)]
+    #[arg(
+        long,
+        env = "LEASEHOLD_NODE",
+        global = true,
+        default_value = "",
+        hide_default_value = true
+    )]
     pub node: String,
     /// Interface that gets the virtual IPs
     #[arg(long, env = "LEASEHOLD_INTERFACE", global = true, default_value = "eth0")]
@@ -21,13 +27,23 @@ pub struct NodeFacts {
     #[arg(long, env = "LEASEHOLD_RUN_DIR", global = true, default_value = "/run/leasehold")]
     pub run_dir: PathBuf,
     /// Lasting directory: which etcd is trusted
-    #[arg(long, env = "LEASEHOLD_STATE_DIR", global = true, default_value = "/var/lib/leasehold")]
+    #[arg(
+        long,
+        env = "LEASEHOLD_STATE_DIR",
+        global = true,
+        default_value = "/var/lib/leasehold"
+    )]
     pub state_dir: PathBuf,
     /// Directory for the tether's binary, mounted into the protected containers
     #[arg(long, env = "LEASEHOLD_TETHER_DIR", global = true, default_value = "/leasehold")]
     pub tether_dir: PathBuf,
     /// The engine's socket
-    #[arg(long, env = "LEASEHOLD_ENGINE", global = true, default_value = "/var/run/docker.sock")]
+    #[arg(
+        long,
+        env = "LEASEHOLD_ENGINE",
+        global = true,
+        default_value = "/var/run/docker.sock"
+    )]
     pub engine: PathBuf,
     /// Where the project directory is mounted in the sidecar's container
     #[arg(long, env = "LEASEHOLD_PROJECT", global = true, default_value = "/project")]

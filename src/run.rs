@@ -15,11 +15,11 @@ use crate::adapters::outbox::Outbox;
 use crate::adapters::store;
 use crate::adapters::tether;
 use crate::clock;
+use crate::compose::model::{Dependency, Group};
 use crate::core::event::{Action, Event};
 use crate::core::group::{GroupSettings, ServiceSettings};
 use crate::core::node::{Identity, Node, Setup};
 use crate::core::sizing::Timing;
-use crate::compose::model::{Dependency, Group};
 use crate::node_facts::NodeFacts;
 use crate::site::Site;
 
@@ -54,7 +54,12 @@ pub async fn run(facts: &NodeFacts) -> Result<()> {
         me: identity(&site, listen.to_string())?,
         cluster: site.project.cluster.name.clone(),
         timing,
-        groups: site.project.groups.values().map(|group| settings(group, timing)).collect(),
+        groups: site
+            .project
+            .groups
+            .values()
+            .map(|group| settings(group, timing))
+            .collect(),
         pinned: files.pin()?,
         pages: outbox.pages()?,
         saved,
@@ -81,7 +86,9 @@ async fn turn(
     node.start(clock::now(), &mut actions);
     loop {
         for action in actions.drain(..) {
-            outbox.dispatch(action).context("an order could not be given: ending, so that the tethers fence")?;
+            outbox
+                .dispatch(action)
+                .context("an order could not be given: ending, so that the tethers fence")?;
         }
         outbox.publish(published, node.status(clock::now()));
         if node.is_finished() {
@@ -132,13 +139,23 @@ fn identity(site: &Site, address: String) -> Result<Identity> {
 
 /// What the core must know of a group.
 fn settings(group: &Group, timing: Timing) -> GroupSettings {
-    let place: BTreeMap<&str, usize> = group.services.iter().enumerate().map(|(at, service)| (service.name.as_str(), at)).collect();
+    let place: BTreeMap<&str, usize> = group
+        .services
+        .iter()
+        .enumerate()
+        .map(|(at, service)| (service.name.as_str(), at))
+        .collect();
     let services = group.services.iter().map(|service| {
-        let healthy = service.depends_on.iter().filter(|(_, wanted)| **wanted == Dependency::Healthy);
+        let healthy = service
+            .depends_on
+            .iter()
+            .filter(|(_, wanted)| **wanted == Dependency::Healthy);
         ServiceSettings {
             name: service.name.clone(),
             stop_grace: service.stop_grace_period,
-            after_healthy: healthy.filter_map(|(name, _)| place.get(name.as_str()).copied()).collect(),
+            after_healthy: healthy
+                .filter_map(|(name, _)| place.get(name.as_str()).copied())
+                .collect(),
         }
     });
     GroupSettings {
@@ -150,4 +167,3 @@ fn settings(group: &Group, timing: Timing) -> GroupSettings {
         grace: group.lease_loss_grace.unwrap_or(timing.grace),
     }
 }
-

@@ -110,7 +110,12 @@ impl Site {
     /// [`TooShort`] with the smallest ttl that would do.
     pub fn timing(&self, election_timeout: Duration) -> Result<Timing, TooShort> {
         let cluster = &self.project.cluster;
-        let grace = self.project.groups.values().filter_map(|group| group.lease_loss_grace).max();
+        let grace = self
+            .project
+            .groups
+            .values()
+            .filter_map(|group| group.lease_loss_grace)
+            .max();
         let timing = Timing::new(cluster.ttl, cluster.kappa, grace, election_timeout);
         timing.check()?;
         Ok(timing)
@@ -122,7 +127,11 @@ impl Site {
     /// [`SiteError::Setting`] with the line to write.
     pub fn check_grace(&self) -> Result<(), SiteError> {
         let stop = |service: &Service| service.stop_grace_period;
-        let needed = self.project.groups.values().map(|group| group.services.iter().map(stop).sum::<Duration>());
+        let needed = self
+            .project
+            .groups
+            .values()
+            .map(|group| group.services.iter().map(stop).sum::<Duration>());
         let needed = needed.max().unwrap_or_default() + END_BUDGET;
         match self.own_grace {
             Some(grace) if grace < needed => Err(SiteError::Setting(format!(
@@ -146,10 +155,17 @@ fn sources(facts: &NodeFacts, own: Option<&OwnProject>) -> Result<Sources, SiteE
             environment,
         });
     }
-    let first = facts.files.first().map(|file| std::path::absolute(file)).transpose();
+    let first = facts.files.first().map(std::path::absolute).transpose();
     let first = first.map_err(|error| SiteError::Setting(format!("--file: {error}")))?;
-    let directory = first.as_deref().and_then(Path::parent).unwrap_or(Path::new("/")).to_path_buf();
-    let files = facts.files.iter().map(|file| std::path::absolute(file).unwrap_or_else(|_| file.clone()));
+    let directory = first
+        .as_deref()
+        .and_then(Path::parent)
+        .unwrap_or(Path::new("/"))
+        .to_path_buf();
+    let files = facts
+        .files
+        .iter()
+        .map(|file| std::path::absolute(file).unwrap_or_else(|_| file.clone()));
     Ok(Sources {
         host_directory: directory.clone(),
         local_directory: directory,
@@ -190,5 +206,9 @@ fn count(faults: usize) -> String {
 }
 
 fn lines(faults: &[Fault]) -> String {
-    faults.iter().map(|fault| format!("  {fault}")).collect::<Vec<_>>().join("\n")
+    faults
+        .iter()
+        .map(|fault| format!("  {fault}"))
+        .collect::<Vec<_>>()
+        .join("\n")
 }

@@ -7,6 +7,7 @@ use std::os::fd::OwnedFd;
 use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec};
 use tokio::io::unix::AsyncFd;
 
+use super::descriptor::readable;
 use crate::clock;
 use crate::core::time::Time;
 
@@ -23,7 +24,7 @@ impl Alarm {
         let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
         let timer = rustix::time::timerfd_create(TimerfdClockId::Boottime, flags)?;
         Ok(Self {
-            timer: AsyncFd::new(timer)?,
+            timer: readable(timer)?,
         })
     }
 
@@ -43,7 +44,10 @@ impl Alarm {
             tv_nsec: i64::from(at.subsec_nanos()),
         };
         let zero = Timespec { tv_sec: 0, tv_nsec: 0 };
-        let spec = Itimerspec { it_interval: zero, it_value: value };
+        let spec = Itimerspec {
+            it_interval: zero,
+            it_value: value,
+        };
         rustix::time::timerfd_settime(self.timer.get_ref(), TimerfdTimerFlags::ABSTIME, &spec)?;
         loop {
             let mut guard = self.timer.readable().await?;

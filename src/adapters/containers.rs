@@ -24,7 +24,7 @@ const SCAN_INTERVAL: Duration = Duration::from_secs(5);
 /// What the core wants done to a container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ContainerCommand {
-    Prepare { group: String },
+    Prepare { group: String, store: Option<String> },
     Start { of: ServiceKey, run: Run },
     Kill { of: ServiceKey },
     KillForeign { id: String },
@@ -36,6 +36,8 @@ struct Shared {
     site: Site,
     engine: Engine,
     ids: Mutex<BTreeMap<ServiceKey, String>>,
+    /// For each group that was prepared: the id that its storage must carry.
+    stores: Mutex<BTreeMap<String, Option<String>>>,
     events: mpsc::Sender<Event>,
 }
 
@@ -45,6 +47,7 @@ pub fn spawn(site: Site, commands: mpsc::Receiver<ContainerCommand>, events: mps
         engine: site.engine.clone(),
         site,
         ids: Mutex::default(),
+        stores: Mutex::default(),
         events,
     });
     tokio::spawn(run(shared, commands));
@@ -70,7 +73,13 @@ async fn run(shared: Arc<Shared>, mut commands: mpsc::Receiver<ContainerCommand>
 impl Shared {
     async fn carry_out(self: Arc<Self>, command: ContainerCommand) {
         match command {
-            ContainerCommand::Prepare { group } => self.prepare_group(&group).await,
+            ContainerCommand::Prepare { group, store } => {
+                self.stores
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .insert(group.clone(), store);
+                self.prepare_group(&group).await;
+            }
             ContainerCommand::Start { of, run } => {
                 let result = self.start(&of).await.map_err(|error| error.to_string());
                 self.report(Event::StartAnswered { of, run, result }).await;
@@ -124,7 +133,9 @@ impl Shared {
         let groups: Vec<String> = self.site.project.groups.keys().cloned().collect();
         for name in groups {
             self.prepare_missing(&name).await;
-            let Some(group) = self.site.project.groups.get(&name) else { continue };
+            let Some(group) = self.site.project.groups.get(&name) else {
+                continue;
+            };
             let guarded = Guarded::of(&self.site.project, group);
             let allowed: Vec<String> = self.lock().values().cloned().collect();
             let seen = match self.engine.intruders(&guarded, &self.site.name, &allowed).await {
@@ -148,9 +159,19 @@ impl Shared {
 
     /// Prepares the containers that are not known or no longer there.
     async fn prepare_missing(&self, group: &str) {
-        let Some(settings) = self.site.project.groups.get(group) else { return };
+        let asked = self
+            .stores
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains_key(group);
+        let Some(settings) = self.site.project.groups.get(group).filter(|_| asked) else {
+            return;
+        };
         for (service, _) in settings.services.iter().enumerate() {
-            let of = ServiceKey { group: group.to_owned(), service };
+            let of = ServiceKey {
+                group: group.to_owned(),
+                service,
+            };
             let gone = match self.id_of(&of) {
                 Some(id) => self.engine.inspect(&id).await.is_ok_and(|state| !state.exists),
                 None => true,
@@ -162,7 +183,12 @@ impl Shared {
     }
 
     async fn prepare_group(&self, group: &str) {
-        let services = self.site.project.groups.get(group).map_or(0, |group| group.services.len());
+        let services = self
+            .site
+            .project
+            .groups
+            .get(group)
+            .map_or(0, |group| group.services.len());
         for service in 0..services {
             let group = group.to_owned();
             self.prepare(&ServiceKey { group, service }).await;
@@ -181,17 +207,23 @@ impl Shared {
         let image = self.engine.image(&service.image).await?;
         let command = compose::command_line(image.entrypoint.as_deref(), image.cmd.as_deref(), service);
         if compose::must_be_pid_one(&command) {
-            let message = format!("image {} must be PID 1 itself ({}): it can't run behind the tether", service.image, command.join(" "));
+            let message = format!(
+                "image {} must be PID 1 itself ({}): it can't run behind the tether",
+                service.image,
+                command.join(" ")
+            );
             return Err(EngineError::Invalid { message });
         }
         let hash = compose::config_hash(service, &self.site.project);
         let tether = self.site.tether_mounts(&of.group, &service.name);
+        let flags = self.tether_flags(&of.group, service, image.stop_signal.as_deref());
         let wanted = Wanted {
             project: &self.site.project,
             group: &of.group,
             service,
             node: &self.site.name,
             tether: &tether,
+            tether_flags: &flags,
             command_line: &command,
             config_hash: &hash,
         };
@@ -201,6 +233,21 @@ impl Shared {
         }
         self.lock().insert(of.clone(), prepared.container_id);
         Ok(prepared.image_digest)
+    }
+
+    /// The stop signal of the service, and the id that each protected mount must carry.
+    fn tether_flags(&self, group: &str, service: &Service, image_signal: Option<&str>) -> Vec<String> {
+        let mut flags = Vec::new();
+        if let Some(signal) = service.stop_signal.as_deref().or(image_signal) {
+            flags.extend(["--stop-signal".to_owned(), signal.to_owned()]);
+        }
+        let stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(id) = stores.get(group).and_then(Option::as_ref) {
+            for mount in service.mounts.iter().filter(|mount| mount.is_protected()) {
+                flags.extend(["--store".to_owned(), format!("{id}={}", mount.target)]);
+            }
+        }
+        flags
     }
 
     async fn start(&self, of: &ServiceKey) -> Result<(), EngineError> {
@@ -229,15 +276,21 @@ impl Shared {
     /// The engine's word; `None` when it has none.
     async fn is_running(&self, of: &ServiceKey) -> Option<bool> {
         let service = self.service(of).ok()?;
-        let found = self.engine.containers(&self.site.project.name, &service.name, &self.site.name).await.ok()?;
+        let found = self
+            .engine
+            .containers(&self.site.project.name, &service.name, &self.site.name)
+            .await
+            .ok()?;
         Some(found.iter().any(|(_, state)| !state.status.is_down()))
     }
 
     fn service(&self, of: &ServiceKey) -> Result<&Service, EngineError> {
         let group = self.site.project.groups.get(&of.group);
-        group.and_then(|group| group.services.get(of.service)).ok_or_else(|| EngineError::Missing {
-            what: format!("service {} of group {} in the compose file", of.service, of.group),
-        })
+        group
+            .and_then(|group| group.services.get(of.service))
+            .ok_or_else(|| EngineError::Missing {
+                what: format!("service {} of group {} in the compose file", of.service, of.group),
+            })
     }
 
     fn id_of(&self, of: &ServiceKey) -> Option<String> {
@@ -245,7 +298,10 @@ impl Shared {
     }
 
     fn key_of(&self, id: &str) -> Option<ServiceKey> {
-        self.lock().iter().find(|(_, known)| known.as_str() == id).map(|(of, _)| of.clone())
+        self.lock()
+            .iter()
+            .find(|(_, known)| known.as_str() == id)
+            .map(|(of, _)| of.clone())
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<ServiceKey, String>> {

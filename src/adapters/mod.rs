@@ -1,7 +1,13 @@
 //! One adapter an outside system: commands in, events out, no decision.
 
+pub mod alarm;
+pub mod containers;
+mod descriptor;
 pub mod engine;
+pub mod files;
 pub mod http;
+pub mod metrics;
+pub mod outbox;
 pub mod probe;
 pub mod store;
 pub mod tether;

@@ -48,7 +48,13 @@ impl Outbox {
     ///
     /// # Errors
     /// A file or socket of the tethers that could not be made.
-    pub fn open(site: &Site, timing: Timing, files: Files, saved: Option<&Saved>, inbox: mpsc::Sender<Event>) -> io::Result<Self> {
+    pub fn open(
+        site: &Site,
+        timing: Timing,
+        files: Files,
+        saved: Option<&Saved>,
+        inbox: mpsc::Sender<Event>,
+    ) -> io::Result<Self> {
         let (store, store_commands) = mpsc::channel(QUEUE_MAX);
         let (store_events, answers) = mpsc::channel(QUEUE_MAX);
         drop(store::spawn(site.store(timing.attempt), store_commands, store_events));
@@ -56,7 +62,7 @@ impl Outbox {
 
         let (vip, vip_commands) = mpsc::channel(QUEUE_MAX);
         let (vip_events, news) = mpsc::channel(QUEUE_MAX);
-        drop(vip::spawn(site.facts.interface.clone(), vip_commands, vip_events));
+        own_thread(site.facts.interface.clone(), vip_commands, vip_events)?;
         forward(news, inbox.clone(), from_vip);
 
         let (containers, container_commands) = mpsc::channel(QUEUE_MAX);
@@ -99,7 +105,13 @@ impl Outbox {
         match action {
             Action::Txn { id, txn } => give(&self.store, StoreCommand::Txn { id, txn }),
             Action::Read { id } => give(&self.store, StoreCommand::Read { id }),
-            Action::Grant(grant) => give(&self.store, StoreCommand::Grant { lease: grant.lease, ttl: grant.ttl }),
+            Action::Grant(grant) => give(
+                &self.store,
+                StoreCommand::Grant {
+                    lease: grant.lease,
+                    ttl: grant.ttl,
+                },
+            ),
             Action::KeepAlive { lease } => give(&self.store, StoreCommand::KeepAlive { lease }),
             Action::Revoke { lease } => give(&self.store, StoreCommand::Revoke { lease }),
             Action::Save(saved) => self.files.save(&saved),
@@ -107,7 +119,7 @@ impl Outbox {
             Action::Page { of, page } => self.write_page(&of, page),
             Action::Admit { of, connection } => self.tether(&of)?.admit(connection),
             Action::Refuse { of, connection } => self.tether(&of)?.refuse(connection),
-            Action::Prepare { group } => give(&self.containers, ContainerCommand::Prepare { group }),
+            Action::Prepare { group, store } => give(&self.containers, ContainerCommand::Prepare { group, store }),
             Action::Start { of, run } => give(&self.containers, ContainerCommand::Start { of, run }),
             Action::Kill { of } => give(&self.containers, ContainerCommand::Kill { of }),
             Action::KillForeign { id, .. } => give(&self.containers, ContainerCommand::KillForeign { id }),
@@ -116,10 +128,21 @@ impl Outbox {
                 self.probe(group, run);
                 Ok(())
             }
-            Action::VipProbe { group } => give(&self.vip, VipCommand::Probe { vips: self.vips(&group), group }),
+            Action::VipProbe { group } => give(
+                &self.vip,
+                VipCommand::Probe {
+                    vips: self.vips(&group),
+                    group,
+                },
+            ),
             Action::VipHold { group, valid, announce } => self.hold_vips(group, valid, announce),
-            Action::VipDrop { group } => give(&self.vip, VipCommand::Drop { vips: self.vips(&group), group }),
-            Action::Notice { group, text } => self.notice(&group, &text),
+            Action::VipDrop { group } => give(
+                &self.vip,
+                VipCommand::Drop {
+                    vips: self.vips(&group),
+                    group,
+                },
+            ),
             Action::Say(decision) => {
                 say(&decision);
                 Ok(())
@@ -142,17 +165,27 @@ impl Outbox {
     pub fn remember(&mut self, asked: Asked) -> Event {
         self.next_reply += 1;
         self.replies.insert(self.next_reply, asked.reply);
-        Event::Command { reply: self.next_reply, command: asked.command }
+        Event::Command {
+            reply: self.next_reply,
+            command: asked.command,
+        }
     }
 
     /// Publishes the status; containers that meet a closed gate learn who leads.
     pub fn publish(&mut self, published: &watch::Sender<Status>, mut status: Status) {
         for (name, line) in &mut status.groups {
-            line.vips = self.vips(name).iter().map(|vip| format!("{}/{}", vip.address, vip.prefix)).collect();
+            line.vips = self
+                .vips(name)
+                .iter()
+                .map(|vip| format!("{}/{}", vip.address, vip.prefix))
+                .collect();
             if self.holders.get(name) != Some(&line.holder) {
                 self.holders.insert(name.clone(), line.holder.clone());
                 let text = match &line.holder {
-                    Some(holder) => format!("{name} is led by {holder}; to move it here: leasehold switchover {name} --to {}", status.node),
+                    Some(holder) => format!(
+                        "{name} is led by {holder}; to move it here: leasehold switchover {name} --to {}",
+                        status.node
+                    ),
                     None => format!("{name} is led by nobody now; see: leasehold status"),
                 };
                 if let Err(error) = self.notice(name, &text) {
@@ -168,7 +201,9 @@ impl Outbox {
     }
 
     fn tether(&self, of: &ServiceKey) -> io::Result<&TetherHost> {
-        self.tethers.get(of).ok_or_else(|| io::Error::other(format!("no tether for service {} of {}", of.service, of.group)))
+        self.tethers
+            .get(of)
+            .ok_or_else(|| io::Error::other(format!("no tether for service {} of {}", of.service, of.group)))
     }
 
     fn write_page(&self, of: &ServiceKey, page: PageOrder) -> io::Result<()> {
@@ -180,12 +215,18 @@ impl Outbox {
         };
         let (boot_id, run) = (self.boot_id, page.run);
         let (soft, hard) = (page.soft, page.hard);
-        self.tether(of)?.write_page(&Page { boot_id, run, order, soft, hard })
+        self.tether(of)?.write_page(&Page {
+            boot_id,
+            run,
+            order,
+            soft,
+            hard,
+        })
     }
 
     fn notice(&self, group: &str, text: &str) -> io::Result<()> {
-        let of_group = self.tethers.iter().filter(|(of, _)| of.group == group);
-        of_group.map(|(_, tether)| tether.write_notice(text)).collect()
+        let mut of_group = self.tethers.iter().filter(|(of, _)| of.group == group);
+        of_group.try_for_each(|(_, tether)| tether.write_notice(text))
     }
 
     fn group(&self, name: &str) -> Option<&Group> {
@@ -199,38 +240,87 @@ impl Outbox {
     fn hold_vips(&self, group: String, valid: Duration, announce: bool) -> io::Result<()> {
         let vips = self.vips(&group);
         let until = clock::now().plus(valid);
-        give(&self.vip, VipCommand::Hold { group, vips, until, announce })
+        give(
+            &self.vip,
+            VipCommand::Hold {
+                group,
+                vips,
+                until,
+                announce,
+            },
+        )
     }
 
     fn probe(&self, name: String, run: crate::core::epoch::Run) {
         let Some(group) = self.group(&name) else { return };
         let local = IpAddr::from([127, 0, 0, 1]);
-        let address = group.vips.first().filter(|_| group.vip_first).map_or(local, |vip| vip.address);
+        let address = group
+            .vips
+            .first()
+            .filter(|_| group.vip_first)
+            .map_or(local, |vip| vip.address);
         let (probes, inbox) = (group.probes.clone(), self.inbox.clone());
         tokio::spawn(async move {
             let result = probe::check(address, &probes).await;
-            let _ = inbox.send(Event::Probed { group: name, run, result }).await;
+            let _ = inbox
+                .send(Event::Probed {
+                    group: name,
+                    run,
+                    result,
+                })
+                .await;
         });
     }
 }
 
 /// Opens page and socket of every service; a page whose run may be adopted stays as it is.
-fn tethers(site: &Site, saved: Option<&Saved>, inbox: &mpsc::Sender<Event>) -> io::Result<BTreeMap<ServiceKey, TetherHost>> {
+fn tethers(
+    site: &Site,
+    saved: Option<&Saved>,
+    inbox: &mpsc::Sender<Event>,
+) -> io::Result<BTreeMap<ServiceKey, TetherHost>> {
     let mut tethers = BTreeMap::new();
     for group in site.project.groups.values() {
         let (events, heard) = mpsc::channel(QUEUE_MAX);
         let name = group.name.clone();
         forward(heard, inbox.clone(), move |event| Some(from_tether(&name, event)));
         let adopt = saved.is_some_and(|saved| saved.groups.contains_key(&group.name));
-        let notice = format!("{} is led by nobody that this node knows yet; see: leasehold status", group.name);
+        let notice = format!(
+            "{} is led by nobody that this node knows yet; see: leasehold status",
+            group.name
+        );
         for (service, settings) in group.services.iter().enumerate() {
             let directory = site.page_dir(&group.name, &settings.name);
-            let of = ServiceKey { group: group.name.clone(), service };
+            let of = ServiceKey {
+                group: group.name.clone(),
+                service,
+            };
             let host = TetherHost::open(&directory, service, &notice, adopt, events.clone())?;
             tethers.insert(of, host);
         }
     }
     Ok(tethers)
+}
+
+/// A thread for the addresses alone: the kernel may hold a netlink call up for as long as somebody else changes the
+/// network, and the loop must not wait for it.
+fn own_thread(
+    interface: String,
+    commands: mpsc::Receiver<VipCommand>,
+    events: mpsc::Sender<VipEvent>,
+) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let body = move || {
+        runtime.block_on(async {
+            if let Err(error) = vip::spawn(interface, commands, events).await {
+                tracing::error!(%error, "the address adapter ended");
+            }
+        });
+    };
+    std::thread::Builder::new()
+        .name("addresses".to_owned())
+        .spawn(body)
+        .map(drop)
 }
 
 /// Takes an adapter's events, in its own words, to the inbox.
@@ -253,13 +343,20 @@ fn forward<T: Send + 'static>(
 fn from_store(event: StoreEvent) -> Option<Event> {
     match event {
         StoreEvent::Answer { id, result } => Some(Event::Answer { id, result }),
-        StoreEvent::Granted { lease, result } => Some(Event::Granted { lease, result: result.map(|_| ()) }),
+        StoreEvent::Granted { lease, result } => Some(Event::Granted {
+            lease,
+            result: result.map(|_| ()),
+        }),
         StoreEvent::Hint(hint) => Some(Event::Hint(hint)),
         StoreEvent::Endpoint { url, healthy: true, .. } => {
             tracing::info!(url, "etcd endpoint answers");
             None
         }
-        StoreEvent::Endpoint { url, healthy: false, error } => {
+        StoreEvent::Endpoint {
+            url,
+            healthy: false,
+            error,
+        } => {
             tracing::warn!(url, error, "etcd endpoint does not answer");
             None
         }
@@ -270,11 +367,22 @@ fn from_vip(event: VipEvent) -> Option<Event> {
     let text = |vip: Vip| vip.address.to_string();
     let news = match event {
         VipEvent::Free { group } => VipNews::Free { group },
-        VipEvent::Conflict { group, vip, mac } => VipNews::Conflict { group, vip: text(vip), mac: mac.to_string() },
+        VipEvent::Conflict { group, vip, mac } => VipNews::Conflict {
+            group,
+            vip: text(vip),
+            mac: mac.to_string(),
+        },
         VipEvent::Held { group } => VipNews::Held { group },
-        VipEvent::Failed { group, vip, error } => VipNews::Failed { group, error: format!("{}: {error}", text(vip)) },
+        VipEvent::Failed { group, vip, error } => VipNews::Failed {
+            group,
+            error: format!("{}: {error}", text(vip)),
+        },
         VipEvent::Dropped { group } => VipNews::Dropped { group },
-        VipEvent::Foreign { group, vip, mac } => VipNews::Foreign { group, vip: text(vip), mac: mac.to_string() },
+        VipEvent::Foreign { group, vip, mac } => VipNews::Foreign {
+            group,
+            vip: text(vip),
+            mac: mac.to_string(),
+        },
         VipEvent::Link { up } => VipNews::Link { up },
         VipEvent::Lost { group, vip } => VipNews::Lost { group, vip: text(vip) },
         VipEvent::Expired { group } => {
@@ -286,15 +394,31 @@ fn from_vip(event: VipEvent) -> Option<Event> {
 }
 
 fn from_tether(group: &str, event: TetherEvent) -> Event {
-    let key = |service| ServiceKey { group: group.to_owned(), service };
+    let key = |service| ServiceKey {
+        group: group.to_owned(),
+        service,
+    };
     match event {
-        TetherEvent::Hello { service, run, running, connection, .. } => Event::TetherHello { of: key(service), run, running, connection },
+        TetherEvent::Hello {
+            service,
+            run,
+            running,
+            connection,
+            ..
+        } => Event::TetherHello {
+            of: key(service),
+            run,
+            running,
+            connection,
+        },
         TetherEvent::Gone { service, run, .. } => Event::TetherGone { of: key(service), run },
     }
 }
 
 fn give<T>(queue: &mpsc::Sender<T>, order: T) -> io::Result<()> {
-    queue.try_send(order).map_err(|_| io::Error::other("an adapter takes no more orders"))
+    queue
+        .try_send(order)
+        .map_err(|_| io::Error::other("an adapter takes no more orders"))
 }
 
 fn say(decision: &Decision) {

@@ -58,7 +58,11 @@ async fn talk(at: SocketAddr, kind: ProbeKind) -> Result<(), String> {
         return Err(format!("expected `{hear}`, heard `{line}`"));
     }
     let failed = kind == ProbeKind::Http && line.split(' ').nth(1).is_none_or(|status| status >= "400");
-    if failed { Err(format!("answered `{line}`")) } else { Ok(()) }
+    if failed {
+        Err(format!("answered `{line}`"))
+    } else {
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -95,7 +99,15 @@ mod tests {
         let why = against(ProbeKind::Smtp, b"554 no\r\n").await.unwrap_err();
         assert!(why.contains("heard `554 no`"), "{why}");
         assert!(against(ProbeKind::Http, b"HTTP/1.1 503 Unavailable\r\n").await.is_err());
-        let why = check(IpAddr::from([127, 0, 0, 1]), &[Probe { kind: ProbeKind::Tcp, port: 1 }]).await.unwrap_err();
+        let why = check(
+            IpAddr::from([127, 0, 0, 1]),
+            &[Probe {
+                kind: ProbeKind::Tcp,
+                port: 1,
+            }],
+        )
+        .await
+        .unwrap_err();
         assert!(why.starts_with("port 1:"), "{why}");
     }
 }

@@ -281,6 +281,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "a table of cases")]
     fn what_groups_cannot_agree_on_is_refused() {
         type Case = (&'static [(&'static str, &'static str, &'static str)], [&'static str; 2]);
         let cases: [Case; 14] = [

@@ -129,8 +129,10 @@ pub enum Action {
     /// Written before anything that follows it.
     Pin(Pin),
     /// Make sure that the container exists, stopped, as configured.
+    /// `store` is the id that its storage must carry, once it is initialised.
     Prepare {
         group: String,
+        store: Option<String>,
     },
     Start {
         of: ServiceKey,
@@ -171,11 +173,6 @@ pub enum Action {
     },
     VipDrop {
         group: String,
-    },
-    /// One line for a tether that leaves at its gate.
-    Notice {
-        group: String,
-        text: String,
     },
     /// A decision, for the log, `status` and `why`.
     Say(Decision),

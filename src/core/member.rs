@@ -401,8 +401,23 @@ impl Node {
         self.view = view;
         self.viewed = true;
         self.adopt_config(out);
+        self.prepare(out);
         self.locate(now, out);
         self.compare_records(now, out);
+    }
+
+    /// The containers are made once the storage is known, and anew when it is initialised.
+    fn prepare(&mut self, out: &mut Vec<Action>) {
+        for group in self.groups.keys() {
+            let store = self.view.group(group).store.map(|store| store.id);
+            if self.prepared_stores.get(group) != Some(&store) {
+                self.prepared_stores.insert(group.clone(), store.clone());
+                out.push(Action::Prepare {
+                    group: group.clone(),
+                    store,
+                });
+            }
+        }
     }
 
     /// Where the node's own key puts it.

@@ -62,6 +62,8 @@ pub struct Node {
     pub(super) saved: Option<Saved>,
     pub(super) adoptable: BTreeMap<String, SavedRun>,
     pub(super) pages: BTreeMap<String, (Time, Time)>,
+    /// For each group: the store id that its containers were prepared with.
+    pub(super) prepared_stores: BTreeMap<String, Option<String>>,
     pub(super) refused_intents: Vec<(String, i64)>,
     pub(super) pending: Option<Pending>,
     pub(super) attempts: Vec<Attempt>,
@@ -124,6 +126,7 @@ impl Node {
             saved,
             adoptable: BTreeMap::new(),
             pages: setup.pages,
+            prepared_stores: BTreeMap::new(),
             refused_intents: Vec::new(),
             pending: None,
             attempts: Vec::new(),
@@ -156,13 +159,11 @@ impl Node {
         }
     }
 
-    /// The actions before the first event: prepare the containers, and leave no address of an earlier life behind
-    /// unless its run may be adopted.
+    /// The actions before the first event: leave no address of an earlier life behind, unless its run may be adopted.
     pub fn start(&mut self, now: Time, out: &mut Vec<Action>) {
         self.now = now;
         self.sent_at = now;
         for (name, group) in &self.groups {
-            out.push(Action::Prepare { group: name.clone() });
             let adoptable = self.saved.as_ref().is_some_and(|saved| saved.groups.contains_key(name));
             if group.settings.vips > 0 && !adoptable {
                 out.push(Action::VipDrop { group: name.clone() });

@@ -81,7 +81,9 @@ impl Status {
     }
 
     /// Whether this node could take over the group (every group, if none is named) or holds it.
-    #[must_use]
+    ///
+    /// # Errors
+    /// Why it could not.
     pub fn ready(&self, group: Option<&str>) -> Result<(), String> {
         if self.member != "joined" {
             return Err(format!("this node is {}", self.member));

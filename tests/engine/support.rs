@@ -91,6 +91,7 @@ impl Bed {
             service,
             node: NODE,
             tether: &self.tether,
+            tether_flags: &[],
             command_line: &command_line,
             config_hash,
         };

@@ -22,6 +22,8 @@ pub struct Wanted<'a> {
     pub service: &'a Service,
     pub node: &'a str,
     pub tether: &'a TetherMounts,
+    /// What the tether is told besides service, group and node.
+    pub tether_flags: &'a [String],
     /// What the tether starts.
     pub command_line: &'a [String],
     /// Compose's hash of the service, without which Compose does not see the container.

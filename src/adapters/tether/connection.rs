@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::host::TetherEvent;
-use super::readable;
+use crate::adapters::descriptor::readable;
 use crate::tether::hello::{GO, HELLO_BYTES, Hello, NO, Phase};
 
 /// A hello that is not there by then never comes.

@@ -14,7 +14,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use super::connection::{Name, follow};
 use super::files::Files;
-use super::readable;
+use crate::adapters::descriptor::readable;
 use crate::clock;
 use crate::core::epoch::Run;
 use crate::tether::page::Page;

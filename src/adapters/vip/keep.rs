@@ -7,7 +7,8 @@ use futures_util::future::join_all;
 use super::announce::Schedule;
 use super::netlink::{Installed, lifetime};
 use super::task::Task;
-use super::{VipError, VipEvent, installed_prefix, now};
+use super::{VipError, VipEvent, installed_prefix};
+use crate::clock::now;
 use crate::compose::model::Vip;
 use crate::core::time::Time;
 

@@ -21,7 +21,6 @@ mod wire;
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
-use std::time::Duration;
 
 use tokio::sync::mpsc;
 
@@ -136,19 +135,5 @@ fn installed_prefix(vip: Vip) -> u8 {
     match vip.address {
         IpAddr::V4(_) => Ipv4Addr::BITS as u8,
         IpAddr::V6(_) => vip.prefix,
-    }
-}
-
-/// Both clocks now.
-fn now() -> Time {
-    use rustix::time::{ClockId, clock_gettime};
-    let read = |clock| {
-        let time = clock_gettime(clock);
-        // Counted since boot: neither part is ever negative.
-        Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
-    };
-    Time {
-        boot: read(ClockId::Boottime),
-        raw: read(ClockId::MonotonicRaw),
     }
 }

@@ -15,7 +15,8 @@ use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::{Handle, MulticastGroup};
 use tokio::task::JoinSet;
 
-use super::{Mac, VipError, installed_prefix, now};
+use super::{Mac, VipError, installed_prefix};
+use crate::clock::now;
 use crate::compose::model::Vip;
 use crate::core::time::Time;
 

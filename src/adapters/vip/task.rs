@@ -10,7 +10,8 @@ use tokio::sync::mpsc;
 use super::keep::Holding;
 use super::netlink::{Change, Changes, Link, Netlink, names};
 use super::wire::Wire;
-use super::{Heard, Mac, Says, VipCommand, VipError, VipEvent, now};
+use super::{Heard, Mac, Says, VipCommand, VipError, VipEvent};
+use crate::clock::now;
 use crate::compose::model::Vip;
 use crate::core::time::Time;
 

@@ -9,6 +9,7 @@ use socket2::{SockFilter, SockRef};
 use tokio::io::unix::AsyncFd;
 
 use super::{Heard, Mac, VipError, arp, ndp};
+use crate::adapters::descriptor::readable;
 
 /// Frames of both protocols are far shorter; what doesn't fit is none of ours.
 const FRAME_MAX: usize = 512;
@@ -99,10 +100,6 @@ fn link_address(interface: &str) -> Result<nix::sys::socket::LinkAddr, VipError>
     }
 }
 
-#[expect(
-    deprecated,
-    reason = "the successor is unsafe; an OwnedFd stays open and the same, which is all that it asks"
-)]
 fn open(
     protocol: Protocol,
     filter: &[SockFilter],
@@ -121,7 +118,7 @@ fn open(
             break;
         }
     }
-    AsyncFd::new(fd)
+    readable(fd)
 }
 
 fn send(socket: &AsyncFd<OwnedFd>, frame: &[u8]) -> io::Result<()> {

@@ -1,0 +1,82 @@
+//! `leasehold check`: everything that can be known before anything starts.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use super::text::{print, say};
+use crate::adapters::store;
+use crate::compose;
+use crate::core::sizing::Timing;
+use crate::node_facts::NodeFacts;
+use crate::site::{Site, SiteError};
+
+pub(super) async fn check(facts: &NodeFacts) -> Result<ExitCode> {
+    let site = match Site::open(facts).await {
+        Ok(site) => site,
+        Err(SiteError::File(faults)) => {
+            for fault in &faults {
+                say(&fault.to_string());
+            }
+            return Ok(ExitCode::FAILURE);
+        }
+        Err(other) => return Err(other.into()),
+    };
+    print(&compose::report(&site.project));
+    let mut faults = Vec::new();
+    if let Err(error) = site.check_grace() {
+        faults.push(error.to_string());
+    }
+    match election(&site).await {
+        Ok((timeout, source)) => match site.timing(timeout) {
+            Ok(timing) => print(&times(&timing, source)),
+            Err(short) => faults.push(short.to_string()),
+        },
+        Err(why) => faults.push(why),
+    }
+    for group in site.project.groups.values() {
+        for service in &group.services {
+            match site.engine.image(&service.image).await {
+                Ok(image) => print(&format!("image {} is here: {}", service.image, image.digest)),
+                Err(error) => faults.push(format!("service {}: {error}", service.name)),
+            }
+        }
+    }
+    for fault in &faults {
+        say(fault);
+    }
+    Ok(if faults.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+async fn election(site: &Site) -> Result<(std::time::Duration, &'static str), String> {
+    if let Some(stated) = site.project.cluster.election_timeout {
+        return Ok((stated, "stated in the file"));
+    }
+    let settings = site.store(std::time::Duration::from_secs(2));
+    match store::floor_probe(&settings).await {
+        Ok(floor) => Ok((floor.div_f64(1.5), "bounded by the lowest lease that etcd grants")),
+        Err(error) => Err(format!(
+            "etcd does not answer, so its election timeout is not known: {error:?}"
+        )),
+    }
+}
+
+fn times(timing: &Timing, source: &str) -> String {
+    let soft = timing.soft_after();
+    format!(
+        "ttl {:?}: a beat every {:?}, each call to etcd at most {:?}; etcd's election timeout {:?} ({source})\n\
+         without an answer of etcd the service gets its stop signal {soft:?} after the last answered beat was sent, \
+         the kill {:?} after it\n\
+         when a host dies, another starts the service {:?} after the last beat that it saw",
+        timing.ttl,
+        timing.beat,
+        timing.attempt,
+        timing.election_timeout,
+        soft + timing.grace,
+        timing.ttl,
+    )
+}

@@ -1,0 +1,228 @@
+//! `leasehold init`: prepares a group's storage, once. Each mount gets a store id, which every tether looks for before
+//! it starts the service: an empty directory in place of the real storage has none.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use serde::Deserialize;
+
+use super::text::{print, table};
+use crate::adapters::engine::Helper;
+use crate::adapters::{store, tether};
+use crate::compose::model::Service;
+use crate::core::keys::Keys;
+use crate::core::records::{StoreIds, json};
+use crate::core::store::{Compare, Op, StoreError, Txn};
+use crate::node_facts::NodeFacts;
+use crate::site::Site;
+
+/// A mount of a network that is not there hangs; so long is waited.
+const DEADLINE: Duration = Duration::from_secs(60);
+const ETCD_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What the helper says of a mount.
+#[derive(Debug, Deserialize)]
+struct Shown {
+    path: String,
+    mounted: bool,
+    source: String,
+    fstype: String,
+    entries: Vec<String>,
+    count: usize,
+    store_id: Option<String>,
+    writable: bool,
+}
+
+pub(super) async fn init(facts: &NodeFacts, group: &str, adopt: bool) -> Result<ExitCode> {
+    let site = Site::open(facts).await?;
+    let known = || site.project.groups.keys().cloned().collect::<Vec<_>>().join(", ");
+    let settings = site
+        .project
+        .groups
+        .get(group)
+        .with_context(|| format!("no group {group} in the compose file; there is {}", known()))?;
+    tether::install_binary(&facts.tether_dir).context("installing the tether's binary")?;
+    let mut mounts = Vec::new();
+    for service in &settings.services {
+        mounts.extend(show(&site, service).await?);
+    }
+    print(&render(&mounts));
+    let in_etcd = read_store(&site, group).await?;
+    refuse(&mounts, in_etcd.as_ref(), adopt, group)?;
+    let found = mounts.iter().find_map(|mount| mount.store_id.clone());
+    let id = match in_etcd.as_ref().map(|ids| ids.id.clone()).or(found) {
+        Some(id) => id,
+        None => format!("{:016x}", getrandom::u64().context("no randomness from the kernel")?),
+    };
+    for service in &settings.services {
+        write(&site, service, &id).await?;
+    }
+    if in_etcd.is_none() {
+        let targets = mounts.into_iter().map(|mount| mount.path).collect();
+        put_store(
+            &site,
+            group,
+            StoreIds {
+                id: id.clone(),
+                mounts: targets,
+            },
+        )
+        .await?;
+    }
+    print(&format!("{group} is initialised: store id {id}"));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Everything that speaks against it, before anything is written.
+fn refuse(mounts: &[Shown], in_etcd: Option<&StoreIds>, adopt: bool, group: &str) -> Result<()> {
+    let mut reasons = Vec::new();
+    for mount in mounts {
+        let path = &mount.path;
+        if !mount.mounted {
+            reasons.push(format!("{path} is not a mount: nothing would outlive the container"));
+        } else if !mount.writable {
+            reasons.push(format!("{path} is not writable"));
+        }
+        match (&mount.store_id, in_etcd) {
+            (Some(id), Some(ids)) if *id != ids.id => {
+                reasons.push(format!(
+                    "{path} is store {id}, but etcd knows {} for {group}: is it the right storage?",
+                    ids.id
+                ));
+            }
+            (Some(id), _)
+                if mounts
+                    .iter()
+                    .any(|other| other.store_id.as_ref().is_some_and(|theirs| theirs != id)) =>
+            {
+                reasons.push(format!(
+                    "{path} is store {id} and another mount is not: they do not belong together"
+                ));
+            }
+            (None, _) if mount.count > 0 && !adopt => {
+                reasons.push(format!(
+                    "{path} holds {} entries; if they are this service's own, add --adopt",
+                    mount.count
+                ));
+            }
+            (Some(_) | None, _) => {}
+        }
+    }
+    if reasons.is_empty() {
+        return Ok(());
+    }
+    bail!("nothing was changed:\n  {}", reasons.join("\n  "))
+}
+
+fn targets(service: &Service) -> Vec<String> {
+    let protected = service.mounts.iter().filter(|mount| mount.is_protected());
+    protected.map(|mount| mount.target.clone()).collect()
+}
+
+async fn show(site: &Site, service: &Service) -> Result<Vec<Shown>> {
+    let targets = targets(service);
+    if targets.is_empty() {
+        return Ok(Vec::new());
+    }
+    let text = helper(site, service, ["show".to_owned()].into_iter().chain(targets).collect()).await?;
+    let lines = text
+        .lines()
+        .map(|line| serde_json::from_str(line).with_context(|| format!("the helper said {line:?}")));
+    lines.collect()
+}
+
+async fn write(site: &Site, service: &Service, id: &str) -> Result<()> {
+    let targets = targets(service);
+    if targets.is_empty() {
+        return Ok(());
+    }
+    let words = ["init", "--id", id].map(str::to_owned);
+    helper(site, service, words.into_iter().chain(targets).collect())
+        .await
+        .map(|_| ())
+}
+
+/// Runs the tether's `store` form in a container with the service's mounts.
+async fn helper(site: &Site, service: &Service, words: Vec<String>) -> Result<String> {
+    let command: Vec<String> = ["/leasehold/tether", "store"]
+        .into_iter()
+        .map(str::to_owned)
+        .chain(words)
+        .collect();
+    let outcome = site
+        .engine
+        .run_helper(&Helper {
+            project: &site.project,
+            service,
+            node: &site.name,
+            binary: &site.binary,
+            command: &command,
+            user: None,
+            deadline: DEADLINE,
+        })
+        .await?;
+    if outcome.exit_code != 0 {
+        bail!("{}: {}", service.name, outcome.stderr.trim());
+    }
+    Ok(outcome.stdout)
+}
+
+fn render(mounts: &[Shown]) -> String {
+    let head = ["MOUNT", "SOURCE", "TYPE", "STORE ID", "CONTENTS"]
+        .map(str::to_owned)
+        .to_vec();
+    let rows = mounts.iter().map(|mount| {
+        let contents = match mount.count {
+            0 => "empty".to_owned(),
+            count => format!("{count}: {}", mount.entries.join(" ")),
+        };
+        let id = mount.store_id.clone().unwrap_or_else(|| "-".to_owned());
+        vec![
+            mount.path.clone(),
+            mount.source.clone(),
+            mount.fstype.clone(),
+            id,
+            contents,
+        ]
+    });
+    table(&std::iter::once(head).chain(rows).collect::<Vec<_>>())
+}
+
+async fn read_store(site: &Site, group: &str) -> Result<Option<StoreIds>> {
+    let answer = store::once(&site.store(ETCD_TIMEOUT), &Txn::default())
+        .await
+        .map_err(explain)?;
+    let key = Keys::new(&site.project.cluster.name).store(group);
+    let found = answer.keys.iter().find(|kv| kv.key == key);
+    found
+        .map(|kv| serde_json::from_str(&kv.value).with_context(|| format!("the value of {key}")))
+        .transpose()
+}
+
+async fn put_store(site: &Site, group: &str, ids: StoreIds) -> Result<()> {
+    let key = Keys::new(&site.project.cluster.name).store(group);
+    let txn = Txn {
+        compare: vec![Compare::Create {
+            key: key.clone(),
+            revision: 0,
+        }],
+        then: vec![Op::Put {
+            key,
+            value: json(&ids),
+            lease: 0,
+        }],
+    };
+    let answer = store::once(&site.store(ETCD_TIMEOUT), &txn).await.map_err(explain)?;
+    if !answer.succeeded {
+        bail!("somebody else initialised {group} at the same moment: run it again");
+    }
+    Ok(())
+}
+
+fn explain(error: StoreError) -> anyhow::Error {
+    match error {
+        StoreError::Unknown(why) => anyhow::anyhow!("etcd did not answer: {why}; it is safe to run this again"),
+        StoreError::Refused(why) => anyhow::anyhow!("etcd refused: {why}"),
+    }
+}

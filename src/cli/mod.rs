@@ -1,0 +1,100 @@
+//! The command line: what can be said to the daemon, and the daemon itself. Stdout is data, stderr is talk.
+
+mod check;
+mod client;
+mod init;
+mod status;
+mod text;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+
+use crate::node_facts::NodeFacts;
+
+/// Keeps one container alive on exactly one of several Docker hosts.
+#[derive(Debug, Parser)]
+#[command(name = "leasehold", version, about, max_term_width = 100)]
+struct Arguments {
+    #[command(flatten)]
+    facts: NodeFacts,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Run the sidecar: take part in the election, run the containers where this node leads
+    Run,
+    /// Show the cluster as this node sees it; exit 0 when every group is active, 1 when one is not, 3 when unknown
+    Status {
+        /// Print the whole status as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Read the compose file, print every fault at once and the times that follow from it; start nothing
+    Check,
+    /// Prepare a group's storage once: show each mount, write a store id into each and into etcd
+    Init {
+        group: String,
+        /// Take over mounts that already hold data
+        #[arg(long)]
+        adopt: bool,
+    },
+    /// Move a group: it stops here or there, then the successor starts
+    Switchover {
+        group: String,
+        /// The node that takes over [default: the best ready standby]
+        #[arg(long)]
+        to: Option<String>,
+    },
+    /// Promise one long beat, so that this sidecar can be replaced without an outage: `hold 120s`
+    Hold {
+        #[arg(value_parser = text::duration)]
+        length: Duration,
+    },
+    /// Trust a restored or replaced etcd as the true one; every node starts over
+    Accept,
+}
+
+/// Parses, runs, and turns the outcome into an exit code: 0 good, 1 failed, 2 usage, 3 unknown.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let facts = arguments.facts;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let result = runtime.map_err(anyhow::Error::from).and_then(|runtime| {
+        runtime.block_on(async {
+            match arguments.verb {
+                Verb::Run => {
+                    log();
+                    crate::run::run(&facts).await.map(|()| ExitCode::SUCCESS)
+                }
+                Verb::Status { json } => status::show(&facts, json).await,
+                Verb::Check => check::check(&facts).await,
+                Verb::Init { group, adopt } => init::init(&facts, &group, adopt).await,
+                Verb::Switchover { group, to } => client::switchover(&facts, &group, to).await,
+                Verb::Hold { length } => client::hold(&facts, length).await,
+                Verb::Accept => client::accept(&facts).await,
+            }
+        })
+    });
+    result.unwrap_or_else(|error| {
+        text::say(&format!("leasehold: {error:#}"));
+        ExitCode::FAILURE
+    })
+}
+
+/// INFO for decisions, unless `LEASEHOLD_LOG` says otherwise; `LEASEHOLD_LOG_FORMAT=json` for machines.
+fn log() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("LEASEHOLD_LOG");
+    let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false);
+    match std::env::var("LEASEHOLD_LOG_FORMAT").as_deref() {
+        Ok("json") => builder.json().init(),
+        Ok(_) | Err(_) => builder.with_ansi(false).init(),
+    }
+}
