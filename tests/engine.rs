@@ -17,7 +17,9 @@ use bollard::models::{
     ContainerConfig, ContainerUpdateBody, HostConfig, Mount as EngineMount, MountType, RestartPolicy,
     RestartPolicyNameEnum,
 };
-use bollard::query_parameters::{CommitContainerOptionsBuilder, RemoveContainerOptions, RemoveContainerOptionsBuilder};
+use bollard::query_parameters::{
+    CommitContainerOptionsBuilder, ListNetworksOptionsBuilder, RemoveContainerOptions, RemoveContainerOptionsBuilder,
+};
 use leasehold::adapters::engine::{
     ContainerState, Engine, EngineError, Guarded, Health, Helper, Hint, HintKind, MountSource, Reason, Seen, Status,
 };
@@ -492,6 +494,42 @@ async fn networks_are_made_as_compose_makes_them() {
         matches!(&error, EngineError::Missing { what } if what.contains("nowhere")),
         "{error}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_that_share_an_engine_do_not_meet() {
+    let mut bed = Bed::new().await;
+    let mut service = bed.service();
+    service.network_mode = None;
+    service.mounts = vec![bed.volume("store", &[], "/store")];
+    let both = tokio::join!(
+        bed.prepare_on(&service, "hash", "node-a"),
+        bed.prepare_on(&service, "hash", "node-b"),
+    );
+    let (ours, theirs) = (both.0.unwrap().container_id, both.1.unwrap().container_id);
+    assert_ne!(ours, theirs);
+    let filters = std::collections::HashMap::from([("name", vec![format!("{}_default", bed.project.name)])]);
+    let options = ListNetworksOptionsBuilder::new().filters(&filters).build();
+    let networks = bed.docker.list_networks(Some(options)).await.unwrap();
+    assert_eq!(networks.len(), 1, "both made a network of this name: {networks:?}");
+
+    bed.engine.start(&ours).await.unwrap();
+    bed.engine.start(&theirs).await.unwrap();
+    assert_eq!(
+        bed.prepare_on(&service, "hash", "node-b").await.unwrap().container_id,
+        theirs
+    );
+    let found = bed
+        .engine
+        .containers(&bed.project.name, "sams", "node-a")
+        .await
+        .unwrap();
+    assert_eq!(
+        found.iter().map(|(id, state)| (id, state.running)).collect::<Vec<_>>(),
+        [(&ours, true)]
+    );
+    let guarded = Guarded::of(&bed.project, &bed.group(vec![service]));
+    assert_eq!(bed.engine.intruders(&guarded, "node-a", &[ours]).await.unwrap(), []);
 }
 
 #[tokio::test]

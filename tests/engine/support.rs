@@ -84,12 +84,21 @@ impl Bed {
     }
 
     pub(crate) async fn prepare_as(&self, service: &Service, config_hash: &str) -> Result<Prepared, EngineError> {
+        self.prepare_on(service, config_hash, NODE).await
+    }
+
+    pub(crate) async fn prepare_on(
+        &self,
+        service: &Service,
+        config_hash: &str,
+        node: &str,
+    ) -> Result<Prepared, EngineError> {
         let command_line = ["/bin/busybox", "sleep", "600"].map(str::to_owned);
         let wanted = Wanted {
             project: &self.project,
             group: GROUP,
             service,
-            node: NODE,
+            node,
             tether: &self.tether,
             tether_flags: &[],
             command_line: &command_line,

@@ -129,3 +129,29 @@ impl Engine {
 fn seconds_above(deadline: Duration) -> u64 {
     deadline.as_secs().saturating_add(2)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_send(_: impl Send) {}
+
+    /// Compiles only if the loop may spawn every call.
+    fn can_be_spawned(engine: &Engine, wanted: &Wanted<'_>, helper: &Helper<'_>, guarded: &Guarded) {
+        is_send(engine.ping());
+        is_send(engine.prepare(wanted));
+        is_send(engine.start(""));
+        is_send(engine.kill("", "KILL"));
+        is_send(engine.remove(""));
+        is_send(engine.inspect(""));
+        is_send(engine.own_container(""));
+        is_send(engine.intruders(guarded, "", &[]));
+        is_send(engine.run_helper(helper));
+    }
+
+    #[test]
+    fn calls_can_be_spawned() {
+        let _ = can_be_spawned;
+        assert_eq!(seconds_above(Duration::from_millis(1500)), 3);
+    }
+}

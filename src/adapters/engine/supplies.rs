@@ -1,6 +1,6 @@
 //! Volumes and networks of a protected service: made as Compose would make them, never changed once they exist.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use bollard::models::{
     Ipam, IpamConfig, NetworkCreateRequest, NetworkInspect, Volume as EngineVolume, VolumeCreateRequest,
@@ -62,7 +62,7 @@ impl Engine {
         let docker = self.client().await?;
         let request = network_request(project, key, network);
         let made = self.ask("create network", docker.create_network(request)).await?;
-        self.withdraw_twin(&network.name, &made.id).await
+        self.remove_twins(project, &network.name, &made.id).await
     }
 
     async fn find_network(&self, name: &str) -> Result<bool> {
@@ -76,21 +76,27 @@ impl Engine {
         }
     }
 
-    /// The engine allows two networks of one name, which two sidecars on one engine can bring about: the later of
-    /// the two takes its own away again.
-    async fn withdraw_twin(&self, name: &str, own_id: &str) -> Result<()> {
+    /// The engine allows two networks of one name, which two sidecars on one engine can bring about. All but the
+    /// first go, whoever made them: the engine shows a network only some time after its creation date, so the maker
+    /// of the later one may not have seen the earlier. One that is in use stays, and ours goes in its place.
+    async fn remove_twins(&self, project: &Project, name: &str, own_id: &str) -> Result<()> {
         let docker = self.client().await?;
         let filters = HashMap::from([("name", vec![name])]);
         let options = ListNetworksOptionsBuilder::new().filters(&filters).build();
-        let listed = self.ask("list networks", docker.list_networks(Some(options))).await?;
-        let same = listed
-            .into_iter()
-            .filter(|network| network.name.as_deref() == Some(name));
-        let first = same.min_by_key(|network| (network.created.clone(), network.id.clone()));
-        match first.and_then(|network| network.id) {
-            Some(first) if first != own_id => self.ask("remove network", docker.remove_network(own_id)).await,
-            Some(_) | None => Ok(()),
+        let mut same = self.ask("list networks", docker.list_networks(Some(options))).await?;
+        let is_of = |found: &HashMap<String, String>| found.get(labels::PROJECT) == Some(&project.name);
+        same.retain(|network| network.name.as_deref() == Some(name) && network.labels.as_ref().is_some_and(is_of));
+        same.sort_by_key(|network| (network.created.clone(), network.id.clone()));
+        for twin in same.into_iter().skip(1).filter_map(|network| network.id) {
+            match self.ask("remove network", docker.remove_network(&twin)).await {
+                Ok(()) | Err(EngineError::Missing { .. }) => {}
+                Err(EngineError::Refused { .. }) if twin != own_id => {
+                    return self.ask("remove network", docker.remove_network(own_id)).await;
+                }
+                Err(other) => return Err(other),
+            }
         }
+        Ok(())
     }
 }
 
@@ -129,12 +135,7 @@ fn network_request(project: &Project, key: &str, network: &Network) -> NetworkCr
     }
 }
 
-fn made_for(
-    project: &Project,
-    kind: &str,
-    key: &str,
-    own: &std::collections::BTreeMap<String, String>,
-) -> HashMap<String, String> {
+fn made_for(project: &Project, kind: &str, key: &str, own: &BTreeMap<String, String>) -> HashMap<String, String> {
     let mut all = hashed(own);
     let compose = [
         (labels::PROJECT, project.name.as_str()),
