@@ -29,7 +29,8 @@ pub struct Sources {
     pub files: Vec<PathBuf>,
     /// Compose's project name where it is known already.
     pub project_name: Option<String>,
-    /// The environment of this process, which goes before `.env`.
+    /// The environment of this process, which goes before `.env`. `PWD` is replaced by the project directory; whatever
+    /// else means the sidecar's own container (`HOSTNAME`, `HOME`, `PATH`) is better left out by the caller.
     pub environment: BTreeMap<String, String>,
 }
 
@@ -231,6 +232,20 @@ mod tests {
         assert_eq!(read(&sources).unwrap().name, "set");
         sources.project_name = Some("told".into());
         assert_eq!(read(&sources).unwrap().name, "told");
+    }
+
+    #[test]
+    fn a_name_that_compose_would_refuse_is_refused() {
+        for name in ["'Mail'", "a.b", "_a", "''"] {
+            let found = said(&format!("name: {name}\n{}", file("", "", REST)));
+            assert_one(&found, &["name: ", "lower-case"], name);
+        }
+    }
+
+    #[test]
+    fn all_faults_are_found_even_without_a_cluster() {
+        let text = file("", "networks: [nowhere]", "").replace("x-leasehold: {cluster", "x-own: {cluster");
+        assert_eq!(said(&text).len(), 2, "{:#?}", said(&text));
     }
 
     #[test]

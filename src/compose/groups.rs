@@ -280,90 +280,91 @@ mod tests {
         );
     }
 
+    type Case = (&'static [(&'static str, &'static str, &'static str)], [&'static str; 2]);
+    const CASES: [Case; 14] = [
+        (
+            &[
+                ("a", "group: g, failback: auto", ""),
+                ("b", "group: g, failback: manual", ""),
+            ],
+            ["contradicts", "one service"],
+        ),
+        (
+            &[
+                ("a", "group: g, vip_first: true", ""),
+                ("b", "group: g, vip_first: false", ""),
+            ],
+            ["contradicts", ""],
+        ),
+        (
+            &[
+                ("a", "group: g, vips: ['10.0.0.1/8']", ""),
+                ("b", "group: g, vips: ['10.0.0.2/8']", ""),
+            ],
+            ["contradicts", ""],
+        ),
+        (
+            &[
+                ("a", "group: g, probes: [{tcp: 1}]", ""),
+                ("b", "group: g, probes: [{tcp: 2}]", ""),
+            ],
+            ["contradicts", ""],
+        ),
+        (
+            &[
+                ("a", "group: g, lease_loss_grace: 1s", ""),
+                ("b", "group: g, lease_loss_grace: 2s", ""),
+            ],
+            ["contradicts", ""],
+        ),
+        (
+            &[("a", "vips: ['10.0.0.1/8']", ""), ("b", "vips: ['10.0.0.1/16']", "")],
+            ["belongs to group a", ""],
+        ),
+        (
+            &[("a", "", "volumes: ['data:/x']"), ("b", "", "volumes: ['data:/y']")],
+            ["as group a does", "read-only"],
+        ),
+        (
+            &[("a", "", "volumes: ['./d:/x']"), ("b", "", "volumes: ['./d/:/y']")],
+            ["as group a does", "read-only"],
+        ),
+        (
+            &[("a", "", ""), ("b", "", "depends_on: [a]")],
+            ["another group, a", "one group"],
+        ),
+        (
+            &[("a", "", ""), ("b", "", "network_mode: 'service:a'")],
+            ["another group, a", "one group"],
+        ),
+        (
+            &[("a", "", "depends_on: [p]"), ("p", "-", "")],
+            ["p is not protected", "required: false"],
+        ),
+        (
+            &[("a", "", "depends_on: {a: {condition: service_completed_successfully}}")],
+            ["condition", "service_healthy"],
+        ),
+        (
+            &[
+                ("a", "group: g", "depends_on: [b]"),
+                ("b", "group: g", "depends_on: [a]"),
+            ],
+            ["wait for each other: a, b", "take one"],
+        ),
+        (
+            &[
+                ("a", "group: g, probes: [{smtp: 25}]", "network_mode: host"),
+                ("b", "group: g", "ports: ['25:25']"),
+            ],
+            ["services.b", "open relay"],
+        ),
+    ];
+
     #[test]
     #[expect(clippy::too_many_lines, reason = "a table of cases")]
     fn what_groups_cannot_agree_on_is_refused() {
-        type Case = (&'static [(&'static str, &'static str, &'static str)], [&'static str; 2]);
-        let cases: [Case; 14] = [
-            (
-                &[
-                    ("a", "group: g, failback: auto", ""),
-                    ("b", "group: g, failback: manual", ""),
-                ],
-                ["contradicts", "one service"],
-            ),
-            (
-                &[
-                    ("a", "group: g, vip_first: true", ""),
-                    ("b", "group: g, vip_first: false", ""),
-                ],
-                ["contradicts", ""],
-            ),
-            (
-                &[
-                    ("a", "group: g, vips: ['10.0.0.1/8']", ""),
-                    ("b", "group: g, vips: ['10.0.0.2/8']", ""),
-                ],
-                ["contradicts", ""],
-            ),
-            (
-                &[
-                    ("a", "group: g, probes: [{tcp: 1}]", ""),
-                    ("b", "group: g, probes: [{tcp: 2}]", ""),
-                ],
-                ["contradicts", ""],
-            ),
-            (
-                &[
-                    ("a", "group: g, lease_loss_grace: 1s", ""),
-                    ("b", "group: g, lease_loss_grace: 2s", ""),
-                ],
-                ["contradicts", ""],
-            ),
-            (
-                &[("a", "vips: ['10.0.0.1/8']", ""), ("b", "vips: ['10.0.0.1/16']", "")],
-                ["belongs to group a", ""],
-            ),
-            (
-                &[("a", "", "volumes: ['data:/x']"), ("b", "", "volumes: ['data:/y']")],
-                ["as group a does", "read-only"],
-            ),
-            (
-                &[("a", "", "volumes: ['./d:/x']"), ("b", "", "volumes: ['./d/:/y']")],
-                ["as group a does", "read-only"],
-            ),
-            (
-                &[("a", "", ""), ("b", "", "depends_on: [a]")],
-                ["another group, a", "one group"],
-            ),
-            (
-                &[("a", "", ""), ("b", "", "network_mode: 'service:a'")],
-                ["another group, a", "one group"],
-            ),
-            (
-                &[("a", "", "depends_on: [p]"), ("p", "-", "")],
-                ["p is not protected", "required: false"],
-            ),
-            (
-                &[("a", "", "depends_on: {a: {condition: service_completed_successfully}}")],
-                ["condition", "service_healthy"],
-            ),
-            (
-                &[
-                    ("a", "group: g", "depends_on: [b]"),
-                    ("b", "group: g", "depends_on: [a]"),
-                ],
-                ["wait for each other: a, b", "take one"],
-            ),
-            (
-                &[
-                    ("a", "group: g, probes: [{smtp: 25}]", "network_mode: host"),
-                    ("b", "group: g", "ports: ['25:25']"),
-                ],
-                ["services.b", "open relay"],
-            ),
-        ];
-        for (services, words) in cases {
+        for (services, words) in CASES {
             let found = said(&text(services));
             let relevant: Vec<_> = found
                 .iter()

@@ -1,5 +1,7 @@
 //! The fingerprint of a service, for the label by which Compose knows its own containers.
 
+use std::collections::BTreeMap;
+
 use sha2::{Digest, Sha256};
 
 use super::model::{MountKind, Project, Service};
@@ -8,6 +10,11 @@ use super::model::{MountKind, Project, Service};
 /// container made from the service would change; values that merely stand elsewhere in the file leave it as it is.
 #[must_use]
 pub fn config_hash(service: &Service, project: &Project) -> String {
+    // The order of starting is no property of the container.
+    let service = Service {
+        depends_on: BTreeMap::new(),
+        ..service.clone()
+    };
     let networks: Vec<_> = service
         .networks
         .keys()
@@ -22,7 +29,7 @@ pub fn config_hash(service: &Service, project: &Project) -> String {
         })
         .collect();
     // Maps are sorted and no key is anything but a string, so the text is stable; serialising plain data cannot fail.
-    let text = serde_json::to_string(&(service, networks, volumes)).unwrap_or_default();
+    let text = serde_json::to_string(&(&service, networks, volumes)).unwrap_or_default();
     Sha256::digest(text.as_bytes())
         .iter()
         .map(|byte| format!("{byte:02x}"))

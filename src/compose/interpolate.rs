@@ -243,4 +243,18 @@ mod tests {
     fn variables_without_a_value_are_named_unless_a_default_was_meant() {
         assert_eq!(fill("$A ${B} ${C:-}", &lookup).unwrap().unset, ["A", "B"]);
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_read_or_refused(text in "[${}:?+a-cA-Cé\"'\\\\\\[\\],#=&*!|<> \\t\\n0-9.-]{0,60}") {
+            let _ = fill(&text, &lookup);
+            let _ = super::super::dotenv::parse(&text, &lookup);
+            let _ = super::super::words::split(&text);
+            let _ = super::super::scalar::duration(&text);
+            let _ = super::super::scalar::bytes(&text);
+            let _ = super::super::yaml::parse(&text, 0);
+            let text = super::super::testing::file("", &format!("user: {text:?}\nvolumes: [{text:?}]\nports: [{text:?}]"), "");
+            let _ = super::super::testing::said(&text);
+        }
+    }
 }

@@ -22,26 +22,8 @@ const CLOCK_MARGIN_MAX: f64 = 0.2;
 const EXAMPLE: &str = "add at the top of the file: \
     x-leasehold: {cluster: mail, etcd: [\"http://10.0.0.1:2379\", \"http://10.0.0.2:2379\", \"http://10.0.0.3:2379\"]}";
 
-/// The top-level `x-leasehold`.
-pub(super) fn cluster(context: &Context<'_>, faults: &mut Faults) -> Option<Cluster> {
-    let Some(at) = context.root.get("x-leasehold") else {
-        faults.fault(
-            context.root.mark,
-            "x-leasehold",
-            "is missing: Leasehold does not know its cluster",
-            EXAMPLE,
-        );
-        return None;
-    };
-    let known = [
-        "cluster",
-        "etcd",
-        "ttl",
-        "etcd_election_timeout",
-        "clock_margin",
-        "etcd_tls",
-        "etcd_user",
-    ];
+/// The top-level `x-leasehold`; where it is missing or wrong, the faults say so and the rest can still be checked.
+pub(super) fn cluster(context: &Context<'_>, faults: &mut Faults) -> Cluster {
     let mut cluster = Cluster {
         name: String::new(),
         etcd: Vec::new(),
@@ -51,6 +33,26 @@ pub(super) fn cluster(context: &Context<'_>, faults: &mut Faults) -> Option<Clus
         etcd_tls: None,
         etcd_user: None,
     };
+    match context.root.get("x-leasehold") {
+        Some(at) => read_cluster(&at, &mut cluster, context, faults),
+        None => {
+            let message = "is missing: Leasehold does not know its cluster";
+            faults.fault(context.root.mark, "x-leasehold", message, EXAMPLE);
+        }
+    }
+    cluster
+}
+
+fn read_cluster(at: &At<'_>, cluster: &mut Cluster, context: &Context<'_>, faults: &mut Faults) {
+    let known = [
+        "cluster",
+        "etcd",
+        "ttl",
+        "etcd_election_timeout",
+        "clock_margin",
+        "etcd_tls",
+        "etcd_user",
+    ];
     for field in at.map_of(faults, &known) {
         match field.name {
             "cluster" => cluster.name = name(&field, faults).unwrap_or_default(),
@@ -72,7 +74,6 @@ pub(super) fn cluster(context: &Context<'_>, faults: &mut Faults) -> Option<Clus
     if cluster.etcd_tls.is_some() && !cluster.etcd.iter().any(|url| url.starts_with("https:")) {
         at.fault(faults, "has etcd_tls and no https:// URL", "write https:// in etcd");
     }
-    Some(cluster)
 }
 
 pub(super) fn name(at: &At<'_>, faults: &mut Faults) -> Option<String> {

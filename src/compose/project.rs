@@ -1,5 +1,7 @@
 //! From the merged tree to the project: the one place that knows the order of reading and checking.
 
+use std::path::Path;
+
 use super::context::Context;
 use super::cursor::At;
 use super::fault::{Fault, Faults};
@@ -28,7 +30,7 @@ const TOP_LEVEL: [&str; 9] = [
 /// The faults in the order of files and lines, never an empty list.
 pub fn read(sources: &Sources) -> Result<Project, Vec<Fault>> {
     let mut faults = Faults::default();
-    let project = files::load(sources, &mut faults).and_then(|loaded| interpret(&loaded, &mut faults));
+    let project = files::load(sources, &mut faults).map(|loaded| interpret(&loaded, &mut faults));
     let whole = faults.is_empty();
     let (mut found, warnings) = faults.into_parts();
     match project {
@@ -48,7 +50,7 @@ pub fn read(sources: &Sources) -> Result<Project, Vec<Fault>> {
     }
 }
 
-fn interpret(loaded: &Loaded, faults: &mut Faults) -> Option<Project> {
+fn interpret(loaded: &Loaded, faults: &mut Faults) -> Project {
     let context = Context {
         root: At::root(&loaded.tree),
         project: &loaded.name,
@@ -79,12 +81,23 @@ fn interpret(loaded: &Loaded, faults: &mut Faults) -> Option<Project> {
         let remedy = "add `x-leasehold: {group: NAME}` to the service that must run only once";
         faults.fault(mark, "services", "no service is protected", remedy);
     }
-    let project = project(loaded, cluster?, members, &context, faults);
+    beside(&members, &context, faults);
+    let project = project(loaded, cluster, members, &context, faults);
     remarks(loaded, &project, is_protected, faults);
-    Some(project)
+    project
 }
 
 fn top_level(context: &Context<'_>, faults: &mut Faults) {
+    let name = context.project;
+    if !name.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
+        || !name
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '-'))
+    {
+        let message = format!("{name:?} is no name that Compose gives a project");
+        let remedy = "write a top-level `name:` of lower-case letters, digits, - and _";
+        faults.fault(context.root.mark, "name", message, remedy);
+    }
     for field in context.root.map(faults) {
         match field.name {
             "include" => field.fault(
@@ -114,6 +127,32 @@ fn member<'a>(at: At<'a>, own: &At<'a>, context: &Context<'_>, faults: &mut Faul
     Member { at, service, settings }
 }
 
+/// Warns of ordinary services that write to what a group protects.
+fn beside(members: &[Member<'_>], context: &Context<'_>, faults: &mut Faults) {
+    let mounts = members.iter().flat_map(|member| &member.service.mounts);
+    let kinds: Vec<&MountKind> = mounts
+        .filter(|mount| mount.is_protected())
+        .map(|mount| &mount.kind)
+        .collect();
+    let is_protected_source = |text: &str| {
+        kinds.iter().any(|kind| match kind {
+            MountKind::Volume { key, .. } => key == text,
+            MountKind::Bind { source, .. } => {
+                text.starts_with(['.', '/']) && *source == context.paths.host(Path::new(text))
+            }
+            MountKind::Tmpfs { .. } | MountKind::File { .. } => false,
+        })
+    };
+    let services = context
+        .root
+        .get("services")
+        .map(|at| at.map(faults))
+        .unwrap_or_default();
+    for at in services.iter().filter(|at| at.get("x-leasehold").is_none()) {
+        refusals::writes_beside(at, is_protected_source, faults);
+    }
+}
+
 fn project(
     loaded: &Loaded,
     cluster: super::model::Cluster,
@@ -137,7 +176,7 @@ fn project(
     }
     Project {
         name: loaded.name.clone(),
-        directory: context.paths.host(std::path::Path::new("")),
+        directory: context.paths.host(Path::new("")),
         files: loaded.files.clone(),
         cluster,
         networks: networks::networks(network_keys.iter(), context, faults),

@@ -116,6 +116,33 @@ fn joins_protected(field: &At<'_>, faults: &mut Faults) {
     field.fault(faults, message, "remove it, or protect this service in the same group");
 }
 
+/// Ordinary services run on every node: what they write to protected storage is written beside the holder.
+pub(super) fn writes_beside(at: &At<'_>, is_protected_source: impl Fn(&str) -> bool, faults: &mut Faults) {
+    let Some(field) = at.get("volumes") else { return };
+    for item in field.node.items() {
+        let (source, read_only) = match item.scalar() {
+            Some(text) => {
+                let options = text.splitn(3, ':').nth(2).unwrap_or_default().to_owned();
+                let source = text.split(':').next().unwrap_or_default().to_owned();
+                (source, options.split(',').any(|option| option == "ro"))
+            }
+            None => {
+                let part = |key: &str| item.get(key).and_then(|entry| entry.node.scalar()).unwrap_or_default();
+                (part("source"), part("read_only") == "true")
+            }
+        };
+        if !read_only && is_protected_source(&source) {
+            let message = format!("writes to {source}, which is protected, from whatever node this service runs on");
+            faults.warn(
+                item.mark,
+                &field.path,
+                message,
+                "mount it read-only, or protect this service in the same group",
+            );
+        }
+    }
+}
+
 /// What a protected service may not ask for, given all of its keys.
 pub(super) fn service(at: &At<'_>, service: &Service, faults: &mut Faults) {
     image(at, service, faults);
@@ -205,7 +232,7 @@ fn concerns(port: &Port, relay: u16) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{CLUSTER, REST, assert_one, faults, file, said, service};
+    use super::super::testing::{CLUSTER, REST, assert_one, faults, file, read_files, said, service};
 
     #[test]
     fn the_three_lines_are_demanded() {
@@ -368,6 +395,37 @@ mod tests {
             &["services.s: names no image", "image: name:tag"],
             "no image",
         );
+    }
+
+    #[test]
+    fn ordinary_services_that_write_to_protected_storage_are_warned_of() {
+        let warnings = |volume: &str| {
+            let keys = "volumes: ['data:/x', './b:/y', 'own:/z:ro']";
+            let text = file("", keys, &format!("  web: {{image: w, volumes: [{volume}]}}\n{REST}"));
+            let project = read_files(&[("compose.yaml", &text)]).unwrap();
+            project
+                .warnings
+                .iter()
+                .filter(|warning| warning.contains("which is protected"))
+                .count()
+        };
+        for volume in [
+            "'data:/d'",
+            "'data:/d:z'",
+            "./b:/d",
+            "{type: volume, source: data, target: /d}",
+            "/srv/mail/b:/d",
+        ] {
+            assert_eq!(warnings(volume), 1, "{volume}");
+        }
+        for volume in [
+            "'data:/d:ro'",
+            "'own:/d'",
+            "./c:/d",
+            "{type: volume, source: data, target: /d, read_only: true}",
+        ] {
+            assert_eq!(warnings(volume), 0, "{volume}");
+        }
     }
 
     #[test]

@@ -447,6 +447,12 @@ mod tests {
                 "true 10s",
             ),
             ("stdin_open: 'true'", |s| s.stdin_open.to_string(), "true"),
+        ]);
+    }
+
+    #[test]
+    fn maps_of_the_process_are_carried_out() {
+        assert_keys(&[
             (
                 "labels: [a=1, b]",
                 |s| format!("{:?}", s.labels),
