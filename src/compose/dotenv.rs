@@ -158,7 +158,7 @@ mod tests {
     #[test]
     fn lines_become_pairs() {
         let text = "\u{feff}# comment\n\nA=1\nexport B = two words  # why\nC='$A # \\' raw'\nD=\"x\\n$A ${HOST} \\$A\"\n\
-                    E=$A-${NO:-d}\nF=\nG=a#b\nH=\"two\nlines\"\nHOST\nUNKNOWN\nA=9\nI=\"q\" # c\nJ=k=v\r\n";
+                    E=$A-${NO:-d}\nF=\nG=a#b\nH=\"two\nlines\"\nHOST\nUNKNOWN\nA=9\nI=\"q\" # c\nJ=k=v\nK=x$$y\nL=\"a\\\\b\\tc\"\r\n";
         let pairs = parse(text, &lookup).unwrap();
         let get = |key: &str| value_of(&pairs, key);
         for (key, value) in [
@@ -173,6 +173,8 @@ mod tests {
             ("HOST", "n1"),
             ("I", "q"),
             ("J", "k=v"),
+            ("K", "x$y"),
+            ("L", "a\\b\tc"),
         ] {
             assert_eq!(get(key).as_deref(), Some(value), "{key}");
         }

@@ -39,7 +39,11 @@ fn rule(path: &[&str]) -> Rule {
         ["services", _, "depends_on" | "networks"] => Rule::Names,
         ["services", _, "logging"] => Rule::Logging,
         ["services", _, "volumes" | "devices" | "secrets" | "configs"] => Rule::ByTarget,
-        ["services", _, "ports" | "expose" | "cap_add" | "cap_drop" | "profiles"]
+        [
+            "services",
+            _,
+            "ports" | "expose" | "cap_add" | "cap_drop" | "profiles" | "security_opt" | "group_add",
+        ]
         | ["services", _, "networks", _, "aliases"] => Rule::Unique,
         _ => Rule::Usual,
     }
@@ -267,8 +271,14 @@ mod tests {
                 "volumes: [{type: bind, source: /h, target: /x}]",
                 "volumes: type: bind, source: /h, target: /x",
             ),
+            (
+                "devices: [/dev/a:/dev/x]",
+                "devices: [/dev/b:/dev/x]",
+                "devices: /dev/b:/dev/x",
+            ),
+            ("extra_hosts: [a:1]", "extra_hosts: [a:2]", "extra_hosts: a:1, a:2"),
             ("ports: ['80:80']", "ports: ['80:80', '81:81']", "ports: 80:80, 81:81"),
-            ("security_opt: [a]", "security_opt: [a]", "security_opt: a, a"),
+            ("security_opt: [a]", "security_opt: [a]", "security_opt: a"),
             (
                 "ulimits: {nofile: {soft: 1, hard: 2}}",
                 "ulimits: {nofile: 5}",

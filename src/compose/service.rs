@@ -251,7 +251,10 @@ fn set_limits(service: &mut Service, field: &At<'_>, faults: &mut Faults) -> boo
 
 /// What is left: switches that must be off, keys that are harmless, refused or unknown.
 fn other(field: &At<'_>, faults: &mut Faults) {
-    let off = field.node.value == Value::Bool(false);
+    let off = field
+        .node
+        .scalar()
+        .is_some_and(|text| text.eq_ignore_ascii_case("false"));
     match field.name {
         "restart" => {
             if field.node.scalar().as_deref() != Some("no") {
@@ -479,7 +482,7 @@ mod tests {
                 r#"Some(Logging { driver: Some("journald"), options: {"max-file": "3", "tag": "x"} })"#,
             ),
             (
-                "init: false\nprivileged: false\nrestart: \"no\"\nx-own: 1",
+                "init: false\nprivileged: ${NONE:-false}\nrestart: \"no\"\nx-own: 1",
                 |s| s.tty.to_string(),
                 "false",
             ),

@@ -11,7 +11,7 @@ pub(super) fn split(line: &str) -> Result<Vec<String>, String> {
             (Some('\''), '\\') => word.get_or_insert_default().push(c),
             (_, '\\') => {
                 let next = chars.next().ok_or("the command ends with a backslash")?;
-                word.get_or_insert_default().push(escaped(next));
+                word.get_or_insert_default().push(next);
             }
             (Some(open), c) if c == open => quote = None,
             (Some(_), c) => word.get_or_insert_default().push(c),
@@ -33,21 +33,13 @@ pub(super) fn split(line: &str) -> Result<Vec<String>, String> {
     Ok(words)
 }
 
-fn escaped(c: char) -> char {
-    match c {
-        't' => '\t',
-        'n' => '\n',
-        other => other,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn words_are_split_as_a_shell_does() {
-        let table: [(&str, &[&str]); 10] = [
+        let table: [(&str, &[&str]); 11] = [
             ("", &[]),
             ("  ", &[]),
             ("run --now", &["run", "--now"]),
@@ -56,6 +48,7 @@ mod tests {
             ("a\\ b c", &["a b", "c"]),
             ("'' x", &["", "x"]),
             ("pre'fix'ed", &["prefixed"]),
+            ("\"\\t\" x\\ty", &["t", "xty"]),
             ("'a\\b'", &["a\\b"]),
             ("\"say \\\"hi\\\"\"\nnext", &["say \"hi\"", "next"]),
         ];
