@@ -362,7 +362,6 @@ mod tests {
     ];
 
     #[test]
-    #[expect(clippy::too_many_lines, reason = "a table of cases")]
     fn what_groups_cannot_agree_on_is_refused() {
         for (services, words) in CASES {
             let found = said(&text(services));

@@ -403,7 +403,6 @@ mod tests {
     }
 
     #[test]
-    #[expect(clippy::too_many_lines, reason = "a table of cases")]
     fn keys_of_the_process_are_carried_out() {
         assert_keys(&[
             ("image: a/b:1@sha256:0", |s| s.image.clone(), "a/b:1@sha256:0"),
