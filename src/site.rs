@@ -96,7 +96,7 @@ impl Site {
     pub fn store(&self, attempt: Duration) -> store::Settings {
         let cluster = &self.project.cluster;
         store::Settings {
-            endpoints: cluster.etcd.clone(),
+            endpoints: nearest_first(&cluster.etcd),
             tls: cluster.etcd_tls.clone(),
             user: cluster.etcd_user.clone(),
             keys: Keys::new(&cluster.name),
@@ -142,6 +142,26 @@ impl Site {
             Some(_) | None => Ok(()),
         }
     }
+}
+
+/// The member on this host, if there is one, before the others: it dies with the host and not without it.
+fn nearest_first(endpoints: &[String]) -> Vec<String> {
+    let own: Vec<String> = nix::ifaddrs::getifaddrs()
+        .map(|addresses| {
+            addresses
+                .filter_map(|one| one.address.as_ref().and_then(host_of))
+                .collect()
+        })
+        .unwrap_or_default();
+    let is_own = |url: &&String| own.iter().any(|address| url.contains(&format!("//{address}:")));
+    let (near, far): (Vec<&String>, Vec<&String>) = endpoints.iter().partition(is_own);
+    near.into_iter().chain(far).cloned().collect()
+}
+
+/// An interface's address as it stands in a URL.
+fn host_of(address: &nix::sys::socket::SockaddrStorage) -> Option<String> {
+    let v4 = address.as_sockaddr_in().map(|v4| v4.ip().to_string());
+    v4.or_else(|| address.as_sockaddr_in6().map(|v6| format!("[{}]", v6.ip())))
 }
 
 fn sources(facts: &NodeFacts, own: Option<&OwnProject>) -> Result<Sources, SiteError> {

@@ -1,0 +1,145 @@
+//! Rules of the architecture that no compiler checks: what the core may not name, who may read a clock, who may kill.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn sources(under: &str) -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join(under)];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap().map(Result::unwrap) {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|end| end == "rs") {
+                found.push((path.clone(), fs::read_to_string(&path).unwrap()));
+            }
+        }
+    }
+    assert!(!found.is_empty(), "no source under {under}");
+    found
+}
+
+/// The code of a file without its comments and without its tests.
+fn code(text: &str) -> String {
+    let shipped = text.split("#[cfg(test)]").next().unwrap_or_default();
+    let lines = shipped.lines().map(|line| line.split("//").next().unwrap_or_default());
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_core_is_pure() {
+    let foreign = [
+        "tokio",
+        "async ",
+        ".await",
+        "etcd_client",
+        "bollard",
+        "rtnetlink",
+        "rustix",
+        "nix::",
+        "std::fs",
+        "std::net",
+        "std::process",
+        "std::thread",
+        "Instant",
+        "SystemTime",
+        "crate::adapters",
+        "crate::clock",
+        "crate::compose",
+        "tracing",
+        "getrandom",
+        "HashMap",
+        "HashSet",
+    ];
+    for (path, text) in sources("src/core") {
+        for word in foreign {
+            assert!(!code(&text).contains(word), "{} names {word}", path.display());
+        }
+    }
+}
+
+#[test]
+fn only_the_loop_lets_the_core_decide() {
+    for (path, text) in sources("src") {
+        let allowed = path.ends_with("src/run.rs") || path.components().any(|part| part.as_os_str() == "core");
+        assert!(
+            allowed || !code(&text).contains("node.handle("),
+            "{} calls the core",
+            path.display()
+        );
+    }
+}
+
+#[test]
+fn only_the_clock_reads_clocks() {
+    for (path, text) in sources("src") {
+        let reads = [
+            "clock_gettime",
+            "std::time::Instant",
+            "SystemTime::now",
+            "Timestamp::now",
+            "Zoned::now",
+        ];
+        let allowed = path.ends_with("src/clock.rs");
+        for word in reads {
+            assert!(
+                allowed || !code(&text).contains(word),
+                "{} reads a clock with {word}",
+                path.display()
+            );
+        }
+    }
+}
+
+#[test]
+fn one_file_alone_may_kill_everything() {
+    let with: Vec<PathBuf> = sources("src")
+        .into_iter()
+        .filter(|(_, text)| code(text).contains("from_raw(-1)"))
+        .map(|(path, _)| path)
+        .collect();
+    assert_eq!(with.len(), 1, "kill(-1) stands in {with:?}");
+    assert!(
+        with[0].components().any(|part| part.as_os_str() == "tether"),
+        "{with:?}"
+    );
+}
+
+#[test]
+fn no_adapter_imports_another() {
+    let glue = ["outbox.rs", "containers.rs", "http.rs"];
+    let names = ["engine", "store", "tether", "vip", "probe", "files"];
+    for (path, text) in sources("src/adapters") {
+        if glue.iter().any(|name| path.ends_with(name)) {
+            continue;
+        }
+        let own = path
+            .strip_prefix(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/adapters"))
+            .unwrap();
+        let own = own
+            .components()
+            .next()
+            .unwrap()
+            .as_os_str()
+            .to_string_lossy()
+            .replace(".rs", "");
+        for name in names.iter().filter(|name| **name != own) {
+            let import = format!("adapters::{name}::");
+            assert!(!code(&text).contains(&import), "{} imports {import}", path.display());
+        }
+    }
+}
+
+#[test]
+fn files_stay_small_enough_to_have_one_job() {
+    for (path, text) in sources("src") {
+        let lines = code(&text).lines().count();
+        let limit = if path.ends_with("core/group.rs") || path.ends_with("core/member.rs") {
+            950
+        } else {
+            650
+        };
+        assert!(lines <= limit, "{} has {lines} lines", path.display());
+    }
+}
