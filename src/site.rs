@@ -19,6 +19,10 @@ const END_BUDGET: Duration = Duration::from_secs(5);
 /// The engine's own grace for a container that states none.
 const ENGINE_GRACE: Duration = Duration::from_secs(10);
 
+/// Tries to find the sidecar's own container, and the pause between them.
+const OWN_TRIES: u32 = 25;
+const OWN_PAUSE: Duration = Duration::from_millis(200);
+
 /// Why a node can't take part as it is configured.
 #[derive(Debug, thiserror::Error)]
 pub enum SiteError {
@@ -29,10 +33,10 @@ pub enum SiteError {
     #[error("{} in the compose file:\n{}", count(.0.len()), lines(.0))]
     File(Vec<Fault>),
     /// The operator sees to the engine.
-    #[error("{0}")]
+    #[error(transparent)]
     Engine(#[from] EngineError),
     /// The operator raises the ttl or tunes etcd.
-    #[error("{0}")]
+    #[error(transparent)]
     Sizing(#[from] TooShort),
 }
 
@@ -59,7 +63,7 @@ impl Site {
         let name = facts.name().map_err(SiteError::Setting)?;
         let engine = Engine::connect(&facts.engine);
         let own = match facts.files.is_empty() {
-            true => Some(engine.own_container(&name).await?),
+            true => Some(own_container(&engine, &name).await?),
             false => None,
         };
         let sources = sources(facts, own.as_ref())?;
@@ -142,6 +146,17 @@ impl Site {
             Some(_) | None => Ok(()),
         }
     }
+}
+
+/// A container that has just been started is not at once running in the engine's words.
+async fn own_container(engine: &Engine, node: &str) -> Result<OwnProject, EngineError> {
+    for _ in 1..OWN_TRIES {
+        match engine.own_container(node).await {
+            Err(EngineError::Missing { .. }) => tokio::time::sleep(OWN_PAUSE).await,
+            found => return found,
+        }
+    }
+    engine.own_container(node).await
 }
 
 /// The member on this host, if there is one, before the others: it dies with the host and not without it.

@@ -30,7 +30,7 @@ const BACK_OFF_MAX: Duration = Duration::from_secs(30);
 const COOL_DOWN: Duration = Duration::from_secs(30);
 const VIP_RETRY: Duration = Duration::from_secs(1);
 const CONFLICT_RETRY: Duration = Duration::from_secs(5);
-const PROBE_RETRY: Duration = Duration::from_millis(100);
+const PROBE_RETRY: Duration = Duration::from_millis(50);
 const WATCH_PROBE: Duration = Duration::from_secs(5);
 
 /// What the core must know of a group's configuration.

@@ -17,7 +17,7 @@ use crate::core::time::Time;
 
 /// RFC 5227 asks three times; one to two seconds apart there, which a failover can't afford.
 const PROBES: u8 = 3;
-const PROBE_SPACING: Duration = Duration::from_millis(200);
+const PROBE_SPACING: Duration = Duration::from_millis(75);
 
 /// Between two reports of a foreign owner of the same address, and between two answers to it.
 const FOREIGN_SPACING: Duration = Duration::from_secs(1);
