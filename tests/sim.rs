@@ -5,5 +5,6 @@ mod sim {
     mod etcd;
     mod host;
     mod mutants;
+    mod swarm;
     mod world;
 }

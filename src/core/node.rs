@@ -165,11 +165,13 @@ impl Node {
         for (name, group) in &self.groups {
             out.push(Action::Prepare { group: name.clone() });
             let adoptable = self.saved.as_ref().is_some_and(|saved| saved.groups.contains_key(name));
+            // After a suspend the kernel's count of the addresses is behind: those of a run past its deadline go now.
+            let alive = adoptable && self.pages.get(name).is_some_and(|(soft, _)| !now.reached(*soft));
+            if group.settings.vips > 0 && !alive {
+                out.push(Action::VipDrop { group: name.clone() });
+            }
             if adoptable {
                 continue;
-            }
-            if group.settings.vips > 0 {
-                out.push(Action::VipDrop { group: name.clone() });
             }
             // A run that nothing is known of is stopped first: its page may still be open.
             for service in 0..group.settings.services.len() {

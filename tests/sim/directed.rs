@@ -33,7 +33,11 @@ fn until_active(world: &mut World, group: &str, by: Option<usize>, limit_ms: u64
             return (world.now - from) / MS;
         }
     }
-    check(world, false, &format!("{group} is not active on {by:?} within {limit_ms} ms"));
+    check(
+        world,
+        false,
+        &format!("{group} is not active on {by:?} within {limit_ms} ms"),
+    );
     0
 }
 
@@ -61,7 +65,11 @@ fn first_start_takes_a_ttl_and_the_first_in_priority_wins() {
     let took = until_active(&mut world, "mail", Some(0), 8000);
     check(&world, (5000..6500).contains(&took), &format!("took {took} ms"));
     world.run_for(60_000);
-    check(&world, starts(&world) == 1 && world.active("mail") == [0], "it stays there");
+    check(
+        &world,
+        starts(&world) == 1 && world.active("mail") == [0],
+        "it stays there",
+    );
 }
 
 #[test]
@@ -72,7 +80,11 @@ fn a_dead_holder_is_replaced_after_its_ttl_and_returns_as_standby() {
     check(&world, took < 6600 && saw(&world, "T4"), &format!("took {took} ms"));
     world.act(Act::PowerOn(0));
     world.run_for(20_000);
-    check(&world, world.active("mail") == [1] && starts(&world) == 2, "the old holder is a standby");
+    check(
+        &world,
+        world.active("mail") == [1] && starts(&world) == 2,
+        "the old holder is a standby",
+    );
 }
 
 #[test]
@@ -113,7 +125,11 @@ fn switchover_goes_to_the_one_named() {
 fn a_successor_that_dies_does_not_block_the_group() {
     let mut world = settled(3, 1);
     world.act(Act::Switchover(1, "mail".to_owned(), Some("c".to_owned())));
-    while world.record("mail").is_some_and(|record| record.state == RecordState::Active) && world.failure.is_none() {
+    while world
+        .record("mail")
+        .is_some_and(|record| record.state == RecordState::Active)
+        && world.failure.is_none()
+    {
         world.run_for(1);
     }
     world.act(Act::PowerOff(2));
@@ -128,7 +144,11 @@ fn a_crashed_container_starts_again_in_place() {
     world.run_for(50);
     let took = until_active(&mut world, "mail", Some(0), 3000);
     let record = world.record("mail").map(|record| record.epoch);
-    check(&world, took < 1000 && record == Some(1), &format!("took {took} ms, epoch {record:?}"));
+    check(
+        &world,
+        took < 1000 && record == Some(1),
+        &format!("took {took} ms, epoch {record:?}"),
+    );
     let run = world.hosts[0].containers.values().next().map(|c| c.run.n);
     check(&world, run == Some(2), "run 2");
 }
@@ -189,7 +209,11 @@ fn hold_term_and_a_new_sidecar_leave_the_container_alone() {
     check(&world, world.replies.iter().any(|(_, reply)| reply.is_ok()), "held");
     world.act(Act::Term(0));
     world.run_for(30_000);
-    check(&world, world.hosts[0].detached && world.active("mail") == [0], "it goes on without a sidecar");
+    check(
+        &world,
+        world.hosts[0].detached && world.active("mail") == [0],
+        "it goes on without a sidecar",
+    );
     world.act(Act::StartSidecar(0));
     world.run_for(10_000);
     check(&world, world.active("mail") == [0] && starts(&world) == 1, "adopted");
@@ -268,7 +292,11 @@ fn a_short_outage_of_etcd_stops_nothing() {
         world.run_for(outage);
         world.act(Act::EtcdUp);
         world.run_for(15_000);
-        check(&world, starts(&world) == before && world.active("mail") == [0], "zero stops");
+        check(
+            &world,
+            starts(&world) == before && world.active("mail") == [0],
+            "zero stops",
+        );
     }
 }
 
@@ -277,7 +305,10 @@ fn a_long_outage_of_etcd_stops_everything_once() {
     let mut world = settled(3, 1);
     world.act(Act::EtcdDown);
     world.run_for(8000);
-    let idle = world.hosts.iter().all(|h| h.containers.values().all(|c| c.life == Life::Stopped));
+    let idle = world
+        .hosts
+        .iter()
+        .all(|h| h.containers.values().all(|c| c.life == Life::Stopped));
     check(&world, idle, "stopped");
     world.act(Act::EtcdUp);
     let took = until_active(&mut world, "mail", None, 12_000);
@@ -305,7 +336,14 @@ fn unknown_outcomes_are_read_back() {
             world.log = Some(Vec::new());
             for host in 0..2 {
                 world.act(Act::StartSidecar(host));
-                world.act(Act::Calls { host, lose, lose_answer, late, duplicate, latency: 30 * MS });
+                world.act(Act::Calls {
+                    host,
+                    lose,
+                    lose_answer,
+                    late,
+                    duplicate,
+                    latency: 30 * MS,
+                });
             }
             world.run_for(40_000);
             check(&world, true, "");
@@ -323,7 +361,9 @@ fn sigterm_ends_the_process_at_any_moment_of_a_campaign() {
         world.act(Act::Term(0));
         world.run_for(5000);
         check(&world, world.hosts[0].node.is_none(), &format!("ended, {delay}"));
-        let free = world.record("mail").is_none_or(|record| record.state == RecordState::Released);
+        let free = world
+            .record("mail")
+            .is_none_or(|record| record.state == RecordState::Released);
         check(&world, free, &format!("nothing is left held, {delay}"));
     }
 }
@@ -336,7 +376,11 @@ fn sigterm_while_etcd_is_away_ends_the_process_after_the_stop() {
     world.act(Act::Term(0));
     world.run_for(7000);
     check(&world, world.hosts[0].node.is_none(), "ended");
-    check(&world, world.hosts[0].containers.values().all(|c| c.life == Life::Stopped), "stopped");
+    check(
+        &world,
+        world.hosts[0].containers.values().all(|c| c.life == Life::Stopped),
+        "stopped",
+    );
     world.act(Act::EtcdUp);
     until_active(&mut world, "mail", Some(1), 12_000);
 }
@@ -367,7 +411,11 @@ fn a_restored_etcd_freezes_everyone_until_an_operator_accepts() {
         world.act(Act::EtcdUp);
         world.run_for(20_000);
         check(&world, world.active("mail").is_empty(), "nothing runs");
-        check(&world, world.alarms.iter().any(|text| text.contains("accept")), "it says why");
+        check(
+            &world,
+            world.alarms.iter().any(|text| text.contains("accept")),
+            "it says why",
+        );
         world.act(Act::Accept(1));
         let took = until_active(&mut world, "mail", None, 12_000);
         check(&world, saw(&world, "T11"), &format!("took {took}"));
@@ -393,20 +441,32 @@ fn a_lease_that_etcd_forgot_is_asked_for_anew() {
 #[test]
 fn an_engine_that_hangs_or_refuses_does_not_hold_the_group_for_ever() {
     let mut world = cluster(2, 1);
-    world.act(Act::Engine { host: 0, hangs: false, refuses: true });
+    world.act(Act::Engine {
+        host: 0,
+        hangs: false,
+        refuses: true,
+    });
     until_active(&mut world, "mail", Some(1), 40_000);
 }
 
 #[test]
 fn a_start_that_completes_late_starts_nothing() {
     let mut world = settled(2, 1);
-    world.act(Act::Engine { host: 1, hangs: true, refuses: false });
+    world.act(Act::Engine {
+        host: 1,
+        hangs: true,
+        refuses: false,
+    });
     world.act(Act::PowerOff(0));
     world.run_for(8000);
     world.act(Act::PowerOn(0));
     world.act(Act::KillSidecar(1));
     until_active(&mut world, "mail", Some(0), 20_000);
-    world.act(Act::Engine { host: 1, hangs: false, refuses: false });
+    world.act(Act::Engine {
+        host: 1,
+        hangs: false,
+        refuses: false,
+    });
     world.run_for(3000);
     check(&world, world.active("mail") == [0], "");
 }
@@ -418,9 +478,15 @@ fn what_cannot_be_killed_is_never_handed_over() {
     world.act(Act::Term(0));
     world.run_for(60_000);
     check(&world, world.active("mail").is_empty(), "nobody else starts");
-    let held = world.record("mail").is_some_and(|record| record.state == RecordState::Active);
+    let held = world
+        .record("mail")
+        .is_some_and(|record| record.state == RecordState::Active);
     check(&world, held && !saw(&world, "T4"), "the record is held by beats");
-    check(&world, world.alarms.iter().any(|text| text.contains("not proved stopped")), "it alarms");
+    check(
+        &world,
+        world.alarms.iter().any(|text| text.contains("not proved stopped")),
+        "it alarms",
+    );
 }
 
 #[test]

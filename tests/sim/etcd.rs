@@ -55,7 +55,12 @@ impl Etcd {
                 Op::Put { key, value, lease } => changes.push(self.put(key, value, *lease, revision)),
                 Op::Delete { key } => changes.extend(self.delete(key)),
                 Op::DeletePrefix { prefix } => {
-                    let keys: Vec<String> = self.keys.keys().filter(|key| key.starts_with(prefix)).cloned().collect();
+                    let keys: Vec<String> = self
+                        .keys
+                        .keys()
+                        .filter(|key| key.starts_with(prefix))
+                        .cloned()
+                        .collect();
                     for key in keys {
                         changes.extend(self.delete(&key));
                     }
@@ -87,7 +92,12 @@ impl Etcd {
 
     /// Deletes keys outside of any transaction of the nodes.
     pub(crate) fn remove(&mut self, mut which: impl FnMut(&KeyValue) -> bool) -> Vec<Change> {
-        let keys: Vec<String> = self.keys.values().filter(|kv| which(kv)).map(|kv| kv.key.clone()).collect();
+        let keys: Vec<String> = self
+            .keys
+            .values()
+            .filter(|kv| which(kv))
+            .map(|kv| kv.key.clone())
+            .collect();
         if !keys.is_empty() {
             self.revision += 1;
         }
@@ -103,7 +113,11 @@ impl Etcd {
 
     pub(crate) fn answer(&self, keys: &Keys, succeeded: bool) -> Answer {
         let ranges = keys.ranges();
-        let inside = |key: &str| ranges.iter().any(|(from, to)| key >= from.as_str() && key < to.as_str());
+        let inside = |key: &str| {
+            ranges
+                .iter()
+                .any(|(from, to)| key >= from.as_str() && key < to.as_str())
+        };
         Answer {
             succeeded,
             cluster_id: self.cluster_id,

@@ -150,6 +150,8 @@ pub(crate) struct Host {
     pub(crate) vip_excused: bool,
     pub(crate) hung: Vec<(ServiceKey, Run)>,
     pub(crate) detached: bool,
+    /// Its core said that it waits for `accept`.
+    pub(crate) frozen_core: bool,
     pub(crate) handled: u64,
     pub(crate) handled_since: u64,
 }
@@ -179,6 +181,7 @@ impl Host {
             vip_excused: false,
             hung: Vec::new(),
             detached: false,
+            frozen_core: false,
             handled: 0,
             handled_since: 0,
         }
@@ -215,10 +218,6 @@ impl Host {
     }
 
     pub(crate) fn has_vip(&self, group: &str, now: u64) -> bool {
-        self.awake()
-            && self
-                .vips
-                .get(group)
-                .is_some_and(|end| self.clock.read(now).raw < *end)
+        self.awake() && self.vips.get(group).is_some_and(|end| self.clock.read(now).raw < *end)
     }
 }

@@ -47,7 +47,11 @@ impl Mutant {
         let accept = txn.then.iter().any(|op| matches!(op, Op::DeletePrefix { .. }));
         txn.compare.retain(|compare| match (self, compare) {
             (Self::NoOwn, Compare::Lease { key, .. } | Compare::Mod { key, .. }) => {
-                *key != own || !txn.then.iter().any(|op| matches!(op, Op::Put { key, .. } if *key == own))
+                *key != own
+                    || !txn
+                        .then
+                        .iter()
+                        .any(|op| matches!(op, Op::Put { key, .. } if *key == own))
             }
             (Self::NoRecordInCampaign, Compare::Mod { key, .. }) => !(campaign && record(key)),
             (Self::NoRecordInRelease, Compare::Mod { key, .. }) => campaign || accept || !record(key),
@@ -59,7 +63,8 @@ impl Mutant {
             _ => true,
         });
         if self == Self::NoFence && campaign {
-            txn.then.retain(|op| !matches!(op, Op::Delete { key } if key.starts_with(&keys.nodes())));
+            txn.then
+                .retain(|op| !matches!(op, Op::Delete { key } if key.starts_with(&keys.nodes())));
         }
     }
 

@@ -38,22 +38,47 @@ pub(crate) enum Act {
     StartSidecar(usize),
     StopSignal(usize),
     ContinueSignal(usize),
-    Freeze { host: usize, sleep: bool },
+    Freeze {
+        host: usize,
+        sleep: bool,
+    },
     Thaw(usize),
-    Network { host: usize, to: bool, from: bool },
+    Network {
+        host: usize,
+        to: bool,
+        from: bool,
+    },
     EtcdDown,
     EtcdUp,
     DeleteNodeKey(usize),
     CrashApp(usize, String),
-    Engine { host: usize, hangs: bool, refuses: bool },
-    Calls { host: usize, lose: u64, lose_answer: u64, late: u64, duplicate: u64, latency: u64 },
-    SlowTether { host: usize, tether: u64, die: u64, ignores_term: bool },
+    Engine {
+        host: usize,
+        hangs: bool,
+        refuses: bool,
+    },
+    Calls {
+        host: usize,
+        lose: u64,
+        lose_answer: u64,
+        late: u64,
+        duplicate: u64,
+        latency: u64,
+    },
+    SlowTether {
+        host: usize,
+        tether: u64,
+        die: u64,
+        ignores_term: bool,
+    },
     Term(usize),
     Switchover(usize, String, Option<String>),
     Hold(usize, Duration),
     Accept(usize),
     Snapshot,
-    Restore { new_id: bool },
+    Restore {
+        new_id: bool,
+    },
     Heal,
     /// Starts the sidecars that ended, as a service manager would.
     Revive,
@@ -61,16 +86,58 @@ pub(crate) enum Act {
 
 #[derive(Clone, Debug)]
 enum Ev {
-    ToEtcd { host: usize, life: u64, call: Call, back: Option<u64> },
-    Inbox { host: usize, life: u64, event: Event },
-    Timeout { host: usize, life: u64, call: Call },
-    Wake { host: usize, life: u64, token: u64 },
-    Tether { host: usize, key: ServiceKey, instance: u64 },
-    Started { host: usize, boot: u64, life: u64, key: ServiceKey, run: Run },
-    Admit { host: usize, key: ServiceKey, instance: u64, refuse: bool },
-    Exit { host: usize, key: ServiceKey, instance: u64 },
-    Gone { host: usize, key: ServiceKey, instance: u64 },
-    LeaseEnd { lease: i64 },
+    ToEtcd {
+        host: usize,
+        life: u64,
+        call: Call,
+        back: Option<u64>,
+    },
+    Inbox {
+        host: usize,
+        life: u64,
+        event: Event,
+    },
+    Timeout {
+        host: usize,
+        life: u64,
+        call: Call,
+    },
+    Wake {
+        host: usize,
+        life: u64,
+        token: u64,
+    },
+    Tether {
+        host: usize,
+        key: ServiceKey,
+        instance: u64,
+    },
+    Started {
+        host: usize,
+        boot: u64,
+        life: u64,
+        key: ServiceKey,
+        run: Run,
+    },
+    Admit {
+        host: usize,
+        key: ServiceKey,
+        instance: u64,
+        refuse: bool,
+    },
+    Exit {
+        host: usize,
+        key: ServiceKey,
+        instance: u64,
+    },
+    Gone {
+        host: usize,
+        key: ServiceKey,
+        instance: u64,
+    },
+    LeaseEnd {
+        lease: i64,
+    },
     Act(Act),
 }
 
@@ -265,12 +332,23 @@ impl World {
             }
             Ev::Wake { host, life, token } => self.wake(host, life, token),
             Ev::Tether { host, key, instance } => self.tether(host, &key, instance),
-            Ev::Started { host, boot, life, key, run } => {
+            Ev::Started {
+                host,
+                boot,
+                life,
+                key,
+                run,
+            } => {
                 if self.hosts[host].boot == boot && self.hosts[host].powered {
                     self.started(host, life, key, run);
                 }
             }
-            Ev::Admit { host, key, instance, refuse } => self.admit(host, &key, instance, refuse),
+            Ev::Admit {
+                host,
+                key,
+                instance,
+                refuse,
+            } => self.admit(host, &key, instance, refuse),
             Ev::Exit { host, key, instance } => self.die(host, &key, instance),
             Ev::Gone { host, key, instance } => self.gone(host, &key, instance),
             Ev::LeaseEnd { lease } => {
@@ -287,7 +365,7 @@ impl World {
 
     pub(crate) fn start_sidecar(&mut self, h: usize) {
         let host = &mut self.hosts[h];
-        if !host.powered || host.node.is_some() {
+        if !host.awake() || host.node.is_some() {
             return;
         }
         host.life += 1;
@@ -327,13 +405,29 @@ impl World {
         note!(self, "{} sidecar starts", self.hosts[h].name);
         self.dispatch(h, out);
         self.rearm(h);
-        self.push(3 * MS, Ev::Inbox { host: h, life, event: Event::Engine { result: Ok(()) } });
-        let hellos: Vec<(ServiceKey, Container)> =
-            self.hosts[h].containers.iter().map(|(key, c)| (key.clone(), c.clone())).collect();
+        self.hosts[h].vip_excused = false;
+        self.push(
+            3 * MS,
+            Ev::Inbox {
+                host: h,
+                life,
+                event: Event::Engine { result: Ok(()) },
+            },
+        );
+        let hellos: Vec<(ServiceKey, Container)> = self.hosts[h]
+            .containers
+            .iter()
+            .map(|(key, c)| (key.clone(), c.clone()))
+            .collect();
         for (of, c) in hellos {
             if c.life != Life::Stopped && !c.dying {
                 let delay = self.rng.range(1, 60) * MS;
-                let event = Event::TetherHello { of, run: c.run, running: c.life == Life::Up, connection: c.instance };
+                let event = Event::TetherHello {
+                    of,
+                    run: c.run,
+                    running: c.life == Life::Up,
+                    connection: c.instance,
+                };
                 self.push(delay, Ev::Inbox { host: h, life, event });
             }
         }
@@ -342,6 +436,7 @@ impl World {
     fn end_sidecar(&mut self, h: usize) {
         let host = &mut self.hosts[h];
         host.node = None;
+        host.frozen_core = false;
         host.life += 1;
         host.inbox.clear();
         host.crash_after = None;
@@ -403,7 +498,11 @@ impl World {
         let limit = self.hosts[h].crash_after.take();
         for (at, action) in out.into_iter().enumerate() {
             if limit == Some(at) {
-                note!(self, "{} sidecar crashes in the middle of its actions", self.hosts[h].name);
+                note!(
+                    self,
+                    "{} sidecar crashes in the middle of its actions",
+                    self.hosts[h].name
+                );
                 self.count("crash within an event");
                 self.end_sidecar(h);
                 return;
@@ -426,47 +525,114 @@ impl World {
             Action::Pin(pin) => self.hosts[h].pin = Some(pin),
             Action::Prepare { group } => {
                 for service in 0..settings(&group, &self.timing).services.len() {
-                    let of = ServiceKey { group: group.clone(), service };
-                    let event = Event::Prepared { of, result: Ok("sha256:1".to_owned()) };
+                    let of = ServiceKey {
+                        group: group.clone(),
+                        service,
+                    };
+                    let event = Event::Prepared {
+                        of,
+                        result: Ok("sha256:1".to_owned()),
+                    };
                     self.push(soon * 3, Ev::Inbox { host: h, life, event });
                 }
             }
             Action::Start { of, run } => {
-                note!(self, "{} starts {}/{} run {run}", self.hosts[h].name, of.group, of.service);
+                note!(
+                    self,
+                    "{} starts {}/{} run {run}",
+                    self.hosts[h].name,
+                    of.group,
+                    of.service
+                );
                 if self.hosts[h].manners.engine_refuses {
                     self.count("engine refused");
-                    let event = Event::StartAnswered { of, run, result: Err("refused".to_owned()) };
+                    let event = Event::StartAnswered {
+                        of,
+                        run,
+                        result: Err("refused".to_owned()),
+                    };
                     self.push(soon, Ev::Inbox { host: h, life, event });
                 } else if self.hosts[h].manners.engine_hangs {
                     self.count("engine hung");
                     self.hosts[h].hung.push((of, run));
                 } else {
-                    self.push(soon * 5, Ev::Started { host: h, boot, life, key: of, run });
+                    self.push(
+                        soon * 5,
+                        Ev::Started {
+                            host: h,
+                            boot,
+                            life,
+                            key: of,
+                            run,
+                        },
+                    );
                 }
             }
             Action::Admit { of, connection } => {
-                self.push(soon / 4, Ev::Admit { host: h, key: of, instance: connection, refuse: false });
+                self.push(
+                    soon / 4,
+                    Ev::Admit {
+                        host: h,
+                        key: of,
+                        instance: connection,
+                        refuse: false,
+                    },
+                );
             }
             Action::Refuse { of, connection } => {
-                self.push(soon / 4, Ev::Admit { host: h, key: of, instance: connection, refuse: true });
+                self.push(
+                    soon / 4,
+                    Ev::Admit {
+                        host: h,
+                        key: of,
+                        instance: connection,
+                        refuse: true,
+                    },
+                );
             }
             Action::Kill { of } => {
                 let instance = self.hosts[h].containers.get(&of).map(|c| c.instance);
                 if let Some(instance) = instance.filter(|_| !self.hosts[h].manners.engine_hangs) {
-                    self.push(soon, Ev::Exit { host: h, key: of, instance });
+                    self.push(
+                        soon,
+                        Ev::Exit {
+                            host: h,
+                            key: of,
+                            instance,
+                        },
+                    );
                 }
             }
             Action::Inspect { of } => {
                 let running = match self.hosts[h].manners.engine_hangs {
                     true => None,
-                    false => Some(self.hosts[h].containers.get(&of).is_some_and(|c| c.life != Life::Stopped)),
+                    false => Some(
+                        self.hosts[h]
+                            .containers
+                            .get(&of)
+                            .is_some_and(|c| c.life != Life::Stopped),
+                    ),
                 };
-                self.push(soon, Ev::Inbox { host: h, life, event: Event::Inspected { of, running } });
+                self.push(
+                    soon,
+                    Ev::Inbox {
+                        host: h,
+                        life,
+                        event: Event::Inspected { of, running },
+                    },
+                );
             }
             Action::Probe { group, run } => {
                 let up = self.hosts[h].serves(&group);
                 let result = if up { Ok(()) } else { Err("no answer".to_owned()) };
-                self.push(soon, Ev::Inbox { host: h, life, event: Event::Probed { group, run, result } });
+                self.push(
+                    soon,
+                    Ev::Inbox {
+                        host: h,
+                        life,
+                        event: Event::Probed { group, run, result },
+                    },
+                );
             }
             Action::VipProbe { group } => {
                 let other = (0..self.hosts.len()).find(|o| *o != h && self.hosts[*o].has_vip(&group, self.now));
@@ -478,19 +644,46 @@ impl World {
                     },
                     None => VipNews::Free { group },
                 };
-                self.push(soon * 20, Ev::Inbox { host: h, life, event: Event::Vip(news) });
+                self.push(
+                    soon * 20,
+                    Ev::Inbox {
+                        host: h,
+                        life,
+                        event: Event::Vip(news),
+                    },
+                );
             }
             Action::VipHold { group, valid, .. } => self.hold_vip(h, group, valid, soon),
             Action::VipDrop { group } => {
                 self.hosts[h].vips.remove(&group);
-                self.push(soon, Ev::Inbox { host: h, life, event: Event::Vip(VipNews::Dropped { group }) });
+                self.push(
+                    soon,
+                    Ev::Inbox {
+                        host: h,
+                        life,
+                        event: Event::Vip(VipNews::Dropped { group }),
+                    },
+                );
             }
             Action::Say(decision) => {
                 let name = self.hosts[h].name.clone();
+                if decision.text.contains("adopting run") {
+                    self.count("adopted");
+                }
+                if decision.text.contains("nothing starts until") {
+                    self.hosts[h].frozen_core = true;
+                } else if decision.text.contains("accepted a restored") {
+                    self.hosts[h].frozen_core = false;
+                }
                 if decision.level == Level::Alarm {
                     self.alarms.push(format!("{name}: {}", decision.text));
                 }
-                note!(self, "{name} [{}] {}", decision.group.unwrap_or_default(), decision.text);
+                note!(
+                    self,
+                    "{name} [{}] {}",
+                    decision.group.unwrap_or_default(),
+                    decision.text
+                );
             }
             Action::Reply { result, .. } => {
                 note!(self, "{} replies {result:?}", self.hosts[h].name);
@@ -512,8 +705,17 @@ impl World {
             return;
         }
         let late = Duration::from_nanos(self.rng.range(0, 300 * MS));
-        self.hosts[h].vips.insert(group.clone(), raw + Duration::from_secs(whole) + late);
-        self.push(soon, Ev::Inbox { host: h, life, event: Event::Vip(VipNews::Held { group }) });
+        self.hosts[h]
+            .vips
+            .insert(group.clone(), raw + Duration::from_secs(whole) + late);
+        self.push(
+            soon,
+            Ev::Inbox {
+                host: h,
+                life,
+                event: Event::Vip(VipNews::Held { group }),
+            },
+        );
     }
 
     // --- calls to etcd -----------------------------------------------------------------------------------------
@@ -528,7 +730,14 @@ impl World {
         let out = self.rng.range(MS / 2, manners.latency);
         let back = self.rng.range(MS / 2, manners.latency);
         let attempt = self.timing.attempt.as_nanos() as u64;
-        self.push(attempt, Ev::Timeout { host: h, life, call: call.clone() });
+        self.push(
+            attempt,
+            Ev::Timeout {
+                host: h,
+                life,
+                call: call.clone(),
+            },
+        );
         if !self.hosts[h].to_etcd || self.rng.chance(manners.lose) {
             self.count("request lost");
             return;
@@ -542,13 +751,35 @@ impl World {
         if lost {
             self.count("answer lost");
         }
-        let back = (!lost).then(|| if self.rng.chance(manners.late) { self.rng.range(back, attempt) } else { back });
+        let back = (!lost).then(|| {
+            if self.rng.chance(manners.late) {
+                self.rng.range(back, attempt)
+            } else {
+                back
+            }
+        });
         if self.rng.chance(manners.duplicate) {
             self.count("request duplicated");
             let again = self.rng.range(out, out + S);
-            self.push(again, Ev::ToEtcd { host: h, life, call: call.clone(), back });
+            self.push(
+                again,
+                Ev::ToEtcd {
+                    host: h,
+                    life,
+                    call: call.clone(),
+                    back,
+                },
+            );
         }
-        self.push(out, Ev::ToEtcd { host: h, life, call, back });
+        self.push(
+            out,
+            Ev::ToEtcd {
+                host: h,
+                life,
+                call,
+                back,
+            },
+        );
     }
 
     fn arrive(&mut self, h: usize, life: u64, call: Call, back: Option<u64>) {
@@ -571,7 +802,10 @@ impl World {
                         self.mutant.answer(&mut answer, &self.keys, &self.hosts[h].name);
                         Event::Answer { id, result: Ok(answer) }
                     }
-                    Err(why) => Event::Answer { id, result: Err(StoreError::Refused(why)) },
+                    Err(why) => Event::Answer {
+                        id,
+                        result: Err(StoreError::Refused(why)),
+                    },
                 }
             }
             Call::Read(id) => {
@@ -583,7 +817,10 @@ impl World {
                 let end = self.now + grant.ttl.as_nanos() as u64;
                 self.etcd.leases.insert(grant.lease, end);
                 self.push(end - self.now, Ev::LeaseEnd { lease: grant.lease });
-                Event::Granted { lease: grant.lease, result: Ok(()) }
+                Event::Granted {
+                    lease: grant.lease,
+                    result: Ok(()),
+                }
             }
             Call::KeepAlive(lease) => {
                 let end = self.now + self.timing.lease_ttl().as_nanos() as u64;
@@ -609,7 +846,11 @@ impl World {
         let accepted = changes.iter().any(|(key, ..)| *key == self.keys.config());
         let mut hints = Vec::new();
         for (key, before, after) in changes {
-            let Some(parts) = self.keys.parts(key).map(|p| p.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>()) else {
+            let Some(parts) = self
+                .keys
+                .parts(key)
+                .map(|p| p.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>())
+            else {
                 continue;
             };
             match (parts[0].as_str(), parts.len()) {
@@ -627,7 +868,9 @@ impl World {
                     if parts[2] == "record"
                         && let Some(after) = after
                     {
-                        let before = before.as_ref().and_then(|kv| serde_json::from_str::<Record>(&kv.value).ok());
+                        let before = before
+                            .as_ref()
+                            .and_then(|kv| serde_json::from_str::<Record>(&kv.value).ok());
                         self.recorded(by, &parts[1], before, &after.value, accepted);
                     }
                 }
@@ -638,7 +881,14 @@ impl World {
             for hint in &hints {
                 if self.rng.chance(800) && self.hosts[h].from_etcd {
                     let (life, delay) = (self.hosts[h].life, self.rng.range(MS, 30 * MS));
-                    self.push(delay, Ev::Inbox { host: h, life, event: Event::Hint(hint.clone()) });
+                    self.push(
+                        delay,
+                        Ev::Inbox {
+                            host: h,
+                            life,
+                            event: Event::Hint(hint.clone()),
+                        },
+                    );
                 }
             }
         }
@@ -653,11 +903,23 @@ impl World {
     }
 
     fn recorded(&mut self, by: Option<usize>, group: &str, before: Option<Record>, after: &str, accepted: bool) {
-        let Ok(after) = serde_json::from_str::<Record>(after) else { return };
-        note!(self, "record {group}: epoch {} {:?} {} ({})", after.epoch, after.state, after.node, after.reason);
+        let Ok(after) = serde_json::from_str::<Record>(after) else {
+            return;
+        };
+        note!(
+            self,
+            "record {group}: epoch {} {:?} {} ({})",
+            after.epoch,
+            after.state,
+            after.node,
+            after.reason
+        );
         let Some(before) = before else { return };
         if after.epoch < before.epoch {
-            self.fail(format!("the record of {group} went back from {} to {}", before.epoch, after.epoch));
+            self.fail(format!(
+                "the record of {group} went back from {} to {}",
+                before.epoch, after.epoch
+            ));
         }
         if before.state != RecordState::Active || accepted {
             return;
@@ -683,14 +945,24 @@ impl World {
         let record = changes.iter().find_map(|(key, before, after)| {
             let record = self.keys.parts(key).is_some_and(|p| p.len() == 3 && p[2] == "record");
             let read = |kv: &Option<leasehold::core::store::KeyValue>| {
-                kv.as_ref().and_then(|kv| serde_json::from_str::<Record>(&kv.value).ok())
+                kv.as_ref()
+                    .and_then(|kv| serde_json::from_str::<Record>(&kv.value).ok())
             };
             record.then(|| (read(before), read(after)))
         });
-        let own = txn.compare.iter().any(|c| matches!(c, Compare::Lease { key, .. } if key.starts_with(&nodes)));
-        let deletes = txn.then.iter().any(|op| matches!(op, Op::Delete { key } if key.starts_with(&nodes)));
+        let own = txn
+            .compare
+            .iter()
+            .any(|c| matches!(c, Compare::Lease { key, .. } if key.starts_with(&nodes)));
+        let deletes = txn
+            .then
+            .iter()
+            .any(|op| matches!(op, Op::Delete { key } if key.starts_with(&nodes)));
         let not = txn.compare.iter().any(|c| matches!(c, Compare::LeaseNot { .. }));
-        let creates = txn.compare.iter().any(|c| matches!(c, Compare::Create { key, .. } if key.starts_with(&nodes)));
+        let creates = txn
+            .compare
+            .iter()
+            .any(|c| matches!(c, Compare::Create { key, .. } if key.starts_with(&nodes)));
         let accept = txn.then.iter().any(|op| matches!(op, Op::DeletePrefix { .. }));
         let records = changes.iter().filter(|(key, ..)| key.ends_with("/record")).count();
         let kind = match record {
@@ -724,22 +996,29 @@ impl World {
         self.hosts[h].pages.insert(of.clone(), page);
         if let Some(instance) = self.hosts[h].containers.get(&of).map(|c| c.instance) {
             let tick = self.rng.range(0, self.hosts[h].manners.tether);
-            self.push(tick, Ev::Tether { host: h, key: of, instance });
+            self.push(
+                tick,
+                Ev::Tether {
+                    host: h,
+                    key: of,
+                    instance,
+                },
+            );
         }
     }
 
     fn tether(&mut self, h: usize, key: &ServiceKey, instance: u64) {
         let host = &self.hosts[h];
-        let Some(c) = host.containers.get(key).filter(|c| c.instance == instance && !c.dying) else { return };
+        let Some(c) = host.containers.get(key).filter(|c| c.instance == instance && !c.dying) else {
+            return;
+        };
         if !host.awake() {
             return; // It looks again first thing when the machine wakes.
         }
         let now = host.clock.read(self.now);
         let page = host.pages.get(key).copied();
         let valid = page.filter(|page| page.run == c.run);
-        let kill = valid.is_none_or(|page| {
-            matches!(page.order, Order::Closed | Order::Kill) || now.reached(page.hard)
-        });
+        let kill = valid.is_none_or(|page| matches!(page.order, Order::Closed | Order::Kill) || now.reached(page.hard));
         let soft = valid.is_some_and(|page| page.order == Order::Stop || now.reached(page.soft));
         match c.life {
             Life::Stopped => {}
@@ -764,63 +1043,126 @@ impl World {
     }
 
     fn signal(&mut self, h: usize, key: &ServiceKey, instance: u64) {
-        note!(self, "{} tether signals {}/{}", self.hosts[h].name, key.group, key.service);
+        note!(
+            self,
+            "{} tether signals {}/{}",
+            self.hosts[h].name,
+            key.group,
+            key.service
+        );
         if let Some(c) = self.hosts[h].containers.get_mut(key) {
             c.signalled = true;
         }
         if !self.hosts[h].manners.ignores_term {
             let exit = self.rng.range(5 * MS, self.hosts[h].manners.exit);
-            self.push(exit, Ev::Exit { host: h, key: key.clone(), instance });
+            self.push(
+                exit,
+                Ev::Exit {
+                    host: h,
+                    key: key.clone(),
+                    instance,
+                },
+            );
         }
     }
 
     fn look_again(&mut self, h: usize, key: &ServiceKey, instance: u64) {
         let host = &self.hosts[h];
-        let Some(page) = host.pages.get(key).copied() else { return };
+        let Some(page) = host.pages.get(key).copied() else {
+            return;
+        };
         let now = host.clock.read(self.now);
         let next = if now.reached(page.soft) { page.hard } else { page.soft };
         if !now.reached(next) {
             let delay = host.clock.delay(self.now, next);
             let tick = self.rng.range(0, self.hosts[h].manners.tether);
-            self.push(delay + tick, Ev::Tether { host: h, key: key.clone(), instance });
+            self.push(
+                delay + tick,
+                Ev::Tether {
+                    host: h,
+                    key: key.clone(),
+                    instance,
+                },
+            );
         }
     }
 
     fn die(&mut self, h: usize, key: &ServiceKey, instance: u64) {
         let (awake, unkillable) = (self.hosts[h].awake(), self.hosts[h].manners.unkillable);
-        let Some(c) = self.hosts[h].containers.get_mut(key).filter(|c| c.instance == instance) else { return };
+        let Some(c) = self.hosts[h].containers.get_mut(key).filter(|c| c.instance == instance) else {
+            return;
+        };
         if c.life == Life::Stopped || c.dying || !awake || unkillable {
             return;
         }
         c.dying = true;
         let delay = self.rng.range(MS, self.hosts[h].manners.die);
-        self.push(delay, Ev::Gone { host: h, key: key.clone(), instance });
+        self.push(
+            delay,
+            Ev::Gone {
+                host: h,
+                key: key.clone(),
+                instance,
+            },
+        );
     }
 
     fn gone(&mut self, h: usize, key: &ServiceKey, instance: u64) {
         if !self.hosts[h].awake() {
-            let retry = Ev::Gone { host: h, key: key.clone(), instance };
+            let retry = Ev::Gone {
+                host: h,
+                key: key.clone(),
+                instance,
+            };
             if self.hosts[h].powered {
                 self.push(20 * MS, retry);
             }
             return;
         }
-        let Some(c) = self.hosts[h].containers.get_mut(key).filter(|c| c.instance == instance) else { return };
+        let Some(c) = self.hosts[h].containers.get_mut(key).filter(|c| c.instance == instance) else {
+            return;
+        };
         let (run, was) = (c.run, c.life);
         c.life = Life::Stopped;
         c.dying = false;
-        note!(self, "{} {}/{} run {run} gone (was {was:?})", self.hosts[h].name, key.group, key.service);
+        note!(
+            self,
+            "{} {}/{} run {run} gone (was {was:?})",
+            self.hosts[h].name,
+            key.group,
+            key.service
+        );
         let (life, delay) = (self.hosts[h].life, self.rng.range(MS / 10, 5 * MS));
-        self.push(delay, Ev::Inbox { host: h, life, event: Event::TetherGone { of: key.clone(), run } });
+        self.push(
+            delay,
+            Ev::Inbox {
+                host: h,
+                life,
+                event: Event::TetherGone { of: key.clone(), run },
+            },
+        );
     }
 
     fn started(&mut self, h: usize, life: u64, key: ServiceKey, run: Run) {
         if !self.hosts[h].awake() {
             let boot = self.hosts[h].boot;
-            self.push(20 * MS, Ev::Started { host: h, boot, life, key, run });
+            self.push(
+                20 * MS,
+                Ev::Started {
+                    host: h,
+                    boot,
+                    life,
+                    key,
+                    run,
+                },
+            );
             return;
         }
-        let event = Event::StartAnswered { of: key.clone(), run, result: Ok(()) };
+        let event = Event::StartAnswered {
+            of: key.clone(),
+            run,
+            result: Ok(()),
+        };
         self.push(MS, Ev::Inbox { host: h, life, event });
         let old = self.hosts[h].containers.get(&key);
         if old.is_some_and(|c| c.life != Life::Stopped) {
@@ -846,7 +1188,12 @@ impl World {
         };
         self.hosts[h].containers.insert(key.clone(), container);
         let (life, delay) = (self.hosts[h].life, self.rng.range(5 * MS, 60 * MS));
-        let event = Event::TetherHello { of: key.clone(), run: page.run, running: false, connection: instance };
+        let event = Event::TetherHello {
+            of: key.clone(),
+            run: page.run,
+            running: false,
+            connection: instance,
+        };
         self.push(delay, Ev::Inbox { host: h, life, event });
         self.look_again(h, &key, instance);
     }
@@ -858,19 +1205,42 @@ impl World {
             return;
         }
         if !host.awake() {
-            self.push(20 * MS, Ev::Admit { host: h, key: key.clone(), instance, refuse });
+            self.push(
+                20 * MS,
+                Ev::Admit {
+                    host: h,
+                    key: key.clone(),
+                    instance,
+                    refuse,
+                },
+            );
             return;
         }
         let lease = host.saved.as_ref().map_or(0, |saved| saved.lease);
-        let Some(run) = host.containers.get(key).filter(|c| c.instance == instance).map(|c| c.run) else { return };
+        let Some(run) = host
+            .containers
+            .get(key)
+            .filter(|c| c.instance == instance)
+            .map(|c| c.run)
+        else {
+            return;
+        };
         let allowed = host.page_allows(key, run, now);
-        let Some(c) = host.containers.get_mut(key).filter(|c| !c.dying) else { return };
+        let Some(c) = host.containers.get_mut(key).filter(|c| !c.dying) else {
+            return;
+        };
         match (refuse, c.life) {
             (true, Life::Up | Life::Gate) => self.die(h, key, instance),
             (false, Life::Gate) if allowed => {
                 c.life = Life::Up;
                 c.lease = lease;
-                note!(self, "{} {}/{} run {run} UP", self.hosts[h].name, key.group, key.service);
+                note!(
+                    self,
+                    "{} {}/{} run {run} UP",
+                    self.hosts[h].name,
+                    key.group,
+                    key.service
+                );
                 self.admitted(h, &key.group, run.epoch);
             }
             (false, Life::Gate) => self.die(h, key, instance),
@@ -889,6 +1259,20 @@ impl World {
         {
             self.fail(format!("epoch {epoch} of {group} starts after epoch {before}"));
         }
+    }
+
+    /// For a driver that asks again and again: neither logged nor counted.
+    pub(crate) fn act_quietly(&mut self, act: Act) {
+        let log = self.log.take();
+        let counts = self.counts.clone();
+        match act {
+            Act::Revive => {
+                self.log = log;
+                return (0..self.hosts.len()).for_each(|h| self.start_sidecar(h));
+            }
+            other => self.act(other),
+        }
+        (self.log, self.counts) = (log, counts);
     }
 
     // --- faults ------------------------------------------------------------------------------------------------
@@ -932,18 +1316,34 @@ impl World {
                 self.changed(None, &changes);
             }
             Act::CrashApp(h, group) => {
-                let keys: Vec<_> = self.hosts[h].containers.iter().map(|(k, c)| (k.clone(), c.instance)).collect();
+                let keys: Vec<_> = self.hosts[h]
+                    .containers
+                    .iter()
+                    .map(|(k, c)| (k.clone(), c.instance))
+                    .collect();
                 for (key, instance) in keys.into_iter().filter(|(key, _)| key.group == group).take(1) {
                     self.die(h, &key, instance);
                 }
             }
             Act::Engine { host, hangs, refuses } => self.engine(host, hangs, refuses),
-            Act::Calls { host, lose, lose_answer, late, duplicate, latency } => {
+            Act::Calls {
+                host,
+                lose,
+                lose_answer,
+                late,
+                duplicate,
+                latency,
+            } => {
                 let manners = &mut self.hosts[host].manners;
                 (manners.lose, manners.lose_answer) = (lose, lose_answer);
                 (manners.late, manners.duplicate, manners.latency) = (late, duplicate, latency);
             }
-            Act::SlowTether { host, tether, die, ignores_term } => {
+            Act::SlowTether {
+                host,
+                tether,
+                die,
+                ignores_term,
+            } => {
                 let manners = &mut self.hosts[host].manners;
                 (manners.tether, manners.die, manners.ignores_term) = (tether, die, ignores_term);
             }
@@ -994,20 +1394,35 @@ impl World {
             let (boot, life) = (self.hosts[h].boot, self.hosts[h].life);
             for (key, run) in std::mem::take(&mut self.hosts[h].hung) {
                 self.count("start completed late");
-                self.push(5 * MS, Ev::Started { host: h, boot, life, key, run });
+                self.push(
+                    5 * MS,
+                    Ev::Started {
+                        host: h,
+                        boot,
+                        life,
+                        key,
+                        run,
+                    },
+                );
             }
         }
     }
 
     /// The machine goes on: its tethers look at their deadlines before anything else.
     fn thaw(&mut self, h: usize) {
-        let Some((since, sleep)) = self.hosts[h].frozen.take() else { return };
+        let Some((since, sleep)) = self.hosts[h].frozen.take() else {
+            return;
+        };
         if sleep {
             self.hosts[h].clock.slept(since, self.now);
             self.hosts[h].vip_excused = true;
         }
         let now = self.hosts[h].clock.read(self.now);
-        let keys: Vec<_> = self.hosts[h].containers.iter().map(|(k, c)| (k.clone(), c.instance)).collect();
+        let keys: Vec<_> = self.hosts[h]
+            .containers
+            .iter()
+            .map(|(k, c)| (k.clone(), c.instance))
+            .collect();
         for (key, instance) in keys {
             let hard = self.hosts[h].pages.get(&key).map(|page| page.hard);
             if hard.is_some_and(|hard| now.reached(hard)) {
@@ -1019,7 +1434,14 @@ impl World {
             self.tether(h, &key, instance);
             if let Some(c) = self.hosts[h].containers.get(&key).filter(|c| c.dying) {
                 let instance = c.instance;
-                self.push(MS, Ev::Gone { host: h, key: key.clone(), instance });
+                self.push(
+                    MS,
+                    Ev::Gone {
+                        host: h,
+                        key: key.clone(),
+                        instance,
+                    },
+                );
             }
         }
         if !self.hosts[h].stopped {
@@ -1079,7 +1501,10 @@ impl World {
                 let why = format!("S1: {group} runs on {} and {}", one.name, two.name);
                 return self.fail(why);
             }
-            let mut held = self.hosts.iter().filter(|host| host.has_vip(group, self.now) && !host.vip_excused);
+            let mut held = self
+                .hosts
+                .iter()
+                .filter(|host| host.has_vip(group, self.now) && !host.vip_excused);
             if let (Some(one), Some(two)) = (held.next(), held.next()) {
                 let why = format!("S5: the address of {group} is on {} and {}", one.name, two.name);
                 return self.fail(why);
@@ -1117,8 +1542,14 @@ impl World {
 
 fn failed(call: &Call, why: StoreError) -> Option<Event> {
     match call {
-        Call::Txn(id, _) | Call::Read(id) => Some(Event::Answer { id: *id, result: Err(why) }),
-        Call::Grant(grant) => Some(Event::Granted { lease: grant.lease, result: Err(why) }),
+        Call::Txn(id, _) | Call::Read(id) => Some(Event::Answer {
+            id: *id,
+            result: Err(why),
+        }),
+        Call::Grant(grant) => Some(Event::Granted {
+            lease: grant.lease,
+            result: Err(why),
+        }),
         Call::KeepAlive(_) | Call::Revoke(_) => None,
     }
 }
@@ -1131,7 +1562,11 @@ pub(crate) fn settings(group: &str, timing: &Timing) -> GroupSettings {
     };
     GroupSettings {
         name: group.to_owned(),
-        services: if group == "web" { vec![service("db"), service("http")] } else { vec![service("mail")] },
+        services: if group == "web" {
+            vec![service("db"), service("http")]
+        } else {
+            vec![service("mail")]
+        },
         vips: 1,
         vip_first: false,
         probes: 1,
