@@ -189,7 +189,9 @@ impl Node {
         if !self.contact_holds_at(now) {
             return contact_at.map_or(Claim::No("no contact to etcd".to_owned()), Claim::At);
         }
-        let at = at.plus(RANK_STEP * self.rank(now, name, &keys));
+        // Ranks count from when everybody could: after a first start that is the contact, not the vacancy.
+        let from = contact_at.filter(|contact| contact.raw > at.raw).unwrap_or(at);
+        let at = from.plus(RANK_STEP * self.rank(now, name, &keys));
         // An observer waits by its raw clock alone: suspend must not shorten the wait.
         if now.raw < at.raw {
             return Claim::At(at);
@@ -290,7 +292,8 @@ impl Node {
             .groups
             .get(name)
             .and_then(|group| group.cool_until)
-            .is_some_and(|until| !now.reached(until));
+            .is_some_and(|until| !now.reached(until))
+            || self.failing(name);
         let holder = keys.active().map(|record| record.node.as_str());
         let before = self.view.statuses.iter().filter(|(node, status)| {
             let candidate = **node != self.me.name && Some(node.as_str()) != holder;
@@ -329,10 +332,13 @@ impl Node {
         if !self.link_up && group.settings.vips > 0 {
             return Some("the interface has no link".to_owned());
         }
-        if group.failing_until.is_some_and(|until| !self.now.reached(until)) {
-            return Some("the service failed here several times".to_owned());
-        }
         group.unprepared()
+    }
+
+    /// The service failed here several times: nobody hands it over to this node, and every other one goes first.
+    fn failing(&self, name: &str) -> bool {
+        let until = self.groups.get(name).and_then(|group| group.failing_until);
+        until.is_some_and(|until| !self.now.reached(until))
     }
 
     fn contact_holds(&self) -> bool {
@@ -356,7 +362,10 @@ impl Node {
 
     fn published_status(&self) -> NodeStatus {
         let groups = self.groups.iter().map(|(name, group)| {
-            let why = self.unready(name).unwrap_or_default();
+            let failing = self
+                .failing(name)
+                .then(|| "the service failed here several times".to_owned());
+            let why = self.unready(name).or(failing).unwrap_or_default();
             let image = match group.prepared.first() {
                 Some(Some(Ok(digest))) => digest.clone(),
                 Some(Some(Err(_)) | None) | None => String::new(),

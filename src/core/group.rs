@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::epoch::Run;
 use super::event::{Action, Decision, Level, Order, PageOrder, ServiceKey};
 use super::records::SavedRun;
-use super::sizing::Deadlines;
+use super::sizing::{Deadlines, KILL_BUDGET};
 use super::time::Time;
 
 /// How long a started container may take to reach its gate.
@@ -283,6 +283,10 @@ impl Group {
             end: now,
         };
         let mut held = Held::new(run, lease, over, now, self.settings.services.len());
+        // Its addresses may be here too, and after a hold the kernel would keep them for long.
+        if self.settings.vips > 0 {
+            held.vip = VipStage::Free;
+        }
         for service in &mut held.services {
             service.state = ServiceState::Unknown;
         }
@@ -377,7 +381,10 @@ impl Group {
         }
         let ours = self.held.as_mut().filter(|held| held.run == run);
         let Some(held) = ours else {
-            out.push(Action::Refuse { of, connection });
+            // One that runs obeys its page, which is closed unless the run is still to be adopted.
+            if !running {
+                out.push(Action::Refuse { of, connection });
+            }
             return;
         };
         let stage = held.stage;
@@ -415,7 +422,10 @@ impl Group {
         }
         if let Some(held) = self.held.as_mut().filter(|held| held.run == run)
             && let Some(at) = held.services.get_mut(service)
-            && matches!(at.state, ServiceState::Up | ServiceState::Unknown)
+            && matches!(
+                at.state,
+                ServiceState::Starting | ServiceState::Up | ServiceState::Unknown
+            )
         {
             at.enter(ServiceState::Gone, now);
         }
@@ -686,7 +696,14 @@ impl Group {
             }
         }
         if !held.services.iter().all(|service| service.state == ServiceState::Gone) {
-            if now.reached(held.deadlines.end) {
+            // Beats go on meanwhile and move the end of the lease: what counts is when the kill was due.
+            let overdue = held.services.iter().any(|service| {
+                let due = service
+                    .stop_by
+                    .map(|by| by.earlier(held.deadlines.hard).plus(KILL_BUDGET));
+                service.state != ServiceState::Gone && due.is_some_and(|due| now.reached(due))
+            });
+            if overdue {
                 let text = format!(
                     "run {} is not proved stopped: it is not handed over until it is",
                     held.run

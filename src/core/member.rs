@@ -124,6 +124,7 @@ impl Node {
             Member::Granting { lease, asked } => {
                 if !asked {
                     self.member = Member::Granting { lease, asked: true };
+                    self.sent_at = now;
                     out.push(Action::Grant(Grant {
                         lease,
                         ttl: self.timing.lease_ttl(),
@@ -194,8 +195,9 @@ impl Node {
     }
 
     fn request_joined(&mut self, now: Time, lease: i64, mod_revision: i64, due: bool, out: &mut Vec<Action>) {
-        if self.holding_until.is_some_and(|until| !now.reached(until)) {
-            // A beat with the ordinary promise would end the hold: only read.
+        let release = self.released(lease);
+        if self.holding_until.is_some_and(|until| !now.reached(until)) && release.is_none() {
+            // A beat with the ordinary promise would end the hold: only read. What is stopped here ends it.
             if due {
                 self.send_read(now, out);
             }
@@ -209,8 +211,7 @@ impl Node {
             let purpose = Purpose::Hold { reply, length };
             return self.send_own(now, lease, mod_revision, length, Txn::default(), purpose, out);
         }
-        let wish = self
-            .released(lease)
+        let wish = release
             .or_else(|| self.intent_wish())
             .or_else(|| self.campaign(now, lease));
         if let Some((txn, purpose)) = wish {
@@ -229,6 +230,7 @@ impl Node {
             self.send_plain(now, txn, purpose, out);
         } else if self.groups.values().all(|group| group.held.is_none()) {
             self.arrive();
+            self.send_read(now, out);
         } else if due {
             self.send_read(now, out);
         }
@@ -378,6 +380,13 @@ impl Node {
                 // Nothing of it will ever land.
                 if pending.purpose != Purpose::Read {
                     self.attempts.retain(|attempt| attempt.stamp != pending.stamp);
+                }
+                // etcd no longer knows the lease, or never did: the next one gets another id.
+                if pending.purpose == Purpose::Register {
+                    self.member = Member::Granting {
+                        lease: self.new_lease(),
+                        asked: false,
+                    };
                 }
                 self.disappoint(&pending, &why, out);
                 self.store_failure = Some(why);

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::event::{Action, Command, Decision, Event, Level, VipNews};
+use super::epoch::Run;
+use super::event::{Action, Command, Decision, Event, Level, Order, PageOrder, ServiceKey, VipNews};
 use super::group::{After, Group, GroupSettings, Stage, Way};
 use super::keys::Keys;
 use super::member::{Attempt, Member, Pending};
@@ -165,8 +166,27 @@ impl Node {
         self.sent_at = now;
         for (name, group) in &self.groups {
             let adoptable = self.saved.as_ref().is_some_and(|saved| saved.groups.contains_key(name));
-            if group.settings.vips > 0 && !adoptable {
+            // After a suspend the kernel's count of the addresses is behind: those of a run past its deadline go now.
+            let alive = adoptable && self.pages.get(name).is_some_and(|(soft, _)| !now.reached(*soft));
+            if group.settings.vips > 0 && !alive {
                 out.push(Action::VipDrop { group: name.clone() });
+            }
+            if adoptable {
+                continue;
+            }
+            // A run that nothing is known of is stopped first: its page may still be open.
+            for service in 0..group.settings.services.len() {
+                let of = ServiceKey {
+                    group: name.clone(),
+                    service,
+                };
+                let page = PageOrder {
+                    run: Run::default(),
+                    order: Order::Closed,
+                    soft: Time::default(),
+                    hard: Time::default(),
+                };
+                out.push(Action::Page { of, page });
             }
         }
         self.handle(now, Event::Tick, out);
@@ -183,6 +203,9 @@ impl Node {
         self.take(now, event, out);
         for group in self.groups.values_mut() {
             group.check_time(now, out);
+        }
+        if self.ending {
+            self.hand_over(now, out);
         }
         self.obey(now, out);
         self.step_groups(now, out);
@@ -414,6 +437,11 @@ impl Node {
             return;
         }
         self.ending = true;
+        self.hand_over(now, out);
+    }
+
+    /// While ending, nothing is kept: neither what runs, nor what an adoption or a late campaign still brings.
+    fn hand_over(&mut self, now: Time, out: &mut Vec<Action>) {
         let names: Vec<String> = self.groups.keys().cloned().collect();
         for name in names {
             let successor = self.successor(&name, None);
@@ -425,11 +453,8 @@ impl Node {
                 Some(next) => format!("this node was told to end: handing over to {next}"),
                 None => "this node was told to end and no standby is ready: stopping".to_owned(),
             };
-            let keep = group
-                .held
-                .as_ref()
-                .is_none_or(|held| matches!(held.after, After::Lost | After::Forget));
-            if !keep {
+            let after = group.held.as_ref().map(|held| &held.after);
+            if matches!(after, Some(After::Restart | After::RanOut)) {
                 group.stop(
                     now,
                     Way::Drain,
@@ -453,7 +478,8 @@ impl Node {
                 // Stopped but not released, because etcd does not answer: past its end nobody is kept waiting by it.
                 !(held.stage == Stage::Stopped && held.proved_stopped() && now.reached(held.deadlines.end))
             });
-        if !self.ending || self.exited || busy {
+        let adopting = self.saved.is_some() || !self.adoptable.is_empty();
+        if !self.ending || self.exited || busy || (adopting && self.store_failure.is_none()) {
             return;
         }
         // A campaign of ours may still land: its outcome is read back before the lease is given up.
@@ -465,7 +491,10 @@ impl Node {
             out.push(Action::Revoke { lease });
         }
         self.exited = true;
-        self.member = Member::Left;
+        // What could not be adopted runs to its deadline; the next sidecar still finds whose it was.
+        if !adopting {
+            self.member = Member::Left;
+        }
         out.push(Action::Exit { detached: false });
     }
 
@@ -479,7 +508,8 @@ impl Node {
             | Member::Frozen { .. }
             | Member::Left => {
                 let held = self.groups.values().find_map(|group| group.held.as_ref());
-                held.map_or(0, |held| held.lease)
+                let written = self.written.as_ref().filter(|_| !self.adoptable.is_empty());
+                held.map_or(written.map_or(0, |written| written.lease), |held| held.lease)
             }
         };
         let mut groups = self.adoptable.clone();
@@ -536,7 +566,8 @@ impl Node {
         }
         times.extend(self.waits.values().filter_map(|(at, _)| *at));
         times.extend(self.holding_until);
-        let soonest = times.into_iter().filter(|at| !now.reached(*at)).min();
+        let ahead = times.into_iter().filter(|at| !now.reached(*at));
+        let soonest = ahead.min_by_key(|at| now.until(*at));
         // Never at once again: a condition that time cannot change must not spin the loop.
         soonest.map(|at| {
             if now.until(at) < TICK_MIN {

@@ -1,0 +1,223 @@
+//! A model of one machine: its clocks, disk, containers with their tethers, and addresses.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use leasehold::core::epoch::Run;
+use leasehold::core::event::{Event, Order, PageOrder, ServiceKey};
+use leasehold::core::node::Node;
+use leasehold::core::records::{Pin, Saved};
+use leasehold::core::time::Time;
+
+pub(crate) const MS: u64 = 1_000_000;
+pub(crate) const S: u64 = 1000 * MS;
+
+/// Two clocks that run at their own rates; `RAW` stops in suspend.
+#[derive(Clone, Debug)]
+pub(crate) struct Clock {
+    base: u64,
+    boot: u64,
+    raw: u64,
+    pub(crate) boot_rate: f64,
+    pub(crate) raw_rate: f64,
+}
+
+impl Clock {
+    pub(crate) fn new(now: u64, uptime: u64, boot_rate: f64, raw_rate: f64) -> Self {
+        Self {
+            base: now,
+            boot: uptime,
+            raw: uptime,
+            boot_rate,
+            raw_rate,
+        }
+    }
+
+    pub(crate) fn read(&self, now: u64) -> Time {
+        let passed = (now - self.base) as f64;
+        Time {
+            boot: Duration::from_nanos(self.boot + (passed * self.boot_rate) as u64),
+            raw: Duration::from_nanos(self.raw + (passed * self.raw_rate) as u64),
+        }
+    }
+
+    /// The machine slept since `from`: only `BOOTTIME` went on.
+    pub(crate) fn slept(&mut self, from: u64, now: u64) {
+        let before = self.read(from);
+        let after = self.read(now);
+        self.base = now;
+        self.boot = after.boot.as_nanos() as u64;
+        self.raw = before.raw.as_nanos() as u64;
+    }
+
+    /// True nanoseconds until the deadline.
+    pub(crate) fn delay(&self, now: u64, deadline: Time) -> u64 {
+        let read = self.read(now);
+        if read.reached(deadline) {
+            return 0;
+        }
+        let boot = (deadline.boot - read.boot).as_nanos() as f64 / self.boot_rate;
+        let raw = (deadline.raw - read.raw).as_nanos() as f64 / self.raw_rate;
+        boot.min(raw) as u64 + 1000
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Life {
+    Stopped,
+    /// The tether stands at its gate.
+    Gate,
+    /// The application may write.
+    Up,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Container {
+    pub(crate) life: Life,
+    /// +1 per start: events of an older one are void.
+    pub(crate) instance: u64,
+    pub(crate) run: Run,
+    /// The incarnation under which it was admitted.
+    pub(crate) lease: i64,
+    pub(crate) signalled: bool,
+    pub(crate) dying: bool,
+    /// It woke past its deadline in a frozen machine: counted apart.
+    pub(crate) excused: bool,
+}
+
+/// How the machine behaves.
+#[derive(Clone, Debug)]
+pub(crate) struct Manners {
+    /// Tick of the tether and time to die, in ns, at most.
+    pub(crate) tether: u64,
+    pub(crate) die: u64,
+    pub(crate) exit: u64,
+    pub(crate) ignores_term: bool,
+    pub(crate) unkillable: bool,
+    pub(crate) engine_hangs: bool,
+    pub(crate) engine_refuses: bool,
+    /// Chance in 1000.
+    pub(crate) lose: u64,
+    pub(crate) lose_answer: u64,
+    pub(crate) late: u64,
+    pub(crate) duplicate: u64,
+    pub(crate) latency: u64,
+}
+
+impl Default for Manners {
+    fn default() -> Self {
+        Self {
+            tether: 50 * MS,
+            die: 30 * MS,
+            exit: 200 * MS,
+            ignores_term: false,
+            unkillable: false,
+            engine_hangs: false,
+            engine_refuses: false,
+            lose: 0,
+            lose_answer: 0,
+            late: 0,
+            duplicate: 0,
+            latency: 8 * MS,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Host {
+    pub(crate) name: String,
+    pub(crate) clock: Clock,
+    pub(crate) powered: bool,
+    pub(crate) boot: u64,
+    /// Since when, and whether it sleeps (suspend) or is paused.
+    pub(crate) frozen: Option<(u64, bool)>,
+    pub(crate) stopped: bool,
+    pub(crate) node: Option<Node>,
+    pub(crate) life: u64,
+    pub(crate) inbox: VecDeque<Event>,
+    pub(crate) wake: u64,
+    pub(crate) crash_after: Option<usize>,
+    pub(crate) manners: Manners,
+    pub(crate) to_etcd: bool,
+    pub(crate) from_etcd: bool,
+    pub(crate) pin: Option<Pin>,
+    pub(crate) saved: Option<Saved>,
+    pub(crate) pages: BTreeMap<ServiceKey, PageOrder>,
+    pub(crate) containers: BTreeMap<ServiceKey, Container>,
+    /// Group -> end by the raw clock.
+    pub(crate) vips: BTreeMap<String, Duration>,
+    /// Addresses are counted apart until then: it slept, and the kernel did not count.
+    pub(crate) vip_excused: bool,
+    pub(crate) hung: Vec<(ServiceKey, Run)>,
+    pub(crate) detached: bool,
+    /// Its core said that it waits for `accept`.
+    pub(crate) frozen_core: bool,
+    pub(crate) handled: u64,
+    pub(crate) handled_since: u64,
+}
+
+impl Host {
+    pub(crate) fn new(name: &str, clock: Clock) -> Self {
+        Self {
+            name: name.to_owned(),
+            clock,
+            powered: true,
+            boot: 1,
+            frozen: None,
+            stopped: false,
+            node: None,
+            life: 0,
+            inbox: VecDeque::new(),
+            wake: 0,
+            crash_after: None,
+            manners: Manners::default(),
+            to_etcd: true,
+            from_etcd: true,
+            pin: None,
+            saved: None,
+            pages: BTreeMap::new(),
+            containers: BTreeMap::new(),
+            vips: BTreeMap::new(),
+            vip_excused: false,
+            hung: Vec::new(),
+            detached: false,
+            frozen_core: false,
+            handled: 0,
+            handled_since: 0,
+        }
+    }
+
+    /// Whether its processes run at all.
+    pub(crate) fn awake(&self) -> bool {
+        self.powered && self.frozen.is_none()
+    }
+
+    pub(crate) fn boot_id(&self) -> String {
+        format!("{}-{}", self.name, self.boot)
+    }
+
+    pub(crate) fn writes(&self, group: &str) -> bool {
+        self.awake()
+            && self
+                .containers
+                .iter()
+                .any(|(key, c)| key.group == group && c.life == Life::Up && !c.excused)
+    }
+
+    pub(crate) fn serves(&self, group: &str) -> bool {
+        let mut all = self.containers.iter().filter(|(key, _)| key.group == group).peekable();
+        all.peek().is_some() && all.all(|(_, c)| c.life == Life::Up && !c.signalled && !c.dying)
+    }
+
+    /// Whether the page lets this run be.
+    pub(crate) fn page_allows(&self, key: &ServiceKey, run: Run, now: u64) -> bool {
+        let time = self.clock.read(now);
+        self.pages
+            .get(key)
+            .is_some_and(|page| page.run == run && page.order == Order::Open && !time.reached(page.soft))
+    }
+
+    pub(crate) fn has_vip(&self, group: &str, now: u64) -> bool {
+        self.awake() && self.vips.get(group).is_some_and(|end| self.clock.read(now).raw < *end)
+    }
+}

@@ -1,0 +1,107 @@
+//! Safety rules taken out one by one, between the core and the world: each must turn a run red.
+
+use leasehold::core::event::{Order, PageOrder};
+use leasehold::core::keys::Keys;
+use leasehold::core::records::Beat;
+use leasehold::core::store::{Answer, Compare, Op, Txn};
+use std::time::Duration;
+
+/// Which rule is missing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Mutant {
+    #[default]
+    None,
+    /// OWN: a transaction no longer compares that it is the node's own last beat.
+    NoOwn,
+    /// A campaign no longer compares the record that was read.
+    NoRecordInCampaign,
+    /// A release no longer compares the record that was read.
+    NoRecordInRelease,
+    /// T4 no longer compares the beat it saw silent.
+    NoBeatInTakeover,
+    /// T4 no longer deletes the key of the silent holder.
+    NoFence,
+    /// T5 no longer compares that the key is gone or another's.
+    NoGoneInTakeover,
+    /// T1 no longer compares that the key is absent.
+    NoCreate,
+    /// Observers wait a fifth less than was promised.
+    ShortPromise,
+    /// Observers take every beat for an ordinary one: a hold counts for nothing.
+    HoldUnseen,
+    /// A page is never shortened.
+    PageNeverShorter,
+    /// Validity counts from the answer: up to one attempt later.
+    FromReceipt,
+    /// Validity is the whole promise: no kill budget.
+    NoKillBudget,
+}
+
+impl Mutant {
+    pub(crate) fn txn(self, txn: &mut Txn, keys: &Keys, me: &str) {
+        let own = keys.node(me);
+        let record = |key: &str| key.ends_with("/record");
+        let campaign = txn.then.iter().any(
+            |op| matches!(op, Op::Put { key, value, .. } if key.ends_with("/record") && value.contains("\"active\"")),
+        );
+        let accept = txn.then.iter().any(|op| matches!(op, Op::DeletePrefix { .. }));
+        txn.compare.retain(|compare| match (self, compare) {
+            (Self::NoOwn, Compare::Lease { key, .. } | Compare::Mod { key, .. }) => {
+                *key != own
+                    || !txn
+                        .then
+                        .iter()
+                        .any(|op| matches!(op, Op::Put { key, .. } if *key == own))
+            }
+            (Self::NoRecordInCampaign, Compare::Mod { key, .. }) => !(campaign && record(key)),
+            (Self::NoRecordInRelease, Compare::Mod { key, .. }) => campaign || accept || !record(key),
+            (Self::NoBeatInTakeover, Compare::Mod { key, .. }) => {
+                !(campaign && *key != own && key.starts_with(&keys.nodes()))
+            }
+            (Self::NoGoneInTakeover, Compare::LeaseNot { .. }) => false,
+            (Self::NoCreate, Compare::Create { key, .. }) => *key != own,
+            _ => true,
+        });
+        if self == Self::NoFence && campaign {
+            txn.then
+                .retain(|op| !matches!(op, Op::Delete { key } if key.starts_with(&keys.nodes())));
+        }
+    }
+
+    pub(crate) fn answer(self, answer: &mut Answer, keys: &Keys, me: &str) {
+        let own = keys.node(me);
+        for kv in &mut answer.keys {
+            if kv.key == own || !kv.key.starts_with(&keys.nodes()) {
+                continue;
+            }
+            if let Ok(mut beat) = serde_json::from_str::<Beat>(&kv.value) {
+                match self {
+                    Self::ShortPromise => beat.ttl_ms = beat.ttl_ms * 4 / 5,
+                    Self::HoldUnseen => beat.ttl_ms = beat.ttl_ms.min(5000),
+                    _ => return,
+                }
+                kv.value = serde_json::to_string(&beat).unwrap_or_default();
+            }
+        }
+    }
+
+    pub(crate) fn page(self, before: Option<PageOrder>, mut page: PageOrder) -> PageOrder {
+        let later = match self {
+            Self::FromReceipt => Duration::from_millis(500),
+            Self::NoKillBudget => Duration::from_millis(550),
+            _ => Duration::ZERO,
+        };
+        if page.order == Order::Open {
+            page.soft = page.soft.plus(later);
+            page.hard = page.hard.plus(later);
+        }
+        match before.filter(|before| self == Self::PageNeverShorter && before.run == page.run) {
+            Some(before) if page.order == Order::Open && before.hard > page.hard => PageOrder {
+                soft: before.soft,
+                hard: before.hard,
+                ..page
+            },
+            Some(_) | None => page,
+        }
+    }
+}
