@@ -7,6 +7,8 @@
 
 #[path = "hosts/cluster.rs"]
 mod cluster;
+#[path = "hosts/colleague.rs"]
+mod colleague;
 #[path = "hosts/host.rs"]
 mod host;
 #[path = "hosts/lab.rs"]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+
 use std::process::Command;
 use std::rc::Rc;
 use std::time::Duration;
@@ -273,10 +273,6 @@ impl Cluster {
     pub(crate) fn describe(&self) -> String {
         let hosts: Vec<_> = self.hosts.iter().map(|host| host.describe(LOG_LINES)).collect();
         hosts.join("\n")
-    }
-
-    pub(crate) fn storage(&self) -> PathBuf {
-        self.lab.disk().join("storage")
     }
 }
 

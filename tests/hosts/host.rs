@@ -234,6 +234,21 @@ impl Host {
         self.docker_command(arguments).output().expect("docker runs")
     }
 
+    /// The same by somebody who presses Control-C after some seconds.
+    pub(crate) fn patiently(&self, seconds: &str, arguments: &[&str]) -> Output {
+        let docker = self.docker_command(arguments);
+        let mut command = Command::new("timeout");
+        command
+            .args(["-s", "INT", "-k", seconds, seconds, "docker"])
+            .args(arguments);
+        command.envs(docker.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command
+            .current_dir(self.disk().join("project"))
+            .env_remove("LEASEHOLD_NODE")
+            .stdin(Stdio::null());
+        command.output().expect("timeout runs")
+    }
+
     fn docker_command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new("docker");
         command
