@@ -80,6 +80,16 @@ impl Status {
         })
     }
 
+    /// Whether this node holds the group, or any group if none is named, in whatever stage.
+    #[must_use]
+    pub fn holds(&self, group: Option<&str>) -> bool {
+        let mut wanted = self
+            .groups
+            .iter()
+            .filter(|(name, _)| group.is_none_or(|wanted| wanted == name.as_str()));
+        wanted.any(|(_, line)| line.held.is_some())
+    }
+
     /// Whether this node could take over the group (every group, if none is named) or holds it.
     ///
     /// # Errors
