@@ -188,13 +188,29 @@ impl Shared {
                 service,
             };
             let gone = match self.id_of(&of) {
-                Some(id) => self.engine.inspect(&id).await.is_ok_and(|state| !state.exists),
+                Some(id) => self.look_at(&of, &id).await,
                 None => true,
             };
             if gone {
                 self.prepare(&of).await;
             }
         }
+    }
+
+    /// Whether the container is gone; its health is told again, which hints may have missed.
+    async fn look_at(&self, of: &ServiceKey, id: &str) -> bool {
+        let Ok(state) = self.engine.inspect(id).await else {
+            return false;
+        };
+        if state.running && state.health != Health::None {
+            let healthy = state.health == Health::Healthy;
+            self.report(Event::Health {
+                of: of.clone(),
+                healthy,
+            })
+            .await;
+        }
+        !state.exists
     }
 
     async fn prepare_group(&self, group: &str) {
