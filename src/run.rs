@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::adapters::alarm::Alarm;
 use crate::adapters::files::Files;
-use crate::adapters::http::{self, Asked};
+use crate::adapters::http::{self, Asked, Turn};
 use crate::adapters::outbox::Outbox;
 use crate::adapters::store;
 use crate::adapters::tether;
@@ -65,8 +65,10 @@ pub async fn run(facts: &NodeFacts) -> Result<()> {
         saved,
         seed: getrandom::u64().context("no randomness from the kernel")?,
     });
-    let (published, status) = watch::channel(node.status(clock::now()));
-    let asked = http::serve(listen, &facts.socket(), status).await?;
+    let at = clock::now();
+    let status = node.status(at);
+    let (published, turns) = watch::channel(Turn { at, status });
+    let asked = http::serve(listen, &facts.socket(), turns).await?;
     tracing::info!(node = site.name, cluster = site.project.cluster.name, %listen, "leasehold {} runs", env!("CARGO_PKG_VERSION"));
     turn(node, outbox, events, asked, &published).await
 }
@@ -77,7 +79,7 @@ async fn turn(
     mut outbox: Outbox,
     mut events: mpsc::Receiver<Event>,
     mut asked: mpsc::Receiver<Asked>,
-    published: &watch::Sender<crate::core::status::Status>,
+    published: &watch::Sender<Turn>,
 ) -> Result<()> {
     let alarm = Alarm::new()?;
     let mut terminate = signal(SignalKind::terminate())?;
@@ -90,7 +92,8 @@ async fn turn(
                 .dispatch(action)
                 .context("an order could not be given: ending, so that the tethers fence")?;
         }
-        outbox.publish(published, node.status(clock::now()));
+        let at = clock::now();
+        outbox.publish(published, at, node.status(at));
         if node.is_finished() {
             return Ok(());
         }

@@ -1,5 +1,7 @@
 //! Rules of the architecture that no compiler checks: what the core may not name, who may read a clock, who may kill.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

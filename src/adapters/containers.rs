@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
-use super::engine::{Engine, EngineError, Guarded, Health, Hint, HintKind, Reason, Wanted};
+use super::engine::{Engine, EngineError, Guarded, Health, Hint, HintKind, Reason, Seen, Wanted};
 use crate::compose::{self, model::Service};
 use crate::core::epoch::Run;
 use crate::core::event::{Event, ServiceKey};
@@ -145,7 +145,7 @@ impl Shared {
                     continue;
                 }
             };
-            for one in seen.into_iter().filter(|one| one.writes) {
+            for one in seen.into_iter().filter(|one| one.writes && !self.is_own(&name, one)) {
                 let why = match one.reason {
                     Reason::Service(service) => format!("it is of the protected service {service}"),
                     Reason::Volume(volume) => format!("it mounts the protected volume {volume}"),
@@ -155,6 +155,21 @@ impl Shared {
                 self.report(Event::Intruder { id, name, why }).await;
             }
         }
+    }
+
+    /// Whether it is this node's own: prepared meanwhile, or left by an earlier sidecar. The core adopts or stops the
+    /// latter as soon as its service is prepared; until then its tether knows how long it may run.
+    fn is_own(&self, group: &str, seen: &Seen) -> bool {
+        let Reason::Service(name) = &seen.reason else {
+            return false;
+        };
+        let settings = self.site.project.groups.get(group);
+        let place = settings.and_then(|group| group.services.iter().position(|service| service.name == *name));
+        let known = place.and_then(|service| {
+            let group = group.to_owned();
+            self.id_of(&ServiceKey { group, service })
+        });
+        known.map_or_else(|| seen.is_made_for(&self.site.name), |id| id == seen.container_id)
     }
 
     /// Prepares the containers that are not known or no longer there.
@@ -173,13 +188,29 @@ impl Shared {
                 service,
             };
             let gone = match self.id_of(&of) {
-                Some(id) => self.engine.inspect(&id).await.is_ok_and(|state| !state.exists),
+                Some(id) => self.look_at(&of, &id).await,
                 None => true,
             };
             if gone {
                 self.prepare(&of).await;
             }
         }
+    }
+
+    /// Whether the container is gone; its health is told again, which hints may have missed.
+    async fn look_at(&self, of: &ServiceKey, id: &str) -> bool {
+        let Ok(state) = self.engine.inspect(id).await else {
+            return false;
+        };
+        if state.running && state.health != Health::None {
+            let healthy = state.health == Health::Healthy;
+            self.report(Event::Health {
+                of: of.clone(),
+                healthy,
+            })
+            .await;
+        }
+        !state.exists
     }
 
     async fn prepare_group(&self, group: &str) {

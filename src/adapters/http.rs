@@ -17,13 +17,17 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::metrics;
+use crate::clock;
 use crate::core::event::Command;
 use crate::core::status::Status;
+use crate::core::time::Time;
 
 /// The port of the endpoints, as users of Patroni know it.
 const PORT: u16 = 8008;
 /// Commands that wait for the loop.
 const ASKED_MAX: usize = 16;
+/// The loop beats at least every second; so long without a turn it hangs.
+const STILL_MAX: Duration = Duration::from_secs(5);
 /// How long an operator waits for the loop's reply.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -54,9 +58,16 @@ pub struct SwitchoverRequest {
     pub to: Option<String>,
 }
 
+/// What the loop publishes after every turn.
+#[derive(Clone, Debug)]
+pub struct Turn {
+    pub at: Time,
+    pub status: Status,
+}
+
 #[derive(Clone)]
 struct Shared {
-    status: watch::Receiver<Status>,
+    turn: watch::Receiver<Turn>,
     asked: mpsc::Sender<Asked>,
 }
 
@@ -100,10 +111,10 @@ pub fn listen_address(given: Option<&str>, etcd: &[String]) -> io::Result<Socket
 pub async fn serve(
     listen: SocketAddr,
     socket: &Path,
-    status: watch::Receiver<Status>,
+    turn: watch::Receiver<Turn>,
 ) -> io::Result<mpsc::Receiver<Asked>> {
     let (asked, commands) = mpsc::channel(ASKED_MAX);
-    let shared = Shared { status, asked };
+    let shared = Shared { turn, asked };
     let open = TcpListener::bind(listen).await.map_err(|error| {
         io::Error::new(
             error.kind(),
@@ -139,28 +150,32 @@ fn verbs() -> Router<Shared> {
         .route("/v1/groups/{group}/switchover", post(switchover))
 }
 
-/// The loop published a status, so it turns.
-async fn livez(State(_): State<Shared>) -> Response {
-    verdict(true, "alive")
+async fn livez(State(shared): State<Shared>) -> Response {
+    let still = clock::now().since(shared.turn.borrow().at);
+    if still < STILL_MAX {
+        verdict(true, "alive")
+    } else {
+        verdict(false, &format!("the loop has not turned for {} ms", still.as_millis()))
+    }
 }
 
 async fn readyz(State(shared): State<Shared>, Query(wanted): Query<Wanted>) -> Response {
-    match shared.status.borrow().ready(wanted.group.as_deref()) {
+    match shared.turn.borrow().status.ready(wanted.group.as_deref()) {
         Ok(()) => verdict(true, "ready"),
         Err(why) => verdict(false, &why),
     }
 }
 
 async fn leader(State(shared): State<Shared>, Query(wanted): Query<Wanted>) -> Response {
-    let leads = shared.status.borrow().leads(wanted.group.as_deref());
+    let leads = shared.turn.borrow().status.leads(wanted.group.as_deref());
     verdict(leads, if leads { "leader" } else { "not the leader" })
 }
 
 async fn standby(State(shared): State<Shared>, Query(wanted): Query<Wanted>) -> Response {
-    let status = shared.status.borrow();
+    let status = &shared.turn.borrow().status;
     let group = wanted.group.as_deref();
-    if status.leads(group) {
-        return verdict(false, "the leader");
+    if status.holds(group) {
+        return verdict(false, "holds the group");
     }
     match status.ready(group) {
         Ok(()) => verdict(true, "standby"),
@@ -169,14 +184,14 @@ async fn standby(State(shared): State<Shared>, Query(wanted): Query<Wanted>) -> 
 }
 
 async fn metrics_text(State(shared): State<Shared>) -> Response {
-    match metrics::encode(&shared.status.borrow()) {
+    match metrics::encode(&shared.turn.borrow().status) {
         Ok(text) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
 }
 
 async fn status(State(shared): State<Shared>) -> Json<Status> {
-    Json(shared.status.borrow().clone())
+    Json(shared.turn.borrow().status.clone())
 }
 
 async fn hold(State(shared): State<Shared>, Json(wanted): Json<HoldRequest>) -> Response {
@@ -223,4 +238,82 @@ fn verdict(good: bool, text: &str) -> Response {
         StatusCode::SERVICE_UNAVAILABLE
     };
     (status, format!("{text}\n")).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+
+    use super::*;
+    use crate::core::status::{GroupLine, HeldLine};
+
+    fn status(stage: Option<&str>, unready: &str) -> Status {
+        let held = stage.map(|stage| HeldLine {
+            stage: stage.to_owned(),
+            ..HeldLine::default()
+        });
+        let line = GroupLine {
+            held,
+            unready: unready.to_owned(),
+            ..GroupLine::default()
+        };
+        Status {
+            member: "joined".to_owned(),
+            groups: [("mail".to_owned(), line)].into(),
+            ..Status::default()
+        }
+    }
+
+    async fn codes(at: Time, status: Status, paths: &[&str]) -> Vec<String> {
+        let (asked, _commands) = mpsc::channel(ASKED_MAX);
+        let (_publisher, turn) = watch::channel(Turn { at, status });
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server =
+            tokio::spawn(async move { axum::serve(listener, health().with_state(Shared { turn, asked })).await });
+        let mut codes = Vec::new();
+        for path in paths {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.unwrap();
+            codes.push(answer[9..12].to_owned());
+        }
+        server.abort();
+        codes
+    }
+
+    const PATHS: [&str; 6] = [
+        "/livez",
+        "/readyz",
+        "/health",
+        "/leader",
+        "/standby",
+        "/leader?group=other",
+    ];
+
+    #[tokio::test]
+    async fn the_codes_tell_leader_standby_and_unready_apart() {
+        let now = clock::now();
+        let leader = codes(now, status(Some("active"), ""), &PATHS).await;
+        assert_eq!(leader, ["200", "200", "200", "200", "503", "503"]);
+        let starting = codes(now, status(Some("starting"), ""), &PATHS).await;
+        assert_eq!(starting, ["200", "200", "200", "503", "503", "503"]);
+        let standby = codes(now, status(None, ""), &PATHS).await;
+        assert_eq!(standby, ["200", "200", "200", "503", "200", "503"]);
+        let unready = codes(now, status(None, "no image"), &PATHS).await;
+        assert_eq!(unready, ["200", "503", "503", "503", "503", "503"]);
+    }
+
+    #[tokio::test]
+    async fn a_loop_that_hangs_is_not_alive_and_every_read_is_there() {
+        let long_ago = clock::now().minus(Duration::from_secs(6));
+        let paths = ["/livez", "/metrics", "/v1/status", "/v1/accept"];
+        assert_eq!(
+            codes(long_ago, status(None, ""), &paths).await,
+            ["503", "200", "200", "404"]
+        );
+    }
 }

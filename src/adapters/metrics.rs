@@ -19,6 +19,13 @@ struct Labels {
     group: String,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ServiceLabels {
+    group: String,
+    service: String,
+}
+
+type PerService = Family<ServiceLabels, Gauge>;
 type PerGroup = Family<Labels, Gauge<f64, AtomicU64>>;
 
 /// Writes all metrics of a status.
@@ -68,9 +75,32 @@ pub fn encode(status: &Status) -> Result<String, fmt::Error> {
     for (family, (name, help)) in families.into_iter().zip(names) {
         registry.register(name, help, family);
     }
+    registry.register(
+        "service_healthy",
+        "Whether the engine's health check of the container passes",
+        health(status),
+    );
     let mut text = String::new();
     encode_text(&mut text, &registry)?;
     Ok(text)
+}
+
+/// Only of containers that run here and whose health check said something.
+fn health(status: &Status) -> PerService {
+    let family = PerService::default();
+    for (group, line) in &status.groups {
+        for (service, state) in line.held.iter().flat_map(|held| &held.services) {
+            let Some((_, health)) = state.split_once(", ") else {
+                continue;
+            };
+            let labels = ServiceLabels {
+                group: group.clone(),
+                service: service.clone(),
+            };
+            family.get_or_create(&labels).set(i64::from(health == "healthy"));
+        }
+    }
+    family
 }
 
 fn seconds(ms: u64) -> f64 {
@@ -87,6 +117,7 @@ mod tests {
         let held = HeldLine {
             stage: "active".into(),
             valid_ms: 1500,
+            services: [("sams".to_owned(), "up, healthy".to_owned())].into(),
             ..HeldLine::default()
         };
         let line = GroupLine {
@@ -103,6 +134,7 @@ mod tests {
         for line in [
             "leasehold_joined 1",
             "leasehold_leader{group=\"mail\"} 1",
+            "leasehold_service_healthy{group=\"mail\",service=\"sams\"} 1",
             "leasehold_validity_seconds{group=\"mail\"} 1.5",
         ] {
             assert!(text.contains(line), "{line} is missing in\n{text}");

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::containers::{self, ContainerCommand};
 use super::files::Files;
-use super::http::Asked;
+use super::http::{Asked, Turn};
 use super::probe;
 use super::store::{self, StoreCommand, StoreEvent};
 use super::tether::{TetherEvent, TetherHost};
@@ -172,7 +172,7 @@ impl Outbox {
     }
 
     /// Publishes the status; containers that meet a closed gate learn who leads.
-    pub fn publish(&mut self, published: &watch::Sender<Status>, mut status: Status) {
+    pub fn publish(&mut self, published: &watch::Sender<Turn>, at: Time, mut status: Status) {
         for (name, line) in &mut status.groups {
             line.vips = self
                 .vips(name)
@@ -193,11 +193,7 @@ impl Outbox {
                 }
             }
         }
-        published.send_if_modified(|old| {
-            let changed = *old != status;
-            *old = status;
-            changed
-        });
+        published.send_replace(Turn { at, status });
     }
 
     fn tether(&self, of: &ServiceKey) -> io::Result<&TetherHost> {

@@ -93,6 +93,7 @@ pub(super) enum Way {
     Fence,
 }
 
+/// Where the container of one service stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ServiceState {
     Idle,
@@ -113,7 +114,8 @@ pub(super) struct ServiceRun {
     /// Set once its stop was ordered: the kill at the latest.
     stop_by: Option<Time>,
     retry_at: Option<Time>,
-    pub healthy: bool,
+    /// The engine's health check, once it said anything of this run.
+    pub healthy: Option<bool>,
     page: Option<PageOrder>,
 }
 
@@ -518,7 +520,7 @@ impl Group {
         if let Some(held) = &mut self.held
             && let Some(at) = held.services.get_mut(service)
         {
-            at.healthy = healthy;
+            at.healthy = Some(healthy);
         }
     }
 
@@ -570,7 +572,7 @@ impl Group {
                     let healthy = settings
                         .after_healthy
                         .iter()
-                        .all(|before| held.services[*before].healthy);
+                        .all(|before| held.services[*before].healthy == Some(true));
                     if healthy {
                         held.services[place].enter(ServiceState::Starting, now);
                         let of = ServiceKey {
@@ -891,7 +893,7 @@ impl ServiceRun {
             since: now,
             stop_by: None,
             retry_at: None,
-            healthy: false,
+            healthy: None,
             page: None,
         }
     }

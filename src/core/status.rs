@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::group::{Group, Stage, VipStage};
+use super::group::{Group, Held, ServiceState, Stage, VipStage};
 use super::member::Member;
 use super::node::Node;
 use super::records::RecordState;
@@ -69,6 +69,8 @@ pub struct HeldLine {
     pub valid_ms: u64,
     pub address_held: bool,
     pub probe_failure: Option<String>,
+    /// Each container: `idle`, `starting`, `up`, `unknown` or `gone`, with the engine's health check where it has one.
+    pub services: BTreeMap<String, String>,
 }
 
 impl Status {
@@ -78,6 +80,16 @@ impl Status {
         self.groups.iter().any(|(name, line)| {
             group.is_none_or(|wanted| wanted == name) && line.held.as_ref().is_some_and(|held| held.stage == "active")
         })
+    }
+
+    /// Whether this node holds the group, or any group if none is named, in whatever stage.
+    #[must_use]
+    pub fn holds(&self, group: Option<&str>) -> bool {
+        let mut wanted = self
+            .groups
+            .iter()
+            .filter(|(name, _)| group.is_none_or(|wanted| wanted == name.as_str()));
+        wanted.any(|(_, line)| line.held.is_some())
     }
 
     /// Whether this node could take over the group (every group, if none is named) or holds it.
@@ -166,6 +178,7 @@ impl Node {
             valid_ms: millis(now.until(held.deadlines.soft)),
             address_held: held.vip == VipStage::Held,
             probe_failure: held.probe_failure.clone(),
+            services: service_lines(group, held),
         });
         let state = match (&held, record.map(|record| record.state)) {
             (Some(held), _) => held.stage.clone(),
@@ -186,6 +199,26 @@ impl Node {
             unready: self.unready(name).unwrap_or_default(),
         }
     }
+}
+
+fn service_lines(group: &Group, held: &Held) -> BTreeMap<String, String> {
+    let named = group.settings.services.iter().zip(&held.services);
+    let lines = named.map(|(settings, service)| {
+        let word = match service.state {
+            ServiceState::Idle => "idle",
+            ServiceState::Starting => "starting",
+            ServiceState::Up => "up",
+            ServiceState::Unknown => "unknown",
+            ServiceState::Gone => "gone",
+        };
+        let line = match service.healthy {
+            Some(true) => format!("{word}, healthy"),
+            Some(false) => format!("{word}, not healthy"),
+            None => word.to_owned(),
+        };
+        (settings.name.clone(), line)
+    });
+    lines.collect()
 }
 
 impl Member {

@@ -523,7 +523,7 @@ impl World {
             Action::Page { of, page } => self.write_page(h, of, page),
             Action::Save(saved) => self.hosts[h].saved = Some(saved),
             Action::Pin(pin) => self.hosts[h].pin = Some(pin),
-            Action::Prepare { group } => {
+            Action::Prepare { group, .. } => {
                 for service in 0..settings(&group, &self.timing).services.len() {
                     let of = ServiceKey {
                         group: group.clone(),
@@ -693,7 +693,7 @@ impl World {
                 note!(self, "{} exits, detached {detached}", self.hosts[h].name);
                 self.hosts[h].detached = detached;
             }
-            Action::Notice { .. } | Action::KillForeign { .. } => {}
+            Action::KillForeign { .. } => {}
         }
     }
 

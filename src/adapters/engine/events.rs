@@ -15,7 +15,7 @@ use super::{Engine, EngineError, Health, Result};
 /// Hints that wait for a slow reader before the stream is held up.
 const HINTS_MAX: usize = 256;
 /// A frozen engine keeps the stream open and says nothing: it is asked this often.
-const PING_INTERVAL: Duration = Duration::from_secs(1);
+const PING_INTERVAL: Duration = Duration::from_secs(2);
 /// An answer later than this counts as a lost engine.
 const PING_DEADLINE: Duration = Duration::from_secs(2);
 /// Pauses before asking a lost engine again.

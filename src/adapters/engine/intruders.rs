@@ -61,6 +61,14 @@ pub struct Seen {
     pub labels: BTreeMap<String, String>,
 }
 
+impl Seen {
+    /// Whether Leasehold itself made it, to be run by this node.
+    #[must_use]
+    pub fn is_made_for(&self, node: &str) -> bool {
+        self.labels.get(labels::NODE).is_some_and(|theirs| theirs == node) && self.labels.contains_key(labels::GROUP)
+    }
+}
+
 /// Why a container was reported.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reason {

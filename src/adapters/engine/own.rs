@@ -31,13 +31,23 @@ pub struct OwnProject {
 }
 
 impl Engine {
-    /// Finds the container in which the sidecar of this node runs.
+    /// Finds the container in which the sidecar of this node runs; while there is none, a one-off one
+    /// (`docker compose run leasehold check` before the first start).
     pub async fn own_container(&self, node: &str) -> Result<OwnProject> {
+        match self.find_own(node, false).await? {
+            Some(own) => Ok(own),
+            None => self.find_own(node, true).await?.ok_or_else(|| EngineError::Missing {
+                what: format!("a running container made by Compose with {NODE_VARIABLE}={node} in its environment"),
+            }),
+        }
+    }
+
+    async fn find_own(&self, node: &str, oneoff: bool) -> Result<Option<OwnProject>> {
         let mut found = Vec::new();
         for one in self.list(&[labels::PROJECT.to_owned()]).await? {
             let is_other = label(&one, labels::GROUP).is_some() || label(&one, labels::ROLE).is_some();
             let is_oneoff = label(&one, labels::ONEOFF) == Some("True");
-            if is_other || is_oneoff || one.state != Some(ContainerSummaryStateEnum::RUNNING) {
+            if is_other || is_oneoff != oneoff || one.state != Some(ContainerSummaryStateEnum::RUNNING) {
                 continue;
             }
             match self.inspect_raw(id(&one)).await {
@@ -54,9 +64,7 @@ impl Engine {
             );
             return Err(EngineError::Invalid { message });
         }
-        found.pop().map(read).ok_or_else(|| EngineError::Missing {
-            what: format!("a running container made by Compose with {NODE_VARIABLE}={node} in its environment"),
-        })
+        Ok(found.pop().map(read))
     }
 }
 
