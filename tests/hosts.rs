@@ -1,10 +1,13 @@
 //! Three real hosts: a network namespace, an engine, an etcd member and the sidecar's container each, with real mail
 //! sent and read back while they fail. Needs root, an engine with the images of `docker/build`, and etcd.
 //!
+//! `cargo test --test hosts -- --nocapture` shows the table of outages.
 //! `LEASEHOLD_HOSTS=killed,colleague` runs only the scenarios whose names contain one of these words.
 
 #![expect(clippy::print_stdout, reason = "the figures are the result")]
 
+#[path = "hosts/bench.rs"]
+mod bench;
 #[path = "hosts/cluster.rs"]
 mod cluster;
 #[path = "hosts/colleague.rs"]
@@ -74,6 +77,15 @@ fn the_service_survives_what_happens_to_hosts() {
     );
     lines.iter().for_each(|line| println!("{}", line.text()));
     assert!(lines.iter().all(|line| line.figure.is_some()), "see above");
+}
+
+#[test]
+#[ignore = "measures for some minutes: cargo test --test hosts -- --ignored --nocapture"]
+fn bench() {
+    let mut cluster = Cluster::new();
+    let lines = bench::figures(&mut cluster);
+    drop(cluster);
+    lines.iter().for_each(|line| println!("{line}"));
 }
 
 fn is_wanted(name: &str) -> bool {

@@ -1,6 +1,10 @@
 //! Somebody who does not know of Leasehold and types what is typed at any other compose project. It may interrupt the
 //! service where it runs; there must never be a second writer, and the service must come back by itself.
 
+#![expect(clippy::print_stdout, reason = "what was typed and answered explains the figures")]
+
+use std::time::Duration;
+
 use crate::cluster::Cluster;
 use crate::host::{Host, SIDECAR};
 use crate::scenarios::{Figure, TTL, figure, no_outage};
@@ -68,7 +72,7 @@ pub(crate) fn on_the_leader(cluster: &mut Cluster) -> Figure {
             cluster.settle();
         }
     });
-    let limit = std::time::Duration::from_secs(LONGEST_S);
+    let limit = Duration::from_secs(LONGEST_S);
     figure(
         &seen,
         limit,
@@ -95,7 +99,7 @@ pub(crate) fn on_the_leader_without_sidecar(cluster: &mut Cluster) -> Figure {
             cluster.settle();
         }
     });
-    let limit = std::time::Duration::from_secs(LONGEST_S);
+    let limit = Duration::from_secs(LONGEST_S);
     figure(
         &seen,
         limit,
@@ -111,7 +115,15 @@ fn end_sidecar(host: &Host) {
 
 /// Whatever it says, and whether it succeeds or not.
 fn type_command(host: &Host, arguments: &[&str]) {
-    host.patiently(PATIENCE_S, arguments);
+    let output = host.patiently(PATIENCE_S, arguments);
+    let said = words(&output);
+    let last = said.lines().last().unwrap_or_default();
+    println!(
+        "    {}: docker {}: {}: {last}",
+        host.name,
+        arguments.join(" "),
+        output.status
+    );
 }
 
 /// Nothing of the service stays alive on this host.

@@ -5,7 +5,6 @@ use std::time::Duration;
 use crate::cluster::Cluster;
 use crate::colleague;
 use crate::host::{Host, SIDECAR};
-use crate::ledger::Run;
 use crate::shell::{now, until, words};
 use crate::traffic::Seen;
 
@@ -157,20 +156,11 @@ fn unfelt(cluster: &mut Cluster, act: impl FnOnce(&Host)) -> Figure {
     });
     let after = (cluster.hosts[leader].serving(), cluster.last_run());
     assert_eq!(before.0, after.0, "another container");
-    assert!(
-        same_run(&before.1, &after.1),
-        "another run: {:?}, then {:?}",
-        before.1,
-        after.1
-    );
+    assert!(before.1.is(&after.1), "another run: {:?}, then {:?}", before.1, after.1);
     no_outage(
         &seen,
         &format!("{}: same container, run {}", cluster.hosts[leader].name, after.1.run),
     )
-}
-
-fn same_run(one: &Run, other: &Run) -> bool {
-    (one.epoch, &one.run, &one.node) == (other.epoch, &other.run, &other.node)
 }
 
 /// Restarted in place: a new run of the same epoch.
@@ -182,7 +172,7 @@ fn container_killed(cluster: &mut Cluster) -> Figure {
         let serving = host.serving();
         succeed(host, &["kill", &serving[0]]);
         until("another run", RETURN_LIMIT, || {
-            (!same_run(&cluster.last_run(), &before)).then_some(())
+            (!cluster.last_run().is(&before)).then_some(())
         });
     });
     let after = cluster.last_run();
