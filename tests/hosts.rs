@@ -2,7 +2,8 @@
 //! sent and read back while they fail. Needs root, an engine with the images of `docker/build`, and etcd.
 //!
 //! `cargo test --test hosts -- --nocapture` shows the table of outages.
-//! `LEASEHOLD_HOSTS=killed,colleague` runs only the scenarios whose names contain one of these words.
+//! `LEASEHOLD_HOSTS=killed,colleague` runs only the scenarios whose names contain one of these words;
+//! `LEASEHOLD_HOSTS_LOGS=1` shows after each what the hosts say, as a failure does.
 
 #![expect(clippy::print_stdout, reason = "the figures are the result")]
 
@@ -62,8 +63,10 @@ fn the_service_survives_what_happens_to_hosts() {
         };
         println!("{}", line.text());
         lines.push(line);
-        if failed {
+        if failed || std::env::var_os("LEASEHOLD_HOSTS_LOGS").is_some() {
             println!("{}", cluster.describe());
+        }
+        if failed {
             if place == 0 || catch_unwind(AssertUnwindSafe(|| cluster.heal())).is_err() {
                 println!("the cluster can't be mended: the rest is left out");
                 break;

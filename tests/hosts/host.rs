@@ -28,7 +28,7 @@ pub(crate) const STORAGE: [&str; 6] = [
 ];
 const ENGINE_LIMIT: Duration = Duration::from_secs(60);
 const STATUS_TIMEOUT: Duration = Duration::from_secs(2);
-/// A container that is not the sidecar's, on any command that looks for one.
+/// The sidecar's container, as Compose names it.
 pub(crate) const SIDECAR: &str = "mail-leasehold-1";
 
 pub(crate) struct Host {
