@@ -293,8 +293,21 @@ impl Host {
 
     /// SIGKILL to the sidecar itself, so that the engine sees it crash.
     pub(crate) fn kill_sidecar(&self) {
+        self.signal_sidecar(Signal::SIGKILL);
+    }
+
+    pub(crate) fn signal_sidecar(&self, signal: Signal) {
         let pid = self.sidecar_pid().expect("a sidecar that runs");
-        kill(Pid::from_raw(pid), Signal::SIGKILL).expect("a signal to the sidecar");
+        kill(Pid::from_raw(pid), signal).expect("a signal to the sidecar");
+    }
+
+    /// SIGKILL to the engine alone, then a new one.
+    pub(crate) fn restart_engine(&mut self) {
+        if let Some(mut child) = self.engine.take() {
+            child.kill().expect("a signal to the engine");
+            child.wait().expect("a killed child");
+        }
+        self.start_engine();
     }
 
     pub(crate) fn sidecar_pid(&self) -> Option<i32> {
