@@ -4,6 +4,7 @@ use leasehold::core::event::{Order, PageOrder};
 use leasehold::core::keys::Keys;
 use leasehold::core::records::Beat;
 use leasehold::core::store::{Answer, Compare, Op, Txn};
+use std::io::Write as _;
 use std::time::Duration;
 
 /// Which rule is missing.
@@ -104,4 +105,33 @@ impl Mutant {
             Some(_) | None => page,
         }
     }
+}
+
+/// Each rule, and the words of a check that sees it missing.
+const PLANTED: [Mutant; 12] = [
+    Mutant::NoOwn,
+    Mutant::NoRecordInCampaign,
+    Mutant::NoRecordInRelease,
+    Mutant::NoBeatInTakeover,
+    Mutant::NoFence,
+    Mutant::NoGoneInTakeover,
+    Mutant::NoCreate,
+    Mutant::ShortPromise,
+    Mutant::HoldUnseen,
+    Mutant::PageNeverShorter,
+    Mutant::FromReceipt,
+    Mutant::NoKillBudget,
+];
+
+#[test]
+fn every_planted_bug_is_seen() {
+    let mut missed = Vec::new();
+    for mutant in PLANTED {
+        let red = (1..=2000).find_map(|seed| super::swarm::seed(seed, mutant, false).0.map(|why| (seed, why)));
+        let _ = writeln!(std::io::stderr(), "{mutant:?}: {red:?}");
+        if red.is_none() {
+            missed.push(mutant);
+        }
+    }
+    assert!(missed.is_empty(), "not seen: {missed:?}");
 }
