@@ -38,6 +38,8 @@ struct Shared {
     ids: Mutex<BTreeMap<ServiceKey, String>>,
     /// For each group that was prepared: the id that its storage must carry.
     stores: Mutex<BTreeMap<String, Option<String>>>,
+    /// One preparation at a time: two would make the same container, and the one that fails might be heard last.
+    preparing: tokio::sync::Mutex<()>,
     events: mpsc::Sender<Event>,
 }
 
@@ -48,6 +50,7 @@ pub fn spawn(site: Site, commands: mpsc::Receiver<ContainerCommand>, events: mps
         site,
         ids: Mutex::default(),
         stores: Mutex::default(),
+        preparing: tokio::sync::Mutex::default(),
         events,
     });
     tokio::spawn(run(shared, commands));
@@ -228,6 +231,7 @@ impl Shared {
 
     /// Makes sure that the container exists and tells the core.
     async fn prepare(&self, of: &ServiceKey) {
+        let _alone = self.preparing.lock().await;
         let result = self.prepared(of).await.map_err(|error| error.to_string());
         let of = of.clone();
         self.report(Event::Prepared { of, result }).await;
@@ -285,6 +289,7 @@ impl Shared {
         let mut waited = Duration::ZERO;
         loop {
             let Some(id) = self.id_of(of) else {
+                let _alone = self.preparing.lock().await;
                 self.prepared(of).await?;
                 continue;
             };

@@ -61,7 +61,9 @@ impl Task {
         let Some(holding) = self.holdings.get_mut(&group) else {
             return;
         };
-        if all && !holding.reported {
+        // Who asks for announcements starts over and waits for the answer, also after an earlier sidecar's deadline was
+        // renewed here before anybody waited.
+        if all && (announce || !holding.reported) {
             holding.reported = true;
             self.report(VipEvent::Held { group: group.clone() });
         }

@@ -54,7 +54,8 @@ pub enum VipEvent {
     Free { group: String },
     /// Somebody answered the probe: the previous holder is not fenced. Ends the group's probe.
     Conflict { group: String, vip: Vip, mac: Mac },
-    /// Every address of the group is on the interface; said once for a group that is held.
+    /// Every address of the group is on the interface; said for the first `Hold` that brought it there, and for each
+    /// that asks for announcements.
     Held { group: String },
     /// A command did not succeed for this address.
     Failed { group: String, vip: Vip, error: VipError },

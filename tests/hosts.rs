@@ -1,0 +1,100 @@
+//! Three real hosts: a network namespace, an engine, an etcd member and the sidecar's container each, with real mail
+//! sent and read back while they fail. Needs root, an engine with the images of `docker/build`, and etcd.
+//!
+//! `LEASEHOLD_HOSTS=killed,colleague` runs only the scenarios whose names contain one of these words.
+
+#![expect(clippy::print_stdout, reason = "the figures are the result")]
+
+#[path = "hosts/cluster.rs"]
+mod cluster;
+#[path = "hosts/colleague.rs"]
+mod colleague;
+#[path = "hosts/host.rs"]
+mod host;
+#[path = "hosts/lab.rs"]
+mod lab;
+#[path = "hosts/ledger.rs"]
+mod ledger;
+#[path = "hosts/mail.rs"]
+mod mail;
+#[path = "hosts/scenarios.rs"]
+mod scenarios;
+#[path = "hosts/shell.rs"]
+mod shell;
+#[path = "hosts/traffic.rs"]
+mod traffic;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use cluster::Cluster;
+use scenarios::{Figure, SCENARIOS};
+use shell::now;
+
+/// A line of the closing table.
+struct Line {
+    name: &'static str,
+    figure: Option<Figure>,
+    took: Duration,
+}
+
+#[test]
+fn the_service_survives_what_happens_to_hosts() {
+    let began = now();
+    let mut cluster = Cluster::new();
+    println!("three hosts are up after {:.1} s", (now() - began).as_secs_f64());
+    let mut lines = Vec::new();
+    for (place, (name, body)) in SCENARIOS.into_iter().enumerate() {
+        // The first one starts the service for all others.
+        if place > 0 && !is_wanted(name) {
+            continue;
+        }
+        let began = now();
+        let figure = catch_unwind(AssertUnwindSafe(|| body(&mut cluster))).ok();
+        let failed = figure.is_none();
+        let line = Line {
+            name,
+            figure,
+            took: now() - began,
+        };
+        println!("{}", line.text());
+        lines.push(line);
+        if failed {
+            println!("{}", cluster.describe());
+            if place == 0 || catch_unwind(AssertUnwindSafe(|| cluster.heal())).is_err() {
+                println!("the cluster can't be mended: the rest is left out");
+                break;
+            }
+        }
+    }
+    drop(cluster);
+    println!(
+        "\nOutages as a client of port 25 saw them; {:.0} s in all",
+        (now() - began).as_secs_f64()
+    );
+    lines.iter().for_each(|line| println!("{}", line.text()));
+    assert!(lines.iter().all(|line| line.figure.is_some()), "see above");
+}
+
+fn is_wanted(name: &str) -> bool {
+    let Ok(words) = std::env::var("LEASEHOLD_HOSTS") else {
+        return true;
+    };
+    words.split(',').any(|word| name.contains(word))
+}
+
+impl Line {
+    fn text(&self) -> String {
+        let took = self.took.as_secs();
+        match &self.figure {
+            Some(figure) => {
+                let outage = figure.outage.as_secs_f64();
+                format!(
+                    "{:<28} passed {outage:>7.2} s  {} (took {took} s)",
+                    self.name, figure.note
+                )
+            }
+            None => format!("{:<28} FAILED     - s  see above (took {took} s)", self.name),
+        }
+    }
+}

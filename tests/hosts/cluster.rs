@@ -1,0 +1,281 @@
+//! Three hosts, their shared storage and everything that must be true of them between faults.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+
+use std::process::Command;
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::host::{Host, STORAGE, etcd_program, tag};
+use crate::lab::{Lab, VIP4, VIP6};
+use crate::ledger::{self, Run};
+use crate::mail::{self, at};
+use crate::shell::{now, sh, until, within, words};
+use crate::traffic::{Seen, Traffic};
+
+pub(crate) const NAMES: [&str; 3] = ["h1", "h2", "h3"];
+/// Joining, adopting, and whatever a freshly started engine still does.
+const SETTLED_LIMIT: Duration = Duration::from_secs(60);
+/// Delivery from the queue, where a message waited for its next run.
+const DELIVERED_LIMIT: Duration = Duration::from_secs(60);
+const FETCH_LIMIT: Duration = Duration::from_secs(20);
+/// A busy machine may take this long to greet a client.
+const GREETING_LIMIT: Duration = Duration::from_secs(5);
+const LOG_LINES: usize = 40;
+
+type Fetch = fn(SocketAddr, Duration) -> io::Result<BTreeSet<String>>;
+
+/// The hosts and what clients were promised so far.
+pub(crate) struct Cluster {
+    pub(crate) hosts: Vec<Host>,
+    pub(crate) lab: Rc<Lab>,
+    accepted: BTreeSet<String>,
+}
+
+impl Cluster {
+    /// Three hosts with engine, etcd, images and volumes; no sidecar yet.
+    pub(crate) fn new() -> Self {
+        etcd_program("etcd");
+        for image in images() {
+            let found = Command::new("docker").args(["image", "inspect", &image]).output();
+            let found = found.expect("the docker client").status.success();
+            assert!(
+                found,
+                "the engine has no image {image}: run docker/build (after cargo build --release)"
+            );
+        }
+        let lab = Rc::new(Lab::new());
+        for volume in STORAGE {
+            fs::create_dir_all(lab.disk().join("storage").join(volume)).expect("the shared storage");
+        }
+        let archive = lab.disk().join("images.tar");
+        sh(&format!("docker save -o {} {}", archive.display(), images().join(" ")));
+        let mut hosts: Vec<Host> = NAMES
+            .iter()
+            .zip(1..)
+            .map(|(name, number)| Host::new(&lab, name, number))
+            .collect();
+        hosts.iter_mut().for_each(Host::boot);
+        for host in &hosts {
+            host.await_engine();
+            host.install(&archive);
+        }
+        let cluster = Self {
+            hosts,
+            lab,
+            accepted: BTreeSet::new(),
+        };
+        until("etcd to elect its leader", SETTLED_LIMIT, || {
+            cluster.etcd_leader().map(drop)
+        });
+        cluster
+    }
+
+    /// `leasehold init mail`, as the operator does it once.
+    pub(crate) fn init(&self) {
+        let mut said = String::new();
+        let done = within(SETTLED_LIMIT, || {
+            let output = self.hosts[0].leasehold(&["init", "mail"]);
+            said = words(&output);
+            output.status.success().then_some(())
+        });
+        assert!(done.is_some(), "leasehold init: {said}");
+    }
+
+    /// The host that serves, by its own word.
+    pub(crate) fn leader(&self) -> Option<usize> {
+        self.hosts.iter().position(Host::leads)
+    }
+
+    pub(crate) fn await_leader(&self) -> usize {
+        until("a host to serve", SETTLED_LIMIT, || self.leader())
+    }
+
+    /// A host that is on and does not serve.
+    pub(crate) fn standby(&self) -> usize {
+        let leader = self.await_leader();
+        let found = self
+            .hosts
+            .iter()
+            .enumerate()
+            .find(|(place, host)| *place != leader && host.is_up());
+        found.expect("a standby").0
+    }
+
+    /// Waits until one host serves and all others could.
+    pub(crate) fn settle(&self) {
+        until("one leader, and every other host ready", SETTLED_LIMIT, || {
+            let up = || self.hosts.iter().filter(|host| host.is_up());
+            let one = up().filter(|host| host.leads()).count() == 1;
+            (one && up().all(Host::is_ready)).then_some(())
+        });
+    }
+
+    /// Switches on what is off, reconnects what is cut off, starts the sidecars that are not running.
+    pub(crate) fn heal(&mut self) {
+        for host in &mut self.hosts {
+            if !host.is_up() {
+                host.boot();
+                host.await_engine();
+            }
+            self.lab.port(host.name, true);
+            self.lab.cable(host.name, true);
+            host.start_sidecar();
+        }
+        self.settle();
+    }
+
+    /// The host whose etcd member leads.
+    pub(crate) fn etcd_leader(&self) -> Option<usize> {
+        self.hosts.iter().position(|host| {
+            let shown = host
+                .is_up()
+                .then(|| self.etcdctl(host, &["endpoint", "status", "-w", "json"]));
+            let Some(Ok(shown)) = shown.map(|text| serde_json::from_str::<serde_json::Value>(&text)) else {
+                return false;
+            };
+            let status = &shown[0]["Status"];
+            status["leader"].is_u64() && status["leader"] == status["header"]["member_id"]
+        })
+    }
+
+    /// Makes a host's etcd member the leader.
+    pub(crate) fn lead_etcd(&self, wanted: usize) {
+        until("etcd's leadership to move", SETTLED_LIMIT, || {
+            let leader = self.etcd_leader()?;
+            if leader == wanted {
+                return Some(());
+            }
+            let shown = self.etcdctl(&self.hosts[wanted], &["endpoint", "status", "-w", "json"]);
+            let shown: serde_json::Value = serde_json::from_str(&shown).ok()?;
+            let member = format!("{:x}", shown[0]["Status"]["header"]["member_id"].as_u64()?);
+            self.etcdctl(&self.hosts[leader], &["move-leader", &member]);
+            None
+        });
+    }
+
+    fn etcdctl(&self, host: &Host, arguments: &[&str]) -> String {
+        let output = Command::new("nsenter")
+            .arg(format!("--net=/run/netns/{}", self.lab.host_name(host.name)))
+            .arg(etcd_program("etcdctl"))
+            .args([
+                "--endpoints",
+                &format!("http://{}:2379", host.address()),
+                "--command-timeout",
+                "1s",
+            ])
+            .args(arguments)
+            .output();
+        String::from_utf8_lossy(&output.expect("etcdctl").stdout).into_owned()
+    }
+
+    pub(crate) fn ledger(&self) -> Vec<Run> {
+        ledger::read(&self.lab.disk().join("storage/mail-ledger/ledger"))
+    }
+
+    /// The run that writes now, or wrote last.
+    pub(crate) fn last_run(&self) -> Run {
+        self.ledger().pop().expect("a service that has run")
+    }
+
+    /// Waits until a client is greeted through the virtual address.
+    pub(crate) fn await_greeting(&self) -> Duration {
+        let limit = SETTLED_LIMIT;
+        let greeted = self.lab.client(move || {
+            let quick = Duration::from_millis(100);
+            until("a greeting through the virtual address", limit, || {
+                mail::greeting(at(VIP4, 25), quick, GREETING_LIMIT).ok()
+            });
+            now()
+        });
+        greeted.join().expect("a greeting")
+    }
+
+    /// Lets mail flow while something is done to the hosts, then checks everything.
+    pub(crate) fn under_mail(&mut self, act: impl FnOnce(&mut Self)) -> Seen {
+        self.settle();
+        let mut traffic = Traffic::start(&self.lab);
+        traffic.flows();
+        act(self);
+        self.await_greeting();
+        traffic.flows();
+        let seen = traffic.finish();
+        self.accepted.extend(seen.accepted.iter().cloned());
+        self.verify();
+        seen
+    }
+
+    /// No accepted message is lost, exactly one host answers for the addresses, no two runs wrote at the same time.
+    pub(crate) fn verify(&self) {
+        let leader = self.await_leader();
+        self.verify_mail();
+        self.verify_addresses(leader);
+        let overlap = ledger::overlap(&self.ledger());
+        assert!(overlap.is_zero(), "two runs wrote at the same time for {overlap:?}");
+        let serving: Vec<_> = self
+            .hosts
+            .iter()
+            .filter(|host| host.is_up())
+            .map(|host| host.serving())
+            .collect();
+        assert_eq!(serving.concat().len(), 1, "containers that run: {serving:?}");
+    }
+
+    fn verify_mail(&self) {
+        for (name, port, fetch) in [("IMAP", 143, mail::imap as Fetch), ("POP3", 110, mail::pop3 as Fetch)] {
+            let wanted = self.accepted.clone();
+            let missing = self.lab.client(move || {
+                let mut missing = Err("not read yet".to_owned());
+                within(DELIVERED_LIMIT, || {
+                    missing = match fetch(at(VIP4, port), FETCH_LIMIT) {
+                        Ok(found) => Ok(wanted.difference(&found).cloned().collect::<Vec<_>>()),
+                        Err(error) => Err(error.to_string()),
+                    };
+                    missing.as_ref().is_ok_and(Vec::is_empty).then_some(())
+                });
+                missing
+            });
+            let missing = missing.join().expect("a mail client");
+            assert_eq!(missing, Ok(Vec::new()), "accepted, but not in the mailbox over {name}");
+        }
+    }
+
+    fn verify_addresses(&self, leader: usize) {
+        for address in [VIP4, VIP6] {
+            let carriers = self.hosts.iter().filter(|host| host.is_up() && host.carries(address));
+            let carriers: Vec<_> = carriers.map(|host| host.name).collect();
+            assert_eq!(carriers, [self.hosts[leader].name], "who carries {address}");
+        }
+        // Broadcasts all, so that a second owner would answer too. It says so by its exit code when nobody does.
+        let said = self
+            .lab
+            .in_switch(&format!("busybox arping -b -c 3 -w 3 -I br0 {VIP4} || true"));
+        let answers = said.lines().filter_map(|line| line.split(['[', ']']).nth(1));
+        let answers: BTreeSet<_> = answers.map(str::to_lowercase).collect();
+        assert_eq!(
+            answers,
+            BTreeSet::from([self.hosts[leader].mac()]),
+            "who answers for {VIP4}: {said}"
+        );
+        self.lab
+            .in_switch(&format!("ip -6 neigh flush dev br0; ping -q -c 1 -W 2 {VIP6}"));
+        let known = self.lab.in_switch(&format!("ip -6 neigh show {VIP6} dev br0"));
+        assert!(
+            known.contains(&self.hosts[leader].mac()),
+            "who answers for {VIP6}: {known}"
+        );
+    }
+
+    /// For a failure: what each host knows.
+    pub(crate) fn describe(&self) -> String {
+        let hosts: Vec<_> = self.hosts.iter().map(|host| host.describe(LOG_LINES)).collect();
+        hosts.join("\n")
+    }
+}
+
+fn images() -> [String; 2] {
+    ["sams", "leasehold"].map(|name| format!("leasehold/{name}:{}", tag()))
+}

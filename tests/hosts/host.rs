@@ -1,0 +1,366 @@
+//! One host: an interface, an engine, an etcd member, and the sidecar as a service of the host's compose project.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::rc::Rc;
+use std::time::Duration;
+
+use leasehold::core::status::Status;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::lab::{Lab, NET4, NET6};
+use crate::shell::{sh, tail, until, words};
+
+/// The file that all hosts share.
+const COMPOSE: &str = include_str!("compose.yaml");
+/// The shared storage, as the volumes of every host name it.
+pub(crate) const STORAGE: [&str; 6] = [
+    "mail-config",
+    "md-config",
+    "mail-store",
+    "mail-mqueue",
+    "mail-clientmqueue",
+    "mail-ledger",
+];
+const ENGINE_LIMIT: Duration = Duration::from_secs(60);
+const STATUS_TIMEOUT: Duration = Duration::from_secs(2);
+/// A container that is not the sidecar's, on any command that looks for one.
+pub(crate) const SIDECAR: &str = "mail-leasehold-1";
+
+pub(crate) struct Host {
+    pub(crate) name: &'static str,
+    number: u8,
+    lab: Rc<Lab>,
+    engine: Option<Child>,
+    etcd: Option<Child>,
+}
+
+impl Host {
+    /// A host without power.
+    pub(crate) fn new(lab: &Rc<Lab>, name: &'static str, number: u8) -> Self {
+        lab.plug_in(name, number);
+        let host = Self {
+            name,
+            number,
+            lab: Rc::clone(lab),
+            engine: None,
+            etcd: None,
+        };
+        for place in ["data", "project"] {
+            fs::create_dir_all(host.disk().join(place)).expect("the host's disk");
+        }
+        fs::write(host.disk().join("project/compose.yaml"), COMPOSE).expect("the compose file");
+        let settings = [
+            ("NODE", name.to_owned()),
+            ("PRIORITY", (u32::from(number) * 10).to_string()),
+            ("NET4", NET4.to_owned()),
+            ("NET6", NET6.to_owned()),
+            ("RUN", host.run().display().to_string()),
+            ("TAG", tag()),
+            (
+                "LOG",
+                std::env::var("LEASEHOLD_LOG").unwrap_or_else(|_| "info".to_owned()),
+            ),
+        ];
+        let lines = settings.iter().map(|(name, value)| format!("{name}={value}\n"));
+        fs::write(host.disk().join("project/.env"), lines.collect::<String>()).expect(".env");
+        host
+    }
+
+    fn disk(&self) -> PathBuf {
+        self.lab.disk().join(self.name)
+    }
+
+    fn run(&self) -> PathBuf {
+        self.lab.run().join(self.name)
+    }
+
+    pub(crate) fn address(&self) -> String {
+        format!("{NET4}.{}", self.number)
+    }
+
+    pub(crate) fn mac(&self) -> String {
+        format!("02:00:00:00:77:0{}", self.number)
+    }
+
+    pub(crate) fn is_up(&self) -> bool {
+        self.engine.is_some()
+    }
+
+    /// Switches the host on: network, etcd, engine. What the engine restarts at boot, starts.
+    pub(crate) fn boot(&mut self) {
+        // A reboot empties it. (The boot id is the machine's and stays: one kernel serves all hosts.)
+        let _ = fs::remove_dir_all(self.run());
+        fs::create_dir_all(self.run().join("leasehold")).expect("the host's run directory");
+        self.inside("ip addr flush dev eth0");
+        self.inside(&format!(
+            "ip addr add {}/24 dev eth0; ip addr add {NET6}::{}/64 dev eth0 nodad",
+            self.address(),
+            self.number
+        ));
+        self.lab.port(self.name, true);
+        self.lab.cable(self.name, true);
+        self.start_etcd();
+        self.start_engine();
+    }
+
+    fn start_etcd(&mut self) {
+        let members = (1..=3).map(|number| format!("h{number}=http://{NET4}.{number}:2380"));
+        let members = members.collect::<Vec<_>>().join(",");
+        let (client, peer) = (
+            format!("http://{}:2379", self.address()),
+            format!("http://{}:2380", self.address()),
+        );
+        let log = self.log("etcd.log");
+        let child = self
+            .command(&etcd_program("etcd"))
+            .args(["--name", self.name, "--initial-cluster", &members])
+            .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
+            .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
+            .args([
+                "--heartbeat-interval",
+                "50",
+                "--election-timeout",
+                "500",
+                "--log-level",
+                "warn",
+            ])
+            .arg("--data-dir")
+            // A power cut does not lose what was written, and a memory disk is as fast as a good real one.
+            .arg(self.lab.run().join(format!("etcd-{}", self.name)))
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn();
+        self.etcd = Some(child.expect("etcd starts"));
+    }
+
+    fn start_engine(&mut self) {
+        let log = self.log("dockerd.log");
+        let (run, group) = (self.run(), format!("/{}", self.lab.host_name(self.name)));
+        let child = self
+            .command(Path::new("dockerd"))
+            .arg("--data-root")
+            .arg(self.disk().join("data"))
+            .arg("--exec-root")
+            .arg(run.join("exec"))
+            .arg("--pidfile")
+            .arg(run.join("docker.pid"))
+            .args(["-H", &self.socket(), "--cgroup-parent", &group])
+            .args(["--exec-opt", "native.cgroupdriver=cgroupfs"])
+            .args([
+                "--bridge",
+                "none",
+                "--iptables=false",
+                "--ip6tables=false",
+                "--log-level",
+                "warn",
+            ])
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn();
+        self.engine = Some(child.expect("dockerd starts"));
+    }
+
+    pub(crate) fn await_engine(&self) {
+        until(&format!("the engine of {}", self.name), ENGINE_LIMIT, || {
+            self.docker(&["version"]).status.success().then_some(())
+        });
+    }
+
+    /// Ends everything on the host at once, as a power cut does: nobody on the network hears of it.
+    pub(crate) fn power_off(&mut self) {
+        self.lab.cable(self.name, false);
+        self.lab.kill_host(self.name);
+        for mut child in [self.engine.take(), self.etcd.take()].into_iter().flatten() {
+            child.wait().expect("a killed child");
+        }
+    }
+
+    /// The image archive and the volumes of the shared storage.
+    pub(crate) fn install(&self, images: &Path) {
+        let output = self.docker(&["load", "-q", "-i", &images.display().to_string()]);
+        assert!(output.status.success(), "{}: {}", self.name, words(&output));
+        for volume in STORAGE {
+            let device = format!("device={}", self.lab.disk().join("storage").join(volume).display());
+            let options = ["--opt", "type=none", "--opt", "o=bind", "--opt", &device];
+            let output = self.docker(&[&["volume", "create"][..], &options, &[volume]].concat());
+            assert!(output.status.success(), "{}: {}", self.name, words(&output));
+        }
+    }
+
+    fn socket(&self) -> String {
+        format!("unix://{}", self.run().join("docker.sock").display())
+    }
+
+    fn log(&self, name: &str) -> File {
+        let file = self.disk().join(name);
+        File::options()
+            .append(true)
+            .create(true)
+            .open(file)
+            .expect("a log file")
+    }
+
+    /// A command in the host's network.
+    fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new("nsenter");
+        let space = Path::new("/run/netns").join(self.lab.host_name(self.name));
+        command
+            .arg(format!("--net={}", space.display()))
+            .arg(program)
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a shell command in the host's network.
+    pub(crate) fn inside(&self, command: &str) -> String {
+        sh(&format!(
+            "nsenter --net=/run/netns/{} sh -c '{command}'",
+            self.lab.host_name(self.name)
+        ))
+    }
+
+    /// Whether any interface of the host carries the address.
+    pub(crate) fn carries(&self, address: &str) -> bool {
+        self.inside("ip -o addr show").contains(&format!(" {address}/"))
+    }
+
+    /// A command of somebody who works on this host.
+    pub(crate) fn docker(&self, arguments: &[&str]) -> Output {
+        self.docker_command(arguments).output().expect("docker runs")
+    }
+
+    /// The same by somebody who presses Control-C after some seconds.
+    pub(crate) fn patiently(&self, seconds: &str, arguments: &[&str]) -> Output {
+        let docker = self.docker_command(arguments);
+        let mut command = Command::new("timeout");
+        command
+            .args(["-s", "INT", "-k", seconds, seconds, "docker"])
+            .args(arguments);
+        command.envs(docker.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command
+            .current_dir(self.disk().join("project"))
+            .env_remove("LEASEHOLD_NODE")
+            .stdin(Stdio::null());
+        command.output().expect("timeout runs")
+    }
+
+    fn docker_command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new("docker");
+        command
+            .args(arguments)
+            .current_dir(self.disk().join("project"))
+            .env("DOCKER_HOST", self.socket())
+            .env_remove("LEASEHOLD_NODE")
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// The same, of Compose, in the project's directory.
+    pub(crate) fn compose(&self, arguments: &[&str]) -> Output {
+        self.docker(&[&["compose"][..], arguments].concat())
+    }
+
+    /// `leasehold` in the sidecar's container.
+    pub(crate) fn leasehold(&self, arguments: &[&str]) -> Output {
+        self.compose(&[&["exec", "-T", "leasehold", "leasehold"][..], arguments].concat())
+    }
+
+    pub(crate) fn start_sidecar(&self) {
+        let output = self.compose(&["up", "-d", "leasehold"]);
+        assert!(output.status.success(), "{}: {}", self.name, words(&output));
+    }
+
+    /// A field of a container; empty when there is no such container.
+    pub(crate) fn inspect(&self, container: &str, field: &str) -> String {
+        let output = self.docker(&["inspect", "--type", "container", "--format", field, container]);
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    /// The running containers of the protected service, one-off ones too.
+    pub(crate) fn serving(&self) -> Vec<String> {
+        let of_sams = "label=com.docker.compose.service=sams";
+        let output = self.docker(&["ps", "-q", "--no-trunc", "--filter", of_sams]);
+        String::from_utf8_lossy(&output.stdout)
+            .lines()
+            .map(str::to_owned)
+            .collect()
+    }
+
+    /// SIGKILL to the sidecar itself, so that the engine sees it crash.
+    pub(crate) fn kill_sidecar(&self) {
+        let pid = self.sidecar_pid().expect("a sidecar that runs");
+        kill(Pid::from_raw(pid), Signal::SIGKILL).expect("a signal to the sidecar");
+    }
+
+    pub(crate) fn sidecar_pid(&self) -> Option<i32> {
+        let pid = self.inspect(SIDECAR, "{{.State.Pid}}").parse().ok();
+        pid.filter(|pid| *pid > 0)
+    }
+
+    /// The cluster as this host's sidecar sees it; none while it does not answer.
+    pub(crate) fn status(&self) -> Option<Status> {
+        let mut stream = UnixStream::connect(self.run().join("leasehold/leasehold.sock")).ok()?;
+        stream.set_read_timeout(Some(STATUS_TIMEOUT)).ok()?;
+        stream
+            .write_all(b"GET /v1/status HTTP/1.1\r\nHost: local\r\nConnection: close\r\n\r\n")
+            .ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        serde_json::from_str(answer.split_once("\r\n\r\n")?.1).ok()
+    }
+
+    /// Whether this host serves, by its own word.
+    pub(crate) fn leads(&self) -> bool {
+        self.is_up() && self.status().is_some_and(|status| status.leads(Some("mail")))
+    }
+
+    /// Whether this host's sidecar takes part and could take over (or serves).
+    pub(crate) fn is_ready(&self) -> bool {
+        self.status().is_some_and(|status| status.ready(Some("mail")).is_ok())
+    }
+
+    /// What a person would look at first.
+    pub(crate) fn describe(&self, lines: usize) -> String {
+        if !self.is_up() {
+            return format!("--- {}: off", self.name);
+        }
+        let state = words(&self.leasehold(&["status"]));
+        let containers = words(&self.docker(&["ps", "-a", "--format", "{{.Names}} {{.Status}}"]));
+        let addresses = self.inside("ip -br addr show dev eth0");
+        let count = lines.to_string();
+        let log = words(&self.docker(&["logs", "--tail", &count, SIDECAR]));
+        let mail = self
+            .serving()
+            .first()
+            .map(|id| words(&self.docker(&["logs", "--tail", "10", id])));
+        let engine = tail(&self.disk().join("dockerd.log"), 5);
+        format!(
+            "--- {}\n{state}\n{containers}\n{addresses}\n{log}\n-- sams: {}\n-- engine: {engine}",
+            self.name,
+            mail.unwrap_or_default()
+        )
+    }
+}
+
+/// The tag of the images under test.
+pub(crate) fn tag() -> String {
+    std::env::var("LEASEHOLD_TEST_TAG").unwrap_or_else(|_| "dev".to_owned())
+}
+
+/// A program of etcd, from `LEASEHOLD_ETCD_DIR` or the build's directory.
+pub(crate) fn etcd_program(name: &str) -> PathBuf {
+    let beside = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("etcd");
+    let place = std::env::var_os("LEASEHOLD_ETCD_DIR").map_or(beside, PathBuf::from);
+    let program = place.join(name);
+    assert!(
+        program.exists(),
+        "{} is missing: run docker/requirements etcd target/etcd",
+        program.display()
+    );
+    program
+}

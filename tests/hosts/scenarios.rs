@@ -1,0 +1,288 @@
+//! The faults, one after the other on one cluster; each leaves it whole.
+
+use std::time::Duration;
+
+use crate::cluster::Cluster;
+use crate::colleague;
+use crate::host::{Host, SIDECAR};
+use crate::ledger::Run;
+use crate::shell::{now, until, words};
+use crate::traffic::Seen;
+
+/// Of the compose file.
+pub(crate) const TTL: Duration = Duration::from_secs(5);
+/// The target is ttl + 1 s; a machine that runs three hosts at once gets some more.
+const FAILOVER_LIMIT: Duration = Duration::from_secs(8);
+/// Stop and start of the mail server, and the way through etcd.
+const HAND_OVER_LIMIT: Duration = Duration::from_secs(4);
+/// What a busy machine may make of "no outage": a greeting that came late.
+const NO_OUTAGE: Duration = Duration::from_secs(1);
+const RETURN_LIMIT: Duration = Duration::from_secs(60);
+
+/// What a scenario showed.
+pub(crate) struct Figure {
+    pub(crate) outage: Duration,
+    pub(crate) note: String,
+}
+
+type Body = fn(&mut Cluster) -> Figure;
+
+pub(crate) const SCENARIOS: [(&str, Body); 16] = [
+    ("first start", first_start),
+    ("host killed", host_killed),
+    ("dead host comes back", host_returns),
+    ("sidecar told to end", sidecar_ends),
+    ("sidecar killed", sidecar_killed),
+    ("sidecar upgraded under hold", sidecar_upgraded),
+    ("mail container killed", container_killed),
+    ("cut off, carrier stays", cut_off),
+    ("cable pulled", cable_pulled),
+    ("host and etcd leader killed", etcd_leader_killed),
+    ("switchover", switchover),
+    ("colleague on a standby", colleague::on_a_standby),
+    ("same, sidecar dead", colleague::on_a_standby_without_sidecar),
+    ("colleague on the leader", colleague::on_the_leader),
+    ("same, sidecar dead (leader)", colleague::on_the_leader_without_sidecar),
+    ("all hosts lose power", all_killed),
+];
+
+/// Compares an outage with its limit.
+pub(crate) fn figure(seen: &Seen, limit: Duration, note: &str) -> Figure {
+    let (outage, accepted) = (seen.outage, seen.accepted.len());
+    let note = format!("{note}, {accepted} accepted");
+    assert!(
+        outage <= limit,
+        "the outage was {outage:?}, the limit is {limit:?} ({note})"
+    );
+    Figure { outage, note }
+}
+
+/// The same for what must not be felt at all.
+pub(crate) fn no_outage(seen: &Seen, note: &str) -> Figure {
+    figure(seen, NO_OUTAGE, note)
+}
+
+fn first_start(cluster: &mut Cluster) -> Figure {
+    let began = now();
+    for host in &cluster.hosts {
+        host.start_sidecar();
+    }
+    let started = now() - began;
+    cluster.init();
+    let prepared = now();
+    let outage = cluster.await_greeting() - prepared;
+    let seen = cluster.under_mail(|_| ());
+    let note = format!(
+        "three sidecars up in {:.1} s, then init to first 220",
+        started.as_secs_f64()
+    );
+    figure(&Seen { outage, ..seen }, Duration::from_secs(30), &note)
+}
+
+/// Everything on the active host ends at once while mail is being sent.
+fn host_killed(cluster: &mut Cluster) -> Figure {
+    let old = cluster.await_leader();
+    let seen = cluster.under_mail(|cluster| cluster.hosts[old].power_off());
+    let figure = figure(&seen, FAILOVER_LIMIT, &moved(cluster, old));
+    cluster.heal();
+    figure
+}
+
+/// The engine starts the sidecar at boot, and nothing else; the service stays where it is.
+fn host_returns(cluster: &mut Cluster) -> Figure {
+    let old = cluster.await_leader();
+    cluster.hosts[old].power_off();
+    cluster.await_greeting();
+    let new = cluster.await_leader();
+    let seen = cluster.under_mail(|cluster| {
+        let host = &mut cluster.hosts[old];
+        host.boot();
+        host.await_engine();
+        until("the sidecar of the returned host", RETURN_LIMIT, || {
+            host.is_ready().then_some(())
+        });
+    });
+    assert_eq!(cluster.leader(), Some(new), "the service moved without need");
+    no_outage(&seen, &format!("{} is a standby again", cluster.hosts[old].name))
+}
+
+fn sidecar_ends(cluster: &mut Cluster) -> Figure {
+    let old = cluster.await_leader();
+    let seen = cluster.under_mail(|cluster| {
+        succeed(&cluster.hosts[old], &["stop", SIDECAR]);
+        assert_eq!(cluster.hosts[old].inspect(SIDECAR, "{{.State.ExitCode}}"), "0");
+        assert!(
+            cluster.hosts[old].serving().is_empty(),
+            "the service outlives its sidecar's orderly end"
+        );
+    });
+    let figure = figure(&seen, HAND_OVER_LIMIT, &moved(cluster, old));
+    cluster.heal();
+    figure
+}
+
+fn sidecar_killed(cluster: &mut Cluster) -> Figure {
+    unfelt(cluster, |host| {
+        let before = host.sidecar_pid();
+        host.kill_sidecar();
+        until("the engine to restart the sidecar", RETURN_LIMIT, || {
+            (host.sidecar_pid().is_some() && host.sidecar_pid() != before).then_some(())
+        });
+    })
+}
+
+fn sidecar_upgraded(cluster: &mut Cluster) -> Figure {
+    unfelt(cluster, |host| {
+        let output = host.leasehold(&["hold", "60s"]);
+        assert!(output.status.success(), "{}", words(&output));
+        let before = host.inspect(SIDECAR, "{{.Id}}");
+        succeed(host, &["compose", "up", "-d", "--force-recreate", "leasehold"]);
+        assert_ne!(host.inspect(SIDECAR, "{{.Id}}"), before, "the sidecar was not replaced");
+    })
+}
+
+/// Something that must leave container and run alone, also after the last promise of the old sidecar has run out.
+fn unfelt(cluster: &mut Cluster, act: impl FnOnce(&Host)) -> Figure {
+    cluster.settle();
+    let leader = cluster.await_leader();
+    let before = (cluster.hosts[leader].serving(), cluster.last_run());
+    let seen = cluster.under_mail(|cluster| {
+        let host = &cluster.hosts[leader];
+        act(host);
+        until("the new sidecar to lead", RETURN_LIMIT, || host.leads().then_some(()));
+        let adopted = now();
+        until("the old promise to run out", TTL * 3, || {
+            (now() - adopted > TTL).then_some(())
+        });
+    });
+    let after = (cluster.hosts[leader].serving(), cluster.last_run());
+    assert_eq!(before.0, after.0, "another container");
+    assert!(
+        same_run(&before.1, &after.1),
+        "another run: {:?}, then {:?}",
+        before.1,
+        after.1
+    );
+    no_outage(
+        &seen,
+        &format!("{}: same container, run {}", cluster.hosts[leader].name, after.1.run),
+    )
+}
+
+fn same_run(one: &Run, other: &Run) -> bool {
+    (one.epoch, &one.run, &one.node) == (other.epoch, &other.run, &other.node)
+}
+
+/// Restarted in place: a new run of the same epoch.
+fn container_killed(cluster: &mut Cluster) -> Figure {
+    let leader = cluster.await_leader();
+    let before = cluster.last_run();
+    let seen = cluster.under_mail(|cluster| {
+        let host = &cluster.hosts[leader];
+        let serving = host.serving();
+        succeed(host, &["kill", &serving[0]]);
+        until("another run", RETURN_LIMIT, || {
+            (!same_run(&cluster.last_run(), &before)).then_some(())
+        });
+    });
+    let after = cluster.last_run();
+    assert_eq!(
+        (before.epoch, &before.node),
+        (after.epoch, &after.node),
+        "not restarted in place"
+    );
+    figure(&seen, HAND_OVER_LIMIT, &format!("run {} to {}", before.run, after.run))
+}
+
+/// Nobody hears the active host any more, which it can't see on its interface.
+fn cut_off(cluster: &mut Cluster) -> Figure {
+    isolated(cluster, |cluster, host, connected| {
+        cluster.lab.port(cluster.hosts[host].name, connected)
+    })
+}
+
+fn cable_pulled(cluster: &mut Cluster) -> Figure {
+    isolated(cluster, |cluster, host, connected| {
+        cluster.lab.cable(cluster.hosts[host].name, connected)
+    })
+}
+
+/// The active host lives on alone: it must have stopped by itself before another one starts.
+fn isolated(cluster: &mut Cluster, connect: fn(&Cluster, usize, bool)) -> Figure {
+    let old = cluster.await_leader();
+    let seen = cluster.under_mail(|cluster| {
+        connect(cluster, old, false);
+        until("another host to serve", RETURN_LIMIT, || {
+            let others = cluster.hosts.iter().enumerate().filter(|(place, _)| *place != old);
+            others.into_iter().any(|(_, host)| host.leads()).then_some(())
+        });
+        assert!(
+            cluster.hosts[old].serving().is_empty(),
+            "the lonely host still runs the service"
+        );
+        connect(cluster, old, true);
+        let host = &cluster.hosts[old];
+        until("the lonely host to be a standby", RETURN_LIMIT, || {
+            host.is_ready().then_some(())
+        });
+    });
+    figure(&seen, FAILOVER_LIMIT, &moved(cluster, old))
+}
+
+fn etcd_leader_killed(cluster: &mut Cluster) -> Figure {
+    let old = cluster.await_leader();
+    cluster.lead_etcd(old);
+    let seen = cluster.under_mail(|cluster| {
+        assert_eq!(cluster.etcd_leader(), Some(old));
+        cluster.hosts[old].power_off();
+    });
+    let figure = figure(&seen, FAILOVER_LIMIT, &moved(cluster, old));
+    cluster.heal();
+    figure
+}
+
+fn switchover(cluster: &mut Cluster) -> Figure {
+    let (old, new) = (cluster.await_leader(), cluster.standby());
+    let wanted = cluster.hosts[new].name;
+    let seen = cluster.under_mail(|cluster| {
+        let output = cluster.hosts[old].leasehold(&["switchover", "mail", "--to", wanted]);
+        assert!(output.status.success(), "{}", words(&output));
+    });
+    assert_eq!(cluster.leader(), Some(new), "not moved to {wanted}");
+    figure(&seen, HAND_OVER_LIMIT, &moved(cluster, old))
+}
+
+/// After a power cut of everything the service comes back without anybody's help.
+fn all_killed(cluster: &mut Cluster) -> Figure {
+    let mut back = Duration::ZERO;
+    let seen = cluster.under_mail(|cluster| {
+        cluster.hosts.iter_mut().for_each(Host::power_off);
+        let began = now();
+        cluster.hosts.iter_mut().for_each(Host::boot);
+        back = cluster.await_greeting() - began;
+        cluster.hosts.iter().for_each(Host::await_engine);
+        cluster.settle();
+    });
+    figure(
+        &seen,
+        RETURN_LIMIT,
+        &format!("{:.1} s after power is back", back.as_secs_f64()),
+    )
+}
+
+/// Who served before and who does now.
+fn moved(cluster: &Cluster, old: usize) -> String {
+    let new = cluster.await_leader();
+    assert_ne!(old, new, "the service did not move");
+    format!("{} to {}", cluster.hosts[old].name, cluster.hosts[new].name)
+}
+
+fn succeed(host: &Host, arguments: &[&str]) {
+    let output = host.docker(arguments);
+    assert!(
+        output.status.success(),
+        "{}: docker {arguments:?}: {}",
+        host.name,
+        words(&output)
+    );
+}
