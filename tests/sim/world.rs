@@ -80,8 +80,6 @@ pub(crate) enum Act {
         new_id: bool,
     },
     Heal,
-    /// Starts the sidecars that ended, as a service manager would.
-    Revive,
 }
 
 #[derive(Clone, Debug)]
@@ -517,6 +515,7 @@ impl World {
         }
     }
 
+    #[expect(clippy::too_many_lines, reason = "one match over every action")]
     fn carry_out(&mut self, h: usize, action: Action) {
         let (life, boot) = (self.hosts[h].life, self.hosts[h].boot);
         let soon = self.rng.range(MS, 10 * MS);
@@ -999,6 +998,14 @@ impl World {
     fn write_page(&mut self, h: usize, of: ServiceKey, page: PageOrder) {
         let before = self.hosts[h].pages.get(&of).copied();
         let page = self.mutant.page(before, page);
+        if self.mutant == Mutant::EarlyProof && page.order == Order::Stop {
+            let life = self.hosts[h].life;
+            let event = Event::TetherGone {
+                of: of.clone(),
+                run: page.run,
+            };
+            self.push(MS, Ev::Inbox { host: h, life, event });
+        }
         self.hosts[h].pages.insert(of.clone(), page);
         if let Some(instance) = self.hosts[h].containers.get(&of).map(|c| c.instance) {
             let tick = self.rng.range(0, self.hosts[h].manners.tether);
@@ -1268,21 +1275,17 @@ impl World {
     }
 
     /// For a driver that asks again and again: neither logged nor counted.
-    pub(crate) fn act_quietly(&mut self, act: Act) {
-        let log = self.log.take();
-        let counts = self.counts.clone();
-        match act {
-            Act::Revive => {
-                self.log = log;
-                return (0..self.hosts.len()).for_each(|h| self.start_sidecar(h));
-            }
-            other => self.act(other),
-        }
-        (self.log, self.counts) = (log, counts);
+    pub(crate) fn accept_quietly(&mut self, h: usize) {
+        self.command(h, Command::Accept);
+    }
+
+    pub(crate) fn revive_quietly(&mut self) {
+        (0..self.hosts.len()).for_each(|h| self.start_sidecar(h));
     }
 
     // --- faults ------------------------------------------------------------------------------------------------
 
+    #[expect(clippy::too_many_lines, reason = "one match over every fault")]
     pub(crate) fn act(&mut self, act: Act) {
         note!(self, "--- {act:?}");
         let kind = format!("{act:?}");
@@ -1365,7 +1368,6 @@ impl World {
             Act::Snapshot => self.snapshot = Some(self.etcd.clone()),
             Act::Restore { new_id } => self.restore(new_id),
             Act::Heal => self.heal(),
-            Act::Revive => (0..self.hosts.len()).for_each(|h| self.start_sidecar(h)),
         }
     }
 
