@@ -17,13 +17,13 @@ use super::tether::{TetherEvent, TetherHost};
 use super::vip::{self, VipCommand, VipEvent};
 use crate::clock;
 use crate::compose::model::{Group, Vip};
-use crate::core::event::{Action, Decision, Event, Level, Order, PageOrder, ServiceKey, VipNews};
+use crate::core::event::{Action, Decision, Event, Level, PageOrder, ServiceKey, VipNews};
 use crate::core::records::Saved;
 use crate::core::sizing::Timing;
 use crate::core::status::Status;
 use crate::core::time::Time;
 use crate::site::Site;
-use crate::tether::page::{self, Page};
+use crate::tether::page::Page;
 
 /// Orders that wait for an adapter; the core never has more under way.
 const QUEUE_MAX: usize = 256;
@@ -203,14 +203,8 @@ impl Outbox {
     }
 
     fn write_page(&self, of: &ServiceKey, page: PageOrder) -> io::Result<()> {
-        let order = match page.order {
-            Order::Closed => page::Order::Closed,
-            Order::Open => page::Order::Open,
-            Order::Stop => page::Order::Stop,
-            Order::Kill => page::Order::Kill,
-        };
-        let (boot_id, run) = (self.boot_id, page.run);
-        let (soft, hard) = (page.soft, page.hard);
+        let PageOrder { run, order, soft, hard } = page;
+        let boot_id = self.boot_id;
         self.tether(of)?.write_page(&Page {
             boot_id,
             run,

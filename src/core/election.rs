@@ -6,7 +6,7 @@ use super::event::{Action, Level};
 use super::group::{After, Context, Group, Stage};
 use super::member::{Member, Pending, Purpose};
 use super::node::Node;
-use super::records::{ClusterConfig, GroupKeys, Intent, NodeStatus, Readiness, Record, RecordState, json};
+use super::records::{ClusterConfig, GroupKeys, Intent, NodeKey, NodeStatus, Readiness, Record, RecordState, json};
 use super::store::{Compare, Op, Txn};
 use super::time::Time;
 
@@ -461,11 +461,20 @@ impl Node {
     }
 
     /// T11, when an operator asked for it.
-    pub(super) fn acceptance(&mut self) -> Option<(u64, Txn)> {
+    pub(super) fn acceptance(&mut self, out: &mut Vec<Action>) -> Option<(u64, Txn)> {
         if !self.viewed {
             return None;
         }
         let reply = self.accept_wish.take()?;
+        // Everybody waits one ttl after it: too short for containers that were promised more.
+        if let Some(name) = self.held_elsewhere() {
+            let why = format!("{name} is under a hold, so its containers may run on: wait for its end, or fence it");
+            out.push(Action::Reply {
+                reply,
+                result: Err(why),
+            });
+            return None;
+        }
         let known = self.pinned.map_or(0, |pin| pin.generation);
         let generation = self.view.config.map_or(0, |config| config.generation).max(known) + 1;
         let ttl_ms = u64::try_from(self.timing.ttl.as_millis()).unwrap_or(u64::MAX);
@@ -505,6 +514,13 @@ impl Node {
             });
         }
         Some((reply, txn))
+    }
+
+    fn held_elsewhere(&self) -> Option<String> {
+        let long = |key: &NodeKey| key.beat.as_ref().is_some_and(|beat| beat.promise() > self.timing.ttl);
+        let mut others = self.view.nodes.iter().filter(|(name, _)| **name != self.me.name);
+        let held = others.find(|(name, key)| long(key) && !self.observer.ripe(self.now, name, key.lease));
+        held.map(|(name, _)| name.clone())
     }
 
     /// What follows from the outcome, beyond what the view already told.

@@ -166,7 +166,7 @@ impl Node {
     }
 
     fn request_unjoined(&mut self, now: Time, due: bool, out: &mut Vec<Action>) {
-        if let Some((reply, txn)) = self.acceptance() {
+        if let Some((reply, txn)) = self.acceptance(out) {
             return self.send_plain(now, txn, Purpose::Accept { reply }, out);
         }
         if due || !self.viewed {
@@ -204,7 +204,7 @@ impl Node {
             return;
         }
         self.holding_until = None;
-        if let Some((reply, txn)) = self.acceptance() {
+        if let Some((reply, txn)) = self.acceptance(out) {
             return self.send_plain(now, txn, Purpose::Accept { reply }, out);
         }
         if let Some((reply, length)) = self.hold_wish.take() {
@@ -397,6 +397,11 @@ impl Node {
     /// Reads a view: first whether it is of the etcd we trust, then what it proves.
     fn learn(&mut self, now: Time, pending: &Pending, view: View, out: &mut Vec<Action>) {
         if let Some(why) = self.strange(&view) {
+            // Watched only so that `accept` can tell whether a hold has ended; revisions may repeat after a restore.
+            if !matches!(self.member, Member::Frozen { .. }) {
+                self.observer.clear();
+            }
+            self.observer.update(now, &view, self.timing.ttl);
             self.view = view;
             self.viewed = true;
             return self.freeze(why, out);

@@ -5,24 +5,13 @@
 
 use std::time::Duration;
 
+pub use crate::core::event::Order;
+
 use crate::core::epoch::Run;
 use crate::core::time::Time;
 
 /// Bytes of an encoded page.
 pub const PAGE_BYTES: usize = 128;
-
-/// What the tether shall do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
-    /// Nothing may run: a tether that starts leaves, one that runs kills.
-    Closed,
-    /// The run may start and go on until the deadlines.
-    Open,
-    /// The stop signal now, the kill at `hard`.
-    Stop,
-    /// The kill now.
-    Kill,
-}
 
 /// The page of one protected container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +35,7 @@ impl Page {
         bytes.extend_from_slice(&self.boot_id);
         bytes.extend_from_slice(&self.run.epoch.to_le_bytes());
         bytes.extend_from_slice(&self.run.n.to_le_bytes());
-        bytes.extend_from_slice(&u32::from(self.order.code()).to_le_bytes());
+        bytes.extend_from_slice(&u32::from(code(self.order)).to_le_bytes());
         for deadline in [self.soft.boot, self.soft.raw, self.hard.boot, self.hard.raw] {
             bytes.extend_from_slice(&nanoseconds(deadline).to_le_bytes());
         }
@@ -79,7 +68,7 @@ impl Page {
                 epoch: word(24)?,
                 n: half(32)?,
             },
-            order: Order::from_code(half(36)?)?,
+            order: order(half(36)?)?,
             soft: time(40)?,
             hard: time(56)?,
         })
@@ -88,24 +77,22 @@ impl Page {
 
 const MAGIC: &[u8; 8] = b"lhpage01";
 
-impl Order {
-    fn code(self) -> u8 {
-        match self {
-            Self::Closed => 0,
-            Self::Open => 1,
-            Self::Stop => 2,
-            Self::Kill => 3,
-        }
+fn code(order: Order) -> u8 {
+    match order {
+        Order::Closed => 0,
+        Order::Open => 1,
+        Order::Stop => 2,
+        Order::Kill => 3,
     }
+}
 
-    fn from_code(code: u32) -> Option<Self> {
-        match code {
-            0 => Some(Self::Closed),
-            1 => Some(Self::Open),
-            2 => Some(Self::Stop),
-            3 => Some(Self::Kill),
-            _ => None,
-        }
+fn order(code: u32) -> Option<Order> {
+    match code {
+        0 => Some(Order::Closed),
+        1 => Some(Order::Open),
+        2 => Some(Order::Stop),
+        3 => Some(Order::Kill),
+        _ => None,
     }
 }
 

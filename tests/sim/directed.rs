@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::host::{Life, MS, S};
+use super::host::{Life, MS};
 use super::mutants::Mutant;
 use super::world::{Act, World};
 use leasehold::core::records::RecordState;
@@ -521,9 +521,30 @@ fn a_disowned_run_gives_its_address_up() {
     world.run_for(500);
     world.act(Act::Term(0));
     world.run_for(1000);
-    world.act(Act::DeleteNodeKey(0));
+    // Its key is somebody else's now.
+    let key = world.keys.node("a");
+    let lease = world.etcd.keys.get(&key).map_or(0, |kv| kv.lease);
+    world.etcd.revoke(lease);
     world.act(Act::StartSidecar(0));
+    world.run_for(300);
+    check(&world, world.hosts[0].vips.is_empty(), "no address is left");
     world.run_for(30_000);
-    let one = world.active("mail").len() == 1 && S > 0;
-    check(&world, one, "one holder");
+    check(&world, world.active("mail").len() == 1, "one holder");
+}
+
+#[test]
+fn accept_is_refused_while_somebody_may_run_on_under_a_hold() {
+    let mut world = settled(2, 1);
+    world.act(Act::Hold(0, Duration::from_secs(60)));
+    world.run_for(500);
+    world.act(Act::Term(0));
+    world.run_for(1000);
+    world.act(Act::Accept(1));
+    world.run_for(20_000);
+    check(&world, world.active("mail") == [0], "it goes on");
+    check(
+        &world,
+        world.replies.iter().any(|(h, reply)| *h == 1 && reply.is_err()),
+        "refused",
+    );
 }

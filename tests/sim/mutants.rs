@@ -4,6 +4,7 @@ use leasehold::core::event::{Order, PageOrder};
 use leasehold::core::keys::Keys;
 use leasehold::core::records::Beat;
 use leasehold::core::store::{Answer, Compare, Op, Txn};
+use std::io::Write as _;
 use std::time::Duration;
 
 /// Which rule is missing.
@@ -19,8 +20,6 @@ pub(crate) enum Mutant {
     NoRecordInRelease,
     /// T4 no longer compares the beat it saw silent.
     NoBeatInTakeover,
-    /// T4 no longer deletes the key of the silent holder.
-    NoFence,
     /// T5 no longer compares that the key is gone or another's.
     NoGoneInTakeover,
     /// T1 no longer compares that the key is absent.
@@ -35,6 +34,8 @@ pub(crate) enum Mutant {
     FromReceipt,
     /// Validity is the whole promise: no kill budget.
     NoKillBudget,
+    /// A container counts as stopped as soon as its stop was ordered.
+    EarlyProof,
 }
 
 impl Mutant {
@@ -62,10 +63,6 @@ impl Mutant {
             (Self::NoCreate, Compare::Create { key, .. }) => *key != own,
             _ => true,
         });
-        if self == Self::NoFence && campaign {
-            txn.then
-                .retain(|op| !matches!(op, Op::Delete { key } if key.starts_with(&keys.nodes())));
-        }
     }
 
     pub(crate) fn answer(self, answer: &mut Answer, keys: &Keys, me: &str) {
@@ -75,10 +72,12 @@ impl Mutant {
                 continue;
             }
             if let Ok(mut beat) = serde_json::from_str::<Beat>(&kv.value) {
-                match self {
-                    Self::ShortPromise => beat.ttl_ms = beat.ttl_ms * 4 / 5,
-                    Self::HoldUnseen => beat.ttl_ms = beat.ttl_ms.min(5000),
-                    _ => return,
+                if self == Self::ShortPromise {
+                    beat.ttl_ms = beat.ttl_ms * 4 / 5;
+                } else if self == Self::HoldUnseen {
+                    beat.ttl_ms = beat.ttl_ms.min(5000);
+                } else {
+                    return;
                 }
                 kv.value = serde_json::to_string(&beat).unwrap_or_default();
             }
@@ -86,11 +85,12 @@ impl Mutant {
     }
 
     pub(crate) fn page(self, before: Option<PageOrder>, mut page: PageOrder) -> PageOrder {
-        let later = match self {
-            Self::FromReceipt => Duration::from_millis(500),
-            Self::NoKillBudget => Duration::from_millis(550),
-            _ => Duration::ZERO,
-        };
+        let late = [(Self::FromReceipt, 500), (Self::NoKillBudget, 550)];
+        let later = late
+            .into_iter()
+            .find(|(mutant, _)| *mutant == self)
+            .map_or(0, |(_, ms)| ms);
+        let later = Duration::from_millis(later);
         if page.order == Order::Open {
             page.soft = page.soft.plus(later);
             page.hard = page.hard.plus(later);
@@ -104,4 +104,35 @@ impl Mutant {
             Some(_) | None => page,
         }
     }
+}
+
+/// Each rule, and a seed that is known to see it missing: tried first, so that the whole table is quick.
+const PLANTED: [(Mutant, u64); 12] = [
+    (Mutant::NoOwn, 305),
+    (Mutant::NoRecordInCampaign, 28),
+    (Mutant::NoRecordInRelease, 255),
+    (Mutant::NoBeatInTakeover, 1148),
+    (Mutant::NoGoneInTakeover, 1),
+    (Mutant::NoCreate, 1),
+    (Mutant::ShortPromise, 1),
+    (Mutant::HoldUnseen, 1),
+    (Mutant::PageNeverShorter, 1),
+    (Mutant::FromReceipt, 1),
+    (Mutant::NoKillBudget, 1),
+    (Mutant::EarlyProof, 1),
+];
+
+#[test]
+fn every_planted_bug_is_seen() {
+    let mut missed = Vec::new();
+    for (mutant, known) in PLANTED {
+        let red = std::iter::once(known)
+            .chain(1..=2000)
+            .find_map(|seed| super::swarm::seed(seed, mutant, false).0.map(|why| (seed, why)));
+        let _ = writeln!(std::io::stderr(), "{mutant:?}: {red:?}");
+        if red.is_none() {
+            missed.push(mutant);
+        }
+    }
+    assert!(missed.is_empty(), "not seen: {missed:?}");
 }

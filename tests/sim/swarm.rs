@@ -33,6 +33,7 @@ fn build(seed: u64, mutant: Mutant, logged: bool) -> World {
 }
 
 /// One fault with its repair, or an operator's command.
+#[expect(clippy::too_many_lines, reason = "one match over every fault")]
 fn plan(world: &mut World, at: u64) {
     let h = world.rng.pick(world.hosts.len());
     let g = world.rng.pick(world.groups.len());
@@ -181,10 +182,10 @@ fn run(world: &mut World) -> Option<String> {
         next += 200 * MS;
         world.run_until(next);
         // A service manager starts what ended; an operator accepts what is frozen.
-        world.act_quietly(Act::Revive);
+        world.revive_quietly();
         let frozen = world.hosts.iter().position(|host| host.frozen_core);
-        if let Some(h) = frozen.filter(|_| next / (200 * MS) % 15 == 0) {
-            world.act_quietly(Act::Accept(h));
+        if let Some(h) = frozen.filter(|_| (next / (200 * MS)).is_multiple_of(15)) {
+            world.accept_quietly(h);
         }
     }
     if world.failure.is_none() && !settled(world) {

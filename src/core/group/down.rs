@@ -1,0 +1,270 @@
+//! The way down: a run is latched, its containers stop, its addresses go, and what follows from it.
+
+use std::time::Duration;
+
+use super::address::VIP_RETRY;
+use super::{After, Context, Group, Held, ServiceState, Stage, VipStage, Way};
+use crate::core::epoch::Run;
+use crate::core::event::{Action, Level, ServiceKey};
+use crate::core::sizing::{Deadlines, KILL_BUDGET};
+use crate::core::time::Time;
+
+/// Between two second ways of ending a container that does not end.
+const STOP_RETRY: Duration = Duration::from_secs(2);
+/// Restarts in place within [`RESTART_WINDOW`] before the group moves on.
+const RESTARTS_MAX: usize = 3;
+/// The window of the restart budget.
+const RESTART_WINDOW: Duration = Duration::from_secs(600);
+/// Between two tries once the budget is spent and no standby is ready.
+const BACK_OFF_MAX: Duration = Duration::from_secs(30);
+/// How long a node that ran out of its lease lets others go first.
+const COOL_DOWN: Duration = Duration::from_secs(30);
+
+impl Group {
+    /// Stops a run that an earlier sidecar started and that may not be adopted.
+    pub(in crate::core) fn disown(&mut self, now: Time, run: Run, lease: i64, why: &str, out: &mut Vec<Action>) {
+        let over = Deadlines {
+            soft: now,
+            hard: now,
+            end: now,
+        };
+        let mut held = Held::new(run, lease, over, now, self.settings.services.len());
+        // Its addresses may be here too, and after a hold the kernel would keep them for long.
+        if self.settings.vips > 0 {
+            held.vip = VipStage::Free;
+        }
+        for service in &mut held.services {
+            service.state = ServiceState::Unknown;
+        }
+        self.held = Some(held);
+        self.stop(
+            now,
+            Way::Fence,
+            After::Lost,
+            format!("stopping run {run}: {why}"),
+            Level::Alarm,
+            out,
+        );
+    }
+
+    /// Latches the run and stops it. A stop under way only gets faster or another sequel; it never ends.
+    pub(in crate::core) fn stop(
+        &mut self,
+        now: Time,
+        way: Way,
+        after: After,
+        why: String,
+        level: Level,
+        out: &mut Vec<Action>,
+    ) {
+        let Some(held) = &mut self.held else { return };
+        let fresh = !held.latched;
+        held.latched = true;
+        held.after = after;
+        if way == Way::Fence {
+            held.way = way;
+        } else if fresh {
+            held.way = Way::Drain;
+        }
+        match held.stage {
+            Stage::Stopping | Stage::Withdrawing => {}
+            Stage::Stopped if held.after == After::Restart => {}
+            Stage::Stopped => held.enter(Stage::Withdrawing, now),
+            Stage::Adopting | Stage::Starting | Stage::Checking | Stage::Active => held.enter(Stage::Stopping, now),
+        }
+        for service in &mut held.services {
+            if matches!(service.state, ServiceState::Idle | ServiceState::Starting) {
+                service.state = ServiceState::Gone;
+            }
+        }
+        let drop_first = held.way == Way::Fence && !matches!(held.vip, VipStage::Off | VipStage::Dropping { .. });
+        if drop_first {
+            held.vip = VipStage::Dropping {
+                retry_at: now.plus(VIP_RETRY),
+            };
+            out.push(Action::VipDrop {
+                group: self.settings.name.clone(),
+            });
+        }
+        self.say(level, why, out);
+    }
+
+    /// The run failed by itself: stop what is left of it and try again in place.
+    pub(super) fn failed(&mut self, now: Time, why: String, out: &mut Vec<Action>) {
+        self.stop(now, Way::Drain, After::Restart, why, Level::Alarm, out);
+    }
+
+    /// First after every wake-up: what the time alone demands.
+    pub(in crate::core) fn check_time(&mut self, now: Time, out: &mut Vec<Action>) {
+        let Some(held) = &mut self.held else { return };
+        if !now.reached(held.deadlines.soft) || held.soft_passed {
+            return;
+        }
+        held.soft_passed = true;
+        self.cool_until = Some(now.plus(COOL_DOWN));
+        let after = if held.after == After::Restart {
+            After::RanOut
+        } else {
+            held.after.clone()
+        };
+        let why = format!("the lease of epoch {} runs out: stopping", held.run.epoch);
+        self.stop(now, Way::Fence, after, why, Level::Alarm, out);
+    }
+
+    pub(super) fn step_stopping(&mut self, now: Time, out: &mut Vec<Action>) {
+        let Some(held) = &mut self.held else { return };
+        for place in (0..held.services.len()).rev() {
+            let of = ServiceKey {
+                group: self.settings.name.clone(),
+                service: place,
+            };
+            let service = &mut held.services[place];
+            match service.state {
+                ServiceState::Gone | ServiceState::Idle | ServiceState::Starting => continue,
+                ServiceState::Up | ServiceState::Unknown => {}
+            }
+            if service.stop_by.is_none() {
+                service.stop_by = Some(now.plus(self.settings.services[place].stop_grace));
+                service.retry_at = Some(now);
+            }
+            if service.retry_at.is_some_and(|at| now.reached(at)) {
+                service.retry_at = Some(now.plus(STOP_RETRY));
+                if service.stop_by.is_some_and(|by| now.reached(by)) || now.reached(held.deadlines.hard) {
+                    out.push(Action::Kill { of: of.clone() });
+                }
+                out.push(Action::Inspect { of });
+            }
+            if held.way == Way::Drain {
+                break;
+            }
+        }
+        if !held.services.iter().all(|service| service.state == ServiceState::Gone) {
+            // Beats go on meanwhile and move the end of the lease: what counts is when the kill was due.
+            let overdue = held.services.iter().any(|service| {
+                let due = service
+                    .stop_by
+                    .map(|by| by.earlier(held.deadlines.hard).plus(KILL_BUDGET));
+                service.state != ServiceState::Gone && due.is_some_and(|due| now.reached(due))
+            });
+            if overdue {
+                let text = format!(
+                    "run {} is not proved stopped: it is not handed over until it is",
+                    held.run
+                );
+                self.say(Level::Alarm, text, out);
+            }
+            return;
+        }
+        // A restart keeps the addresses: clients meet a closed port, which answers, rather than silence.
+        if held.after == After::Restart {
+            held.enter(Stage::Stopped, now);
+            return;
+        }
+        held.enter(Stage::Withdrawing, now);
+        if self.settings.vips == 0 {
+            held.vip = VipStage::Off;
+        } else if held.vip != VipStage::Off && !matches!(held.vip, VipStage::Dropping { .. }) {
+            held.vip = VipStage::Dropping { retry_at: now };
+        }
+        self.step_withdrawing(now, out);
+    }
+
+    pub(super) fn step_withdrawing(&mut self, now: Time, out: &mut Vec<Action>) {
+        let Some(held) = &mut self.held else { return };
+        match held.vip {
+            VipStage::Off => held.enter(Stage::Stopped, now),
+            VipStage::Dropping { retry_at } => {
+                if now.reached(retry_at) {
+                    held.vip = VipStage::Dropping {
+                        retry_at: now.plus(VIP_RETRY),
+                    };
+                    out.push(Action::VipDrop {
+                        group: self.settings.name.clone(),
+                    });
+                }
+            }
+            VipStage::Probing
+            | VipStage::Conflict { .. }
+            | VipStage::Free
+            | VipStage::Adding { .. }
+            | VipStage::Held => {
+                held.vip = VipStage::Dropping {
+                    retry_at: now.plus(VIP_RETRY),
+                };
+                out.push(Action::VipDrop {
+                    group: self.settings.name.clone(),
+                });
+            }
+        }
+    }
+
+    /// A restart in place, within its budget; every other sequel is a transaction and belongs to the election.
+    pub(super) fn step_stopped(&mut self, context: Context, out: &mut Vec<Action>) {
+        let now = context.now;
+        let Some(held) = &mut self.held else { return };
+        if held.after != After::Restart || now.reached(held.deadlines.soft) {
+            return;
+        }
+        if let Some(at) = held.not_before {
+            if now.reached(at) {
+                let run = Run {
+                    epoch: held.run.epoch,
+                    n: held.run.n + 1,
+                };
+                self.again(now, run, out);
+            }
+            return;
+        }
+        self.restarts.retain(|at| now.since(*at) < RESTART_WINDOW);
+        let spent = self.restarts.len() >= RESTARTS_MAX;
+        if spent && context.other_ready {
+            self.failing_until = Some(now.plus(RESTART_WINDOW));
+            held.after = After::Release {
+                reason: format!("failed {} times here", self.restarts.len() + 1),
+                successor: None,
+            };
+            held.enter(Stage::Withdrawing, now);
+            self.say(
+                Level::Alarm,
+                format!(
+                    "failed {} times within {RESTART_WINDOW:?}: handing over",
+                    RESTARTS_MAX + 1
+                ),
+                out,
+            );
+            return;
+        }
+        let pause = match self.restarts.len() {
+            0 => Duration::ZERO,
+            count => Duration::from_secs(1 << count.min(5)).min(BACK_OFF_MAX),
+        };
+        held.not_before = Some(now.plus(pause));
+        self.restarts.push(now);
+        if spent {
+            self.say(
+                Level::Alarm,
+                format!("keeps failing and no standby is ready: trying again in {pause:?}"),
+                out,
+            );
+        }
+        if pause.is_zero() {
+            self.step_stopped(context, out);
+            self.step_starting(now, out);
+        }
+    }
+
+    /// Starts a new run: the latch belonged to the old one. Addresses that are held stay.
+    pub(in crate::core) fn again(&mut self, now: Time, run: Run, out: &mut Vec<Action>) {
+        let Some(held) = &mut self.held else { return };
+        let mut fresh = Held::new(run, held.lease, held.deadlines, now, held.services.len());
+        fresh.vip = held.vip.clone();
+        *held = fresh;
+        if self.settings.vips > 0 && held.vip == VipStage::Off {
+            held.vip = VipStage::Probing;
+            out.push(Action::VipProbe {
+                group: self.settings.name.clone(),
+            });
+        }
+        self.say(Level::Info, format!("starting again here: run {run}"), out);
+    }
+}

@@ -1,0 +1,199 @@
+//! One group on this node: the runs of its containers, from the gate to the proof of stop.
+//!
+//! Everything here happens under a held epoch. Who may hold it is decided in `election`; whether the lease still lives,
+//! in `member`; here only the order: containers, probes, addresses on the way up; containers, addresses on the way
+//! down, addresses first when the lease is running out.
+
+use std::time::Duration;
+
+use super::epoch::Run;
+use super::event::{Action, Decision, Level, ServiceKey};
+use super::records::SavedRun;
+use super::sizing::Deadlines;
+use super::time::Time;
+use up::{ADOPT_TIMEOUT, GATE_TIMEOUT, PROBE_TIMEOUT};
+
+mod address;
+mod down;
+mod state;
+mod told;
+mod up;
+
+pub use state::Stage;
+pub(in crate::core) use state::{After, Held, ServiceState, VipStage, Way};
+
+/// What the core must know of a group's configuration.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GroupSettings {
+    pub name: String,
+    /// In start order.
+    pub services: Vec<ServiceSettings>,
+    pub vips: usize,
+    pub vip_first: bool,
+    pub probes: usize,
+    pub grace: Duration,
+}
+
+/// What the core must know of a service.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ServiceSettings {
+    pub name: String,
+    pub stop_grace: Duration,
+    /// Services, by place, that must be healthy first; those before it must be up in any case.
+    pub after_healthy: Vec<usize>,
+}
+
+/// One group of this node.
+#[derive(Clone, Debug)]
+pub struct Group {
+    pub(in crate::core) settings: GroupSettings,
+    pub(in crate::core) held: Option<Held>,
+    /// Image digests of the prepared containers, or why one is not.
+    pub(in crate::core) prepared: Vec<Option<Result<String, String>>>,
+    /// The run that a tether reported as running, whether or not it is ours.
+    reported: Vec<Option<Run>>,
+    restarts: Vec<Time>,
+    /// The service failed here: no campaign before this.
+    pub(in crate::core) failing_until: Option<Time>,
+    pub(in crate::core) cool_until: Option<Time>,
+    pub(in crate::core) last: Option<Decision>,
+}
+
+/// What a group's step needs to know of the node.
+#[derive(Clone, Copy)]
+pub(in crate::core) struct Context {
+    pub now: Time,
+    /// A standby that is ready and alive.
+    pub other_ready: bool,
+}
+
+impl Group {
+    pub(in crate::core) fn new(settings: GroupSettings) -> Self {
+        let count = settings.services.len();
+        Self {
+            settings,
+            held: None,
+            prepared: vec![None; count],
+            reported: vec![None; count],
+            restarts: Vec::new(),
+            failing_until: None,
+            cool_until: None,
+            last: None,
+        }
+    }
+
+    pub(super) fn key(&self, service: usize) -> ServiceKey {
+        ServiceKey {
+            group: self.settings.name.clone(),
+            service,
+        }
+    }
+
+    /// Says a sentence once; a repetition is no news.
+    pub(in crate::core) fn say(&mut self, level: Level, text: String, out: &mut Vec<Action>) {
+        let decision = Decision {
+            level,
+            group: Some(self.settings.name.clone()),
+            text,
+        };
+        if self.last.as_ref() != Some(&decision) {
+            self.last = Some(decision.clone());
+            out.push(Action::Say(decision));
+        }
+    }
+
+    /// Why no container of this group could start here.
+    pub(in crate::core) fn unprepared(&self) -> Option<String> {
+        self.settings
+            .services
+            .iter()
+            .zip(&self.prepared)
+            .find_map(|(service, prepared)| match prepared {
+                Some(Ok(_)) => None,
+                Some(Err(why)) => Some(format!("service {}: {why}", service.name)),
+                None => Some(format!("service {}: its container is not prepared yet", service.name)),
+            })
+    }
+
+    /// What the boot-scoped file must remember of this group.
+    pub(in crate::core) fn saved(&self) -> Option<SavedRun> {
+        self.held.as_ref().map(|held| SavedRun {
+            epoch: held.run.epoch,
+            n: held.run.n,
+            latched: held.latched,
+        })
+    }
+
+    /// New deadlines from an answered beat of the holding's own incarnation.
+    pub(in crate::core) fn renew(&mut self, now: Time, deadlines: Deadlines, out: &mut Vec<Action>) {
+        let Some(held) = &mut self.held else { return };
+        held.deadlines = deadlines;
+        if matches!(held.vip, VipStage::Held | VipStage::Adding { .. }) {
+            out.push(Action::VipHold {
+                group: self.settings.name.clone(),
+                valid: now.until(deadlines.end),
+                announce: false,
+            });
+        }
+    }
+
+    /// Moves the run on as far as it goes now, then writes what changed to the pages.
+    pub(in crate::core) fn step(&mut self, context: Context, out: &mut Vec<Action>) {
+        if let Some(stage) = self.held.as_ref().map(|held| held.stage) {
+            match stage {
+                Stage::Adopting => self.step_adopting(context.now, out),
+                Stage::Starting => self.step_starting(context.now, out),
+                Stage::Checking | Stage::Active => self.step_running(context.now, out),
+                Stage::Stopping => self.step_stopping(context.now, out),
+                Stage::Withdrawing => self.step_withdrawing(context.now, out),
+                Stage::Stopped => self.step_stopped(context, out),
+            }
+        }
+        self.write_pages(context.now, out);
+    }
+
+    pub(super) fn write_pages(&mut self, now: Time, out: &mut Vec<Action>) {
+        let Some(held) = &mut self.held else { return };
+        for place in 0..held.services.len() {
+            // Until an adopted run is confirmed its page keeps the deadlines that its own sidecar proved.
+            let page = held.page(place, now);
+            let service = &mut held.services[place];
+            if service.page != Some(page) {
+                service.page = Some(page);
+                let of = ServiceKey {
+                    group: self.settings.name.clone(),
+                    service: place,
+                };
+                out.push(Action::Page { of, page });
+            }
+        }
+    }
+
+    /// When time alone will change something here.
+    pub(in crate::core) fn wake(&self) -> Vec<Time> {
+        let Some(held) = &self.held else { return Vec::new() };
+        let mut wake: Vec<Time> = held
+            .services
+            .iter()
+            .flat_map(|service| {
+                let gate = (service.state == ServiceState::Starting).then(|| service.since.plus(GATE_TIMEOUT));
+                [
+                    gate,
+                    service.retry_at.filter(|_| held.stage == Stage::Stopping),
+                    service.stop_by,
+                ]
+            })
+            .flatten()
+            .collect();
+        wake.extend([held.deadlines.soft, held.deadlines.hard, held.deadlines.end]);
+        wake.extend(held.probe_at);
+        wake.extend(held.not_before.filter(|_| held.stage == Stage::Stopped));
+        wake.extend(held.vip.retry_at());
+        match held.stage {
+            Stage::Adopting => wake.push(held.since.plus(ADOPT_TIMEOUT)),
+            Stage::Checking => wake.push(held.since.plus(PROBE_TIMEOUT)),
+            Stage::Starting | Stage::Active | Stage::Stopping | Stage::Withdrawing | Stage::Stopped => {}
+        }
+        wake
+    }
+}

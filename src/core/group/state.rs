@@ -1,0 +1,192 @@
+//! Where a holding stands: its stage, its containers, its addresses; and what each container's page shall say.
+
+use crate::core::epoch::Run;
+use crate::core::event::{Order, PageOrder};
+use crate::core::sizing::Deadlines;
+use crate::core::time::Time;
+
+/// Where a holding stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stage {
+    /// Waiting for the tethers of a run that an earlier sidecar started.
+    Adopting,
+    Starting,
+    /// All containers run; probes or addresses are still awaited.
+    Checking,
+    Active,
+    Stopping,
+    /// All containers are proved stopped; the addresses go.
+    Withdrawing,
+    Stopped,
+}
+
+/// What follows a stop.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::core) enum After {
+    /// A new run of the same epoch.
+    Restart,
+    /// Give the group up, to `successor` if it is named.
+    Release { reason: String, successor: Option<String> },
+    /// The lease ran out: start again (T6) or release (T7), whichever fits.
+    RanOut,
+    /// The incarnation is lost: release with T8.
+    Lost,
+    /// The record is no longer ours: nothing to write.
+    Forget,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::core) enum Way {
+    /// In reverse order, each with its own grace.
+    Drain,
+    /// All at once, addresses first.
+    Fence,
+}
+
+/// Where the container of one service stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::core) enum ServiceState {
+    Idle,
+    /// Started, not yet at its gate: nothing of the application runs.
+    Starting,
+    /// Admitted through its gate, or reported running.
+    Up,
+    /// It may run: an earlier sidecar started it and its tether has not reported.
+    Unknown,
+    /// Proved not to run.
+    Gone,
+}
+
+#[derive(Clone, Debug)]
+pub(in crate::core) struct ServiceRun {
+    pub state: ServiceState,
+    pub(super) since: Time,
+    /// Set once its stop was ordered: the kill at the latest.
+    pub(super) stop_by: Option<Time>,
+    pub(super) retry_at: Option<Time>,
+    /// The engine's health check, once it said anything of this run.
+    pub healthy: Option<bool>,
+    pub(super) page: Option<PageOrder>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::core) enum VipStage {
+    /// No addresses, or none asked for yet.
+    Off,
+    Probing,
+    Conflict {
+        retry_at: Time,
+    },
+    Free,
+    Adding {
+        retry_at: Time,
+    },
+    Held,
+    Dropping {
+        retry_at: Time,
+    },
+}
+
+/// A held epoch.
+#[derive(Clone, Debug)]
+pub(in crate::core) struct Held {
+    pub run: Run,
+    pub lease: i64,
+    pub deadlines: Deadlines,
+    pub stage: Stage,
+    pub latched: bool,
+    /// The validity of this epoch ran out once: it needs contact to start again.
+    pub soft_passed: bool,
+    pub after: After,
+    pub(super) way: Way,
+    pub services: Vec<ServiceRun>,
+    pub vip: VipStage,
+    pub since: Time,
+    pub(super) probed: bool,
+    pub(super) probe_at: Option<Time>,
+    pub probe_failure: Option<String>,
+    pub(super) not_before: Option<Time>,
+}
+
+impl VipStage {
+    pub(super) fn due(&self, now: Time) -> bool {
+        self.retry_at().is_none_or(|at| now.reached(at))
+    }
+
+    pub(super) fn retry_at(&self) -> Option<Time> {
+        match self {
+            Self::Conflict { retry_at } | Self::Adding { retry_at } | Self::Dropping { retry_at } => Some(*retry_at),
+            Self::Off | Self::Probing | Self::Free | Self::Held => None,
+        }
+    }
+}
+
+impl ServiceRun {
+    pub(super) fn new(now: Time) -> Self {
+        Self {
+            state: ServiceState::Idle,
+            since: now,
+            stop_by: None,
+            retry_at: None,
+            healthy: None,
+            page: None,
+        }
+    }
+
+    pub(super) fn enter(&mut self, state: ServiceState, now: Time) {
+        self.state = state;
+        self.since = now;
+    }
+}
+
+impl Held {
+    pub(super) fn new(run: Run, lease: i64, deadlines: Deadlines, now: Time, services: usize) -> Self {
+        Self {
+            run,
+            lease,
+            deadlines,
+            stage: Stage::Starting,
+            latched: false,
+            soft_passed: false,
+            after: After::Restart,
+            way: Way::Drain,
+            services: vec![ServiceRun::new(now); services],
+            vip: VipStage::Off,
+            since: now,
+            probed: false,
+            probe_at: None,
+            probe_failure: None,
+            not_before: None,
+        }
+    }
+
+    pub(super) fn enter(&mut self, stage: Stage, now: Time) {
+        self.stage = stage;
+        self.since = now;
+    }
+
+    /// Whether every container is proved not to run.
+    pub(in crate::core) fn proved_stopped(&self) -> bool {
+        self.services.iter().all(|service| service.state == ServiceState::Gone)
+    }
+
+    pub(super) fn page(&self, place: usize, now: Time) -> PageOrder {
+        let service = &self.services[place];
+        let Deadlines { soft, hard, .. } = self.deadlines;
+        let (order, soft, hard) = match service.state {
+            ServiceState::Idle | ServiceState::Gone => (Order::Closed, Time::default(), Time::default()),
+            ServiceState::Starting | ServiceState::Up | ServiceState::Unknown => match service.stop_by {
+                None => (Order::Open, soft, hard),
+                Some(by) if now.reached(by.earlier(hard)) => (Order::Kill, soft, by.earlier(hard)),
+                Some(by) => (Order::Stop, soft, by.earlier(hard)),
+            },
+        };
+        PageOrder {
+            run: self.run,
+            order,
+            soft,
+            hard,
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! What tethers and engine tell of the containers, and what of it counts.
+
+use super::{Group, ServiceState, Stage};
+use crate::core::epoch::Run;
+use crate::core::event::Action;
+use crate::core::time::Time;
+
+impl Group {
+    /// A tether stands at its gate or reports again.
+    pub(in crate::core) fn hello(
+        &mut self,
+        now: Time,
+        service: usize,
+        run: Run,
+        running: bool,
+        connection: u64,
+        out: &mut Vec<Action>,
+    ) {
+        let of = self.key(service);
+        if running && let Some(reported) = self.reported.get_mut(service) {
+            *reported = Some(run);
+        }
+        let ours = self.held.as_mut().filter(|held| held.run == run);
+        let Some(held) = ours else {
+            // One that runs obeys its page, which is closed unless the run is still to be adopted.
+            if !running {
+                out.push(Action::Refuse { of, connection });
+            }
+            return;
+        };
+        let stage = held.stage;
+        let before_soft = !now.reached(held.deadlines.soft) && !held.latched;
+        let Some(at) = held.services.get_mut(service) else {
+            return;
+        };
+        match at.state {
+            ServiceState::Starting if !running && before_soft && stage == Stage::Starting => {
+                at.enter(ServiceState::Up, now);
+                out.push(Action::Admit { of, connection });
+            }
+            ServiceState::Unknown | ServiceState::Up if running => at.enter(ServiceState::Up, now),
+            ServiceState::Unknown if !running => {
+                // It stood at its gate when the earlier sidecar ended: the application never ran.
+                at.enter(ServiceState::Gone, now);
+                out.push(Action::Refuse { of, connection });
+            }
+            ServiceState::Idle
+            | ServiceState::Starting
+            | ServiceState::Up
+            | ServiceState::Unknown
+            | ServiceState::Gone => {
+                out.push(Action::Refuse { of, connection });
+            }
+        }
+    }
+
+    /// The proof of stop by pidfd.
+    pub(in crate::core) fn gone(&mut self, now: Time, service: usize, run: Run) {
+        if let Some(reported) = self.reported.get_mut(service)
+            && *reported == Some(run)
+        {
+            *reported = None;
+        }
+        if let Some(held) = self.held.as_mut().filter(|held| held.run == run)
+            && let Some(at) = held.services.get_mut(service)
+            && matches!(
+                at.state,
+                ServiceState::Starting | ServiceState::Up | ServiceState::Unknown
+            )
+        {
+            at.enter(ServiceState::Gone, now);
+        }
+    }
+
+    /// The engine's word: counts only for a container whose tether never reported to this sidecar.
+    pub(in crate::core) fn inspected(&mut self, now: Time, service: usize, running: Option<bool>) {
+        if let Some(held) = &mut self.held
+            && let Some(at) = held.services.get_mut(service)
+            && at.state == ServiceState::Unknown
+            && running == Some(false)
+        {
+            at.enter(ServiceState::Gone, now);
+        }
+    }
+
+    /// The engine refused to start it.
+    pub(in crate::core) fn start_failed(
+        &mut self,
+        now: Time,
+        service: usize,
+        run: Run,
+        why: &str,
+        out: &mut Vec<Action>,
+    ) {
+        let starting = self.held.as_ref().is_some_and(|held| {
+            held.run == run
+                && held
+                    .services
+                    .get(service)
+                    .is_some_and(|at| at.state == ServiceState::Starting)
+        });
+        if starting {
+            let name = self.settings.services[service].name.clone();
+            self.failed(now, format!("service {name} did not start: {why}"), out);
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! The way up: a run begins or is adopted, its containers start in order, its probes pass.
+
+use std::time::Duration;
+
+use super::{Group, Held, ServiceState, Stage, VipStage};
+use crate::core::epoch::Run;
+use crate::core::event::{Action, Level, ServiceKey};
+use crate::core::sizing::Deadlines;
+use crate::core::time::Time;
+
+/// How long a started container may take to reach its gate.
+pub(super) const GATE_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long a service may take until its probes pass.
+pub(super) const PROBE_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a restarted sidecar waits for the tethers to report.
+pub(super) const ADOPT_TIMEOUT: Duration = Duration::from_millis(1500);
+/// Between two checks until the first that passes, and from then on.
+const PROBE_RETRY: Duration = Duration::from_millis(50);
+const WATCH_PROBE: Duration = Duration::from_secs(5);
+
+impl Group {
+    /// Takes up an epoch just won and starts its first run.
+    pub(in crate::core) fn begin(
+        &mut self,
+        now: Time,
+        epoch: u64,
+        lease: i64,
+        deadlines: Deadlines,
+        out: &mut Vec<Action>,
+    ) {
+        self.held = Some(Held::new(
+            Run { epoch, n: 1 },
+            lease,
+            deadlines,
+            now,
+            self.settings.services.len(),
+        ));
+        self.say(Level::Info, format!("won epoch {epoch}: starting here"), out);
+        if self.settings.vips > 0 {
+            self.set_vip(VipStage::Probing);
+            out.push(Action::VipProbe {
+                group: self.settings.name.clone(),
+            });
+        }
+    }
+
+    /// Takes up a run that an earlier sidecar of this boot started; its tethers are still to report.
+    pub(in crate::core) fn adopt(
+        &mut self,
+        now: Time,
+        run: Run,
+        lease: i64,
+        deadlines: Deadlines,
+        out: &mut Vec<Action>,
+    ) {
+        let mut held = Held::new(run, lease, deadlines, now, self.settings.services.len());
+        held.stage = Stage::Adopting;
+        held.vip = VipStage::Free;
+        for (service, reported) in held.services.iter_mut().zip(&self.reported) {
+            service.state = if *reported == Some(run) {
+                ServiceState::Up
+            } else {
+                ServiceState::Unknown
+            };
+        }
+        self.held = Some(held);
+        self.say(
+            Level::Info,
+            format!("restarted: adopting run {run}, which goes on untouched"),
+            out,
+        );
+    }
+
+    pub(super) fn step_adopting(&mut self, now: Time, out: &mut Vec<Action>) {
+        let Some(held) = &mut self.held else { return };
+        if held.services.iter().all(|service| service.state == ServiceState::Up) {
+            held.probed = true;
+            held.probe_at = Some(now);
+            held.enter(Stage::Checking, now);
+            return self.step_running(now, out);
+        }
+        if held.services.iter().any(|service| service.state == ServiceState::Gone) {
+            return self.failed(now, "a container of the adopted run had ended".to_owned(), out);
+        }
+        if now.since(held.since) >= ADOPT_TIMEOUT {
+            self.failed(now, "a tether of the adopted run does not report".to_owned(), out);
+        }
+    }
+
+    pub(super) fn step_starting(&mut self, now: Time, out: &mut Vec<Action>) {
+        if let Some(why) = self.run_broke(now) {
+            return self.failed(now, why, out);
+        }
+        self.step_vip(now, out);
+        let Some(held) = &mut self.held else { return };
+        let addressed = !self.settings.vip_first || self.settings.vips == 0 || held.vip == VipStage::Held;
+        if !addressed || now.reached(held.deadlines.soft) {
+            return;
+        }
+        for (place, settings) in self.settings.services.iter().enumerate() {
+            match held.services[place].state {
+                ServiceState::Up => {}
+                ServiceState::Idle => {
+                    let healthy = settings
+                        .after_healthy
+                        .iter()
+                        .all(|before| held.services[*before].healthy == Some(true));
+                    if healthy {
+                        held.services[place].enter(ServiceState::Starting, now);
+                        let of = ServiceKey {
+                            group: self.settings.name.clone(),
+                            service: place,
+                        };
+                        // The page opens before the container starts: its tether reads it first thing.
+                        let page = held.page(place, now);
+                        held.services[place].page = Some(page);
+                        out.push(Action::Page { of: of.clone(), page });
+                        out.push(Action::Start { of, run: held.run });
+                    }
+                    return;
+                }
+                ServiceState::Starting | ServiceState::Unknown | ServiceState::Gone => return,
+            }
+        }
+        held.probe_at = Some(now);
+        held.probed = self.settings.probes == 0;
+        held.enter(Stage::Checking, now);
+        self.step_running(now, out);
+    }
+
+    pub(super) fn step_running(&mut self, now: Time, out: &mut Vec<Action>) {
+        if let Some(why) = self.run_broke(now) {
+            return self.failed(now, why, out);
+        }
+        let Some(held) = &mut self.held else { return };
+        if self.settings.probes > 0 && held.probe_at.is_some_and(|at| now.reached(at)) {
+            held.probe_at = None;
+            out.push(Action::Probe {
+                group: self.settings.name.clone(),
+                run: held.run,
+            });
+        }
+        self.step_vip(now, out);
+        let Some(held) = &mut self.held else { return };
+        let addressed = self.settings.vips == 0 || held.vip == VipStage::Held;
+        if held.stage == Stage::Checking && held.probed && addressed {
+            held.enter(Stage::Active, now);
+            let text = format!("run {} is up: serving", held.run);
+            self.say(Level::Info, text, out);
+        }
+    }
+
+    /// Why the run under way cannot go on.
+    pub(super) fn run_broke(&self, now: Time) -> Option<String> {
+        let held = self.held.as_ref()?;
+        for (service, settings) in held.services.iter().zip(&self.settings.services) {
+            if service.state == ServiceState::Gone {
+                return Some(format!("service {} ended by itself", settings.name));
+            }
+            if service.state == ServiceState::Starting && now.since(service.since) >= GATE_TIMEOUT {
+                return Some(format!(
+                    "service {} did not reach its gate within {GATE_TIMEOUT:?}",
+                    settings.name
+                ));
+            }
+        }
+        let probing = held.stage == Stage::Checking && !held.probed && now.since(held.since) >= PROBE_TIMEOUT;
+        probing.then(|| {
+            let last = held.probe_failure.as_deref().unwrap_or("no answer");
+            format!("the probes did not pass within {PROBE_TIMEOUT:?}: {last}")
+        })
+    }
+
+    pub(in crate::core) fn probed(&mut self, now: Time, run: Run, result: Result<(), String>) {
+        if let Some(held) = self.held.as_mut().filter(|held| held.run == run) {
+            held.probed |= result.is_ok();
+            held.probe_failure = result.err();
+            let pause = if held.probed { WATCH_PROBE } else { PROBE_RETRY };
+            held.probe_at = Some(now.plus(pause));
+        }
+    }
+
+    pub(in crate::core) fn health(&mut self, service: usize, healthy: bool) {
+        if let Some(held) = &mut self.held
+            && let Some(at) = held.services.get_mut(service)
+        {
+            at.healthy = Some(healthy);
+        }
+    }
+}
