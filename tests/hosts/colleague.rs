@@ -1,8 +1,6 @@
 //! Somebody who does not know of Leasehold and types what is typed at any other compose project. It may interrupt the
 //! service where it runs; there must never be a second writer, and the service must come back by itself.
 
-#![expect(clippy::print_stdout, reason = "what was typed and answered explains the figures")]
-
 use std::time::Duration;
 
 use leasehold::clock;
@@ -10,7 +8,7 @@ use leasehold::clock;
 use crate::cluster::Cluster;
 use crate::host::{Host, SIDECAR};
 use crate::scenarios::{Figure, TTL, figure, no_outage};
-use crate::shell::{now, until, words};
+use crate::shell::{now, say, until, words};
 
 /// What is typed, each after `docker`; OWN is the container that the host's sidecar made.
 const COMMANDS: [&[&str]; 8] = [
@@ -129,12 +127,12 @@ fn type_command(host: &Host, arguments: &[&str]) {
     let output = host.patiently(PATIENCE_S, &typed);
     let said = words(&output);
     let last = said.lines().last().unwrap_or_default();
-    println!(
+    say(&format!(
         "    {at} {}: docker {}: {}: {last}",
         host.name,
         typed.join(" "),
         output.status
-    );
+    ));
 }
 
 /// Nothing of the service stays alive on this host.
