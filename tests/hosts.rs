@@ -1,10 +1,12 @@
 //! Three real hosts: a network namespace, an engine, an etcd member and the sidecar's container each, with real mail
 //! sent and read back while they fail. Needs root, an engine with the images of `docker/build`, and etcd.
 //!
-//! `LEASEHOLD_HOSTS=killed,colleague` runs only the scenarios whose names contain one of these words.
+//! Prints a table of the outages.
+//! `LEASEHOLD_HOSTS=killed,colleague` runs only the scenarios whose names contain one of these words;
+//! `LEASEHOLD_HOSTS_LOGS=1` shows after each what the hosts say, as a failure does.
 
-#![expect(clippy::print_stdout, reason = "the figures are the result")]
-
+#[path = "hosts/bench.rs"]
+mod bench;
 #[path = "hosts/cluster.rs"]
 mod cluster;
 #[path = "hosts/colleague.rs"]
@@ -29,7 +31,7 @@ use std::time::Duration;
 
 use cluster::Cluster;
 use scenarios::{Figure, SCENARIOS};
-use shell::now;
+use shell::{now, say};
 
 /// A line of the closing table.
 struct Line {
@@ -42,7 +44,10 @@ struct Line {
 fn the_service_survives_what_happens_to_hosts() {
     let began = now();
     let mut cluster = Cluster::new();
-    println!("three hosts are up after {:.1} s", (now() - began).as_secs_f64());
+    say(&format!(
+        "three hosts are up after {:.1} s",
+        (now() - began).as_secs_f64()
+    ));
     let mut lines = Vec::new();
     for (place, (name, body)) in SCENARIOS.into_iter().enumerate() {
         // The first one starts the service for all others.
@@ -57,23 +62,35 @@ fn the_service_survives_what_happens_to_hosts() {
             figure,
             took: now() - began,
         };
-        println!("{}", line.text());
+        say(&line.text());
         lines.push(line);
+        if failed || std::env::var_os("LEASEHOLD_HOSTS_LOGS").is_some() {
+            say(&cluster.describe());
+        }
         if failed {
-            println!("{}", cluster.describe());
             if place == 0 || catch_unwind(AssertUnwindSafe(|| cluster.heal())).is_err() {
-                println!("the cluster can't be mended: the rest is left out");
+                say("the cluster can't be mended: the rest is left out");
                 break;
             }
         }
     }
     drop(cluster);
-    println!(
-        "\nOutages as a client of port 25 saw them; {:.0} s in all",
-        (now() - began).as_secs_f64()
-    );
-    lines.iter().for_each(|line| println!("{}", line.text()));
+    let took = (now() - began).as_secs();
+    say(&format!(
+        "
+Outages as a client of port 25 saw them; {took} s in all"
+    ));
+    lines.iter().for_each(|line| say(&line.text()));
     assert!(lines.iter().all(|line| line.figure.is_some()), "see above");
+}
+
+#[test]
+#[ignore = "measures for some minutes: cargo test --test hosts -- --ignored --nocapture"]
+fn bench() {
+    let mut cluster = Cluster::new();
+    let lines = bench::figures(&mut cluster);
+    drop(cluster);
+    lines.iter().for_each(|line| say(line));
 }
 
 fn is_wanted(name: &str) -> bool {

@@ -230,7 +230,7 @@ impl Cluster {
             let missing = self.lab.client(move || {
                 let mut missing = Err("not read yet".to_owned());
                 within(DELIVERED_LIMIT, || {
-                    missing = match fetch(at(VIP4, port), FETCH_LIMIT) {
+                    missing = match fetch(at(address, port), FETCH_LIMIT) {
                         Ok(found) => Ok(wanted.difference(&found).cloned().collect::<Vec<_>>()),
                         Err(error) => Err(error.to_string()),
                     };

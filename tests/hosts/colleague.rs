@@ -1,22 +1,28 @@
 //! Somebody who does not know of Leasehold and types what is typed at any other compose project. It may interrupt the
 //! service where it runs; there must never be a second writer, and the service must come back by itself.
 
+use std::time::Duration;
+
+use leasehold::clock;
+
 use crate::cluster::Cluster;
 use crate::host::{Host, SIDECAR};
 use crate::scenarios::{Figure, TTL, figure, no_outage};
-use crate::shell::{now, until, words};
+use crate::shell::{now, say, until, words};
 
-/// What is typed, each after `docker`.
-const COMMANDS: [&[&str]; 7] = [
-    &["compose", "up", "sams"],
-    &["compose", "up", "-d", "--scale", "sams=1", "sams"],
-    &["compose", "run", "--rm", "-T", "sams"],
+/// What is typed, each after `docker`; OWN is the container that the host's sidecar made.
+const COMMANDS: [&[&str]; 8] = [
+    &["start", OWN],
+    &["restart", OWN],
     &["compose", "restart", "sams"],
+    &["compose", "run", "--rm", "-T", "sams"],
+    &["compose", "up", "-d", "--scale", "sams=1", "sams"],
+    &["compose", "up", "sams"],
     &["compose", "rm", "-sf", "sams"],
-    &["start", "mail-sams-1"],
     // The last, because it starts a dead sidecar again.
     &["compose", "--profile", "leasehold", "up", "-d"],
 ];
+const OWN: &str = "OWN";
 /// Then the colleague presses Control-C.
 const PATIENCE_S: &str = "8";
 /// All commands in a row on the leader, each of which may cost a stop and a start.
@@ -29,8 +35,9 @@ pub(crate) fn on_a_standby(cluster: &mut Cluster) -> Figure {
         for command in COMMANDS {
             type_command(&cluster.hosts[place], command);
             meets_the_gate(&cluster.hosts[place]);
+            // The sidecar makes its container again where the command removed it.
+            cluster.settle();
         }
-        cluster.settle();
     });
     assert_eq!(cluster.leader(), Some(leader), "the service moved");
     no_outage(
@@ -68,7 +75,7 @@ pub(crate) fn on_the_leader(cluster: &mut Cluster) -> Figure {
             cluster.settle();
         }
     });
-    let limit = std::time::Duration::from_secs(LONGEST_S);
+    let limit = Duration::from_secs(LONGEST_S);
     figure(
         &seen,
         limit,
@@ -95,7 +102,7 @@ pub(crate) fn on_the_leader_without_sidecar(cluster: &mut Cluster) -> Figure {
             cluster.settle();
         }
     });
-    let limit = std::time::Duration::from_secs(LONGEST_S);
+    let limit = Duration::from_secs(LONGEST_S);
     figure(
         &seen,
         limit,
@@ -111,7 +118,21 @@ fn end_sidecar(host: &Host) {
 
 /// Whatever it says, and whether it succeeds or not.
 fn type_command(host: &Host, arguments: &[&str]) {
-    host.patiently(PATIENCE_S, arguments);
+    let own = format!("mail-sams-{}", host.name);
+    let typed: Vec<&str> = arguments
+        .iter()
+        .map(|word| if *word == OWN { &own } else { *word })
+        .collect();
+    let at = clock::wall();
+    let output = host.patiently(PATIENCE_S, &typed);
+    let said = words(&output);
+    let last = said.lines().last().unwrap_or_default();
+    say(&format!(
+        "    {at} {}: docker {}: {}: {last}",
+        host.name,
+        typed.join(" "),
+        output.status
+    ));
 }
 
 /// Nothing of the service stays alive on this host.

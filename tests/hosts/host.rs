@@ -28,7 +28,7 @@ pub(crate) const STORAGE: [&str; 6] = [
 ];
 const ENGINE_LIMIT: Duration = Duration::from_secs(60);
 const STATUS_TIMEOUT: Duration = Duration::from_secs(2);
-/// A container that is not the sidecar's, on any command that looks for one.
+/// The sidecar's container, as Compose names it.
 pub(crate) const SIDECAR: &str = "mail-leasehold-1";
 
 pub(crate) struct Host {
@@ -293,8 +293,21 @@ impl Host {
 
     /// SIGKILL to the sidecar itself, so that the engine sees it crash.
     pub(crate) fn kill_sidecar(&self) {
+        self.signal_sidecar(Signal::SIGKILL);
+    }
+
+    pub(crate) fn signal_sidecar(&self, signal: Signal) {
         let pid = self.sidecar_pid().expect("a sidecar that runs");
-        kill(Pid::from_raw(pid), Signal::SIGKILL).expect("a signal to the sidecar");
+        kill(Pid::from_raw(pid), signal).expect("a signal to the sidecar");
+    }
+
+    /// SIGKILL to the engine alone, then a new one.
+    pub(crate) fn restart_engine(&mut self) {
+        if let Some(mut child) = self.engine.take() {
+            child.kill().expect("a signal to the engine");
+            child.wait().expect("a killed child");
+        }
+        self.start_engine();
     }
 
     pub(crate) fn sidecar_pid(&self) -> Option<i32> {

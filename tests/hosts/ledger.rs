@@ -5,13 +5,19 @@ use std::path::Path;
 use std::time::Duration;
 
 /// One run of the service.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub(crate) struct Run {
     pub(crate) epoch: u64,
     pub(crate) run: String,
     pub(crate) node: String,
     pub(crate) first: Duration,
     pub(crate) last: Duration,
+}
+
+impl Run {
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        (self.epoch, &self.run, &self.node) == (other.epoch, &other.run, &other.node)
+    }
 }
 
 /// The runs in the order in which they began to write.
@@ -33,7 +39,9 @@ pub(crate) fn read(file: &Path) -> Vec<Run> {
             time.parse()
                 .unwrap_or_else(|_| panic!("the ledger has the line {line:?}")),
         );
-        let before = runs.iter().position(|known| known.run == run && known.node == node);
+        let before = runs
+            .iter()
+            .position(|known| known.run == run && known.node == node && known.epoch == epoch);
         match before {
             Some(place) if place + 1 == runs.len() => runs[place].last = time,
             Some(place) => panic!(

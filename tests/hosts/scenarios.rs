@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
+
 use crate::cluster::Cluster;
 use crate::colleague;
 use crate::host::{Host, SIDECAR};
-use crate::ledger::Run;
 use crate::shell::{now, until, words};
 use crate::traffic::Seen;
 
@@ -27,14 +28,16 @@ pub(crate) struct Figure {
 
 type Body = fn(&mut Cluster) -> Figure;
 
-pub(crate) const SCENARIOS: [(&str, Body); 16] = [
+pub(crate) const SCENARIOS: [(&str, Body); 18] = [
     ("first start", first_start),
     ("host killed", host_killed),
     ("dead host comes back", host_returns),
     ("sidecar told to end", sidecar_ends),
     ("sidecar killed", sidecar_killed),
     ("sidecar upgraded under hold", sidecar_upgraded),
+    ("sidecar frozen", sidecar_frozen),
     ("mail container killed", container_killed),
+    ("engine killed", engine_killed),
     ("cut off, carrier stays", cut_off),
     ("cable pulled", cable_pulled),
     ("host and etcd leader killed", etcd_leader_killed),
@@ -157,20 +160,48 @@ fn unfelt(cluster: &mut Cluster, act: impl FnOnce(&Host)) -> Figure {
     });
     let after = (cluster.hosts[leader].serving(), cluster.last_run());
     assert_eq!(before.0, after.0, "another container");
-    assert!(
-        same_run(&before.1, &after.1),
-        "another run: {:?}, then {:?}",
-        before.1,
-        after.1
-    );
+    assert!(before.1.is(&after.1), "another run: {:?}, then {:?}", before.1, after.1);
     no_outage(
         &seen,
         &format!("{}: same container, run {}", cluster.hosts[leader].name, after.1.run),
     )
 }
 
-fn same_run(one: &Run, other: &Run) -> bool {
-    (one.epoch, &one.run, &one.node) == (other.epoch, &other.run, &other.node)
+/// Nobody renews the lease: the tether must have stopped the service before another host starts it.
+fn sidecar_frozen(cluster: &mut Cluster) -> Figure {
+    let old = cluster.await_leader();
+    let seen = cluster.under_mail(|cluster| {
+        let host = &cluster.hosts[old];
+        host.signal_sidecar(Signal::SIGSTOP);
+        let others = || cluster.hosts.iter().filter(|other| other.name != host.name);
+        until("another host to serve", RETURN_LIMIT, || {
+            others().any(Host::leads).then_some(())
+        });
+        assert!(host.serving().is_empty(), "the service outlives its lease");
+        host.signal_sidecar(Signal::SIGCONT);
+        until("the thawed sidecar to be a standby", RETURN_LIMIT, || {
+            host.is_ready().then_some(())
+        });
+    });
+    figure(&seen, FAILOVER_LIMIT, &moved(cluster, old))
+}
+
+/// The engine dies alone and comes back, which ends its containers: the service may restart there or move.
+fn engine_killed(cluster: &mut Cluster) -> Figure {
+    let old = cluster.await_leader();
+    let before = cluster.last_run();
+    let seen = cluster.under_mail(|cluster| {
+        let host = &mut cluster.hosts[old];
+        host.restart_engine();
+        host.await_engine();
+        until("the service to settle", RETURN_LIMIT, || cluster.leader());
+        cluster.heal();
+    });
+    figure(
+        &seen,
+        RETURN_LIMIT,
+        &format!("run {} to {}", before.run, cluster.last_run().run),
+    )
 }
 
 /// Restarted in place: a new run of the same epoch.
@@ -182,7 +213,7 @@ fn container_killed(cluster: &mut Cluster) -> Figure {
         let serving = host.serving();
         succeed(host, &["kill", &serving[0]]);
         until("another run", RETURN_LIMIT, || {
-            (!same_run(&cluster.last_run(), &before)).then_some(())
+            (!cluster.last_run().is(&before)).then_some(())
         });
     });
     let after = cluster.last_run();
@@ -212,9 +243,10 @@ fn isolated(cluster: &mut Cluster, connect: fn(&Cluster, usize, bool)) -> Figure
     let old = cluster.await_leader();
     let seen = cluster.under_mail(|cluster| {
         connect(cluster, old, false);
+        let name = cluster.hosts[old].name;
+        let others = || cluster.hosts.iter().filter(|other| other.name != name);
         until("another host to serve", RETURN_LIMIT, || {
-            let others = cluster.hosts.iter().enumerate().filter(|(place, _)| *place != old);
-            others.into_iter().any(|(_, host)| host.leads()).then_some(())
+            others().any(Host::leads).then_some(())
         });
         assert!(
             cluster.hosts[old].serving().is_empty(),

@@ -34,6 +34,7 @@ pub(crate) struct Traffic {
     accepted: Receiver<String>,
     kept: Vec<String>,
     watch: JoinHandle<Vec<Duration>>,
+    greeted: Arc<AtomicU64>,
 }
 
 /// What the clients saw.
@@ -45,10 +46,21 @@ pub(crate) struct Seen {
 }
 
 impl Traffic {
+    /// Senders and the watch.
     pub(crate) fn start(lab: &Lab) -> Self {
+        Self::with(lab, SENDERS, WATCH_PAUSE)
+    }
+
+    /// Only the watch, with a closer look.
+    pub(crate) fn watch_only(lab: &Lab) -> Self {
+        Self::with(lab, 0, WATCH_PAUSE / 2)
+    }
+
+    fn with(lab: &Lab, senders: u64, pause: Duration) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
+        let greeted = Arc::new(AtomicU64::new(0));
         let (accept, accepted) = channel();
-        let senders = (0..SENDERS).map(|_| {
+        let senders = (0..senders).map(|_| {
             let (stop, accept) = (Arc::clone(&stop), accept.clone());
             lab.client(move || {
                 paced(&stop, SENDER_PAUSE, || {
@@ -61,13 +73,14 @@ impl Traffic {
             })
         });
         let senders = senders.collect();
-        let watch = watch(lab, &stop);
+        let watch = watch(lab, &stop, &greeted, pause);
         Self {
             stop: Stop(stop),
             senders,
             accepted,
             kept: Vec::new(),
             watch,
+            greeted,
         }
     }
 
@@ -79,6 +92,11 @@ impl Traffic {
             self.kept.extend(self.accepted.try_iter());
             (self.kept.len() >= wanted).then_some(())
         });
+    }
+
+    /// How often the watch was greeted so far.
+    pub(crate) fn greetings(&self) -> u64 {
+        self.greeted.load(Ordering::Relaxed)
     }
 
     pub(crate) fn finish(mut self) -> Seen {
@@ -105,13 +123,14 @@ impl Drop for Stop {
 }
 
 /// Looks whether the server greets, until told to stop; the time of each greeting.
-fn watch(lab: &Lab, stop: &Arc<AtomicBool>) -> JoinHandle<Vec<Duration>> {
-    let stop = Arc::clone(stop);
+fn watch(lab: &Lab, stop: &Arc<AtomicBool>, greeted: &Arc<AtomicU64>, pause: Duration) -> JoinHandle<Vec<Duration>> {
+    let (stop, greeted) = (Arc::clone(stop), Arc::clone(greeted));
     lab.client(move || {
         let mut greetings = Vec::new();
-        paced(&stop, WATCH_PAUSE, || {
+        paced(&stop, pause, || {
             if mail::greeting(at(VIP4, 25), WATCH_CONNECT, WATCH_ANSWER).is_ok() {
                 greetings.push(now());
+                greeted.fetch_add(1, Ordering::Relaxed);
             }
         });
         // An outage that has not ended.

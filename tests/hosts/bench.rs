@@ -1,0 +1,137 @@
+//! Figures: outages without other load, medians of several trials, and what an idle sidecar takes.
+
+use std::fs;
+use std::time::Duration;
+
+use crate::cluster::Cluster;
+use crate::host::{Host, SIDECAR};
+use crate::scenarios::TTL;
+use crate::shell::{now, sh, until, words};
+use crate::traffic::Traffic;
+
+const TRIALS: usize = 5;
+const IDLE: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(60);
+
+type Act = fn(&mut Cluster, usize);
+
+const MEASURED: [(&str, Act); 6] = [
+    ("host killed to first 220", |cluster, leader| {
+        cluster.hosts[leader].power_off()
+    }),
+    ("SIGTERM hand-over", |cluster, leader| {
+        docker(&cluster.hosts[leader], &["stop", SIDECAR])
+    }),
+    ("switchover", switch_over),
+    ("mail container killed", |cluster, leader| {
+        let serving = cluster.hosts[leader].serving();
+        docker(&cluster.hosts[leader], &["kill", &serving[0]]);
+    }),
+    ("sidecar killed", |cluster, leader| cluster.hosts[leader].kill_sidecar()),
+    ("sidecar upgraded under hold", |cluster, leader| {
+        let host = &cluster.hosts[leader];
+        assert!(host.leasehold(&["hold", "60s"]).status.success(), "hold");
+        docker(host, &["compose", "up", "-d", "--force-recreate", "leasehold"]);
+    }),
+];
+
+/// One line for each figure.
+pub(crate) fn figures(cluster: &mut Cluster) -> Vec<String> {
+    cluster.hosts.iter().for_each(Host::start_sidecar);
+    cluster.init();
+    cluster.await_greeting();
+    cluster.settle();
+    let mut lines: Vec<String> = idle(cluster);
+    for (name, act) in MEASURED {
+        let mut outages: Vec<Duration> = (0..TRIALS).map(|_| trial(cluster, act)).collect();
+        let all = outages
+            .iter()
+            .map(|outage| format!("{:.2}", outage.as_secs_f64()))
+            .collect::<Vec<_>>();
+        outages.sort();
+        let median = outages[TRIALS / 2].as_secs_f64();
+        lines.push(format!("{name:<28} median {median:>6.2} s  ({})", all.join(" ")));
+    }
+    lines.push("the watch looks every 20 ms; \"no outage\" shows as the time of one look".to_owned());
+    lines
+}
+
+fn trial(cluster: &mut Cluster, act: Act) -> Duration {
+    cluster.settle();
+    let leader = cluster.await_leader();
+    let run = cluster.last_run();
+    let traffic = Traffic::watch_only(&cluster.lab);
+    until("some greetings", LIMIT, || (traffic.greetings() > 20).then_some(()));
+    act(cluster, leader);
+    let acted = now();
+    // What must not be felt is watched until the old promise has run out.
+    until("the service after the fault", LIMIT, || {
+        let moved = !cluster.last_run().is(&run) && cluster.leader().is_some();
+        (moved || now() - acted > TTL * 2).then_some(())
+    });
+    cluster.await_greeting();
+    let before = traffic.greetings();
+    until("greetings again", LIMIT, || {
+        (traffic.greetings() > before + 20).then_some(())
+    });
+    let outage = traffic.finish().outage;
+    cluster.heal();
+    outage
+}
+
+fn switch_over(cluster: &mut Cluster, leader: usize) {
+    let output = cluster.hosts[leader].leasehold(&["switchover", "mail"]);
+    assert!(output.status.success(), "{}", words(&output));
+}
+
+fn docker(host: &Host, arguments: &[&str]) {
+    let output = host.docker(arguments);
+    assert!(
+        output.status.success(),
+        "{}: {arguments:?}: {}",
+        host.name,
+        words(&output)
+    );
+}
+
+/// Memory and processor time of the sidecars while nothing happens.
+fn idle(cluster: &Cluster) -> Vec<String> {
+    let ticks: f64 = sh("getconf CLK_TCK").trim().parse().expect("ticks per second");
+    let began = now();
+    let before: Vec<f64> = cluster.hosts.iter().map(|host| used_ticks(pid(host))).collect();
+    until("the idle time to pass", IDLE * 2, || {
+        (now() - began >= IDLE).then_some(())
+    });
+    let took = (now() - began).as_secs_f64();
+    let line = |(host, before): (&Host, f64)| {
+        let share = (used_ticks(pid(host)) - before) / ticks / took * 100.0;
+        let role = if host.leads() { "leader" } else { "standby" };
+        let memory = resident_kib(pid(host)) / 1024.0;
+        format!(
+            "sidecar on {} ({role}): {memory:.1} MiB resident, {share:.2} % of a core",
+            host.name
+        )
+    };
+    cluster.hosts.iter().zip(before).map(line).collect()
+}
+
+fn pid(host: &Host) -> i32 {
+    host.sidecar_pid().expect("a sidecar that runs")
+}
+
+fn used_ticks(pid: i32) -> f64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("a process");
+    let rest = stat.rsplit(')').next().unwrap_or_default();
+    // In user mode and in the kernel: fields 14 and 15 of the whole line.
+    let fields = rest.split_whitespace().skip(11).take(2);
+    fields.map(|field| field.parse::<f64>().expect("ticks")).sum()
+}
+
+fn resident_kib(pid: i32) -> f64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("a process");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let number = line.and_then(|line| line.split_whitespace().next());
+    number
+        .and_then(|number| number.parse().ok())
+        .expect("the resident size")
+}
