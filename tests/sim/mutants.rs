@@ -20,10 +20,6 @@ pub(crate) enum Mutant {
     NoRecordInRelease,
     /// T4 no longer compares the beat it saw silent.
     NoBeatInTakeover,
-    /// T5 no longer compares that the key is gone or another's.
-    NoGoneInTakeover,
-    /// T1 no longer compares that the key is absent.
-    NoCreate,
     /// Observers wait a fifth less than was promised.
     ShortPromise,
     /// Observers take every beat for an ordinary one: a hold counts for nothing.
@@ -59,8 +55,6 @@ impl Mutant {
             (Self::NoBeatInTakeover, Compare::Mod { key, .. }) => {
                 !(campaign && *key != own && key.starts_with(&keys.nodes()))
             }
-            (Self::NoGoneInTakeover, Compare::LeaseNot { .. }) => false,
-            (Self::NoCreate, Compare::Create { key, .. }) => *key != own,
             _ => true,
         });
     }
@@ -106,19 +100,21 @@ impl Mutant {
     }
 }
 
+/// Not here, because nothing sees them missing in 2000 seeds, each being backed by another rule: T4's delete of the
+/// holder's key (ripe means that its deadlines are over), T5's compare of the lease and T1's of the absence (both need
+/// an incarnation to come back, or two machines of one name).
+///
 /// Each rule, and a seed that is known to see it missing: tried first, so that the whole table is quick.
-const PLANTED: [(Mutant, u64); 12] = [
+const PLANTED: [(Mutant, u64); 10] = [
     (Mutant::NoOwn, 305),
     (Mutant::NoRecordInCampaign, 28),
     (Mutant::NoRecordInRelease, 255),
     (Mutant::NoBeatInTakeover, 1148),
-    (Mutant::NoGoneInTakeover, 1),
-    (Mutant::NoCreate, 1),
-    (Mutant::ShortPromise, 1),
+    (Mutant::ShortPromise, 2),
     (Mutant::HoldUnseen, 1),
-    (Mutant::PageNeverShorter, 1),
-    (Mutant::FromReceipt, 1),
-    (Mutant::NoKillBudget, 1),
+    (Mutant::PageNeverShorter, 315),
+    (Mutant::FromReceipt, 227),
+    (Mutant::NoKillBudget, 46),
     (Mutant::EarlyProof, 1),
 ];
 

@@ -1,0 +1,264 @@
+//! What an answer proves, read in one way whatever was asked: where this node's own key puts it.
+
+use std::time::Duration;
+
+use super::{Member, Pending, Purpose};
+use crate::core::event::Action;
+use crate::core::node::Node;
+use crate::core::records::{Beat, ClusterConfig, View, json};
+use crate::core::store::{Answer, Compare, Op, RequestId, StoreError, Txn};
+use crate::core::time::Time;
+
+/// How often a sidecar that adopts lets a late beat of its predecessor go by.
+const ADOPT_TRIES: u32 = 3;
+
+impl Node {
+    /// Drops the old incarnation: the next one gets a new random lease id.
+    pub(super) fn arrive(&mut self) {
+        self.member = Member::Arriving;
+        self.viewed = false;
+        self.attempts.clear();
+        self.proof = None;
+        self.published = None;
+    }
+
+    /// An answer, or none.
+    pub(in crate::core) fn answered(
+        &mut self,
+        now: Time,
+        id: RequestId,
+        result: Result<Answer, StoreError>,
+        out: &mut Vec<Action>,
+    ) {
+        let Some(pending) = self.pending.take_if(|pending| pending.id == id) else {
+            return;
+        };
+        match result {
+            Ok(answer) => {
+                self.pause = Duration::ZERO;
+                self.read_back = false;
+                self.store_failure = None;
+                let view = View::read(&self.keys, &answer);
+                self.learn(now, &pending, view, out);
+                self.conclude(now, &pending, answer.succeeded, out);
+            }
+            Err(StoreError::Unknown(why)) => {
+                self.pause = (self.timing.attempt / 4).min(Duration::from_millis(100));
+                self.read_back = true;
+                self.store_failure = Some(why);
+                self.disappoint(&pending, "etcd did not answer in time: the outcome is not known", out);
+            }
+            Err(StoreError::Refused(why)) => {
+                self.pause = self.timing.beat;
+                // Nothing of it will ever land.
+                if pending.purpose != Purpose::Read {
+                    self.attempts.retain(|attempt| attempt.stamp != pending.stamp);
+                }
+                // etcd no longer knows the lease, or never did: the next one gets another id.
+                if pending.purpose == Purpose::Register {
+                    self.member = Member::Granting {
+                        lease: self.new_lease(),
+                        asked: false,
+                    };
+                }
+                self.disappoint(&pending, &why, out);
+                self.store_failure = Some(why);
+            }
+        }
+    }
+
+    /// Reads a view: first whether it is of the etcd we trust, then what it proves.
+    pub(super) fn learn(&mut self, now: Time, pending: &Pending, view: View, out: &mut Vec<Action>) {
+        if let Some(why) = self.strange(&view) {
+            // Watched only so that `accept` can tell whether a hold has ended; revisions may repeat after a restore.
+            if !matches!(self.member, Member::Frozen { .. }) {
+                self.observer.clear();
+            }
+            self.observer.update(now, &view, self.timing.ttl);
+            self.view = view;
+            self.viewed = true;
+            return self.freeze(why, out);
+        }
+        if self.accepted_elsewhere(&view) {
+            return self.start_over(now, view, out);
+        }
+        self.pin(&view, out);
+        self.contact.good(pending.stamp, now, self.timing.contact_gap());
+        self.observer.update(now, &view, self.timing.ttl);
+        self.view = view;
+        self.viewed = true;
+        self.adopt_config(out);
+        self.prepare(out);
+        self.locate(now, out);
+        self.compare_records(now, out);
+    }
+
+    /// The containers are made once the storage is known, and anew when it is initialised.
+    pub(super) fn prepare(&mut self, out: &mut Vec<Action>) {
+        for group in self.groups.keys() {
+            let store = self.view.group(group).store.map(|store| store.id);
+            if self.prepared_stores.get(group) != Some(&store) {
+                self.prepared_stores.insert(group.clone(), store.clone());
+                out.push(Action::Prepare {
+                    group: group.clone(),
+                    store,
+                });
+            }
+        }
+    }
+
+    /// Where the node's own key puts it.
+    pub(super) fn locate(&mut self, now: Time, out: &mut Vec<Action>) {
+        let own = self.view.nodes.get(&self.me.name).cloned();
+        let beat = own.as_ref().and_then(|key| key.beat.clone());
+        let landed = beat
+            .as_ref()
+            .and_then(|beat| self.attempts.iter().position(|attempt| attempt.nonce == beat.nonce));
+        let lease = own.as_ref().map_or(0, |key| key.lease);
+        let revision = own.as_ref().map_or(0, |key| key.mod_revision);
+        match self.member.clone() {
+            Member::Arriving | Member::Waiting => self.arrived(now, lease, revision, beat, out),
+            Member::Registering { lease: wanted } if lease != 0 => {
+                if lease == wanted && landed.is_some() {
+                    self.member = Member::Joined {
+                        lease,
+                        mod_revision: revision,
+                    };
+                    self.proved(now, landed, out);
+                } else {
+                    self.member = Member::Waiting;
+                }
+            }
+            Member::Adopting {
+                lease: wanted,
+                mod_revision,
+                tries,
+            } => {
+                if lease != wanted || beat.is_none_or(|beat| beat.boot != self.me.boot) {
+                    self.lose(now, wanted, "the key of the earlier sidecar is gone", out);
+                } else if landed.is_some() {
+                    self.member = Member::Joined {
+                        lease,
+                        mod_revision: revision,
+                    };
+                    self.proved(now, landed, out);
+                    self.adopt_runs(now, lease, out);
+                } else if revision != mod_revision {
+                    // The predecessor's last beat landed after all; it is dead, so there is at most one.
+                    match tries < ADOPT_TRIES {
+                        true => {
+                            self.member = Member::Adopting {
+                                lease,
+                                mod_revision: revision,
+                                tries: tries + 1,
+                            }
+                        }
+                        false => self.lose(now, wanted, "somebody else beats on this node's lease", out),
+                    }
+                }
+            }
+            Member::Joined {
+                lease: mine,
+                mod_revision,
+            } => {
+                if lease == mine && landed.is_some() {
+                    self.member = Member::Joined {
+                        lease,
+                        mod_revision: revision,
+                    };
+                    self.proved(now, landed, out);
+                } else if lease != mine || revision != mod_revision {
+                    self.lose(now, mine, "its key in etcd is gone or not its own", out);
+                }
+            }
+            Member::Granting { .. }
+            | Member::Registering { .. }
+            | Member::Lost { .. }
+            | Member::Frozen { .. }
+            | Member::Left => {}
+        }
+    }
+
+    pub(super) fn arrived(&mut self, now: Time, lease: i64, revision: i64, beat: Option<Beat>, out: &mut Vec<Action>) {
+        if self.view.config.is_none() {
+            let (generation, ttl_ms) = (1, u64::try_from(self.timing.ttl.as_millis()).unwrap_or(u64::MAX));
+            let key = self.keys.config();
+            let value = json(&ClusterConfig { generation, ttl_ms });
+            let txn = Txn {
+                compare: vec![Compare::Create {
+                    key: key.clone(),
+                    revision: 0,
+                }],
+                then: vec![Op::Put { key, value, lease: 0 }],
+            };
+            return self.send_plain(now, txn, Purpose::Configure, out);
+        }
+        if let Some(saved) = self.saved.take() {
+            let ours = lease == saved.lease && beat.is_some_and(|beat| beat.boot == self.me.boot);
+            if ours {
+                self.adoptable = saved.groups;
+                self.member = Member::Adopting {
+                    lease,
+                    mod_revision: revision,
+                    tries: 0,
+                };
+                return;
+            }
+            self.disown_all(now, &saved, "its lease is no longer this node's", out);
+            if self.groups.values().any(|group| group.held.is_some()) {
+                self.member = Member::Lost { lease: saved.lease };
+                return;
+            }
+        }
+        self.member = if lease == 0 {
+            Member::Granting {
+                lease: self.new_lease(),
+                asked: false,
+            }
+        } else {
+            Member::Waiting
+        };
+    }
+
+    /// The lease is there: T1 next.
+    pub(in crate::core) fn granted(&mut self, lease: i64, result: Result<(), StoreError>) {
+        if self.member == (Member::Granting { lease, asked: true }) {
+            match result {
+                Ok(()) => self.member = Member::Registering { lease },
+                Err(StoreError::Unknown(why) | StoreError::Refused(why)) => {
+                    self.store_failure = Some(why);
+                    self.pause = self.timing.beat;
+                    // It may have been granted all the same: an id is never used twice.
+                    self.member = Member::Granting {
+                        lease: self.new_lease(),
+                        asked: false,
+                    };
+                }
+            }
+        }
+    }
+
+    /// An attempt has landed: its stamp is the proof, for every group of this incarnation.
+    pub(super) fn proved(&mut self, now: Time, landed: Option<usize>, out: &mut Vec<Action>) {
+        let Some(attempt) = landed.map(|at| self.attempts[at]) else {
+            return;
+        };
+        self.attempts.retain(|other| other.stamp > attempt.stamp);
+        let Member::Joined { lease, .. } = self.member else {
+            return;
+        };
+        self.proof = Some((attempt.stamp, attempt.promise));
+        for group in self.groups.values_mut() {
+            if group.held.as_ref().is_some_and(|held| held.lease == lease) {
+                let deadlines = self
+                    .timing
+                    .deadlines(attempt.stamp, attempt.promise, group.settings.grace);
+                group.renew(now, deadlines, out);
+            }
+        }
+        if now.since(self.kept_alive) >= self.timing.ttl {
+            self.kept_alive = now;
+            out.push(Action::KeepAlive { lease });
+        }
+    }
+}

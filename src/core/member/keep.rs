@@ -1,0 +1,135 @@
+//! What this node holds, after a loss, a restart of the sidecar, or a record that says something else.
+
+use std::collections::BTreeMap;
+
+use super::Member;
+use crate::core::epoch::Run;
+use crate::core::event::{Action, Level};
+use crate::core::group::{After, Stage, Way};
+use crate::core::node::Node;
+use crate::core::records::Saved;
+use crate::core::time::Time;
+
+impl Node {
+    /// LOST: whatever this incarnation held stops, is proved stopped, and is released by T8.
+    pub(in crate::core) fn lose(&mut self, now: Time, lease: i64, why: &str, out: &mut Vec<Action>) {
+        self.say(
+            Level::Alarm,
+            format!("this node lost its place in the cluster: {why}"),
+            out,
+        );
+        self.member = Member::Lost { lease };
+        self.holding_until = None;
+        let adoptable = std::mem::take(&mut self.adoptable);
+        let saved = Saved {
+            boot: self.me.boot.clone(),
+            lease,
+            groups: adoptable,
+        };
+        self.disown_all(now, &saved, why, out);
+        for group in self.groups.values_mut() {
+            let text = format!("this node lost its place in the cluster ({why}): stopping");
+            group.stop(now, Way::Fence, After::Lost, text, Level::Alarm, out);
+        }
+    }
+
+    pub(super) fn disown_all(&mut self, now: Time, saved: &Saved, why: &str, out: &mut Vec<Action>) {
+        for (name, run) in &saved.groups {
+            if let Some(group) = self.groups.get_mut(name).filter(|group| group.held.is_none()) {
+                group.disown(
+                    now,
+                    Run {
+                        epoch: run.epoch,
+                        n: run.n,
+                    },
+                    saved.lease,
+                    why,
+                    out,
+                );
+            }
+        }
+    }
+
+    /// The runs of an earlier sidecar whose records still name this incarnation.
+    pub(super) fn adopt_runs(&mut self, now: Time, lease: i64, out: &mut Vec<Action>) {
+        let adoptable: BTreeMap<_, _> = std::mem::take(&mut self.adoptable);
+        for (name, saved) in adoptable {
+            let keys = self.view.group(&name);
+            let ours = keys
+                .active()
+                .is_some_and(|record| record.incarnation == lease && record.epoch == saved.epoch);
+            let Some(group) = self.groups.get_mut(&name) else {
+                continue;
+            };
+            let run = Run {
+                epoch: saved.epoch,
+                n: saved.n,
+            };
+            match self.proof {
+                Some((stamp, promise)) if ours && !saved.latched => {
+                    let deadlines = self.timing.deadlines(stamp, promise, group.settings.grace);
+                    group.adopt(now, run, lease, deadlines, out);
+                }
+                Some(_) | None => {
+                    group.disown(now, run, lease, "its stop had begun or its record is not ours", out);
+                    if let Some(held) = &mut group.held {
+                        held.after = if ours { After::RanOut } else { After::Forget };
+                    }
+                }
+            }
+        }
+    }
+
+    /// A record that does not say what we hold, or that we hold what we do not run.
+    pub(super) fn compare_records(&mut self, now: Time, out: &mut Vec<Action>) {
+        let Member::Joined { lease, .. } = self.member else {
+            return;
+        };
+        for (name, group) in &mut self.groups {
+            let keys = self.view.group(name);
+            let ours = keys
+                .active()
+                .filter(|record| record.incarnation == lease)
+                .map(|record| record.epoch);
+            let held = group
+                .held
+                .as_ref()
+                .filter(|held| held.lease == lease)
+                .map(|held| held.run.epoch);
+            match (ours, held) {
+                (Some(epoch), Some(held)) if epoch == held => {}
+                (Some(epoch), Some(_) | None)
+                    if group
+                        .held
+                        .as_ref()
+                        .is_none_or(|held| epoch > held.run.epoch && held.stage == Stage::Stopped) =>
+                {
+                    // A campaign of ours landed, late or at once: never ignored.
+                    if let Some((stamp, promise)) = self.proof {
+                        let deadlines = self.timing.deadlines(stamp, promise, group.settings.grace);
+                        match group.held.as_mut() {
+                            Some(before) => {
+                                before.deadlines = deadlines;
+                                group.again(now, Run { epoch, n: 1 }, out);
+                            }
+                            None => group.begin(now, epoch, lease, deadlines, out),
+                        }
+                    }
+                }
+                (None, Some(_)) => {
+                    let released = group
+                        .held
+                        .as_ref()
+                        .is_some_and(|held| held.stage == Stage::Stopped && held.after != After::Restart);
+                    if released {
+                        group.held = None;
+                    } else {
+                        let text = "its record in etcd names somebody else: stopping".to_owned();
+                        group.stop(now, Way::Fence, After::Forget, text, Level::Alarm, out);
+                    }
+                }
+                (Some(_), Some(_) | None) | (None, None) => {}
+            }
+        }
+    }
+}

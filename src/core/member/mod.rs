@@ -1,0 +1,96 @@
+//! This node's place in the cluster: its incarnation, its beats, and what each answer of etcd proves.
+//!
+//! Every transaction of a node is also its beat (protocol.md, OWN). One is in flight at a time. Whatever comes back is
+//! read the same way: the node's own key tells which of the attempts has landed, and the youngest that did is the proof.
+
+mod answer;
+mod keep;
+mod send;
+mod trust;
+
+use std::time::Duration;
+
+use super::store::RequestId;
+use super::time::Time;
+
+/// Where the node stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::core) enum Member {
+    /// Nothing has been read yet, or everything was dropped.
+    Arriving,
+    /// Our name's key belongs to somebody who may be alive.
+    Waiting,
+    /// A lease is asked for; `asked` is cleared to ask again.
+    Granting {
+        lease: i64,
+        asked: bool,
+    },
+    Registering {
+        lease: i64,
+    },
+    /// Taking over the incarnation of an earlier sidecar of this boot.
+    Adopting {
+        lease: i64,
+        mod_revision: i64,
+        tries: u32,
+    },
+    Joined {
+        lease: i64,
+        mod_revision: i64,
+    },
+    /// The key is gone or somebody else's: all groups stop, are released by T8, then we arrive anew.
+    Lost {
+        lease: i64,
+    },
+    /// etcd is not the one we trusted: nothing starts until an operator accepts.
+    Frozen {
+        why: String,
+    },
+    Left,
+}
+
+/// What a request was for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::core) enum Purpose {
+    Read,
+    Configure,
+    Register,
+    Evict,
+    Beat,
+    /// An operator's wish written to etcd; the reply follows the answer.
+    Intent {
+        reply: u64,
+    },
+    Hold {
+        reply: u64,
+        length: Duration,
+    },
+    Campaign {
+        group: String,
+    },
+    Release {
+        group: String,
+    },
+    ReleaseLost {
+        group: String,
+    },
+    Accept {
+        reply: u64,
+    },
+}
+
+/// The request in flight.
+#[derive(Clone, Debug)]
+pub(in crate::core) struct Pending {
+    pub id: RequestId,
+    pub stamp: Time,
+    pub purpose: Purpose,
+}
+
+/// A beat that was sent and not yet superseded.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::core) struct Attempt {
+    pub nonce: u64,
+    pub stamp: Time,
+    pub promise: Duration,
+}

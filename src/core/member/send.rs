@@ -1,0 +1,306 @@
+//! What goes to etcd next: one request at a time, every one of a member also its beat.
+
+use std::time::Duration;
+
+use super::{Attempt, Member, Pending, Purpose};
+use crate::core::epoch::Run;
+use crate::core::event::{Action, Order, PageOrder, ServiceKey};
+use crate::core::node::Node;
+use crate::core::records::{Beat, json};
+use crate::core::sizing::KILL_BUDGET;
+use crate::core::store::{Compare, Grant, Op, RequestId, Txn};
+use crate::core::time::Time;
+
+/// Attempts whose outcome is unknown and that may still land.
+const ATTEMPTS_MAX: usize = 16;
+
+impl Node {
+    /// Sends the most urgent request, if none is in flight.
+    pub(in crate::core) fn request(&mut self, now: Time, out: &mut Vec<Action>) {
+        if self.pending.is_some() || now.since(self.sent_at) < self.pause {
+            return;
+        }
+        if self.read_back {
+            return self.send_read(now, out);
+        }
+        let due = now.since(self.sent_at) >= self.timing.beat || self.hinted;
+        match self.member.clone() {
+            Member::Arriving | Member::Frozen { .. } => {
+                if due || !self.viewed {
+                    self.request_unjoined(now, due, out);
+                }
+            }
+            Member::Waiting => self.request_eviction(now, due, out),
+            Member::Granting { lease, asked } => {
+                if !asked {
+                    self.member = Member::Granting { lease, asked: true };
+                    self.sent_at = now;
+                    out.push(Action::Grant(Grant {
+                        lease,
+                        ttl: self.timing.lease_ttl(),
+                    }));
+                }
+            }
+            Member::Registering { lease } => {
+                let absent = Compare::Create {
+                    key: self.keys.node(&self.me.name),
+                    revision: 0,
+                };
+                self.send(
+                    now,
+                    lease,
+                    self.timing.ttl,
+                    vec![absent],
+                    Vec::new(),
+                    Purpose::Register,
+                    out,
+                );
+            }
+            Member::Adopting {
+                lease, mod_revision, ..
+            } => {
+                self.send_own(
+                    now,
+                    lease,
+                    mod_revision,
+                    self.timing.ttl,
+                    Txn::default(),
+                    Purpose::Beat,
+                    out,
+                );
+            }
+            Member::Joined { lease, mod_revision } => self.request_joined(now, lease, mod_revision, due, out),
+            Member::Lost { lease } => self.request_lost(now, lease, due, out),
+            Member::Left => {}
+        }
+    }
+
+    pub(super) fn request_unjoined(&mut self, now: Time, due: bool, out: &mut Vec<Action>) {
+        if let Some((reply, txn)) = self.acceptance(out) {
+            return self.send_plain(now, txn, Purpose::Accept { reply }, out);
+        }
+        if due || !self.viewed {
+            self.send_read(now, out);
+        }
+    }
+
+    pub(super) fn request_eviction(&mut self, now: Time, due: bool, out: &mut Vec<Action>) {
+        let name = self.me.name.clone();
+        let squatter = self.view.lease_of(&name);
+        let ripe = self.observer.ripe(now, &name, squatter);
+        if let Some(revision) = self.observer.beat_of(&name, squatter).filter(|_| ripe) {
+            // T9: the namesake has been silent for as long as it promised.
+            let key = self.keys.node(&name);
+            let txn = Txn {
+                compare: vec![Compare::Mod {
+                    key: key.clone(),
+                    revision,
+                }],
+                then: vec![Op::Delete { key }],
+            };
+            self.send_plain(now, txn, Purpose::Evict, out);
+        } else if due {
+            self.send_read(now, out);
+        }
+    }
+
+    pub(super) fn request_joined(
+        &mut self,
+        now: Time,
+        lease: i64,
+        mod_revision: i64,
+        due: bool,
+        out: &mut Vec<Action>,
+    ) {
+        let release = self.released(lease);
+        if self.holding_until.is_some_and(|until| !now.reached(until)) && release.is_none() {
+            // A beat with the ordinary promise would end the hold: only read. What is stopped here ends it.
+            if due {
+                self.send_read(now, out);
+            }
+            return;
+        }
+        self.holding_until = None;
+        if let Some((reply, txn)) = self.acceptance(out) {
+            return self.send_plain(now, txn, Purpose::Accept { reply }, out);
+        }
+        if let Some((reply, length)) = self.hold_wish.take() {
+            let purpose = Purpose::Hold { reply, length };
+            return self.send_own(now, lease, mod_revision, length, Txn::default(), purpose, out);
+        }
+        let wish = release
+            .or_else(|| self.intent_wish())
+            .or_else(|| self.campaign(now, lease));
+        if let Some((txn, purpose)) = wish {
+            self.send_own(now, lease, mod_revision, self.timing.ttl, txn, purpose, out);
+        } else if due {
+            let txn = Txn {
+                compare: Vec::new(),
+                then: self.publication(lease),
+            };
+            self.send_own(now, lease, mod_revision, self.timing.ttl, txn, Purpose::Beat, out);
+        }
+    }
+
+    pub(super) fn request_lost(&mut self, now: Time, lease: i64, due: bool, out: &mut Vec<Action>) {
+        if let Some((txn, purpose)) = self.released_lost(lease) {
+            self.send_plain(now, txn, purpose, out);
+        } else if self.groups.values().all(|group| group.held.is_none()) {
+            self.arrive();
+            self.send_read(now, out);
+        } else if due {
+            self.send_read(now, out);
+        }
+    }
+
+    pub(in crate::core) fn send_read(&mut self, now: Time, out: &mut Vec<Action>) {
+        let id = self.take_id(now, Purpose::Read);
+        out.push(Action::Read { id });
+    }
+
+    pub(super) fn send_plain(&mut self, now: Time, txn: Txn, purpose: Purpose, out: &mut Vec<Action>) {
+        let id = self.take_id(now, purpose);
+        out.push(Action::Txn { id, txn });
+    }
+
+    /// OWN: compares that the key is still this incarnation's last beat, and beats again.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one call carries everything that is sent, and nothing is sent otherwise"
+    )]
+    pub(super) fn send_own(
+        &mut self,
+        now: Time,
+        lease: i64,
+        mod_revision: i64,
+        promise: Duration,
+        txn: Txn,
+        purpose: Purpose,
+        out: &mut Vec<Action>,
+    ) {
+        let key = self.keys.node(&self.me.name);
+        let mut compare = vec![
+            Compare::Lease {
+                key: key.clone(),
+                lease,
+            },
+            Compare::Mod {
+                key,
+                revision: mod_revision,
+            },
+        ];
+        compare.extend(txn.compare);
+        self.send(now, lease, promise, compare, txn.then, purpose, out);
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one call carries everything that is sent, and nothing is sent otherwise"
+    )]
+    pub(super) fn send(
+        &mut self,
+        now: Time,
+        lease: i64,
+        promise: Duration,
+        compare: Vec<Compare>,
+        mut then: Vec<Op>,
+        purpose: Purpose,
+        out: &mut Vec<Action>,
+    ) {
+        self.seq += 1;
+        let nonce = self.random();
+        let beat = Beat {
+            machine: self.me.machine.clone(),
+            boot: self.me.boot.clone(),
+            seq: self.seq,
+            nonce,
+            ttl_ms: u64::try_from(promise.as_millis()).unwrap_or(u64::MAX),
+        };
+        let key = self.keys.node(&self.me.name);
+        then.insert(
+            0,
+            Op::Put {
+                key,
+                value: json(&beat),
+                lease,
+            },
+        );
+        if self.attempts.len() == ATTEMPTS_MAX {
+            self.attempts.remove(0);
+        }
+        self.attempts.push(Attempt {
+            nonce,
+            stamp: now,
+            promise,
+        });
+        // It may land unseen, and observers then wait no longer than it promises: nothing may count on more from here.
+        self.shorten(now, promise);
+        self.shorten_adoptable(now, promise, out);
+        self.step_groups(now, out);
+        let id = self.take_id(now, purpose);
+        out.push(Action::Txn {
+            id,
+            txn: Txn { compare, then },
+        });
+    }
+
+    pub(super) fn take_id(&mut self, now: Time, purpose: Purpose) -> RequestId {
+        self.next_id += 1;
+        let id = RequestId(self.next_id);
+        self.pending = Some(Pending {
+            id,
+            stamp: now,
+            purpose,
+        });
+        self.sent_at = now;
+        self.hinted = false;
+        id
+    }
+
+    /// Before a shorter promise is sent, every deadline that counts on a longer one comes in.
+    pub(super) fn shorten(&mut self, stamp: Time, promise: Duration) {
+        for group in self.groups.values_mut() {
+            let deadlines = self.timing.deadlines(stamp, promise, group.settings.grace);
+            if let Some(held) = group.held.as_mut() {
+                held.deadlines = held.deadlines.earlier(deadlines);
+            }
+        }
+    }
+
+    /// The same for runs not yet adopted: a hold of the earlier sidecar may have promised them far more.
+    pub(super) fn shorten_adoptable(&mut self, stamp: Time, promise: Duration, out: &mut Vec<Action>) {
+        for (name, saved) in &self.adoptable {
+            let (Some(group), Some((soft, hard))) = (self.groups.get(name), self.pages.get_mut(name)) else {
+                continue;
+            };
+            let deadlines = self.timing.deadlines(stamp, promise, group.settings.grace);
+            (*soft, *hard) = (soft.earlier(deadlines.soft), hard.earlier(deadlines.hard));
+            let order = if saved.latched { Order::Stop } else { Order::Open };
+            let run = Run {
+                epoch: saved.epoch,
+                n: saved.n,
+            };
+            for service in 0..group.settings.services.len() {
+                let page = PageOrder {
+                    run,
+                    order,
+                    soft: *soft,
+                    hard: *hard,
+                };
+                let of = ServiceKey {
+                    group: name.clone(),
+                    service,
+                };
+                out.push(Action::Page { of, page });
+            }
+            if group.settings.vips > 0 && !saved.latched {
+                let valid = stamp.until(hard.plus(KILL_BUDGET));
+                out.push(Action::VipHold {
+                    group: name.clone(),
+                    valid,
+                    announce: false,
+                });
+            }
+        }
+    }
+}
