@@ -1,7 +1,7 @@
 //! Three real hosts: a network namespace, an engine, an etcd member and the sidecar's container each, with real mail
 //! sent and read back while they fail. Needs root, an engine with the images of `docker/build`, and etcd.
 //!
-//! Prints a table of the outages.
+//! Prints a table of the outages. `LEASEHOLD_TEST_TAG=TAG` takes images of another tag than `dev`.
 //! `LEASEHOLD_HOSTS=killed,colleague` runs only the scenarios whose names contain one of these words;
 //! `LEASEHOLD_HOSTS_LOGS=1` shows after each what the hosts say, as a failure does.
 
