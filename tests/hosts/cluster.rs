@@ -225,7 +225,11 @@ impl Cluster {
     }
 
     fn verify_mail(&self) {
-        for (name, port, fetch) in [("IMAP", 143, mail::imap as Fetch), ("POP3", 110, mail::pop3 as Fetch)] {
+        for (name, address, port, fetch) in [
+            ("IMAP", VIP4, 143, mail::imap as Fetch),
+            ("POP3", VIP4, 110, mail::pop3 as Fetch),
+            ("IMAP and IPv6", VIP6, 143, mail::imap as Fetch),
+        ] {
             let wanted = self.accepted.clone();
             let missing = self.lab.client(move || {
                 let mut missing = Err("not read yet".to_owned());
