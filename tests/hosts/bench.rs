@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::cluster::Cluster;
 use crate::host::{Host, SIDECAR};
 use crate::scenarios::TTL;
-use crate::shell::{now, sh, until, words};
+use crate::shell::{now, say, sh, until, words};
 use crate::traffic::Traffic;
 
 const TRIALS: usize = 5;
@@ -35,13 +35,13 @@ const MEASURED: [(&str, Act); 6] = [
     }),
 ];
 
-/// One line for each figure.
-pub(crate) fn figures(cluster: &mut Cluster) -> Vec<String> {
+/// Prints one line for each figure.
+pub(crate) fn run(cluster: &mut Cluster) {
     cluster.hosts.iter().for_each(Host::start_sidecar);
     cluster.init();
     cluster.await_greeting();
     cluster.settle();
-    let mut lines: Vec<String> = idle(cluster);
+    idle(cluster).iter().for_each(|line| say(line));
     for (name, act) in MEASURED {
         let mut outages: Vec<Duration> = (0..TRIALS).map(|_| trial(cluster, act)).collect();
         let all = outages
@@ -50,10 +50,9 @@ pub(crate) fn figures(cluster: &mut Cluster) -> Vec<String> {
             .collect::<Vec<_>>();
         outages.sort();
         let median = outages[TRIALS / 2].as_secs_f64();
-        lines.push(format!("{name:<28} median {median:>6.2} s  ({})", all.join(" ")));
+        say(&format!("{name:<28} median {median:>6.2} s  ({})", all.join(" ")));
     }
-    lines.push("the watch looks every 20 ms; \"no outage\" shows as the time of one look".to_owned());
-    lines
+    say("the watch looks every 20 ms; \"no outage\" shows as the time of one look");
 }
 
 fn trial(cluster: &mut Cluster, act: Act) -> Duration {
