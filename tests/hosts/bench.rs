@@ -23,10 +23,7 @@ const MEASURED: [(&str, Act); 6] = [
         docker(&cluster.hosts[leader], &["stop", SIDECAR])
     }),
     ("switchover", switch_over),
-    ("mail container killed", |cluster, leader| {
-        let serving = cluster.hosts[leader].serving();
-        docker(&cluster.hosts[leader], &["kill", &serving[0]]);
-    }),
+    ("mail container killed", kill_container),
     ("sidecar killed", |cluster, leader| cluster.hosts[leader].kill_sidecar()),
     ("sidecar upgraded under hold", |cluster, leader| {
         let host = &cluster.hosts[leader];
@@ -81,6 +78,18 @@ fn trial(cluster: &mut Cluster, act: Act) -> Duration {
 fn switch_over(cluster: &mut Cluster, leader: usize) {
     let output = cluster.hosts[leader].leasehold(&["switchover", "mail"]);
     assert!(output.status.success(), "{}", words(&output));
+}
+
+/// Again and again it would be restarted later each time, and then moved; a new sidecar counts from zero.
+fn kill_container(cluster: &mut Cluster, leader: usize) {
+    let host = &cluster.hosts[leader];
+    let before = host.sidecar_pid();
+    host.kill_sidecar();
+    until("a new sidecar to lead", LIMIT, || {
+        (host.sidecar_pid().is_some() && host.sidecar_pid() != before && host.leads()).then_some(())
+    });
+    let serving = host.serving();
+    docker(host, &["kill", &serving[0]]);
 }
 
 fn docker(host: &Host, arguments: &[&str]) {

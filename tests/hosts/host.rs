@@ -301,12 +301,21 @@ impl Host {
         kill(Pid::from_raw(pid), signal).expect("a signal to the sidecar");
     }
 
-    /// SIGKILL to the engine alone, then a new one.
+    /// SIGKILL to the engine alone, with the containerd that it started for itself; its containers live on until a
+    /// new engine ends them.
     pub(crate) fn restart_engine(&mut self) {
+        let file = self.run().join("exec/containerd/containerd.pid");
+        let containerd = fs::read_to_string(file).expect("containerd's pid file");
+        let containerd: i32 = containerd.trim().parse().expect("a process id");
         if let Some(mut child) = self.engine.take() {
             child.kill().expect("a signal to the engine");
             child.wait().expect("a killed child");
         }
+        // It may follow the engine by itself.
+        let _ = kill(Pid::from_raw(containerd), Signal::SIGKILL);
+        until("the end of containerd", ENGINE_LIMIT, || {
+            kill(Pid::from_raw(containerd), None).is_err().then_some(())
+        });
         self.start_engine();
     }
 

@@ -75,3 +75,44 @@ pub(crate) fn overlap(runs: &[Run]) -> Duration {
     }
     total
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn runs(name: &str, lines: &str) -> Vec<Run> {
+        let file = std::env::temp_dir().join(format!("leasehold-ledger-{name}-{}", std::process::id()));
+        std::fs::write(&file, lines).unwrap();
+        let runs = std::panic::catch_unwind(|| read(&file));
+        std::fs::remove_file(&file).unwrap();
+        runs.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+
+    #[test]
+    fn runs_in_a_row_do_not_overlap() {
+        let runs = runs(
+            "row",
+            "1 1.1 a b 0 10\n1 1.1 a b 1 20\n1 1.2 a b 0 30\n2 2.1 c b 0 31\n",
+        );
+        assert_eq!(runs.len(), 3);
+        assert_eq!(overlap(&runs), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_line_written_late_shows_by_its_time() {
+        let runs = runs("late", "1 1.1 a b 0 10\n1 1.1 a b 1 50\n2 2.1 c b 0 40\n");
+        assert_eq!(overlap(&runs), Duration::from_nanos(10));
+    }
+
+    #[test]
+    #[should_panic(expected = "two writers")]
+    fn two_writers_are_found() {
+        runs("two", "1 1.1 a b 0 10\n2 2.1 c b 0 20\n1 1.1 a b 1 30\n");
+    }
+
+    #[test]
+    #[should_panic(expected = "epochs")]
+    fn epochs_never_fall() {
+        overlap(&runs("epochs", "2 2.1 c b 0 20\n1 1.1 a b 0 30\n"));
+    }
+}
