@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
-use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -135,7 +134,7 @@ impl Outbox {
                     group,
                 },
             ),
-            Action::VipHold { group, valid, announce } => self.hold_vips(group, valid, announce),
+            Action::VipHold { group, until, announce } => self.hold_vips(group, until, announce),
             Action::VipDrop { group } => give(
                 &self.vip,
                 VipCommand::Drop {
@@ -227,9 +226,8 @@ impl Outbox {
         self.group(group).map(|group| group.vips.clone()).unwrap_or_default()
     }
 
-    fn hold_vips(&self, group: String, valid: Duration, announce: bool) -> io::Result<()> {
+    fn hold_vips(&self, group: String, until: Time, announce: bool) -> io::Result<()> {
         let vips = self.vips(&group);
-        let until = clock::now().plus(valid);
         give(
             &self.vip,
             VipCommand::Hold {

@@ -273,6 +273,9 @@ impl Node {
                 revision: other_keys.record_mod,
             });
             let value = json(&released(record, "silent".to_owned(), None));
+            txn.then.push(Op::Delete {
+                key: self.keys.leader(other),
+            });
             txn.then.push(Op::Put {
                 key: record_key,
                 value,

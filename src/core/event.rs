@@ -165,10 +165,10 @@ pub enum Action {
     VipProbe {
         group: String,
     },
-    /// Add or renew the addresses; they end by themselves after `valid`.
+    /// Add or renew the addresses; they end by themselves at `until`, however late this is carried out.
     VipHold {
         group: String,
-        valid: Duration,
+        until: Time,
         announce: bool,
     },
     VipDrop {

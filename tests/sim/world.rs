@@ -12,6 +12,7 @@ use leasehold::core::node::{Identity, Node, Setup};
 use leasehold::core::records::{Beat, Record, RecordState};
 use leasehold::core::sizing::Timing;
 use leasehold::core::store::{Compare, Grant, Hint, Op, RequestId, StoreError, Txn};
+use leasehold::core::time::Time;
 
 use super::etcd::{Change, Etcd};
 use super::host::{Clock, Container, Host, Life, MS, S};
@@ -658,7 +659,7 @@ impl World {
                     },
                 );
             }
-            Action::VipHold { group, valid, .. } => self.hold_vip(h, group, valid, soon),
+            Action::VipHold { group, until, .. } => self.hold_vip(h, group, until, soon),
             Action::VipDrop { group } => {
                 self.hosts[h].vips.remove(&group);
                 self.push(
@@ -702,10 +703,11 @@ impl World {
         }
     }
 
-    fn hold_vip(&mut self, h: usize, group: String, valid: Duration, soon: u64) {
+    fn hold_vip(&mut self, h: usize, group: String, until: Time, soon: u64) {
         let life = self.hosts[h].life;
-        let raw = self.hosts[h].clock.read(self.now).raw;
-        let whole = valid.saturating_sub(Duration::from_millis(300)).as_secs();
+        let now = self.hosts[h].clock.read(self.now);
+        let raw = now.raw;
+        let whole = now.until(until).saturating_sub(Duration::from_millis(300)).as_secs();
         if whole == 0 {
             return;
         }

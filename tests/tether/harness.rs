@@ -118,10 +118,16 @@ impl Place {
 pub(crate) fn binary() -> &'static Path {
     static COPY: OnceLock<PathBuf> = OnceLock::new();
     COPY.get_or_init(|| {
+        let original = Path::new(env!("CARGO_BIN_EXE_leasehold"));
         let copy = Path::new(env!("CARGO_TARGET_TMPDIR")).join("tether-under-test");
-        let new = copy.with_extension("new");
-        fs::copy(env!("CARGO_BIN_EXE_leasehold"), &new).unwrap();
-        fs::rename(new, &copy).unwrap();
+        let written = |path: &Path| fs::metadata(path).and_then(|file| file.modified());
+        let is_fresh = written(&copy).is_ok_and(|copied| written(original).is_ok_and(|built| copied >= built));
+        if !is_fresh {
+            // Each test may be a process of its own, so several may copy at once.
+            let new = copy.with_extension(std::process::id().to_string());
+            fs::copy(original, &new).unwrap();
+            fs::rename(new, &copy).unwrap();
+        }
         copy
     })
 }

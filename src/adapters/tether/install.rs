@@ -19,11 +19,14 @@ pub fn install_binary(directory: &Path) -> io::Result<PathBuf> {
     let name = format!("tether-{}-{}", env!("CARGO_PKG_VERSION"), sum.get(..12).unwrap_or(&sum));
     let versioned = directory.join(&name);
     fs::create_dir_all(directory)?;
+    let whole = File::open(directory)?;
+    // Sidecars that share an engine may share the volume, too.
+    rustix::fs::flock(&whole, rustix::fs::FlockOperation::LockExclusive)?;
     if !sha256(&versioned).is_ok_and(|there| there == sum) {
         copy(own, &versioned)?;
     }
     point_to(directory, &versioned)?;
-    File::open(directory)?.sync_all()?;
+    whole.sync_all()?;
     prune(directory, &versioned)?;
     Ok(versioned)
 }

@@ -65,10 +65,10 @@ impl Group {
                 held.vip = VipStage::Adding {
                     retry_at: now.plus(VIP_RETRY),
                 };
-                let valid = now.until(held.deadlines.end);
+                let until = held.deadlines.end;
                 out.push(Action::VipHold {
                     group,
-                    valid,
+                    until,
                     announce: true,
                 });
             }

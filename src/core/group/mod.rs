@@ -125,13 +125,13 @@ impl Group {
     }
 
     /// New deadlines from an answered beat of the holding's own incarnation.
-    pub(in crate::core) fn renew(&mut self, now: Time, deadlines: Deadlines, out: &mut Vec<Action>) {
+    pub(in crate::core) fn renew(&mut self, _now: Time, deadlines: Deadlines, out: &mut Vec<Action>) {
         let Some(held) = &mut self.held else { return };
         held.deadlines = deadlines;
         if matches!(held.vip, VipStage::Held | VipStage::Adding { .. }) {
             out.push(Action::VipHold {
                 group: self.settings.name.clone(),
-                valid: now.until(deadlines.end),
+                until: deadlines.end,
                 announce: false,
             });
         }

@@ -294,10 +294,10 @@ impl Node {
                 out.push(Action::Page { of, page });
             }
             if group.settings.vips > 0 && !saved.latched {
-                let valid = stamp.until(hard.plus(KILL_BUDGET));
+                let until = hard.plus(KILL_BUDGET);
                 out.push(Action::VipHold {
                     group: name.clone(),
-                    valid,
+                    until,
                     announce: false,
                 });
             }
