@@ -64,7 +64,7 @@ fn the_service_survives_what_happens_to_hosts() {
         };
         say(&line.text());
         lines.push(line);
-        if failed || std::env::var_os("LEASEHOLD_HOSTS_LOGS").is_some() {
+        if failed || wants_logs() {
             say(&cluster.describe());
         }
         let mut mended = || catch_unwind(AssertUnwindSafe(|| cluster.heal())).is_ok();
@@ -94,6 +94,10 @@ fn cleanup() {
 fn bench() {
     let mut cluster = Cluster::new();
     bench::run(&mut cluster);
+}
+
+fn wants_logs() -> bool {
+    std::env::var_os("LEASEHOLD_HOSTS_LOGS").is_some()
 }
 
 fn is_wanted(name: &str) -> bool {

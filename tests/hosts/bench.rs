@@ -3,11 +3,14 @@
 use std::fs;
 use std::time::Duration;
 
+use leasehold::clock;
+
 use crate::cluster::Cluster;
 use crate::host::{Host, SIDECAR};
 use crate::scenarios::TTL;
 use crate::shell::{now, say, sh, until, words};
 use crate::traffic::Traffic;
+use crate::{is_wanted, wants_logs};
 
 const TRIALS: usize = 5;
 const IDLE: Duration = Duration::from_secs(30);
@@ -39,7 +42,7 @@ pub(crate) fn run(cluster: &mut Cluster) {
     cluster.await_greeting();
     cluster.settle();
     idle(cluster).iter().for_each(|line| say(line));
-    for (name, act) in MEASURED {
+    for (name, act) in MEASURED.into_iter().filter(|(name, _)| is_wanted(name)) {
         let mut outages: Vec<Duration> = (0..TRIALS).map(|_| trial(cluster, act)).collect();
         let all = outages
             .iter()
@@ -71,6 +74,13 @@ fn trial(cluster: &mut Cluster, act: Act) -> Duration {
         (traffic.greetings() > before + 20).then_some(())
     });
     let outage = traffic.finish().outage;
+    if wants_logs() {
+        say(&format!(
+            "outage {outage:?}, ended before {}\n{}",
+            clock::wall(),
+            cluster.describe()
+        ));
+    }
     cluster.heal();
     outage
 }
