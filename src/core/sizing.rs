@@ -92,10 +92,12 @@ impl Timing {
             .saturating_sub(self.grace)
     }
 
-    /// The longest gap between two good reads that still counts as contact.
+    /// The longest gap between two good reads that still counts as contact: an election after the crash of a host must
+    /// fit in, with the two attempts that are lost on the endpoints of that host before it is noticed; a restore must not.
     #[must_use]
     pub fn contact_gap(&self) -> Duration {
-        (self.election_timeout * 3).max(Duration::from_millis(1500))
+        let crash = self.beat + self.attempt * 2 + self.election_timeout * 2;
+        crash.max(self.election_timeout * 3).max(Duration::from_millis(1500))
     }
 
     /// The lowest lease TTL that etcd grants with this election timeout (whole seconds).
