@@ -19,7 +19,7 @@ const LEFTOVER_WAIT: Duration = Duration::from_secs(10);
 /// Between two looks at a container that is still ending.
 const LEFTOVER_PAUSE: Duration = Duration::from_millis(20);
 /// Between two looks for containers that may not run here, beside the engine's hints.
-const SCAN_INTERVAL: Duration = Duration::from_secs(5);
+const SCAN_INTERVAL: Duration = Duration::from_secs(10);
 
 /// What the core wants done to a container.
 #[derive(Clone, Debug, PartialEq, Eq)]
