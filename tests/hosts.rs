@@ -3,6 +3,7 @@
 //!
 //! Prints a table of the outages. `LEASEHOLD_TEST_TAG=TAG` takes images of another tag than `dev`.
 //! `LEASEHOLD_HOSTS=killed,colleague` runs only the scenarios whose names contain one of these words;
+//! `LEASEHOLD_HOSTS_TTL=3s` takes another ttl, for the bench; the scenarios' bounds are those of 5 s.
 //! `LEASEHOLD_HOSTS_LOGS=1` shows after each what the hosts say, as a failure does.
 
 #[path = "hosts/bench.rs"]

@@ -13,6 +13,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::lab::{Lab, NET4, NET6};
+use crate::scenarios::TTL;
 use crate::shell::{sh, tail, until, words};
 
 /// The file that all hosts share.
@@ -61,6 +62,10 @@ impl Host {
             ("NET6", NET6.to_owned()),
             ("RUN", host.run().display().to_string()),
             ("TAG", tag()),
+            (
+                "TTL",
+                std::env::var("LEASEHOLD_HOSTS_TTL").unwrap_or_else(|_| format!("{}s", TTL.as_secs())),
+            ),
             (
                 "LOG",
                 std::env::var("LEASEHOLD_LOG").unwrap_or_else(|_| "info".to_owned()),
