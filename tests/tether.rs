@@ -6,6 +6,8 @@
     reason = "helpers of tests, and one of them prints what it measured"
 )]
 
+#[path = "tether/claim.rs"]
+mod claim;
 #[path = "tether/docker.rs"]
 mod docker;
 #[path = "tether/gate.rs"]

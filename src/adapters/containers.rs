@@ -270,9 +270,9 @@ impl Shared {
         Ok(prepared.image_digest)
     }
 
-    /// The stop signal of the service, and the id that each protected mount must carry.
+    /// The cluster, the stop signal of the service, and the id that each protected mount must carry.
     fn tether_flags(&self, group: &str, service: &Service, image_signal: Option<&str>) -> Vec<String> {
-        let mut flags = Vec::new();
+        let mut flags = vec!["--cluster".to_owned(), self.site.project.cluster.name.clone()];
         if let Some(signal) = service.stop_signal.as_deref().or(image_signal) {
             flags.extend(["--stop-signal".to_owned(), signal.to_owned()]);
         }

@@ -8,11 +8,13 @@ use std::str::FromStr;
 use nix::sys::signal;
 use rustix::process::Signal;
 
-/// `--service S --group G --node N [--stop-signal X] [--store ID=PATH]... -- command arguments...`
+/// `--service S --group G --node N [--cluster C] [--stop-signal X] [--store ID=PATH]... -- command arguments...`
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Args {
     pub(super) group: OsString,
     pub(super) node: OsString,
+    /// Whose claims on the stores count; always there beside a store.
+    pub(super) cluster: Option<OsString>,
     pub(super) stop_signal: Signal,
     /// The protected mounts, with the id that each must have.
     pub(super) stores: Vec<Store>,
@@ -30,7 +32,7 @@ pub(super) struct Store {
 impl Args {
     /// Parses them; anything else comes from somebody who is not the sidecar.
     pub(super) fn parse(args: &[OsString]) -> Result<Self, String> {
-        let (mut service, mut group, mut node, mut stop_signal) = (None, None, None, None);
+        let (mut service, mut group, mut node, mut cluster, mut stop_signal) = (None, None, None, None, None);
         let mut stores = Vec::new();
         let mut rest = args.iter();
         loop {
@@ -50,6 +52,7 @@ impl Args {
                 Some("--service") => &mut service,
                 Some("--group") => &mut group,
                 Some("--node") => &mut node,
+                Some("--cluster") => &mut cluster,
                 Some("--stop-signal") => &mut stop_signal,
                 Some(_) | None => return Err(format!("unknown argument {name:?}")),
             };
@@ -59,6 +62,9 @@ impl Args {
             }
         }
         service.ok_or("no --service")?;
+        if cluster.is_none() && !stores.is_empty() {
+            return Err("--store without --cluster".to_owned());
+        }
         let stop_signal = match stop_signal {
             Some(name) => parse_signal(&name).ok_or_else(|| format!("unknown signal {name:?}"))?,
             None => Signal::TERM,
@@ -66,6 +72,7 @@ impl Args {
         Ok(Self {
             group: group.ok_or("no --group")?,
             node: node.ok_or("no --node")?,
+            cluster,
             stop_signal,
             stores,
             command: rest.next().ok_or("no command after `--`")?.clone(),
@@ -112,7 +119,7 @@ mod tests {
 
     #[test]
     fn stores_are_ids_and_paths() {
-        let args = parse("--service s --group g --node n --store a=/x=y --store b=/z -- sh").unwrap();
+        let args = parse("--service s --group g --node n --cluster c --store a=/x=y --store b=/z -- sh").unwrap();
         let stores: Vec<_> = args
             .stores
             .iter()
@@ -120,7 +127,12 @@ mod tests {
             .collect();
         assert_eq!(stores, [("a", Some("/x=y")), ("b", Some("/z"))]);
         for store in ["a", "=/x", "a=x", "a="] {
-            assert!(parse(&format!("--service s --group g --node n --store {store} -- sh")).is_err());
+            assert!(
+                parse(&format!(
+                    "--service s --group g --node n --cluster c --store {store} -- sh"
+                ))
+                .is_err()
+            );
         }
     }
 
@@ -136,6 +148,7 @@ mod tests {
             "--service s --service s --group g --node n -- sh",
             "--service s --group g --node n --stop-signal SIGRTMIN+3 -- sh",
             "--service -- sh",
+            "--service s --group g --node n --store a=/x -- sh",
         ] {
             assert!(parse(line).is_err(), "{line}");
         }

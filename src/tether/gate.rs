@@ -7,7 +7,8 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::thread::nanosleep;
 
-use super::args::Store;
+use super::args::Args;
+use super::beat::Claims;
 use super::exit::Refusal;
 use super::home::{self, PageFile, Reading};
 use super::link::{Answer, Link};
@@ -25,6 +26,8 @@ pub(super) struct Admitted {
     pub(super) link: Link,
     /// The protected mounts, to be synced at the end.
     pub(super) stores: Vec<File>,
+    /// On their file systems.
+    pub(super) claims: Claims,
     /// Held to the end of PID 1, never used again.
     _lock: File,
 }
@@ -43,7 +46,7 @@ const TORN_PAUSE: Timespec = Timespec {
 };
 
 /// Passes the gate, or says why not. Nothing was started when it returns.
-pub(super) fn pass(signals: &Signals, stores: &[Store]) -> Result<Admitted, Refusal> {
+pub(super) fn pass(signals: &Signals, args: &Args) -> Result<Admitted, Refusal> {
     refuse_time_namespace()?;
     let boot_id = clock::boot_id().map_err(|error| Refusal::Environment(format!("boot id: {error}")))?;
     let file = PageFile::open().map_err(|error| Refusal::NoPage(error.to_string()))?;
@@ -53,23 +56,37 @@ pub(super) fn pass(signals: &Signals, stores: &[Store]) -> Result<Admitted, Refu
         .map_err(|error| Refusal::NoPage(format!("lock: {error}")))?
         .ok_or(Refusal::Locked)?;
     // Before the hello: a storage that hangs hangs here, and the sidecar's patience ends.
-    let stores = stores
+    let stores: Vec<File> = args
+        .stores
         .iter()
         .map(store::open)
         .collect::<Result<_, _>>()
         .map_err(Refusal::Storage)?;
-    let link = admission(&before, signals)?;
+    let claims = Claims::take(args, &stores, &before, signals)?;
+    match admitted(&file, &before, signals) {
+        Ok((link, page)) => Ok(Admitted {
+            file,
+            page,
+            link,
+            stores,
+            claims,
+            _lock: lock,
+        }),
+        Err(refusal) => {
+            claims.release();
+            Err(refusal)
+        }
+    }
+}
+
+/// The sidecar's go, and the page as it stands after it.
+fn admitted(file: &PageFile, before: &Page, signals: &Signals) -> Result<(Link, Page), Refusal> {
+    let link = admission(before, signals)?;
     // The sidecar wrote the page before its go; what was read before that may be an older run.
-    let page = read(&file)?;
-    check(&page, boot_id)?;
+    let page = read(file)?;
+    check(&page, before.boot_id)?;
     check_run(before.run, page.run)?;
-    Ok(Admitted {
-        file,
-        page,
-        link,
-        stores,
-        _lock: lock,
-    })
+    Ok((link, page))
 }
 
 fn check_run(wanted: Run, page: Run) -> Result<(), Refusal> {

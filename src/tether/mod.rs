@@ -1,10 +1,12 @@
 //! PID 1 of the protected container: starts the service behind a gate and kills it when the lease runs out.
 //!
-//! `tether --service S --group G --node N [--stop-signal X] [--store ID=PATH]... -- command...` is the form the sidecar
-//! uses; it replaces docker-init. `tether store show|init` prepares storage for `leasehold init`. Anything else meets the closed gate.
+//! `tether --service S --group G --node N [--cluster C] [--stop-signal X] [--store ID=PATH]... -- command...` is the form
+//! the sidecar uses; it replaces docker-init. `tether store show|init` prepares storage for `leasehold init`. Anything else meets the closed gate.
 //! Exit codes: [`exit::Code`].
 
 mod args;
+mod beat;
+mod claim;
 pub mod exit;
 mod gate;
 pub mod hello;
@@ -49,10 +51,11 @@ fn enter(own: &OwnNamespace, args: &[OsString]) -> Result<ExitCode, Refusal> {
     let environment = |what: &str, error: std::io::Error| Refusal::Environment(format!("{what}: {error}"));
     let signals = Signals::install().map_err(|error| environment("signals", error))?;
     let timer = watch::timer().map_err(|error| environment("timer", error.into()))?;
-    let admitted = gate::pass(&signals, &args.stores)?;
+    let admitted = gate::pass(&signals, &args)?;
     match Service::start(&args, admitted.page.run) {
         Ok(service) => Ok(watch::watch(own, admitted, service, &signals, &timer)),
         Err(error) => {
+            admitted.claims.release();
             exit::report_exec(&args.command, &error);
             Ok(service::exec_failure(&error))
         }

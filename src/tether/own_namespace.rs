@@ -46,21 +46,25 @@ impl OwnNamespace {
         Ok(Self(()))
     }
 
-    /// Kills every other process of the namespace, and again until none is left that this process may kill.
+    /// Kills every other process of the namespace, and again until none is left that this process may kill; true if
+    /// none is left at all.
     ///
     /// No allocation, no output. What it may not signal, or what hangs in the kernel, ends with the exit of PID 1.
-    pub(super) fn kill_all(&self) {
+    pub(super) fn kill_all(&self) -> bool {
         for _ in 0..KILL_ROUNDS {
             // Checked again, at the price of a system call: the token must not outlive a fork.
             if getpid().as_raw() != 1 {
-                return;
+                return false;
             }
-            if let Err(Errno::ESRCH | Errno::EPERM) = kill(Pid::from_raw(-1), Signal::SIGKILL) {
-                return;
+            match kill(Pid::from_raw(-1), Signal::SIGKILL) {
+                Err(Errno::ESRCH) => return true,
+                Err(Errno::EPERM) => return false,
+                Ok(()) | Err(_) => {}
             }
             while let Ok(Some(_)) = wait(WaitOptions::NOHANG) {}
             let _ = nanosleep(&KILL_PAUSE);
         }
+        false
     }
 }
 

@@ -16,6 +16,9 @@ use super::args;
 /// The file in the root of a protected mount that holds its store id.
 const STORE_FILE: &str = ".leasehold-store";
 
+/// The file beside it that says which run may write.
+pub(super) const CLAIM_FILE: &str = ".leasehold-claim";
+
 /// Names shown of each mount, and entries counted.
 const NAMES_MAX: usize = 5;
 const ENTRIES_MAX: usize = 10_000;
@@ -137,12 +140,12 @@ fn store_id(path: &Path) -> io::Result<Option<String>> {
     Ok(Some(text.trim_end().to_owned()))
 }
 
-/// The first names, sorted, and the count of all entries but the store id.
+/// The first names, sorted, and the count of all entries but our own.
 fn entries(path: &Path) -> io::Result<(Vec<String>, usize)> {
     let mut names = Vec::new();
     for entry in fs::read_dir(path)?.take(ENTRIES_MAX) {
         let name = entry?.file_name();
-        if name != STORE_FILE {
+        if name != STORE_FILE && name != CLAIM_FILE {
             names.push(name.to_string_lossy().into_owned());
         }
     }

@@ -41,7 +41,8 @@ pub(super) fn timer() -> rustix::io::Result<OwnedFd> {
 
 /// Watches over the service to its end; the exit code of PID 1.
 ///
-/// Nothing from here on writes to stdout or stderr: a frozen engine does not empty the pipe.
+/// Nothing here writes to stdout or stderr: a frozen engine does not empty the pipe. Nor does it touch the storage before
+/// the end: that may hang.
 pub(super) fn watch(
     own: &OwnNamespace,
     mut admitted: Admitted,
@@ -59,21 +60,15 @@ pub(super) fn watch(
         match judge(admitted.file.read(), &mut admitted.page, boot_id, run, now) {
             Verdict::Run => {}
             Verdict::Stop => service.stop_once(),
-            Verdict::Kill => {
-                own.kill_all();
-                return ExitCode::from(Code::Killed.number());
-            }
+            Verdict::Kill => return kill(own),
+        }
+        if admitted.claims.lost() {
+            return kill(own);
         }
         let more = match service.reap() {
             Reaped::Service(code) => {
-                own.kill_all();
-                // If this hangs there is no proof of stop, and rightly so.
-                let synced = admitted.stores.iter().all(|store| syncfs(store).is_ok());
-                return if synced {
-                    code
-                } else {
-                    ExitCode::from(Code::Environment.number())
-                };
+                let all_dead = own.kill_all();
+                return end(admitted, code, all_dead);
             }
             Reaped::More => true,
             Reaped::Others => false,
@@ -84,6 +79,25 @@ pub(super) fn watch(
             sleep(&admitted, signals, timer, wake_up(&admitted.page, now));
         }
     }
+}
+
+/// The end by force: the claims stay held, because nothing was synced.
+fn kill(own: &OwnNamespace) -> ExitCode {
+    let _ = own.kill_all();
+    ExitCode::from(Code::Killed.number())
+}
+
+/// The orderly end, in this order: all dead, all synced, claims released.
+fn end(admitted: Admitted, code: ExitCode, all_dead: bool) -> ExitCode {
+    // If this hangs there is no proof of stop, and rightly so.
+    if !admitted.stores.iter().all(|store| syncfs(store).is_ok()) {
+        return ExitCode::from(Code::Environment.number());
+    }
+    // What this user may not kill lives until PID 1 is gone, and may still write.
+    if all_dead {
+        admitted.claims.release();
+    }
+    code
 }
 
 /// Decides from a new reading of the page and from what was known before.
@@ -125,6 +139,7 @@ fn sleep(admitted: &Admitted, signals: &Signals, timer: &OwnedFd, until: Duratio
     let mut fds = [
         PollFd::new(timer, PollFlags::IN),
         PollFd::new(signals.wake(), PollFlags::IN),
+        PollFd::new(admitted.claims.wake(), PollFlags::IN),
         PollFd::new(admitted.link.socket().unwrap_or(timer), PollFlags::IN),
     ];
     let _ = poll(&mut fds, Some(&TICK));

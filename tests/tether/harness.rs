@@ -21,7 +21,17 @@ pub(crate) const RUN: Run = Run { epoch: 7, n: 2 };
 /// Longer than anything here takes; a test that waits this long has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-pub(crate) const FORM: [&str; 7] = ["--service", "mail", "--group", "g", "--node", "n1", "--"];
+pub(crate) const FORM: [&str; 9] = [
+    "--service",
+    "mail",
+    "--group",
+    "g",
+    "--node",
+    "n1",
+    "--cluster",
+    "c",
+    "--",
+];
 
 /// A directory with the binary under the name `tether`, a home for the page and room for what containers write.
 pub(crate) struct Place {
