@@ -32,11 +32,15 @@ use crate::core::time::Time;
 /// Between two beats.
 const BEAT: Duration = Duration::from_millis(200);
 
-/// A foreign claim that stands still for this long is dead: two beats, and one more for storage that is slow.
-const WATCH: Duration = Duration::from_millis(600);
+/// A foreign claim that stands still for this long is dead: two beats, and a little for storage that is slow. It lies in
+/// the way of every take-over from a holder that could not release.
+const WATCH: Duration = Duration::from_millis(450);
 
 /// Between two looks at a watched claim.
-const LOOK: Duration = Duration::from_millis(100);
+const LOOK: Duration = Duration::from_millis(50);
+
+/// After a watched claim was taken: two that watched the same one write within one look and one write of each other.
+const CONFIRM: Duration = Duration::from_millis(100);
 
 /// Beats that fail for this long are worth a line.
 const FAILING: Duration = Duration::from_secs(5);
@@ -266,7 +270,7 @@ impl Keeper {
         self.read_back()?;
         if watched {
             // Two may have watched the same dead claim; of two writers the first sees the second.
-            self.pause(BEAT + LOOK)?;
+            self.pause(CONFIRM)?;
             self.read_back()?;
         }
         Ok(())
