@@ -245,7 +245,7 @@ fn a_foreign_beat_that_stands_still_is_taken_after_two_beats() {
     let span = scene.taken();
     println!("start to hello, still foreign claim: {span:?}");
     assert!(
-        span > Duration::from_millis(600) && span < Duration::from_secs(3),
+        span > Duration::from_millis(400) && span < Duration::from_secs(3),
         "{span:?}"
     );
     // A boot of this node that is over counts as foreign.
@@ -253,10 +253,10 @@ fn a_foreign_beat_that_stands_still_is_taken_after_two_beats() {
         node: "n1".to_owned(),
         ..Line::foreign()
     });
-    assert!(scene.taken() > Duration::from_millis(600));
+    assert!(scene.taken() > Duration::from_millis(400));
     // The first write was lost in a power cut.
     fs::write(scene.file(), "").unwrap();
-    assert!(scene.taken() > Duration::from_millis(600));
+    assert!(scene.taken() > Duration::from_millis(400));
 }
 
 #[test]
@@ -270,7 +270,7 @@ fn what_an_own_tether_left_is_taken_at_once() {
         ..Line::foreign()
     });
     let span = scene.taken();
-    assert!(span < Duration::from_millis(600), "{span:?}");
+    assert!(span < Duration::from_millis(400), "{span:?}");
 }
 
 #[test]
