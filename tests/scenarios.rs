@@ -15,60 +15,69 @@ mod scenarios {
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use scenarios::{diff, driver, story};
 
-fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios")
+struct Told {
+    path: PathBuf,
+    before: String,
+    played: story::Played,
 }
 
-fn files() -> BTreeSet<PathBuf> {
-    let entries = fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().path());
-    entries
+/// Read and played once, before any of them is written anew.
+static STORIES: LazyLock<Vec<Told>> = LazyLock::new(|| {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");
+    let paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let paths: BTreeSet<PathBuf> = paths
         .filter(|path| path.extension().is_some_and(|end| end == "txt"))
-        .collect()
+        .collect();
+    let told = paths.into_iter().map(|path| {
+        let before = fs::read_to_string(&path).unwrap();
+        let played = story::play(&name(&path), &before);
+        Told { path, before, played }
+    });
+    told.collect()
+});
+
+fn name(path: &Path) -> String {
+    path.file_name().unwrap().to_string_lossy().into_owned()
 }
 
 #[test]
 fn every_story_ends_as_it_is_told() {
-    let mut told = Vec::new();
-    for path in files() {
-        let before = fs::read_to_string(&path).unwrap();
-        let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        let after = story::play(&name, &before).text;
-        if before == after {
-            continue;
-        }
+    let mut differ = Vec::new();
+    for told in STORIES.iter().filter(|told| told.before != told.played.text) {
         if std::env::var_os("UPDATE_EXPECT").is_some() {
-            fs::write(&path, after).unwrap();
+            fs::write(&told.path, &told.played.text).unwrap();
         } else {
-            told.push(format!("--- {name}\n{}", diff::lines(&before, &after)));
+            let lines = diff::lines(&told.before, &told.played.text);
+            differ.push(format!("--- {}\n{lines}", name(&told.path)));
         }
     }
     assert!(
-        told.is_empty(),
+        differ.is_empty(),
         "{}\nUPDATE_EXPECT=1 cargo test --test scenarios writes the files anew",
-        told.join("\n")
+        differ.join("\n")
     );
 }
 
 #[test]
 fn every_input_makes_sense_where_it_stands() {
-    for path in files() {
-        let text = fs::read_to_string(&path).unwrap();
-        let misled = text.lines().find(|line| line.trim().starts_with(driver::MISLED));
-        assert_eq!(misled, None, "{}", path.display());
+    for told in STORIES.iter() {
+        let mut lines = told.played.text.lines();
+        let misled = lines.find(|line| line.contains(driver::MISLED));
+        assert_eq!(misled, None, "{}", name(&told.path));
     }
 }
 
 #[test]
 fn every_transaction_of_the_protocol_occurs() {
-    let mut kinds = BTreeSet::new();
-    for path in files() {
-        let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        kinds.extend(story::play(&name, &fs::read_to_string(&path).unwrap()).shown);
-    }
+    let shown: BTreeSet<&str> = STORIES
+        .iter()
+        .flat_map(|told| told.played.shown.iter().map(String::as_str))
+        .collect();
     for kind in ["T1", "T2", "T3", "T4", "T5", "T6", "T7", "T8", "T9", "T11"] {
-        assert!(kinds.contains(kind), "{kind} occurs in no story, only {kinds:?}");
+        assert!(shown.contains(kind), "{kind} occurs in no story, only {shown:?}");
     }
 }

@@ -182,7 +182,8 @@ impl World {
             self.check(&action);
             let (kind, news) = self.news(&action);
             if let Some(kind) = &kind {
-                self.shown.extend(news.then(|| kind.clone()));
+                self.shown
+                    .extend((news && self.mode != Mode::Quick).then(|| kind.clone()));
             }
             match (&action, kind) {
                 (Action::Txn { txn, .. }, Some(kind)) if news && self.mode != Mode::Quick => {

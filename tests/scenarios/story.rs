@@ -57,6 +57,11 @@ fn option<'a>(words: &[&'a str], key: &str) -> Option<&'a str> {
     found.next()
 }
 
+/// In the order of the alphabet.
+fn priority(node: &str) -> u32 {
+    100 + u32::from(node.as_bytes()[0] - b'a')
+}
+
 fn run(word: &str) -> Run {
     let (epoch, n) = word.split_once('.').unwrap();
     Run {
@@ -129,6 +134,7 @@ impl World {
             ["node", name, rest @ ..] => {
                 self.me.name = (*name).to_owned();
                 self.me.boot = format!("{name}1");
+                self.me.priority = priority(name);
                 self.groups = rest.iter().map(|group| (*group).to_owned()).collect();
             }
             ["start"] => self.start(),
@@ -391,7 +397,7 @@ impl World {
         let status = NodeStatus {
             version: "1".to_owned(),
             address: String::new(),
-            priority: 100 + u32::from(node.as_bytes()[0] - b'a'),
+            priority: priority(node),
             groups: groups.collect(),
         };
         self.etcd.put(&self.keys.status(node), &json(&status), lease);
