@@ -1,0 +1,83 @@
+//! Stories for the decision core: events in, actions out, reviewed as diffs. `UPDATE_EXPECT=1` writes the files anew.
+//!
+//! A line that starts with `>` is an input, one with `#` a remark; everything else is what the core did about it.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+mod scenarios {
+    pub(crate) mod diff;
+    pub(crate) mod driver;
+    pub(crate) mod etcd;
+    pub(crate) mod story;
+    pub(crate) mod words;
+}
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+
+use scenarios::{diff, driver, story};
+
+struct Told {
+    path: PathBuf,
+    before: String,
+    played: story::Played,
+}
+
+/// Read and played once, before any of them is written anew.
+static STORIES: LazyLock<Vec<Told>> = LazyLock::new(|| {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");
+    let paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let paths: BTreeSet<PathBuf> = paths
+        .filter(|path| path.extension().is_some_and(|end| end == "txt"))
+        .collect();
+    let told = paths.into_iter().map(|path| {
+        let before = fs::read_to_string(&path).unwrap();
+        let played = story::play(&name(&path), &before);
+        Told { path, before, played }
+    });
+    told.collect()
+});
+
+fn name(path: &Path) -> String {
+    path.file_name().unwrap().to_string_lossy().into_owned()
+}
+
+#[test]
+fn every_story_ends_as_it_is_told() {
+    let mut differ = Vec::new();
+    for told in STORIES.iter().filter(|told| told.before != told.played.text) {
+        if std::env::var_os("UPDATE_EXPECT").is_some() {
+            fs::write(&told.path, &told.played.text).unwrap();
+        } else {
+            let lines = diff::lines(&told.before, &told.played.text);
+            differ.push(format!("--- {}\n{lines}", name(&told.path)));
+        }
+    }
+    assert!(
+        differ.is_empty(),
+        "{}\nUPDATE_EXPECT=1 cargo test --test scenarios writes the files anew",
+        differ.join("\n")
+    );
+}
+
+#[test]
+fn every_input_makes_sense_where_it_stands() {
+    for told in STORIES.iter() {
+        let mut lines = told.played.text.lines();
+        let misled = lines.find(|line| line.contains(driver::MISLED));
+        assert_eq!(misled, None, "{}", name(&told.path));
+    }
+}
+
+#[test]
+fn every_transaction_of_the_protocol_occurs() {
+    let shown: BTreeSet<&str> = STORIES
+        .iter()
+        .flat_map(|told| told.played.shown.iter().map(String::as_str))
+        .collect();
+    for kind in ["T1", "T2", "T3", "T4", "T5", "T6", "T7", "T8", "T9", "T11"] {
+        assert!(shown.contains(kind), "{kind} occurs in no story, only {shown:?}");
+    }
+}

@@ -1,0 +1,510 @@
+//! One node, a tiny etcd, and a clock that the story moves.
+
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the driver has something to do for a few of the actions only"
+)]
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use leasehold::core::event::{Action, Event, Order, PageOrder, ServiceKey, VipNews};
+use leasehold::core::group::{GroupSettings, ServiceSettings};
+use leasehold::core::keys::Keys;
+use leasehold::core::node::{Identity, Node, Setup};
+use leasehold::core::records::{Beat, Pin, Record, RecordState, Saved, json};
+use leasehold::core::sizing::Timing;
+use leasehold::core::store::{Compare, Grant, Op, RequestId, StoreError, Txn};
+use leasehold::core::time::Time;
+
+use super::etcd::Etcd;
+use super::words::{self, Names};
+
+/// The machine's uptime when a story begins.
+const UPTIME: Duration = Duration::from_secs(1000);
+/// How long etcd and everything else take to answer by themselves.
+const ANSWER: Duration = Duration::from_millis(10);
+const TTL: Duration = Duration::from_secs(5);
+
+/// Marks an input that makes no sense where it stands.
+pub(crate) const MISLED: &str = "??";
+
+/// What waits for an answer of etcd.
+#[derive(Clone, Debug)]
+pub(crate) enum Call {
+    Txn(RequestId, Txn),
+    Read(RequestId),
+    Grant(Grant),
+}
+
+/// How much is told and done without the story.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// Everything is told, nothing answered.
+    Told,
+    /// Beats and reads are answered and counted; any other transaction waits for the story.
+    Run,
+    /// Everything is answered as if all went well; only decisions are told.
+    Quick,
+}
+
+#[derive(Debug)]
+pub(crate) struct World {
+    pub(crate) keys: Keys,
+    pub(crate) etcd: Etcd,
+    pub(crate) names: Names,
+    pub(crate) now: Time,
+    pub(crate) me: Identity,
+    pub(crate) node: Option<Node>,
+    pub(crate) call: Option<Call>,
+    pub(crate) call_at: Time,
+    /// Transactions whose answer did not come and that may land yet.
+    pub(crate) adrift: Vec<Txn>,
+    pub(crate) mode: Mode,
+    pub(crate) told: Vec<String>,
+    pub(crate) shown: BTreeSet<String>,
+    pub(crate) groups: Vec<String>,
+    pub(crate) saved: Option<Saved>,
+    /// Nodes that beat by themselves.
+    pub(crate) alive: BTreeMap<String, Time>,
+    pub(crate) connection: u64,
+    /// The mod revision of the key that the story deleted last.
+    pub(crate) deleted: i64,
+    timing: Timing,
+    pin: Option<Pin>,
+    pages: BTreeMap<ServiceKey, PageOrder>,
+    soon: VecDeque<(Time, Event)>,
+    beats: usize,
+    reads: usize,
+    renewals: usize,
+    seed: u64,
+}
+
+impl World {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self {
+            keys: Keys::new("story"),
+            etcd: Etcd::new(),
+            names: Names::default(),
+            now: Time {
+                boot: UPTIME,
+                raw: UPTIME,
+            },
+            me: Identity {
+                name: "a".to_owned(),
+                machine: "m".to_owned(),
+                boot: "a1".to_owned(),
+                version: "1".to_owned(),
+                address: String::new(),
+                priority: 100,
+            },
+            node: None,
+            call: None,
+            call_at: Time::default(),
+            adrift: Vec::new(),
+            mode: Mode::Told,
+            told: Vec::new(),
+            shown: BTreeSet::new(),
+            groups: Vec::new(),
+            saved: None,
+            alive: BTreeMap::new(),
+            connection: 0,
+            deleted: 0,
+            timing: Timing::new(TTL, 0.99, None, Duration::from_secs(1)),
+            pin: None,
+            pages: BTreeMap::new(),
+            soon: VecDeque::new(),
+            beats: 0,
+            reads: 0,
+            renewals: 0,
+            seed,
+        }
+    }
+
+    pub(crate) fn at(since: Duration) -> Duration {
+        UPTIME + since
+    }
+
+    /// What the story calls now.
+    pub(crate) fn clock(&self) -> String {
+        words::seconds(self.now.boot - UPTIME)
+    }
+
+    pub(crate) fn tell(&mut self, line: String) {
+        let line = match self.mode {
+            Mode::Told => line,
+            Mode::Run | Mode::Quick => format!("{}  {line}", self.clock()),
+        };
+        self.told.push(line);
+    }
+
+    /// An input that does not fit: shown in its place, and no story may be kept with it.
+    pub(crate) fn misled(&mut self, why: &str) {
+        self.tell(format!("{MISLED} {why}"));
+    }
+
+    /// A sidecar starts, with whatever an earlier one left on the disk.
+    pub(crate) fn start(&mut self) {
+        let mut pages = BTreeMap::new();
+        for (of, page) in self.pages.iter().filter(|(_, page)| page.order != Order::Closed) {
+            pages.insert(of.group.clone(), (page.soft, page.hard));
+        }
+        self.seed += 1;
+        self.call = None;
+        self.soon.clear();
+        let mut node = Node::new(Setup {
+            me: self.me.clone(),
+            cluster: "story".to_owned(),
+            timing: self.timing,
+            groups: self.groups.iter().map(|name| settings(name, &self.timing)).collect(),
+            pinned: self.pin,
+            saved: self.saved.clone(),
+            pages,
+            seed: self.seed,
+        });
+        let mut out = Vec::new();
+        node.start(self.now, &mut out);
+        self.node = Some(node);
+        self.carry_out(out);
+    }
+
+    pub(crate) fn deliver(&mut self, event: Event) {
+        let mut out = Vec::new();
+        let Some(node) = &mut self.node else {
+            return self.misled("no sidecar runs");
+        };
+        node.handle(self.now, event, &mut out);
+        self.carry_out(out);
+    }
+
+    fn carry_out(&mut self, out: Vec<Action>) {
+        for action in out {
+            self.check(&action);
+            let (kind, news) = self.news(&action);
+            if let Some(kind) = &kind {
+                self.shown
+                    .extend((news && self.mode != Mode::Quick).then(|| kind.clone()));
+            }
+            match (&action, kind) {
+                (Action::Txn { txn, .. }, Some(kind)) if news && self.mode != Mode::Quick => {
+                    for line in words::txn(&mut self.names, &self.keys, &kind, txn) {
+                        self.tell(line);
+                    }
+                }
+                (_, Some(kind)) if news => self.tell(format!("txn {kind}")),
+                (_, Some(_)) => {}
+                (_, None) => {
+                    let line = words::action(&mut self.names, self.now, &action);
+                    if news {
+                        self.tell(line);
+                    }
+                }
+            }
+            if self.mode == Mode::Quick {
+                self.respond(&action);
+            }
+            self.effect(action);
+        }
+    }
+
+    /// A transaction's number in the protocol, and whether the mode tells the action.
+    fn news(&mut self, action: &Action) -> (Option<String>, bool) {
+        if self.mode == Mode::Told {
+            let kind = match action {
+                Action::Txn { txn, .. } => Some(self.kind(txn)),
+                _ => None,
+            };
+            return (kind, true);
+        }
+        let quick = self.mode == Mode::Quick;
+        match action {
+            Action::Txn { txn, .. } => {
+                let kind = self.kind(txn);
+                let plain = kind == "T2" && (quick || (txn.compare.len() == 2 && txn.then.len() == 1));
+                self.beats += usize::from(plain);
+                (Some(kind), !plain)
+            }
+            Action::Read { .. } => {
+                self.reads += 1;
+                (None, false)
+            }
+            Action::Page { of, page } => {
+                let longer = self.pages.get(of).is_some_and(|old| {
+                    old.order == page.order && old.run == page.run && old.soft <= page.soft && page.order == Order::Open
+                });
+                self.renewals += usize::from(longer);
+                (None, !longer && !quick)
+            }
+            Action::VipHold { announce: false, .. } => {
+                self.renewals += 1;
+                (None, false)
+            }
+            Action::Say(_) | Action::Reply { .. } | Action::Exit { .. } => (None, true),
+            _ => (None, !quick),
+        }
+    }
+
+    /// Nothing starts at or after the soft deadline, nor without an open page of its run.
+    fn check(&self, action: &Action) {
+        let open = |of: &ServiceKey| {
+            self.pages
+                .get(of)
+                .filter(|page| page.order == Order::Open && !self.now.reached(page.soft))
+        };
+        match action {
+            Action::Start { of, run } => {
+                let page = open(of).expect("a start needs an open page, before its soft deadline");
+                assert_eq!(page.run, *run, "a start needs the page of its own run");
+            }
+            Action::Admit { of, .. } => assert!(open(of).is_some(), "nothing is admitted at or after soft"),
+            Action::VipHold {
+                group, announce: true, ..
+            } => {
+                let mut own = self.pages.keys().filter(|of| of.group == *group);
+                assert!(own.any(|of| open(of).is_some()), "no address comes at or after soft");
+            }
+            _ => {}
+        }
+    }
+
+    fn effect(&mut self, action: Action) {
+        match action {
+            Action::Txn { id, txn } => self.ask(Call::Txn(id, txn)),
+            Action::Read { id } => self.ask(Call::Read(id)),
+            Action::Grant(grant) => self.ask(Call::Grant(grant)),
+            Action::Revoke { lease } => self.etcd.remove(|kv| kv.lease == lease),
+            Action::Page { of, page } => {
+                self.pages.insert(of, page);
+            }
+            Action::Save(saved) => self.saved = Some(saved),
+            Action::Pin(pin) => self.pin = Some(pin),
+            Action::Exit { .. } => self.node = None,
+            _ => {}
+        }
+    }
+
+    fn ask(&mut self, call: Call) {
+        assert!(self.call.is_none(), "one request in flight at a time");
+        self.call = Some(call);
+        self.call_at = self.now;
+    }
+
+    /// The answers of a world in which all goes well.
+    fn respond(&mut self, action: &Action) {
+        let at = self.now.plus(ANSWER);
+        let mut answer = |event| self.soon.push_back((at, event));
+        match action.clone() {
+            Action::Prepare { group, .. } => {
+                for of in services(&group, &self.timing) {
+                    let result = Ok("sha256:1".to_owned());
+                    answer(Event::Prepared { of, result });
+                }
+            }
+            Action::Start { of, run } => answer(Event::TetherHello {
+                of,
+                run,
+                running: false,
+                connection: 1,
+            }),
+            Action::Page { of, page } if matches!(page.order, Order::Stop | Order::Kill) => {
+                answer(Event::TetherGone { of, run: page.run });
+            }
+            Action::Probe { group, run } => answer(Event::Probed {
+                group,
+                run,
+                result: Ok(()),
+            }),
+            Action::VipProbe { group } => answer(Event::Vip(VipNews::Free { group })),
+            Action::VipHold {
+                group, announce: true, ..
+            } => answer(Event::Vip(VipNews::Held { group })),
+            Action::VipDrop { group } => answer(Event::Vip(VipNews::Dropped { group })),
+            _ => {}
+        }
+    }
+
+    /// etcd carries out what was asked, and says so if it failed.
+    pub(crate) fn apply(&mut self, txn: &Txn) -> bool {
+        self.others_beat();
+        let failed = txn.compare.iter().find(|compare| !self.etcd.holds(compare)).cloned();
+        if let Some(failed) = failed {
+            let failed = words::compare(&mut self.names, &self.keys, &failed);
+            self.tell(format!("etcd: not carried out, for not {failed}"));
+        }
+        self.etcd.txn(txn)
+    }
+
+    /// etcd answers what was asked.
+    pub(crate) fn answer(&mut self) {
+        let Some(call) = self.call.take() else {
+            return self.misled("nothing is asked of etcd");
+        };
+        let (id, succeeded) = match call {
+            Call::Txn(id, txn) => (id, self.apply(&txn)),
+            Call::Read(id) => {
+                self.others_beat();
+                (id, true)
+            }
+            Call::Grant(Grant { lease, .. }) => return self.deliver(Event::Granted { lease, result: Ok(()) }),
+        };
+        let result = Ok(self.etcd.answer(&self.keys, succeeded));
+        self.deliver(Event::Answer { id, result });
+    }
+
+    pub(crate) fn fail(&mut self, why: StoreError) {
+        let Some(call) = self.call.take() else {
+            return self.misled("nothing is asked of etcd");
+        };
+        let (id, txn) = match call {
+            Call::Txn(id, txn) => (id, Some(txn)),
+            Call::Read(id) => (id, None),
+            Call::Grant(Grant { lease, .. }) => {
+                return self.deliver(Event::Granted {
+                    lease,
+                    result: Err(why),
+                });
+            }
+        };
+        self.adrift.extend(txn);
+        self.deliver(Event::Answer { id, result: Err(why) });
+    }
+
+    pub(crate) fn beat(&mut self, node: &str, lease: i64, promise: Duration) {
+        let beat = Beat {
+            machine: "m".to_owned(),
+            boot: format!("{node}1"),
+            seq: 1,
+            nonce: 7,
+            ttl_ms: u64::try_from(promise.as_millis()).unwrap(),
+        };
+        self.etcd.put(&self.keys.node(node), &json(&beat), lease);
+    }
+
+    fn others_beat(&mut self) {
+        let due = self
+            .alive
+            .iter()
+            .filter(|(_, last)| self.now.since(**last) >= self.timing.beat);
+        let due: Vec<String> = due.map(|(name, _)| name.clone()).collect();
+        for name in due {
+            let lease = self.names.named(&format!("L{name}"));
+            self.beat(&name, lease, TTL);
+            self.alive.insert(name, self.now);
+        }
+    }
+
+    /// Moves the time on, as the node and everything that answers by itself demand it.
+    pub(crate) fn run(&mut self, until: Duration, done: impl Fn(&Self) -> bool) {
+        (self.beats, self.reads, self.renewals) = (0, 0, 0);
+        while let Some(node) = &self.node {
+            let waits = self.waits_for_the_story();
+            if waits || done(self) {
+                break;
+            }
+            let tick = node.deadline().map(|at| self.now.until(at));
+            let answer = self.call.as_ref().map(|_| self.now.until(self.call_at.plus(ANSWER)));
+            let soon = self.soon.front().map(|(at, _)| self.now.until(*at));
+            let next = [tick, answer, soon]
+                .into_iter()
+                .flatten()
+                .min()
+                .unwrap_or(Duration::MAX);
+            if next > until.saturating_sub(self.now.boot) {
+                self.now = self.now.plus(until.saturating_sub(self.now.boot));
+                break;
+            }
+            self.now = self.now.plus(next);
+            if answer == Some(next) {
+                self.answer();
+            } else if soon == Some(next) {
+                let (_, event) = self.soon.pop_front().unwrap();
+                self.deliver(event);
+            } else {
+                self.deliver(Event::Tick);
+            }
+        }
+        let (beats, reads, renewals) = (self.beats, self.reads, self.renewals);
+        self.tell(format!("({beats} beats, {reads} reads, {renewals} renewals)"));
+    }
+
+    fn waits_for_the_story(&self) -> bool {
+        match (&self.call, self.mode) {
+            (Some(Call::Txn(_, txn)), Mode::Run) => self.kind(txn) != "T2",
+            (Some(Call::Grant(_)), Mode::Run) => true,
+            _ => false,
+        }
+    }
+
+    /// The number of a transaction in the protocol.
+    fn kind(&self, txn: &Txn) -> String {
+        let nodes = self.keys.nodes();
+        let record = txn.then.iter().find_map(|op| match op {
+            Op::Put { key, value, .. } if key.ends_with("/record") => {
+                Some((key, serde_json::from_str::<Record>(value).unwrap()))
+            }
+            _ => None,
+        });
+        let compares = |which: &dyn Fn(&Compare) -> bool| txn.compare.iter().any(which);
+        let own = compares(&|c| matches!(c, Compare::Lease { key, .. } if key.starts_with(&nodes)));
+        let creates = compares(&|c| matches!(c, Compare::Create { key, .. } if key.starts_with(&nodes)));
+        let not = compares(&|c| matches!(c, Compare::LeaseNot { .. }));
+        let puts = txn
+            .then
+            .iter()
+            .any(|op| matches!(op, Op::Put { key, .. } if key.starts_with(&nodes)));
+        let deletes = txn
+            .then
+            .iter()
+            .any(|op| matches!(op, Op::Delete { key } if key.starts_with(&nodes)));
+        let all = txn.then.iter().any(|op| matches!(op, Op::DeletePrefix { .. }));
+        let kind = match record {
+            _ if all => "T11",
+            Some((key, record)) if record.state == RecordState::Active => {
+                let before = self.etcd.keys.get(key);
+                let before = before.and_then(|kv| serde_json::from_str::<Record>(&kv.value).ok());
+                let active = before.filter(|before| before.state == RecordState::Active);
+                match active.map(|before| before.incarnation == record.incarnation) {
+                    Some(true) => "T6",
+                    Some(false) if deletes => "T4",
+                    Some(false) if not => "T5",
+                    _ => "T3",
+                }
+            }
+            Some(_) if puts || own => "T7",
+            Some(_) => "T8",
+            None if creates => "T1",
+            None if deletes => "T9",
+            None if puts => "T2",
+            None => "configure",
+        };
+        kind.to_owned()
+    }
+}
+
+fn services(group: &str, timing: &Timing) -> Vec<ServiceKey> {
+    let group = settings(group, timing);
+    (0..group.services.len())
+        .map(|service| ServiceKey {
+            group: group.name.clone(),
+            service,
+        })
+        .collect()
+}
+
+/// `sams` has one service, an address and probes; `web` two services and neither.
+fn settings(group: &str, timing: &Timing) -> GroupSettings {
+    let names: &[&str] = if group == "web" { &["db", "http"] } else { &["sams"] };
+    let services = names.iter().map(|name| ServiceSettings {
+        name: (*name).to_owned(),
+        stop_grace: Duration::from_secs(1),
+        after_healthy: Vec::new(),
+    });
+    GroupSettings {
+        name: group.to_owned(),
+        services: services.collect(),
+        vips: usize::from(group != "web"),
+        vip_first: false,
+        probes: usize::from(group != "web"),
+        grace: timing.grace,
+    }
+}

@@ -1,0 +1,422 @@
+//! The language of the stories: each input is one line, `> [time] verb words...`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use leasehold::core::epoch::Run;
+use leasehold::core::event::{Command, Event, ServiceKey, VipNews};
+use leasehold::core::records::{
+    ClusterConfig, Intent, NodeStatus, Readiness, Record, RecordState, Saved, SavedRun, json,
+};
+use leasehold::core::store::{Hint, StoreError};
+
+use super::driver::{Call, Mode, World};
+
+/// A story as it was played.
+pub(crate) struct Played {
+    pub(crate) text: String,
+    /// The transactions that it shows in full.
+    pub(crate) shown: BTreeSet<String>,
+}
+
+pub(crate) fn play(name: &str, story: &str) -> Played {
+    let mut world = World::new(7);
+    let mut text = String::new();
+    for line in story.lines() {
+        match line.strip_prefix("> ") {
+            Some(input) => {
+                text += &format!("{line}\n");
+                let words: Vec<&str> = input.split_whitespace().collect();
+                let words = world.move_to(&words);
+                assert!(world.input(words), "{name}: not understood: {line}");
+                let told = world.take_told();
+                for line in told {
+                    text += &format!("    {line}\n");
+                }
+            }
+            None if line.starts_with('#') || line.is_empty() => text += &format!("{line}\n"),
+            None => {}
+        }
+    }
+    Played {
+        text,
+        shown: world.shown,
+    }
+}
+
+fn time(word: &str) -> Option<Duration> {
+    let seconds = word.strip_suffix('s')?.parse::<f64>().ok()?;
+    Some(Duration::from_micros((seconds * 1e6).round() as u64))
+}
+
+/// `key=value` among the words.
+fn option<'a>(words: &[&'a str], key: &str) -> Option<&'a str> {
+    let mut found = words
+        .iter()
+        .filter_map(|word| word.strip_prefix(key)?.strip_prefix('='));
+    found.next()
+}
+
+/// In the order of the alphabet.
+fn priority(node: &str) -> u32 {
+    100 + u32::from(node.as_bytes()[0] - b'a')
+}
+
+fn run(word: &str) -> Run {
+    let (epoch, n) = word.split_once('.').unwrap();
+    Run {
+        epoch: epoch.parse().unwrap(),
+        n: n.parse().unwrap(),
+    }
+}
+
+fn service(word: &str) -> ServiceKey {
+    let (group, service) = word.split_once('/').unwrap();
+    ServiceKey {
+        group: group.to_owned(),
+        service: service.parse().unwrap(),
+    }
+}
+
+fn outcome(words: &[&str]) -> Result<(), String> {
+    match words {
+        ["ok"] => Ok(()),
+        why => Err(why.join(" ")),
+    }
+}
+
+impl World {
+    /// A leading time moves the clocks there; nobody ticks meanwhile.
+    fn move_to<'a, 'b>(&mut self, words: &'a [&'b str]) -> &'a [&'b str] {
+        match words.first().and_then(|word| time(word)) {
+            Some(to) => {
+                match Self::at(to).checked_sub(self.now.boot) {
+                    Some(by) => self.now = self.now.plus(by),
+                    None => self.misled("it is later than that"),
+                }
+                &words[1..]
+            }
+            None => words,
+        }
+    }
+
+    fn take_told(&mut self) -> Vec<String> {
+        self.mode = Mode::Told;
+        std::mem::take(&mut self.told)
+    }
+
+    fn input(&mut self, words: &[&str]) -> bool {
+        let before = self.told.len();
+        let setting = matches!(words[0], "etcd" | "node" | "saved" | "sleep" | "kill");
+        let understood = match words[0] {
+            "etcd" => self.etcd_input(&words[1..]),
+            "node" | "start" | "restart" | "kill" | "saved" | "sleep" | "run" | "quick" | "status" => {
+                self.control(words)
+            }
+            "answer" | "timeout" | "landed" | "late" | "refused" => self.answer_input(words),
+            "term" | "hold" | "switchover" | "accept" => self.operator(words),
+            _ => match self.event(words) {
+                Some(event) => {
+                    self.deliver(event);
+                    true
+                }
+                None => false,
+            },
+        };
+        if self.told.len() == before && !setting {
+            self.tell("(nothing)".to_owned());
+        }
+        understood
+    }
+
+    fn control(&mut self, words: &[&str]) -> bool {
+        match words {
+            ["node", name, rest @ ..] => {
+                self.me.name = (*name).to_owned();
+                self.me.boot = format!("{name}1");
+                self.me.priority = priority(name);
+                self.groups = rest.iter().map(|group| (*group).to_owned()).collect();
+            }
+            ["start"] => self.start(),
+            ["restart", "rebooted"] => {
+                self.me.boot = format!("{}2", self.me.name);
+                self.start();
+            }
+            ["kill"] => (self.node, self.call) = (None, None),
+            ["saved", group, at, rest @ ..] => self.save(group, run(at), rest.contains(&"latched")),
+            ["sleep", by] => self.now.boot += time(by).unwrap(),
+            ["run", "to", to] => {
+                self.mode = Mode::Run;
+                self.run(Self::at(time(to).unwrap()), |_| false);
+            }
+            ["quick", "join"] => self.quick(|world| world.status().is_some_and(|status| status.member == "joined")),
+            ["quick", "to", to] => {
+                self.quick_start();
+                self.run(Self::at(time(to).unwrap()), |_| false);
+            }
+            ["quick", "lead", group] => self.quick(|world| {
+                let status = world.status();
+                status.is_some_and(|status| status.leads(Some(group)))
+            }),
+            ["status"] => self.tell_status(),
+            _ => return false,
+        }
+        true
+    }
+
+    /// Starts if need be and runs with everything answered, until it is so and no request is in flight.
+    fn quick(&mut self, done: impl Fn(&Self) -> bool) {
+        self.quick_start();
+        let limit = self.now.boot + Duration::from_secs(20);
+        self.run(limit, |world| world.call.is_none() && done(world));
+        if !done(self) {
+            self.misled("not reached within 20 s");
+        }
+    }
+
+    fn quick_start(&mut self) {
+        self.mode = Mode::Quick;
+        if self.node.is_none() {
+            self.start();
+            self.deliver(Event::Engine { result: Ok(()) });
+        }
+    }
+
+    fn status(&self) -> Option<leasehold::core::status::Status> {
+        self.node.as_ref().map(|node| node.status(self.now))
+    }
+
+    fn tell_status(&mut self) {
+        let Some(status) = self.status() else {
+            return self.tell("no sidecar runs".to_owned());
+        };
+        self.tell(format!("{}: {}", status.node, status.member));
+        for (name, line) in status.groups {
+            let unready = match line.unready.as_str() {
+                "" => String::new(),
+                why => format!(", not ready: {why}"),
+            };
+            let (state, epoch, reason) = (line.state, line.epoch, line.reason);
+            self.tell(format!("{name}: {state}, epoch {epoch}, \"{reason}\"{unready}"));
+        }
+    }
+
+    fn save(&mut self, group: &str, run: Run, latched: bool) {
+        let lease = self.names.named(&format!("L{}", self.me.name));
+        let mut saved = self.saved.take().unwrap_or(Saved {
+            boot: self.me.boot.clone(),
+            lease,
+            groups: BTreeMap::new(),
+        });
+        let (epoch, n) = (run.epoch, run.n);
+        saved.groups.insert(group.to_owned(), SavedRun { epoch, n, latched });
+        self.saved = Some(saved);
+    }
+
+    fn answer_input(&mut self, words: &[&str]) -> bool {
+        match words {
+            ["answer"] => self.answer(),
+            // Carried out, and nobody says so.
+            ["landed"] => {
+                let Some(Call::Txn(_, txn)) = self.call.clone() else {
+                    self.misled("no transaction is asked of etcd");
+                    return true;
+                };
+                if self.apply(&txn) {
+                    self.tell("etcd: carried out".to_owned());
+                }
+                self.fail(StoreError::Unknown("timed out".to_owned()));
+                self.adrift.pop();
+            }
+            ["timeout"] => self.fail(StoreError::Unknown("timed out".to_owned())),
+            ["late"] => {
+                if self.adrift.is_empty() {
+                    self.misled("nothing is adrift");
+                    return true;
+                }
+                let txn = self.adrift.remove(0);
+                if self.apply(&txn) {
+                    self.tell("etcd: carried out".to_owned());
+                }
+            }
+            ["refused", why @ ..] => {
+                self.fail(StoreError::Refused(why.join(" ")));
+                self.adrift.pop();
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    fn operator(&mut self, words: &[&str]) -> bool {
+        let command = match words {
+            ["term"] => {
+                self.deliver(Event::Terminate);
+                return true;
+            }
+            ["hold", length] => Command::Hold {
+                length: time(length).unwrap(),
+            },
+            ["switchover", group, rest @ ..] => Command::Switchover {
+                group: (*group).to_owned(),
+                to: option(rest, "to").map(str::to_owned),
+            },
+            ["accept"] => Command::Accept,
+            _ => return false,
+        };
+        self.deliver(Event::Command { reply: 1, command });
+        true
+    }
+
+    fn event(&mut self, words: &[&str]) -> Option<Event> {
+        let event = match words {
+            ["tick"] => Event::Tick,
+            ["hint"] => Event::Hint(Hint::Changed),
+            // The key that the story deleted last.
+            ["hint", "gone", node] => Event::Hint(Hint::NodeGone {
+                node: (*node).to_owned(),
+                lease: self.names.named(&format!("L{node}")),
+                last_mod_revision: self.deleted,
+            }),
+            ["engine", result @ ..] => Event::Engine {
+                result: outcome(result),
+            },
+            ["prepared", of, result @ ..] => Event::Prepared {
+                of: service(of),
+                result: outcome(result).map(|()| "sha256:1".to_owned()),
+            },
+            ["started", of, at, result @ ..] => Event::StartAnswered {
+                of: service(of),
+                run: run(at),
+                result: outcome(result),
+            },
+            ["hello", of, at, place] => {
+                self.connection += 1;
+                Event::TetherHello {
+                    of: service(of),
+                    run: run(at),
+                    running: *place == "running",
+                    connection: self.connection,
+                }
+            }
+            ["gone", of, at] => Event::TetherGone {
+                of: service(of),
+                run: run(at),
+            },
+            ["inspected", of, word] => Event::Inspected {
+                of: service(of),
+                running: (*word != "unknown").then_some(*word == "running"),
+            },
+            ["health", of, word] => Event::Health {
+                of: service(of),
+                healthy: *word == "healthy",
+            },
+            ["probed", group, at, result @ ..] => Event::Probed {
+                group: (*group).to_owned(),
+                run: run(at),
+                result: outcome(result),
+            },
+            ["vip", word, rest @ ..] => Event::Vip(news(word, rest)?),
+            _ => return None,
+        };
+        Some(event)
+    }
+
+    fn etcd_input(&mut self, words: &[&str]) -> bool {
+        match words {
+            ["store", group] => self.etcd.put(&self.keys.store(group), r#"{"id":"s1","mounts":[]}"#, 0),
+            ["config", rest @ ..] => {
+                let generation = option(rest, "generation").map_or(1, |word| word.parse().unwrap());
+                let config = ClusterConfig {
+                    generation,
+                    ttl_ms: 5000,
+                };
+                self.etcd.put(&self.keys.config(), &json(&config), 0);
+            }
+            ["lives", node] => {
+                self.alive.insert((*node).to_owned(), self.now);
+                let lease = self.names.named(&format!("L{node}"));
+                self.beat(node, lease, Duration::from_secs(5));
+            }
+            ["silent", node] => {
+                self.alive.remove(*node);
+            }
+            ["beat", node, rest @ ..] => {
+                let default = format!("L{node}");
+                let lease = self.names.named(option(rest, "on").unwrap_or(&default));
+                let promise = option(rest, "promises").and_then(time);
+                self.beat(node, lease, promise.unwrap_or(Duration::from_secs(5)));
+            }
+            ["ready", node, groups @ ..] => self.publish(node, groups),
+            ["record", group, epoch, node, state, rest @ ..] => {
+                let record = self.told_record(epoch, node, state, rest);
+                self.etcd.put(&self.keys.record(group), &json(&record), 0);
+            }
+            ["intent", group, rest @ ..] => {
+                let intent = Intent::Switchover {
+                    to: option(rest, "to").map(str::to_owned),
+                    by: option(rest, "by").unwrap_or("b").to_owned(),
+                };
+                self.etcd.put(&self.keys.intent(group), &json(&intent), 0);
+            }
+            ["delete", key] => {
+                let key = format!("{}{key}", self.keys.prefix());
+                self.deleted = self.etcd.keys.get(&key).map_or(0, |kv| kv.mod_revision);
+                self.etcd.remove(|kv| kv.key == key);
+            }
+            ["cluster", id] => self.etcd.cluster_id = u64::from_str_radix(id, 16).unwrap(),
+            ["revision", to] => self.etcd.revision = to.parse().unwrap(),
+            _ => return false,
+        }
+        true
+    }
+
+    fn told_record(&mut self, epoch: &str, node: &str, state: &str, rest: &[&str]) -> Record {
+        let default = format!("L{node}");
+        Record {
+            epoch: epoch.parse().unwrap(),
+            node: node.to_owned(),
+            incarnation: self.names.named(option(rest, "on").unwrap_or(&default)),
+            state: match state {
+                "active" => RecordState::Active,
+                _ => RecordState::Released,
+            },
+            reason: "told".to_owned(),
+            successor: option(rest, "successor").map(str::to_owned),
+        }
+    }
+
+    fn publish(&mut self, node: &str, groups: &[&str]) {
+        let lease = self.names.named(&format!("L{node}"));
+        let ready = Readiness {
+            ready: true,
+            why: String::new(),
+            image: "sha256:1".to_owned(),
+        };
+        let groups = groups.iter().map(|group| ((*group).to_owned(), ready.clone()));
+        let status = NodeStatus {
+            version: "1".to_owned(),
+            address: String::new(),
+            priority: priority(node),
+            groups: groups.collect(),
+        };
+        self.etcd.put(&self.keys.status(node), &json(&status), lease);
+    }
+}
+
+fn news(word: &str, rest: &[&str]) -> Option<VipNews> {
+    if word == "link" {
+        return Some(VipNews::Link { up: *rest == ["up"] });
+    }
+    let group = (*rest.first()?).to_owned();
+    let (vip, mac) = ("192.0.2.10".to_owned(), "02:00:00:00:00:0b".to_owned());
+    match word {
+        "free" => Some(VipNews::Free { group }),
+        "held" => Some(VipNews::Held { group }),
+        "dropped" => Some(VipNews::Dropped { group }),
+        "conflict" => Some(VipNews::Conflict { group, vip, mac }),
+        "foreign" => Some(VipNews::Foreign { group, vip, mac }),
+        "lost" => Some(VipNews::Lost { group, vip }),
+        _ => None,
+    }
+}

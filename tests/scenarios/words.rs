@@ -1,0 +1,218 @@
+//! Actions in words. Every transaction is told with all that it compares and does.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use leasehold::core::event::{Action, Level, Order, PageOrder, ServiceKey};
+use leasehold::core::keys::Keys;
+use leasehold::core::records::{Beat, ClusterConfig, Intent, NodeStatus, Record, RecordState, Saved};
+use leasehold::core::store::{Compare, Op, Txn};
+use leasehold::core::time::Time;
+
+/// Stable names for random numbers, in the order in which they are met.
+#[derive(Debug, Default)]
+pub(crate) struct Names {
+    leases: BTreeMap<i64, String>,
+    nonces: BTreeMap<u64, String>,
+    met: usize,
+}
+
+impl Names {
+    pub(crate) fn lease(&mut self, lease: i64) -> String {
+        if lease == 0 {
+            return "none".to_owned();
+        }
+        if !self.leases.contains_key(&lease) {
+            self.met += 1;
+            self.leases.insert(lease, format!("L{}", self.met));
+        }
+        self.leases[&lease].clone()
+    }
+
+    /// The lease of that name; a name never met is another node's and gets a number.
+    pub(crate) fn named(&mut self, name: &str) -> i64 {
+        if let Some((lease, _)) = self.leases.iter().find(|(_, known)| *known == name) {
+            return *lease;
+        }
+        let lease = 1000 + i64::try_from(self.leases.len()).unwrap();
+        self.leases.insert(lease, name.to_owned());
+        lease
+    }
+
+    fn nonce(&mut self, nonce: u64) -> String {
+        let next = format!("n{}", self.nonces.len() + 1);
+        self.nonces.entry(nonce).or_insert(next).clone()
+    }
+}
+
+/// Seconds to the millisecond, without idle zeros.
+pub(crate) fn seconds(time: Duration) -> String {
+    let text = format!("{:.3}", time.as_secs_f64());
+    format!("{}s", text.trim_end_matches('0').trim_end_matches('.'))
+}
+
+/// A deadline as seen from now; both clocks where they differ.
+fn ahead(now: Time, at: Time) -> String {
+    let by = |now: Duration, at: Duration| match at.checked_sub(now) {
+        Some(left) => format!("+{}", seconds(left)),
+        None => format!("-{}", seconds(now - at)),
+    };
+    let (boot, raw) = (by(now.boot, at.boot), by(now.raw, at.raw));
+    if boot == raw {
+        boot
+    } else {
+        format!("{boot} (raw {raw})")
+    }
+}
+
+fn service(of: &ServiceKey) -> String {
+    format!("{}/{}", of.group, of.service)
+}
+
+pub(crate) fn page(now: Time, of: &ServiceKey, page: &PageOrder) -> String {
+    let (of, run) = (service(of), page.run);
+    let order = match page.order {
+        Order::Closed => return format!("page {of} {run} closed"),
+        Order::Open => "open",
+        Order::Stop => "stop",
+        Order::Kill => "kill",
+    };
+    let (soft, hard) = (ahead(now, page.soft), ahead(now, page.hard));
+    format!("page {of} {run} {order} soft {soft} hard {hard}")
+}
+
+fn record(names: &mut Names, record: &Record) -> String {
+    let state = match record.state {
+        RecordState::Active => "active",
+        RecordState::Released => "released",
+    };
+    let lease = names.lease(record.incarnation);
+    let successor = record.successor.as_ref().map(|next| format!(", successor {next}"));
+    let successor = successor.unwrap_or_default();
+    format!(
+        "epoch {} {} {lease} {state}, \"{}\"{successor}",
+        record.epoch, record.node, record.reason
+    )
+}
+
+fn status(status: &NodeStatus) -> String {
+    let groups = status.groups.iter().map(|(name, readiness)| match readiness.ready {
+        true => format!(", ready for {name}"),
+        false => format!(", not ready for {name} \"{}\"", readiness.why),
+    });
+    format!("priority {}{}", status.priority, groups.collect::<String>())
+}
+
+fn value(names: &mut Names, key: &str, value: &str) -> String {
+    let read = match key.split('/').collect::<Vec<_>>().as_slice() {
+        ["nodes", _] => serde_json::from_str::<Beat>(value).ok().map(|beat| {
+            let (nonce, promise) = (names.nonce(beat.nonce), seconds(beat.promise()));
+            format!("beat {} {nonce} boot {} promises {promise}", beat.seq, beat.boot)
+        }),
+        ["config"] => serde_json::from_str::<ClusterConfig>(value).ok().map(|config| {
+            let ttl = seconds(Duration::from_millis(config.ttl_ms));
+            format!("generation {} ttl {ttl}", config.generation)
+        }),
+        ["status", _] => serde_json::from_str::<NodeStatus>(value).ok().map(|read| status(&read)),
+        ["groups", _, "record"] => serde_json::from_str::<Record>(value)
+            .ok()
+            .map(|read| record(names, &read)),
+        ["groups", _, "intent"] => serde_json::from_str::<Intent>(value).ok().map(|intent| {
+            let Intent::Switchover { to, by } = intent;
+            format!("switchover to {} by {by}", to.unwrap_or_else(|| "anyone".to_owned()))
+        }),
+        _ => None,
+    };
+    read.unwrap_or_else(|| value.to_owned())
+}
+
+fn short<'a>(keys: &Keys, key: &'a str) -> &'a str {
+    key.strip_prefix(keys.prefix()).unwrap_or(key)
+}
+
+pub(crate) fn compare(names: &mut Names, keys: &Keys, compare: &Compare) -> String {
+    match compare {
+        Compare::Create { key, revision } => format!("create({}) == {revision}", short(keys, key)),
+        Compare::Mod { key, revision } => format!("mod({}) == {revision}", short(keys, key)),
+        Compare::Lease { key, lease } => format!("lease({}) == {}", short(keys, key), names.lease(*lease)),
+        Compare::LeaseNot { key, lease } => format!("lease({}) != {}", short(keys, key), names.lease(*lease)),
+    }
+}
+
+pub(crate) fn txn(names: &mut Names, keys: &Keys, kind: &str, txn: &Txn) -> Vec<String> {
+    let mut lines = vec![format!("txn {kind}")];
+    for one in &txn.compare {
+        lines.push(format!("  if {}", compare(names, keys, one)));
+    }
+    for op in &txn.then {
+        let line = match op {
+            Op::Put { key, value: to, lease } => {
+                let key = short(keys, key);
+                let on = match lease {
+                    0 => String::new(),
+                    lease => format!(" on {}", names.lease(*lease)),
+                };
+                format!("put {key}{on}: {}", value(names, key, to))
+            }
+            Op::Delete { key } => format!("delete {}", short(keys, key)),
+            Op::DeletePrefix { prefix } => format!("delete all {}*", short(keys, prefix)),
+        };
+        lines.push(format!("  then {line}"));
+    }
+    lines
+}
+
+fn saved(names: &mut Names, saved: &Saved) -> String {
+    let groups = saved.groups.iter().map(|(name, run)| {
+        let latched = if run.latched { " latched" } else { "" };
+        format!(", {name} {}.{}{latched}", run.epoch, run.n)
+    });
+    let groups: String = groups.collect();
+    format!("save boot {} lease {}{groups}", saved.boot, names.lease(saved.lease))
+}
+
+/// Every action but a transaction, which needs its kind.
+pub(crate) fn action(names: &mut Names, now: Time, action: &Action) -> String {
+    match action {
+        Action::Txn { .. } => "txn".to_owned(),
+        Action::Read { .. } => "read".to_owned(),
+        Action::Grant(grant) => format!("grant {} for {}", names.lease(grant.lease), seconds(grant.ttl)),
+        Action::KeepAlive { lease } => format!("keep alive {}", names.lease(*lease)),
+        Action::Revoke { lease } => format!("revoke {}", names.lease(*lease)),
+        Action::Page { of, page: order } => page(now, of, order),
+        Action::Save(memory) => saved(names, memory),
+        Action::Pin(pin) => format!(
+            "pin cluster {:x} generation {} revision {}",
+            pin.cluster_id, pin.generation, pin.revision
+        ),
+        Action::Prepare { group, store } => {
+            format!("prepare {group} for store {}", store.as_deref().unwrap_or("none"))
+        }
+        Action::Start { of, run } => format!("start {} {run}", service(of)),
+        Action::Admit { of, .. } => format!("admit {}", service(of)),
+        Action::Refuse { of, .. } => format!("refuse {}", service(of)),
+        Action::Kill { of } => format!("kill {}", service(of)),
+        Action::KillForeign { id, why } => format!("kill foreign {id}: {why}"),
+        Action::Inspect { of } => format!("inspect {}", service(of)),
+        Action::Probe { group, run } => format!("probe {group} {run}"),
+        Action::VipProbe { group } => format!("vip probe {group}"),
+        Action::VipHold { group, until, announce } => {
+            let announce = if *announce { " announce" } else { "" };
+            format!("vip hold {group} until {}{announce}", ahead(now, *until))
+        }
+        Action::VipDrop { group } => format!("vip drop {group}"),
+        Action::Say(decision) => {
+            let loud = match decision.level {
+                Level::Info => "say",
+                Level::Alarm => "ALARM",
+            };
+            match &decision.group {
+                Some(group) => format!("{loud} {group}: {}", decision.text),
+                None => format!("{loud}: {}", decision.text),
+            }
+        }
+        Action::Reply { result: Ok(text), .. } => format!("reply: {text}"),
+        Action::Reply { result: Err(text), .. } => format!("reply refused: {text}"),
+        Action::Exit { detached } => if *detached { "exit detached" } else { "exit" }.to_owned(),
+    }
+}
