@@ -548,9 +548,12 @@ impl Node {
                 out.push(Action::Reply { reply: *reply, result });
             }
             Purpose::Campaign { group } => {
-                let group = group.clone();
-                if !succeeded && let Some(group) = self.groups.get_mut(&group) {
-                    group.say(Level::Info, "another node was faster".to_owned(), out);
+                let keys = self.view.group(group);
+                let holder = keys.active().map(|record| &record.node).filter(|_| !succeeded);
+                if let (Some(holder), Some(group)) = (holder, self.groups.get_mut(group))
+                    && group.held.is_none()
+                {
+                    group.say(Level::Info, format!("not taken: {holder} holds it"), out);
                 }
             }
             Purpose::Release { group } => {

@@ -95,7 +95,7 @@ pub struct Node {
     pub(super) last: Option<Decision>,
     pub(super) now: Time,
     written: Option<Saved>,
-    exited: bool,
+    pub(super) exited: bool,
     wake: Option<Time>,
     random: u64,
 }

@@ -286,7 +286,7 @@ fn a_swarm_of_random_schedules_keeps_every_rule() {
     let seeds = std::env::var("LEASEHOLD_SIM_SEEDS")
         .ok()
         .and_then(|text| text.parse().ok())
-        .unwrap_or(400);
+        .unwrap_or(800);
     let first: u64 = std::env::var("LEASEHOLD_SIM_FIRST")
         .ok()
         .and_then(|text| text.parse().ok())

@@ -22,6 +22,9 @@ mod up;
 pub use state::Stage;
 pub(in crate::core) use state::{After, Held, ServiceState, VipStage, Way};
 
+/// Stages that one step may pass: a run that fails, stops and starts again at once.
+const STAGES_MAX: usize = 8;
+
 /// What the core must know of a group's configuration.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GroupSettings {
@@ -125,7 +128,7 @@ impl Group {
     }
 
     /// New deadlines from an answered beat of the holding's own incarnation.
-    pub(in crate::core) fn renew(&mut self, _now: Time, deadlines: Deadlines, out: &mut Vec<Action>) {
+    pub(in crate::core) fn renew(&mut self, deadlines: Deadlines, out: &mut Vec<Action>) {
         let Some(held) = &mut self.held else { return };
         held.deadlines = deadlines;
         if matches!(held.vip, VipStage::Held | VipStage::Adding { .. }) {
@@ -139,7 +142,10 @@ impl Group {
 
     /// Moves the run on as far as it goes now, then writes what changed to the pages.
     pub(in crate::core) fn step(&mut self, context: Context, out: &mut Vec<Action>) {
-        if let Some(stage) = self.held.as_ref().map(|held| held.stage) {
+        for _ in 0..STAGES_MAX {
+            let Some((run, stage)) = self.held.as_ref().map(|held| (held.run, held.stage)) else {
+                break;
+            };
             match stage {
                 Stage::Adopting => self.step_adopting(context.now, out),
                 Stage::Starting => self.step_starting(context.now, out),
@@ -147,6 +153,13 @@ impl Group {
                 Stage::Stopping => self.step_stopping(context.now, out),
                 Stage::Withdrawing => self.step_withdrawing(context.now, out),
                 Stage::Stopped => self.step_stopped(context, out),
+            }
+            if self
+                .held
+                .as_ref()
+                .is_none_or(|held| (held.run, held.stage) == (run, stage))
+            {
+                break;
             }
         }
         self.write_pages(context.now, out);

@@ -253,7 +253,7 @@ impl Node {
                 let deadlines = self
                     .timing
                     .deadlines(attempt.stamp, attempt.promise, group.settings.grace);
-                group.renew(now, deadlines, out);
+                group.renew(deadlines, out);
             }
         }
         if now.since(self.kept_alive) >= self.timing.ttl {

@@ -17,7 +17,7 @@ const ATTEMPTS_MAX: usize = 16;
 impl Node {
     /// Sends the most urgent request, if none is in flight.
     pub(in crate::core) fn request(&mut self, now: Time, out: &mut Vec<Action>) {
-        if self.pending.is_some() || now.since(self.sent_at) < self.pause {
+        if self.exited || self.pending.is_some() || now.since(self.sent_at) < self.pause {
             return;
         }
         if self.read_back {
@@ -234,7 +234,7 @@ impl Node {
             promise,
         });
         // It may land unseen, and observers then wait no longer than it promises: nothing may count on more from here.
-        self.shorten(now, promise);
+        self.shorten(now, promise, out);
         self.shorten_adoptable(now, promise, out);
         self.step_groups(now, out);
         let id = self.take_id(now, purpose);
@@ -257,12 +257,14 @@ impl Node {
         id
     }
 
-    /// Before a shorter promise is sent, every deadline that counts on a longer one comes in.
-    pub(super) fn shorten(&mut self, stamp: Time, promise: Duration) {
+    /// Before a shorter promise is sent, every deadline that counts on a longer one comes in; that of the addresses, too.
+    pub(super) fn shorten(&mut self, stamp: Time, promise: Duration, out: &mut Vec<Action>) {
         for group in self.groups.values_mut() {
             let deadlines = self.timing.deadlines(stamp, promise, group.settings.grace);
-            if let Some(held) = group.held.as_mut() {
-                held.deadlines = held.deadlines.earlier(deadlines);
+            let Some(held) = group.held.as_ref() else { continue };
+            let sooner = held.deadlines.earlier(deadlines);
+            if sooner != held.deadlines {
+                group.renew(sooner, out);
             }
         }
     }
