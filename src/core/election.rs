@@ -318,6 +318,7 @@ impl Node {
             .statuses
             .iter()
             .filter(|(node, status)| **node != self.me.name && self.alive_and_ready(now, group, node, status))
+            .filter(|(_, status)| status.groups.get(group).is_some_and(|ready| ready.why.is_empty()))
             .filter(|(node, _)| wanted.is_none_or(|wanted| wanted == node.as_str()))
             .min_by_key(|(node, status)| (status.priority, (*node).clone()))
             .map(|(node, _)| node.clone())
@@ -368,19 +369,16 @@ impl Node {
             let failing = self
                 .failing(name)
                 .then(|| "the service failed here several times".to_owned());
-            let why = self.unready(name).or(failing).unwrap_or_default();
+            let unready = self.unready(name).or(failing);
+            let ready = unready.is_none() && !self.ending;
+            // Ready, and ranked as such, but nobody should hand over to it yet: it could not campaign at once.
+            let new = (!self.contact_holds()).then(|| "in contact with etcd for less than a ttl".to_owned());
+            let why = unready.or(new).unwrap_or_default();
             let image = match group.prepared.first() {
                 Some(Some(Ok(digest))) => digest.clone(),
                 Some(Some(Err(_)) | None) | None => String::new(),
             };
-            (
-                name.clone(),
-                Readiness {
-                    ready: why.is_empty() && !self.ending,
-                    why,
-                    image,
-                },
-            )
+            (name.clone(), Readiness { ready, why, image })
         });
         NodeStatus {
             version: self.me.version.clone(),

@@ -61,7 +61,7 @@ pub struct ClusterConfig {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Readiness {
     pub ready: bool,
-    /// In a sentence, when it is not.
+    /// In a sentence, when it is not, or when it is but could not campaign at once.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub why: String,
     #[serde(default, skip_serializing_if = "String::is_empty")]
