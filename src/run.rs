@@ -15,11 +15,12 @@ use crate::adapters::outbox::Outbox;
 use crate::adapters::store;
 use crate::adapters::tether;
 use crate::clock;
-use crate::compose::model::{Dependency, Group};
+use crate::compose::model::{Dependency, Group, OnStopFailure};
 use crate::core::event::{Action, Event};
 use crate::core::group::{GroupSettings, ServiceSettings};
 use crate::core::node::{Identity, Node, Setup};
 use crate::core::sizing::Timing;
+use crate::core::stuck;
 use crate::node_facts::NodeFacts;
 use crate::site::Site;
 
@@ -168,5 +169,9 @@ fn settings(group: &Group, timing: Timing) -> GroupSettings {
         vip_first: group.vip_first,
         probes: group.probes.len(),
         grace: group.lease_loss_grace.unwrap_or(timing.grace),
+        on_stop_failure: match group.on_stop_failure {
+            OnStopFailure::Reboot => stuck::OnStopFailure::Reboot,
+            OnStopFailure::Hold => stuck::OnStopFailure::Hold,
+        },
     }
 }

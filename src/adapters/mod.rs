@@ -9,6 +9,7 @@ pub mod http;
 pub mod metrics;
 pub mod outbox;
 pub mod probe;
+pub mod reset;
 pub mod store;
 pub mod tether;
 pub mod vip;

@@ -11,6 +11,7 @@ use super::containers::{self, ContainerCommand};
 use super::files::Files;
 use super::http::{Asked, Turn};
 use super::probe;
+use super::reset;
 use super::store::{self, StoreCommand, StoreEvent};
 use super::tether::{TetherEvent, TetherHost};
 use super::vip::{self, VipCommand, VipEvent};
@@ -152,6 +153,13 @@ impl Outbox {
                     let _ = asker.send(result);
                 }
                 Ok(())
+            }
+            Action::Reset { why } => {
+                let (trigger, inbox) = (self.site.facts.sysrq_trigger.clone(), self.inbox.clone());
+                reset::order(trigger, why, move |why| {
+                    // The loop may have ended meanwhile.
+                    let _ = inbox.blocking_send(Event::ResetFailed { why });
+                })
             }
             Action::Exit { detached } => {
                 tracing::info!(detached, "the sidecar ends");

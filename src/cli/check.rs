@@ -5,8 +5,9 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use super::text::{print, say};
-use crate::adapters::store;
+use crate::adapters::{reset, store};
 use crate::compose;
+use crate::compose::model::OnStopFailure;
 use crate::core::sizing::Timing;
 use crate::node_facts::NodeFacts;
 use crate::site::{Site, SiteError};
@@ -35,6 +36,15 @@ pub(super) async fn check(facts: &NodeFacts) -> Result<ExitCode> {
         Err(why) => faults.push(why),
     }
     for group in site.project.groups.values() {
+        if group.on_stop_failure == OnStopFailure::Reboot
+            && let Err(why) = reset::possible(&site.facts.sysrq_trigger)
+        {
+            faults.push(format!(
+                "group {}: on_stop_failure: reboot can't reset this host: {why}; mount the host's /proc/sysrq-trigger into the \
+                 sidecar, writable, and name it in LEASEHOLD_SYSRQ_TRIGGER",
+                group.name
+            ));
+        }
         for service in &group.services {
             match site.engine.image(&service.image).await {
                 Ok(image) => print(&format!("image {} is here: {}", service.image, image.digest)),

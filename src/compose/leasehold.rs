@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::context::Context;
 use super::cursor::At;
 use super::fault::Faults;
-use super::model::{Cluster, EtcdTls, EtcdUser, Failback, Probe, ProbeKind, Vip};
+use super::model::{Cluster, EtcdTls, EtcdUser, Failback, OnStopFailure, Probe, ProbeKind, Vip};
 use super::scalar::{self, NAME_PATTERN};
 use super::service;
 
@@ -178,6 +178,7 @@ pub(super) struct Settings<'a> {
     pub(super) failback: Stated<'a, Failback>,
     pub(super) lease_loss_grace: Stated<'a, Duration>,
     pub(super) vip_first: Stated<'a, bool>,
+    pub(super) on_stop_failure: Stated<'a, OnStopFailure>,
 }
 
 /// Reads `x-leasehold` of a service; the group's name is the service's unless it says otherwise.
@@ -194,6 +195,7 @@ pub(super) fn settings<'a>(service_at: &At<'a>, at: &At<'a>, faults: &mut Faults
         "entrypoint",
         "lease_loss_grace",
         "vip_first",
+        "on_stop_failure",
     ];
     for field in at.map_of(faults, &known) {
         match field.name {
@@ -203,6 +205,7 @@ pub(super) fn settings<'a>(service_at: &At<'a>, at: &At<'a>, faults: &mut Faults
             "probes" => settings.probes = Some((probes(&field, faults), field)),
             "failback" => settings.failback = failback(&field, faults).zip(Some(field)),
             "lease_loss_grace" => settings.lease_loss_grace = field.duration(faults).zip(Some(field)),
+            "on_stop_failure" => settings.on_stop_failure = on_stop_failure(&field, faults).zip(Some(field)),
             _ => settings.vip_first = field.bool(faults).zip(Some(field)),
         }
     }
@@ -213,6 +216,14 @@ fn failback(at: &At<'_>, faults: &mut Faults) -> Option<Failback> {
     at.parsed(faults, "manual or auto", |text| match text {
         "manual" => Some(Failback::Manual),
         "auto" => Some(Failback::Auto),
+        _ => None,
+    })
+}
+
+fn on_stop_failure(at: &At<'_>, faults: &mut Faults) -> Option<OnStopFailure> {
+    at.parsed(faults, "reboot or hold", |text| match text {
+        "reboot" => Some(OnStopFailure::Reboot),
+        "hold" => Some(OnStopFailure::Hold),
         _ => None,
     })
 }
@@ -404,15 +415,18 @@ mod tests {
             ("s", Failback::Manual, false)
         );
         assert!(group.vips.is_empty() && group.probes.is_empty() && group.lease_loss_grace.is_none());
+        assert_eq!(group.on_stop_failure, OnStopFailure::Hold);
         let group = group_of(
             "group: mail, vips: ['192.0.2.10/24', 'fd00::10/64'], failback: auto, lease_loss_grace: 2s, vip_first: true, \
-             probes: [{smtp: 25}, {imap: 143}, {pop3: 110}, {tcp: 4190}, {http: 80}], entrypoint: /bin/run --x",
+             probes: [{smtp: 25}, {imap: 143}, {pop3: 110}, {tcp: 4190}, {http: 80}], entrypoint: /bin/run --x, \
+             on_stop_failure: reboot",
         );
         assert_eq!(
             (group.name.as_str(), group.failback, group.vip_first),
             ("mail", Failback::Auto, true)
         );
         assert_eq!(group.lease_loss_grace, Some(Duration::from_secs(2)));
+        assert_eq!(group.on_stop_failure, OnStopFailure::Reboot);
         let vips: Vec<_> = group
             .vips
             .iter()
@@ -451,6 +465,7 @@ mod tests {
             ("probes: [smtp]", ["x-leasehold.probes", "mapping"]),
             ("failback: never", ["x-leasehold.failback", "manual or auto"]),
             ("lease_loss_grace: 5", ["lease_loss_grace", "duration"]),
+            ("on_stop_failure: panic", ["on_stop_failure", "reboot or hold"]),
             ("vip_first: first", ["vip_first", "true or false"]),
             ("priority: 5", ["x-leasehold.priority", "not a key"]),
         ] {

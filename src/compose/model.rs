@@ -72,6 +72,8 @@ pub struct Group {
     pub failback: Failback,
     /// Time between the stop signal and the kill when the lease runs out.
     pub lease_loss_grace: Option<Duration>,
+    /// What follows when a run can't be stopped.
+    pub on_stop_failure: OnStopFailure,
 }
 
 /// A virtual IP with its prefix length.
@@ -101,6 +103,16 @@ pub enum ProbeKind {
     Pop3,
     /// A status below 400 on `/`.
     Http,
+}
+
+/// What a node does when it can't stop a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub enum OnStopFailure {
+    /// Resets its host, hard.
+    Reboot,
+    /// Holds on to the group, which stays down until a fence.
+    #[default]
+    Hold,
 }
 
 /// When a group goes back to a preferred node by itself.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::model::{Failback, Group, Mount, MountKind, Probe, ProbeKind, Project, Service};
+use super::model::{Failback, Group, Mount, MountKind, OnStopFailure, Probe, ProbeKind, Project, Service};
 
 /// Groups, services in start order, mounts with protected or not, virtual IPs, probes, warnings.
 #[must_use]
@@ -56,6 +56,13 @@ fn describe_group(group: &Group, project: &Project, lines: &mut Lines) {
     if let Some(grace) = group.lease_loss_grace {
         lines.add(1, &format!("grace when the lease is lost: {grace:?}"));
     }
+    lines.add(
+        1,
+        match group.on_stop_failure {
+            OnStopFailure::Hold => "when it can't be stopped: it is held, marked stuck and stays down until a fence",
+            OnStopFailure::Reboot => "when it can't be stopped: this host is reset",
+        },
+    );
     for (index, service) in group.services.iter().enumerate() {
         describe_service(index + 1, service, project, lines);
     }
@@ -141,6 +148,7 @@ group mail
   probes: smtp 25, http 80
   failback: manual
   grace when the lease is lost: 2s
+  when it can't be stopped: it is held, marked stuck and stays down until a fence
   1. s (i), stop within 20s
       /d <- volume data: protected
       /c <- /srv/mail/c, read-only: not protected

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use super::event::{Action, Level};
 use super::group::{After, Context, Group, Stage};
-use super::member::{Member, Pending, Purpose};
+use super::member::Purpose;
 use super::node::Node;
 use super::records::{ClusterConfig, GroupKeys, Intent, NodeKey, NodeStatus, Readiness, Record, RecordState, json};
 use super::store::{Compare, Op, Txn};
+use super::stuck::stuck_on;
 use super::time::Time;
 
 /// Between the campaigns of two standbys of neighbouring rank.
@@ -148,6 +149,7 @@ impl Node {
             state: RecordState::Active,
             reason: reason.to_owned(),
             successor: None,
+            stuck: None,
         }
     }
 
@@ -226,6 +228,7 @@ impl Node {
                     first_seen
                 })
             }
+            RecordState::Active if record.stuck.is_some() => Err(stuck_on(record)),
             RecordState::Active => self
                 .observer
                 .ripe_at(&record.node, record.incarnation)
@@ -272,6 +275,10 @@ impl Node {
                 key: record_key.clone(),
                 revision: other_keys.record_mod,
             });
+            // Silence frees no record that is marked stuck; that it was not marked meanwhile is compared all the same.
+            if record.stuck.is_some() {
+                continue;
+            }
             let value = json(&released(record, "silent".to_owned(), None));
             txn.then.push(Op::Delete {
                 key: self.keys.leader(other),
@@ -296,7 +303,8 @@ impl Node {
             .get(name)
             .and_then(|group| group.cool_until)
             .is_some_and(|until| !now.reached(until))
-            || self.failing(name);
+            || self.failing(name)
+            || self.stuck_here().is_some();
         let holder = keys.active().map(|record| record.node.as_str());
         let before = self.view.statuses.iter().filter(|(node, status)| {
             let candidate = **node != self.me.name && Some(node.as_str()) != holder;
@@ -369,7 +377,7 @@ impl Node {
             let failing = self
                 .failing(name)
                 .then(|| "the service failed here several times".to_owned());
-            let unready = self.unready(name).or(failing);
+            let unready = self.unready(name).or(failing).or_else(|| self.ill());
             let ready = unready.is_none() && !self.ending;
             // Ready, and ranked as such, but nobody should hand over to it yet: it could not campaign at once.
             let new = (!self.contact_holds()).then(|| "in contact with etcd for less than a ttl".to_owned());
@@ -467,6 +475,13 @@ impl Node {
             return None;
         }
         let reply = self.accept_wish.take()?;
+        if let Some(why) = self.stuck_here_refusal() {
+            out.push(Action::Reply {
+                reply,
+                result: Err(why),
+            });
+            return None;
+        }
         // Everybody waits one ttl after it: too short for containers that were promised more.
         if let Some(name) = self.held_elsewhere() {
             let why = format!("{name} is under a hold, so its containers may run on: wait for its end, or fence it");
@@ -498,6 +513,10 @@ impl Node {
         };
         for (name, keys) in &self.view.groups {
             let Some(record) = &keys.record else { continue };
+            if let Some(still) = self.still_stuck(name, keys) {
+                txn.compare.push(still);
+                continue;
+            }
             let held = self
                 .groups
                 .get(name)
@@ -524,97 +543,6 @@ impl Node {
         held.map(|(name, _)| name.clone())
     }
 
-    /// What follows from the outcome, beyond what the view already told.
-    pub(super) fn conclude(&mut self, now: Time, pending: &Pending, succeeded: bool, out: &mut Vec<Action>) {
-        match &pending.purpose {
-            Purpose::Read | Purpose::Configure | Purpose::Register | Purpose::Evict | Purpose::ReleaseLost { .. } => {}
-            Purpose::Beat => {
-                if let Some(value) = self.publishing.take().filter(|_| succeeded) {
-                    self.published = Some(value);
-                }
-            }
-            Purpose::Hold { reply, length } => {
-                let result = self.hold_result(now, pending, succeeded, *length);
-                out.push(Action::Reply { reply: *reply, result });
-            }
-            Purpose::Intent { reply } => {
-                let result = if succeeded {
-                    Ok("asked: the holder stops, then the successor starts".to_owned())
-                } else {
-                    Err("the wish could not be written: try again".to_owned())
-                };
-                out.push(Action::Reply { reply: *reply, result });
-            }
-            Purpose::Campaign { group } => {
-                let keys = self.view.group(group);
-                let holder = keys.active().map(|record| &record.node).filter(|_| !succeeded);
-                if let (Some(holder), Some(group)) = (holder, self.groups.get_mut(group))
-                    && group.held.is_none()
-                {
-                    group.say(Level::Info, format!("not taken: {holder} holds it"), out);
-                }
-            }
-            Purpose::Release { group } => {
-                if succeeded && let Some(group) = self.groups.get_mut(group) {
-                    group.cool_until = Some(now.plus(self.timing.ttl));
-                    group.say(
-                        Level::Info,
-                        "released: stopped here and free for the next holder".to_owned(),
-                        out,
-                    );
-                }
-            }
-            Purpose::Accept { reply } => {
-                let result = if succeeded {
-                    Ok("accepted: every node starts over, which takes one ttl".to_owned())
-                } else {
-                    Err("the configuration changed meanwhile: look at `leasehold status` and try again".to_owned())
-                };
-                out.push(Action::Reply { reply: *reply, result });
-            }
-        }
-    }
-
-    fn hold_result(
-        &mut self,
-        now: Time,
-        pending: &Pending,
-        succeeded: bool,
-        length: Duration,
-    ) -> Result<String, String> {
-        if !succeeded || !matches!(self.member, Member::Joined { .. }) {
-            return Err("the long beat was refused: this node has lost its place".to_owned());
-        }
-        // Beating goes on in time, in case that nobody replaces this sidecar.
-        self.holding_until = Some(pending.stamp.plus(length.saturating_sub(self.timing.ttl * 2)));
-        let left = now.until(pending.stamp.plus(length));
-        Ok(format!(
-            "held for {} s: replace the sidecar now, nothing else starts meanwhile",
-            left.as_secs()
-        ))
-    }
-
-    /// Whoever waits for a reply learns that there is none.
-    pub(super) fn disappoint(&mut self, pending: &Pending, why: &str, out: &mut Vec<Action>) {
-        self.publishing = None;
-        match pending.purpose {
-            Purpose::Hold { reply, .. } | Purpose::Intent { reply } | Purpose::Accept { reply } => {
-                out.push(Action::Reply {
-                    reply,
-                    result: Err(why.to_owned()),
-                });
-            }
-            Purpose::Read
-            | Purpose::Configure
-            | Purpose::Register
-            | Purpose::Evict
-            | Purpose::Beat
-            | Purpose::Campaign { .. }
-            | Purpose::Release { .. }
-            | Purpose::ReleaseLost { .. } => {}
-        }
-    }
-
     pub(super) fn step_groups(&mut self, now: Time, out: &mut Vec<Action>) {
         let names: Vec<String> = self.groups.keys().cloned().collect();
         for name in names {
@@ -631,6 +559,7 @@ fn released(record: &Record, reason: String, successor: Option<String>) -> Recor
         state: RecordState::Released,
         reason,
         successor,
+        stuck: None,
         ..record.clone()
     }
 }

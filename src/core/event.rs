@@ -64,6 +64,8 @@ pub enum Event {
     },
     /// News of the virtual addresses.
     Vip(VipNews),
+    /// The host could not be reset, or goes on all the same.
+    ResetFailed { why: String },
     /// The daemon shall end: hand over first.
     Terminate,
     /// An operator's wish; `reply` names whom to answer.
@@ -179,6 +181,10 @@ pub enum Action {
     Reply {
         reply: u64,
         result: Result<String, String>,
+    },
+    /// Reset the host now, without a sync; where that can't be done: [`Event::ResetFailed`].
+    Reset {
+        why: String,
     },
     /// Everything is done: the process ends.
     Exit {

@@ -12,6 +12,7 @@ use super::observe::{Contact, Observer};
 use super::records::{Pin, Saved, SavedRun, View};
 use super::sizing::{HOLD_MAX, Timing};
 use super::store::Hint;
+use super::stuck::Reset;
 use super::time::Time;
 
 /// Who this node is.
@@ -91,6 +92,9 @@ pub struct Node {
     pub(super) engine_failure: Option<String>,
     pub(super) store_failure: Option<String>,
     pub(super) link_up: bool,
+    pub(super) reset: Reset,
+    /// Groups that were handed over because another one is stuck here.
+    pub(super) given_away: Vec<String>,
     pub(super) ending: bool,
     pub(super) last: Option<Decision>,
     pub(super) now: Time,
@@ -151,6 +155,8 @@ impl Node {
             engine_failure: Some("not asked yet".to_owned()),
             store_failure: None,
             link_up: true,
+            reset: Reset::None,
+            given_away: Vec::new(),
             ending: false,
             last: None,
             now: Time::default(),
@@ -209,6 +215,7 @@ impl Node {
         }
         self.obey(now, out);
         self.step_groups(now, out);
+        self.step_stuck(now, out);
         self.request(now, out);
         self.finish(out);
         let saved = self.memory();
@@ -257,6 +264,7 @@ impl Node {
                 out.push(Action::KillForeign { id, why });
             }
             Event::Vip(news) => self.take_vip(now, news, out),
+            Event::ResetFailed { why } => self.reset_failed(&why, out),
             Event::Terminate => self.terminate(now, out),
             Event::Command { reply, command } => self.command(reply, command, out),
             Event::Prepared { .. }
@@ -320,6 +328,7 @@ impl Node {
             | Event::Engine { .. }
             | Event::Intruder { .. }
             | Event::Vip(_)
+            | Event::ResetFailed { .. }
             | Event::Terminate
             | Event::Command { .. } => {}
         }
@@ -408,6 +417,13 @@ impl Node {
                 "group {group} is not active anywhere: there is nothing to move"
             ));
         };
+        if record.stuck.is_some() {
+            let node = &record.node;
+            return Some(format!(
+                "{group} is stuck on {node} and can't be moved: power {node} off or cut it from the storage, then run \
+                 `leasehold fenced {node}`"
+            ));
+        }
         if to.as_ref() == Some(&record.node) {
             return Some(format!("{} holds {group} already", record.node));
         }

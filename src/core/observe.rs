@@ -198,6 +198,7 @@ mod tests {
             state: RecordState::Active,
             reason: String::new(),
             successor: None,
+            stuck: None,
         };
         let group = GroupKeys {
             record_mod: 3,

@@ -9,6 +9,7 @@ use leasehold::core::records::{
     ClusterConfig, Intent, NodeStatus, Readiness, Record, RecordState, Saved, SavedRun, json,
 };
 use leasehold::core::store::{Hint, StoreError};
+use leasehold::core::stuck::OnStopFailure;
 
 use super::driver::{Call, Mode, World};
 
@@ -107,12 +108,14 @@ impl World {
 
     fn input(&mut self, words: &[&str]) -> bool {
         let before = self.told.len();
-        let setting = matches!(words[0], "etcd" | "node" | "saved" | "sleep" | "kill");
+        let setting = matches!(
+            words[0],
+            "etcd" | "node" | "saved" | "sleep" | "kill" | "policy" | "hangs"
+        );
         let understood = match words[0] {
             "etcd" => self.etcd_input(&words[1..]),
-            "node" | "start" | "restart" | "kill" | "saved" | "sleep" | "run" | "quick" | "status" => {
-                self.control(words)
-            }
+            "node" | "start" | "restart" | "kill" | "saved" | "sleep" | "run" | "quick" | "status" | "policy"
+            | "hangs" => self.control(words),
             "answer" | "timeout" | "landed" | "late" | "refused" => self.answer_input(words),
             "term" | "hold" | "switchover" | "accept" => self.operator(words),
             _ => match self.event(words) {
@@ -144,6 +147,15 @@ impl World {
             }
             ["kill"] => (self.node, self.call) = (None, None),
             ["saved", group, at, rest @ ..] => self.save(group, run(at), rest.contains(&"latched")),
+            ["policy", word] => {
+                self.on_stop_failure = match *word {
+                    "reboot" => OnStopFailure::Reboot,
+                    _ => OnStopFailure::Hold,
+                }
+            }
+            ["hangs", of] => {
+                self.hung.insert(service(of));
+            }
             ["sleep", by] => self.now.boot += time(by).unwrap(),
             ["run", "to", to] => {
                 self.mode = Mode::Run;
@@ -316,6 +328,7 @@ impl World {
                 run: run(at),
                 result: outcome(result),
             },
+            ["reset", "failed", why @ ..] => Event::ResetFailed { why: why.join(" ") },
             ["vip", word, rest @ ..] => Event::Vip(news(word, rest)?),
             _ => return None,
         };
@@ -378,11 +391,12 @@ impl World {
             node: node.to_owned(),
             incarnation: self.names.named(option(rest, "on").unwrap_or(&default)),
             state: match state {
-                "active" => RecordState::Active,
+                "active" | "stuck" => RecordState::Active,
                 _ => RecordState::Released,
             },
             reason: "told".to_owned(),
             successor: option(rest, "successor").map(str::to_owned),
+            stuck: (state == "stuck").then(|| "run 1.1 could not be stopped".to_owned()),
         }
     }
 

@@ -89,8 +89,10 @@ fn record(names: &mut Names, record: &Record) -> String {
     let lease = names.lease(record.incarnation);
     let successor = record.successor.as_ref().map(|next| format!(", successor {next}"));
     let successor = successor.unwrap_or_default();
+    let stuck = record.stuck.as_ref().map(|why| format!(" STUCK ({why})"));
+    let stuck = stuck.unwrap_or_default();
     format!(
-        "epoch {} {} {lease} {state}, \"{}\"{successor}",
+        "epoch {} {} {lease} {state}{stuck}, \"{}\"{successor}",
         record.epoch, record.node, record.reason
     )
 }
@@ -213,6 +215,7 @@ pub(crate) fn action(names: &mut Names, now: Time, action: &Action) -> String {
         }
         Action::Reply { result: Ok(text), .. } => format!("reply: {text}"),
         Action::Reply { result: Err(text), .. } => format!("reply refused: {text}"),
+        Action::Reset { why } => format!("RESET THE HOST: {why}"),
         Action::Exit { detached } => if *detached { "exit detached" } else { "exit" }.to_owned(),
     }
 }

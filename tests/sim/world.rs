@@ -12,6 +12,7 @@ use leasehold::core::node::{Identity, Node, Setup};
 use leasehold::core::records::{Beat, Record, RecordState};
 use leasehold::core::sizing::Timing;
 use leasehold::core::store::{Compare, Grant, Hint, Op, RequestId, StoreError, Txn};
+use leasehold::core::stuck::OnStopFailure;
 use leasehold::core::time::Time;
 
 use super::etcd::{Change, Etcd};
@@ -513,6 +514,9 @@ impl World {
                 return;
             }
             self.carry_out(h, action);
+            if !self.hosts[h].powered {
+                return;
+            }
         }
     }
 
@@ -698,6 +702,12 @@ impl World {
             Action::Exit { detached } => {
                 note!(self, "{} exits, detached {detached}", self.hosts[h].name);
                 self.hosts[h].detached = detached;
+            }
+            // A reset is a crash of the machine, which comes back.
+            Action::Reset { why } => {
+                note!(self, "{} is reset: {why}", self.hosts[h].name);
+                self.power_off(h);
+                self.push(3 * S, Ev::Act(Act::PowerOn(h)));
             }
             Action::KillForeign { .. } => {}
         }
@@ -928,7 +938,9 @@ impl World {
                 before.epoch, after.epoch
             ));
         }
-        if before.state != RecordState::Active || accepted {
+        // The mark of a stuck group gives nothing up: the epoch stays with its holder.
+        let marked = after.stuck.is_some() && after.epoch == before.epoch && after.incarnation == before.incarnation;
+        if before.state != RecordState::Active || accepted || marked {
             return;
         }
         // Released or taken: nothing of the old epoch may still write.
@@ -1588,5 +1600,6 @@ pub(crate) fn settings(group: &str, timing: &Timing) -> GroupSettings {
         vip_first: false,
         probes: 1,
         grace: timing.grace,
+        on_stop_failure: OnStopFailure::Hold,
     }
 }

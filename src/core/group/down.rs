@@ -29,6 +29,7 @@ impl Group {
             end: now,
         };
         let mut held = Held::new(run, lease, over, now, self.settings.services.len());
+        held.inherited = true;
         // Its addresses may be here too, and after a hold the kernel would keep them for long.
         if self.settings.vips > 0 {
             held.vip = VipStage::Free;
@@ -102,6 +103,10 @@ impl Group {
         }
         held.soft_passed = true;
         self.cool_until = Some(now.plus(COOL_DOWN));
+        // What is stuck is latched and told already.
+        if held.stuck.is_some() {
+            return;
+        }
         let after = if held.after == After::Restart {
             After::RanOut
         } else {
@@ -146,7 +151,7 @@ impl Group {
                     .map(|by| by.earlier(held.deadlines.hard).plus(KILL_BUDGET));
                 service.state != ServiceState::Gone && due.is_some_and(|due| now.reached(due))
             });
-            if overdue {
+            if overdue && held.stuck.is_none() {
                 let text = format!(
                     "run {} is not proved stopped: it is not handed over until it is",
                     held.run

@@ -63,7 +63,7 @@ pub(in crate::core) struct ServiceRun {
     pub state: ServiceState,
     pub(super) since: Time,
     /// Set once its stop was ordered: the kill at the latest.
-    pub(super) stop_by: Option<Time>,
+    pub stop_by: Option<Time>,
     pub(super) retry_at: Option<Time>,
     /// The engine's health check, once it said anything of this run.
     pub healthy: Option<bool>,
@@ -107,6 +107,10 @@ pub(in crate::core) struct Held {
     pub(super) probe_at: Option<Time>,
     pub probe_failure: Option<String>,
     pub(super) not_before: Option<Time>,
+    /// Its stop failed: why, as the record in etcd says it.
+    pub stuck: Option<String>,
+    /// An earlier sidecar started it, and its lease may have ended long ago.
+    pub inherited: bool,
 }
 
 impl VipStage {
@@ -158,6 +162,8 @@ impl Held {
             probe_at: None,
             probe_failure: None,
             not_before: None,
+            stuck: None,
+            inherited: false,
         }
     }
 

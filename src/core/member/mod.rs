@@ -74,6 +74,10 @@ pub(in crate::core) enum Purpose {
     ReleaseLost {
         group: String,
     },
+    /// A record whose run can't be stopped.
+    Mark {
+        group: String,
+    },
     Accept {
         reply: u64,
     },
