@@ -19,6 +19,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::metrics;
 use crate::clock;
 use crate::core::event::Command;
+use crate::core::fenced::Fenced;
 use crate::core::status::Status;
 use crate::core::time::Time;
 
@@ -56,6 +57,13 @@ pub struct HoldRequest {
 pub struct SwitchoverRequest {
     #[serde(default)]
     pub to: Option<String>,
+}
+
+/// What `fenced` takes.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct FencedRequest {
+    /// Who says so.
+    pub by: String,
 }
 
 /// What the loop publishes after every turn.
@@ -148,6 +156,8 @@ fn verbs() -> Router<Shared> {
         .route("/v1/hold", post(hold))
         .route("/v1/accept", post(accept))
         .route("/v1/groups/{group}/switchover", post(switchover))
+        .route("/v1/groups/{group}/fenced", post(fenced_group))
+        .route("/v1/nodes/{node}/fenced", post(fenced_node))
 }
 
 async fn livez(State(shared): State<Shared>) -> Response {
@@ -209,6 +219,27 @@ async fn switchover(
     Json(wanted): Json<SwitchoverRequest>,
 ) -> Response {
     ask(&shared, Command::Switchover { group, to: wanted.to }).await
+}
+
+async fn fenced_group(
+    State(shared): State<Shared>,
+    Name(group): Name<String>,
+    Json(wanted): Json<FencedRequest>,
+) -> Response {
+    fenced(&shared, Fenced::Group(group), &wanted.by).await
+}
+
+async fn fenced_node(
+    State(shared): State<Shared>,
+    Name(node): Name<String>,
+    Json(wanted): Json<FencedRequest>,
+) -> Response {
+    fenced(&shared, Fenced::Node(node), &wanted.by).await
+}
+
+async fn fenced(shared: &Shared, what: Fenced, by: &str) -> Response {
+    let by = format!("{by} at {}", clock::wall());
+    ask(shared, Command::Fenced { what, by }).await
 }
 
 async fn ask(shared: &Shared, command: Command) -> Response {

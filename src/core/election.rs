@@ -554,7 +554,7 @@ impl Node {
     }
 }
 
-fn released(record: &Record, reason: String, successor: Option<String>) -> Record {
+pub(super) fn released(record: &Record, reason: String, successor: Option<String>) -> Record {
     Record {
         state: RecordState::Released,
         reason,

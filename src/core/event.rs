@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::epoch::Run;
+use super::fenced::Fenced;
 use super::records::{Pin, Saved};
 use super::store::{Answer, Grant, Hint, RequestId, StoreError, Txn};
 use super::time::Time;
@@ -100,6 +101,8 @@ pub enum Command {
     Hold { length: Duration },
     /// Move the group, to `to` if it is named.
     Switchover { group: String, to: Option<String> },
+    /// Free what somebody has made sure can't be written to (T10); `by` says who, and when.
+    Fenced { what: Fenced, by: String },
     /// Take a strange etcd as the true one, after a restore (T11).
     Accept,
 }

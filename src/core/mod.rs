@@ -3,6 +3,7 @@
 mod election;
 pub mod epoch;
 pub mod event;
+pub mod fenced;
 pub mod group;
 pub mod keys;
 mod member;

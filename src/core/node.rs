@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::epoch::Run;
 use super::event::{Action, Command, Decision, Event, Level, Order, PageOrder, ServiceKey, VipNews};
+use super::fenced::FencedWish;
 use super::group::{After, Group, GroupSettings, Stage, Way};
 use super::keys::Keys;
 use super::member::{Attempt, Member, Pending};
@@ -82,6 +83,7 @@ pub struct Node {
     pub(super) hold_wish: Option<(u64, Duration)>,
     pub(super) switch_wish: Option<(u64, String, Option<String>)>,
     pub(super) accept_wish: Option<u64>,
+    pub(super) fenced_wish: Option<FencedWish>,
     pub(super) obeyed: BTreeMap<String, i64>,
     pub(super) published: Option<String>,
     pub(super) publishing: Option<String>,
@@ -147,6 +149,7 @@ impl Node {
             hold_wish: None,
             switch_wish: None,
             accept_wish: None,
+            fenced_wish: None,
             obeyed: BTreeMap::new(),
             published: None,
             publishing: None,
@@ -266,7 +269,7 @@ impl Node {
             Event::Vip(news) => self.take_vip(now, news, out),
             Event::ResetFailed { why } => self.reset_failed(&why, out),
             Event::Terminate => self.terminate(now, out),
-            Event::Command { reply, command } => self.command(reply, command, out),
+            Event::Command { reply, command } => self.command(now, reply, command, out),
             Event::Prepared { .. }
             | Event::StartAnswered { .. }
             | Event::TetherHello { .. }
@@ -371,7 +374,7 @@ impl Node {
         }
     }
 
-    fn command(&mut self, reply: u64, command: Command, out: &mut Vec<Action>) {
+    fn command(&mut self, now: Time, reply: u64, command: Command, out: &mut Vec<Action>) {
         let refused = match command {
             Command::Hold { length } => {
                 if length > HOLD_MAX {
@@ -393,6 +396,7 @@ impl Node {
                 }
             }
             Command::Switchover { group, to } => self.want_switchover(reply, group, to),
+            Command::Fenced { what, by } => self.want_fenced(now, reply, what, by),
             Command::Accept => {
                 if self.accept_wish.is_some() {
                     Some("another accept is under way".to_owned())

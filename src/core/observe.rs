@@ -105,6 +105,13 @@ impl Observer {
             .is_some_and(|seen| now.waited(seen.at) >= seen.promise)
     }
 
+    /// How long nothing new was seen of the incarnation; `None` if it was never seen.
+    #[must_use]
+    pub fn silent_for(&self, now: Time, node: &str, lease: i64) -> Option<Duration> {
+        let seen = self.seen.get(&(node.to_owned(), lease))?;
+        Some(now.waited(seen.at))
+    }
+
     /// The mod revision of the beat last seen, if its key is still there.
     #[must_use]
     pub fn beat_of(&self, node: &str, lease: i64) -> Option<i64> {

@@ -12,6 +12,7 @@ impl Node {
     pub(super) fn conclude(&mut self, now: Time, pending: &Pending, succeeded: bool, out: &mut Vec<Action>) {
         match &pending.purpose {
             Purpose::Read | Purpose::Configure | Purpose::Register | Purpose::Evict | Purpose::ReleaseLost { .. } => {}
+            Purpose::Fenced { reply } => self.fenced(*reply, succeeded, out),
             Purpose::Mark { group } => self.marked(group, succeeded, out),
             Purpose::Beat => {
                 if let Some(value) = self.publishing.take().filter(|_| succeeded) {
@@ -83,7 +84,10 @@ impl Node {
     pub(super) fn disappoint(&mut self, pending: &Pending, why: &str, out: &mut Vec<Action>) {
         self.publishing = None;
         match pending.purpose {
-            Purpose::Hold { reply, .. } | Purpose::Intent { reply } | Purpose::Accept { reply } => {
+            Purpose::Hold { reply, .. }
+            | Purpose::Intent { reply }
+            | Purpose::Fenced { reply: Some(reply) }
+            | Purpose::Accept { reply } => {
                 out.push(Action::Reply {
                     reply,
                     result: Err(why.to_owned()),
@@ -97,7 +101,8 @@ impl Node {
             | Purpose::Campaign { .. }
             | Purpose::Release { .. }
             | Purpose::ReleaseLost { .. }
-            | Purpose::Mark { .. } => {}
+            | Purpose::Mark { .. }
+            | Purpose::Fenced { reply: None } => {}
         }
     }
 }

@@ -483,6 +483,7 @@ impl World {
                 }
             }
             Some((_, record)) if record.stuck.is_some() => "mark",
+            Some((_, record)) if record.reason.starts_with("fenced") => "T10",
             Some(_) if puts || own => "T7",
             Some(_) => "T8",
             None if creates => "T1",

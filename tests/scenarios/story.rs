@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use leasehold::core::epoch::Run;
 use leasehold::core::event::{Command, Event, ServiceKey, VipNews};
+use leasehold::core::fenced::Fenced;
 use leasehold::core::records::{
     ClusterConfig, Intent, NodeStatus, Readiness, Record, RecordState, Saved, SavedRun, json,
 };
@@ -117,7 +118,7 @@ impl World {
             "node" | "start" | "restart" | "kill" | "saved" | "sleep" | "run" | "quick" | "status" | "policy"
             | "hangs" => self.control(words),
             "answer" | "timeout" | "landed" | "late" | "refused" => self.answer_input(words),
-            "term" | "hold" | "switchover" | "accept" => self.operator(words),
+            "term" | "hold" | "switchover" | "accept" | "fenced" => self.operator(words),
             _ => match self.event(words) {
                 Some(event) => {
                     self.deliver(event);
@@ -274,6 +275,13 @@ impl World {
                 to: option(rest, "to").map(str::to_owned),
             },
             ["accept"] => Command::Accept,
+            ["fenced", rest @ ..] => Command::Fenced {
+                what: match option(rest, "group") {
+                    Some(group) => Fenced::Group(group.to_owned()),
+                    None => Fenced::Node(rest[0].to_owned()),
+                },
+                by: "root at noon".to_owned(),
+            },
             _ => return false,
         };
         self.deliver(Event::Command { reply: 1, command });

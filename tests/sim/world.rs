@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use leasehold::core::epoch::Run;
 use leasehold::core::event::{Action, Command, Event, Level, Order, PageOrder, ServiceKey, VipNews};
+use leasehold::core::fenced::Fenced;
 use leasehold::core::group::{GroupSettings, ServiceSettings};
 use leasehold::core::keys::Keys;
 use leasehold::core::node::{Identity, Node, Setup};
@@ -77,6 +78,11 @@ pub(crate) enum Act {
     Switchover(usize, String, Option<String>),
     Hold(usize, Duration),
     Accept(usize),
+    /// An operator on `host` says that `node` was powered off.
+    Fenced {
+        host: usize,
+        node: usize,
+    },
     Snapshot,
     Restore {
         new_id: bool,
@@ -1379,6 +1385,11 @@ impl World {
             Act::Switchover(h, group, to) => self.command(h, Command::Switchover { group, to }),
             Act::Hold(h, length) => self.command(h, Command::Hold { length }),
             Act::Accept(h) => self.command(h, Command::Accept),
+            Act::Fenced { host, node } => {
+                let what = Fenced::Node(self.hosts[node].name.clone());
+                let by = "an operator".to_owned();
+                self.command(host, Command::Fenced { what, by });
+            }
             Act::Snapshot => self.snapshot = Some(self.etcd.clone()),
             Act::Restore { new_id } => self.restore(new_id),
             Act::Heal => self.heal(),

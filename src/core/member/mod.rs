@@ -78,6 +78,10 @@ pub(in crate::core) enum Purpose {
     Mark {
         group: String,
     },
+    /// By an operator, who gets the reply, or by a fence agent.
+    Fenced {
+        reply: Option<u64>,
+    },
     Accept {
         reply: u64,
     },

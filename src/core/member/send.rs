@@ -124,6 +124,9 @@ impl Node {
         if let Some((reply, txn)) = self.acceptance(out) {
             return self.send_plain(now, txn, Purpose::Accept { reply }, out);
         }
+        if let Some((txn, purpose)) = self.fenced_by_hand(now, out) {
+            return self.send_own(now, lease, mod_revision, self.timing.ttl, txn, purpose, out);
+        }
         if let Some((reply, length)) = self.hold_wish.take() {
             let purpose = Purpose::Hold { reply, length };
             return self.send_own(now, lease, mod_revision, length, Txn::default(), purpose, out);
