@@ -228,11 +228,13 @@ impl Node {
                     first_seen
                 })
             }
-            RecordState::Active if record.stuck.is_some() => Err(stuck_on(record)),
-            RecordState::Active => self
-                .observer
-                .ripe_at(&record.node, record.incarnation)
-                .ok_or_else(|| format!("{} holds it", record.node)),
+            RecordState::Active => match &record.stuck {
+                Some(why) => Err(stuck_on(&record.node, why)),
+                None => self
+                    .observer
+                    .ripe_at(&record.node, record.incarnation)
+                    .ok_or_else(|| format!("{} holds it", record.node)),
+            },
         }
     }
 

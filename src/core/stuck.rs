@@ -10,7 +10,7 @@ use super::event::{Action, Level};
 use super::group::{After, Group, Held, ServiceState, Stage, Way};
 use super::member::{Member, Purpose};
 use super::node::Node;
-use super::records::{GroupKeys, Record, json};
+use super::records::{GroupKeys, Record, RecordState, json};
 use super::sizing::KILL_BUDGET;
 use super::store::{Compare, Op, Txn};
 use super::time::Time;
@@ -148,6 +148,15 @@ impl Node {
         })
     }
 
+    /// For the status: the mark in etcd, or what is not marked yet.
+    pub(super) fn stuck_line(&self, group: &Group, record: Option<&Record>) -> Option<String> {
+        let here = group.held.as_ref().and_then(|held| held.stuck.as_ref());
+        let active = record.filter(|record| record.state == RecordState::Active);
+        let marked = active.and_then(|record| Some((&record.node, record.stuck.as_ref()?)));
+        let (node, why) = here.map(|why| (&self.me.name, why)).or(marked)?;
+        Some(stuck_on(node, why))
+    }
+
     /// A host that can't stop a process is ill: its healthy groups go where somebody is ready for them.
     fn give_away(&mut self, now: Time, out: &mut Vec<Action>) {
         let Some(stuck) = self.stuck_here().map(str::to_owned) else {
@@ -222,9 +231,8 @@ impl Node {
 }
 
 /// Why nobody takes it, and what to do.
-pub(super) fn stuck_on(record: &Record) -> String {
-    let node = &record.node;
-    format!("stuck on {node}: once {node} is powered off or cut from the storage, run `leasehold fenced {node}`")
+pub(super) fn stuck_on(node: &str, why: &str) -> String {
+    format!("stuck on {node} ({why}): run `leasehold fenced {node}` once {node} is powered off or cut from the storage")
 }
 
 impl Group {
