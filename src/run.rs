@@ -9,14 +9,16 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
 use crate::adapters::alarm::Alarm;
+use crate::adapters::fence;
 use crate::adapters::files::Files;
 use crate::adapters::http::{self, Asked, Turn};
 use crate::adapters::outbox::Outbox;
 use crate::adapters::store;
 use crate::adapters::tether;
 use crate::clock;
-use crate::compose::model::{Dependency, Group, OnStopFailure};
+use crate::compose::model::{Dependency, Fence, Group, OnStopFailure};
 use crate::core::event::{Action, Event};
+use crate::core::fencing::FenceSettings;
 use crate::core::group::{GroupSettings, ServiceSettings};
 use crate::core::node::{Identity, Node, Setup};
 use crate::core::sizing::Timing;
@@ -55,6 +57,7 @@ pub async fn run(facts: &NodeFacts) -> Result<()> {
         me: identity(&site, listen.to_string())?,
         cluster: site.project.cluster.name.clone(),
         timing,
+        fence: site.project.cluster.fence.as_ref().map(fence_settings),
         groups: site
             .project
             .groups
@@ -139,6 +142,19 @@ fn identity(site: &Site, address: String) -> Result<Identity> {
         address,
         priority: site.facts.priority,
     })
+}
+
+/// What the core must know of the fence; one that could not work is said now, and not when it is needed.
+fn fence_settings(fence: &Fence) -> FenceSettings {
+    for fault in fence::faults(fence) {
+        tracing::warn!(alarm = true, "{fault}");
+    }
+    let agent = fence.agent.file_name().unwrap_or(fence.agent.as_os_str());
+    FenceSettings {
+        agent: agent.to_string_lossy().into_owned(),
+        timeout: fence.timeout,
+        tries: fence.tries,
+    }
 }
 
 /// What the core must know of a group.

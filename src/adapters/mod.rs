@@ -4,6 +4,7 @@ pub mod alarm;
 pub mod containers;
 mod descriptor;
 pub mod engine;
+pub mod fence;
 pub mod files;
 pub mod http;
 pub mod metrics;

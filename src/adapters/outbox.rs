@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::containers::{self, ContainerCommand};
+use super::fence;
 use super::files::Files;
 use super::http::{Asked, Turn};
 use super::probe;
@@ -154,6 +155,10 @@ impl Outbox {
                 }
                 Ok(())
             }
+            Action::Fence { node, incarnation } => {
+                self.fence(node, incarnation);
+                Ok(())
+            }
             Action::Reset { why } => {
                 let (trigger, inbox) = (self.site.facts.sysrq_trigger.clone(), self.inbox.clone());
                 reset::order(trigger, why, move |why| {
@@ -245,6 +250,28 @@ impl Outbox {
                 announce,
             },
         )
+    }
+
+    /// One try, beside the loop; the core orders one at a time for a node.
+    fn fence(&self, node: String, incarnation: i64) {
+        let (wanted, inbox) = (self.site.project.cluster.fence.clone(), self.inbox.clone());
+        tokio::spawn(async move {
+            let result = match &wanted {
+                Some(wanted) => fence::fence(wanted, &node).await,
+                None => Err("no fence is configured".to_owned()),
+            };
+            match &result {
+                Ok(said) => tracing::info!(node, "the fence agent succeeded: {said}"),
+                Err(why) => tracing::warn!(node, "the fence agent failed: {why}"),
+            }
+            let _ = inbox
+                .send(Event::FenceEnded {
+                    node,
+                    incarnation,
+                    result,
+                })
+                .await;
+        });
     }
 
     fn probe(&self, name: String, run: crate::core::epoch::Run) {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::context::Context;
 use super::cursor::At;
 use super::fault::Faults;
+use super::fence;
 use super::model::{Cluster, EtcdTls, EtcdUser, Failback, OnStopFailure, Probe, ProbeKind, Vip};
 use super::scalar::{self, NAME_PATTERN};
 use super::service;
@@ -32,6 +33,7 @@ pub(super) fn cluster(context: &Context<'_>, faults: &mut Faults) -> Cluster {
         kappa: 1.0 - CLOCK_MARGIN_DEFAULT,
         etcd_tls: None,
         etcd_user: None,
+        fence: None,
     };
     match context.root.get("x-leasehold") {
         Some(at) => read_cluster(&at, &mut cluster, context, faults),
@@ -52,6 +54,7 @@ fn read_cluster(at: &At<'_>, cluster: &mut Cluster, context: &Context<'_>, fault
         "clock_margin",
         "etcd_tls",
         "etcd_user",
+        "fence",
     ];
     for field in at.map_of(faults, &known) {
         match field.name {
@@ -63,6 +66,7 @@ fn read_cluster(at: &At<'_>, cluster: &mut Cluster, context: &Context<'_>, fault
             }
             "clock_margin" => cluster.kappa = 1.0 - margin(&field, faults).unwrap_or(CLOCK_MARGIN_DEFAULT),
             "etcd_tls" => cluster.etcd_tls = tls(&field, context, faults),
+            "fence" => cluster.fence = fence::read(&field, context, faults),
             _ => cluster.etcd_user = user(&field, context, faults),
         }
     }
@@ -102,7 +106,7 @@ fn url(text: &str) -> Option<String> {
     well_formed.then(|| text.trim_end_matches('/').to_owned())
 }
 
-fn within(at: &At<'_>, min: Duration, max: Duration, faults: &mut Faults) -> Option<Duration> {
+pub(super) fn within(at: &At<'_>, min: Duration, max: Duration, faults: &mut Faults) -> Option<Duration> {
     let value = at.duration(faults)?;
     if value < min || value > max {
         at.fault(
@@ -160,7 +164,7 @@ fn user(at: &At<'_>, context: &Context<'_>, faults: &mut Faults) -> Option<EtcdU
 }
 
 /// Files of the project directory are read where it is mounted; other paths are the sidecar's own.
-fn seen_here(path: &str, context: &Context<'_>) -> PathBuf {
+pub(super) fn seen_here(path: &str, context: &Context<'_>) -> PathBuf {
     let path = Path::new(path);
     context.paths.local(path).unwrap_or_else(|| path.to_path_buf())
 }

@@ -42,6 +42,7 @@ pub struct Cluster {
     pub kappa: f64,
     pub etcd_tls: Option<EtcdTls>,
     pub etcd_user: Option<EtcdUser>,
+    pub fence: Option<Fence>,
 }
 
 /// Files for TLS towards etcd, as the sidecar sees them.
@@ -57,6 +58,30 @@ pub struct EtcdTls {
 pub struct EtcdUser {
     pub name: String,
     pub password_file: PathBuf,
+}
+
+/// The fence agent that runs before an unclean take-over.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Fence {
+    /// The program as the sidecar sees it.
+    pub agent: PathBuf,
+    /// `off` or `reboot`.
+    pub action: String,
+    /// The deadline of one try.
+    pub timeout: Duration,
+    pub tries: u32,
+    /// For every node.
+    pub common: FenceOptions,
+    /// Where some are named, only those can be fenced; their options win.
+    pub nodes: BTreeMap<String, FenceOptions>,
+}
+
+/// What a fence agent reads from its stdin.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct FenceOptions {
+    pub options: BTreeMap<String, String>,
+    /// Options whose value stands in a file, as the sidecar sees it; read for each try.
+    pub secret_files: BTreeMap<String, PathBuf>,
 }
 
 /// The unit of failover.

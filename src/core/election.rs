@@ -17,8 +17,10 @@ const RANK_STEP: Duration = Duration::from_millis(300);
 const SUCCESSOR_START: Duration = Duration::from_secs(3);
 
 /// Whether and when this node may take a group.
-enum Claim {
+pub(super) enum Claim {
     Now(Txn),
+    /// T10 first: its holder is fenced.
+    Free(Txn),
     At(Time),
     No(String),
 }
@@ -166,6 +168,7 @@ impl Node {
             }
             match self.claim(now, &name, lease) {
                 Claim::Now(txn) => return Some((txn, Purpose::Campaign { group: name })),
+                Claim::Free(txn) => return Some((txn, Purpose::Fenced { reply: None })),
                 Claim::At(at) => {
                     self.waits.insert(name.clone(), (Some(at), String::new()));
                 }
@@ -183,25 +186,35 @@ impl Node {
         if let Some(why) = self.unready(name) {
             return Claim::No(why);
         }
+        let contact_at = self.contact.ready_at(self.timing.ttl);
+        let step = self.rank_step(RANK_STEP, &keys);
+        // Ranks count from when everybody could: after a first start that is the contact, not the vacancy.
+        let ranked = |node: &Self, at: Time| {
+            let from = contact_at.filter(|contact| contact.raw > at.raw).unwrap_or(at);
+            from.plus(node.came_back_start(now, &keys) + step * node.rank(now, name, &keys))
+        };
+        let contact = self.contact_holds_at(now);
         let at = match vacancy {
             Ok(at) => at,
-            Err(why) => return Claim::No(why),
+            Err(why) => {
+                let marked = self.first_seen.get(name).map_or(now, |(_, at)| *at);
+                let at = ranked(self, marked);
+                let freed = contact.then(|| self.claim_stuck(now, &keys, at)).flatten();
+                return freed.unwrap_or(Claim::No(why));
+            }
         };
-        let contact_at = self.contact.ready_at(self.timing.ttl);
-        if !self.contact_holds_at(now) {
+        if !contact {
             return contact_at.map_or(Claim::No("no contact to etcd".to_owned()), Claim::At);
         }
-        // Ranks count from when everybody could: after a first start that is the contact, not the vacancy.
-        let from = contact_at.filter(|contact| contact.raw > at.raw).unwrap_or(at);
-        let at = from.plus(RANK_STEP * self.rank(now, name, &keys));
+        let at = ranked(self, at);
         // An observer waits by its raw clock alone: suspend must not shorten the wait.
         if now.raw < at.raw {
             return Claim::At(at);
         }
-        match self.claim_txn(now, name, &keys, lease) {
-            Some(txn) => Claim::Now(txn),
-            None => Claim::No("its holder is not silent for long enough".to_owned()),
-        }
+        let Some(txn) = self.claim_txn(now, name, &keys, lease) else {
+            return Claim::No("its holder is not silent for long enough".to_owned());
+        };
+        self.fence_first(now, &keys).unwrap_or(Claim::Now(txn))
     }
 
     /// Since or from when the group can be taken by anyone, or why not.

@@ -67,6 +67,12 @@ pub enum Event {
     Vip(VipNews),
     /// The host could not be reset, or goes on all the same.
     ResetFailed { why: String },
+    /// One try of [`Action::Fence`] has ended; `Ok` says that the node can't write any more.
+    FenceEnded {
+        node: String,
+        incarnation: i64,
+        result: Result<String, String>,
+    },
     /// The daemon shall end: hand over first.
     Terminate,
     /// An operator's wish; `reply` names whom to answer.
@@ -188,6 +194,11 @@ pub enum Action {
     /// Reset the host now, without a sync; where that can't be done: [`Event::ResetFailed`].
     Reset {
         why: String,
+    },
+    /// Make sure that the node can't write, with the fence agent; one at a time for a node.
+    Fence {
+        node: String,
+        incarnation: i64,
     },
     /// Everything is done: the process ends.
     Exit {

@@ -33,7 +33,7 @@ pub(in crate::core) struct FencedWish {
 }
 
 /// A record that T10 frees, with its group.
-type Freed<'a> = (&'a String, &'a GroupKeys, &'a Record);
+pub(super) type Freed<'a> = (&'a String, &'a GroupKeys, &'a Record);
 
 impl Node {
     /// Takes the operator's word, or says why not.
@@ -83,7 +83,7 @@ impl Node {
     }
 
     /// The records that are meant: all of one node.
-    fn freed(&self, what: &Fenced) -> Result<Vec<Freed<'_>>, String> {
+    pub(super) fn freed(&self, what: &Fenced) -> Result<Vec<Freed<'_>>, String> {
         let active = self
             .view
             .groups

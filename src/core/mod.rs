@@ -4,6 +4,7 @@ mod election;
 pub mod epoch;
 pub mod event;
 pub mod fenced;
+pub mod fencing;
 pub mod group;
 pub mod keys;
 mod member;

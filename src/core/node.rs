@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::epoch::Run;
 use super::event::{Action, Command, Decision, Event, Level, Order, PageOrder, ServiceKey, VipNews};
 use super::fenced::FencedWish;
+use super::fencing::{FenceSettings, Fencing};
 use super::group::{After, Group, GroupSettings, Stage, Way};
 use super::keys::Keys;
 use super::member::{Attempt, Member, Pending};
@@ -37,6 +38,8 @@ pub struct Setup {
     pub cluster: String,
     pub timing: Timing,
     pub groups: Vec<GroupSettings>,
+    /// The fence before an unclean take-over, where one is configured.
+    pub fence: Option<FenceSettings>,
     /// From the disk: which etcd is trusted.
     pub pinned: Option<Pin>,
     /// From the boot-scoped file: what an earlier sidecar left running.
@@ -84,6 +87,9 @@ pub struct Node {
     pub(super) switch_wish: Option<(u64, String, Option<String>)>,
     pub(super) accept_wish: Option<u64>,
     pub(super) fenced_wish: Option<FencedWish>,
+    pub(super) fence: Option<FenceSettings>,
+    /// By node.
+    pub(super) fencing: BTreeMap<String, Fencing>,
     pub(super) obeyed: BTreeMap<String, i64>,
     pub(super) published: Option<String>,
     pub(super) publishing: Option<String>,
@@ -150,6 +156,8 @@ impl Node {
             switch_wish: None,
             accept_wish: None,
             fenced_wish: None,
+            fence: setup.fence,
+            fencing: BTreeMap::new(),
             obeyed: BTreeMap::new(),
             published: None,
             publishing: None,
@@ -220,6 +228,7 @@ impl Node {
         self.step_groups(now, out);
         self.step_stuck(now, out);
         self.request(now, out);
+        self.step_fencing(now, out);
         self.finish(out);
         let saved = self.memory();
         if self.written.as_ref() != Some(&saved) && self.saved.is_none() {
@@ -268,6 +277,11 @@ impl Node {
             }
             Event::Vip(news) => self.take_vip(now, news, out),
             Event::ResetFailed { why } => self.reset_failed(&why, out),
+            Event::FenceEnded {
+                node,
+                incarnation,
+                result,
+            } => self.fence_ended(now, &node, incarnation, result, out),
             Event::Terminate => self.terminate(now, out),
             Event::Command { reply, command } => self.command(now, reply, command, out),
             Event::Prepared { .. }
@@ -332,6 +346,7 @@ impl Node {
             | Event::Intruder { .. }
             | Event::Vip(_)
             | Event::ResetFailed { .. }
+            | Event::FenceEnded { .. }
             | Event::Terminate
             | Event::Command { .. } => {}
         }

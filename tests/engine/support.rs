@@ -255,6 +255,7 @@ fn project(name: &str) -> Project {
             kappa: 0.99,
             etcd_tls: None,
             etcd_user: None,
+            fence: None,
         },
         groups: BTreeMap::new(),
         networks: BTreeMap::new(),

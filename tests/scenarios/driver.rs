@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use leasehold::core::event::{Action, Event, Order, PageOrder, ServiceKey, VipNews};
+use leasehold::core::fencing::FenceSettings;
 use leasehold::core::group::{GroupSettings, ServiceSettings};
 use leasehold::core::keys::Keys;
 use leasehold::core::node::{Identity, Node, Setup};
@@ -72,6 +73,7 @@ pub(crate) struct World {
     /// The mod revision of the key that the story deleted last.
     pub(crate) deleted: i64,
     pub(crate) on_stop_failure: OnStopFailure,
+    pub(crate) fence: Option<FenceSettings>,
     /// Containers that no kill ends.
     pub(crate) hung: BTreeSet<ServiceKey>,
     timing: Timing,
@@ -115,6 +117,7 @@ impl World {
             connection: 0,
             deleted: 0,
             on_stop_failure: OnStopFailure::Hold,
+            fence: None,
             hung: BTreeSet::new(),
             timing: Timing::new(TTL, 0.99, None, Duration::from_secs(1)),
             pin: None,
@@ -162,6 +165,7 @@ impl World {
             me: self.me.clone(),
             cluster: "story".to_owned(),
             timing: self.timing,
+            fence: self.fence.clone(),
             groups: self
                 .groups
                 .iter()

@@ -6,6 +6,7 @@ use std::time::Duration;
 use leasehold::core::epoch::Run;
 use leasehold::core::event::{Command, Event, ServiceKey, VipNews};
 use leasehold::core::fenced::Fenced;
+use leasehold::core::fencing::FenceSettings;
 use leasehold::core::records::{
     ClusterConfig, Intent, NodeStatus, Readiness, Record, RecordState, Saved, SavedRun, json,
 };
@@ -148,6 +149,13 @@ impl World {
             }
             ["kill"] => (self.node, self.call) = (None, None),
             ["saved", group, at, rest @ ..] => self.save(group, run(at), rest.contains(&"latched")),
+            ["policy", "fence"] => {
+                self.fence = Some(FenceSettings {
+                    agent: "fence_test".to_owned(),
+                    timeout: Duration::from_secs(20),
+                    tries: 3,
+                });
+            }
             ["policy", word] => {
                 self.on_stop_failure = match *word {
                     "reboot" => OnStopFailure::Reboot,
@@ -336,6 +344,17 @@ impl World {
                 run: run(at),
                 result: outcome(result),
             },
+            // Its incarnation is that of the name, unless it says otherwise.
+            ["fence", node, rest @ ..] => {
+                let default = format!("L{node}");
+                let incarnation = self.names.named(option(rest, "on").unwrap_or(&default));
+                let rest: Vec<&str> = rest.iter().copied().filter(|word| !word.starts_with("on=")).collect();
+                Event::FenceEnded {
+                    node: (*node).to_owned(),
+                    incarnation,
+                    result: outcome(&rest).map(|()| "Success: Powered OFF".to_owned()),
+                }
+            }
             ["reset", "failed", why @ ..] => Event::ResetFailed { why: why.join(" ") },
             ["vip", word, rest @ ..] => Event::Vip(news(word, rest)?),
             _ => return None,

@@ -216,6 +216,7 @@ pub(crate) fn action(names: &mut Names, now: Time, action: &Action) -> String {
         Action::Reply { result: Ok(text), .. } => format!("reply: {text}"),
         Action::Reply { result: Err(text), .. } => format!("reply refused: {text}"),
         Action::Reset { why } => format!("RESET THE HOST: {why}"),
+        Action::Fence { node, incarnation } => format!("FENCE {node} {}", names.lease(*incarnation)),
         Action::Exit { detached } => if *detached { "exit detached" } else { "exit" }.to_owned(),
     }
 }

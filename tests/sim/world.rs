@@ -393,6 +393,7 @@ impl World {
             }
         }
         let setup = Setup {
+            fence: None,
             me: Identity {
                 name: host.name.clone(),
                 machine: "m".to_owned(),
@@ -715,7 +716,7 @@ impl World {
                 self.power_off(h);
                 self.push(3 * S, Ev::Act(Act::PowerOn(h)));
             }
-            Action::KillForeign { .. } => {}
+            Action::Fence { .. } | Action::KillForeign { .. } => {}
         }
     }
 
