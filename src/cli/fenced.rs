@@ -74,7 +74,15 @@ fn who(variable: impl Fn(&str) -> Option<String>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+    use tokio::sync::watch;
+
+    use super::super::Arguments;
     use super::*;
+    use crate::adapters::http::{self, Turn};
+    use crate::clock;
+    use crate::core::event::Command;
+    use crate::core::fenced::Fenced;
     use crate::core::status::{GroupLine, NodeLine};
 
     #[test]
@@ -121,5 +129,47 @@ mod tests {
         };
         assert_eq!(who(from), "kim");
         assert_eq!(who(|_| None), "an operator");
+    }
+
+    fn arguments(words: &[&str], run_dir: &str) -> Result<Arguments, clap::Error> {
+        let flags = ["--run-dir", run_dir];
+        Arguments::try_parse_from(["leasehold", "fenced"].iter().chain(words).chain(&flags))
+    }
+
+    #[test]
+    fn a_node_or_a_group_is_named_and_not_both() {
+        assert!(arguments(&["a"], "/x").is_ok() && arguments(&["--group", "mail"], "/x").is_ok());
+        assert!(arguments(&[], "/x").is_err() && arguments(&["a", "--group", "mail"], "/x").is_err());
+    }
+
+    #[tokio::test]
+    async fn the_word_reaches_the_loop_with_who_and_when() {
+        let run_dir = std::env::temp_dir().join(format!("leasehold-fenced-{}", std::process::id()));
+        std::fs::create_dir_all(&run_dir).unwrap();
+        let facts = arguments(&["a"], &run_dir.display().to_string()).unwrap().facts;
+        let (at, status) = (clock::now(), Status::default());
+        let (_publisher, turn) = watch::channel(Turn { at, status });
+        let any = "127.0.0.1:0".parse().unwrap();
+        let mut asked = http::serve(any, &facts.socket(), turn).await.unwrap();
+        let answers = tokio::spawn(async move {
+            let mut heard = Vec::new();
+            while let Some(next) = asked.recv().await {
+                let Command::Fenced { what, by } = next.command else {
+                    continue;
+                };
+                heard.push(what);
+                assert!(by.contains(" at 20"), "{by}");
+                next.reply.send(Ok("freed".to_owned())).unwrap();
+                if heard.len() == 2 {
+                    break;
+                }
+            }
+            heard
+        });
+        fenced(&facts, Some("a".into()), None, true).await.unwrap();
+        fenced(&facts, None, Some("mail".into()), true).await.unwrap();
+        let heard = answers.await.unwrap();
+        std::fs::remove_dir_all(&run_dir).unwrap();
+        assert_eq!(heard, [Fenced::Node("a".into()), Fenced::Group("mail".into())]);
     }
 }
