@@ -148,7 +148,32 @@ impl Node {
             state: RecordState::Active,
             reason: reason.to_owned(),
             successor: None,
+            promise_ms: None,
         }
+    }
+
+    /// Rewrites each active record of this incarnation that says something else about a long promise: with the long beat
+    /// of a hold, and with a beat after its end. Whoever finds the key gone and never saw that beat waits for the record's.
+    pub(super) fn promise_in_records(&self, lease: i64, promise: Option<Duration>) -> Txn {
+        let promise_ms = promise.map(|promise| u64::try_from(promise.as_millis()).unwrap_or(u64::MAX));
+        let mut txn = Txn::default();
+        for (name, keys) in &self.view.groups {
+            let own = keys.active().filter(|record| record.incarnation == lease);
+            let Some(record) = own.filter(|record| record.promise_ms != promise_ms) else {
+                continue;
+            };
+            let key = self.keys.record(name);
+            let value = json(&Record {
+                promise_ms,
+                ..record.clone()
+            });
+            txn.compare.push(Compare::Mod {
+                key: key.clone(),
+                revision: keys.record_mod,
+            });
+            txn.then.push(Op::Put { key, value, lease: 0 });
+        }
+        txn
     }
 
     /// The first group that this node may take now.
@@ -518,9 +543,14 @@ impl Node {
     }
 
     fn held_elsewhere(&self) -> Option<String> {
-        let long = |key: &NodeKey| key.beat.as_ref().is_some_and(|beat| beat.promise() > self.timing.ttl);
-        let mut others = self.view.nodes.iter().filter(|(name, _)| **name != self.me.name);
-        let held = others.find(|(name, key)| long(key) && !self.observer.ripe(self.now, name, key.lease));
+        let ttl = self.timing.ttl;
+        let long = |key: &NodeKey| key.beat.as_ref().is_some_and(|beat| beat.promise() > ttl);
+        let beats = self.view.nodes.iter().filter(|(_, key)| long(key));
+        let beats = beats.map(|(name, key)| (name, key.lease));
+        let records = self.view.groups.values().filter_map(|group| group.active());
+        let records = records.filter(|record| record.promise() > ttl);
+        let mut held = beats.chain(records.map(|record| (&record.node, record.incarnation)));
+        let held = held.find(|(name, lease)| **name != self.me.name && !self.observer.ripe(self.now, name, *lease));
         held.map(|(name, _)| name.clone())
     }
 
@@ -583,7 +613,9 @@ impl Node {
         length: Duration,
     ) -> Result<String, String> {
         if !succeeded || !matches!(self.member, Member::Joined { .. }) {
-            return Err("the long beat was refused: this node has lost its place".to_owned());
+            return Err(
+                "the long beat was refused, nothing is held: look at `leasehold status` and try again".to_owned(),
+            );
         }
         // Beating goes on in time, in case that nobody replaces this sidecar.
         self.holding_until = Some(pending.stamp.plus(length.saturating_sub(self.timing.ttl * 2)));
@@ -631,6 +663,7 @@ fn released(record: &Record, reason: String, successor: Option<String>) -> Recor
         state: RecordState::Released,
         reason,
         successor,
+        promise_ms: None,
         ..record.clone()
     }
 }

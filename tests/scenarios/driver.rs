@@ -463,7 +463,10 @@ impl World {
                 let before = self.etcd.keys.get(key);
                 let before = before.and_then(|kv| serde_json::from_str::<Record>(&kv.value).ok());
                 let active = before.filter(|before| before.state == RecordState::Active);
+                // The promise of a hold goes into the record of the same epoch.
+                let held = active.as_ref().is_some_and(|before| before.epoch == record.epoch);
                 match active.map(|before| before.incarnation == record.incarnation) {
+                    Some(true) if held => "T2",
                     Some(true) => "T6",
                     Some(false) if deletes => "T4",
                     Some(false) if not => "T5",

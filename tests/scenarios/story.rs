@@ -383,6 +383,9 @@ impl World {
             },
             reason: "told".to_owned(),
             successor: option(rest, "successor").map(str::to_owned),
+            promise_ms: option(rest, "promises")
+                .and_then(time)
+                .map(|promise| u64::try_from(promise.as_millis()).unwrap()),
         }
     }
 

@@ -548,3 +548,45 @@ fn accept_is_refused_while_somebody_may_run_on_under_a_hold() {
         "refused",
     );
 }
+
+#[test]
+fn a_key_deleted_by_hand_under_a_hold_makes_no_second_writer() {
+    // Observers that saw the long beat, and one that starts only when the key is gone.
+    for late in [false, true] {
+        let mut world = settled(2, 2);
+        if late {
+            world.act(Act::KillSidecar(1));
+        }
+        world.act(Act::Hold(0, Duration::from_secs(30)));
+        world.run_for(500);
+        world.act(Act::Term(0));
+        world.run_for(1000);
+        world.act(Act::DeleteNodeKey(0));
+        world.act(Act::StartSidecar(1));
+        world.run_for(20_000);
+        check(&world, world.active("mail") == [0], "it goes on to the end of its hold");
+        until_active(&mut world, "mail", Some(1), 25_000);
+        until_active(&mut world, "web", Some(1), 2000);
+    }
+}
+
+#[test]
+fn a_hold_that_has_ended_is_no_longer_in_the_record() {
+    let mut world = settled(2, 1);
+    world.act(Act::Hold(0, Duration::from_secs(60)));
+    world.run_for(500);
+    let promise = |world: &World| world.record("mail").and_then(|record| record.promise_ms);
+    check(&world, promise(&world) == Some(60_000), "written with the long beat");
+    world.act(Act::Term(0));
+    world.run_for(1000);
+    world.act(Act::StartSidecar(0));
+    world.run_for(2000);
+    check(
+        &world,
+        promise(&world).is_none(),
+        "gone soon after the first short beat",
+    );
+    world.act(Act::KillSidecar(0));
+    world.act(Act::DeleteNodeKey(0));
+    until_active(&mut world, "mail", Some(1), 7000);
+}

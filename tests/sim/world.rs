@@ -928,7 +928,9 @@ impl World {
                 before.epoch, after.epoch
             ));
         }
-        if before.state != RecordState::Active || accepted {
+        // A hold's promise goes into the record of the same epoch.
+        let same = after.state == RecordState::Active && after.epoch == before.epoch && after.node == before.node;
+        if before.state != RecordState::Active || accepted || same {
             return;
         }
         // Released or taken: nothing of the old epoch may still write.
@@ -976,6 +978,7 @@ impl World {
             _ if accept => "T11",
             Some((before, Some(after))) if after.state == RecordState::Active => match before {
                 _ if not => "T5",
+                Some(before) if before.state == RecordState::Active && before.epoch == after.epoch => "T2",
                 Some(before) if before.state == RecordState::Active && before.incarnation == after.incarnation => "T6",
                 _ if deletes => {
                     if records > 1 {
@@ -1324,11 +1327,7 @@ impl World {
             Act::EtcdUp => self.etcd_up = true,
             Act::DeleteNodeKey(h) => {
                 let key = self.keys.node(&self.hosts[h].name);
-                // Known open: deleted by hand under a hold, nobody who starts later knows how long to wait.
-                let ordinary = self.timing.ttl.as_millis() as u64;
-                let changes = self.etcd.remove(|kv| {
-                    kv.key == key && serde_json::from_str::<Beat>(&kv.value).is_ok_and(|beat| beat.ttl_ms <= ordinary)
-                });
+                let changes = self.etcd.remove(|kv| kv.key == key);
                 self.changed(None, &changes);
             }
             Act::CrashApp(h, group) => {

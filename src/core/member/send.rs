@@ -126,7 +126,8 @@ impl Node {
         }
         if let Some((reply, length)) = self.hold_wish.take() {
             let purpose = Purpose::Hold { reply, length };
-            return self.send_own(now, lease, mod_revision, length, Txn::default(), purpose, out);
+            let txn = self.promise_in_records(lease, Some(length));
+            return self.send_own(now, lease, mod_revision, length, txn, purpose, out);
         }
         let wish = release
             .or_else(|| self.intent_wish())
@@ -134,10 +135,8 @@ impl Node {
         if let Some((txn, purpose)) = wish {
             self.send_own(now, lease, mod_revision, self.timing.ttl, txn, purpose, out);
         } else if due {
-            let txn = Txn {
-                compare: Vec::new(),
-                then: self.publication(lease),
-            };
+            let mut txn = self.promise_in_records(lease, None);
+            txn.then.extend(self.publication(lease));
             self.send_own(now, lease, mod_revision, self.timing.ttl, txn, Purpose::Beat, out);
         }
     }
