@@ -215,10 +215,10 @@ impl Node {
             return contact_at.map_or(Claim::No("no contact to etcd".to_owned()), Claim::At);
         }
         // Ranks count from when everybody could: after a first start that is the contact, not the vacancy.
-        let from = contact_at.filter(|contact| contact.raw > at.raw).unwrap_or(at);
+        let from = contact_at.filter(|contact| contact.awake() > at.awake()).unwrap_or(at);
         let at = from.plus(RANK_STEP * self.rank(now, name, &keys));
         // An observer waits by its raw clock alone: suspend must not shorten the wait.
-        if now.raw < at.raw {
+        if now.awake() < at.awake() {
             return Claim::At(at);
         }
         match self.claim_txn(now, name, &keys, lease) {

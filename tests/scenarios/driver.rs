@@ -89,6 +89,7 @@ impl World {
             now: Time {
                 boot: UPTIME,
                 raw: UPTIME,
+                slept: Duration::ZERO,
             },
             me: Identity {
                 name: "a".to_owned(),

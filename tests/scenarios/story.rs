@@ -144,7 +144,11 @@ impl World {
             }
             ["kill"] => (self.node, self.call) = (None, None),
             ["saved", group, at, rest @ ..] => self.save(group, run(at), rest.contains(&"latched")),
-            ["sleep", by] => self.now.boot += time(by).unwrap(),
+            ["sleep", by] => {
+                let by = time(by).unwrap();
+                self.now = self.now.plus(by);
+                self.now.slept += by;
+            }
             ["run", "to", to] => {
                 self.mode = Mode::Run;
                 self.run(Self::at(time(to).unwrap()), |_| false);

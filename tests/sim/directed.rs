@@ -590,3 +590,24 @@ fn a_hold_that_has_ended_is_no_longer_in_the_record() {
     world.act(Act::DeleteNodeKey(0));
     until_active(&mut world, "mail", Some(1), 7000);
 }
+
+#[test]
+fn a_suspended_host_with_a_slow_boot_clock_does_not_outlive_its_hold() {
+    let mut world = cluster(2, 1);
+    for (host, rate) in [(0, 0.92), (1, 1.0)] {
+        let clock = &mut world.hosts[host].clock;
+        (clock.boot_rate, clock.raw_rate) = (rate, 1.0);
+    }
+    until_active(&mut world, "mail", Some(0), 8000);
+    world.run_for(5000);
+    world.act(Act::Hold(0, Duration::from_secs(100)));
+    world.run_for(500);
+    world.act(Act::Term(0));
+    world.run_for(20_000);
+    world.act(Act::Freeze { host: 0, sleep: true });
+    world.run_for(40_000);
+    world.act(Act::Thaw(0));
+    // The address outlives it by what the kernel did not count in suspend; nobody else adds it until then.
+    until_active(&mut world, "mail", Some(1), 90_000);
+    check(&world, !saw(&world, "woke past its deadline"), "it woke in time");
+}

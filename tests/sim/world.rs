@@ -240,7 +240,7 @@ impl World {
         let hosts = (0..hosts)
             .map(|at| {
                 let uptime = rng.range(10, 5000) * S;
-                // BOOTTIME may be slewed by 8 %; those machines never sleep, for then nothing true is left.
+                // BOOTTIME may be slewed by 8 %.
                 let slewed = rng.chance(500);
                 let boot_rate = if slewed {
                     0.92 + rng.range(0, 1600) as f64 / 10_000.0
@@ -706,7 +706,7 @@ impl World {
     fn hold_vip(&mut self, h: usize, group: String, until: Time, soon: u64) {
         let life = self.hosts[h].life;
         let now = self.hosts[h].clock.read(self.now);
-        let raw = now.raw;
+        let raw = now.awake();
         let whole = now.until(until).saturating_sub(Duration::from_millis(300)).as_secs();
         if whole == 0 {
             return;
@@ -1315,8 +1315,7 @@ impl World {
             }
             Act::Freeze { host, sleep } => {
                 if self.hosts[host].frozen.is_none() {
-                    let steady = (self.hosts[host].clock.boot_rate - 1.0).abs() < 1e-9;
-                    self.hosts[host].frozen = Some((self.now, sleep && steady));
+                    self.hosts[host].frozen = Some((self.now, sleep));
                 }
             }
             Act::Thaw(h) => self.thaw(h),
