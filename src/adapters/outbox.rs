@@ -399,6 +399,17 @@ fn from_tether(group: &str, event: TetherEvent) -> Event {
             running,
             connection,
         },
+        TetherEvent::ClaimAbove {
+            service,
+            run,
+            epoch,
+            connection,
+        } => Event::ClaimAbove {
+            of: key(service),
+            run,
+            epoch,
+            connection,
+        },
         TetherEvent::Gone { service, run, .. } => Event::TetherGone { of: key(service), run },
     }
 }

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::event::{Action, Level};
-use super::group::{After, Context, Group, Stage};
+use super::group::{After, Context, Group, Stage, claimed};
 use super::member::{Member, Pending, Purpose};
-use super::node::Node;
+use super::node::{AcceptWish, Node};
 use super::records::{ClusterConfig, GroupKeys, Intent, NodeKey, NodeStatus, Readiness, Record, RecordState, json};
 use super::store::{Compare, Op, Txn};
 use super::time::Time;
@@ -43,7 +43,7 @@ impl Node {
                 "a group is released only when its stop is proved"
             );
             let release = match held.after.clone() {
-                After::Restart => continue,
+                After::Restart | After::Claimed => continue,
                 After::Forget => {
                     group.held = None;
                     continue;
@@ -349,9 +349,25 @@ impl Node {
             .map(|(node, _)| node.clone())
     }
 
+    /// The highest epoch claimed on the group's storage that any living node met, where it is above the record's.
+    pub(super) fn claim_above(&self, name: &str) -> Option<u64> {
+        let epoch = self.view.group(name).record.map_or(0, |record| record.epoch);
+        let met = self.groups.get(name).and_then(|group| group.claim);
+        let told = self
+            .view
+            .statuses
+            .values()
+            .filter_map(|status| status.groups.get(name)?.claim);
+        told.chain(met).max().filter(|claim| *claim > epoch)
+    }
+
     /// Why this node may not take the group now.
     pub(super) fn unready(&self, name: &str) -> Option<String> {
         let group = self.groups.get(name)?;
+        if let Some(claim) = self.claim_above(name) {
+            let epoch = self.view.group(name).record.map_or(0, |record| record.epoch);
+            return Some(claimed(name, claim, epoch));
+        }
         if self.view.group(name).store.is_none() {
             return Some(format!("its storage is not initialised: run `leasehold init {name}`"));
         }
@@ -403,7 +419,14 @@ impl Node {
                 Some(Some(Ok(digest))) => digest.clone(),
                 Some(Some(Err(_)) | None) | None => String::new(),
             };
-            (name.clone(), Readiness { ready, why, image })
+            let claim = self.claim_above(name);
+            let readiness = Readiness {
+                ready,
+                why,
+                image,
+                claim,
+            };
+            (name.clone(), readiness)
         });
         NodeStatus {
             version: self.me.version.clone(),
@@ -457,6 +480,11 @@ impl Node {
             let Some(group) = self.groups.get_mut(&name) else {
                 continue;
             };
+            if group.held.as_ref().is_some_and(|held| held.after == After::Claimed) {
+                self.obeyed.insert(name.clone(), revision);
+                self.refused_intents.push((name, revision));
+                continue;
+            }
             if group.held.as_ref().is_none_or(|held| held.latched) {
                 continue;
             }
@@ -491,7 +519,18 @@ impl Node {
         if !self.viewed {
             return None;
         }
-        let reply = self.accept_wish.take()?;
+        let AcceptWish {
+            reply,
+            force,
+            epoch: given,
+        } = self.accept_wish.take()?;
+        if let Some(why) = self.needless(force, given) {
+            out.push(Action::Reply {
+                reply,
+                result: Err(why),
+            });
+            return None;
+        }
         // Everybody waits one ttl after it: too short for containers that were promised more.
         if let Some(name) = self.held_elsewhere() {
             let why = format!("{name} is under a hold, so its containers may run on: wait for its end, or fence it");
@@ -529,7 +568,8 @@ impl Node {
                 .and_then(|group| group.held.as_ref())
                 .map_or(0, |held| held.run.epoch);
             let mut record = released(record, "accepted".to_owned(), None);
-            record.epoch = record.epoch.max(held) + 1;
+            let known = [held, self.claim_above(name).unwrap_or(0), given.unwrap_or(0)];
+            record.epoch = known.into_iter().fold(record.epoch, u64::max) + 1;
             txn.then.push(Op::Put {
                 key: self.keys.record(name),
                 value: json(&record),
@@ -540,6 +580,21 @@ impl Node {
             });
         }
         Some((reply, txn))
+    }
+
+    /// T11 stops every group of the cluster: why there is no need for it.
+    fn needless(&self, force: bool, given: Option<u64>) -> Option<String> {
+        let frozen = matches!(self.member, Member::Frozen { .. });
+        let mut groups = self.view.groups.iter();
+        let claimed = groups.any(|(name, keys)| {
+            let epoch = keys.record.as_ref().map_or(0, |record| record.epoch);
+            self.claim_above(name).max(given).is_some_and(|claim| claim > epoch)
+        });
+        (!force && !frozen && !claimed).then(|| {
+            "nothing is strange about this etcd, and accept would stop every group of the cluster: \
+             look at `leasehold status`; if you mean it, `leasehold accept --force`"
+                .to_owned()
+        })
     }
 
     fn held_elsewhere(&self) -> Option<String> {

@@ -77,6 +77,9 @@ pub struct Readiness {
     pub why: String,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub image: String,
+    /// The epoch of a claim on the storage that is above the record's, once a tether of this node met it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claim: Option<u64>,
 }
 
 /// What a node publishes for others to read.

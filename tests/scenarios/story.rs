@@ -265,7 +265,10 @@ impl World {
                 group: (*group).to_owned(),
                 to: option(rest, "to").map(str::to_owned),
             },
-            ["accept"] => Command::Accept,
+            ["accept", rest @ ..] => Command::Accept {
+                force: rest.contains(&"force"),
+                epoch: option(rest, "epoch").map(|epoch| epoch.parse().unwrap()),
+            },
             _ => return false,
         };
         self.deliver(Event::Command { reply: 1, command });
@@ -300,6 +303,15 @@ impl World {
                     of: service(of),
                     run: run(at),
                     running: *place == "running",
+                    connection: self.connection,
+                }
+            }
+            ["claimed", of, at, epoch] => {
+                self.connection += 1;
+                Event::ClaimAbove {
+                    of: service(of),
+                    run: run(at),
+                    epoch: epoch.parse().unwrap(),
                     connection: self.connection,
                 }
             }
@@ -399,8 +411,10 @@ impl World {
             ready: true,
             why: String::new(),
             image: "sha256:1".to_owned(),
+            claim: option(groups, "claim").map(|epoch| epoch.parse().unwrap()),
         };
-        let groups = groups.iter().map(|group| ((*group).to_owned(), ready.clone()));
+        let groups = groups.iter().filter(|word| !word.contains('='));
+        let groups = groups.map(|group| ((*group).to_owned(), ready.clone()));
         let status = NodeStatus {
             version: "1".to_owned(),
             address: String::new(),

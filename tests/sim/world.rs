@@ -18,6 +18,12 @@ use super::etcd::{Change, Etcd};
 use super::host::{Clock, Container, Host, Life, MS, S};
 use super::mutants::Mutant;
 
+/// Also where nothing is strange: the worst that an operator can do.
+const ACCEPT: Command = Command::Accept {
+    force: true,
+    epoch: None,
+};
+
 /// What stands in the way of a call.
 #[derive(Clone, Debug)]
 pub(crate) enum Call {
@@ -1281,7 +1287,7 @@ impl World {
 
     /// For a driver that asks again and again: neither logged nor counted.
     pub(crate) fn accept_quietly(&mut self, h: usize) {
-        self.command(h, Command::Accept);
+        self.command(h, ACCEPT);
     }
 
     pub(crate) fn revive_quietly(&mut self) {
@@ -1364,7 +1370,7 @@ impl World {
             Act::Term(h) => self.deliver(h, Event::Terminate),
             Act::Switchover(h, group, to) => self.command(h, Command::Switchover { group, to }),
             Act::Hold(h, length) => self.command(h, Command::Hold { length }),
-            Act::Accept(h) => self.command(h, Command::Accept),
+            Act::Accept(h) => self.command(h, ACCEPT),
             Act::Snapshot => self.snapshot = Some(self.etcd.clone()),
             Act::Restore { new_id } => self.restore(new_id),
             Act::Heal => self.heal(),

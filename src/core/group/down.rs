@@ -101,6 +101,10 @@ impl Group {
             return;
         }
         held.soft_passed = true;
+        // Nothing runs, and the operator must go on reading why.
+        if held.after == After::Claimed && held.stage == Stage::Stopped {
+            return;
+        }
         self.cool_until = Some(now.plus(COOL_DOWN));
         let after = if held.after == After::Restart {
             After::RanOut

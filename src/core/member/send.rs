@@ -26,7 +26,7 @@ impl Node {
         let due = now.since(self.sent_at) >= self.timing.beat || self.hinted;
         match self.member.clone() {
             Member::Arriving | Member::Frozen { .. } => {
-                if due || !self.viewed {
+                if due || !self.viewed || self.accept_wish.is_some() {
                     self.request_unjoined(now, due, out);
                 }
             }
@@ -77,7 +77,7 @@ impl Node {
 
     pub(super) fn request_unjoined(&mut self, now: Time, due: bool, out: &mut Vec<Action>) {
         if let Some((reply, txn)) = self.acceptance(out) {
-            return self.send_plain(now, txn, Purpose::Accept { reply }, out);
+            return self.send_acceptance(now, reply, txn, out);
         }
         if due || !self.viewed {
             self.send_read(now, out);
@@ -122,7 +122,7 @@ impl Node {
         }
         self.holding_until = None;
         if let Some((reply, txn)) = self.acceptance(out) {
-            return self.send_plain(now, txn, Purpose::Accept { reply }, out);
+            return self.send_acceptance(now, reply, txn, out);
         }
         if let Some((reply, length)) = self.hold_wish.take() {
             let purpose = Purpose::Hold { reply, length };
@@ -160,6 +160,14 @@ impl Node {
     pub(super) fn send_plain(&mut self, now: Time, txn: Txn, purpose: Purpose, out: &mut Vec<Action>) {
         let id = self.take_id(now, purpose);
         out.push(Action::Txn { id, txn });
+    }
+
+    /// T11: it may land unseen, and everybody then waits one ttl, whatever a hold promised before.
+    fn send_acceptance(&mut self, now: Time, reply: u64, txn: Txn, out: &mut Vec<Action>) {
+        self.shorten(now, self.timing.ttl, out);
+        self.shorten_adoptable(now, self.timing.ttl, out);
+        self.step_groups(now, out);
+        self.send_plain(now, txn, Purpose::Accept { reply }, out);
     }
 
     /// OWN: compares that the key is still this incarnation's last beat, and beats again.
