@@ -15,6 +15,9 @@ const RANK_STEP: Duration = Duration::from_millis(300);
 /// How long the others leave a vacancy to a named successor.
 const SUCCESSOR_START: Duration = Duration::from_secs(3);
 
+/// Why a group is given up whose stop an earlier sidecar had begun.
+const INTERRUPTED: &str = "its stop was under way when its sidecar ended";
+
 /// Whether and when this node may take a group.
 enum Claim {
     Now(Txn),
@@ -30,6 +33,12 @@ impl Node {
         for name in names {
             let other_ready = self.successor(&name, None).is_some();
             let keys = self.view.group(&name);
+            // Whoever a switchover named, if its stop was cut short.
+            let wanted = keys
+                .intent
+                .as_ref()
+                .and_then(|(Intent::Switchover { to, .. }, _)| to.as_deref());
+            let wanted = wanted.and_then(|wanted| self.successor(&name, Some(wanted)));
             let group = self.groups.get_mut(&name)?;
             let Some(held) = group
                 .held
@@ -50,9 +59,19 @@ impl Node {
                 }
                 After::Release { reason, successor } => Some((reason, successor)),
                 After::RanOut | After::Lost if other_ready => Some(("its lease ran out".to_owned(), None)),
-                After::RanOut | After::Lost => None,
+                After::Interrupted if other_ready => Some((INTERRUPTED.to_owned(), wanted)),
+                After::RanOut | After::Interrupted | After::Lost => None,
             };
             let epoch = held.run.epoch;
+            let again = match held.after {
+                After::Interrupted => "started again after an interrupted stop",
+                After::Restart
+                | After::Release { .. }
+                | After::RanOut
+                | After::Claimed
+                | After::Lost
+                | After::Forget => "started again after its lease ran out",
+            };
             let own = keys
                 .active()
                 .filter(|record| record.incarnation == lease && record.epoch == epoch);
@@ -67,11 +86,7 @@ impl Node {
             }
             // T6: its validity ran out, so it needs contact like any other candidate.
             if contact && self.unready(&name).is_none() {
-                let txn = self.record_txn(
-                    &name,
-                    &keys,
-                    &self.won(record.epoch + 1, lease, "started again after its lease ran out"),
-                );
+                let txn = self.record_txn(&name, &keys, &self.won(record.epoch + 1, lease, again));
                 return Some((txn, Purpose::Campaign { group: name }));
             }
         }

@@ -39,8 +39,8 @@ pub struct Setup {
     pub pinned: Option<Pin>,
     /// From the boot-scoped file: what an earlier sidecar left running.
     pub saved: Option<Saved>,
-    /// The deadlines that the pages of those runs carry, soft and hard, by group.
-    pub pages: BTreeMap<String, (Time, Time)>,
+    /// What the pages of those runs say.
+    pub pages: BTreeMap<ServiceKey, PageOrder>,
     /// Randomness for lease ids and nonces.
     pub seed: u64,
 }
@@ -70,7 +70,7 @@ pub struct Node {
     pub(super) pin_written: i64,
     pub(super) saved: Option<Saved>,
     pub(super) adoptable: BTreeMap<String, SavedRun>,
-    pub(super) pages: BTreeMap<String, (Time, Time)>,
+    pub(super) pages: BTreeMap<ServiceKey, PageOrder>,
     /// Groups whose addresses were dropped before their run was adopted.
     overdue: BTreeSet<String>,
     /// For each group: the store id that its containers were prepared with.
@@ -178,7 +178,7 @@ impl Node {
         for (name, group) in &self.groups {
             let adoptable = self.saved.as_ref().is_some_and(|saved| saved.groups.contains_key(name));
             // After a suspend the kernel's count of the addresses is behind: those of a run past its deadline go now.
-            let alive = adoptable && self.pages.get(name).is_some_and(|(soft, _)| !now.reached(*soft));
+            let alive = adoptable && self.page_soft(name).is_some_and(|soft| !now.reached(soft));
             if group.settings.vips > 0 && !alive {
                 self.overdue.insert(name.clone());
                 out.push(Action::VipDrop { group: name.clone() });
@@ -239,12 +239,21 @@ impl Node {
         let saved = self.saved.as_ref().map(|saved| &saved.groups);
         let waiting = saved.into_iter().chain([&self.adoptable]).flat_map(BTreeMap::keys);
         for name in waiting {
-            let over = self.pages.get(name).is_some_and(|(soft, _)| now.reached(*soft));
+            let over = self.page_soft(name).is_some_and(|soft| now.reached(soft));
             let has = self.groups.get(name).is_some_and(|group| group.settings.vips > 0);
             if over && has && self.overdue.insert(name.clone()) {
                 out.push(Action::VipDrop { group: name.clone() });
             }
         }
+    }
+
+    /// The earliest soft deadline on the pages that an earlier sidecar left for the group; a closed page has none.
+    fn page_soft(&self, group: &str) -> Option<Time> {
+        let pages = self
+            .pages
+            .iter()
+            .filter(|(of, page)| of.group == group && page.order != Order::Closed);
+        pages.map(|(_, page)| page.soft).reduce(Time::earlier)
     }
 
     /// When the loop must call [`Node::handle`] with [`Event::Tick`].
@@ -493,7 +502,10 @@ impl Node {
                 None => "this node was told to end and no standby is ready: stopping".to_owned(),
             };
             let after = group.held.as_ref().map(|held| &held.after);
-            if matches!(after, Some(After::Restart | After::RanOut | After::Claimed)) {
+            if matches!(
+                after,
+                Some(After::Restart | After::RanOut | After::Interrupted | After::Claimed)
+            ) {
                 group.stop(
                     now,
                     Way::Drain,

@@ -146,10 +146,6 @@ impl World {
 
     /// A sidecar starts, with whatever an earlier one left on the disk.
     pub(crate) fn start(&mut self) {
-        let mut pages = BTreeMap::new();
-        for (of, page) in self.pages.iter().filter(|(_, page)| page.order != Order::Closed) {
-            pages.insert(of.group.clone(), (page.soft, page.hard));
-        }
         self.seed += 1;
         self.call = None;
         self.soon.clear();
@@ -160,7 +156,7 @@ impl World {
             groups: self.groups.iter().map(|name| settings(name, &self.timing)).collect(),
             pinned: self.pin,
             saved: self.saved.clone(),
-            pages,
+            pages: self.pages.clone(),
             seed: self.seed,
         });
         let mut out = Vec::new();

@@ -384,13 +384,6 @@ impl World {
         host.stopped = false;
         host.detached = false;
         host.crash_after = None;
-        let mut pages = BTreeMap::new();
-        for (key, page) in &host.pages {
-            let at = pages.entry(key.group.clone()).or_insert((page.soft, page.hard));
-            if page.order != Order::Closed {
-                *at = (at.0.earlier(page.soft), at.1.earlier(page.hard));
-            }
-        }
         let setup = Setup {
             me: Identity {
                 name: host.name.clone(),
@@ -405,7 +398,7 @@ impl World {
             groups: self.groups.iter().map(|name| settings(name, &self.timing)).collect(),
             pinned: host.pin,
             saved: host.saved.clone(),
-            pages,
+            pages: host.pages.clone(),
             seed: self.rng.next(),
         };
         let mut node = Node::new(setup);

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use super::{Attempt, Member, Pending, Purpose};
-use crate::core::epoch::Run;
-use crate::core::event::{Action, Order, PageOrder, ServiceKey};
+use crate::core::event::{Action, Order};
 use crate::core::node::Node;
 use crate::core::records::{Beat, json};
 use crate::core::sizing::KILL_BUDGET;
@@ -279,34 +278,24 @@ impl Node {
     /// The same for runs not yet adopted: a hold of the earlier sidecar may have promised them far more.
     pub(super) fn shorten_adoptable(&mut self, stamp: Time, promise: Duration, out: &mut Vec<Action>) {
         for (name, saved) in &self.adoptable {
-            let (Some(group), Some((soft, hard))) = (self.groups.get(name), self.pages.get_mut(name)) else {
-                continue;
-            };
+            let Some(group) = self.groups.get(name) else { continue };
             let deadlines = self.timing.deadlines(stamp, promise, group.settings.grace);
-            (*soft, *hard) = (soft.earlier(deadlines.soft), hard.earlier(deadlines.hard));
-            let order = if saved.latched { Order::Stop } else { Order::Open };
-            let run = Run {
-                epoch: saved.epoch,
-                n: saved.n,
-            };
-            for service in 0..group.settings.services.len() {
-                let page = PageOrder {
-                    run,
-                    order,
-                    soft: *soft,
-                    hard: *hard,
-                };
-                let of = ServiceKey {
-                    group: name.clone(),
-                    service,
-                };
-                out.push(Action::Page { of, page });
+            let mut end = deadlines.end;
+            for (of, page) in self.pages.iter_mut().filter(|(of, _)| of.group == *name) {
+                if page.order == Order::Closed {
+                    continue;
+                }
+                (page.soft, page.hard) = (page.soft.earlier(deadlines.soft), page.hard.earlier(deadlines.hard));
+                end = end.earlier(page.hard.plus(KILL_BUDGET));
+                out.push(Action::Page {
+                    of: of.clone(),
+                    page: *page,
+                });
             }
             if group.settings.vips > 0 && !saved.latched {
-                let until = hard.plus(KILL_BUDGET);
                 out.push(Action::VipHold {
                     group: name.clone(),
-                    until,
+                    until: end,
                     announce: false,
                 });
             }
