@@ -627,7 +627,11 @@ impl Node {
     /// What follows from the outcome, beyond what the view already told.
     pub(super) fn conclude(&mut self, now: Time, pending: &Pending, succeeded: bool, out: &mut Vec<Action>) {
         match &pending.purpose {
-            Purpose::Read | Purpose::Configure | Purpose::Register | Purpose::Evict | Purpose::ReleaseLost { .. } => {}
+            Purpose::Read
+            | Purpose::Configure
+            | Purpose::Register
+            | Purpose::Evict { .. }
+            | Purpose::ReleaseLost { .. } => {}
             Purpose::Beat => {
                 if let Some(value) = self.publishing.take().filter(|_| succeeded) {
                     self.published = Some(value);
@@ -709,7 +713,7 @@ impl Node {
             Purpose::Read
             | Purpose::Configure
             | Purpose::Register
-            | Purpose::Evict
+            | Purpose::Evict { .. }
             | Purpose::Beat
             | Purpose::Campaign { .. }
             | Purpose::Release { .. }

@@ -97,7 +97,8 @@ impl Node {
                 }],
                 then: vec![Op::Delete { key }],
             };
-            self.send_plain(now, txn, Purpose::Evict, out);
+            let lease = squatter;
+            self.send_plain(now, txn, Purpose::Evict { lease, revision }, out);
         } else if due {
             self.send_read(now, out);
         }
