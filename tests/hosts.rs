@@ -138,8 +138,8 @@ fn the_service_survives_what_happens_to_hosts() {
     drop(cluster);
     let took = (now() - began).as_secs();
     say(&format!(
-        "\n{:<50} {:<16} {:>13}   {:<8} {took} s in all",
-        "what happens", "", "outage, bound", "two writers"
+        "\n{:<50} {:>14} {:<24} {:>11}  {took} s in all",
+        "what happens", "outage", "bound, seconds", "two writers"
     ));
     lines.iter().for_each(|line| say(&line.text()));
     table::closing(&thaws).iter().for_each(|line| say(line));

@@ -51,6 +51,7 @@ pub(crate) const SHORT_FAULTS: &[Fault] = &[
         name: "container and sidecar frozen, thawed late",
         inflict: |cluster, host| {
             stop(cluster, host, Part::Sidecar);
+            cluster.broken.frozen_tether = Some(cluster.hosts[host].pid(Part::Tether));
             freeze_container(cluster, host);
         },
         lasts: NOT_AT_ALL,
@@ -157,7 +158,6 @@ pub(crate) const LONG_FAULTS: &[Fault] = &[
         inflict: freeze_container,
         lasts: Duration::from_secs(20),
         then: Then::Waits(RECOVERY),
-        thaw: true,
         ..PLAIN
     },
     Fault {
@@ -427,7 +427,6 @@ fn stop(cluster: &mut Cluster, host: usize, part: Part) {
 
 fn freeze_container(cluster: &mut Cluster, host: usize) {
     let group = cluster.hosts[host].container_group();
-    cluster.broken.frozen_tether = Some(cluster.hosts[host].pid(Part::Tether));
     freezer::freeze(&group);
 }
 

@@ -57,13 +57,14 @@ pub(crate) fn mixture(cluster: &mut Cluster) -> Figure {
     let mut dice = Dice(seed);
     let began = now();
     let mut total = Seen::default();
-    let mut rounds = 0;
+    let (mut rounds, mut longest) = (0, Duration::ZERO);
     while now() - began < length {
         rounds += 1;
         let faults = draw(&mut dice);
         let words: Vec<_> = faults.iter().map(|fault| fault.name).collect();
         say(&format!("    round {rounds} of seed {seed}: {}", words.join(" + ")));
-        let seen = round(cluster, &faults, &mut dice);
+        let (seen, back) = round(cluster, &faults, &mut dice);
+        longest = longest.max(back);
         total.accepted += seen.accepted;
         total.outage = total.outage.max(seen.outage);
         if faults.iter().all(|fault| !fault.thaw) {
@@ -80,6 +81,7 @@ pub(crate) fn mixture(cluster: &mut Cluster) -> Figure {
         outage: total.outage,
         two_writers: total.two_writers(),
         limit: BACK_LIMIT,
+        back: Some(longest),
         note: format!("{rounds} rounds, seed {seed}, {} accepted", total.accepted),
     }
 }
@@ -95,10 +97,11 @@ fn draw(dice: &mut Dice) -> Vec<Fault> {
     (0..count).map(|_| all[dice.below(all.len())]).collect()
 }
 
-fn round(cluster: &mut Cluster, faults: &[Fault], dice: &mut Dice) -> Seen {
+fn round(cluster: &mut Cluster, faults: &[Fault], dice: &mut Dice) -> (Seen, Duration) {
     cluster.settle();
     let places: Vec<usize> = faults.iter().map(|fault| fault.choose(cluster)).collect();
     let (pause, lasts) = (dice.up_to(4), dice.up_to(15));
+    let mut back = Duration::ZERO;
     let seen = cluster.observe(|cluster| {
         for (fault, place) in faults.iter().zip(&places) {
             // The one before may have ended what this one would hit.
@@ -113,12 +116,12 @@ fn round(cluster: &mut Cluster, faults: &[Fault], dice: &mut Dice) -> Seen {
         }
         cluster.mend();
         let healed = now();
-        let back = cluster.await_greeting().saturating_sub(healed);
+        back = cluster.await_greeting().saturating_sub(healed);
         assert!(back <= BACK_LIMIT, "back {back:?} after healing");
         cluster.heal();
     });
     cluster.broken.thaw = None;
-    seen
+    (seen, back)
 }
 
 fn wait(length: Duration) {

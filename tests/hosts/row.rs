@@ -75,21 +75,25 @@ pub(crate) struct Figure {
     pub(crate) outage: Duration,
     pub(crate) two_writers: Duration,
     pub(crate) limit: Duration,
+    /// The time after healing, where the limit is one of that.
+    pub(crate) back: Option<Duration>,
     pub(crate) note: String,
 }
 
 impl Figure {
-    /// Compares what was seen with the limit of the outage.
-    pub(crate) fn new(seen: &Seen, outage: Duration, limit: Duration, note: &str) -> Self {
+    /// Compares what was seen with the limit, of the outage or of the time after healing.
+    pub(crate) fn new(seen: &Seen, back: Option<Duration>, limit: Duration, note: &str) -> Self {
         let note = format!("{note}, {} accepted", seen.accepted);
+        let counted = back.unwrap_or(seen.outage);
         assert!(
-            outage <= limit,
-            "the outage was {outage:?}, the limit is {limit:?} ({note})"
+            counted <= limit,
+            "the service was back after {counted:?}, the limit is {limit:?} ({note})"
         );
         Self {
             outage: seen.outage,
             two_writers: seen.two_writers(),
             limit,
+            back,
             note,
         }
     }
@@ -185,15 +189,12 @@ impl Fault {
             let container = cluster.hosts[before.leader].serving();
             assert_eq!(container, before.container, "another container");
         }
-        if let Some(back) = back {
-            note += &format!(", back {:.1} s after healing", back.as_secs_f64());
-        }
         if self.thaw {
             note += &thawed(cluster, seen);
         } else {
             assert!(seen.late.is_empty(), "two runs wrote at the same time: {:?}", seen.late);
         }
-        Figure::new(seen, back.unwrap_or(seen.outage), self.then.limit(), &note)
+        Figure::new(seen, back, self.then.limit(), &note)
     }
 }
 

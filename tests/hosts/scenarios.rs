@@ -45,7 +45,7 @@ pub(crate) const SCENARIOS: [(&str, Body); 18] = [
 
 /// Compares an outage with its limit.
 pub(crate) fn figure(seen: &Seen, limit: Duration, note: &str) -> Figure {
-    Figure::new(seen, seen.outage, limit, note)
+    Figure::new(seen, None, limit, note)
 }
 
 /// The same for what must not be felt at all.

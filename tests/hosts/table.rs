@@ -15,15 +15,26 @@ pub(crate) struct Line {
     pub(crate) took: Duration,
 }
 
+impl Figure {
+    /// What was compared.
+    fn bound(&self) -> String {
+        let limit = self.limit.as_secs_f64();
+        match self.back {
+            Some(back) => format!("{:.1} of {limit:.0} after healing", back.as_secs_f64()),
+            None => format!("{limit:.0}"),
+        }
+    }
+}
+
 impl Line {
     pub(crate) fn text(&self) -> String {
         let took = self.took.as_secs();
         match &self.figure {
             Some(figure) => format!(
-                "{:<50} passed {:>7.2} s of {:>4.1}  {:>5.3} s  {} (took {took} s)",
+                "{:<50} passed {:>7.2} {:<24} {:>8.3}     {} (took {took} s)",
                 self.name,
                 figure.outage.as_secs_f64(),
-                figure.limit.as_secs_f64(),
+                figure.bound(),
                 figure.two_writers.as_secs_f64(),
                 figure.note
             ),
@@ -35,9 +46,9 @@ impl Line {
         let (name, took) = (self.name, self.took.as_secs());
         match &self.figure {
             Some(figure) => format!(
-                "| {name} | passed | {:.2} | {:.1} | {:.3} | {} | {took} |",
+                "| {name} | passed | {:.2} | {} | {:.3} | {} | {took} |",
                 figure.outage.as_secs_f64(),
-                figure.limit.as_secs_f64(),
+                figure.bound(),
                 figure.two_writers.as_secs_f64(),
                 figure.note
             ),
@@ -52,6 +63,7 @@ impl Line {
             "passed": figure.is_some(),
             "outage_s": figure.map(|figure| figure.outage.as_secs_f64()),
             "bound_s": figure.map(|figure| figure.limit.as_secs_f64()),
+            "back_after_healing_s": figure.and_then(|figure| figure.back).map(|back| back.as_secs_f64()),
             "two_writers_s": figure.map(|figure| figure.two_writers.as_secs_f64()),
             "note": figure.map(|figure| figure.note.clone()),
             "took_s": self.took.as_secs_f64(),
