@@ -164,7 +164,10 @@ impl Group {
                 service.retry_at = Some(now);
             }
             if service.retry_at.is_some_and(|at| now.reached(at)) {
-                service.retry_at = Some(now.plus(STOP_RETRY));
+                // A tether that is frozen kills nothing: then this is the only kill before the end of the lease.
+                let hard = Some(held.deadlines.hard).filter(|hard| !now.reached(*hard));
+                let retry = now.plus(STOP_RETRY);
+                service.retry_at = Some(hard.map_or(retry, |hard| retry.earlier(hard)));
                 if service.stop_by.is_some_and(|by| now.reached(by)) || now.reached(held.deadlines.hard) {
                     out.push(Action::Kill { of: of.clone() });
                 }
