@@ -7,6 +7,7 @@ use std::net::IpAddr;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::cgroup::Memory;
 use super::containers::{self, ContainerCommand};
 use super::files::Files;
 use super::http::{Asked, Turn};
@@ -54,6 +55,9 @@ impl Outbox {
         saved: Option<&Saved>,
         inbox: mpsc::Sender<Event>,
     ) -> io::Result<Self> {
+        let boot = clock::boot_id_text()?;
+        let has_run = saved.is_some_and(|saved| saved.boot == boot && !saved.groups.is_empty());
+        let memory = Memory::open(&files.containers, &boot, has_run)?;
         let (store, store_commands) = mpsc::channel(QUEUE_MAX);
         let (store_events, answers) = mpsc::channel(QUEUE_MAX);
         drop(store::spawn(site.store(timing.attempt), store_commands, store_events));
@@ -65,7 +69,7 @@ impl Outbox {
         forward(news, inbox.clone(), from_vip);
 
         let (containers, container_commands) = mpsc::channel(QUEUE_MAX);
-        containers::spawn(site.clone(), container_commands, inbox.clone());
+        containers::spawn(site.clone(), memory, container_commands, inbox.clone());
 
         Ok(Self {
             site: site.clone(),

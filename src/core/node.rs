@@ -344,9 +344,9 @@ impl Node {
                     group.gone(now, of.service, run);
                 }
             }
-            Event::Inspected { of, running } => {
+            Event::Inspected { of, trace } => {
                 if let Some(group) = self.groups.get_mut(&of.group) {
-                    group.inspected(now, of.service, running);
+                    group.inspected(now, of.service, trace);
                 }
             }
             Event::Health { of, healthy } => {

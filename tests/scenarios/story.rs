@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use leasehold::core::epoch::Run;
-use leasehold::core::event::{Command, Event, ServiceKey, VipNews};
+use leasehold::core::event::{Command, Event, ServiceKey, Trace, VipNews};
 use leasehold::core::records::{
     ClusterConfig, Intent, NodeStatus, Readiness, Record, RecordState, Saved, SavedRun, json,
 };
@@ -82,6 +82,17 @@ fn outcome(words: &[&str]) -> Result<(), String> {
     match words {
         ["ok"] => Ok(()),
         why => Err(why.join(" ")),
+    }
+}
+
+/// What the second witness says of a container.
+fn trace(words: &[&str]) -> Option<Trace> {
+    match words {
+        ["nothing"] => Some(Trace::Nothing),
+        ["never", "started"] => Some(Trace::NeverStarted),
+        ["left", what @ ..] => Some(Trace::Left { what: what.join(" ") }),
+        ["hidden", why @ ..] => Some(Trace::Hidden { why: why.join(" ") }),
+        _ => None,
     }
 }
 
@@ -319,9 +330,9 @@ impl World {
                 of: service(of),
                 run: run(at),
             },
-            ["inspected", of, word] => Event::Inspected {
+            ["inspected", of, word @ ..] => Event::Inspected {
                 of: service(of),
-                running: (*word != "unknown").then_some(*word == "running"),
+                trace: trace(word)?,
             },
             ["health", of, word] => Event::Health {
                 of: service(of),

@@ -69,6 +69,8 @@ pub(in crate::core) struct ServiceRun {
     /// Set once its stop was ordered: the kill at the latest.
     pub(super) stop_by: Option<Time>,
     pub(super) retry_at: Option<Time>,
+    /// Why its end is not proved, by the witness that was asked last.
+    pub(super) doubt: Option<String>,
     /// The engine's health check, once it said anything of this run.
     pub healthy: Option<bool>,
     pub(super) page: Option<PageOrder>,
@@ -133,6 +135,7 @@ impl ServiceRun {
             since: now,
             stop_by: None,
             retry_at: None,
+            doubt: None,
             healthy: None,
             page: None,
         }
