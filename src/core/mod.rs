@@ -4,6 +4,7 @@ mod election;
 pub mod epoch;
 pub mod event;
 pub mod group;
+mod invariants;
 pub mod keys;
 mod member;
 pub mod node;

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use super::event::{Action, Level};
+use super::event::{Action, Level, Order};
 use super::node::Node;
 use super::time::Time;
 
@@ -113,8 +113,12 @@ impl Node {
         // Before an adoption only the page says how long the run may go on.
         let earlier = self.saved.iter().flat_map(|saved| saved.groups.keys());
         let unadopted = earlier.chain(self.adoptable.keys()).map(|name| {
-            let hard = self.pages.get(name).map_or_else(Time::default, |(_, hard)| *hard);
-            hard.plus(self.timing.kill_budget()).minus(strikes)
+            let pages = self
+                .pages
+                .iter()
+                .filter(|(of, page)| of.group == *name && page.order != Order::Closed);
+            let hard = pages.map(|(_, page)| page.hard).reduce(Time::earlier);
+            hard.unwrap_or_default().plus(self.timing.kill_budget()).minus(strikes)
         });
         let held = self.groups.values().filter_map(|group| group.last_meal(strikes));
         unadopted.chain(held).reduce(Time::earlier)

@@ -60,6 +60,8 @@ pub struct Group {
     pub(in crate::core) failing_until: Option<Time>,
     pub(in crate::core) cool_until: Option<Time>,
     watched: bool,
+    /// The highest epoch that a tether found claimed on the storage, above its own.
+    pub(in crate::core) claim: Option<u64>,
     pub(in crate::core) last: Option<Decision>,
 }
 
@@ -71,6 +73,14 @@ pub(in crate::core) struct Context {
     pub other_ready: bool,
     /// Nothing may start while the hardware watchdog, if there is one, does not watch.
     pub watched: bool,
+}
+
+/// What to do about a claim that is above the record.
+pub(in crate::core) fn claimed(group: &str, claim: u64, epoch: u64) -> String {
+    format!(
+        "the claim on the storage of {group} is of epoch {claim}, above epoch {epoch} in etcd (restored, or another cluster?): \
+         it starts nowhere; once no host runs it, `leasehold accept` lifts the epoch above the claim"
+    )
 }
 
 impl Group {
@@ -85,6 +95,7 @@ impl Group {
             failing_until: None,
             cool_until: None,
             watched: false,
+            claim: None,
             last: None,
         }
     }
