@@ -37,11 +37,11 @@ pub(super) type Freed<'a> = (&'a String, &'a GroupKeys, &'a Record);
 
 impl Node {
     /// Takes the operator's word, or says why not.
-    pub(super) fn want_fenced(&mut self, now: Time, reply: u64, what: Fenced, by: String) -> Option<String> {
+    pub(super) fn want_fenced(&mut self, reply: u64, what: Fenced, by: String) -> Option<String> {
         if !matches!(self.member, Member::Joined { .. }) {
             return Some("this node is not a member now: say it on another one".to_owned());
         }
-        if self.holding_until.is_some_and(|until| !now.reached(until)) {
+        if self.holding_until.is_some_and(|until| !self.now.reached(until)) {
             return Some("this node is under a hold, which this would end: say it on another one".to_owned());
         }
         if self.fenced_wish.is_some() {

@@ -87,7 +87,7 @@ impl Node {
     /// A record marked stuck: where a fence is configured the first standby fences its holder, then frees it (T10).
     pub(super) fn claim_stuck(&mut self, now: Time, keys: &GroupKeys, at: Time) -> Option<Claim> {
         let record = self.needs_fence(keys).filter(|record| record.stuck.is_some())?.clone();
-        if now.raw < at.raw {
+        if now.awake() < at.awake() {
             return Some(Claim::At(at));
         }
         if let Some(wait) = self.fence(now, &record, true) {

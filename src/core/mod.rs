@@ -1,11 +1,13 @@
 //! The decision core: one event and a time in, actions out. It never awaits, reads a clock, or names an outside type.
 
+mod accept;
 mod election;
 pub mod epoch;
 pub mod event;
 pub mod fenced;
 pub mod fencing;
 pub mod group;
+mod invariants;
 pub mod keys;
 mod member;
 pub mod node;
@@ -17,3 +19,4 @@ pub mod status;
 pub mod store;
 pub mod stuck;
 pub mod time;
+pub mod watchdog;

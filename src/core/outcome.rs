@@ -11,9 +11,11 @@ impl Node {
     /// What follows from the outcome, beyond what the view already told.
     pub(super) fn conclude(&mut self, now: Time, pending: &Pending, succeeded: bool, out: &mut Vec<Action>) {
         match &pending.purpose {
-            Purpose::Read | Purpose::Configure | Purpose::Register | Purpose::Evict | Purpose::ReleaseLost { .. } => {}
-            Purpose::Fenced { reply } => self.fenced(*reply, succeeded, out),
-            Purpose::Mark { group } => self.marked(group, succeeded, out),
+            Purpose::Read
+            | Purpose::Configure
+            | Purpose::Register
+            | Purpose::Evict { .. }
+            | Purpose::ReleaseLost { .. } => {}
             Purpose::Beat => {
                 if let Some(value) = self.publishing.take().filter(|_| succeeded) {
                     self.published = Some(value);
@@ -50,6 +52,8 @@ impl Node {
                     );
                 }
             }
+            Purpose::Fenced { reply } => self.fenced(*reply, succeeded, out),
+            Purpose::Mark { group } => self.marked(group, succeeded, out),
             Purpose::Accept { reply } => {
                 let result = if succeeded {
                     Ok("accepted: every node starts over, which takes one ttl".to_owned())
@@ -69,7 +73,9 @@ impl Node {
         length: Duration,
     ) -> Result<String, String> {
         if !succeeded || !matches!(self.member, Member::Joined { .. }) {
-            return Err("the long beat was refused: this node has lost its place".to_owned());
+            return Err(
+                "the long beat was refused, nothing is held: look at `leasehold status` and try again".to_owned(),
+            );
         }
         // Beating goes on in time, in case that nobody replaces this sidecar.
         self.holding_until = Some(pending.stamp.plus(length.saturating_sub(self.timing.ttl * 2)));
@@ -96,7 +102,7 @@ impl Node {
             Purpose::Read
             | Purpose::Configure
             | Purpose::Register
-            | Purpose::Evict
+            | Purpose::Evict { .. }
             | Purpose::Beat
             | Purpose::Campaign { .. }
             | Purpose::Release { .. }

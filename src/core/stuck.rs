@@ -14,6 +14,7 @@ use super::records::{GroupKeys, Record, RecordState, json};
 use super::sizing::KILL_BUDGET;
 use super::store::{Compare, Op, Txn};
 use super::time::Time;
+use super::watchdog::COARSE;
 
 /// How long after its kill a process may take to be gone while the lease lives: nobody else can take the group
 /// meanwhile, and a host is not reset for an exit that takes a second. A reset at the end of the lease has no such time.
@@ -52,6 +53,8 @@ impl Group {
             .filter_map(|service| service.stop_by)
             .map(|by| by.earlier(held.deadlines.hard))
             .reduce(Time::earlier)?;
+        // A sidecar that goes on with the stop of an earlier one has asked nobody yet.
+        let killed = if held.since.reached(killed) { held.since } else { killed };
         let patient = killed.plus(KILL_BUDGET + PATIENCE);
         Some(match self.settings.on_stop_failure {
             // Of a run that an earlier sidecar left, the end of the lease is not known here: only the kill is.
@@ -67,13 +70,18 @@ impl Group {
 impl Node {
     /// Looks after the stops that failed; once a step.
     pub(super) fn step_stuck(&mut self, now: Time, out: &mut Vec<Action>) {
+        let strike = self.strike();
         let names: Vec<String> = self.groups.keys().cloned().collect();
         for name in &names {
             self.take_up_mark(now, name, out);
             let Some(group) = self.groups.get_mut(name) else {
                 continue;
             };
-            if group.stop_fails_at().is_none_or(|at| !now.reached(at)) {
+            let wait = match group.settings.on_stop_failure {
+                OnStopFailure::Reboot => Duration::ZERO,
+                OnStopFailure::Hold => strike,
+            };
+            if group.stop_fails_at().is_none_or(|at| !now.reached(at.plus(wait))) {
                 continue;
             }
             let run = group.held.as_ref().map(|held| held.run).unwrap_or_default();
@@ -91,6 +99,12 @@ impl Node {
             }
         }
         self.give_away(now, out);
+    }
+
+    /// How long the watchdog may take to reset this host: a record marked before would outlive the reset for nothing.
+    fn strike(&self) -> Duration {
+        let timeout = self.timing.watchdog.filter(|_| self.watchdog.armed);
+        timeout.map_or(Duration::ZERO, |timeout| timeout + COARSE * 2)
     }
 
     /// The host could not be reset: from here as with `hold`.
@@ -242,7 +256,7 @@ impl Group {
         let Some(held) = &mut self.held else { return };
         held.stuck = Some(why.to_owned());
         let after = match held.after.clone() {
-            After::Restart | After::RanOut => After::Release {
+            After::Restart | After::RanOut | After::Interrupted | After::Claimed => After::Release {
                 reason: format!("{why}, and was proved stopped later"),
                 successor: None,
             },

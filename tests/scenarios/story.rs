@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use leasehold::core::epoch::Run;
-use leasehold::core::event::{Command, Event, ServiceKey, VipNews};
+use leasehold::core::event::{Command, Event, ServiceKey, Trace, VipNews};
 use leasehold::core::fenced::Fenced;
 use leasehold::core::fencing::FenceSettings;
 use leasehold::core::records::{
@@ -88,6 +88,17 @@ fn outcome(words: &[&str]) -> Result<(), String> {
     }
 }
 
+/// What the second witness says of a container.
+fn trace(words: &[&str]) -> Option<Trace> {
+    match words {
+        ["nothing"] => Some(Trace::Nothing),
+        ["never", "started"] => Some(Trace::NeverStarted),
+        ["left", what @ ..] => Some(Trace::Left { what: what.join(" ") }),
+        ["hidden", why @ ..] => Some(Trace::Hidden { why: why.join(" ") }),
+        _ => None,
+    }
+}
+
 impl World {
     /// A leading time moves the clocks there; nobody ticks meanwhile.
     fn move_to<'a, 'b>(&mut self, words: &'a [&'b str]) -> &'a [&'b str] {
@@ -112,12 +123,12 @@ impl World {
         let before = self.told.len();
         let setting = matches!(
             words[0],
-            "etcd" | "node" | "saved" | "sleep" | "kill" | "policy" | "hangs"
+            "etcd" | "node" | "watchdog" | "saved" | "sleep" | "kill" | "policy" | "hangs"
         );
         let understood = match words[0] {
             "etcd" => self.etcd_input(&words[1..]),
-            "node" | "start" | "restart" | "kill" | "saved" | "sleep" | "run" | "quick" | "status" | "policy"
-            | "hangs" => self.control(words),
+            "node" | "watchdog" | "start" | "restart" | "kill" | "saved" | "sleep" | "run" | "quick" | "status"
+            | "policy" | "hangs" => self.control(words),
             "answer" | "timeout" | "landed" | "late" | "refused" => self.answer_input(words),
             "term" | "hold" | "switchover" | "accept" | "fenced" => self.operator(words),
             _ => match self.event(words) {
@@ -142,6 +153,7 @@ impl World {
                 self.me.priority = priority(name);
                 self.groups = rest.iter().map(|group| (*group).to_owned()).collect();
             }
+            ["watchdog", timeout] => self.timing = self.timing.with_watchdog(time(timeout)),
             ["start"] => self.start(),
             ["restart", "rebooted"] => {
                 self.me.boot = format!("{}2", self.me.name);
@@ -165,7 +177,11 @@ impl World {
             ["hangs", of] => {
                 self.hung.insert(service(of));
             }
-            ["sleep", by] => self.now.boot += time(by).unwrap(),
+            ["sleep", by] => {
+                let by = time(by).unwrap();
+                self.now = self.now.plus(by);
+                self.now.slept += by;
+            }
             ["run", "to", to] => {
                 self.mode = Mode::Run;
                 self.run(Self::at(time(to).unwrap()), |_| false);
@@ -282,13 +298,16 @@ impl World {
                 group: (*group).to_owned(),
                 to: option(rest, "to").map(str::to_owned),
             },
-            ["accept"] => Command::Accept,
             ["fenced", rest @ ..] => Command::Fenced {
                 what: match option(rest, "group") {
                     Some(group) => Fenced::Group(group.to_owned()),
                     None => Fenced::Node(rest[0].to_owned()),
                 },
                 by: "root at noon".to_owned(),
+            },
+            ["accept", rest @ ..] => Command::Accept {
+                force: rest.contains(&"force"),
+                epoch: option(rest, "epoch").map(|epoch| epoch.parse().unwrap()),
             },
             _ => return false,
         };
@@ -327,13 +346,22 @@ impl World {
                     connection: self.connection,
                 }
             }
+            ["claimed", of, at, epoch] => {
+                self.connection += 1;
+                Event::ClaimAbove {
+                    of: service(of),
+                    run: run(at),
+                    epoch: epoch.parse().unwrap(),
+                    connection: self.connection,
+                }
+            }
             ["gone", of, at] => Event::TetherGone {
                 of: service(of),
                 run: run(at),
             },
-            ["inspected", of, word] => Event::Inspected {
+            ["inspected", of, word @ ..] => Event::Inspected {
                 of: service(of),
-                running: (*word != "unknown").then_some(*word == "running"),
+                trace: trace(word)?,
             },
             ["health", of, word] => Event::Health {
                 of: service(of),
@@ -356,6 +384,11 @@ impl World {
                 }
             }
             ["reset", "failed", why @ ..] => Event::ResetFailed { why: why.join(" ") },
+            ["intruder", name] => Event::Intruder {
+                id: (*name).to_owned(),
+                name: (*name).to_owned(),
+                why: "it mounts the protected volume v".to_owned(),
+            },
             ["vip", word, rest @ ..] => Event::Vip(news(word, rest)?),
             _ => return None,
         };
@@ -392,6 +425,7 @@ impl World {
                 let record = self.told_record(epoch, node, state, rest);
                 self.etcd.put(&self.keys.record(group), &json(&record), 0);
             }
+            ["leader", group, node] => self.etcd.put(&self.keys.leader(group), node, 0),
             ["intent", group, rest @ ..] => {
                 let intent = Intent::Switchover {
                     to: option(rest, "to").map(str::to_owned),
@@ -424,6 +458,9 @@ impl World {
             reason: "told".to_owned(),
             successor: option(rest, "successor").map(str::to_owned),
             stuck: (state == "stuck").then(|| "run 1.1 could not be stopped".to_owned()),
+            promise_ms: option(rest, "promises")
+                .and_then(time)
+                .map(|promise| u64::try_from(promise.as_millis()).unwrap()),
         }
     }
 
@@ -433,8 +470,10 @@ impl World {
             ready: true,
             why: String::new(),
             image: "sha256:1".to_owned(),
+            claim: option(groups, "claim").map(|epoch| epoch.parse().unwrap()),
         };
-        let groups = groups.iter().map(|group| ((*group).to_owned(), ready.clone()));
+        let groups = groups.iter().filter(|word| !word.contains('='));
+        let groups = groups.map(|group| ((*group).to_owned(), ready.clone()));
         let status = NodeStatus {
             version: "1".to_owned(),
             address: String::new(),

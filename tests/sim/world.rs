@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::time::Duration;
 
 use leasehold::core::epoch::Run;
-use leasehold::core::event::{Action, Command, Event, Level, Order, PageOrder, ServiceKey, VipNews};
+use leasehold::core::event::{Action, Command, Event, Level, Order, PageOrder, ServiceKey, Trace, VipNews};
 use leasehold::core::fenced::Fenced;
 use leasehold::core::group::{GroupSettings, ServiceSettings};
 use leasehold::core::keys::Keys;
@@ -19,6 +19,12 @@ use leasehold::core::time::Time;
 use super::etcd::{Change, Etcd};
 use super::host::{Clock, Container, Host, Life, MS, S};
 use super::mutants::Mutant;
+
+/// Also where nothing is strange: the worst that an operator can do.
+const ACCEPT: Command = Command::Accept {
+    force: true,
+    epoch: None,
+};
 
 /// What stands in the way of a call.
 #[derive(Clone, Debug)]
@@ -247,7 +253,7 @@ impl World {
         let hosts = (0..hosts)
             .map(|at| {
                 let uptime = rng.range(10, 5000) * S;
-                // BOOTTIME may be slewed by 8 %; those machines never sleep, for then nothing true is left.
+                // BOOTTIME may be slewed by 8 %.
                 let slewed = rng.chance(500);
                 let boot_rate = if slewed {
                     0.92 + rng.range(0, 1600) as f64 / 10_000.0
@@ -385,13 +391,6 @@ impl World {
         host.stopped = false;
         host.detached = false;
         host.crash_after = None;
-        let mut pages = BTreeMap::new();
-        for (key, page) in &host.pages {
-            let at = pages.entry(key.group.clone()).or_insert((page.soft, page.hard));
-            if page.order != Order::Closed {
-                *at = (at.0.earlier(page.soft), at.1.earlier(page.hard));
-            }
-        }
         let setup = Setup {
             fence: None,
             me: Identity {
@@ -407,7 +406,7 @@ impl World {
             groups: self.groups.iter().map(|name| settings(name, &self.timing)).collect(),
             pinned: host.pin,
             saved: host.saved.clone(),
-            pages,
+            pages: host.pages.clone(),
             seed: self.rng.next(),
         };
         let mut node = Node::new(setup);
@@ -621,21 +620,19 @@ impl World {
                 }
             }
             Action::Inspect { of } => {
-                let running = match self.hosts[h].manners.engine_hangs {
-                    true => None,
-                    false => Some(
-                        self.hosts[h]
-                            .containers
-                            .get(&of)
-                            .is_some_and(|c| c.life != Life::Stopped),
-                    ),
+                let container = self.hosts[h].containers.get(&of);
+                let trace = match container.is_some_and(|c| c.life != Life::Stopped) {
+                    // A host without the kernel's witness: there the engine's word is none.
+                    _ if self.hosts[h].manners.engine_hangs => Trace::Hidden { why: String::new() },
+                    true => Trace::Left { what: String::new() },
+                    false => Trace::Nothing,
                 };
                 self.push(
                     soon,
                     Ev::Inbox {
                         host: h,
                         life,
-                        event: Event::Inspected { of, running },
+                        event: Event::Inspected { of, trace },
                     },
                 );
             }
@@ -716,14 +713,14 @@ impl World {
                 self.power_off(h);
                 self.push(3 * S, Ev::Act(Act::PowerOn(h)));
             }
-            Action::Fence { .. } | Action::KillForeign { .. } => {}
+            Action::Fence { .. } | Action::KillForeign { .. } | Action::Feed { .. } | Action::Disarm => {}
         }
     }
 
     fn hold_vip(&mut self, h: usize, group: String, until: Time, soon: u64) {
         let life = self.hosts[h].life;
         let now = self.hosts[h].clock.read(self.now);
-        let raw = now.raw;
+        let raw = now.awake();
         let whole = now.until(until).saturating_sub(Duration::from_millis(300)).as_secs();
         if whole == 0 {
             return;
@@ -945,9 +942,9 @@ impl World {
                 before.epoch, after.epoch
             ));
         }
-        // The mark of a stuck group gives nothing up: the epoch stays with its holder.
-        let marked = after.stuck.is_some() && after.epoch == before.epoch && after.incarnation == before.incarnation;
-        if before.state != RecordState::Active || accepted || marked {
+        // A hold's promise goes into the record of the same epoch, and so does the mark of a stuck group.
+        let same = after.state == RecordState::Active && after.epoch == before.epoch && after.node == before.node;
+        if before.state != RecordState::Active || accepted || same {
             return;
         }
         // Released or taken: nothing of the old epoch may still write.
@@ -995,6 +992,7 @@ impl World {
             _ if accept => "T11",
             Some((before, Some(after))) if after.state == RecordState::Active => match before {
                 _ if not => "T5",
+                Some(before) if before.state == RecordState::Active && before.epoch == after.epoch => "T2",
                 Some(before) if before.state == RecordState::Active && before.incarnation == after.incarnation => "T6",
                 _ if deletes => {
                     if records > 1 {
@@ -1297,7 +1295,7 @@ impl World {
 
     /// For a driver that asks again and again: neither logged nor counted.
     pub(crate) fn accept_quietly(&mut self, h: usize) {
-        self.command(h, Command::Accept);
+        self.command(h, ACCEPT);
     }
 
     pub(crate) fn revive_quietly(&mut self) {
@@ -1331,8 +1329,7 @@ impl World {
             }
             Act::Freeze { host, sleep } => {
                 if self.hosts[host].frozen.is_none() {
-                    let steady = (self.hosts[host].clock.boot_rate - 1.0).abs() < 1e-9;
-                    self.hosts[host].frozen = Some((self.now, sleep && steady));
+                    self.hosts[host].frozen = Some((self.now, sleep));
                 }
             }
             Act::Thaw(h) => self.thaw(h),
@@ -1343,11 +1340,7 @@ impl World {
             Act::EtcdUp => self.etcd_up = true,
             Act::DeleteNodeKey(h) => {
                 let key = self.keys.node(&self.hosts[h].name);
-                // Known open: deleted by hand under a hold, nobody who starts later knows how long to wait.
-                let ordinary = self.timing.ttl.as_millis() as u64;
-                let changes = self.etcd.remove(|kv| {
-                    kv.key == key && serde_json::from_str::<Beat>(&kv.value).is_ok_and(|beat| beat.ttl_ms <= ordinary)
-                });
+                let changes = self.etcd.remove(|kv| kv.key == key);
                 self.changed(None, &changes);
             }
             Act::CrashApp(h, group) => {
@@ -1385,7 +1378,7 @@ impl World {
             Act::Term(h) => self.deliver(h, Event::Terminate),
             Act::Switchover(h, group, to) => self.command(h, Command::Switchover { group, to }),
             Act::Hold(h, length) => self.command(h, Command::Hold { length }),
-            Act::Accept(h) => self.command(h, Command::Accept),
+            Act::Accept(h) => self.command(h, ACCEPT),
             Act::Fenced { host, node } => {
                 let what = Fenced::Node(self.hosts[node].name.clone());
                 let by = "an operator".to_owned();
