@@ -315,6 +315,18 @@ impl World {
         true
     }
 
+    /// The incarnation is that of the name, unless it says otherwise.
+    fn fence_ended(&mut self, node: &str, rest: &[&str]) -> Event {
+        let default = format!("L{node}");
+        let incarnation = self.names.named(option(rest, "on").unwrap_or(&default));
+        let rest: Vec<&str> = rest.iter().copied().filter(|word| !word.starts_with("on=")).collect();
+        Event::FenceEnded {
+            node: node.to_owned(),
+            incarnation,
+            result: outcome(&rest).map(|()| "Success: Powered OFF".to_owned()),
+        }
+    }
+
     fn event(&mut self, words: &[&str]) -> Option<Event> {
         let event = match words {
             ["tick"] => Event::Tick,
@@ -372,17 +384,7 @@ impl World {
                 run: run(at),
                 result: outcome(result),
             },
-            // Its incarnation is that of the name, unless it says otherwise.
-            ["fence", node, rest @ ..] => {
-                let default = format!("L{node}");
-                let incarnation = self.names.named(option(rest, "on").unwrap_or(&default));
-                let rest: Vec<&str> = rest.iter().copied().filter(|word| !word.starts_with("on=")).collect();
-                Event::FenceEnded {
-                    node: (*node).to_owned(),
-                    incarnation,
-                    result: outcome(&rest).map(|()| "Success: Powered OFF".to_owned()),
-                }
-            }
+            ["fence", node, rest @ ..] => self.fence_ended(node, rest),
             ["reset", "failed", why @ ..] => Event::ResetFailed { why: why.join(" ") },
             ["intruder", name] => Event::Intruder {
                 id: (*name).to_owned(),
