@@ -156,6 +156,8 @@ pub struct GroupKeys {
     pub record: Option<Record>,
     pub intent: Option<(Intent, i64)>,
     pub store: Option<StoreIds>,
+    /// The key that tells people who leads hangs on no lease.
+    pub immortal_leader: bool,
 }
 
 /// One consistent read of the cluster's keys.
@@ -205,6 +207,7 @@ impl View {
                 },
                 ["groups", group, leaf] => {
                     let group = view.groups.entry((*group).to_owned()).or_default();
+                    group.immortal_leader |= *leaf == "leader" && kv.lease == 0;
                     group.read(leaf, &kv.value, kv.mod_revision)
                 }
                 _ => true,

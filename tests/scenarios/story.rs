@@ -344,6 +344,11 @@ impl World {
                 run: run(at),
                 result: outcome(result),
             },
+            ["intruder", name] => Event::Intruder {
+                id: (*name).to_owned(),
+                name: (*name).to_owned(),
+                why: "it mounts the protected volume v".to_owned(),
+            },
             ["vip", word, rest @ ..] => Event::Vip(news(word, rest)?),
             _ => return None,
         };
@@ -380,6 +385,7 @@ impl World {
                 let record = self.told_record(epoch, node, state, rest);
                 self.etcd.put(&self.keys.record(group), &json(&record), 0);
             }
+            ["leader", group, node] => self.etcd.put(&self.keys.leader(group), node, 0),
             ["intent", group, rest @ ..] => {
                 let intent = Intent::Switchover {
                     to: option(rest, "to").map(str::to_owned),

@@ -63,6 +63,21 @@ pub struct Group {
     /// The highest epoch that a tether found claimed on the storage, above its own.
     pub(in crate::core) claim: Option<u64>,
     pub(in crate::core) last: Option<Decision>,
+    mentioned: Option<(Decision, Time)>,
+}
+
+/// Before the same sentence is mentioned again.
+const MENTION_AGAIN: Duration = Duration::from_secs(60);
+
+/// Whether a sentence is news; then it is remembered.
+pub(in crate::core) fn mention(last: &mut Option<(Decision, Time)>, now: Time, decision: &Decision) -> bool {
+    let known = last
+        .as_ref()
+        .is_some_and(|(said, at)| said == decision && now.since(*at) < MENTION_AGAIN);
+    if !known {
+        *last = Some((decision.clone(), now));
+    }
+    !known
 }
 
 /// What a group's step needs to know of the node.
@@ -97,6 +112,7 @@ impl Group {
             watched: false,
             claim: None,
             last: None,
+            mentioned: None,
         }
     }
 
@@ -116,6 +132,18 @@ impl Group {
         };
         if self.last.as_ref() != Some(&decision) {
             self.last = Some(decision.clone());
+            out.push(Action::Say(decision));
+        }
+    }
+
+    /// Says what happened and is over: see [`Node::mention`](super::node::Node).
+    pub(in crate::core) fn mention(&mut self, now: Time, level: Level, text: String, out: &mut Vec<Action>) {
+        let decision = Decision {
+            level,
+            group: Some(self.settings.name.clone()),
+            text,
+        };
+        if mention(&mut self.mentioned, now, &decision) {
             out.push(Action::Say(decision));
         }
     }
