@@ -52,7 +52,9 @@ impl Own {
         mount_bind(&shared, &shared).unwrap();
         mount_change(&shared, MountPropagationFlags::SHARED).unwrap();
         let log = File::create(directory.join("dockerd.log")).unwrap();
-        let engine = Command::new("dockerd")
+        // In a network of its own: with `--bridge none` an engine deletes docker0, which is the machine's engine's.
+        let engine = Command::new("unshare")
+            .args(["--net", "dockerd"])
             .args(["--data-root", &text(&directory.join("data"))])
             .args(["--exec-root", &text(&directory.join("exec"))])
             .args(["--pidfile", &text(&directory.join("pid"))])
