@@ -127,6 +127,13 @@ pub(super) fn report_exec(command: &std::ffi::OsStr, error: &std::io::Error) {
     let _ = std::io::stderr().write_all(line.as_bytes());
 }
 
+/// Writes the one line for a limit on locked memory that is too small. Only before the gate: a pipe may be full.
+pub(super) fn report_unlocked() {
+    let line = "leasehold: ulimits.memlock is too small to lock the tether into memory: when the host runs short of memory \
+        a kill at the deadline may wait for a disk; leave the limit out, or set it to 64 MiB\n";
+    let _ = std::io::stderr().write_all(line.as_bytes());
+}
+
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
