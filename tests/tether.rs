@@ -8,8 +8,6 @@
 
 #[path = "tether/claim.rs"]
 mod claim;
-#[path = "tether/docker.rs"]
-mod docker;
 #[path = "tether/gate.rs"]
 mod gate;
 #[path = "tether/harness.rs"]
@@ -18,7 +16,11 @@ mod harness;
 mod host;
 #[path = "tether/init.rs"]
 mod init;
+#[path = "tether/kill_path.rs"]
+mod kill_path;
 #[path = "tether/running.rs"]
 mod running;
+#[path = "tether/storage.rs"]
+mod storage;
 #[path = "tether/store.rs"]
 mod store;

@@ -74,11 +74,11 @@ pub(super) fn watch(
     }
 }
 
-/// The end by force: the claims stay held, because nothing was synced. At once, from here: what the way back would free
-/// and close is the kernel's business.
+/// The end by force: the claims stay held, because nothing was synced. At once, from here, and past every handler of an
+/// exit: what they and the way back would free and close is the kernel's business.
 fn kill(own: &OwnNamespace) -> ! {
     let _ = own.kill_all();
-    std::process::exit(i32::from(Code::Killed.number()))
+    signal_hook::low_level::exit(i32::from(Code::Killed.number()))
 }
 
 /// The orderly end, in this order: all dead, all synced, claims released.
