@@ -82,16 +82,21 @@ impl Outbox {
         })
     }
 
-    /// The deadlines that the pages of an earlier sidecar carry, the earliest of each group.
+    /// What the pages that an earlier sidecar left say.
     ///
     /// # Errors
     /// A page that can't be read.
-    pub fn pages(&self) -> io::Result<BTreeMap<String, (Time, Time)>> {
-        let mut pages: BTreeMap<String, (Time, Time)> = BTreeMap::new();
+    pub fn pages(&self) -> io::Result<BTreeMap<ServiceKey, PageOrder>> {
+        let mut pages = BTreeMap::new();
         for (of, tether) in &self.tethers {
             let Some(page) = tether.read_page()? else { continue };
-            let (soft, hard) = pages.get(&of.group).copied().unwrap_or((page.soft, page.hard));
-            pages.insert(of.group.clone(), (soft.earlier(page.soft), hard.earlier(page.hard)));
+            let order = PageOrder {
+                run: page.run,
+                order: page.order,
+                soft: page.soft,
+                hard: page.hard,
+            };
+            pages.insert(of.clone(), order);
         }
         Ok(pages)
     }
@@ -397,6 +402,17 @@ fn from_tether(group: &str, event: TetherEvent) -> Event {
             of: key(service),
             run,
             running,
+            connection,
+        },
+        TetherEvent::ClaimAbove {
+            service,
+            run,
+            epoch,
+            connection,
+        } => Event::ClaimAbove {
+            of: key(service),
+            run,
+            epoch,
             connection,
         },
         TetherEvent::Gone { service, run, .. } => Event::TetherGone { of: key(service), run },

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::event::{Action, Level};
-use super::group::{After, Context, Group, Stage};
+use super::group::{After, Context, Group, Stage, claimed};
 use super::member::{Member, Pending, Purpose};
-use super::node::Node;
+use super::node::{AcceptWish, Node};
 use super::records::{ClusterConfig, GroupKeys, Intent, NodeKey, NodeStatus, Readiness, Record, RecordState, json};
 use super::store::{Compare, Op, Txn};
 use super::time::Time;
@@ -14,6 +14,9 @@ use super::time::Time;
 const RANK_STEP: Duration = Duration::from_millis(300);
 /// How long the others leave a vacancy to a named successor.
 const SUCCESSOR_START: Duration = Duration::from_secs(3);
+
+/// Why a group is given up whose stop an earlier sidecar had begun.
+const INTERRUPTED: &str = "its stop was under way when its sidecar ended";
 
 /// Whether and when this node may take a group.
 enum Claim {
@@ -30,6 +33,12 @@ impl Node {
         for name in names {
             let other_ready = self.successor(&name, None).is_some();
             let keys = self.view.group(&name);
+            // Whoever a switchover named, if its stop was cut short.
+            let wanted = keys
+                .intent
+                .as_ref()
+                .and_then(|(Intent::Switchover { to, .. }, _)| to.as_deref());
+            let wanted = wanted.and_then(|wanted| self.successor(&name, Some(wanted)));
             let group = self.groups.get_mut(&name)?;
             let Some(held) = group
                 .held
@@ -43,16 +52,26 @@ impl Node {
                 "a group is released only when its stop is proved"
             );
             let release = match held.after.clone() {
-                After::Restart => continue,
+                After::Restart | After::Claimed => continue,
                 After::Forget => {
                     group.held = None;
                     continue;
                 }
                 After::Release { reason, successor } => Some((reason, successor)),
                 After::RanOut | After::Lost if other_ready => Some(("its lease ran out".to_owned(), None)),
-                After::RanOut | After::Lost => None,
+                After::Interrupted if other_ready => Some((INTERRUPTED.to_owned(), wanted)),
+                After::RanOut | After::Interrupted | After::Lost => None,
             };
             let epoch = held.run.epoch;
+            let again = match held.after {
+                After::Interrupted => "started again after an interrupted stop",
+                After::Restart
+                | After::Release { .. }
+                | After::RanOut
+                | After::Claimed
+                | After::Lost
+                | After::Forget => "started again after its lease ran out",
+            };
             let own = keys
                 .active()
                 .filter(|record| record.incarnation == lease && record.epoch == epoch);
@@ -67,11 +86,7 @@ impl Node {
             }
             // T6: its validity ran out, so it needs contact like any other candidate.
             if contact && self.unready(&name).is_none() {
-                let txn = self.record_txn(
-                    &name,
-                    &keys,
-                    &self.won(record.epoch + 1, lease, "started again after its lease ran out"),
-                );
+                let txn = self.record_txn(&name, &keys, &self.won(record.epoch + 1, lease, again));
                 return Some((txn, Purpose::Campaign { group: name }));
             }
         }
@@ -148,7 +163,32 @@ impl Node {
             state: RecordState::Active,
             reason: reason.to_owned(),
             successor: None,
+            promise_ms: None,
         }
+    }
+
+    /// Rewrites each active record of this incarnation that says something else about a long promise: with the long beat
+    /// of a hold, and with a beat after its end. Whoever finds the key gone and never saw that beat waits for the record's.
+    pub(super) fn promise_in_records(&self, lease: i64, promise: Option<Duration>) -> Txn {
+        let promise_ms = promise.map(|promise| u64::try_from(promise.as_millis()).unwrap_or(u64::MAX));
+        let mut txn = Txn::default();
+        for (name, keys) in &self.view.groups {
+            let own = keys.active().filter(|record| record.incarnation == lease);
+            let Some(record) = own.filter(|record| record.promise_ms != promise_ms) else {
+                continue;
+            };
+            let key = self.keys.record(name);
+            let value = json(&Record {
+                promise_ms,
+                ..record.clone()
+            });
+            txn.compare.push(Compare::Mod {
+                key: key.clone(),
+                revision: keys.record_mod,
+            });
+            txn.then.push(Op::Put { key, value, lease: 0 });
+        }
+        txn
     }
 
     /// The first group that this node may take now.
@@ -190,10 +230,10 @@ impl Node {
             return contact_at.map_or(Claim::No("no contact to etcd".to_owned()), Claim::At);
         }
         // Ranks count from when everybody could: after a first start that is the contact, not the vacancy.
-        let from = contact_at.filter(|contact| contact.raw > at.raw).unwrap_or(at);
+        let from = contact_at.filter(|contact| contact.awake() > at.awake()).unwrap_or(at);
         let at = from.plus(RANK_STEP * self.rank(now, name, &keys));
         // An observer waits by its raw clock alone: suspend must not shorten the wait.
-        if now.raw < at.raw {
+        if now.awake() < at.awake() {
             return Claim::At(at);
         }
         match self.claim_txn(now, name, &keys, lease) {
@@ -324,9 +364,25 @@ impl Node {
             .map(|(node, _)| node.clone())
     }
 
+    /// The highest epoch claimed on the group's storage that any living node met, where it is above the record's.
+    pub(super) fn claim_above(&self, name: &str) -> Option<u64> {
+        let epoch = self.view.group(name).record.map_or(0, |record| record.epoch);
+        let met = self.groups.get(name).and_then(|group| group.claim);
+        let told = self
+            .view
+            .statuses
+            .values()
+            .filter_map(|status| status.groups.get(name)?.claim);
+        told.chain(met).max().filter(|claim| *claim > epoch)
+    }
+
     /// Why this node may not take the group now.
     pub(super) fn unready(&self, name: &str) -> Option<String> {
         let group = self.groups.get(name)?;
+        if let Some(claim) = self.claim_above(name) {
+            let epoch = self.view.group(name).record.map_or(0, |record| record.epoch);
+            return Some(claimed(name, claim, epoch));
+        }
         if self.view.group(name).store.is_none() {
             return Some(format!("its storage is not initialised: run `leasehold init {name}`"));
         }
@@ -378,7 +434,14 @@ impl Node {
                 Some(Some(Ok(digest))) => digest.clone(),
                 Some(Some(Err(_)) | None) | None => String::new(),
             };
-            (name.clone(), Readiness { ready, why, image })
+            let claim = self.claim_above(name);
+            let readiness = Readiness {
+                ready,
+                why,
+                image,
+                claim,
+            };
+            (name.clone(), readiness)
         });
         NodeStatus {
             version: self.me.version.clone(),
@@ -432,6 +495,11 @@ impl Node {
             let Some(group) = self.groups.get_mut(&name) else {
                 continue;
             };
+            if group.held.as_ref().is_some_and(|held| held.after == After::Claimed) {
+                self.obeyed.insert(name.clone(), revision);
+                self.refused_intents.push((name, revision));
+                continue;
+            }
             if group.held.as_ref().is_none_or(|held| held.latched) {
                 continue;
             }
@@ -466,7 +534,18 @@ impl Node {
         if !self.viewed {
             return None;
         }
-        let reply = self.accept_wish.take()?;
+        let AcceptWish {
+            reply,
+            force,
+            epoch: given,
+        } = self.accept_wish.take()?;
+        if let Some(why) = self.needless(force, given) {
+            out.push(Action::Reply {
+                reply,
+                result: Err(why),
+            });
+            return None;
+        }
         // Everybody waits one ttl after it: too short for containers that were promised more.
         if let Some(name) = self.held_elsewhere() {
             let why = format!("{name} is under a hold, so its containers may run on: wait for its end, or fence it");
@@ -504,7 +583,8 @@ impl Node {
                 .and_then(|group| group.held.as_ref())
                 .map_or(0, |held| held.run.epoch);
             let mut record = released(record, "accepted".to_owned(), None);
-            record.epoch = record.epoch.max(held) + 1;
+            let known = [held, self.claim_above(name).unwrap_or(0), given.unwrap_or(0)];
+            record.epoch = known.into_iter().fold(record.epoch, u64::max) + 1;
             txn.then.push(Op::Put {
                 key: self.keys.record(name),
                 value: json(&record),
@@ -517,17 +597,41 @@ impl Node {
         Some((reply, txn))
     }
 
+    /// T11 stops every group of the cluster: why there is no need for it.
+    fn needless(&self, force: bool, given: Option<u64>) -> Option<String> {
+        let frozen = matches!(self.member, Member::Frozen { .. });
+        let mut groups = self.view.groups.iter();
+        let claimed = groups.any(|(name, keys)| {
+            let epoch = keys.record.as_ref().map_or(0, |record| record.epoch);
+            self.claim_above(name).max(given).is_some_and(|claim| claim > epoch)
+        });
+        (!force && !frozen && !claimed).then(|| {
+            "nothing is strange about this etcd, and accept would stop every group of the cluster: \
+             look at `leasehold status`; if you mean it, `leasehold accept --force`"
+                .to_owned()
+        })
+    }
+
     fn held_elsewhere(&self) -> Option<String> {
-        let long = |key: &NodeKey| key.beat.as_ref().is_some_and(|beat| beat.promise() > self.timing.ttl);
-        let mut others = self.view.nodes.iter().filter(|(name, _)| **name != self.me.name);
-        let held = others.find(|(name, key)| long(key) && !self.observer.ripe(self.now, name, key.lease));
+        let ttl = self.timing.ttl;
+        let long = |key: &NodeKey| key.beat.as_ref().is_some_and(|beat| beat.promise() > ttl);
+        let beats = self.view.nodes.iter().filter(|(_, key)| long(key));
+        let beats = beats.map(|(name, key)| (name, key.lease));
+        let records = self.view.groups.values().filter_map(|group| group.active());
+        let records = records.filter(|record| record.promise() > ttl);
+        let mut held = beats.chain(records.map(|record| (&record.node, record.incarnation)));
+        let held = held.find(|(name, lease)| **name != self.me.name && !self.observer.ripe(self.now, name, *lease));
         held.map(|(name, _)| name.clone())
     }
 
     /// What follows from the outcome, beyond what the view already told.
     pub(super) fn conclude(&mut self, now: Time, pending: &Pending, succeeded: bool, out: &mut Vec<Action>) {
         match &pending.purpose {
-            Purpose::Read | Purpose::Configure | Purpose::Register | Purpose::Evict | Purpose::ReleaseLost { .. } => {}
+            Purpose::Read
+            | Purpose::Configure
+            | Purpose::Register
+            | Purpose::Evict { .. }
+            | Purpose::ReleaseLost { .. } => {}
             Purpose::Beat => {
                 if let Some(value) = self.publishing.take().filter(|_| succeeded) {
                     self.published = Some(value);
@@ -583,7 +687,9 @@ impl Node {
         length: Duration,
     ) -> Result<String, String> {
         if !succeeded || !matches!(self.member, Member::Joined { .. }) {
-            return Err("the long beat was refused: this node has lost its place".to_owned());
+            return Err(
+                "the long beat was refused, nothing is held: look at `leasehold status` and try again".to_owned(),
+            );
         }
         // Beating goes on in time, in case that nobody replaces this sidecar.
         self.holding_until = Some(pending.stamp.plus(length.saturating_sub(self.timing.ttl * 2)));
@@ -607,7 +713,7 @@ impl Node {
             Purpose::Read
             | Purpose::Configure
             | Purpose::Register
-            | Purpose::Evict
+            | Purpose::Evict { .. }
             | Purpose::Beat
             | Purpose::Campaign { .. }
             | Purpose::Release { .. }
@@ -631,6 +737,7 @@ fn released(record: &Record, reason: String, successor: Option<String>) -> Recor
         state: RecordState::Released,
         reason,
         successor,
+        promise_ms: None,
         ..record.clone()
     }
 }

@@ -46,6 +46,13 @@ pub enum Event {
         running: bool,
         connection: u64,
     },
+    /// A tether started nothing, because the storage carries a claim of this later epoch.
+    ClaimAbove {
+        of: ServiceKey,
+        run: Run,
+        epoch: u64,
+        connection: u64,
+    },
     /// The pidfd of the tether became readable: nothing of the container's namespace is left.
     TetherGone { of: ServiceKey, run: Run },
     /// The engine's word on a container, asked for by [`Action::Inspect`]; `None` when the engine did not answer.
@@ -98,8 +105,9 @@ pub enum Command {
     Hold { length: Duration },
     /// Move the group, to `to` if it is named.
     Switchover { group: String, to: Option<String> },
-    /// Take a strange etcd as the true one, after a restore (T11).
-    Accept,
+    /// Take a strange etcd as the true one, after a restore, and lift every epoch above what is known and above `epoch`
+    /// (T11). `force`: although nothing is strange.
+    Accept { force: bool, epoch: Option<u64> },
 }
 
 /// What the adapters shall do, in this order.

@@ -1,6 +1,6 @@
 //! The node: one event in, actions out. The only mutator is [`Node::handle`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::epoch::Run;
@@ -39,10 +39,18 @@ pub struct Setup {
     pub pinned: Option<Pin>,
     /// From the boot-scoped file: what an earlier sidecar left running.
     pub saved: Option<Saved>,
-    /// The deadlines that the pages of those runs carry, soft and hard, by group.
-    pub pages: BTreeMap<String, (Time, Time)>,
+    /// What the pages of those runs say.
+    pub pages: BTreeMap<ServiceKey, PageOrder>,
     /// Randomness for lease ids and nonces.
     pub seed: u64,
+}
+
+/// An operator's wish for T11, until it can be sent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct AcceptWish {
+    pub reply: u64,
+    pub force: bool,
+    pub epoch: Option<u64>,
 }
 
 /// The decision core of one host.
@@ -62,7 +70,9 @@ pub struct Node {
     pub(super) pin_written: i64,
     pub(super) saved: Option<Saved>,
     pub(super) adoptable: BTreeMap<String, SavedRun>,
-    pub(super) pages: BTreeMap<String, (Time, Time)>,
+    pub(super) pages: BTreeMap<ServiceKey, PageOrder>,
+    /// Groups whose addresses were dropped before their run was adopted.
+    overdue: BTreeSet<String>,
     /// For each group: the store id that its containers were prepared with.
     pub(super) prepared_stores: BTreeMap<String, Option<String>>,
     pub(super) refused_intents: Vec<(String, i64)>,
@@ -80,7 +90,7 @@ pub struct Node {
     pub(super) holding_until: Option<Time>,
     pub(super) hold_wish: Option<(u64, Duration)>,
     pub(super) switch_wish: Option<(u64, String, Option<String>)>,
-    pub(super) accept_wish: Option<u64>,
+    pub(super) accept_wish: Option<AcceptWish>,
     pub(super) obeyed: BTreeMap<String, i64>,
     pub(super) published: Option<String>,
     pub(super) publishing: Option<String>,
@@ -127,6 +137,7 @@ impl Node {
             saved,
             adoptable: BTreeMap::new(),
             pages: setup.pages,
+            overdue: BTreeSet::new(),
             prepared_stores: BTreeMap::new(),
             refused_intents: Vec::new(),
             pending: None,
@@ -167,8 +178,9 @@ impl Node {
         for (name, group) in &self.groups {
             let adoptable = self.saved.as_ref().is_some_and(|saved| saved.groups.contains_key(name));
             // After a suspend the kernel's count of the addresses is behind: those of a run past its deadline go now.
-            let alive = adoptable && self.pages.get(name).is_some_and(|(soft, _)| !now.reached(*soft));
+            let alive = adoptable && self.page_soft(name).is_some_and(|soft| !now.reached(soft));
             if group.settings.vips > 0 && !alive {
+                self.overdue.insert(name.clone());
                 out.push(Action::VipDrop { group: name.clone() });
             }
             if adoptable {
@@ -200,6 +212,7 @@ impl Node {
         for group in self.groups.values_mut() {
             group.check_time(now, out);
         }
+        self.drop_overdue(now, out);
         self.take(now, event, out);
         for group in self.groups.values_mut() {
             group.check_time(now, out);
@@ -219,6 +232,28 @@ impl Node {
         }
         self.assert_invariants(now, &out[first..]);
         self.wake = self.next_wake(now);
+    }
+
+    /// A suspend in the middle of an adoption: the kernel's count of the addresses is behind, and nobody renews them yet.
+    fn drop_overdue(&mut self, now: Time, out: &mut Vec<Action>) {
+        let saved = self.saved.as_ref().map(|saved| &saved.groups);
+        let waiting = saved.into_iter().chain([&self.adoptable]).flat_map(BTreeMap::keys);
+        for name in waiting {
+            let over = self.page_soft(name).is_some_and(|soft| now.reached(soft));
+            let has = self.groups.get(name).is_some_and(|group| group.settings.vips > 0);
+            if over && has && self.overdue.insert(name.clone()) {
+                out.push(Action::VipDrop { group: name.clone() });
+            }
+        }
+    }
+
+    /// The earliest soft deadline on the pages that an earlier sidecar left for the group; a closed page has none.
+    fn page_soft(&self, group: &str) -> Option<Time> {
+        let pages = self
+            .pages
+            .iter()
+            .filter(|(of, page)| of.group == group && page.order != Order::Closed);
+        pages.map(|(_, page)| page.soft).reduce(Time::earlier)
     }
 
     /// When the loop must call [`Node::handle`] with [`Event::Tick`].
@@ -262,6 +297,7 @@ impl Node {
             Event::Prepared { .. }
             | Event::StartAnswered { .. }
             | Event::TetherHello { .. }
+            | Event::ClaimAbove { .. }
             | Event::TetherGone { .. }
             | Event::Inspected { .. }
             | Event::Health { .. }
@@ -291,6 +327,16 @@ impl Node {
             } => {
                 if let Some(group) = self.groups.get_mut(&of.group) {
                     group.hello(now, of.service, run, running, connection, out);
+                }
+            }
+            Event::ClaimAbove {
+                of,
+                run,
+                epoch,
+                connection,
+            } => {
+                if let Some(group) = self.groups.get_mut(&of.group) {
+                    group.claim_above(now, of.service, run, epoch, connection, out);
                 }
             }
             Event::TetherGone { of, run } => {
@@ -384,11 +430,13 @@ impl Node {
                 }
             }
             Command::Switchover { group, to } => self.want_switchover(reply, group, to),
-            Command::Accept => {
+            Command::Accept { force, epoch } => {
                 if self.accept_wish.is_some() {
                     Some("another accept is under way".to_owned())
+                } else if epoch.is_some_and(|epoch| epoch > EPOCH_GIVEN_MAX) {
+                    Some(format!("no epoch is above {EPOCH_GIVEN_MAX}: look at the claim again"))
                 } else {
-                    self.accept_wish = Some(reply);
+                    self.accept_wish = Some(AcceptWish { reply, force, epoch });
                     None
                 }
             }
@@ -454,7 +502,10 @@ impl Node {
                 None => "this node was told to end and no standby is ready: stopping".to_owned(),
             };
             let after = group.held.as_ref().map(|held| &held.after);
-            if matches!(after, Some(After::Restart | After::RanOut)) {
+            if matches!(
+                after,
+                Some(After::Restart | After::RanOut | After::Interrupted | After::Claimed)
+            ) {
                 group.stop(
                     now,
                     Way::Drain,
@@ -603,5 +654,7 @@ impl Node {
     }
 }
 
+/// Far more than any cluster counts, and far below where counting on would fail.
+const EPOCH_GIVEN_MAX: u64 = 1 << 48;
 /// The shortest time between two ticks.
 const TICK_MIN: Duration = Duration::from_millis(2);

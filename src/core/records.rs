@@ -47,6 +47,17 @@ pub struct Record {
     pub reason: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub successor: Option<String>,
+    /// Under a hold, in milliseconds: what the long beat promised, for those who find its key gone and never saw it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promise_ms: Option<u64>,
+}
+
+impl Record {
+    /// How long observers who never saw the holder's beat must wait at least.
+    #[must_use]
+    pub fn promise(&self) -> Duration {
+        Duration::from_millis(self.promise_ms.unwrap_or(0))
+    }
 }
 
 /// What all nodes must agree on.
@@ -66,6 +77,9 @@ pub struct Readiness {
     pub why: String,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub image: String,
+    /// The epoch of a claim on the storage that is above the record's, once a tether of this node met it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claim: Option<u64>,
 }
 
 /// What a node publishes for others to read.

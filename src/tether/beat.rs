@@ -26,9 +26,11 @@ use crate::core::time::Time;
 /// The tether's first word when it is started as a keeper.
 pub(super) const FORM: &str = "claim";
 
-/// What a keeper says on its standard output, one message each; a refusal is followed by its reason.
+/// What a keeper says on its standard output, one message each; a refusal is followed by its reason, one for a claim of a
+/// later epoch by that epoch in little endian before the reason.
 pub(super) const TAKEN: u8 = b't';
 pub(super) const REFUSED: u8 = b'r';
+pub(super) const LATER: u8 = b'a';
 /// It found somebody else's claim in place of its own, and has ended.
 pub(super) const LOST: u8 = b'l';
 
@@ -136,6 +138,8 @@ struct Keeper {
     beside: Vec<PathBuf>,
     failing_since: Option<Time>,
     told: bool,
+    /// The claim found was of this later epoch.
+    later: Option<u64>,
 }
 
 impl Keeper {
@@ -148,12 +152,16 @@ impl Keeper {
             beside: task.beside,
             failing_since: None,
             told: false,
+            later: None,
         }
     }
 
     fn run(mut self) -> ExitCode {
         if let Err(why) = self.take() {
-            say(&[&[REFUSED], why.as_bytes()].concat());
+            match self.later {
+                Some(epoch) => say(&[&[LATER], &epoch.to_le_bytes()[..], why.as_bytes()].concat()),
+                None => say(&[&[REFUSED], why.as_bytes()].concat()),
+            }
             return ExitCode::FAILURE;
         }
         say(&[TAKEN]);
@@ -166,19 +174,19 @@ impl Keeper {
         }
     }
 
-    fn take(&self) -> Result<(), String> {
+    fn take(&mut self) -> Result<(), String> {
         let mut watched = false;
         let mut old = Vec::new();
-        for path in &self.beside {
+        for path in self.beside.clone() {
             let fault = |error: io::Error| format!("storage: {}: {error}", path.display());
-            let file = ClaimFile::new(File::open(path).map_err(fault)?, path);
-            let (found, was_watched) = self.passed(&file)?;
+            let file = ClaimFile::new(File::open(&path).map_err(fault)?, &path);
+            let (found, was_watched) = passed(&file, &self.me, &mut self.later)?;
             watched |= was_watched;
             if matches!(found, Found::Claim(_)) {
                 old.push(file);
             }
         }
-        let (found, was_watched) = self.passed(&self.file)?;
+        let (found, was_watched) = passed(&self.file, &self.me, &mut self.later)?;
         watched |= was_watched;
         // A tether that was frozen in the watch must not write over its successor.
         if clock::now().reached(self.soft) {
@@ -194,41 +202,6 @@ impl Keeper {
         }
         self.put_away(&old, &claim);
         Ok(())
-    }
-
-    /// Lets a claim pass that is free, at once or after a watch; what it says, and whether it was watched.
-    fn passed(&self, file: &ClaimFile) -> Result<(Found, bool), String> {
-        let found = file.read().map_err(|error| fault(file, &error))?;
-        match judge(&found, &self.me) {
-            Step::Take => Ok((found, false)),
-            Step::Refuse(why) => Err(refusal(file, &why)),
-            Step::WatchThenTake => {
-                let watched = self.watch(file, &found)?;
-                Ok((found, watched))
-            }
-            Step::WatchThenRefuse(why) => {
-                self.watch(file, &found)?;
-                Err(refusal(file, &why))
-            }
-        }
-    }
-
-    /// Looks at a claim for two beats: true if it stood still, false if it was released; an error if it moved.
-    fn watch(&self, file: &ClaimFile, first: &Found) -> Result<bool, String> {
-        let since = clock::now();
-        loop {
-            thread::sleep(LOOK);
-            let found = file.read().map_err(|error| fault(file, &error))?;
-            if found != *first {
-                if judge(&found, &self.me) == Step::Take {
-                    return Ok(false);
-                }
-                return Err(moved(file, &found));
-            }
-            if clock::now().waited(since) >= WATCH {
-                return Ok(true);
-            }
-        }
     }
 
     /// Claims of other mounts of this file system are ours by now: the next start need not watch them, and an old holder
@@ -283,6 +256,46 @@ impl Keeper {
         let _ = thread::Builder::new().spawn(move || {
             let _ = io::stderr().write_all(line.as_bytes());
         });
+    }
+}
+
+/// Lets a claim pass that is free, at once or after a watch; what it says, and whether it was watched.
+fn passed(file: &ClaimFile, me: &Owner, later: &mut Option<u64>) -> Result<(Found, bool), String> {
+    let found = file.read().map_err(|error| fault(file, &error))?;
+    match judge(&found, me) {
+        Step::Take => Ok((found, false)),
+        Step::Refuse(why) => {
+            if let Found::Claim(claim) = &found {
+                *later = Some(claim.owner.run.epoch);
+            }
+            Err(refusal(file, &why))
+        }
+        Step::WatchThenTake => {
+            let watched = watch(file, me, &found)?;
+            Ok((found, watched))
+        }
+        Step::WatchThenRefuse(why) => {
+            watch(file, me, &found)?;
+            Err(refusal(file, &why))
+        }
+    }
+}
+
+/// Looks at a claim for two beats: true if it stood still, false if it was released; an error if it moved.
+fn watch(file: &ClaimFile, me: &Owner, first: &Found) -> Result<bool, String> {
+    let since = clock::now();
+    loop {
+        thread::sleep(LOOK);
+        let found = file.read().map_err(|error| fault(file, &error))?;
+        if found != *first {
+            if judge(&found, me) == Step::Take {
+                return Ok(false);
+            }
+            return Err(moved(file, &found));
+        }
+        if clock::now().waited(since) >= WATCH {
+            return Ok(true);
+        }
     }
 }
 

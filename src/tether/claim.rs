@@ -480,7 +480,7 @@ mod tests {
     fn the_last_service_releases() {
         let after = |state| {
             let found = Found::Claim(claim(|claim| claim.state = state));
-            super::released(&found, &owner(), "s").unwrap()
+            released(&found, &owner(), "s").unwrap()
         };
         let expected = |state| {
             claim(|claim| {
@@ -491,10 +491,7 @@ mod tests {
         assert_eq!(after(held(&["s"])), expected(State::Released));
         assert_eq!(after(held(&["other", "s"])), expected(held(&["other"])));
         assert_eq!(after(State::Released), expected(State::Released));
-        assert_eq!(
-            super::released(&Found::Missing, &owner(), "s").unwrap().state,
-            State::Released
-        );
+        assert_eq!(released(&Found::Missing, &owner(), "s").unwrap().state, State::Released);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use rustix::process::Pid;
 use rustix::thread::nanosleep;
 
 use super::args::Args;
-use super::beat::{LOST, REFUSED, TAKEN, Task};
+use super::beat::{LATER, LOST, REFUSED, TAKEN, Task};
 use super::claim::{Place, by_file_system, released};
 use super::claim_file::ClaimFile;
 use super::exit::Refusal;
@@ -117,7 +117,8 @@ impl Claims {
                     waiting -= 1;
                     continue;
                 }
-                Some([REFUSED, why @ ..]) => return Err(Refusal::Storage(String::from_utf8_lossy(why).into_owned())),
+                Some([REFUSED, why @ ..]) => return Err(Refusal::Storage(text(why))),
+                Some([LATER, rest @ ..]) => return Err(later(rest)),
                 Some(_) => return Err(Refusal::Storage("storage: another host took the claim".to_owned())),
                 None if ended => return Err(Refusal::Environment("the keeper of a claim ended".to_owned())),
                 None => {}
@@ -230,6 +231,21 @@ impl Keeper {
             let _ = file.write(&claim);
         }
     }
+}
+
+/// A claim of a later epoch: that epoch, and why it refuses.
+fn later(words: &[u8]) -> Refusal {
+    match words.split_first_chunk() {
+        Some((epoch, why)) => Refusal::LaterClaim {
+            epoch: u64::from_le_bytes(*epoch),
+            why: text(why),
+        },
+        None => Refusal::Environment("a keeper said half a word".to_owned()),
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
 }
 
 fn environment(what: &str, error: io::Error) -> Refusal {

@@ -8,7 +8,7 @@
 use crate::core::epoch::Run;
 
 /// Bytes of an encoded hello.
-pub const HELLO_BYTES: usize = 40;
+pub const HELLO_BYTES: usize = 48;
 
 /// Random, and new for every run.
 pub type Secret = [u8; 16];
@@ -26,6 +26,8 @@ pub enum Phase {
     Gate,
     /// The service runs; the sidecar was restarted or the socket was lost.
     Running,
+    /// Nothing was started: the storage carries a claim of this later epoch. It leaves.
+    Claimed { epoch: u64 },
 }
 
 /// The message, less its pidfd.
@@ -39,19 +41,21 @@ pub struct Hello {
 const MAGIC: &[u8; 8] = b"lhello02";
 
 impl Hello {
-    /// Magic and version, epoch, run, phase, secret; little endian.
+    /// Magic and version, epoch, run, phase, the claim's epoch, secret; little endian.
     #[must_use]
     pub fn encode(&self) -> [u8; HELLO_BYTES] {
-        let phase: u32 = match self.phase {
-            Phase::Gate => 0,
-            Phase::Running => 1,
+        let (phase, claim): (u32, u64) = match self.phase {
+            Phase::Gate => (0, 0),
+            Phase::Running => (1, 0),
+            Phase::Claimed { epoch } => (2, epoch),
         };
         let mut bytes = [0; HELLO_BYTES];
         bytes[..8].copy_from_slice(MAGIC);
         bytes[8..16].copy_from_slice(&self.run.epoch.to_le_bytes());
         bytes[16..20].copy_from_slice(&self.run.n.to_le_bytes());
         bytes[20..24].copy_from_slice(&phase.to_le_bytes());
-        bytes[24..].copy_from_slice(&self.secret);
+        bytes[24..32].copy_from_slice(&claim.to_le_bytes());
+        bytes[32..].copy_from_slice(&self.secret);
         bytes
     }
 
@@ -62,13 +66,16 @@ impl Hello {
         let phase = match u32::from_le_bytes(bytes[20..24].try_into().ok()?) {
             0 => Phase::Gate,
             1 => Phase::Running,
+            2 => Phase::Claimed {
+                epoch: u64::from_le_bytes(bytes[24..32].try_into().ok()?),
+            },
             _ => return None,
         };
         let run = Run {
             epoch: u64::from_le_bytes(bytes[8..16].try_into().ok()?),
             n: u32::from_le_bytes(bytes[16..20].try_into().ok()?),
         };
-        let secret = bytes[24..].try_into().ok()?;
+        let secret = bytes[32..].try_into().ok()?;
         bytes.starts_with(MAGIC).then_some(Self { run, phase, secret })
     }
 }
@@ -79,7 +86,7 @@ mod tests {
 
     #[test]
     fn what_is_said_is_understood() {
-        for phase in [Phase::Gate, Phase::Running] {
+        for phase in [Phase::Gate, Phase::Running, Phase::Claimed { epoch: 1 << 41 }] {
             let hello = Hello {
                 run: Run { epoch: 1 << 40, n: 7 },
                 phase,

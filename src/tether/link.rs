@@ -42,8 +42,8 @@ pub(super) struct Link {
 }
 
 impl Link {
-    /// Connects and says hello from the gate.
-    pub(super) fn open(run: Run, now: Time) -> Result<Self> {
+    /// Connects and says hello.
+    pub(super) fn open(run: Run, phase: Phase, now: Time) -> Result<Self> {
         let mut link = Self {
             run,
             secret: home::secret(),
@@ -51,7 +51,7 @@ impl Link {
             socket: None,
             attempted: now,
         };
-        link.connect(Phase::Gate)?;
+        link.connect(phase)?;
         Ok(link)
     }
 

@@ -144,7 +144,11 @@ impl World {
             }
             ["kill"] => (self.node, self.call) = (None, None),
             ["saved", group, at, rest @ ..] => self.save(group, run(at), rest.contains(&"latched")),
-            ["sleep", by] => self.now.boot += time(by).unwrap(),
+            ["sleep", by] => {
+                let by = time(by).unwrap();
+                self.now = self.now.plus(by);
+                self.now.slept += by;
+            }
             ["run", "to", to] => {
                 self.mode = Mode::Run;
                 self.run(Self::at(time(to).unwrap()), |_| false);
@@ -261,7 +265,10 @@ impl World {
                 group: (*group).to_owned(),
                 to: option(rest, "to").map(str::to_owned),
             },
-            ["accept"] => Command::Accept,
+            ["accept", rest @ ..] => Command::Accept {
+                force: rest.contains(&"force"),
+                epoch: option(rest, "epoch").map(|epoch| epoch.parse().unwrap()),
+            },
             _ => return false,
         };
         self.deliver(Event::Command { reply: 1, command });
@@ -296,6 +303,15 @@ impl World {
                     of: service(of),
                     run: run(at),
                     running: *place == "running",
+                    connection: self.connection,
+                }
+            }
+            ["claimed", of, at, epoch] => {
+                self.connection += 1;
+                Event::ClaimAbove {
+                    of: service(of),
+                    run: run(at),
+                    epoch: epoch.parse().unwrap(),
                     connection: self.connection,
                 }
             }
@@ -383,6 +399,9 @@ impl World {
             },
             reason: "told".to_owned(),
             successor: option(rest, "successor").map(str::to_owned),
+            promise_ms: option(rest, "promises")
+                .and_then(time)
+                .map(|promise| u64::try_from(promise.as_millis()).unwrap()),
         }
     }
 
@@ -392,8 +411,10 @@ impl World {
             ready: true,
             why: String::new(),
             image: "sha256:1".to_owned(),
+            claim: option(groups, "claim").map(|epoch| epoch.parse().unwrap()),
         };
-        let groups = groups.iter().map(|group| ((*group).to_owned(), ready.clone()));
+        let groups = groups.iter().filter(|word| !word.contains('='));
+        let groups = groups.map(|group| ((*group).to_owned(), ready.clone()));
         let status = NodeStatus {
             version: "1".to_owned(),
             address: String::new(),

@@ -89,8 +89,12 @@ fn record(names: &mut Names, record: &Record) -> String {
     let lease = names.lease(record.incarnation);
     let successor = record.successor.as_ref().map(|next| format!(", successor {next}"));
     let successor = successor.unwrap_or_default();
+    let promise = record
+        .promise_ms
+        .map(|_| format!(", promises {}", seconds(record.promise())));
+    let promise = promise.unwrap_or_default();
     format!(
-        "epoch {} {} {lease} {state}, \"{}\"{successor}",
+        "epoch {} {} {lease} {state}, \"{}\"{successor}{promise}",
         record.epoch, record.node, record.reason
     )
 }

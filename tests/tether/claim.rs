@@ -4,6 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use leasehold::adapters::tether::TetherEvent;
 use leasehold::clock;
 use leasehold::tether::exit::Code;
 use leasehold::tether::page::Order;
@@ -132,20 +133,27 @@ impl Scene {
         (container, pid)
     }
 
-    /// Refused without a hello; the line that says why.
+    /// Refused at the gate, and the sidecar hears nothing of it.
     pub(crate) fn refused(&mut self, before: &str, init: Option<&str>) -> String {
+        let line = self.turned_away(before, init);
+        self.host.silent(Duration::from_millis(20));
+        line
+    }
+
+    /// Refused without a hello; the line that says why.
+    fn turned_away(&mut self, before: &str, init: Option<&str>) -> String {
         let mut container = self.start(&["a"], before, init, SERVICE);
         let code = container.wait();
         let line = self.place.stderr();
         assert_eq!(code, REFUSED, "{line}");
         assert!(line.contains("/run/a/.leasehold-claim"), "{line}");
         assert_eq!(self.place.out("up"), None);
-        self.host.silent(Duration::from_millis(20));
         line
     }
 
     /// From the start to the hello.
     fn taken(&mut self) -> Duration {
+        self.host.open_again();
         let before = clock::now();
         let mut container = self.start(&["a"], "", None, "exit 3");
         self.host.admit();
@@ -194,7 +202,6 @@ fn it_is_taken_beaten_and_released() {
     scene.host.await_gone();
     assert_eq!(container.wait(), 7);
     assert_eq!(scene.read().unwrap().state, "released");
-    scene.host.host.write_page(&page(Order::Open, 60_000, 60_000)).unwrap();
     let again = scene.taken();
     println!("start to hello, released claim: {again:?}");
 }
@@ -209,9 +216,11 @@ fn a_later_epoch_refuses() {
             ..Line::foreign()
         };
         scene.write(&line);
-        let said = scene.refused("", None);
+        let said = scene.turned_away("", None);
         assert!(said.contains("epoch 8 on node n2"), "{said}");
         assert_eq!(scene.read(), Some(line));
+        let told = scene.host.event();
+        assert!(matches!(told, TetherEvent::ClaimAbove { epoch: 8, .. }), "{told:?}");
     }
 }
 
@@ -432,6 +441,7 @@ fn each_file_system_has_one() {
     let script = "cd /run; echo $(ls -d [abc]/.leasehold-claim) > $OUT/found";
     let mut found = Vec::new();
     for stores in [["a", "b", "c"], ["c", "b", "a"]] {
+        scene.host.open_again();
         let mut container = scene.start(&stores, "", None, script);
         scene.host.admit();
         assert_eq!(container.wait(), 0, "{}", scene.place.stderr());

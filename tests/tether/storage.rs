@@ -265,6 +265,7 @@ fn a_claim_in_another_mount_of_the_file_system_counts() {
     assert!(scene.place.stderr().contains("epoch 8 on node n2"));
 
     fs::write(empty, Line::foreign().text()).unwrap();
+    scene.host.open_again();
     let mut container = scene.start(&["a", "b"], "", None, "exit 3");
     scene.host.admit();
     assert_eq!(container.wait(), 3, "{}", scene.place.stderr());

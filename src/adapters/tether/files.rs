@@ -8,7 +8,6 @@ use std::io::{self, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with};
 
@@ -133,10 +132,7 @@ impl Files {
 
 /// A page that lets nothing run.
 fn closed(boot_id: [u8; 16]) -> Page {
-    let never = Time {
-        boot: Duration::ZERO,
-        raw: Duration::ZERO,
-    };
+    let never = Time::default();
     Page {
         boot_id,
         run: Run::default(),

@@ -59,6 +59,8 @@ pub struct Group {
     /// The service failed here: no campaign before this.
     pub(in crate::core) failing_until: Option<Time>,
     pub(in crate::core) cool_until: Option<Time>,
+    /// The highest epoch that a tether found claimed on the storage, above its own.
+    pub(in crate::core) claim: Option<u64>,
     pub(in crate::core) last: Option<Decision>,
 }
 
@@ -68,6 +70,14 @@ pub(in crate::core) struct Context {
     pub now: Time,
     /// A standby that is ready and alive.
     pub other_ready: bool,
+}
+
+/// What to do about a claim that is above the record.
+pub(in crate::core) fn claimed(group: &str, claim: u64, epoch: u64) -> String {
+    format!(
+        "the claim on the storage of {group} is of epoch {claim}, above epoch {epoch} in etcd (restored, or another cluster?): \
+         it starts nowhere; once no host runs it, `leasehold accept` lifts the epoch above the claim"
+    )
 }
 
 impl Group {
@@ -81,6 +91,7 @@ impl Group {
             restarts: Vec::new(),
             failing_until: None,
             cool_until: None,
+            claim: None,
             last: None,
         }
     }

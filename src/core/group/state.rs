@@ -30,6 +30,10 @@ pub(in crate::core) enum After {
     Release { reason: String, successor: Option<String> },
     /// The lease ran out: start again (T6) or release (T7), whichever fits.
     RanOut,
+    /// Its stop was under way when the sidecar before this one ended: as after a lease that ran out.
+    Interrupted,
+    /// The storage carries a claim of a later epoch: hold, and wait for an operator.
+    Claimed,
     /// The incarnation is lost: release with T8.
     Lost,
     /// The record is no longer ours: nothing to write.

@@ -1,8 +1,8 @@
 //! What tethers and engine tell of the containers, and what of it counts.
 
-use super::{Group, ServiceState, Stage};
+use super::{After, Group, ServiceState, Stage, Way};
 use crate::core::epoch::Run;
-use crate::core::event::Action;
+use crate::core::event::{Action, Level};
 use crate::core::time::Time;
 
 impl Group {
@@ -51,6 +51,30 @@ impl Group {
             | ServiceState::Gone => {
                 out.push(Action::Refuse { of, connection });
             }
+        }
+    }
+
+    /// A tether met a claim of a later epoch. No other node would fare better, and none may lift the record by itself.
+    pub(in crate::core) fn claim_above(
+        &mut self,
+        now: Time,
+        service: usize,
+        run: Run,
+        epoch: u64,
+        connection: u64,
+        out: &mut Vec<Action>,
+    ) {
+        let of = self.key(service);
+        out.push(Action::Refuse { of, connection });
+        self.claim = self.claim.max(Some(epoch));
+        let goes_on = |after: &After| matches!(after, After::Restart | After::RanOut);
+        let ours = self
+            .held
+            .as_ref()
+            .is_some_and(|held| held.run == run && goes_on(&held.after));
+        if ours && epoch > run.epoch {
+            let text = super::claimed(&self.settings.name, epoch, run.epoch);
+            self.stop(now, Way::Drain, After::Claimed, text, Level::Alarm, out);
         }
     }
 

@@ -38,6 +38,11 @@ impl Node {
                 self.pause = Duration::ZERO;
                 self.read_back = false;
                 self.store_failure = None;
+                if let (Purpose::Evict { lease, revision }, true) = (&pending.purpose, answer.succeeded) {
+                    // It compared the very beat that was observed, so no later one came, nor can one come: what was held
+                    // under it is gone since the observation began, and need not be waited for again.
+                    self.observer.deleted(self.me.name.clone(), *lease, *revision);
+                }
                 let view = View::read(&self.keys, &answer);
                 self.learn(now, &pending, view, out);
                 self.conclude(now, &pending, answer.succeeded, out);

@@ -55,7 +55,11 @@ pub(in crate::core) enum Purpose {
     Read,
     Configure,
     Register,
-    Evict,
+    /// T9: the key of the namesake's incarnation, and the beat that it compares.
+    Evict {
+        lease: i64,
+        revision: i64,
+    },
     Beat,
     /// An operator's wish written to etcd; the reply follows the answer.
     Intent {
