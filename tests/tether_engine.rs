@@ -1,6 +1,11 @@
 //! The tether in real containers: what it needs of an image and of an engine, which is nothing but to be started.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::wildcard_enum_match_arm,
+    reason = "helpers of tests, and the bench prints what it measured; any other event is a failure"
+)]
 
 #[path = "tether/bench.rs"]
 mod bench;

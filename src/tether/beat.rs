@@ -319,16 +319,15 @@ fn refusal(file: &ClaimFile, why: &str) -> String {
 /// What the storage refused, and what helps.
 fn fault(file: &ClaimFile, error: &io::Error) -> String {
     let path = file.path().display();
-    match error.kind() {
-        io::ErrorKind::PermissionDenied => {
-            let user = rustix::process::geteuid().as_raw();
-            format!("storage: {path}: {error} for user {user}; make it there by hand and `chown {user}` it")
-        }
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            format!("storage: {path}: {error}; free some space on it, 512 bytes are enough")
-        }
-        _ => format!("storage: {path}: {error}"),
+    let kind = error.kind();
+    if kind == io::ErrorKind::PermissionDenied {
+        let user = rustix::process::geteuid().as_raw();
+        return format!("storage: {path}: {error} for user {user}; make it there by hand and `chown {user}` it");
     }
+    if [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded].contains(&kind) {
+        return format!("storage: {path}: {error}; free some space on it, 512 bytes are enough");
+    }
+    format!("storage: {path}: {error}")
 }
 
 #[cfg(test)]
