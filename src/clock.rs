@@ -48,9 +48,14 @@ pub fn wall() -> String {
     jiff::Timestamp::now().to_string()
 }
 
-/// The random id of this boot of the kernel.
+/// The random id of this boot of the kernel, as the kernel writes it.
+pub fn boot_id_text() -> io::Result<String> {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|text| text.trim().to_owned())
+}
+
+/// The same as bytes.
 pub fn boot_id() -> io::Result<[u8; 16]> {
-    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
+    let text = boot_id_text()?;
     parse_uuid(text.trim()).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "boot_id is not a UUID"))
 }
 

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::cgroup::Memory;
 use super::containers::{self, ContainerCommand};
 use super::files::Files;
 use super::http::{Asked, Turn};
@@ -14,6 +15,7 @@ use super::probe;
 use super::store::{self, StoreCommand, StoreEvent};
 use super::tether::{TetherEvent, TetherHost};
 use super::vip::{self, VipCommand, VipEvent};
+use super::watchdog::Feeder;
 use crate::clock;
 use crate::compose::model::{Group, Vip};
 use crate::core::event::{Action, Decision, Event, Level, PageOrder, ServiceKey, VipNews};
@@ -37,6 +39,7 @@ pub struct Outbox {
     containers: mpsc::Sender<ContainerCommand>,
     inbox: mpsc::Sender<Event>,
     tethers: BTreeMap<ServiceKey, TetherHost>,
+    watchdog: Option<Feeder>,
     replies: BTreeMap<u64, oneshot::Sender<Result<String, String>>>,
     next_reply: u64,
     holders: BTreeMap<String, Option<String>>,
@@ -54,6 +57,9 @@ impl Outbox {
         saved: Option<&Saved>,
         inbox: mpsc::Sender<Event>,
     ) -> io::Result<Self> {
+        let boot = clock::boot_id_text()?;
+        let has_run = saved.is_some_and(|saved| saved.may_run(&boot));
+        let memory = Memory::open(&files.containers, &boot, has_run)?;
         let (store, store_commands) = mpsc::channel(QUEUE_MAX);
         let (store_events, answers) = mpsc::channel(QUEUE_MAX);
         drop(store::spawn(site.store(timing.attempt), store_commands, store_events));
@@ -65,7 +71,7 @@ impl Outbox {
         forward(news, inbox.clone(), from_vip);
 
         let (containers, container_commands) = mpsc::channel(QUEUE_MAX);
-        containers::spawn(site.clone(), container_commands, inbox.clone());
+        containers::spawn(site.clone(), memory, container_commands, inbox.clone());
 
         Ok(Self {
             site: site.clone(),
@@ -75,6 +81,7 @@ impl Outbox {
             vip,
             containers,
             tethers: tethers(site, saved, &inbox)?,
+            watchdog: site.watchdog.clone().map(Feeder::new),
             inbox,
             replies: BTreeMap::new(),
             next_reply: 0,
@@ -147,6 +154,11 @@ impl Outbox {
                     group,
                 },
             ),
+            Action::Feed { until } => self.watchdog.as_mut().map_or(Ok(()), |watchdog| watchdog.feed(until)),
+            Action::Disarm => {
+                self.watchdog.iter_mut().for_each(Feeder::disarm);
+                Ok(())
+            }
             Action::Say(decision) => {
                 say(&decision);
                 Ok(())

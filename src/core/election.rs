@@ -1,12 +1,12 @@
-//! Who may hold a group: the transactions T3 to T8 and T11 of the protocol, each with all that it compares.
+//! Who may hold a group: the transactions T3 to T8 of the protocol, each with all that it compares.
 
 use std::time::Duration;
 
 use super::event::{Action, Level};
-use super::group::{After, Context, Group, Stage, claimed};
+use super::group::{After, Group, Stage, claimed};
 use super::member::{Member, Pending, Purpose};
-use super::node::{AcceptWish, Node};
-use super::records::{ClusterConfig, GroupKeys, Intent, NodeKey, NodeStatus, Readiness, Record, RecordState, json};
+use super::node::Node;
+use super::records::{GroupKeys, Intent, NodeStatus, Readiness, Record, RecordState, json};
 use super::store::{Compare, Op, Txn};
 use super::time::Time;
 
@@ -364,18 +364,6 @@ impl Node {
             .map(|(node, _)| node.clone())
     }
 
-    /// The highest epoch claimed on the group's storage that any living node met, where it is above the record's.
-    pub(super) fn claim_above(&self, name: &str) -> Option<u64> {
-        let epoch = self.view.group(name).record.map_or(0, |record| record.epoch);
-        let met = self.groups.get(name).and_then(|group| group.claim);
-        let told = self
-            .view
-            .statuses
-            .values()
-            .filter_map(|status| status.groups.get(name)?.claim);
-        told.chain(met).max().filter(|claim| *claim > epoch)
-    }
-
     /// Why this node may not take the group now.
     pub(super) fn unready(&self, name: &str) -> Option<String> {
         let group = self.groups.get(name)?;
@@ -388,6 +376,9 @@ impl Node {
         }
         if let Some(why) = &self.engine_failure {
             return Some(format!("the engine does not answer: {why}"));
+        }
+        if let Some(why) = self.watchdog.doom() {
+            return Some(why);
         }
         if !self.link_up && group.settings.vips > 0 {
             return Some("the interface has no link".to_owned());
@@ -425,8 +416,9 @@ impl Node {
             let failing = self
                 .failing(name)
                 .then(|| "the service failed here several times".to_owned());
-            let unready = self.unready(name).or(failing);
-            let ready = unready.is_none() && !self.ending;
+            let ending = self.ending.then(|| "its node was told to end".to_owned());
+            let unready = ending.or_else(|| self.unready(name)).or(failing);
+            let ready = unready.is_none();
             // Ready, and ranked as such, but nobody should hand over to it yet: it could not campaign at once.
             let new = (!self.contact_holds()).then(|| "in contact with etcd for less than a ttl".to_owned());
             let why = unready.or(new).unwrap_or_default();
@@ -529,101 +521,6 @@ impl Node {
         }
     }
 
-    /// T11, when an operator asked for it.
-    pub(super) fn acceptance(&mut self, out: &mut Vec<Action>) -> Option<(u64, Txn)> {
-        if !self.viewed {
-            return None;
-        }
-        let AcceptWish {
-            reply,
-            force,
-            epoch: given,
-        } = self.accept_wish.take()?;
-        if let Some(why) = self.needless(force, given) {
-            out.push(Action::Reply {
-                reply,
-                result: Err(why),
-            });
-            return None;
-        }
-        // Everybody waits one ttl after it: too short for containers that were promised more.
-        if let Some(name) = self.held_elsewhere() {
-            let why = format!("{name} is under a hold, so its containers may run on: wait for its end, or fence it");
-            out.push(Action::Reply {
-                reply,
-                result: Err(why),
-            });
-            return None;
-        }
-        let known = self.pinned.map_or(0, |pin| pin.generation);
-        let generation = self.view.config.map_or(0, |config| config.generation).max(known) + 1;
-        let ttl_ms = u64::try_from(self.timing.ttl.as_millis()).unwrap_or(u64::MAX);
-        let key = self.keys.config();
-        let mut txn = Txn {
-            compare: vec![Compare::Mod {
-                key: key.clone(),
-                revision: self.view.config_mod,
-            }],
-            then: vec![
-                Op::Put {
-                    key,
-                    value: json(&ClusterConfig { generation, ttl_ms }),
-                    lease: 0,
-                },
-                Op::DeletePrefix {
-                    prefix: self.keys.nodes(),
-                },
-            ],
-        };
-        for (name, keys) in &self.view.groups {
-            let Some(record) = &keys.record else { continue };
-            let held = self
-                .groups
-                .get(name)
-                .and_then(|group| group.held.as_ref())
-                .map_or(0, |held| held.run.epoch);
-            let mut record = released(record, "accepted".to_owned(), None);
-            let known = [held, self.claim_above(name).unwrap_or(0), given.unwrap_or(0)];
-            record.epoch = known.into_iter().fold(record.epoch, u64::max) + 1;
-            txn.then.push(Op::Put {
-                key: self.keys.record(name),
-                value: json(&record),
-                lease: 0,
-            });
-            txn.then.push(Op::Delete {
-                key: self.keys.leader(name),
-            });
-        }
-        Some((reply, txn))
-    }
-
-    /// T11 stops every group of the cluster: why there is no need for it.
-    fn needless(&self, force: bool, given: Option<u64>) -> Option<String> {
-        let frozen = matches!(self.member, Member::Frozen { .. });
-        let mut groups = self.view.groups.iter();
-        let claimed = groups.any(|(name, keys)| {
-            let epoch = keys.record.as_ref().map_or(0, |record| record.epoch);
-            self.claim_above(name).max(given).is_some_and(|claim| claim > epoch)
-        });
-        (!force && !frozen && !claimed).then(|| {
-            "nothing is strange about this etcd, and accept would stop every group of the cluster: \
-             look at `leasehold status`; if you mean it, `leasehold accept --force`"
-                .to_owned()
-        })
-    }
-
-    fn held_elsewhere(&self) -> Option<String> {
-        let ttl = self.timing.ttl;
-        let long = |key: &NodeKey| key.beat.as_ref().is_some_and(|beat| beat.promise() > ttl);
-        let beats = self.view.nodes.iter().filter(|(_, key)| long(key));
-        let beats = beats.map(|(name, key)| (name, key.lease));
-        let records = self.view.groups.values().filter_map(|group| group.active());
-        let records = records.filter(|record| record.promise() > ttl);
-        let mut held = beats.chain(records.map(|record| (&record.node, record.incarnation)));
-        let held = held.find(|(name, lease)| **name != self.me.name && !self.observer.ripe(self.now, name, *lease));
-        held.map(|(name, _)| name.clone())
-    }
-
     /// What follows from the outcome, beyond what the view already told.
     pub(super) fn conclude(&mut self, now: Time, pending: &Pending, succeeded: bool, out: &mut Vec<Action>) {
         match &pending.purpose {
@@ -724,15 +621,15 @@ impl Node {
     pub(super) fn step_groups(&mut self, now: Time, out: &mut Vec<Action>) {
         let names: Vec<String> = self.groups.keys().cloned().collect();
         for name in names {
-            let other_ready = self.successor(&name, None).is_some();
+            let context = self.context(now, &name);
             if let Some(group) = self.groups.get_mut(&name) {
-                group.step(Context { now, other_ready }, out);
+                group.step(context, out);
             }
         }
     }
 }
 
-fn released(record: &Record, reason: String, successor: Option<String>) -> Record {
+pub(super) fn released(record: &Record, reason: String, successor: Option<String>) -> Record {
     Record {
         state: RecordState::Released,
         reason,

@@ -55,8 +55,8 @@ pub enum Event {
     },
     /// The pidfd of the tether became readable: nothing of the container's namespace is left.
     TetherGone { of: ServiceKey, run: Run },
-    /// The engine's word on a container, asked for by [`Action::Inspect`]; `None` when the engine did not answer.
-    Inspected { of: ServiceKey, running: Option<bool> },
+    /// What somebody other than its tether knows of a container, asked for by [`Action::Inspect`].
+    Inspected { of: ServiceKey, trace: Trace },
     /// The engine's health check changed.
     Health { of: ServiceKey, healthy: bool },
     /// The engine answers, or does not.
@@ -75,6 +75,20 @@ pub enum Event {
     Terminate,
     /// An operator's wish; `reply` names whom to answer.
     Command { reply: u64, command: Command },
+}
+
+/// What is left of a container, by whatever can still tell once its tether is silent. The engine's word that it is down is
+/// none of these: an engine may be mistaken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trace {
+    /// The kernel's word: no process of any container that was started for the service is left.
+    Nothing,
+    /// The kernel's word: something is left, be it frozen or hanging; `what` without figures that change.
+    Left { what: String },
+    /// The engine's word that nobody ever started it, where the kernel's can't be had.
+    NeverStarted,
+    /// Nobody can tell, and why.
+    Hidden { why: String },
 }
 
 /// What the address adapter reports.
@@ -182,6 +196,12 @@ pub enum Action {
     VipDrop {
         group: String,
     },
+    /// Feed the hardware watchdog, armed by the first meal; never at or after `until`. Carried out before what follows.
+    Feed {
+        until: Time,
+    },
+    /// Put it to sleep: nothing runs here that it guards.
+    Disarm,
     /// A decision, for the log, `status` and `why`.
     Say(Decision),
     Reply {

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::epoch::Run;
-use super::event::{Action, Command, Decision, Event, Level, Order, PageOrder, ServiceKey, VipNews};
-use super::group::{After, Group, GroupSettings, Stage, Way};
+use super::event::{Action, Command, Decision, Event, Level, Order, PageOrder, ServiceKey};
+use super::group::{After, Context, Group, GroupSettings, Stage, Way, mention};
 use super::keys::Keys;
 use super::member::{Attempt, Member, Pending};
 use super::observe::{Contact, Observer};
@@ -13,6 +13,7 @@ use super::records::{Pin, Saved, SavedRun, View};
 use super::sizing::{HOLD_MAX, Timing};
 use super::store::Hint;
 use super::time::Time;
+use super::watchdog::Watchdog;
 
 /// Who this node is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,6 +65,8 @@ pub struct Node {
     pub(super) observer: Observer,
     pub(super) contact: Contact,
     pub(super) view: View,
+    /// Keys that etcd does not clear away, as alarmed.
+    pub(super) suspected: BTreeSet<String>,
     /// Whether `view` was read since the last arrival.
     pub(super) viewed: bool,
     pub(super) pinned: Option<Pin>,
@@ -102,7 +105,10 @@ pub struct Node {
     pub(super) store_failure: Option<String>,
     pub(super) link_up: bool,
     pub(super) ending: bool,
+    pub(super) watchdog: Watchdog,
     pub(super) last: Option<Decision>,
+    /// What was last mentioned, and when.
+    mentioned: Option<(Decision, Time)>,
     pub(super) now: Time,
     written: Option<Saved>,
     pub(super) exited: bool,
@@ -130,6 +136,7 @@ impl Node {
             observer: Observer::default(),
             contact: Contact::default(),
             view: View::default(),
+            suspected: BTreeSet::new(),
             viewed: false,
             pinned: setup.pinned,
             pin_written: setup.pinned.map_or(0, |pin| pin.revision),
@@ -163,7 +170,9 @@ impl Node {
             store_failure: None,
             link_up: true,
             ending: false,
+            watchdog: Watchdog::default(),
             last: None,
+            mentioned: None,
             now: Time::default(),
             exited: false,
             wake: None,
@@ -221,9 +230,11 @@ impl Node {
             self.hand_over(now, out);
         }
         self.obey(now, out);
+        self.watch_over(now, first, out);
         self.step_groups(now, out);
         self.request(now, out);
         self.finish(out);
+        self.watch_over(now, first, out);
         let saved = self.memory();
         if self.written.as_ref() != Some(&saved) && self.saved.is_none() {
             // Before everything else of this event: a latch is on disk before the stop begins, a run before it starts.
@@ -232,6 +243,14 @@ impl Node {
         }
         self.assert_invariants(now, &out[first..]);
         self.wake = self.next_wake(now);
+    }
+
+    pub(super) fn context(&self, now: Time, group: &str) -> Context {
+        Context {
+            now,
+            other_ready: self.successor(group, None).is_some(),
+            watched: self.is_watched(),
+        }
     }
 
     /// A suspend in the middle of an adoption: the kernel's count of the addresses is behind, and nobody renews them yet.
@@ -284,7 +303,7 @@ impl Node {
             }
             Event::Engine { result } => self.engine_failure = result.err(),
             Event::Intruder { id, name, why } => {
-                self.say(
+                self.mention(
                     Level::Alarm,
                     format!("container {name} may not run here ({why}): killed"),
                     out,
@@ -344,9 +363,9 @@ impl Node {
                     group.gone(now, of.service, run);
                 }
             }
-            Event::Inspected { of, running } => {
+            Event::Inspected { of, trace } => {
                 if let Some(group) = self.groups.get_mut(&of.group) {
-                    group.inspected(now, of.service, running);
+                    group.inspected(now, of.service, trace);
                 }
             }
             Event::Health { of, healthy } => {
@@ -368,43 +387,6 @@ impl Node {
             | Event::Vip(_)
             | Event::Terminate
             | Event::Command { .. } => {}
-        }
-    }
-
-    fn take_vip(&mut self, now: Time, news: VipNews, out: &mut Vec<Action>) {
-        let of = |groups: &mut BTreeMap<String, Group>, name: &str, act: &mut dyn FnMut(&mut Group)| {
-            if let Some(group) = groups.get_mut(name) {
-                act(group);
-            }
-        };
-        match news {
-            VipNews::Free { group } => of(&mut self.groups, &group, &mut |group| group.vip_free()),
-            VipNews::Conflict { group, vip, mac } => {
-                of(&mut self.groups, &group, &mut |group| {
-                    group.vip_conflict(now, &vip, &mac, out)
-                });
-            }
-            VipNews::Held { group } => of(&mut self.groups, &group, &mut Group::vip_held),
-            VipNews::Dropped { group } => of(&mut self.groups, &group, &mut Group::vip_dropped),
-            VipNews::Failed { group, error } => of(&mut self.groups, &group, &mut |group| {
-                group.say(Level::Alarm, format!("an address could not be added: {error}"), out);
-            }),
-            VipNews::Foreign { group, vip, mac } => of(&mut self.groups, &group, &mut |group| {
-                group.say(
-                    Level::Alarm,
-                    format!("{vip} is also used by {mac}: announced again"),
-                    out,
-                );
-            }),
-            VipNews::Lost { group, vip } => of(&mut self.groups, &group, &mut |group| {
-                group.say(Level::Alarm, format!("{vip} was removed by somebody: put back"), out);
-            }),
-            VipNews::Link { up } => {
-                self.link_up = up;
-                if !up {
-                    self.say(Level::Alarm, "the interface lost its link".to_owned(), out);
-                }
-            }
         }
     }
 
@@ -550,19 +532,11 @@ impl Node {
     }
 
     fn memory(&self) -> Saved {
-        let lease = match self.member {
-            Member::Joined { lease, .. } | Member::Adopting { lease, .. } | Member::Lost { lease } => lease,
-            Member::Arriving
-            | Member::Waiting
-            | Member::Granting { .. }
-            | Member::Registering { .. }
-            | Member::Frozen { .. }
-            | Member::Left => {
-                let held = self.groups.values().find_map(|group| group.held.as_ref());
-                let written = self.written.as_ref().filter(|_| !self.adoptable.is_empty());
-                held.map_or(written.map_or(0, |written| written.lease), |held| held.lease)
-            }
-        };
+        let lease = self.member.lease().unwrap_or_else(|| {
+            let held = self.groups.values().find_map(|group| group.held.as_ref());
+            let written = self.written.as_ref().filter(|_| !self.adoptable.is_empty());
+            held.map_or(written.map_or(0, |written| written.lease), |held| held.lease)
+        });
         let mut groups = self.adoptable.clone();
         groups.extend(
             self.groups
@@ -584,6 +558,18 @@ impl Node {
         };
         if self.last.as_ref() != Some(&decision) {
             self.last = Some(decision.clone());
+            out.push(Action::Say(decision));
+        }
+    }
+
+    /// Says what happened and is over, so that it does not stand in the status for ever; not again within a minute.
+    pub(super) fn mention(&mut self, level: Level, text: String, out: &mut Vec<Action>) {
+        let decision = Decision {
+            level,
+            group: None,
+            text,
+        };
+        if mention(&mut self.mentioned, self.now, &decision) {
             out.push(Action::Say(decision));
         }
     }
@@ -617,6 +603,7 @@ impl Node {
         }
         times.extend(self.waits.values().filter_map(|(at, _)| *at));
         times.extend(self.holding_until);
+        times.extend(self.meal());
         let ahead = times.into_iter().filter(|at| !now.reached(*at));
         let soonest = ahead.min_by_key(|at| now.until(*at));
         // Never at once again: a condition that time cannot change must not spin the loop.
@@ -627,30 +614,6 @@ impl Node {
                 at
             }
         })
-    }
-
-    /// What must hold after every event, in release builds too: a breach ends the process, and the tethers fence.
-    fn assert_invariants(&self, now: Time, actions: &[Action]) {
-        for group in self.groups.values() {
-            let Some(held) = &group.held else { continue };
-            assert!(
-                !held.soft_passed || held.latched,
-                "a run whose lease ran out is latched"
-            );
-            assert!(
-                !held.latched || held.stage != Stage::Active,
-                "a latched run is never active"
-            );
-            let name = &group.settings.name;
-            let starts = actions.iter().any(|action| {
-                matches!(action, Action::Start { of, .. } | Action::Admit { of, .. } if of.group == *name)
-                    || matches!(action, Action::VipHold { group, announce: true, .. } if group == name)
-            });
-            assert!(
-                !(starts && now.reached(held.deadlines.soft)),
-                "nothing starts at or after the soft deadline"
-            );
-        }
     }
 }
 

@@ -52,7 +52,7 @@ impl Observer {
         }
         let absent: BTreeSet<_> = self.seen.keys().chain(wanted.keys()).cloned().collect();
         for identity in absent {
-            if view.lease_of(&identity.0) != identity.1 {
+            if view.nodes.get(&identity.0).is_none_or(|key| key.lease != identity.1) {
                 let seen = self.seen.get(&identity).map_or(ttl, |seen| seen.promise);
                 let recorded = wanted.get(&identity).copied().unwrap_or_default();
                 self.note(now, identity, Seen::Gone, seen.max(recorded));
@@ -113,6 +113,13 @@ impl Observer {
         self.seen
             .get(&(node.to_owned(), lease))
             .is_some_and(|seen| now.waited(seen.at) >= seen.promise)
+    }
+
+    /// How long the beat of a key that is still there has not changed.
+    #[must_use]
+    pub fn silent_for(&self, now: Time, node: &str, lease: i64) -> Option<Duration> {
+        let seen = self.seen.get(&(node.to_owned(), lease))?;
+        matches!(seen.seen, Seen::Beat(_)).then(|| now.waited(seen.at))
     }
 
     /// The mod revision of the beat last seen, if its key is still there.

@@ -121,6 +121,14 @@ pub struct Saved {
     pub groups: BTreeMap<String, SavedRun>,
 }
 
+impl Saved {
+    /// Whether containers of it may run, in this boot.
+    #[must_use]
+    pub fn may_run(&self, boot: &str) -> bool {
+        self.boot == boot && !self.groups.is_empty()
+    }
+}
+
 /// The run that may be alive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SavedRun {
@@ -148,6 +156,8 @@ pub struct GroupKeys {
     pub record: Option<Record>,
     pub intent: Option<(Intent, i64)>,
     pub store: Option<StoreIds>,
+    /// The key that tells people who leads hangs on no lease.
+    pub immortal_leader: bool,
 }
 
 /// One consistent read of the cluster's keys.
@@ -197,6 +207,7 @@ impl View {
                 },
                 ["groups", group, leaf] => {
                     let group = view.groups.entry((*group).to_owned()).or_default();
+                    group.immortal_leader |= *leaf == "leader" && kv.lease == 0;
                     group.read(leaf, &kv.value, kv.mod_revision)
                 }
                 _ => true,

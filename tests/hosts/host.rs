@@ -291,10 +291,18 @@ impl Host {
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
-    /// The running containers of the protected service, one-off ones too.
+    /// The running containers of the protected service, one-off ones too; not one that a restart policy keeps trying.
     pub(crate) fn serving(&self) -> Vec<String> {
         let of_sams = "label=com.docker.compose.service=sams";
-        let output = self.docker(&["ps", "-q", "--no-trunc", "--filter", of_sams]);
+        let output = self.docker(&[
+            "ps",
+            "-q",
+            "--no-trunc",
+            "--filter",
+            "status=running",
+            "--filter",
+            of_sams,
+        ]);
         String::from_utf8_lossy(&output.stdout)
             .lines()
             .map(str::to_owned)

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use leasehold::core::epoch::Run;
-use leasehold::core::event::{Command, Event, ServiceKey, VipNews};
+use leasehold::core::event::{Command, Event, ServiceKey, Trace, VipNews};
 use leasehold::core::records::{
     ClusterConfig, Intent, NodeStatus, Readiness, Record, RecordState, Saved, SavedRun, json,
 };
@@ -85,6 +85,17 @@ fn outcome(words: &[&str]) -> Result<(), String> {
     }
 }
 
+/// What the second witness says of a container.
+fn trace(words: &[&str]) -> Option<Trace> {
+    match words {
+        ["nothing"] => Some(Trace::Nothing),
+        ["never", "started"] => Some(Trace::NeverStarted),
+        ["left", what @ ..] => Some(Trace::Left { what: what.join(" ") }),
+        ["hidden", why @ ..] => Some(Trace::Hidden { why: why.join(" ") }),
+        _ => None,
+    }
+}
+
 impl World {
     /// A leading time moves the clocks there; nobody ticks meanwhile.
     fn move_to<'a, 'b>(&mut self, words: &'a [&'b str]) -> &'a [&'b str] {
@@ -107,10 +118,10 @@ impl World {
 
     fn input(&mut self, words: &[&str]) -> bool {
         let before = self.told.len();
-        let setting = matches!(words[0], "etcd" | "node" | "saved" | "sleep" | "kill");
+        let setting = matches!(words[0], "etcd" | "node" | "watchdog" | "saved" | "sleep" | "kill");
         let understood = match words[0] {
             "etcd" => self.etcd_input(&words[1..]),
-            "node" | "start" | "restart" | "kill" | "saved" | "sleep" | "run" | "quick" | "status" => {
+            "node" | "watchdog" | "start" | "restart" | "kill" | "saved" | "sleep" | "run" | "quick" | "status" => {
                 self.control(words)
             }
             "answer" | "timeout" | "landed" | "late" | "refused" => self.answer_input(words),
@@ -137,6 +148,7 @@ impl World {
                 self.me.priority = priority(name);
                 self.groups = rest.iter().map(|group| (*group).to_owned()).collect();
             }
+            ["watchdog", timeout] => self.timing = self.timing.with_watchdog(time(timeout)),
             ["start"] => self.start(),
             ["restart", "rebooted"] => {
                 self.me.boot = format!("{}2", self.me.name);
@@ -319,9 +331,9 @@ impl World {
                 of: service(of),
                 run: run(at),
             },
-            ["inspected", of, word] => Event::Inspected {
+            ["inspected", of, word @ ..] => Event::Inspected {
                 of: service(of),
-                running: (*word != "unknown").then_some(*word == "running"),
+                trace: trace(word)?,
             },
             ["health", of, word] => Event::Health {
                 of: service(of),
@@ -331,6 +343,11 @@ impl World {
                 group: (*group).to_owned(),
                 run: run(at),
                 result: outcome(result),
+            },
+            ["intruder", name] => Event::Intruder {
+                id: (*name).to_owned(),
+                name: (*name).to_owned(),
+                why: "it mounts the protected volume v".to_owned(),
             },
             ["vip", word, rest @ ..] => Event::Vip(news(word, rest)?),
             _ => return None,
@@ -368,6 +385,7 @@ impl World {
                 let record = self.told_record(epoch, node, state, rest);
                 self.etcd.put(&self.keys.record(group), &json(&record), 0);
             }
+            ["leader", group, node] => self.etcd.put(&self.keys.leader(group), node, 0),
             ["intent", group, rest @ ..] => {
                 let intent = Intent::Switchover {
                     to: option(rest, "to").map(str::to_owned),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::time::Duration;
 
 use leasehold::core::epoch::Run;
-use leasehold::core::event::{Action, Command, Event, Level, Order, PageOrder, ServiceKey, VipNews};
+use leasehold::core::event::{Action, Command, Event, Level, Order, PageOrder, ServiceKey, Trace, VipNews};
 use leasehold::core::group::{GroupSettings, ServiceSettings};
 use leasehold::core::keys::Keys;
 use leasehold::core::node::{Identity, Node, Setup};
@@ -609,21 +609,19 @@ impl World {
                 }
             }
             Action::Inspect { of } => {
-                let running = match self.hosts[h].manners.engine_hangs {
-                    true => None,
-                    false => Some(
-                        self.hosts[h]
-                            .containers
-                            .get(&of)
-                            .is_some_and(|c| c.life != Life::Stopped),
-                    ),
+                let container = self.hosts[h].containers.get(&of);
+                let trace = match container.is_some_and(|c| c.life != Life::Stopped) {
+                    // A host without the kernel's witness: there the engine's word is none.
+                    _ if self.hosts[h].manners.engine_hangs => Trace::Hidden { why: String::new() },
+                    true => Trace::Left { what: String::new() },
+                    false => Trace::Nothing,
                 };
                 self.push(
                     soon,
                     Ev::Inbox {
                         host: h,
                         life,
-                        event: Event::Inspected { of, running },
+                        event: Event::Inspected { of, trace },
                     },
                 );
             }
@@ -698,7 +696,7 @@ impl World {
                 note!(self, "{} exits, detached {detached}", self.hosts[h].name);
                 self.hosts[h].detached = detached;
             }
-            Action::KillForeign { .. } => {}
+            Action::KillForeign { .. } | Action::Feed { .. } | Action::Disarm => {}
         }
     }
 

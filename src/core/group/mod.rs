@@ -20,7 +20,7 @@ mod told;
 mod up;
 
 pub use state::Stage;
-pub(in crate::core) use state::{After, Held, ServiceState, VipStage, Way};
+pub(in crate::core) use state::{After, Held, ServiceRun, ServiceState, VipStage, Way};
 
 /// Stages that one step may pass: a run that fails, stops and starts again at once.
 const STAGES_MAX: usize = 8;
@@ -59,9 +59,25 @@ pub struct Group {
     /// The service failed here: no campaign before this.
     pub(in crate::core) failing_until: Option<Time>,
     pub(in crate::core) cool_until: Option<Time>,
+    watched: bool,
     /// The highest epoch that a tether found claimed on the storage, above its own.
     pub(in crate::core) claim: Option<u64>,
     pub(in crate::core) last: Option<Decision>,
+    mentioned: Option<(Decision, Time)>,
+}
+
+/// Before the same sentence is mentioned again.
+const MENTION_AGAIN: Duration = Duration::from_secs(60);
+
+/// Whether a sentence is news; then it is remembered.
+pub(in crate::core) fn mention(last: &mut Option<(Decision, Time)>, now: Time, decision: &Decision) -> bool {
+    let known = last
+        .as_ref()
+        .is_some_and(|(said, at)| said == decision && now.since(*at) < MENTION_AGAIN);
+    if !known {
+        *last = Some((decision.clone(), now));
+    }
+    !known
 }
 
 /// What a group's step needs to know of the node.
@@ -70,6 +86,8 @@ pub(in crate::core) struct Context {
     pub now: Time,
     /// A standby that is ready and alive.
     pub other_ready: bool,
+    /// Nothing may start while the hardware watchdog, if there is one, does not watch.
+    pub watched: bool,
 }
 
 /// What to do about a claim that is above the record.
@@ -91,8 +109,10 @@ impl Group {
             restarts: Vec::new(),
             failing_until: None,
             cool_until: None,
+            watched: false,
             claim: None,
             last: None,
+            mentioned: None,
         }
     }
 
@@ -112,6 +132,18 @@ impl Group {
         };
         if self.last.as_ref() != Some(&decision) {
             self.last = Some(decision.clone());
+            out.push(Action::Say(decision));
+        }
+    }
+
+    /// Says what happened and is over: see [`Node::mention`](super::node::Node).
+    pub(in crate::core) fn mention(&mut self, now: Time, level: Level, text: String, out: &mut Vec<Action>) {
+        let decision = Decision {
+            level,
+            group: Some(self.settings.name.clone()),
+            text,
+        };
+        if mention(&mut self.mentioned, now, &decision) {
             out.push(Action::Say(decision));
         }
     }
@@ -153,6 +185,7 @@ impl Group {
 
     /// Moves the run on as far as it goes now, then writes what changed to the pages.
     pub(in crate::core) fn step(&mut self, context: Context, out: &mut Vec<Action>) {
+        self.watched = context.watched;
         for _ in 0..STAGES_MAX {
             let Some((run, stage)) = self.held.as_ref().map(|held| (held.run, held.stage)) else {
                 break;

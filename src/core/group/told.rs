@@ -2,7 +2,7 @@
 
 use super::{After, Group, ServiceState, Stage, Way};
 use crate::core::epoch::Run;
-use crate::core::event::{Action, Level};
+use crate::core::event::{Action, Level, Trace};
 use crate::core::time::Time;
 
 impl Group {
@@ -96,14 +96,18 @@ impl Group {
         }
     }
 
-    /// The engine's word: counts only for a container whose tether never reported to this sidecar.
-    pub(in crate::core) fn inspected(&mut self, now: Time, service: usize, running: Option<bool>) {
-        if let Some(held) = &mut self.held
-            && let Some(at) = held.services.get_mut(service)
-            && at.state == ServiceState::Unknown
-            && running == Some(false)
-        {
-            at.enter(ServiceState::Gone, now);
+    /// The second witness: counts only for a container whose tether never reported to this sidecar. Where it did, the
+    /// pidfd alone is the proof.
+    pub(in crate::core) fn inspected(&mut self, now: Time, service: usize, trace: Trace) {
+        let Some(at) = self.held.as_mut().and_then(|held| held.services.get_mut(service)) else {
+            return;
+        };
+        if at.state != ServiceState::Unknown {
+            return;
+        }
+        match trace {
+            Trace::Nothing | Trace::NeverStarted => at.enter(ServiceState::Gone, now),
+            Trace::Left { what: doubt } | Trace::Hidden { why: doubt } => at.doubt = Some(doubt),
         }
     }
 
