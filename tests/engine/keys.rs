@@ -173,11 +173,7 @@ fn check_limits(host: &HostConfig) {
     assert_eq!((host.nano_cpus, host.shm_size), (Some(500_000_000), Some(1 << 20)));
     assert_eq!((host.pids_limit, host.oom_score_adj), (Some(64), Some(100)));
     assert_eq!((host.cpu_shares, host.cpuset_cpus.as_deref()), (Some(512), Some("0")));
-    let limits = host.ulimits.as_ref().unwrap();
-    let limit = limits
-        .iter()
-        .find(|limit| limit.name.as_deref() == Some("nofile"))
-        .unwrap();
+    let limit = &host.ulimits.as_ref().unwrap()[0];
     assert_eq!(
         (limit.name.as_deref(), limit.soft, limit.hard),
         (Some("nofile"), Some(1024), Some(2048))

@@ -166,10 +166,9 @@ impl Case<'_> {
             "--network",
             "none",
         ];
-        let limit = ["--ulimit", "memlock=67108864"];
         let image = self.base.image(&name.0);
         let image = ["--entrypoint", "/leasehold/tether", &image];
-        let words: Vec<&str> = fixed.into_iter().chain(limit).chain(volumes).collect();
+        let words: Vec<&str> = fixed.into_iter().chain(volumes).collect();
         let output = docker(&[&words, self.options, &image, args].concat());
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         name
@@ -192,7 +191,14 @@ fn exit_code(name: &Named) -> i32 {
     text(&docker(&["wait", &name.0])).parse().unwrap()
 }
 
+/// Without the line on locked memory: what limit there is, is the engine's affair.
 fn stderr(name: &Named) -> String {
+    let text = all_stderr(name);
+    let others = text.lines().filter(|line| !line.contains("ulimits.memlock"));
+    others.collect::<Vec<_>>().join("\n")
+}
+
+fn all_stderr(name: &Named) -> String {
     String::from_utf8_lossy(&docker(&["logs", &name.0]).stderr).into_owned()
 }
 
@@ -219,7 +225,8 @@ fn is_killed(base: Base, user: &str, options: &[&str]) {
         pid.to_string()
     );
     place.await_out("up");
-    assert!(locked_kb(pid) > 0, "{what}");
+    let said = all_stderr(&name).contains("ulimits.memlock");
+    assert_eq!(locked_kb(pid) == 0, said, "locked, or said: {what}");
     let namespace = namespace(pid);
     await_that("keeper, service and its child", || members(namespace).len() == 4);
     assert_eq!(keepers(&members(namespace)).len(), 1);
@@ -338,5 +345,5 @@ fn a_limit_on_locked_memory_that_is_too_small_is_said() {
     assert_eq!(locked_kb(pid), 0);
     docker(&["stop", &name.0]);
     assert_eq!(exit_code(&name), 12);
-    assert!(stderr(&name).contains("ulimits.memlock"), "{}", stderr(&name));
+    assert!(all_stderr(&name).contains("ulimits.memlock"), "{}", all_stderr(&name));
 }

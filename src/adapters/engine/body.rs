@@ -13,9 +13,6 @@ use super::prepare::Wanted;
 use super::{EngineError, Image, Result, labels, mounts};
 use crate::compose::model::{Healthcheck, Logging, Port, Service};
 
-/// Bytes that a process of the container may lock: several times what the tether maps.
-const MEMLOCK: i64 = 64 << 20;
-
 /// The tether as the container sees it.
 const TETHER: &str = "/leasehold/tether";
 
@@ -167,10 +164,7 @@ fn device(text: &str) -> DeviceMapping {
     }
 }
 
-/// The tether locks its memory, for which an engine's own limit is often too small. What the file says comes first.
 fn ulimits(limits: &BTreeMap<String, (i64, i64)>) -> Vec<ResourcesUlimits> {
-    let mut limits = limits.clone();
-    limits.entry("memlock".to_owned()).or_insert((MEMLOCK, MEMLOCK));
     let one = |(name, (soft, hard)): (&String, &(i64, i64))| ResourcesUlimits {
         name: Some(name.clone()),
         soft: Some(*soft),
@@ -306,25 +300,6 @@ mod tests {
             exposed(&service).unwrap().unwrap(),
             ["30/tcp", "31/tcp", "32/tcp", "53/udp"]
         );
-    }
-
-    #[test]
-    fn the_tether_may_lock_its_memory_unless_the_file_says_how_much() {
-        let soft = |limits: &[(&str, i64)]| {
-            let limits = limits
-                .iter()
-                .map(|(name, limit)| ((*name).to_owned(), (*limit, *limit)))
-                .collect();
-            let all = ulimits(&limits)
-                .into_iter()
-                .map(|one| (one.name.unwrap(), one.soft.unwrap()));
-            all.collect::<Vec<_>>()
-        };
-        assert_eq!(
-            soft(&[("core", 0)]),
-            [("core".to_owned(), 0), ("memlock".to_owned(), MEMLOCK)]
-        );
-        assert_eq!(soft(&[("memlock", 7)]), [("memlock".to_owned(), 7)]);
     }
 
     #[test]
