@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use super::host::{Life, MS};
-use super::mutants::Mutant;
-use super::world::{Act, World};
-use leasehold::core::records::RecordState;
+use crate::events::Act;
+use crate::host::{Life, MS};
+use crate::mutants::Mutant;
+use crate::world::World;
+use shipped::core::records::RecordState;
 
 /// A running cluster; on panic its log is shown.
 fn cluster(hosts: usize, groups: usize) -> World {

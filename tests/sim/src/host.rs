@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use leasehold::core::epoch::Run;
-use leasehold::core::event::{Event, Order, PageOrder, ServiceKey};
-use leasehold::core::node::Node;
-use leasehold::core::records::{Pin, Saved};
-use leasehold::core::time::Time;
+use shipped::core::epoch::Run;
+use shipped::core::event::{Event, Order, PageOrder, ServiceKey};
+use shipped::core::node::Node;
+use shipped::core::records::{Pin, Saved};
+use shipped::core::time::Time;
 
 pub(crate) const MS: u64 = 1_000_000;
 pub(crate) const S: u64 = 1000 * MS;

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use leasehold::core::keys::Keys;
-use leasehold::core::store::{Answer, Compare, KeyValue, Op, Txn};
+use shipped::core::keys::Keys;
+use shipped::core::store::{Answer, Compare, KeyValue, Op, Txn};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Etcd {
