@@ -30,6 +30,9 @@ impl Node {
         for name in names {
             let other_ready = self.successor(&name, None).is_some();
             let keys = self.view.group(&name);
+            if keys.unreadable() {
+                continue;
+            }
             let group = self.groups.get_mut(&name)?;
             let Some(held) = group
                 .held
@@ -616,11 +619,17 @@ impl Node {
     }
 
     pub(super) fn step_groups(&mut self, now: Time, out: &mut Vec<Action>) {
+        let frozen = matches!(self.member, Member::Frozen { .. });
         let names: Vec<String> = self.groups.keys().cloned().collect();
         for name in names {
             let other_ready = self.successor(&name, None).is_some();
             if let Some(group) = self.groups.get_mut(&name) {
-                group.step(Context { now, other_ready }, out);
+                let context = Context {
+                    now,
+                    other_ready,
+                    frozen,
+                };
+                group.step(context, out);
             }
         }
     }

@@ -289,7 +289,10 @@ impl Node {
                 running,
                 connection,
             } => {
-                if let Some(group) = self.groups.get_mut(&of.group) {
+                if !running && matches!(self.member, Member::Frozen { .. }) {
+                    // Nothing starts under a strange etcd, not even what was on its way.
+                    out.push(Action::Refuse { of, connection });
+                } else if let Some(group) = self.groups.get_mut(&of.group) {
                     group.hello(now, of.service, run, running, connection, out);
                 }
             }

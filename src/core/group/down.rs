@@ -202,7 +202,7 @@ impl Group {
     pub(super) fn step_stopped(&mut self, context: Context, out: &mut Vec<Action>) {
         let now = context.now;
         let Some(held) = &mut self.held else { return };
-        if held.after != After::Restart || now.reached(held.deadlines.soft) {
+        if held.after != After::Restart || context.frozen || now.reached(held.deadlines.soft) {
             return;
         }
         if let Some(at) = held.not_before {
@@ -249,7 +249,7 @@ impl Group {
         }
         if pause.is_zero() {
             self.step_stopped(context, out);
-            self.step_starting(now, out);
+            self.step_starting(context, out);
         }
     }
 

@@ -68,6 +68,8 @@ pub(in crate::core) struct Context {
     pub now: Time,
     /// A standby that is ready and alive.
     pub other_ready: bool,
+    /// etcd is not the trusted one: what runs goes on to its deadline, nothing starts.
+    pub frozen: bool,
 }
 
 impl Group {
@@ -148,7 +150,7 @@ impl Group {
             };
             match stage {
                 Stage::Adopting => self.step_adopting(context.now, out),
-                Stage::Starting => self.step_starting(context.now, out),
+                Stage::Starting => self.step_starting(context, out),
                 Stage::Checking | Stage::Active => self.step_running(context.now, out),
                 Stage::Stopping => self.step_stopping(context.now, out),
                 Stage::Withdrawing => self.step_withdrawing(context.now, out),

@@ -7,13 +7,14 @@ use shipped::core::time::Time;
 
 use crate::engine::settings;
 use crate::events::{Call, Ev};
-use crate::host::{Life, MS};
+use crate::host::MS;
+use crate::tether::End;
 use crate::world::World;
 
 impl World {
     #[expect(clippy::too_many_lines, reason = "one match over every action")]
     pub(crate) fn carry_out(&mut self, h: usize, action: Action) {
-        let (life, boot) = (self.hosts[h].life, self.hosts[h].boot);
+        let life = self.hosts[h].life;
         let soon = self.rng.range(MS, 10 * MS);
         match action {
             Action::Txn { id, txn } => self.call(h, Call::Txn(id, txn)),
@@ -38,36 +39,14 @@ impl World {
                 }
             }
             Action::Start { of, run } => {
-                note!(
-                    self,
-                    "{} starts {}/{} run {run}",
-                    self.hosts[h].name,
-                    of.group,
-                    of.service
-                );
-                if self.hosts[h].manners.engine_refuses {
-                    self.count("engine refused");
-                    let event = Event::StartAnswered {
-                        of,
-                        run,
-                        result: Err("refused".to_owned()),
-                    };
-                    self.push(soon, Ev::Inbox { host: h, life, event });
-                } else if self.hosts[h].manners.engine_hangs {
-                    self.count("engine hung");
-                    self.hosts[h].hung.push((of, run));
-                } else {
-                    self.push(
-                        soon * 5,
-                        Ev::Started {
-                            host: h,
-                            boot,
-                            life,
-                            key: of,
-                            run,
-                        },
+                if self.hosts[h].strange {
+                    let why = format!(
+                        "S10: {} starts {} though its etcd is strange",
+                        self.hosts[h].name, of.group
                     );
+                    self.fail(why);
                 }
+                self.start(h, of, run, soon);
             }
             Action::Admit { of, connection } => {
                 self.push(
@@ -100,29 +79,12 @@ impl World {
                             host: h,
                             key: of,
                             instance,
+                            end: End::Forced,
                         },
                     );
                 }
             }
-            Action::Inspect { of } => {
-                let running = match self.hosts[h].manners.engine_hangs {
-                    true => None,
-                    false => Some(
-                        self.hosts[h]
-                            .containers
-                            .get(&of)
-                            .is_some_and(|c| c.life != Life::Stopped),
-                    ),
-                };
-                self.push(
-                    soon,
-                    Ev::Inbox {
-                        host: h,
-                        life,
-                        event: Event::Inspected { of, running },
-                    },
-                );
-            }
+            Action::Inspect { of } => self.inspect(h, of, soon),
             Action::Probe { group, run } => {
                 let up = self.hosts[h].serves(&group);
                 let result = if up { Ok(()) } else { Err("no answer".to_owned()) };

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use shipped::core::epoch::Run;
-use shipped::core::event::{Event, Order, ServiceKey};
+use shipped::core::event::{Event, ServiceKey};
 use shipped::core::group::{GroupSettings, ServiceSettings};
 use shipped::core::sizing::Timing;
 
 use crate::events::Ev;
-use crate::host::{Container, Life, MS};
+use crate::host::{Life, MS};
 use crate::world::World;
 
 impl World {
@@ -27,49 +27,78 @@ impl World {
             );
             return;
         }
-        let event = Event::StartAnswered {
-            of: key.clone(),
-            run,
-            result: Ok(()),
-        };
-        self.push(MS, Ev::Inbox { host: h, life, event });
+        if !self.hosts[h].manners.engine_lies {
+            let event = Event::StartAnswered {
+                of: key.clone(),
+                run,
+                result: Ok(()),
+            };
+            self.push(MS, Ev::Inbox { host: h, life, event });
+        }
         let old = self.hosts[h].containers.get(&key);
         if old.is_some_and(|c| c.life != Life::Stopped) {
             return; // The engine: it runs already.
         }
-        let instance = old.map_or(1, |c| c.instance + 1);
-        // The tether takes its run from the page.
-        let now = self.hosts[h].clock.read(self.now);
-        let page = self.hosts[h].pages.get(&key).copied();
-        let open = page.filter(|page| page.order == Order::Open && !now.reached(page.soft));
-        let Some(page) = open else {
-            self.count("tether left at its gate");
-            return;
-        };
-        let container = Container {
-            life: Life::Gate,
-            instance,
-            run: page.run,
-            lease: 0,
-            signalled: false,
-            dying: false,
-            excused: false,
-        };
-        self.hosts[h].containers.insert(key.clone(), container);
-        let (life, delay) = (self.hosts[h].life, self.rng.range(5 * MS, 60 * MS));
-        let event = Event::TetherHello {
-            of: key.clone(),
-            run: page.run,
-            running: false,
-            connection: instance,
-        };
-        self.push(delay, Ev::Inbox { host: h, life, event });
-        self.look_again(h, &key, instance);
+        self.at_gate(h, key);
     }
 
-    pub(crate) fn engine(&mut self, h: usize, hangs: bool, refuses: bool) {
+    /// The core orders a start.
+    pub(crate) fn start(&mut self, h: usize, of: ServiceKey, run: Run, soon: u64) {
+        let (life, boot) = (self.hosts[h].life, self.hosts[h].boot);
+        note!(
+            self,
+            "{} starts {}/{} run {run}",
+            self.hosts[h].name,
+            of.group,
+            of.service
+        );
+        let manners = &self.hosts[h].manners;
+        let (refuses, hangs, lies) = (manners.engine_refuses, manners.engine_hangs, manners.engine_lies);
+        if refuses || lies {
+            self.count(if lies { "engine lied" } else { "engine refused" });
+            let event = Event::StartAnswered {
+                of: of.clone(),
+                run,
+                result: Err("refused".to_owned()),
+            };
+            self.push(soon, Ev::Inbox { host: h, life, event });
+        }
+        if hangs {
+            self.count("engine hung");
+            self.hosts[h].hung.push((of, run));
+        } else if !refuses {
+            // A start that was answered with an error may still be under way.
+            let delay = if lies { self.rng.range(MS, 3000 * MS) } else { soon * 5 };
+            let started = Ev::Started {
+                host: h,
+                boot,
+                life,
+                key: of,
+                run,
+            };
+            self.push(delay, started);
+        }
+    }
+
+    /// What the engine says of a container: as it was when it looked, which may be a while ago.
+    pub(crate) fn inspect(&mut self, h: usize, of: ServiceKey, soon: u64) {
+        let host = &self.hosts[h];
+        let life = host.life;
+        let runs = host.containers.get(&of).is_some_and(|c| c.life != Life::Stopped);
+        let running = (!host.manners.engine_hangs).then_some(runs);
+        let delay = if host.manners.engine_lies {
+            self.rng.range(MS, 2000 * MS)
+        } else {
+            soon
+        };
+        let event = Event::Inspected { of, running };
+        self.push(delay, Ev::Inbox { host: h, life, event });
+    }
+
+    pub(crate) fn engine(&mut self, h: usize, hangs: bool, refuses: bool, lies: bool) {
         self.hosts[h].manners.engine_hangs = hangs;
         self.hosts[h].manners.engine_refuses = refuses;
+        self.hosts[h].manners.engine_lies = lies;
         if !hangs {
             let (boot, life) = (self.hosts[h].boot, self.hosts[h].life);
             for (key, run) in std::mem::take(&mut self.hosts[h].hung) {

@@ -6,6 +6,11 @@ use shipped::core::epoch::Run;
 use shipped::core::event::{Event, ServiceKey};
 use shipped::core::store::{Grant, RequestId, Txn};
 
+use crate::gate::Gate;
+use crate::members::State;
+use crate::storage::Fault;
+use crate::tether::End;
+
 /// What stands in the way of a call.
 #[derive(Clone, Debug)]
 pub(crate) enum Call {
@@ -32,19 +37,47 @@ pub(crate) enum Act {
         sleep: bool,
     },
     Thaw(usize),
+    /// The way between a host and all of etcd, or one member.
     Network {
         host: usize,
         to: bool,
         from: bool,
     },
+    Endpoint {
+        host: usize,
+        member: usize,
+        to: bool,
+        from: bool,
+    },
+    Member(usize, State),
+    /// Whichever member leads.
+    Leader(State),
+    /// All members are well again.
+    Members,
+    Storage {
+        host: usize,
+        fault: Fault,
+    },
     EtcdDown,
     EtcdUp,
     DeleteNodeKey(usize),
+    /// By hand: the lease of a node, with its keys.
+    RevokeLease(usize),
+    /// By hand: the same value once more, or for a while one that nobody can read.
+    EditRecord {
+        group: String,
+        garbage: bool,
+    },
+    RepairRecord(String),
+    /// The endpoints lead to another, empty etcd, and back.
+    Swap,
+    SwapBack,
     CrashApp(usize, String),
     Engine {
         host: usize,
         hangs: bool,
         refuses: bool,
+        lies: bool,
     },
     Calls {
         host: usize,
@@ -76,8 +109,10 @@ pub(crate) enum Ev {
     ToEtcd {
         host: usize,
         life: u64,
+        member: usize,
         call: Call,
         back: Option<u64>,
+        sent: u64,
     },
     Inbox {
         host: usize,
@@ -87,6 +122,7 @@ pub(crate) enum Ev {
     Timeout {
         host: usize,
         life: u64,
+        member: usize,
         call: Call,
     },
     Wake {
@@ -116,6 +152,31 @@ pub(crate) enum Ev {
         host: usize,
         key: ServiceKey,
         instance: u64,
+        end: End,
+    },
+    /// A step of a tether at its gate.
+    Gate {
+        host: usize,
+        key: ServiceKey,
+        instance: u64,
+        gate: Gate,
+    },
+    /// A beat of the claim.
+    Beat {
+        host: usize,
+        key: ServiceKey,
+        instance: u64,
+    },
+    /// Dirty pages of a container that is no more.
+    Flush {
+        host: usize,
+        boot: u64,
+        group: String,
+        epoch: u64,
+        known_open: Option<&'static str>,
+    },
+    Election {
+        term: u64,
     },
     Gone {
         host: usize,

@@ -5,6 +5,9 @@ use shipped::core::records::Beat;
 
 use crate::events::{Act, Ev};
 use crate::host::{Clock, Life, MS, Manners, S};
+use crate::members::{MEMBERS, State};
+use crate::storage::Fault;
+use crate::tether::End;
 use crate::world::World;
 
 impl World {
@@ -19,6 +22,9 @@ impl World {
             Act::PowerOn(h) => {
                 if !self.hosts[h].powered {
                     self.hosts[h].powered = true;
+                    if self.colocated && h < MEMBERS {
+                        self.member(h, State::Up);
+                    }
                     self.start_sidecar(h);
                 }
             }
@@ -39,8 +45,22 @@ impl World {
             }
             Act::Thaw(h) => self.thaw(h),
             Act::Network { host, to, from } => {
-                (self.hosts[host].to_etcd, self.hosts[host].from_etcd) = (to, from);
+                self.hosts[host].links = [(to, from); MEMBERS];
             }
+            Act::Endpoint { host, member, to, from } => self.hosts[host].links[member] = (to, from),
+            Act::Member(member, state) => self.member(member, state),
+            Act::Leader(state) => {
+                if let Some(leader) = self.members.leader {
+                    self.member(leader, state);
+                }
+            }
+            Act::Members => (0..MEMBERS).for_each(|member| self.member(member, State::Up)),
+            Act::Storage { host, fault } => self.storage(host, fault),
+            Act::RevokeLease(h) => self.revoke_by_hand(h),
+            Act::EditRecord { group, garbage } => self.edit_record(&group, garbage),
+            Act::RepairRecord(group) => self.repair_record(&group),
+            Act::Swap => self.swap(),
+            Act::SwapBack => self.swap_back(),
             Act::EtcdDown => self.etcd_up = false,
             Act::EtcdUp => self.etcd_up = true,
             Act::DeleteNodeKey(h) => {
@@ -59,10 +79,15 @@ impl World {
                     .map(|(k, c)| (k.clone(), c.instance))
                     .collect();
                 for (key, instance) in keys.into_iter().filter(|(key, _)| key.group == group).take(1) {
-                    self.die(h, &key, instance);
+                    self.die(h, &key, instance, End::Orderly);
                 }
             }
-            Act::Engine { host, hangs, refuses } => self.engine(host, hangs, refuses),
+            Act::Engine {
+                host,
+                hangs,
+                refuses,
+                lies,
+            } => self.engine(host, hangs, refuses, lies),
             Act::Calls {
                 host,
                 lose,
@@ -88,7 +113,8 @@ impl World {
             Act::Switchover(h, group, to) => self.command(h, Command::Switchover { group, to }),
             Act::Hold(h, length) => self.command(h, Command::Hold { length }),
             Act::Accept(h) => self.command(h, Command::Accept),
-            Act::Snapshot => self.snapshot = Some(self.etcd.clone()),
+            Act::Snapshot if self.swapped.is_none() => self.snapshot = Some(self.etcd.clone()),
+            Act::Snapshot => {}
             Act::Restore { new_id } => self.restore(new_id),
             Act::Heal => self.heal(),
         }
@@ -108,6 +134,7 @@ impl World {
         let uptime = self.rng.range(1, 20) * S;
         let host = &mut self.hosts[h];
         host.powered = false;
+        host.latched.clear();
         host.boot += 1;
         host.frozen = None;
         host.stopped = false;
@@ -121,6 +148,9 @@ impl World {
             (c.dying, c.excused) = (false, false);
         }
         host.clock = Clock::new(now, uptime, host.clock.boot_rate, host.clock.raw_rate);
+        if self.colocated && h < MEMBERS {
+            self.member(h, State::Down);
+        }
     }
 
     /// The machine goes on: its tethers look at their deadlines before anything else.
@@ -146,6 +176,7 @@ impl World {
                     c.excused = true;
                 }
             }
+            self.woke_to_another(h, &key);
             self.tether(h, &key, instance);
             if let Some(c) = self.hosts[h].containers.get(&key).filter(|c| c.dying) {
                 let instance = c.instance;
@@ -165,7 +196,9 @@ impl World {
     }
 
     pub(crate) fn restore(&mut self, new_id: bool) {
-        let Some(mut old) = self.snapshot.take() else { return };
+        let Some(mut old) = self.snapshot.take().filter(|_| self.swapped.is_none()) else {
+            return;
+        };
         old.cluster_id = self.etcd.cluster_id + u64::from(new_id);
         self.etcd = old;
         self.restored = true;
@@ -177,12 +210,18 @@ impl World {
 
     pub(crate) fn heal(&mut self) {
         self.etcd_up = true;
+        self.swap_back();
+        self.act(Act::Members);
+        for group in self.groups.clone() {
+            self.repair_record(&group);
+        }
         for h in 0..self.hosts.len() {
             let host = &mut self.hosts[h];
             host.manners = Manners::default();
-            (host.to_etcd, host.from_etcd) = (true, true);
+            host.links = [(true, true); MEMBERS];
             host.crash_after = None;
-            self.engine(h, false, false);
+            self.engine(h, false, false, false);
+            self.storage(h, Fault::Fine);
             self.thaw(h);
             self.act(Act::ContinueSignal(h));
             self.act(Act::PowerOn(h));

@@ -8,20 +8,28 @@
 #[macro_use]
 mod log;
 mod actions;
+#[cfg(test)]
+mod calm;
 mod checks;
+mod classify;
 #[cfg(test)]
 mod directed;
+mod disturb;
 mod engine;
 mod etcd;
 mod events;
 mod faults;
+mod gate;
 mod host;
+mod members;
 mod mutants;
 mod network;
+mod plan;
 mod report;
 mod rng;
 mod run;
 mod sidecar;
+mod storage;
 mod swarm;
 mod tether;
 mod world;

@@ -4,6 +4,7 @@ use shipped::core::event::{Order, PageOrder};
 use shipped::core::keys::Keys;
 use shipped::core::records::Beat;
 use shipped::core::store::{Answer, Compare, Op, Txn};
+use shipped::core::time::Time;
 use std::time::Duration;
 
 /// Which rule is missing.
@@ -32,6 +33,20 @@ pub(crate) enum Mutant {
     NoKillBudget,
     /// A container counts as stopped as soon as its stop was ordered.
     EarlyProof,
+    /// A tether takes the claim of a higher epoch.
+    ClaimTakesLowerEpoch,
+    /// A tether takes a claim that was not released without watching it.
+    ClaimUnwatched,
+    /// A tether beats without reading the claim again.
+    ClaimNotReadAgain,
+    /// A container ends without a sync of its storage.
+    NoSync,
+    /// A container started late runs its service without a gate.
+    Ungated,
+    /// A tether counts its deadlines on a clock that stops in suspend.
+    StoppedClock,
+    /// Reads need no majority: a leader that was cut off answers them.
+    StaleReads,
 }
 
 impl Mutant {
@@ -75,6 +90,18 @@ impl Mutant {
                 }
                 kv.value = serde_json::to_string(&beat).unwrap_or_default();
             }
+        }
+    }
+
+    /// What a tether takes for the time.
+    pub(crate) fn tether_time(self, now: Time) -> Time {
+        let stopped = now.boot.min(now.raw);
+        match self == Self::StoppedClock {
+            true => Time {
+                boot: stopped,
+                raw: stopped,
+            },
+            false => now,
         }
     }
 

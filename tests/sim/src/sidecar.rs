@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use shipped::core::event::{Action, Event, Order, ServiceKey};
 use shipped::core::node::{Identity, Node, Setup};
+use shipped::core::records::ClusterConfig;
 
 use crate::engine::settings;
 use crate::events::Ev;
@@ -21,6 +22,8 @@ impl World {
         host.stopped = false;
         host.detached = false;
         host.crash_after = None;
+        host.trust = host.pin.map(|pin| (pin.cluster_id, pin.generation, pin.revision));
+        host.strange = false;
         let mut pages = BTreeMap::new();
         for (key, page) in &host.pages {
             let at = pages.entry(key.group.clone()).or_insert((page.soft, page.hard));
@@ -99,6 +102,8 @@ impl World {
             host.inbox.push_back(event);
             return;
         }
+        self.trusted(h, &event);
+        let host = &mut self.hosts[h];
         if self.now - host.handled_since > 100 * MS {
             (host.handled, host.handled_since) = (0, self.now);
         }
@@ -171,6 +176,30 @@ impl World {
         }
         for event in waiting {
             self.deliver(h, event);
+        }
+    }
+
+    /// S10: whether the answer is of the etcd that this sidecar trusts, judged by what it has been told itself.
+    fn trusted(&mut self, h: usize, event: &Event) {
+        let Event::Answer { id, result: Ok(answer) } = event else {
+            return;
+        };
+        let host = &mut self.hosts[h];
+        if host.asked != Some(*id) {
+            return; // Too late: nobody waits for it.
+        }
+        host.asked = None;
+        let key = self.keys.config();
+        let config = answer.keys.iter().find(|kv| kv.key == key);
+        let config = config.and_then(|kv| serde_json::from_str::<ClusterConfig>(&kv.value).ok());
+        let generation = config.map_or(0, |config| config.generation);
+        let strange = host.trust.is_some_and(|(cluster, pinned, revision)| {
+            let older = generation < pinned || answer.revision < revision;
+            generation <= pinned && (answer.cluster_id != cluster || older)
+        });
+        host.strange = strange;
+        if !strange && config.is_some() {
+            host.trust = Some((answer.cluster_id, generation, answer.revision));
         }
     }
 }

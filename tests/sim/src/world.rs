@@ -7,14 +7,15 @@ use std::time::Duration;
 use shipped::core::keys::Keys;
 use shipped::core::records::Record;
 use shipped::core::sizing::Timing;
-use shipped::core::store::StoreError;
 
+use crate::checks::Cover;
 use crate::etcd::Etcd;
 use crate::events::{Act, Entry, Ev};
 use crate::host::{Clock, Host, S};
+use crate::members::Members;
 use crate::mutants::Mutant;
-use crate::network::failed;
 use crate::rng::Rng;
+use crate::storage::Storage;
 
 pub(crate) struct World {
     pub(crate) now: u64,
@@ -31,10 +32,20 @@ pub(crate) struct World {
     pub(crate) failure: Option<String>,
     pub(crate) log: Option<Vec<String>>,
     pub(crate) mutant: Mutant,
-    /// (node, lease) -> the true time until which observers must wait after its last landed beat.
-    pub(crate) cover: BTreeMap<(String, i64), u64>,
-    /// Group -> highest admitted epoch and its host.
-    pub(crate) epochs: BTreeMap<String, (u64, usize)>,
+    /// (node, lease) -> what its landed beats allow.
+    pub(crate) cover: BTreeMap<(String, i64), Cover>,
+    /// (group, epoch, node) -> the incarnation that a record named as its holder.
+    pub(crate) granted: BTreeMap<(String, u64, String), i64>,
+    pub(crate) members: Members,
+    /// The etcd that the endpoints lead to no more, and the other one while they do.
+    pub(crate) swapped: Option<Etcd>,
+    /// Records as they were before somebody spoiled them.
+    pub(crate) spoiled: BTreeMap<String, String>,
+    pub(crate) stores: BTreeMap<String, Storage>,
+    /// Members of etcd live on the first three hosts and fall with them.
+    pub(crate) colocated: bool,
+    /// A start was refused because of a higher epoch in the claim: an operator accepts again.
+    pub(crate) claim_refused: bool,
     pub(crate) queue: BinaryHeap<Reverse<Entry>>,
     pub(crate) order: u64,
     pub(crate) replies: Vec<(usize, Result<String, String>)>,
@@ -45,7 +56,11 @@ impl World {
     pub(crate) fn new(seed: u64, hosts: usize, groups: usize, mutant: Mutant) -> Self {
         let mut rng = Rng(seed);
         let keys = Keys::new("sim");
-        let groups: Vec<String> = ["mail", "web"].iter().take(groups).map(|g| (*g).to_owned()).collect();
+        let groups: Vec<String> = ["mail", "web", "files", "lists", "news"]
+            .iter()
+            .take(groups)
+            .map(|g| (*g).to_owned())
+            .collect();
         let mut etcd = Etcd::new();
         for group in &groups {
             etcd.put(&keys.store(group), r#"{"id":"s","mounts":[]}"#, 0, 1);
@@ -61,7 +76,7 @@ impl World {
                     1.0
                 };
                 let raw_rate = 0.996 + rng.range(0, 80) as f64 / 10_000.0;
-                Host::new(["a", "b", "c"][at], Clock::new(0, uptime, boot_rate, raw_rate))
+                Host::new(at, ["a", "b", "c", "d"][at], Clock::new(0, uptime, boot_rate, raw_rate))
             })
             .collect();
         let ttl = Duration::from_secs(5);
@@ -81,7 +96,13 @@ impl World {
             log: None,
             mutant,
             cover: BTreeMap::new(),
-            epochs: BTreeMap::new(),
+            granted: BTreeMap::new(),
+            members: Members::new(),
+            swapped: None,
+            spoiled: BTreeMap::new(),
+            stores: BTreeMap::new(),
+            colocated: false,
+            claim_refused: false,
             queue: BinaryHeap::new(),
             order: 0,
             replies: Vec::new(),
@@ -135,20 +156,25 @@ impl World {
 
     pub(crate) fn happen(&mut self, ev: Ev) {
         match ev {
-            Ev::ToEtcd { host, life, call, back } => self.arrive(host, life, call, back),
+            Ev::ToEtcd {
+                host,
+                life,
+                member,
+                call,
+                back,
+                sent,
+            } => self.arrive(host, life, member, call, back, sent),
             Ev::Inbox { host, life, event } => {
                 if self.hosts[host].life == life {
                     self.deliver(host, event);
                 }
             }
-            Ev::Timeout { host, life, call } => {
-                if self.hosts[host].life == life {
-                    let why = StoreError::Unknown("timed out".to_owned());
-                    if let Some(event) = failed(&call, why) {
-                        self.deliver(host, event);
-                    }
-                }
-            }
+            Ev::Timeout {
+                host,
+                life,
+                member,
+                call,
+            } => self.timed_out(host, life, member, &call),
             Ev::Wake { host, life, token } => self.wake(host, life, token),
             Ev::Tether { host, key, instance } => self.tether(host, &key, instance),
             Ev::Started {
@@ -168,14 +194,29 @@ impl World {
                 instance,
                 refuse,
             } => self.admit(host, &key, instance, refuse),
-            Ev::Exit { host, key, instance } => self.die(host, &key, instance),
+            Ev::Exit {
+                host,
+                key,
+                instance,
+                end,
+            } => self.die(host, &key, instance, end),
             Ev::Gone { host, key, instance } => self.gone(host, &key, instance),
-            Ev::LeaseEnd { lease } => {
-                if self.etcd.leases.get(&lease).is_some_and(|end| *end <= self.now) {
-                    let changes = self.etcd.revoke(lease);
-                    self.changed(None, &changes);
-                }
-            }
+            Ev::Gate {
+                host,
+                key,
+                instance,
+                gate,
+            } => self.gate(host, key, instance, gate),
+            Ev::Beat { host, key, instance } => self.beat(host, &key, instance),
+            Ev::Flush {
+                host,
+                boot,
+                group,
+                epoch,
+                known_open,
+            } => self.flush(host, boot, group, epoch, known_open),
+            Ev::Election { term } => self.elect(term),
+            Ev::LeaseEnd { lease } => self.lease_end(lease),
             Ev::Act(act) => self.act(act),
         }
     }
