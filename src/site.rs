@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::adapters::cgroup::Cgroups;
 use crate::adapters::engine::{Engine, EngineError, MountSource, OwnProject, TetherMounts};
 use crate::adapters::store;
 use crate::compose::model::{Project, Service};
@@ -50,6 +51,8 @@ pub struct Site {
     /// The run directory on the Docker host.
     pub run_source: PathBuf,
     pub binary: MountSource,
+    /// The sidecar's own container, where it runs in one.
+    pub own_id: Option<String>,
     /// The sidecar's own grace, where it runs in a container.
     pub own_grace: Option<Duration>,
 }
@@ -76,6 +79,7 @@ impl Site {
             project,
             run_source,
             binary,
+            own_id: own.as_ref().map(|own| own.container_id.clone()),
             own_grace: own.map(|own| own.stop_timeout.unwrap_or(ENGINE_GRACE)),
         })
     }
@@ -93,6 +97,12 @@ impl Site {
     #[must_use]
     pub fn page_dir(&self, group: &str, service: &str) -> PathBuf {
         self.facts.run_dir.join(group).join(service)
+    }
+
+    /// The host's cgroups as the sidecar sees them.
+    #[must_use]
+    pub fn cgroups(&self) -> Cgroups {
+        Cgroups::new(&self.facts.cgroup_dir, self.own_id.as_deref())
     }
 
     /// How to reach etcd.

@@ -51,6 +51,17 @@ pub struct HoldRequest {
     pub seconds: u64,
 }
 
+/// What `accept` takes.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct AcceptRequest {
+    /// Although nothing is strange.
+    #[serde(default)]
+    pub force: bool,
+    /// Every epoch is lifted above this.
+    #[serde(default)]
+    pub epoch: Option<u64>,
+}
+
 /// What `switchover` takes.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct SwitchoverRequest {
@@ -199,8 +210,9 @@ async fn hold(State(shared): State<Shared>, Json(wanted): Json<HoldRequest>) -> 
     ask(&shared, Command::Hold { length }).await
 }
 
-async fn accept(State(shared): State<Shared>) -> Response {
-    ask(&shared, Command::Accept).await
+async fn accept(State(shared): State<Shared>, wanted: Option<Json<AcceptRequest>>) -> Response {
+    let AcceptRequest { force, epoch } = wanted.map(|Json(wanted)| wanted).unwrap_or_default();
+    ask(&shared, Command::Accept { force, epoch }).await
 }
 
 async fn switchover(

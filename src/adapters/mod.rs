@@ -1,6 +1,7 @@
 //! One adapter an outside system: commands in, events out, no decision.
 
 pub mod alarm;
+pub mod cgroup;
 pub mod containers;
 mod descriptor;
 pub mod engine;

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::cgroup::Memory;
 use super::containers::{self, ContainerCommand};
 use super::files::Files;
 use super::http::{Asked, Turn};
@@ -54,6 +55,9 @@ impl Outbox {
         saved: Option<&Saved>,
         inbox: mpsc::Sender<Event>,
     ) -> io::Result<Self> {
+        let boot = clock::boot_id_text()?;
+        let has_run = saved.is_some_and(|saved| saved.boot == boot && !saved.groups.is_empty());
+        let memory = Memory::open(&files.containers, &boot, has_run)?;
         let (store, store_commands) = mpsc::channel(QUEUE_MAX);
         let (store_events, answers) = mpsc::channel(QUEUE_MAX);
         drop(store::spawn(site.store(timing.attempt), store_commands, store_events));
@@ -65,7 +69,7 @@ impl Outbox {
         forward(news, inbox.clone(), from_vip);
 
         let (containers, container_commands) = mpsc::channel(QUEUE_MAX);
-        containers::spawn(site.clone(), container_commands, inbox.clone());
+        containers::spawn(site.clone(), memory, container_commands, inbox.clone());
 
         Ok(Self {
             site: site.clone(),
@@ -82,16 +86,21 @@ impl Outbox {
         })
     }
 
-    /// The deadlines that the pages of an earlier sidecar carry, the earliest of each group.
+    /// What the pages that an earlier sidecar left say.
     ///
     /// # Errors
     /// A page that can't be read.
-    pub fn pages(&self) -> io::Result<BTreeMap<String, (Time, Time)>> {
-        let mut pages: BTreeMap<String, (Time, Time)> = BTreeMap::new();
+    pub fn pages(&self) -> io::Result<BTreeMap<ServiceKey, PageOrder>> {
+        let mut pages = BTreeMap::new();
         for (of, tether) in &self.tethers {
             let Some(page) = tether.read_page()? else { continue };
-            let (soft, hard) = pages.get(&of.group).copied().unwrap_or((page.soft, page.hard));
-            pages.insert(of.group.clone(), (soft.earlier(page.soft), hard.earlier(page.hard)));
+            let order = PageOrder {
+                run: page.run,
+                order: page.order,
+                soft: page.soft,
+                hard: page.hard,
+            };
+            pages.insert(of.clone(), order);
         }
         Ok(pages)
     }
@@ -397,6 +406,17 @@ fn from_tether(group: &str, event: TetherEvent) -> Event {
             of: key(service),
             run,
             running,
+            connection,
+        },
+        TetherEvent::ClaimAbove {
+            service,
+            run,
+            epoch,
+            connection,
+        } => Event::ClaimAbove {
+            of: key(service),
+            run,
+            epoch,
             connection,
         },
         TetherEvent::Gone { service, run, .. } => Event::TetherGone { of: key(service), run },

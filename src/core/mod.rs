@@ -1,5 +1,6 @@
 //! The decision core: one event and a time in, actions out. It never awaits, reads a clock, or names an outside type.
 
+mod accept;
 mod election;
 pub mod epoch;
 pub mod event;

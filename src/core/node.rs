@@ -1,11 +1,11 @@
 //! The node: one event in, actions out. The only mutator is [`Node::handle`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::epoch::Run;
-use super::event::{Action, Command, Decision, Event, Level, Order, PageOrder, ServiceKey, VipNews};
-use super::group::{After, Group, GroupSettings, Stage, Way};
+use super::event::{Action, Command, Decision, Event, Level, Order, PageOrder, ServiceKey};
+use super::group::{After, Group, GroupSettings, Stage, Way, mention};
 use super::keys::Keys;
 use super::member::{Attempt, Member, Pending};
 use super::observe::{Contact, Observer};
@@ -39,10 +39,18 @@ pub struct Setup {
     pub pinned: Option<Pin>,
     /// From the boot-scoped file: what an earlier sidecar left running.
     pub saved: Option<Saved>,
-    /// The deadlines that the pages of those runs carry, soft and hard, by group.
-    pub pages: BTreeMap<String, (Time, Time)>,
+    /// What the pages of those runs say.
+    pub pages: BTreeMap<ServiceKey, PageOrder>,
     /// Randomness for lease ids and nonces.
     pub seed: u64,
+}
+
+/// An operator's wish for T11, until it can be sent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct AcceptWish {
+    pub reply: u64,
+    pub force: bool,
+    pub epoch: Option<u64>,
 }
 
 /// The decision core of one host.
@@ -56,13 +64,17 @@ pub struct Node {
     pub(super) observer: Observer,
     pub(super) contact: Contact,
     pub(super) view: View,
+    /// Keys that etcd does not clear away, as alarmed.
+    pub(super) suspected: BTreeSet<String>,
     /// Whether `view` was read since the last arrival.
     pub(super) viewed: bool,
     pub(super) pinned: Option<Pin>,
     pub(super) pin_written: i64,
     pub(super) saved: Option<Saved>,
     pub(super) adoptable: BTreeMap<String, SavedRun>,
-    pub(super) pages: BTreeMap<String, (Time, Time)>,
+    pub(super) pages: BTreeMap<ServiceKey, PageOrder>,
+    /// Groups whose addresses were dropped before their run was adopted.
+    overdue: BTreeSet<String>,
     /// For each group: the store id that its containers were prepared with.
     pub(super) prepared_stores: BTreeMap<String, Option<String>>,
     pub(super) refused_intents: Vec<(String, i64)>,
@@ -80,7 +92,7 @@ pub struct Node {
     pub(super) holding_until: Option<Time>,
     pub(super) hold_wish: Option<(u64, Duration)>,
     pub(super) switch_wish: Option<(u64, String, Option<String>)>,
-    pub(super) accept_wish: Option<u64>,
+    pub(super) accept_wish: Option<AcceptWish>,
     pub(super) obeyed: BTreeMap<String, i64>,
     pub(super) published: Option<String>,
     pub(super) publishing: Option<String>,
@@ -93,6 +105,8 @@ pub struct Node {
     pub(super) link_up: bool,
     pub(super) ending: bool,
     pub(super) last: Option<Decision>,
+    /// What was last mentioned, and when.
+    mentioned: Option<(Decision, Time)>,
     pub(super) now: Time,
     written: Option<Saved>,
     pub(super) exited: bool,
@@ -120,6 +134,7 @@ impl Node {
             observer: Observer::default(),
             contact: Contact::default(),
             view: View::default(),
+            suspected: BTreeSet::new(),
             viewed: false,
             pinned: setup.pinned,
             pin_written: setup.pinned.map_or(0, |pin| pin.revision),
@@ -127,6 +142,7 @@ impl Node {
             saved,
             adoptable: BTreeMap::new(),
             pages: setup.pages,
+            overdue: BTreeSet::new(),
             prepared_stores: BTreeMap::new(),
             refused_intents: Vec::new(),
             pending: None,
@@ -153,6 +169,7 @@ impl Node {
             link_up: true,
             ending: false,
             last: None,
+            mentioned: None,
             now: Time::default(),
             exited: false,
             wake: None,
@@ -167,8 +184,9 @@ impl Node {
         for (name, group) in &self.groups {
             let adoptable = self.saved.as_ref().is_some_and(|saved| saved.groups.contains_key(name));
             // After a suspend the kernel's count of the addresses is behind: those of a run past its deadline go now.
-            let alive = adoptable && self.pages.get(name).is_some_and(|(soft, _)| !now.reached(*soft));
+            let alive = adoptable && self.page_soft(name).is_some_and(|soft| !now.reached(soft));
             if group.settings.vips > 0 && !alive {
+                self.overdue.insert(name.clone());
                 out.push(Action::VipDrop { group: name.clone() });
             }
             if adoptable {
@@ -200,6 +218,7 @@ impl Node {
         for group in self.groups.values_mut() {
             group.check_time(now, out);
         }
+        self.drop_overdue(now, out);
         self.take(now, event, out);
         for group in self.groups.values_mut() {
             group.check_time(now, out);
@@ -219,6 +238,28 @@ impl Node {
         }
         self.assert_invariants(now, &out[first..]);
         self.wake = self.next_wake(now);
+    }
+
+    /// A suspend in the middle of an adoption: the kernel's count of the addresses is behind, and nobody renews them yet.
+    fn drop_overdue(&mut self, now: Time, out: &mut Vec<Action>) {
+        let saved = self.saved.as_ref().map(|saved| &saved.groups);
+        let waiting = saved.into_iter().chain([&self.adoptable]).flat_map(BTreeMap::keys);
+        for name in waiting {
+            let over = self.page_soft(name).is_some_and(|soft| now.reached(soft));
+            let has = self.groups.get(name).is_some_and(|group| group.settings.vips > 0);
+            if over && has && self.overdue.insert(name.clone()) {
+                out.push(Action::VipDrop { group: name.clone() });
+            }
+        }
+    }
+
+    /// The earliest soft deadline on the pages that an earlier sidecar left for the group; a closed page has none.
+    pub(super) fn page_soft(&self, group: &str) -> Option<Time> {
+        let pages = self
+            .pages
+            .iter()
+            .filter(|(of, page)| of.group == group && page.order != Order::Closed);
+        pages.map(|(_, page)| page.soft).reduce(Time::earlier)
     }
 
     /// When the loop must call [`Node::handle`] with [`Event::Tick`].
@@ -249,7 +290,7 @@ impl Node {
             }
             Event::Engine { result } => self.engine_failure = result.err(),
             Event::Intruder { id, name, why } => {
-                self.say(
+                self.mention(
                     Level::Alarm,
                     format!("container {name} may not run here ({why}): killed"),
                     out,
@@ -262,6 +303,7 @@ impl Node {
             Event::Prepared { .. }
             | Event::StartAnswered { .. }
             | Event::TetherHello { .. }
+            | Event::ClaimAbove { .. }
             | Event::TetherGone { .. }
             | Event::Inspected { .. }
             | Event::Health { .. }
@@ -296,14 +338,24 @@ impl Node {
                     group.hello(now, of.service, run, running, connection, out);
                 }
             }
+            Event::ClaimAbove {
+                of,
+                run,
+                epoch,
+                connection,
+            } => {
+                if let Some(group) = self.groups.get_mut(&of.group) {
+                    group.claim_above(now, of.service, run, epoch, connection, out);
+                }
+            }
             Event::TetherGone { of, run } => {
                 if let Some(group) = self.groups.get_mut(&of.group) {
                     group.gone(now, of.service, run);
                 }
             }
-            Event::Inspected { of, running } => {
+            Event::Inspected { of, trace } => {
                 if let Some(group) = self.groups.get_mut(&of.group) {
-                    group.inspected(now, of.service, running);
+                    group.inspected(now, of.service, trace);
                 }
             }
             Event::Health { of, healthy } => {
@@ -325,43 +377,6 @@ impl Node {
             | Event::Vip(_)
             | Event::Terminate
             | Event::Command { .. } => {}
-        }
-    }
-
-    fn take_vip(&mut self, now: Time, news: VipNews, out: &mut Vec<Action>) {
-        let of = |groups: &mut BTreeMap<String, Group>, name: &str, act: &mut dyn FnMut(&mut Group)| {
-            if let Some(group) = groups.get_mut(name) {
-                act(group);
-            }
-        };
-        match news {
-            VipNews::Free { group } => of(&mut self.groups, &group, &mut |group| group.vip_free()),
-            VipNews::Conflict { group, vip, mac } => {
-                of(&mut self.groups, &group, &mut |group| {
-                    group.vip_conflict(now, &vip, &mac, out)
-                });
-            }
-            VipNews::Held { group } => of(&mut self.groups, &group, &mut Group::vip_held),
-            VipNews::Dropped { group } => of(&mut self.groups, &group, &mut Group::vip_dropped),
-            VipNews::Failed { group, error } => of(&mut self.groups, &group, &mut |group| {
-                group.say(Level::Alarm, format!("an address could not be added: {error}"), out);
-            }),
-            VipNews::Foreign { group, vip, mac } => of(&mut self.groups, &group, &mut |group| {
-                group.say(
-                    Level::Alarm,
-                    format!("{vip} is also used by {mac}: announced again"),
-                    out,
-                );
-            }),
-            VipNews::Lost { group, vip } => of(&mut self.groups, &group, &mut |group| {
-                group.say(Level::Alarm, format!("{vip} was removed by somebody: put back"), out);
-            }),
-            VipNews::Link { up } => {
-                self.link_up = up;
-                if !up {
-                    self.say(Level::Alarm, "the interface lost its link".to_owned(), out);
-                }
-            }
         }
     }
 
@@ -387,11 +402,13 @@ impl Node {
                 }
             }
             Command::Switchover { group, to } => self.want_switchover(reply, group, to),
-            Command::Accept => {
+            Command::Accept { force, epoch } => {
                 if self.accept_wish.is_some() {
                     Some("another accept is under way".to_owned())
+                } else if epoch.is_some_and(|epoch| epoch > EPOCH_GIVEN_MAX) {
+                    Some(format!("no epoch is above {EPOCH_GIVEN_MAX}: look at the claim again"))
                 } else {
-                    self.accept_wish = Some(reply);
+                    self.accept_wish = Some(AcceptWish { reply, force, epoch });
                     None
                 }
             }
@@ -457,7 +474,10 @@ impl Node {
                 None => "this node was told to end and no standby is ready: stopping".to_owned(),
             };
             let after = group.held.as_ref().map(|held| &held.after);
-            if matches!(after, Some(After::Restart | After::RanOut)) {
+            if matches!(
+                after,
+                Some(After::Restart | After::RanOut | After::Interrupted | After::Claimed)
+            ) {
                 group.stop(
                     now,
                     Way::Drain,
@@ -502,19 +522,11 @@ impl Node {
     }
 
     fn memory(&self) -> Saved {
-        let lease = match self.member {
-            Member::Joined { lease, .. } | Member::Adopting { lease, .. } | Member::Lost { lease } => lease,
-            Member::Arriving
-            | Member::Waiting
-            | Member::Granting { .. }
-            | Member::Registering { .. }
-            | Member::Frozen { .. }
-            | Member::Left => {
-                let held = self.groups.values().find_map(|group| group.held.as_ref());
-                let written = self.written.as_ref().filter(|_| !self.adoptable.is_empty());
-                held.map_or(written.map_or(0, |written| written.lease), |held| held.lease)
-            }
-        };
+        let lease = self.member.lease().unwrap_or_else(|| {
+            let held = self.groups.values().find_map(|group| group.held.as_ref());
+            let written = self.written.as_ref().filter(|_| !self.adoptable.is_empty());
+            held.map_or(written.map_or(0, |written| written.lease), |held| held.lease)
+        });
         let mut groups = self.adoptable.clone();
         groups.extend(
             self.groups
@@ -536,6 +548,18 @@ impl Node {
         };
         if self.last.as_ref() != Some(&decision) {
             self.last = Some(decision.clone());
+            out.push(Action::Say(decision));
+        }
+    }
+
+    /// Says what happened and is over, so that it does not stand in the status for ever; not again within a minute.
+    pub(super) fn mention(&mut self, level: Level, text: String, out: &mut Vec<Action>) {
+        let decision = Decision {
+            level,
+            group: None,
+            text,
+        };
+        if mention(&mut self.mentioned, self.now, &decision) {
             out.push(Action::Say(decision));
         }
     }
@@ -606,5 +630,7 @@ impl Node {
     }
 }
 
+/// Far more than any cluster counts, and far below where counting on would fail.
+const EPOCH_GIVEN_MAX: u64 = 1 << 48;
 /// The shortest time between two ticks.
 const TICK_MIN: Duration = Duration::from_millis(2);

@@ -47,6 +47,17 @@ pub struct Record {
     pub reason: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub successor: Option<String>,
+    /// Under a hold, in milliseconds: what the long beat promised, for those who find its key gone and never saw it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promise_ms: Option<u64>,
+}
+
+impl Record {
+    /// How long observers who never saw the holder's beat must wait at least.
+    #[must_use]
+    pub fn promise(&self) -> Duration {
+        Duration::from_millis(self.promise_ms.unwrap_or(0))
+    }
 }
 
 /// What all nodes must agree on.
@@ -66,6 +77,9 @@ pub struct Readiness {
     pub why: String,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub image: String,
+    /// The epoch of a claim on the storage that is above the record's, once a tether of this node met it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claim: Option<u64>,
 }
 
 /// What a node publishes for others to read.
@@ -134,6 +148,8 @@ pub struct GroupKeys {
     pub record: Option<Record>,
     pub intent: Option<(Intent, i64)>,
     pub store: Option<StoreIds>,
+    /// The key that tells people who leads hangs on no lease.
+    pub immortal_leader: bool,
 }
 
 /// One consistent read of the cluster's keys.
@@ -183,6 +199,7 @@ impl View {
                 },
                 ["groups", group, leaf] => {
                     let group = view.groups.entry((*group).to_owned()).or_default();
+                    group.immortal_leader |= *leaf == "leader" && kv.lease == 0;
                     group.read(leaf, &kv.value, kv.mod_revision)
                 }
                 _ => true,

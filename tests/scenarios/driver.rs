@@ -89,6 +89,7 @@ impl World {
             now: Time {
                 boot: UPTIME,
                 raw: UPTIME,
+                slept: Duration::ZERO,
             },
             me: Identity {
                 name: "a".to_owned(),
@@ -145,10 +146,6 @@ impl World {
 
     /// A sidecar starts, with whatever an earlier one left on the disk.
     pub(crate) fn start(&mut self) {
-        let mut pages = BTreeMap::new();
-        for (of, page) in self.pages.iter().filter(|(_, page)| page.order != Order::Closed) {
-            pages.insert(of.group.clone(), (page.soft, page.hard));
-        }
         self.seed += 1;
         self.call = None;
         self.soon.clear();
@@ -159,7 +156,7 @@ impl World {
             groups: self.groups.iter().map(|name| settings(name, &self.timing)).collect(),
             pinned: self.pin,
             saved: self.saved.clone(),
-            pages,
+            pages: self.pages.clone(),
             seed: self.seed,
         });
         let mut out = Vec::new();
@@ -463,7 +460,10 @@ impl World {
                 let before = self.etcd.keys.get(key);
                 let before = before.and_then(|kv| serde_json::from_str::<Record>(&kv.value).ok());
                 let active = before.filter(|before| before.state == RecordState::Active);
+                // The promise of a hold goes into the record of the same epoch.
+                let held = active.as_ref().is_some_and(|before| before.epoch == record.epoch);
                 match active.map(|before| before.incarnation == record.incarnation) {
+                    Some(true) if held => "T2",
                     Some(true) => "T6",
                     Some(false) if deletes => "T4",
                     Some(false) if not => "T5",

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use leasehold::core::epoch::Run;
-use leasehold::core::event::{Command, Event, ServiceKey, VipNews};
+use leasehold::core::event::{Command, Event, ServiceKey, Trace, VipNews};
 use leasehold::core::records::{
     ClusterConfig, Intent, NodeStatus, Readiness, Record, RecordState, Saved, SavedRun, json,
 };
@@ -85,6 +85,17 @@ fn outcome(words: &[&str]) -> Result<(), String> {
     }
 }
 
+/// What the second witness says of a container.
+fn trace(words: &[&str]) -> Option<Trace> {
+    match words {
+        ["nothing"] => Some(Trace::Nothing),
+        ["never", "started"] => Some(Trace::NeverStarted),
+        ["left", what @ ..] => Some(Trace::Left { what: what.join(" ") }),
+        ["hidden", why @ ..] => Some(Trace::Hidden { why: why.join(" ") }),
+        _ => None,
+    }
+}
+
 impl World {
     /// A leading time moves the clocks there; nobody ticks meanwhile.
     fn move_to<'a, 'b>(&mut self, words: &'a [&'b str]) -> &'a [&'b str] {
@@ -144,7 +155,11 @@ impl World {
             }
             ["kill"] => (self.node, self.call) = (None, None),
             ["saved", group, at, rest @ ..] => self.save(group, run(at), rest.contains(&"latched")),
-            ["sleep", by] => self.now.boot += time(by).unwrap(),
+            ["sleep", by] => {
+                let by = time(by).unwrap();
+                self.now = self.now.plus(by);
+                self.now.slept += by;
+            }
             ["run", "to", to] => {
                 self.mode = Mode::Run;
                 self.run(Self::at(time(to).unwrap()), |_| false);
@@ -261,7 +276,10 @@ impl World {
                 group: (*group).to_owned(),
                 to: option(rest, "to").map(str::to_owned),
             },
-            ["accept"] => Command::Accept,
+            ["accept", rest @ ..] => Command::Accept {
+                force: rest.contains(&"force"),
+                epoch: option(rest, "epoch").map(|epoch| epoch.parse().unwrap()),
+            },
             _ => return false,
         };
         self.deliver(Event::Command { reply: 1, command });
@@ -299,13 +317,22 @@ impl World {
                     connection: self.connection,
                 }
             }
+            ["claimed", of, at, epoch] => {
+                self.connection += 1;
+                Event::ClaimAbove {
+                    of: service(of),
+                    run: run(at),
+                    epoch: epoch.parse().unwrap(),
+                    connection: self.connection,
+                }
+            }
             ["gone", of, at] => Event::TetherGone {
                 of: service(of),
                 run: run(at),
             },
-            ["inspected", of, word] => Event::Inspected {
+            ["inspected", of, word @ ..] => Event::Inspected {
                 of: service(of),
-                running: (*word != "unknown").then_some(*word == "running"),
+                trace: trace(word)?,
             },
             ["health", of, word] => Event::Health {
                 of: service(of),
@@ -315,6 +342,11 @@ impl World {
                 group: (*group).to_owned(),
                 run: run(at),
                 result: outcome(result),
+            },
+            ["intruder", name] => Event::Intruder {
+                id: (*name).to_owned(),
+                name: (*name).to_owned(),
+                why: "it mounts the protected volume v".to_owned(),
             },
             ["vip", word, rest @ ..] => Event::Vip(news(word, rest)?),
             _ => return None,
@@ -352,6 +384,7 @@ impl World {
                 let record = self.told_record(epoch, node, state, rest);
                 self.etcd.put(&self.keys.record(group), &json(&record), 0);
             }
+            ["leader", group, node] => self.etcd.put(&self.keys.leader(group), node, 0),
             ["intent", group, rest @ ..] => {
                 let intent = Intent::Switchover {
                     to: option(rest, "to").map(str::to_owned),
@@ -383,6 +416,9 @@ impl World {
             },
             reason: "told".to_owned(),
             successor: option(rest, "successor").map(str::to_owned),
+            promise_ms: option(rest, "promises")
+                .and_then(time)
+                .map(|promise| u64::try_from(promise.as_millis()).unwrap()),
         }
     }
 
@@ -392,8 +428,10 @@ impl World {
             ready: true,
             why: String::new(),
             image: "sha256:1".to_owned(),
+            claim: option(groups, "claim").map(|epoch| epoch.parse().unwrap()),
         };
-        let groups = groups.iter().map(|group| ((*group).to_owned(), ready.clone()));
+        let groups = groups.iter().filter(|word| !word.contains('='));
+        let groups = groups.map(|group| ((*group).to_owned(), ready.clone()));
         let status = NodeStatus {
             version: "1".to_owned(),
             address: String::new(),

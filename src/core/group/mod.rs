@@ -59,7 +59,24 @@ pub struct Group {
     /// The service failed here: no campaign before this.
     pub(in crate::core) failing_until: Option<Time>,
     pub(in crate::core) cool_until: Option<Time>,
+    /// The highest epoch that a tether found claimed on the storage, above its own.
+    pub(in crate::core) claim: Option<u64>,
     pub(in crate::core) last: Option<Decision>,
+    mentioned: Option<(Decision, Time)>,
+}
+
+/// Before the same sentence is mentioned again.
+const MENTION_AGAIN: Duration = Duration::from_secs(60);
+
+/// Whether a sentence is news; then it is remembered.
+pub(in crate::core) fn mention(last: &mut Option<(Decision, Time)>, now: Time, decision: &Decision) -> bool {
+    let known = last
+        .as_ref()
+        .is_some_and(|(said, at)| said == decision && now.since(*at) < MENTION_AGAIN);
+    if !known {
+        *last = Some((decision.clone(), now));
+    }
+    !known
 }
 
 /// What a group's step needs to know of the node.
@@ -70,6 +87,14 @@ pub(in crate::core) struct Context {
     pub other_ready: bool,
     /// etcd is not the trusted one: what runs goes on to its deadline, nothing starts.
     pub frozen: bool,
+}
+
+/// What to do about a claim that is above the record.
+pub(in crate::core) fn claimed(group: &str, claim: u64, epoch: u64) -> String {
+    format!(
+        "the claim on the storage of {group} is of epoch {claim}, above epoch {epoch} in etcd (restored, or another cluster?): \
+         it starts nowhere; once no host runs it, `leasehold accept` lifts the epoch above the claim"
+    )
 }
 
 impl Group {
@@ -83,7 +108,9 @@ impl Group {
             restarts: Vec::new(),
             failing_until: None,
             cool_until: None,
+            claim: None,
             last: None,
+            mentioned: None,
         }
     }
 
@@ -103,6 +130,18 @@ impl Group {
         };
         if self.last.as_ref() != Some(&decision) {
             self.last = Some(decision.clone());
+            out.push(Action::Say(decision));
+        }
+    }
+
+    /// Says what happened and is over: see [`Node::mention`](super::node::Node).
+    pub(in crate::core) fn mention(&mut self, now: Time, level: Level, text: String, out: &mut Vec<Action>) {
+        let decision = Decision {
+            level,
+            group: Some(self.settings.name.clone()),
+            text,
+        };
+        if mention(&mut self.mentioned, now, &decision) {
             out.push(Action::Say(decision));
         }
     }

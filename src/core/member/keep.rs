@@ -60,6 +60,8 @@ impl Node {
                 .is_some_and(|record| record.incarnation == lease && record.epoch == saved.epoch);
             // One that cannot be read was this node's, and nobody could take it since.
             let ours = ours || keys.unreadable();
+            // Its tether stops it at the deadline of its page, with no sidecar to latch it.
+            let over = self.page_soft(&name).is_some_and(|soft| now.reached(soft));
             let Some(group) = self.groups.get_mut(&name) else {
                 continue;
             };
@@ -67,17 +69,19 @@ impl Node {
                 epoch: saved.epoch,
                 n: saved.n,
             };
-            // Its tether stops it at the deadline of its page, with no sidecar to latch it.
-            let over = self.pages.get(&name).is_some_and(|(soft, _)| now.reached(*soft));
             match self.proof {
                 Some((stamp, promise)) if ours && !saved.latched && !over => {
                     let deadlines = self.timing.deadlines(stamp, promise, group.settings.grace);
                     group.adopt(now, run, lease, deadlines, out);
                 }
+                Some((stamp, promise)) if ours => {
+                    let deadlines = self.timing.deadlines(stamp, promise, group.settings.grace);
+                    group.resume(now, run, lease, deadlines, &self.pages, out);
+                }
                 Some(_) | None => {
-                    group.disown(now, run, lease, "its stop had begun or its record is not ours", out);
+                    group.disown(now, run, lease, "its record in etcd is no longer this node's", out);
                     if let Some(held) = &mut group.held {
-                        held.after = if ours { After::RanOut } else { After::Forget };
+                        held.after = After::Forget;
                     }
                 }
             }

@@ -163,7 +163,7 @@ impl World {
     pub(crate) fn hold_vip(&mut self, h: usize, group: String, until: Time, soon: u64) {
         let life = self.hosts[h].life;
         let now = self.hosts[h].clock.read(self.now);
-        let raw = now.raw;
+        let raw = now.awake();
         let whole = now.until(until).saturating_sub(Duration::from_millis(300)).as_secs();
         if whole == 0 {
             return;

@@ -1,7 +1,6 @@
 //! Faults of what the hosts share: the storage's way to a host, and hands that change etcd.
 
 use shipped::core::event::ServiceKey;
-use shipped::core::records::Beat;
 
 use crate::etcd::Etcd;
 use crate::events::Ev;
@@ -51,11 +50,7 @@ impl World {
 
     pub(crate) fn revoke_by_hand(&mut self, h: usize) {
         let key = self.keys.node(&self.hosts[h].name);
-        let ordinary = self.timing.ttl.as_millis() as u64;
-        let lease = self.etcd.keys.get(&key).filter(|kv| {
-            // Known open: by hand under a hold, nobody who starts later knows how long to wait.
-            serde_json::from_str::<Beat>(&kv.value).is_ok_and(|beat| beat.ttl_ms <= ordinary)
-        });
+        let lease = self.etcd.keys.get(&key);
         if let Some(lease) = lease.map(|kv| kv.lease) {
             let changes = self.etcd.revoke(lease);
             self.changed(None, &changes);

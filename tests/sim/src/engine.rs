@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use shipped::core::epoch::Run;
-use shipped::core::event::{Event, ServiceKey};
+use shipped::core::event::{Event, ServiceKey, Trace};
 use shipped::core::group::{GroupSettings, ServiceSettings};
 use shipped::core::sizing::Timing;
 
@@ -85,13 +85,18 @@ impl World {
         let host = &self.hosts[h];
         let life = host.life;
         let runs = host.containers.get(&of).is_some_and(|c| c.life != Life::Stopped);
-        let running = (!host.manners.engine_hangs).then_some(runs);
+        // A host without the kernel's witness: when the engine hangs nobody can tell.
+        let trace = match runs {
+            _ if host.manners.engine_hangs => Trace::Hidden { why: String::new() },
+            true => Trace::Left { what: String::new() },
+            false => Trace::Nothing,
+        };
         let delay = if host.manners.engine_lies {
             self.rng.range(MS, 2000 * MS)
         } else {
             soon
         };
-        let event = Event::Inspected { of, running };
+        let event = Event::Inspected { of, trace };
         self.push(delay, Ev::Inbox { host: h, life, event });
     }
 

@@ -1,7 +1,6 @@
 //! Faults, repairs and operators.
 
 use shipped::core::event::{Command, Event};
-use shipped::core::records::Beat;
 
 use crate::events::{Act, Ev};
 use crate::host::{Clock, Life, MS, Manners, S};
@@ -9,6 +8,12 @@ use crate::members::{MEMBERS, State};
 use crate::storage::Fault;
 use crate::tether::End;
 use crate::world::World;
+
+/// Also where nothing is strange: the worst that an operator can do.
+const ACCEPT: Command = Command::Accept {
+    force: true,
+    epoch: None,
+};
 
 impl World {
     #[expect(clippy::too_many_lines, reason = "one match over every fault")]
@@ -39,8 +44,7 @@ impl World {
             }
             Act::Freeze { host, sleep } => {
                 if self.hosts[host].frozen.is_none() {
-                    let steady = (self.hosts[host].clock.boot_rate - 1.0).abs() < 1e-9;
-                    self.hosts[host].frozen = Some((self.now, sleep && steady));
+                    self.hosts[host].frozen = Some((self.now, sleep));
                 }
             }
             Act::Thaw(h) => self.thaw(h),
@@ -65,11 +69,7 @@ impl World {
             Act::EtcdUp => self.etcd_up = true,
             Act::DeleteNodeKey(h) => {
                 let key = self.keys.node(&self.hosts[h].name);
-                // Known open: deleted by hand under a hold, nobody who starts later knows how long to wait.
-                let ordinary = self.timing.ttl.as_millis() as u64;
-                let changes = self.etcd.remove(|kv| {
-                    kv.key == key && serde_json::from_str::<Beat>(&kv.value).is_ok_and(|beat| beat.ttl_ms <= ordinary)
-                });
+                let changes = self.etcd.remove(|kv| kv.key == key);
                 self.changed(None, &changes);
             }
             Act::CrashApp(h, group) => {
@@ -112,7 +112,7 @@ impl World {
             Act::Term(h) => self.deliver(h, Event::Terminate),
             Act::Switchover(h, group, to) => self.command(h, Command::Switchover { group, to }),
             Act::Hold(h, length) => self.command(h, Command::Hold { length }),
-            Act::Accept(h) => self.command(h, Command::Accept),
+            Act::Accept(h) => self.command(h, ACCEPT),
             Act::Snapshot if self.swapped.is_none() => self.snapshot = Some(self.etcd.clone()),
             Act::Snapshot => {}
             Act::Restore { new_id } => self.restore(new_id),
@@ -234,7 +234,7 @@ impl World {
 
     /// For a driver that asks again and again: neither logged nor counted.
     pub(crate) fn accept_quietly(&mut self, h: usize) {
-        self.command(h, Command::Accept);
+        self.command(h, ACCEPT);
     }
 
     pub(crate) fn revive_quietly(&mut self) {

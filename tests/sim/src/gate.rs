@@ -105,7 +105,16 @@ impl World {
                     self.gate_after(WATCH, h, key, instance, Gate::Watched(found));
                 }
                 Step::Refuse => {
+                    let above = store.claim.as_ref().map_or(0, |claim| claim.owner.run.epoch);
                     self.claim_refused = true;
+                    let event = Event::ClaimAbove {
+                        of: key.clone(),
+                        run,
+                        epoch: above,
+                        connection: instance,
+                    };
+                    let life = self.hosts[h].life;
+                    self.push(2 * MS, Ev::Inbox { host: h, life, event });
                     self.leave_gate(h, &key, instance, "claim of a higher epoch refused the start");
                 }
             },

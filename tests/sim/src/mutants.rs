@@ -95,11 +95,11 @@ impl Mutant {
 
     /// What a tether takes for the time.
     pub(crate) fn tether_time(self, now: Time) -> Time {
-        let stopped = now.boot.min(now.raw);
         match self == Self::StoppedClock {
             true => Time {
-                boot: stopped,
-                raw: stopped,
+                boot: now.boot.saturating_sub(now.slept),
+                raw: now.awake(),
+                ..now
             },
             false => now,
         }

@@ -1,8 +1,6 @@
 //! The sidecar of a host: the shipped core, its wake-ups, its crashes in the middle of anything.
 
-use std::collections::BTreeMap;
-
-use shipped::core::event::{Action, Event, Order, ServiceKey};
+use shipped::core::event::{Action, Event, ServiceKey};
 use shipped::core::node::{Identity, Node, Setup};
 use shipped::core::records::ClusterConfig;
 
@@ -24,13 +22,6 @@ impl World {
         host.crash_after = None;
         host.trust = host.pin.map(|pin| (pin.cluster_id, pin.generation, pin.revision));
         host.strange = false;
-        let mut pages = BTreeMap::new();
-        for (key, page) in &host.pages {
-            let at = pages.entry(key.group.clone()).or_insert((page.soft, page.hard));
-            if page.order != Order::Closed {
-                *at = (at.0.earlier(page.soft), at.1.earlier(page.hard));
-            }
-        }
         let setup = Setup {
             me: Identity {
                 name: host.name.clone(),
@@ -45,7 +36,7 @@ impl World {
             groups: self.groups.iter().map(|name| settings(name, &self.timing)).collect(),
             pinned: host.pin,
             saved: host.saved.clone(),
-            pages,
+            pages: host.pages.clone(),
             seed: self.rng.next(),
         };
         let mut node = Node::new(setup);
