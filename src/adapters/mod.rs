@@ -13,3 +13,4 @@ pub mod probe;
 pub mod store;
 pub mod tether;
 pub mod vip;
+pub mod watchdog;

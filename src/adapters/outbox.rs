@@ -15,6 +15,7 @@ use super::probe;
 use super::store::{self, StoreCommand, StoreEvent};
 use super::tether::{TetherEvent, TetherHost};
 use super::vip::{self, VipCommand, VipEvent};
+use super::watchdog::Feeder;
 use crate::clock;
 use crate::compose::model::{Group, Vip};
 use crate::core::event::{Action, Decision, Event, Level, PageOrder, ServiceKey, VipNews};
@@ -38,6 +39,7 @@ pub struct Outbox {
     containers: mpsc::Sender<ContainerCommand>,
     inbox: mpsc::Sender<Event>,
     tethers: BTreeMap<ServiceKey, TetherHost>,
+    watchdog: Option<Feeder>,
     replies: BTreeMap<u64, oneshot::Sender<Result<String, String>>>,
     next_reply: u64,
     holders: BTreeMap<String, Option<String>>,
@@ -56,7 +58,7 @@ impl Outbox {
         inbox: mpsc::Sender<Event>,
     ) -> io::Result<Self> {
         let boot = clock::boot_id_text()?;
-        let has_run = saved.is_some_and(|saved| saved.boot == boot && !saved.groups.is_empty());
+        let has_run = saved.is_some_and(|saved| saved.may_run(&boot));
         let memory = Memory::open(&files.containers, &boot, has_run)?;
         let (store, store_commands) = mpsc::channel(QUEUE_MAX);
         let (store_events, answers) = mpsc::channel(QUEUE_MAX);
@@ -79,6 +81,7 @@ impl Outbox {
             vip,
             containers,
             tethers: tethers(site, saved, &inbox)?,
+            watchdog: site.watchdog.clone().map(Feeder::new),
             inbox,
             replies: BTreeMap::new(),
             next_reply: 0,
@@ -151,6 +154,11 @@ impl Outbox {
                     group,
                 },
             ),
+            Action::Feed { until } => self.watchdog.as_mut().map_or(Ok(()), |watchdog| watchdog.feed(until)),
+            Action::Disarm => {
+                self.watchdog.iter_mut().for_each(Feeder::disarm);
+                Ok(())
+            }
             Action::Say(decision) => {
                 say(&decision);
                 Ok(())

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::event::{Action, Level};
-use super::group::{After, Context, Group, Stage, claimed};
+use super::group::{After, Group, Stage, claimed};
 use super::member::{Member, Pending, Purpose};
 use super::node::Node;
 use super::records::{GroupKeys, Intent, NodeStatus, Readiness, Record, RecordState, json};
@@ -380,6 +380,9 @@ impl Node {
         if let Some(why) = &self.engine_failure {
             return Some(format!("the engine does not answer: {why}"));
         }
+        if let Some(why) = self.watchdog.doom() {
+            return Some(why);
+        }
         if !self.link_up && group.settings.vips > 0 {
             return Some("the interface has no link".to_owned());
         }
@@ -619,16 +622,10 @@ impl Node {
     }
 
     pub(super) fn step_groups(&mut self, now: Time, out: &mut Vec<Action>) {
-        let frozen = matches!(self.member, Member::Frozen { .. });
         let names: Vec<String> = self.groups.keys().cloned().collect();
         for name in names {
-            let other_ready = self.successor(&name, None).is_some();
+            let context = self.context(now, &name);
             if let Some(group) = self.groups.get_mut(&name) {
-                let context = Context {
-                    now,
-                    other_ready,
-                    frozen,
-                };
                 group.step(context, out);
             }
         }

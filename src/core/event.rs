@@ -196,6 +196,12 @@ pub enum Action {
     VipDrop {
         group: String,
     },
+    /// Feed the hardware watchdog, armed by the first meal; never at or after `until`. Carried out before what follows.
+    Feed {
+        until: Time,
+    },
+    /// Put it to sleep: nothing runs here that it guards.
+    Disarm,
     /// A decision, for the log, `status` and `why`.
     Say(Decision),
     Reply {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::epoch::Run;
 use super::event::{Action, Command, Decision, Event, Level, Order, PageOrder, ServiceKey};
-use super::group::{After, Group, GroupSettings, Stage, Way, mention};
+use super::group::{After, Context, Group, GroupSettings, Stage, Way, mention};
 use super::keys::Keys;
 use super::member::{Attempt, Member, Pending};
 use super::observe::{Contact, Observer};
@@ -13,6 +13,7 @@ use super::records::{Pin, Saved, SavedRun, View};
 use super::sizing::{HOLD_MAX, Timing};
 use super::store::Hint;
 use super::time::Time;
+use super::watchdog::Watchdog;
 
 /// Who this node is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,6 +105,7 @@ pub struct Node {
     pub(super) store_failure: Option<String>,
     pub(super) link_up: bool,
     pub(super) ending: bool,
+    pub(super) watchdog: Watchdog,
     pub(super) last: Option<Decision>,
     /// What was last mentioned, and when.
     mentioned: Option<(Decision, Time)>,
@@ -168,6 +170,7 @@ impl Node {
             store_failure: None,
             link_up: true,
             ending: false,
+            watchdog: Watchdog::default(),
             last: None,
             mentioned: None,
             now: Time::default(),
@@ -227,9 +230,11 @@ impl Node {
             self.hand_over(now, out);
         }
         self.obey(now, out);
+        self.watch_over(now, first, out);
         self.step_groups(now, out);
         self.request(now, out);
         self.finish(out);
+        self.watch_over(now, first, out);
         let saved = self.memory();
         if self.written.as_ref() != Some(&saved) && self.saved.is_none() {
             // Before everything else of this event: a latch is on disk before the stop begins, a run before it starts.
@@ -238,6 +243,15 @@ impl Node {
         }
         self.assert_invariants(now, &out[first..]);
         self.wake = self.next_wake(now);
+    }
+
+    pub(super) fn context(&self, now: Time, group: &str) -> Context {
+        Context {
+            now,
+            other_ready: self.successor(group, None).is_some(),
+            watched: self.is_watched(),
+            frozen: matches!(self.member, Member::Frozen { .. }),
+        }
     }
 
     /// A suspend in the middle of an adoption: the kernel's count of the addresses is behind, and nobody renews them yet.
@@ -593,6 +607,7 @@ impl Node {
         }
         times.extend(self.waits.values().filter_map(|(at, _)| *at));
         times.extend(self.holding_until);
+        times.extend(self.meal());
         let ahead = times.into_iter().filter(|at| !now.reached(*at));
         let soonest = ahead.min_by_key(|at| now.until(*at));
         // Never at once again: a condition that time cannot change must not spin the loop.
@@ -603,30 +618,6 @@ impl Node {
                 at
             }
         })
-    }
-
-    /// What must hold after every event, in release builds too: a breach ends the process, and the tethers fence.
-    fn assert_invariants(&self, now: Time, actions: &[Action]) {
-        for group in self.groups.values() {
-            let Some(held) = &group.held else { continue };
-            assert!(
-                !held.soft_passed || held.latched,
-                "a run whose lease ran out is latched"
-            );
-            assert!(
-                !held.latched || held.stage != Stage::Active,
-                "a latched run is never active"
-            );
-            let name = &group.settings.name;
-            let starts = actions.iter().any(|action| {
-                matches!(action, Action::Start { of, .. } | Action::Admit { of, .. } if of.group == *name)
-                    || matches!(action, Action::VipHold { group, announce: true, .. } if group == name)
-            });
-            assert!(
-                !(starts && now.reached(held.deadlines.soft)),
-                "nothing starts at or after the soft deadline"
-            );
-        }
     }
 }
 

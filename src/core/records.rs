@@ -121,6 +121,14 @@ pub struct Saved {
     pub groups: BTreeMap<String, SavedRun>,
 }
 
+impl Saved {
+    /// Whether containers of it may run, in this boot.
+    #[must_use]
+    pub fn may_run(&self, boot: &str) -> bool {
+        self.boot == boot && !self.groups.is_empty()
+    }
+}
+
 /// The run that may be alive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SavedRun {

@@ -70,13 +70,14 @@ pub(crate) struct World {
     pub(crate) connection: u64,
     /// The mod revision of the key that the story deleted last.
     pub(crate) deleted: i64,
-    timing: Timing,
+    pub(crate) timing: Timing,
     pin: Option<Pin>,
     pages: BTreeMap<ServiceKey, PageOrder>,
     soon: VecDeque<(Time, Event)>,
     beats: usize,
     reads: usize,
     renewals: usize,
+    meals: usize,
     seed: u64,
 }
 
@@ -118,6 +119,7 @@ impl World {
             beats: 0,
             reads: 0,
             renewals: 0,
+            meals: 0,
             seed,
         }
     }
@@ -234,6 +236,10 @@ impl World {
             }
             Action::VipHold { announce: false, .. } => {
                 self.renewals += 1;
+                (None, false)
+            }
+            Action::Feed { .. } => {
+                self.meals += 1;
                 (None, false)
             }
             Action::Say(_) | Action::Reply { .. } | Action::Exit { .. } => (None, true),
@@ -421,7 +427,11 @@ impl World {
             }
         }
         let (beats, reads, renewals) = (self.beats, self.reads, self.renewals);
-        self.tell(format!("({beats} beats, {reads} reads, {renewals} renewals)"));
+        let meals = match std::mem::take(&mut self.meals) {
+            0 => String::new(),
+            meals => format!(", {meals} meals of the watchdog"),
+        };
+        self.tell(format!("({beats} beats, {reads} reads, {renewals} renewals{meals})"));
     }
 
     fn waits_for_the_story(&self) -> bool {

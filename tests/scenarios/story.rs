@@ -118,10 +118,10 @@ impl World {
 
     fn input(&mut self, words: &[&str]) -> bool {
         let before = self.told.len();
-        let setting = matches!(words[0], "etcd" | "node" | "saved" | "sleep" | "kill");
+        let setting = matches!(words[0], "etcd" | "node" | "watchdog" | "saved" | "sleep" | "kill");
         let understood = match words[0] {
             "etcd" => self.etcd_input(&words[1..]),
-            "node" | "start" | "restart" | "kill" | "saved" | "sleep" | "run" | "quick" | "status" => {
+            "node" | "watchdog" | "start" | "restart" | "kill" | "saved" | "sleep" | "run" | "quick" | "status" => {
                 self.control(words)
             }
             "answer" | "timeout" | "landed" | "late" | "refused" => self.answer_input(words),
@@ -148,6 +148,7 @@ impl World {
                 self.me.priority = priority(name);
                 self.groups = rest.iter().map(|group| (*group).to_owned()).collect();
             }
+            ["watchdog", timeout] => self.timing = self.timing.with_watchdog(time(timeout)),
             ["start"] => self.start(),
             ["restart", "rebooted"] => {
                 self.me.boot = format!("{}2", self.me.name);
@@ -384,6 +385,7 @@ impl World {
                 let record = self.told_record(epoch, node, state, rest);
                 self.etcd.put(&self.keys.record(group), &json(&record), 0);
             }
+            ["spoil", group] => self.etcd.put(&self.keys.record(group), "spoiled", 0),
             ["leader", group, node] => self.etcd.put(&self.keys.leader(group), node, 0),
             ["intent", group, rest @ ..] => {
                 let intent = Intent::Switchover {

@@ -208,6 +208,8 @@ pub(crate) fn action(names: &mut Names, now: Time, action: &Action) -> String {
             format!("vip hold {group} until {}{announce}", ahead(now, *until))
         }
         Action::VipDrop { group } => format!("vip drop {group}"),
+        Action::Feed { until } => format!("feed the watchdog until {}", ahead(now, *until)),
+        Action::Disarm => "put the watchdog to sleep".to_owned(),
         Action::Say(decision) => {
             let loud = match decision.level {
                 Level::Info => "say",

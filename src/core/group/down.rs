@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::address::VIP_RETRY;
-use super::{After, Context, Group, Held, ServiceState, Stage, VipStage, Way};
+use super::{After, Context, Group, Held, ServiceRun, ServiceState, Stage, VipStage, Way};
 use crate::core::epoch::Run;
 use crate::core::event::{Action, Level, Order, PageOrder, ServiceKey};
-use crate::core::sizing::{Deadlines, KILL_BUDGET};
+use crate::core::sizing::Deadlines;
 use crate::core::time::Time;
 
 /// Between two second ways of ending a container that does not end.
@@ -197,15 +197,25 @@ impl Group {
         self.step_withdrawing(now, out);
     }
 
+    /// The last moment at which a watchdog that then `strikes` may be fed: it must do so before the lease ends, or once a
+    /// stop is not proved when it should be. None while nothing can run.
+    pub(in crate::core) fn last_meal(&self, strikes: Duration) -> Option<Time> {
+        let held = self.held.as_ref()?;
+        let may_run = |service: &&ServiceRun| matches!(service.state, ServiceState::Up | ServiceState::Unknown);
+        let of_services = held.services.iter().filter(may_run).map(|service| {
+            let end = held.deadlines.end.minus(strikes);
+            service.due(held.deadlines.hard).map_or(end, |due| end.earlier(due))
+        });
+        of_services.reduce(Time::earlier)
+    }
+
     /// What keeps the stop from being proved, once it should have been. Beats go on meanwhile and move the end of the
     /// lease: what counts is when the kill was due.
     fn overdue(&self, now: Time) -> Option<String> {
         let held = self.held.as_ref()?;
         let mut of_run = held.services.iter().zip(&self.settings.services);
         let (service, settings) = of_run.find(|(service, _)| {
-            let due = service
-                .stop_by
-                .map(|by| by.earlier(held.deadlines.hard).plus(KILL_BUDGET));
+            let due = service.due(held.deadlines.hard);
             service.state != ServiceState::Gone && due.is_some_and(|due| now.reached(due))
         })?;
         let why = match &service.doubt {

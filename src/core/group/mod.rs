@@ -20,7 +20,7 @@ mod told;
 mod up;
 
 pub use state::Stage;
-pub(in crate::core) use state::{After, Held, ServiceState, VipStage, Way};
+pub(in crate::core) use state::{After, Held, ServiceRun, ServiceState, VipStage, Way};
 
 /// Stages that one step may pass: a run that fails, stops and starts again at once.
 const STAGES_MAX: usize = 8;
@@ -59,6 +59,7 @@ pub struct Group {
     /// The service failed here: no campaign before this.
     pub(in crate::core) failing_until: Option<Time>,
     pub(in crate::core) cool_until: Option<Time>,
+    watched: bool,
     /// The highest epoch that a tether found claimed on the storage, above its own.
     pub(in crate::core) claim: Option<u64>,
     pub(in crate::core) last: Option<Decision>,
@@ -87,6 +88,8 @@ pub(in crate::core) struct Context {
     pub other_ready: bool,
     /// etcd is not the trusted one: what runs goes on to its deadline, nothing starts.
     pub frozen: bool,
+    /// Nothing may start while the hardware watchdog, if there is one, does not watch.
+    pub watched: bool,
 }
 
 /// What to do about a claim that is above the record.
@@ -108,6 +111,7 @@ impl Group {
             restarts: Vec::new(),
             failing_until: None,
             cool_until: None,
+            watched: false,
             claim: None,
             last: None,
             mentioned: None,
@@ -183,6 +187,7 @@ impl Group {
 
     /// Moves the run on as far as it goes now, then writes what changed to the pages.
     pub(in crate::core) fn step(&mut self, context: Context, out: &mut Vec<Action>) {
+        self.watched = context.watched;
         for _ in 0..STAGES_MAX {
             let Some((run, stage)) = self.held.as_ref().map(|held| (held.run, held.stage)) else {
                 break;

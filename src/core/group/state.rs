@@ -2,7 +2,7 @@
 
 use crate::core::epoch::Run;
 use crate::core::event::{Order, PageOrder};
-use crate::core::sizing::Deadlines;
+use crate::core::sizing::{Deadlines, KILL_BUDGET};
 use crate::core::time::Time;
 
 /// Where a holding stands.
@@ -139,6 +139,11 @@ impl ServiceRun {
             healthy: None,
             page: None,
         }
+    }
+
+    /// When its end should be proved, once its stop was ordered.
+    pub(super) fn due(&self, hard: Time) -> Option<Time> {
+        self.stop_by.map(|by| by.earlier(hard).plus(KILL_BUDGET))
     }
 
     pub(super) fn enter(&mut self, state: ServiceState, now: Time) {

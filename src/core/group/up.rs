@@ -95,7 +95,8 @@ impl Group {
         self.step_vip(now, out);
         let Some(held) = &mut self.held else { return };
         let addressed = !self.settings.vip_first || self.settings.vips == 0 || held.vip == VipStage::Held;
-        if !addressed || context.frozen || now.reached(held.deadlines.soft) {
+        let waits = !addressed || context.frozen || !self.watched;
+        if waits || now.reached(held.deadlines.soft) {
             return;
         }
         for (place, settings) in self.settings.services.iter().enumerate() {

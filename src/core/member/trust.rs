@@ -135,7 +135,8 @@ impl Node {
                 self.timing.ttl
             );
             self.say(Level::Alarm, text, out);
-            self.timing = Timing::new(ttl, self.timing.kappa, None, self.timing.election_timeout);
+            self.timing = Timing::new(ttl, self.timing.kappa, None, self.timing.election_timeout)
+                .with_watchdog(self.timing.watchdog);
             if let Err(short) = self.timing.check() {
                 self.freeze(short.to_string(), out);
             }

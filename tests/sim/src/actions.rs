@@ -156,7 +156,7 @@ impl World {
                 note!(self, "{} exits, detached {detached}", self.hosts[h].name);
                 self.hosts[h].detached = detached;
             }
-            Action::KillForeign { .. } => {}
+            Action::KillForeign { .. } | Action::Feed { .. } | Action::Disarm => {}
         }
     }
 
