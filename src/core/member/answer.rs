@@ -12,8 +12,8 @@ use crate::core::time::Time;
 /// How often a sidecar that adopts lets a late beat of its predecessor go by.
 const ADOPT_TRIES: u32 = 3;
 
-/// What became of the key of a node that lost it.
-fn estranged(own: Option<&NodeKey>) -> &'static str {
+/// What happened to a node's key that is no longer its last beat.
+fn robbed(own: Option<&NodeKey>) -> &'static str {
     match own {
         None => "its key in etcd is gone",
         Some(key) if key.lease == 0 => "somebody wrote its key in etcd without a lease",
@@ -183,7 +183,7 @@ impl Node {
                     };
                     self.proved(now, landed, out);
                 } else if lease != mine || revision != mod_revision {
-                    self.lose(now, mine, estranged(own.as_ref()), out);
+                    self.lose(now, mine, robbed(own.as_ref()), out);
                 }
             }
             Member::Granting { .. }
