@@ -129,7 +129,10 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read() {
-        assert_eq!(Page::decode(&page().encode()), Some(page()));
+        for order in [Order::Closed, Order::Open, Order::Stop, Order::Kill] {
+            let page = Page { order, ..page() };
+            assert_eq!(Page::decode(&page.encode()), Some(page));
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::time::Duration;
 use leasehold::adapters::tether::{TetherEvent, install_binary};
 use leasehold::core::epoch::Run;
 use leasehold::tether::exit::Code;
-use leasehold::tether::hello::{Hello, Phase};
+use leasehold::tether::hello::{HELLO_BYTES, Hello, Phase};
 use leasehold::tether::page::{Order, Page};
 use rustix::net::{
     AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType,
@@ -108,7 +108,8 @@ secret = open("/run/leasehold/secret", "rb").read(16)
 assert os.getpid() == 1, os.getpid()
 s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 s.connect("/run/leasehold/socket")
-hello = b"lhello02" + struct.pack("<QII", 7, 2, int(sys.argv[1])) + secret
+hello = b"lhello02" + struct.pack("<QIIQ", 7, 2, int(sys.argv[1]), 0) + secret
+assert len(hello) == int(sys.argv[2])
 fds = array.array("i", [os.pidfd_open(os.getpid())])
 s.sendmsg([hello], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)])
 s.settimeout(1)
@@ -123,8 +124,9 @@ fn a_service_cannot_feign_the_hello_of_its_tether() {
     let place = Place::new();
     fs::write(place.path("out/hostile.py"), HOSTILE).unwrap();
     let script = "for phase in 0 1; do \
-        unshare --pid --fork --mount-proc python3 $OUT/hostile.py $phase >> $OUT/result 2>&1; done; \
+        unshare --pid --fork --mount-proc python3 $OUT/hostile.py $phase BYTES >> $OUT/result 2>&1; done; \
         echo up > $OUT/up; exec sleep 1000";
+    let script = &script.replace("BYTES", &HELLO_BYTES.to_string());
     for adopted in [false, true] {
         let (host, mut container, _) = up(&place, 60_000, 60_000, script);
         let mut host = if adopted {
