@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use leasehold::core::epoch::Run;
 use leasehold::core::event::{Action, Command, Event, Level, Order, PageOrder, ServiceKey, Trace, VipNews};
+use leasehold::core::fenced::Fenced;
 use leasehold::core::group::{GroupSettings, ServiceSettings};
 use leasehold::core::keys::Keys;
 use leasehold::core::node::{Identity, Node, Setup};
 use leasehold::core::records::{Beat, Record, RecordState};
 use leasehold::core::sizing::Timing;
 use leasehold::core::store::{Compare, Grant, Hint, Op, RequestId, StoreError, Txn};
+use leasehold::core::stuck::OnStopFailure;
 use leasehold::core::time::Time;
 
 use super::etcd::{Change, Etcd};
@@ -82,6 +84,11 @@ pub(crate) enum Act {
     Switchover(usize, String, Option<String>),
     Hold(usize, Duration),
     Accept(usize),
+    /// An operator on `host` says that `node` was powered off.
+    Fenced {
+        host: usize,
+        node: usize,
+    },
     Snapshot,
     Restore {
         new_id: bool,
@@ -385,6 +392,7 @@ impl World {
         host.detached = false;
         host.crash_after = None;
         let setup = Setup {
+            fence: None,
             me: Identity {
                 name: host.name.clone(),
                 machine: "m".to_owned(),
@@ -512,6 +520,9 @@ impl World {
                 return;
             }
             self.carry_out(h, action);
+            if !self.hosts[h].powered {
+                return;
+            }
         }
     }
 
@@ -696,7 +707,13 @@ impl World {
                 note!(self, "{} exits, detached {detached}", self.hosts[h].name);
                 self.hosts[h].detached = detached;
             }
-            Action::KillForeign { .. } | Action::Feed { .. } | Action::Disarm => {}
+            // A reset is a crash of the machine, which comes back.
+            Action::Reset { why } => {
+                note!(self, "{} is reset: {why}", self.hosts[h].name);
+                self.power_off(h);
+                self.push(3 * S, Ev::Act(Act::PowerOn(h)));
+            }
+            Action::Fence { .. } | Action::KillForeign { .. } | Action::Feed { .. } | Action::Disarm => {}
         }
     }
 
@@ -925,7 +942,7 @@ impl World {
                 before.epoch, after.epoch
             ));
         }
-        // A hold's promise goes into the record of the same epoch.
+        // A hold's promise goes into the record of the same epoch, and so does the mark of a stuck group.
         let same = after.state == RecordState::Active && after.epoch == before.epoch && after.node == before.node;
         if before.state != RecordState::Active || accepted || same {
             return;
@@ -1362,6 +1379,11 @@ impl World {
             Act::Switchover(h, group, to) => self.command(h, Command::Switchover { group, to }),
             Act::Hold(h, length) => self.command(h, Command::Hold { length }),
             Act::Accept(h) => self.command(h, ACCEPT),
+            Act::Fenced { host, node } => {
+                let what = Fenced::Node(self.hosts[node].name.clone());
+                let by = "an operator".to_owned();
+                self.command(host, Command::Fenced { what, by });
+            }
             Act::Snapshot => self.snapshot = Some(self.etcd.clone()),
             Act::Restore { new_id } => self.restore(new_id),
             Act::Heal => self.heal(),
@@ -1583,5 +1605,6 @@ pub(crate) fn settings(group: &str, timing: &Timing) -> GroupSettings {
         vip_first: false,
         probes: 1,
         grace: timing.grace,
+        on_stop_failure: OnStopFailure::Hold,
     }
 }
