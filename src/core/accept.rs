@@ -4,7 +4,7 @@ use super::election::released;
 use super::event::Action;
 use super::member::Member;
 use super::node::{AcceptWish, Node};
-use super::records::{ClusterConfig, NodeKey, json};
+use super::records::{ClusterConfig, NodeKey, Record, RecordState, json};
 use super::store::{Compare, Op, Txn};
 
 impl Node {
@@ -45,7 +45,6 @@ impl Node {
             ],
         };
         for (name, keys) in &self.view.groups {
-            let Some(record) = &keys.record else { continue };
             if let Some(still) = self.still_stuck(name, keys) {
                 txn.compare.push(still);
                 continue;
@@ -55,9 +54,15 @@ impl Node {
                 .get(name)
                 .and_then(|group| group.held.as_ref())
                 .map_or(0, |held| held.run.epoch);
-            let mut record = released(record, "accepted".to_owned(), None);
             let known = [held, self.claim_above(name).unwrap_or(0), given.unwrap_or(0)];
-            record.epoch = known.into_iter().fold(record.epoch, u64::max) + 1;
+            let known = known.into_iter().fold(0, u64::max);
+            let mut record = match &keys.record {
+                Some(record) => released(record, "accepted".to_owned(), None),
+                // The snapshot may be older than the first record, but no claim is.
+                None if known > 0 && !keys.unreadable() => self.forgotten(),
+                None => continue,
+            };
+            record.epoch = record.epoch.max(known) + 1;
             txn.then.push(Op::Put {
                 key: self.keys.record(name),
                 value: json(&record),
@@ -68,6 +73,20 @@ impl Node {
             });
         }
         Some((reply, txn))
+    }
+
+    /// A record in the place of one that a restore has lost.
+    fn forgotten(&self) -> Record {
+        Record {
+            epoch: 0,
+            node: self.me.name.clone(),
+            incarnation: 0,
+            state: RecordState::Released,
+            reason: "accepted".to_owned(),
+            successor: None,
+            stuck: None,
+            promise_ms: None,
+        }
     }
 
     /// T11 stops every group of the cluster: why there is no need for it.

@@ -36,6 +36,9 @@ impl Node {
         for name in names {
             let other_ready = self.successor(&name, None).is_some();
             let keys = self.view.group(&name);
+            if keys.unreadable() {
+                continue;
+            }
             // Whoever a switchover named, if its stop was cut short.
             let wanted = keys
                 .intent

@@ -269,6 +269,7 @@ impl Node {
             now,
             other_ready: self.successor(group, None).is_some(),
             watched: self.is_watched(),
+            frozen: matches!(self.member, Member::Frozen { .. }),
         }
     }
 
@@ -286,7 +287,7 @@ impl Node {
     }
 
     /// The earliest soft deadline on the pages that an earlier sidecar left for the group; a closed page has none.
-    fn page_soft(&self, group: &str) -> Option<Time> {
+    pub(super) fn page_soft(&self, group: &str) -> Option<Time> {
         let pages = self
             .pages
             .iter()
@@ -369,7 +370,10 @@ impl Node {
                 running,
                 connection,
             } => {
-                if let Some(group) = self.groups.get_mut(&of.group) {
+                if !running && matches!(self.member, Member::Frozen { .. }) {
+                    // Nothing starts under a strange etcd, not even what was on its way.
+                    out.push(Action::Refuse { of, connection });
+                } else if let Some(group) = self.groups.get_mut(&of.group) {
                     group.hello(now, of.service, run, running, connection, out);
                 }
             }

@@ -255,6 +255,12 @@ impl GroupKeys {
         }
     }
 
+    /// Whether a record is there that cannot be read: nothing may be concluded from it.
+    #[must_use]
+    pub fn unreadable(&self) -> bool {
+        self.record_mod != 0 && self.record.is_none()
+    }
+
     /// The record if it names a holder that may run.
     #[must_use]
     pub fn active(&self) -> Option<&Record> {

@@ -425,6 +425,7 @@ impl World {
                 let record = self.told_record(epoch, node, state, rest);
                 self.etcd.put(&self.keys.record(group), &json(&record), 0);
             }
+            ["spoil", group] => self.etcd.put(&self.keys.record(group), "spoiled", 0),
             ["leader", group, node] => self.etcd.put(&self.keys.leader(group), node, 0),
             ["intent", group, rest @ ..] => {
                 let intent = Intent::Switchover {

@@ -67,10 +67,10 @@ impl Group {
         for (place, service) in held.services.iter_mut().enumerate() {
             service.state = ServiceState::Unknown;
             let page = pages.get(&self.key(place)).filter(|page| page.run == run);
-            service.stop_by = match page.map(|page| (page.order, page.hard)) {
-                // Its turn to stop has not come yet.
-                Some((Order::Open, _)) => None,
-                Some((Order::Stop, by)) => Some(by),
+            service.stop_by = match page.map(|page| (page.order, page)) {
+                // Its turn to stop has not come yet, unless its tether has met the deadline by itself.
+                Some((Order::Open, page)) => now.reached(page.soft).then_some(page.hard),
+                Some((Order::Stop, page)) => Some(page.hard),
                 Some((Order::Kill | Order::Closed, _)) | None => Some(now),
             };
             service.retry_at = service.stop_by.map(|_| now);
@@ -266,7 +266,7 @@ impl Group {
     pub(super) fn step_stopped(&mut self, context: Context, out: &mut Vec<Action>) {
         let now = context.now;
         let Some(held) = &mut self.held else { return };
-        if held.after != After::Restart || now.reached(held.deadlines.soft) {
+        if held.after != After::Restart || context.frozen || now.reached(held.deadlines.soft) {
             return;
         }
         if let Some(at) = held.not_before {
@@ -313,7 +313,7 @@ impl Group {
         }
         if pause.is_zero() {
             self.step_stopped(context, out);
-            self.step_starting(now, out);
+            self.step_starting(context, out);
         }
     }
 

@@ -88,6 +88,8 @@ pub(in crate::core) struct Context {
     pub now: Time,
     /// A standby that is ready and alive.
     pub other_ready: bool,
+    /// etcd is not the trusted one: what runs goes on to its deadline, nothing starts.
+    pub frozen: bool,
     /// Nothing may start while the hardware watchdog, if there is one, does not watch.
     pub watched: bool,
 }
@@ -194,7 +196,7 @@ impl Group {
             };
             match stage {
                 Stage::Adopting => self.step_adopting(context.now, out),
-                Stage::Starting => self.step_starting(context.now, out),
+                Stage::Starting => self.step_starting(context, out),
                 Stage::Checking | Stage::Active => self.step_running(context.now, out),
                 Stage::Stopping => self.step_stopping(context.now, out),
                 Stage::Withdrawing => self.step_withdrawing(context.now, out),
