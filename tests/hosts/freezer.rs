@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::shell::until;
 
 const ROOT: &str = "/sys/fs/cgroup/freezer";
-const LIMIT: Duration = Duration::from_secs(5);
+const LIMIT: Duration = Duration::from_secs(20);
 
 /// The group below the freezer's root; a container's is `HOST/ID`.
 pub(crate) fn group(name: &str) -> PathBuf {
@@ -41,8 +41,9 @@ pub(crate) fn gather(host: &str, pids: impl IntoIterator<Item = i32>) {
 }
 
 pub(crate) fn freeze(group: &Path) {
-    write(group, "FROZEN");
     until("everything to be frozen", LIMIT, || {
+        // A process that starts another one at this moment is missed, and caught by the next write.
+        write(group, "FROZEN");
         (state(group) == "FROZEN").then_some(())
     });
 }
