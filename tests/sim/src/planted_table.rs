@@ -1,12 +1,5 @@
 const BUGS: &[Bug] = &[
     Bug {
-        name: "contact is not asked for",
-        file: "election.rs",
-        old: "self.contact.holds(now, self.timing.ttl, self.timing.contact_gap())",
-        new: "crate::planted::on(\"contact is not asked for\") || self.contact.holds(now, self.timing.ttl, self.timing.contact_gap())",
-        seen_by: Seen::Schedule("directed::first_start_takes_a_ttl_and_the_first_in_priority_wins"),
-    },
-    Bug {
         name: "a standby does not wait",
         file: "observe.rs",
         old: "now.waited(seen.at) >= seen.promise)",
@@ -19,13 +12,6 @@ const BUGS: &[Bug] = &[
         old: ".deadlines(attempt.stamp, attempt.promise, group.settings.grace);\n                group.renew",
         new: ".deadlines(if crate::planted::on(\"validity counts from the receipt\") { now } else { attempt.stamp }, attempt.promise, group.settings.grace);\n                group.renew",
         seen_by: Seen::Schedule("directed::validity_counts_from_the_stamp"),
-    },
-    Bug {
-        name: "the latch is in memory only",
-        file: "group/mod.rs",
-        old: "latched: held.latched,",
-        new: "latched: held.latched && !crate::planted::on(\"the latch is in memory only\"),",
-        seen_by: Seen::Schedule("directed::a_stop_that_had_begun_goes_on_after_a_crash_of_the_sidecar"),
     },
     Bug {
         name: "a stop is not latched",
