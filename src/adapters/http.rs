@@ -19,6 +19,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::metrics;
 use crate::clock;
 use crate::core::event::Command;
+use crate::core::fenced::Fenced;
 use crate::core::status::Status;
 use crate::core::time::Time;
 
@@ -67,6 +68,13 @@ pub struct AcceptRequest {
 pub struct SwitchoverRequest {
     #[serde(default)]
     pub to: Option<String>,
+}
+
+/// What `fenced` takes.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct FencedRequest {
+    /// Who says so.
+    pub by: String,
 }
 
 /// What the loop publishes after every turn.
@@ -159,6 +167,8 @@ fn verbs() -> Router<Shared> {
         .route("/v1/hold", post(hold))
         .route("/v1/accept", post(accept))
         .route("/v1/groups/{group}/switchover", post(switchover))
+        .route("/v1/groups/{group}/fenced", post(fenced_group))
+        .route("/v1/nodes/{node}/fenced", post(fenced_node))
 }
 
 async fn livez(State(shared): State<Shared>) -> Response {
@@ -221,6 +231,27 @@ async fn switchover(
     Json(wanted): Json<SwitchoverRequest>,
 ) -> Response {
     ask(&shared, Command::Switchover { group, to: wanted.to }).await
+}
+
+async fn fenced_group(
+    State(shared): State<Shared>,
+    Name(group): Name<String>,
+    Json(wanted): Json<FencedRequest>,
+) -> Response {
+    fenced(&shared, Fenced::Group(group), &wanted.by).await
+}
+
+async fn fenced_node(
+    State(shared): State<Shared>,
+    Name(node): Name<String>,
+    Json(wanted): Json<FencedRequest>,
+) -> Response {
+    fenced(&shared, Fenced::Node(node), &wanted.by).await
+}
+
+async fn fenced(shared: &Shared, what: Fenced, by: &str) -> Response {
+    let by = format!("{by} at {}", clock::wall());
+    ask(shared, Command::Fenced { what, by }).await
 }
 
 async fn ask(shared: &Shared, command: Command) -> Response {
@@ -315,6 +346,15 @@ mod tests {
         assert_eq!(starting, ["200", "200", "200", "503", "503", "503"]);
         let standby = codes(now, status(None, ""), &PATHS).await;
         assert_eq!(standby, ["200", "200", "200", "503", "200", "503"]);
+        let mut stuck = status(Some("stopping"), "");
+        stuck
+            .groups
+            .values_mut()
+            .for_each(|line| line.stuck = Some("stuck on a".to_owned()));
+        assert_eq!(
+            codes(now, stuck, &PATHS).await,
+            ["200", "503", "503", "503", "503", "503"]
+        );
         let unready = codes(now, status(None, "no image"), &PATHS).await;
         assert_eq!(unready, ["200", "503", "503", "503", "503", "503"]);
     }

@@ -2,6 +2,7 @@
 
 mod check;
 mod client;
+mod fenced;
 mod init;
 mod status;
 mod text;
@@ -54,6 +55,18 @@ enum Verb {
         #[arg(value_parser = text::duration)]
         length: Duration,
     },
+    /// Say that a node can't write any more, because it was powered off or cut from the storage: what it held is freed
+    Fenced {
+        /// The node, which was powered off or cut from all storage
+        #[arg(required_unless_present = "group", conflicts_with = "group")]
+        node: Option<String>,
+        /// Only this group, whose storage was cut from its holder
+        #[arg(long)]
+        group: Option<String>,
+        /// Do not ask for the node's name again
+        #[arg(long)]
+        yes: bool,
+    },
     /// Trust a restored or replaced etcd as the true one, and lift every epoch above the claims on the storages; every
     /// node stops what it runs and starts over
     Accept {
@@ -83,6 +96,7 @@ pub fn main() -> ExitCode {
                 Verb::Init { group, adopt } => init::init(&facts, &group, adopt).await,
                 Verb::Switchover { group, to } => client::switchover(&facts, &group, to).await,
                 Verb::Hold { length } => client::hold(&facts, length).await,
+                Verb::Fenced { node, group, yes } => fenced::fenced(&facts, node, group, yes).await,
                 Verb::Accept { force, epoch } => client::accept(&facts, force, epoch).await,
             }
         })

@@ -19,13 +19,18 @@ pub(super) async fn show(facts: &NodeFacts, json: bool) -> Result<ExitCode> {
     } else {
         print(&render(&status));
     }
+    Ok(verdict(&status))
+}
+
+fn verdict(status: &Status) -> ExitCode {
     let lost = status.member != "joined";
-    let held = status.groups.values().all(|line| line.holder.is_some());
-    Ok(match (lost, held) {
+    let mut groups = status.groups.values();
+    let held = groups.all(|line| line.holder.is_some() && line.stuck.is_none());
+    match (lost, held) {
         (true, _) => ExitCode::from(UNKNOWN),
         (false, true) => ExitCode::SUCCESS,
         (false, false) => ExitCode::FAILURE,
-    })
+    }
 }
 
 fn render(status: &Status) -> String {
@@ -85,7 +90,47 @@ fn render(status: &Status) -> String {
 
 fn here(line: &GroupLine) -> String {
     match &line.held {
+        Some(held) if line.stuck.is_some() => format!("stuck {}", held.run),
         Some(held) => format!("{} {}", held.stage, held.run),
         None => line.state.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::status::HeldLine;
+
+    fn status(stuck: Option<&str>, holder: Option<&str>) -> Status {
+        let line = GroupLine {
+            holder: holder.map(str::to_owned),
+            stuck: stuck.map(str::to_owned),
+            held: stuck.map(|_| HeldLine {
+                run: "3.1".into(),
+                stage: "stopping".into(),
+                ..HeldLine::default()
+            }),
+            reason: stuck.unwrap_or_default().to_owned(),
+            ..GroupLine::default()
+        };
+        Status {
+            member: "joined".into(),
+            groups: [("mail".to_owned(), line)].into(),
+            ..Status::default()
+        }
+    }
+
+    #[test]
+    fn a_group_that_is_stuck_is_not_well_though_it_has_a_holder() {
+        let code = |status: &Status| format!("{:?}", verdict(status));
+        assert_eq!(code(&status(None, Some("a"))), format!("{:?}", ExitCode::SUCCESS));
+        assert_eq!(code(&status(None, None)), format!("{:?}", ExitCode::FAILURE));
+        let stuck = status(Some("stuck on a (why): run `leasehold fenced a`"), Some("a"));
+        assert_eq!(code(&stuck), format!("{:?}", ExitCode::FAILURE));
+        let shown = render(&stuck);
+        assert!(
+            shown.contains("stuck 3.1") && shown.contains("run `leasehold fenced a`"),
+            "{shown}"
+        );
     }
 }

@@ -44,6 +44,7 @@ fn group(name: String, members: Vec<Member<'_>>, faults: &mut Faults) -> Group {
     let probes: Vec<Probe> = agreed(settings().map(|s| &s.probes), faults).unwrap_or_default();
     let failback = agreed(settings().map(|s| &s.failback), faults).unwrap_or(Failback::Manual);
     let lease_loss_grace: Option<Duration> = agreed(settings().map(|s| &s.lease_loss_grace), faults);
+    let on_stop_failure = agreed(settings().map(|s| &s.on_stop_failure), faults).unwrap_or_default();
     let vip_first = agreed(settings().map(|s| &s.vip_first), faults).unwrap_or_default();
     let known: Vec<_> = members
         .iter()
@@ -69,6 +70,7 @@ fn group(name: String, members: Vec<Member<'_>>, faults: &mut Faults) -> Group {
         probes,
         failback,
         lease_loss_grace,
+        on_stop_failure,
     }
 }
 

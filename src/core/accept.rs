@@ -18,20 +18,10 @@ impl Node {
             force,
             epoch: given,
         } = self.accept_wish.take()?;
-        if let Some(why) = self.needless(force, given) {
-            out.push(Action::Reply {
-                reply,
-                result: Err(why),
-            });
-            return None;
-        }
-        // Everybody waits one ttl after it: too short for containers that were promised more.
-        if let Some(name) = self.held_elsewhere() {
-            let why = format!("{name} is under a hold, so its containers may run on: wait for its end, or fence it");
-            out.push(Action::Reply {
-                reply,
-                result: Err(why),
-            });
+        let refusal = self.needless(force, given).or_else(|| self.stuck_here_refusal());
+        if let Some(why) = refusal.or_else(|| self.held_refusal()) {
+            let result = Err(why);
+            out.push(Action::Reply { reply, result });
             return None;
         }
         let known = self.pinned.map_or(0, |pin| pin.generation);
@@ -55,6 +45,10 @@ impl Node {
             ],
         };
         for (name, keys) in &self.view.groups {
+            if let Some(still) = self.still_stuck(name, keys) {
+                txn.compare.push(still);
+                continue;
+            }
             let held = self
                 .groups
                 .get(name)
@@ -90,6 +84,7 @@ impl Node {
             state: RecordState::Released,
             reason: "accepted".to_owned(),
             successor: None,
+            stuck: None,
             promise_ms: None,
         }
     }
@@ -107,6 +102,14 @@ impl Node {
              look at `leasehold status`; if you mean it, `leasehold accept --force`"
                 .to_owned()
         })
+    }
+
+    /// Everybody waits one ttl after it: too short for containers that were promised more.
+    fn held_refusal(&self) -> Option<String> {
+        let name = self.held_elsewhere()?;
+        Some(format!(
+            "{name} is under a hold, so its containers may run on: wait for its end, or fence it"
+        ))
     }
 
     fn held_elsewhere(&self) -> Option<String> {

@@ -15,7 +15,9 @@ use bollard::query_parameters::{
 };
 use futures_util::StreamExt;
 use leasehold::adapters::engine::{Engine, EngineError, MountSource, Prepared, TetherMounts, Wanted};
-use leasehold::compose::model::{Cluster, Failback, Group, Mount, MountKind, NetworkMode, Project, Service, Volume};
+use leasehold::compose::model::{
+    Cluster, Failback, Group, Mount, MountKind, NetworkMode, OnStopFailure, Project, Service, Volume,
+};
 
 pub(crate) const SOCKET: &str = "/var/run/docker.sock";
 pub(crate) const NODE: &str = "node-a";
@@ -142,6 +144,7 @@ impl Bed {
             probes: Vec::new(),
             failback: Failback::Manual,
             lease_loss_grace: None,
+            on_stop_failure: OnStopFailure::Hold,
         }
     }
 
@@ -252,6 +255,7 @@ fn project(name: &str) -> Project {
             kappa: 0.99,
             etcd_tls: None,
             etcd_user: None,
+            fence: None,
         },
         groups: BTreeMap::new(),
         networks: BTreeMap::new(),

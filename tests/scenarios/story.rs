@@ -5,10 +5,13 @@ use std::time::Duration;
 
 use leasehold::core::epoch::Run;
 use leasehold::core::event::{Command, Event, ServiceKey, Trace, VipNews};
+use leasehold::core::fenced::Fenced;
+use leasehold::core::fencing::FenceSettings;
 use leasehold::core::records::{
     ClusterConfig, Intent, NodeStatus, Readiness, Record, RecordState, Saved, SavedRun, json,
 };
 use leasehold::core::store::{Hint, StoreError};
+use leasehold::core::stuck::OnStopFailure;
 
 use super::driver::{Call, Mode, World};
 
@@ -118,14 +121,16 @@ impl World {
 
     fn input(&mut self, words: &[&str]) -> bool {
         let before = self.told.len();
-        let setting = matches!(words[0], "etcd" | "node" | "watchdog" | "saved" | "sleep" | "kill");
+        let setting = matches!(
+            words[0],
+            "etcd" | "node" | "watchdog" | "saved" | "sleep" | "kill" | "policy" | "hangs"
+        );
         let understood = match words[0] {
             "etcd" => self.etcd_input(&words[1..]),
-            "node" | "watchdog" | "start" | "restart" | "kill" | "saved" | "sleep" | "run" | "quick" | "status" => {
-                self.control(words)
-            }
+            "node" | "watchdog" | "start" | "restart" | "kill" | "saved" | "sleep" | "run" | "quick" | "status"
+            | "policy" | "hangs" => self.control(words),
             "answer" | "timeout" | "landed" | "late" | "refused" => self.answer_input(words),
-            "term" | "hold" | "switchover" | "accept" => self.operator(words),
+            "term" | "hold" | "switchover" | "accept" | "fenced" => self.operator(words),
             _ => match self.event(words) {
                 Some(event) => {
                     self.deliver(event);
@@ -156,6 +161,22 @@ impl World {
             }
             ["kill"] => (self.node, self.call) = (None, None),
             ["saved", group, at, rest @ ..] => self.save(group, run(at), rest.contains(&"latched")),
+            ["policy", "fence"] => {
+                self.fence = Some(FenceSettings {
+                    agent: "fence_test".to_owned(),
+                    timeout: Duration::from_secs(20),
+                    tries: 3,
+                });
+            }
+            ["policy", word] => {
+                self.on_stop_failure = match *word {
+                    "reboot" => OnStopFailure::Reboot,
+                    _ => OnStopFailure::Hold,
+                }
+            }
+            ["hangs", of] => {
+                self.hung.insert(service(of));
+            }
             ["sleep", by] => {
                 let by = time(by).unwrap();
                 self.now = self.now.plus(by);
@@ -277,6 +298,13 @@ impl World {
                 group: (*group).to_owned(),
                 to: option(rest, "to").map(str::to_owned),
             },
+            ["fenced", rest @ ..] => Command::Fenced {
+                what: match option(rest, "group") {
+                    Some(group) => Fenced::Group(group.to_owned()),
+                    None => Fenced::Node(rest[0].to_owned()),
+                },
+                by: "root at noon".to_owned(),
+            },
             ["accept", rest @ ..] => Command::Accept {
                 force: rest.contains(&"force"),
                 epoch: option(rest, "epoch").map(|epoch| epoch.parse().unwrap()),
@@ -344,6 +372,18 @@ impl World {
                 run: run(at),
                 result: outcome(result),
             },
+            // Its incarnation is that of the name, unless it says otherwise.
+            ["fence", node, rest @ ..] => {
+                let default = format!("L{node}");
+                let incarnation = self.names.named(option(rest, "on").unwrap_or(&default));
+                let rest: Vec<&str> = rest.iter().copied().filter(|word| !word.starts_with("on=")).collect();
+                Event::FenceEnded {
+                    node: (*node).to_owned(),
+                    incarnation,
+                    result: outcome(&rest).map(|()| "Success: Powered OFF".to_owned()),
+                }
+            }
+            ["reset", "failed", why @ ..] => Event::ResetFailed { why: why.join(" ") },
             ["intruder", name] => Event::Intruder {
                 id: (*name).to_owned(),
                 name: (*name).to_owned(),
@@ -413,11 +453,12 @@ impl World {
             node: node.to_owned(),
             incarnation: self.names.named(option(rest, "on").unwrap_or(&default)),
             state: match state {
-                "active" => RecordState::Active,
+                "active" | "stuck" => RecordState::Active,
                 _ => RecordState::Released,
             },
             reason: "told".to_owned(),
             successor: option(rest, "successor").map(str::to_owned),
+            stuck: (state == "stuck").then(|| "run 1.1 could not be stopped".to_owned()),
             promise_ms: option(rest, "promises")
                 .and_then(time)
                 .map(|promise| u64::try_from(promise.as_millis()).unwrap()),

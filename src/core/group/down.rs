@@ -30,6 +30,7 @@ impl Group {
             end: now,
         };
         let mut held = Held::new(run, lease, over, now, self.settings.services.len());
+        held.inherited = true;
         // Its addresses may be here too, and after a hold the kernel would keep them for long.
         if self.settings.vips > 0 {
             held.vip = VipStage::Free;
@@ -138,6 +139,10 @@ impl Group {
             return;
         }
         self.cool_until = Some(now.plus(COOL_DOWN));
+        // What is stuck is latched and told already.
+        if held.stuck.is_some() {
+            return;
+        }
         let after = if held.after == After::Restart {
             After::RanOut
         } else {
@@ -212,7 +217,7 @@ impl Group {
     /// What keeps the stop from being proved, once it should have been. Beats go on meanwhile and move the end of the
     /// lease: what counts is when the kill was due.
     fn overdue(&self, now: Time) -> Option<String> {
-        let held = self.held.as_ref()?;
+        let held = self.held.as_ref().filter(|held| held.stuck.is_none())?;
         let mut of_run = held.services.iter().zip(&self.settings.services);
         let (service, settings) = of_run.find(|(service, _)| {
             let due = service.due(held.deadlines.hard);

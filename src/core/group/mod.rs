@@ -10,6 +10,7 @@ use super::epoch::Run;
 use super::event::{Action, Decision, Level, ServiceKey};
 use super::records::SavedRun;
 use super::sizing::Deadlines;
+use super::stuck::OnStopFailure;
 use super::time::Time;
 use up::{ADOPT_TIMEOUT, GATE_TIMEOUT, PROBE_TIMEOUT};
 
@@ -35,6 +36,7 @@ pub struct GroupSettings {
     pub vip_first: bool,
     pub probes: usize,
     pub grace: Duration,
+    pub on_stop_failure: OnStopFailure,
 }
 
 /// What the core must know of a service.
@@ -245,6 +247,7 @@ impl Group {
             .flatten()
             .collect();
         wake.extend([held.deadlines.soft, held.deadlines.hard, held.deadlines.end]);
+        wake.extend(self.stop_fails_at());
         wake.extend(held.probe_at);
         wake.extend(held.not_before.filter(|_| held.stage == Stage::Stopped));
         wake.extend(held.vip.retry_at());

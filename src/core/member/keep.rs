@@ -115,10 +115,11 @@ impl Node {
             match (ours, held) {
                 (Some(epoch), Some(held)) if epoch == held => {}
                 (Some(epoch), Some(_) | None)
-                    if group
-                        .held
-                        .as_ref()
-                        .is_none_or(|held| epoch > held.run.epoch && held.stage == Stage::Stopped) =>
+                    if keys.active().is_none_or(|record| record.stuck.is_none())
+                        && group
+                            .held
+                            .as_ref()
+                            .is_none_or(|held| epoch > held.run.epoch && held.stage == Stage::Stopped) =>
                 {
                     // A campaign of ours landed, late or at once: never ignored.
                     if let Some((stamp, promise)) = self.proof {

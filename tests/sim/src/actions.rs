@@ -6,8 +6,8 @@ use shipped::core::event::{Action, Event, Level, ServiceKey, VipNews};
 use shipped::core::time::Time;
 
 use crate::engine::settings;
-use crate::events::{Call, Ev};
-use crate::host::MS;
+use crate::events::{Act, Call, Ev};
+use crate::host::{MS, S};
 use crate::tether::End;
 use crate::world::World;
 
@@ -156,7 +156,13 @@ impl World {
                 note!(self, "{} exits, detached {detached}", self.hosts[h].name);
                 self.hosts[h].detached = detached;
             }
-            Action::KillForeign { .. } | Action::Feed { .. } | Action::Disarm => {}
+            // A reset is a crash of the machine, which comes back.
+            Action::Reset { why } => {
+                note!(self, "{} is reset: {why}", self.hosts[h].name);
+                self.power_off(h);
+                self.push(3 * S, Ev::Act(Act::PowerOn(h)));
+            }
+            Action::Fence { .. } | Action::KillForeign { .. } | Action::Feed { .. } | Action::Disarm => {}
         }
     }
 

@@ -497,6 +497,13 @@ fn what_cannot_be_killed_is_never_handed_over() {
         world.alarms.iter().any(|text| text.contains("not proved stopped")),
         "it alarms",
     );
+    // Marked, so that not even the silence of a host that is gone frees it.
+    world.act(Act::PowerOff(0));
+    world.run_for(60_000);
+    let stuck = world.record("mail").is_some_and(|record| record.stuck.is_some());
+    check(&world, stuck && world.active("mail").is_empty(), "the mark stays");
+    world.act(Act::Fenced { host: 1, node: 0 });
+    until_active(&mut world, "mail", Some(1), 2000);
 }
 
 #[test]

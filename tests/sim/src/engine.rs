@@ -6,6 +6,7 @@ use shipped::core::epoch::Run;
 use shipped::core::event::{Event, ServiceKey, Trace};
 use shipped::core::group::{GroupSettings, ServiceSettings};
 use shipped::core::sizing::Timing;
+use shipped::core::stuck::OnStopFailure;
 
 use crate::events::Ev;
 use crate::host::{Life, MS};
@@ -140,5 +141,6 @@ pub(crate) fn settings(group: &str, timing: &Timing) -> GroupSettings {
         vip_first: false,
         probes: 1,
         grace: timing.grace,
+        on_stop_failure: OnStopFailure::Hold,
     }
 }

@@ -97,6 +97,11 @@ pub(crate) enum Act {
     Switchover(usize, String, Option<String>),
     Hold(usize, Duration),
     Accept(usize),
+    /// An operator on `host` says that `node` was powered off.
+    Fenced {
+        host: usize,
+        node: usize,
+    },
     Snapshot,
     Restore {
         new_id: bool,

@@ -1,6 +1,7 @@
 //! Faults, repairs and operators.
 
 use shipped::core::event::{Command, Event};
+use shipped::core::fenced::Fenced;
 
 use crate::events::{Act, Ev};
 use crate::host::{Clock, Life, MS, Manners, S};
@@ -113,6 +114,11 @@ impl World {
             Act::Switchover(h, group, to) => self.command(h, Command::Switchover { group, to }),
             Act::Hold(h, length) => self.command(h, Command::Hold { length }),
             Act::Accept(h) => self.command(h, ACCEPT),
+            Act::Fenced { host, node } => {
+                let what = Fenced::Node(self.hosts[node].name.clone());
+                let by = "an operator".to_owned();
+                self.command(host, Command::Fenced { what, by });
+            }
             Act::Snapshot if self.swapped.is_none() => self.snapshot = Some(self.etcd.clone()),
             Act::Snapshot => {}
             Act::Restore { new_id } => self.restore(new_id),

@@ -23,6 +23,7 @@ impl World {
         host.trust = host.pin.map(|pin| (pin.cluster_id, pin.generation, pin.revision));
         host.strange = false;
         let setup = Setup {
+            fence: None,
             me: Identity {
                 name: host.name.clone(),
                 machine: "m".to_owned(),
@@ -152,6 +153,9 @@ impl World {
                 return;
             }
             self.carry_out(h, action);
+            if !self.hosts[h].powered {
+                return;
+            }
         }
     }
 
