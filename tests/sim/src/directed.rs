@@ -628,3 +628,58 @@ fn a_suspended_host_with_a_slow_boot_clock_does_not_outlive_its_hold() {
     until_active(&mut world, "mail", Some(1), 90_000);
     check(&world, !saw(&world, "woke past its deadline"), "it woke in time");
 }
+
+#[test]
+fn validity_counts_from_the_stamp() {
+    // S6 compares every page with the beat that allows it; an answer that takes long must not prolong anything.
+    let mut world = settled(2, 1);
+    world.act(Act::Calls {
+        host: 0,
+        lose: 0,
+        lose_answer: 0,
+        late: 0,
+        duplicate: 0,
+        latency: 240 * MS,
+    });
+    world.run_for(15_000);
+    check(&world, starts(&world) == 1, "it goes on");
+}
+
+#[test]
+fn a_stop_that_had_begun_goes_on_after_a_crash_of_the_sidecar() {
+    let mut world = settled(2, 1);
+    world.hosts[0].manners.ignores_term = true;
+    world.act(Act::Switchover(0, "mail".to_owned(), None));
+    for _ in 0..1000 {
+        world.run_for(1);
+        if world.hosts[0]
+            .saved
+            .as_ref()
+            .is_some_and(|saved| saved.groups.values().any(|run| run.latched))
+        {
+            break;
+        }
+        if world.hosts[0].containers.values().any(|c| c.signalled) {
+            break;
+        }
+    }
+    world.act(Act::KillSidecar(0));
+    world.run_for(100);
+    world.act(Act::StartSidecar(0));
+    world.run_for(10_000);
+    check(&world, true, "S8 holds");
+    world.run_for(10_000);
+    check(&world, world.active("mail").len() == 1, "one holder");
+}
+
+#[test]
+fn a_lost_answer_costs_nothing() {
+    let mut world = settled(2, 1);
+    for _ in 0..10 {
+        world.hosts[0].manners.lose_answer = 1000;
+        world.run_for(450);
+        world.hosts[0].manners.lose_answer = 0;
+        world.run_for(3000);
+    }
+    check(&world, starts(&world) == 1 && world.active("mail") == [0], "untouched");
+}

@@ -25,6 +25,8 @@ mod members;
 mod mutants;
 mod network;
 mod plan;
+#[cfg(test)]
+mod planted;
 mod report;
 mod rng;
 mod run;

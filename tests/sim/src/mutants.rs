@@ -9,7 +9,7 @@ use std::time::Duration;
 
 /// Which rule is missing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-#[cfg_attr(not(test), expect(dead_code, reason = "the program itself plants none"))]
+#[allow(dead_code, reason = "the program plants none; some are for trials by hand")]
 pub(crate) enum Mutant {
     #[default]
     None,
@@ -17,10 +17,6 @@ pub(crate) enum Mutant {
     NoOwn,
     /// A campaign no longer compares the record that was read.
     NoRecordInCampaign,
-    /// A release no longer compares the record that was read.
-    NoRecordInRelease,
-    /// T4 no longer compares the beat it saw silent.
-    NoBeatInTakeover,
     /// Observers wait a fifth less than was promised.
     ShortPromise,
     /// Observers take every beat for an ordinary one: a hold counts for nothing.
@@ -56,7 +52,6 @@ impl Mutant {
         let campaign = txn.then.iter().any(
             |op| matches!(op, Op::Put { key, value, .. } if key.ends_with("/record") && value.contains("\"active\"")),
         );
-        let accept = txn.then.iter().any(|op| matches!(op, Op::DeletePrefix { .. }));
         txn.compare.retain(|compare| match (self, compare) {
             (Self::NoOwn, Compare::Lease { key, .. } | Compare::Mod { key, .. }) => {
                 *key != own
@@ -66,10 +61,6 @@ impl Mutant {
                         .any(|op| matches!(op, Op::Put { key, .. } if *key == own))
             }
             (Self::NoRecordInCampaign, Compare::Mod { key, .. }) => !(campaign && record(key)),
-            (Self::NoRecordInRelease, Compare::Mod { key, .. }) => campaign || accept || !record(key),
-            (Self::NoBeatInTakeover, Compare::Mod { key, .. }) => {
-                !(campaign && *key != own && key.starts_with(&keys.nodes()))
-            }
             _ => true,
         });
     }
@@ -130,32 +121,73 @@ impl Mutant {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::events::Act;
+    use crate::world::World;
     use std::io::Write as _;
 
-    /// Not here: T4's delete of the holder's key, which 2000 seeds do not miss (ripe means that its deadlines are over);
-    /// T5's compare of the lease and T1's of the absence, which fewer seeds did not miss (both need an incarnation to come
-    /// back, or two machines of one name). Nor have contact, the latch, T8 and T9 a planted bug yet.
-    ///
-    /// Each rule, and a seed that is known to see it missing: tried first, so that the whole table is quick.
-    const PLANTED: [(Mutant, u64); 10] = [
-        (Mutant::NoOwn, 305),
-        (Mutant::NoRecordInCampaign, 28),
-        (Mutant::NoRecordInRelease, 255),
-        (Mutant::NoBeatInTakeover, 1148),
-        (Mutant::ShortPromise, 2),
-        (Mutant::HoldUnseen, 1),
-        (Mutant::PageNeverShorter, 315),
+    /// Bugs between the core and the world, and in the world's tethers; those inside the core are in `planted.rs`. Each
+    /// with a seed that is known to see it: tried first, so that the whole table is quick.
+    const PLANTED: [(Mutant, u64); 8] = [
+        (Mutant::NoOwn, 413),
+        (Mutant::NoRecordInCampaign, 196),
+        (Mutant::ShortPromise, 27),
+        (Mutant::HoldUnseen, 44),
+        (Mutant::PageNeverShorter, 21),
         (Mutant::FromReceipt, 227),
         (Mutant::NoKillBudget, 46),
         (Mutant::EarlyProof, 1),
     ];
+
+    fn running(seed: u64, mutant: Mutant) -> World {
+        let mut world = World::new(seed, 2, 1, mutant);
+        for host in 0..2 {
+            world.act(Act::StartSidecar(host));
+        }
+        world.run_for(11_000);
+        world
+    }
+
+    /// A planned hand-over, from host to host.
+    fn handed_over(seed: u64, mutant: Mutant) -> Option<String> {
+        let mut world = running(seed, mutant);
+        world.act(Act::Term(0));
+        world.run_for(4000);
+        world.failure
+    }
+
+    /// etcd goes back to the epoch before, and so does the host that held it then.
+    fn restored(seed: u64, mutant: Mutant) -> Option<String> {
+        let mut world = running(seed, mutant);
+        world.act(Act::Snapshot);
+        world.run_for(500);
+        world.act(Act::Switchover(0, "mail".to_owned(), None));
+        world.run_for(6000);
+        world.act(Act::KillSidecar(0));
+        world.act(Act::Restore { new_id: false });
+        world.act(Act::StartSidecar(0));
+        world.run_for(60_000);
+        world.failure
+    }
+
+    #[test]
+    fn bugs_of_the_tether_are_seen_by_directed_schedules() {
+        let stories: [(Mutant, fn(u64, Mutant) -> Option<String>); 2] =
+            [(Mutant::NoSync, handed_over), (Mutant::ClaimTakesLowerEpoch, restored)];
+        for (mutant, story) in stories {
+            let red = (1..=40).find_map(|seed| story(seed, mutant).map(|why| (seed, why)));
+            let healthy = (1..=40).find_map(|seed| story(seed, Mutant::None));
+            assert!(healthy.is_none(), "without {mutant:?}: {healthy:?}");
+            assert!(red.is_some(), "{mutant:?} is not seen");
+            let _ = writeln!(std::io::stderr(), "{mutant:?}: {red:?}");
+        }
+    }
 
     #[test]
     fn every_planted_bug_is_seen() {
         let mut missed = Vec::new();
         for (mutant, known) in PLANTED {
             let red = std::iter::once(known)
-                .chain(1..=2000)
+                .chain(1..=1500)
                 .find_map(|seed| crate::swarm::seed(seed, mutant, false).0.map(|why| (seed, why)));
             let _ = writeln!(std::io::stderr(), "{mutant:?}: {red:?}");
             if red.is_none() {

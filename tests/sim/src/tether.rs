@@ -199,7 +199,12 @@ impl World {
 
     fn last_writes(&mut self, h: usize, key: &ServiceKey, run: shipped::core::epoch::Run, end: End, excused: bool) {
         let known_open = excused.then_some("late write after a pause (known open)");
-        if end == End::Forced || self.mutant == Mutant::NoSync {
+        if end == End::Orderly && self.mutant == Mutant::NoSync {
+            let owner = self.owner(h, run);
+            self.stores.entry(key.group.clone()).or_default().release_claim(&owner);
+            return self.flush_later(h, &key.group, run.epoch, known_open);
+        }
+        if end == End::Forced {
             // The services of a run share its claim: one that ends orderly marks it released while another still runs.
             let claim = self.stores.get(&key.group).and_then(|store| store.claim.as_ref());
             let early = end == End::Forced && claim.is_some_and(|claim| claim.owner.host == h && claim.released);

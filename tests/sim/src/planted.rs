@@ -1,0 +1,122 @@
+//! Bugs planted inside the shipped core: a copy of its source is edited, compiled, and each bug must turn a test red that
+//! is green without it. An edit that no longer fits exactly once fails the test, so that the list can't rot.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// A rule taken out: where, what stands there, what stands there instead, and the test that must see it.
+struct Bug {
+    name: &'static str,
+    file: &'static str,
+    old: &'static str,
+    new: &'static str,
+    seen_by: Seen,
+}
+
+enum Seen {
+    /// A unit test of the core.
+    Unit(&'static str),
+    /// A directed schedule of the simulator.
+    Schedule(&'static str),
+}
+
+include!("planted_table.rs");
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+const PACKAGE: &str = r#"[workspace]
+[package]
+name = "planted"
+version = "0.0.0"
+edition = "2024"
+[lib]
+name = "shipped"
+path = "lib.rs"
+[[bin]]
+name = "planted-sim"
+path = "MAIN"
+[dependencies]
+serde = { version = "1", features = ["derive"] }
+serde_json = "1"
+thiserror = "2"
+[profile.dev.package.planted]
+opt-level = 1
+"#;
+
+const LIBRARY: &str = r#"pub mod core;
+pub mod planted {
+    pub fn on(bug: &str) -> bool {
+        static BUG: std::sync::LazyLock<String> =
+            std::sync::LazyLock::new(|| std::env::var("LEASEHOLD_PLANTED").unwrap_or_default());
+        *BUG == bug
+    }
+}
+"#;
+
+fn plant(package: &Path) {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let _ = fs::remove_dir_all(package.join("core"));
+    copy(&here.join("../../src/core"), &package.join("core"));
+    for bug in BUGS {
+        let path = package.join("core").join(bug.file);
+        let text = fs::read_to_string(&path).unwrap();
+        let fits = text.matches(bug.old).count();
+        assert_eq!(fits, 1, "{}: its text stands {fits} times in {}", bug.name, bug.file);
+        fs::write(&path, text.replacen(bug.old, bug.new, 1)).unwrap();
+    }
+    let main = here.join("src/main.rs").display().to_string();
+    fs::write(package.join("Cargo.toml"), PACKAGE.replace("MAIN", &main)).unwrap();
+    fs::write(package.join("lib.rs"), LIBRARY).unwrap();
+    fs::copy(here.join("../../Cargo.lock"), package.join("Cargo.lock")).unwrap();
+}
+
+fn test(package: &Path, target: &[&str], bug: &str, name: &str) -> Output {
+    Command::new(env!("CARGO"))
+        .args(["test", "--offline", "--quiet"])
+        .args(target)
+        .args(["--", "--exact", name])
+        .current_dir(package)
+        .env("CARGO_TARGET_DIR", package.join("target"))
+        .env("LEASEHOLD_PLANTED", bug)
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn every_bug_planted_in_the_core_is_seen() {
+    let exe = std::env::current_exe().unwrap();
+    let target: PathBuf = exe.ancestors().nth(3).unwrap().to_owned();
+    let package = target.join("planted");
+    fs::create_dir_all(&package).unwrap();
+    plant(&package);
+    let mut wrong = Vec::new();
+    for bug in BUGS {
+        let (target, name): (&[&str], _) = match bug.seen_by {
+            Seen::Unit(name) => (&["--lib"], name),
+            Seen::Schedule(name) => (&["--bin", "planted-sim"], name),
+        };
+        let healthy = test(&package, target, "", name);
+        let ran = String::from_utf8_lossy(&healthy.stdout).contains("1 passed");
+        if !healthy.status.success() || !ran {
+            let why = String::from_utf8_lossy(&healthy.stderr);
+            wrong.push(format!("{}: {name} is not green without it: {why}", bug.name));
+            continue;
+        }
+        let sick = test(&package, target, bug.name, name);
+        if !String::from_utf8_lossy(&sick.stdout).contains("1 failed") {
+            wrong.push(format!("{}: not seen by {name}", bug.name));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
