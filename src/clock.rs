@@ -22,6 +22,12 @@ pub fn wall() -> String {
     jiff::Timestamp::now().to_string()
 }
 
+/// Seconds since 1970, for the dates of certificates: no decision about the lease may read it.
+#[must_use]
+pub fn wall_seconds() -> i64 {
+    jiff::Timestamp::now().as_second()
+}
+
 /// The random id of this boot of the kernel.
 pub fn boot_id() -> io::Result<[u8; 16]> {
     let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?;

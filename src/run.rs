@@ -15,9 +15,12 @@ use crate::adapters::outbox::Outbox;
 use crate::adapters::store;
 use crate::adapters::tether;
 use crate::clock;
-use crate::compose::model::{Dependency, Group};
+use crate::compose::{
+    self,
+    model::{Dependency, Group, Probe},
+};
 use crate::core::event::{Action, Event};
-use crate::core::group::{GroupSettings, ServiceSettings};
+use crate::core::group::{GroupSettings, OnFailure, ProbeSettings, ServiceSettings};
 use crate::core::node::{Identity, Node, Setup};
 use crate::core::sizing::Timing;
 use crate::node_facts::NodeFacts;
@@ -166,7 +169,24 @@ fn settings(group: &Group, timing: Timing) -> GroupSettings {
         services: services.collect(),
         vips: group.vips.len(),
         vip_first: group.vip_first,
-        probes: group.probes.len(),
+        probes: group.probes.iter().map(probe_settings).collect(),
+        on_failure: match group.on_failure {
+            compose::model::OnFailure::Recover => OnFailure::Recover,
+            compose::model::OnFailure::Notify => OnFailure::Notify,
+        },
+        restarts: group.restarts.count,
+        restart_window: group.restarts.window,
         grace: group.lease_loss_grace.unwrap_or(timing.grace),
+    }
+}
+
+fn probe_settings(probe: &Probe) -> ProbeSettings {
+    let cadence = probe.cadence;
+    ProbeSettings {
+        name: probe.check.name(),
+        interval: cadence.interval,
+        rise: cadence.rise,
+        fall: cadence.fall,
+        fall_timeout: cadence.fall_timeout,
     }
 }

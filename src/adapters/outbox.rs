@@ -10,12 +10,12 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::containers::{self, ContainerCommand};
 use super::files::Files;
 use super::http::{Asked, Turn};
-use super::probe;
+use super::probe::{Inside, Prober, Target};
 use super::store::{self, StoreCommand, StoreEvent};
 use super::tether::{TetherEvent, TetherHost};
 use super::vip::{self, VipCommand, VipEvent};
 use crate::clock;
-use crate::compose::model::{Group, Vip};
+use crate::compose::model::{Check, Group, Vip};
 use crate::core::event::{Action, Decision, Event, Level, PageOrder, ServiceKey, VipNews};
 use crate::core::records::Saved;
 use crate::core::sizing::Timing;
@@ -35,6 +35,7 @@ pub struct Outbox {
     store: mpsc::Sender<StoreCommand>,
     vip: mpsc::Sender<VipCommand>,
     containers: mpsc::Sender<ContainerCommand>,
+    prober: Prober,
     inbox: mpsc::Sender<Event>,
     tethers: BTreeMap<ServiceKey, TetherHost>,
     replies: BTreeMap<u64, oneshot::Sender<Result<String, String>>>,
@@ -69,6 +70,7 @@ impl Outbox {
 
         Ok(Self {
             site: site.clone(),
+            prober: Prober::new(Inside::new(site.engine.clone())),
             files,
             boot_id: clock::boot_id()?,
             store,
@@ -123,8 +125,13 @@ impl Outbox {
             Action::Kill { of } => give(&self.containers, ContainerCommand::Kill { of }),
             Action::KillForeign { id, .. } => give(&self.containers, ContainerCommand::KillForeign { id }),
             Action::Inspect { of } => give(&self.containers, ContainerCommand::Inspect { of }),
-            Action::Probe { group, run } => {
-                self.probe(group, run);
+            Action::Probe {
+                group,
+                run,
+                probe,
+                at_vip,
+            } => {
+                self.probe(group, run, probe, at_vip);
                 Ok(())
             }
             Action::VipProbe { group } => give(
@@ -239,24 +246,34 @@ impl Outbox {
         )
     }
 
-    fn probe(&self, name: String, run: crate::core::epoch::Run) {
+    /// One check in a task of its own; the core has one of a probe under way at most.
+    fn probe(&self, name: String, run: crate::core::epoch::Run, place: usize, at_vip: bool) {
         let Some(group) = self.group(&name) else { return };
-        let local = IpAddr::from([127, 0, 0, 1]);
-        let address = group
-            .vips
-            .first()
-            .filter(|_| group.vip_first)
-            .map_or(local, |vip| vip.address);
-        let (probes, inbox) = (group.probes.clone(), self.inbox.clone());
+        let Some(probe) = group.probes.get(place).cloned() else {
+            return;
+        };
+        let own = IpAddr::from([127, 0, 0, 1]);
+        let vip = group.vips.first().filter(|_| at_vip || group.vip_first);
+        let container = match &probe.check {
+            Check::Exec { service, .. } | Check::Docker { service } => self.site.container_name(service),
+            Check::Tcp { .. } | Check::Mail(_) | Check::Http(_) | Check::Gateway { .. } => None,
+        };
+        let target = Target {
+            address: vip.map_or(own, |vip| vip.address),
+            container,
+            place,
+        };
+        let (prober, inbox) = (self.prober.clone(), self.inbox.clone());
         tokio::spawn(async move {
-            let result = probe::check(address, &probes).await;
-            let _ = inbox
-                .send(Event::Probed {
-                    group: name,
-                    run,
-                    result,
-                })
-                .await;
+            let result = prober.check(&probe, &target).await;
+            let event = Event::Probed {
+                group: name,
+                run,
+                probe: place,
+                result,
+            };
+            // The receiver goes away only with the process.
+            let _ = inbox.send(event).await;
         });
     }
 }

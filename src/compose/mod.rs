@@ -25,6 +25,7 @@ mod networks;
 mod order;
 mod paths;
 mod ports;
+mod probes;
 mod project;
 mod refusals;
 mod report;

@@ -56,11 +56,12 @@ pub enum Event {
     Engine { result: Result<(), String> },
     /// A container that this node may not run was seen running.
     Intruder { id: String, name: String, why: String },
-    /// A check of the service ended.
+    /// A check of the service ended; `probe` is its place in the group's settings.
     Probed {
         group: String,
         run: Run,
-        result: Result<(), String>,
+        probe: usize,
+        result: Result<(), ProbeFailure>,
     },
     /// News of the virtual addresses.
     Vip(VipNews),
@@ -68,6 +69,51 @@ pub enum Event {
     Terminate,
     /// An operator's wish; `reply` names whom to answer.
     Command { reply: u64, command: Command },
+}
+
+/// Why a check of the service failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProbeFailure {
+    pub kind: FailureKind,
+    /// A sentence without its full stop, with the name of the probe.
+    pub text: String,
+}
+
+/// What a failed check is evidence of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailureKind {
+    /// A refusal, or another answer than the right one.
+    Wrong,
+    /// No answer in time: a busy host may do that too.
+    Silent,
+    /// Something that would be as wrong on every other host: a full disk, a certificate, the configuration.
+    Shared,
+}
+
+impl ProbeFailure {
+    #[must_use]
+    pub fn wrong(text: impl Into<String>) -> Self {
+        Self {
+            kind: FailureKind::Wrong,
+            text: text.into(),
+        }
+    }
+
+    #[must_use]
+    pub fn silent(text: impl Into<String>) -> Self {
+        Self {
+            kind: FailureKind::Silent,
+            text: text.into(),
+        }
+    }
+
+    #[must_use]
+    pub fn shared(text: impl Into<String>) -> Self {
+        Self {
+            kind: FailureKind::Shared,
+            text: text.into(),
+        }
+    }
 }
 
 /// What the address adapter reports.
@@ -158,9 +204,12 @@ pub enum Action {
     Inspect {
         of: ServiceKey,
     },
+    /// Make one check; `at_vip`: where clients connect, else on this host's own address.
     Probe {
         group: String,
         run: Run,
+        probe: usize,
+        at_vip: bool,
     },
     VipProbe {
         group: String,

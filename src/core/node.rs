@@ -308,9 +308,14 @@ impl Node {
                     group.health(of.service, healthy);
                 }
             }
-            Event::Probed { group, run, result } => {
+            Event::Probed {
+                group,
+                run,
+                probe,
+                result,
+            } => {
                 if let Some(group) = self.groups.get_mut(&group) {
-                    group.probed(now, run, result);
+                    group.probed(now, run, probe, result, out);
                 }
             }
             Event::Tick

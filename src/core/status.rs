@@ -69,6 +69,9 @@ pub struct HeldLine {
     pub valid_ms: u64,
     pub address_held: bool,
     pub probe_failure: Option<String>,
+    /// A probe has failed as often as it takes: the service is sick although it runs.
+    #[serde(default)]
+    pub sick: bool,
     /// Each container: `idle`, `starting`, `up`, `unknown` or `gone`, with the engine's health check where it has one.
     pub services: BTreeMap<String, String>,
 }
@@ -177,7 +180,8 @@ impl Node {
             stage: held.stage.word().to_owned(),
             valid_ms: millis(now.until(held.deadlines.soft)),
             address_held: held.vip == VipStage::Held,
-            probe_failure: held.probe_failure.clone(),
+            probe_failure: group.probe_failure().map(|failure| failure.text.clone()),
+            sick: group.is_sick(),
             services: service_lines(group, held),
         });
         let state = match (&held, record.map(|record| record.state)) {

@@ -15,7 +15,9 @@ use bollard::query_parameters::{
 };
 use futures_util::StreamExt;
 use leasehold::adapters::engine::{Engine, EngineError, MountSource, Prepared, TetherMounts, Wanted};
-use leasehold::compose::model::{Cluster, Failback, Group, Mount, MountKind, NetworkMode, Project, Service, Volume};
+use leasehold::compose::model::{
+    Cluster, Failback, Group, Mount, MountKind, NetworkMode, OnFailure, Project, RestartBudget, Service, Volume,
+};
 
 pub(crate) const SOCKET: &str = "/var/run/docker.sock";
 pub(crate) const NODE: &str = "node-a";
@@ -141,6 +143,8 @@ impl Bed {
             vip_first: false,
             probes: Vec::new(),
             failback: Failback::Manual,
+            on_failure: OnFailure::Recover,
+            restarts: RestartBudget::default(),
             lease_loss_grace: None,
         }
     }

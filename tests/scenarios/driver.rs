@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use leasehold::core::event::{Action, Event, Order, PageOrder, ServiceKey, VipNews};
-use leasehold::core::group::{GroupSettings, ServiceSettings};
+use leasehold::core::group::{GroupSettings, OnFailure, ProbeSettings, ServiceSettings};
 use leasehold::core::keys::Keys;
 use leasehold::core::node::{Identity, Node, Setup};
 use leasehold::core::records::{Beat, Pin, Record, RecordState, Saved, json};
@@ -309,9 +309,10 @@ impl World {
             Action::Page { of, page } if matches!(page.order, Order::Stop | Order::Kill) => {
                 answer(Event::TetherGone { of, run: page.run });
             }
-            Action::Probe { group, run } => answer(Event::Probed {
+            Action::Probe { group, run, probe, .. } => answer(Event::Probed {
                 group,
                 run,
+                probe,
                 result: Ok(()),
             }),
             Action::VipProbe { group } => answer(Event::Vip(VipNews::Free { group })),
@@ -504,7 +505,17 @@ fn settings(group: &str, timing: &Timing) -> GroupSettings {
         services: services.collect(),
         vips: usize::from(group != "web"),
         vip_first: false,
-        probes: usize::from(group != "web"),
+        probes: probes(group),
+        on_failure: OnFailure::Recover,
+        restarts: 3,
+        restart_window: Duration::from_secs(600),
         grace: timing.grace,
+    }
+}
+
+fn probes(group: &str) -> Vec<ProbeSettings> {
+    match group {
+        "web" => Vec::new(),
+        _ => vec![ProbeSettings::named("smtp 25")],
     }
 }

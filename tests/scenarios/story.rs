@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use leasehold::core::epoch::Run;
-use leasehold::core::event::{Command, Event, ServiceKey, VipNews};
+use leasehold::core::event::{Command, Event, ProbeFailure, ServiceKey, VipNews};
 use leasehold::core::records::{
     ClusterConfig, Intent, NodeStatus, Readiness, Record, RecordState, Saved, SavedRun, json,
 };
@@ -75,6 +75,16 @@ fn service(word: &str) -> ServiceKey {
     ServiceKey {
         group: group.to_owned(),
         service: service.parse().unwrap(),
+    }
+}
+
+/// `ok`, or why not: `silent ...` and `shared ...` say of which kind.
+fn probe_outcome(words: &[&str]) -> Result<(), ProbeFailure> {
+    match words {
+        ["ok"] => Ok(()),
+        ["silent", why @ ..] => Err(ProbeFailure::silent(why.join(" "))),
+        ["shared", why @ ..] => Err(ProbeFailure::shared(why.join(" "))),
+        why => Err(ProbeFailure::wrong(why.join(" "))),
     }
 }
 
@@ -314,7 +324,8 @@ impl World {
             ["probed", group, at, result @ ..] => Event::Probed {
                 group: (*group).to_owned(),
                 run: run(at),
-                result: outcome(result),
+                probe: 0,
+                result: probe_outcome(result),
             },
             ["vip", word, rest @ ..] => Event::Vip(news(word, rest)?),
             _ => return None,

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::time::Duration;
 
 use leasehold::core::epoch::Run;
-use leasehold::core::event::{Action, Command, Event, Level, Order, PageOrder, ServiceKey, VipNews};
-use leasehold::core::group::{GroupSettings, ServiceSettings};
+use leasehold::core::event::{Action, Command, Event, Level, Order, PageOrder, ProbeFailure, ServiceKey, VipNews};
+use leasehold::core::group::{GroupSettings, OnFailure, ProbeSettings, ServiceSettings};
 use leasehold::core::keys::Keys;
 use leasehold::core::node::{Identity, Node, Setup};
 use leasehold::core::records::{Beat, Record, RecordState};
@@ -628,15 +628,24 @@ impl World {
                     },
                 );
             }
-            Action::Probe { group, run } => {
+            Action::Probe { group, run, probe, .. } => {
                 let up = self.hosts[h].serves(&group);
-                let result = if up { Ok(()) } else { Err("no answer".to_owned()) };
+                let result = if up {
+                    Ok(())
+                } else {
+                    Err(ProbeFailure::wrong("refused"))
+                };
                 self.push(
                     soon,
                     Ev::Inbox {
                         host: h,
                         life,
-                        event: Event::Probed { group, run, result },
+                        event: Event::Probed {
+                            group,
+                            run,
+                            probe,
+                            result,
+                        },
                     },
                 );
             }
@@ -1586,7 +1595,10 @@ pub(crate) fn settings(group: &str, timing: &Timing) -> GroupSettings {
         },
         vips: 1,
         vip_first: false,
-        probes: 1,
+        probes: vec![ProbeSettings::named("smtp 25")],
+        on_failure: OnFailure::Recover,
+        restarts: 3,
+        restart_window: Duration::from_secs(600),
         grace: timing.grace,
     }
 }

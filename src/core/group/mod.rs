@@ -15,10 +15,12 @@ use up::{ADOPT_TIMEOUT, GATE_TIMEOUT, PROBE_TIMEOUT};
 
 mod address;
 mod down;
+mod health;
 mod state;
 mod told;
 mod up;
 
+pub use health::ProbeSettings;
 pub use state::Stage;
 pub(in crate::core) use state::{After, Held, ServiceState, VipStage, Way};
 
@@ -33,8 +35,22 @@ pub struct GroupSettings {
     pub services: Vec<ServiceSettings>,
     pub vips: usize,
     pub vip_first: bool,
-    pub probes: usize,
+    pub probes: Vec<ProbeSettings>,
+    pub on_failure: OnFailure,
+    /// Restarts in place within `restart_window` before the group moves on.
+    pub restarts: u32,
+    pub restart_window: Duration,
+    /// From the stop signal to the kill when the lease runs out.
     pub grace: Duration,
+}
+
+/// What follows when a service fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnFailure {
+    /// Restart in place, then hand over, then keep trying.
+    Recover,
+    /// Alarms only.
+    Notify,
 }
 
 /// What the core must know of a service.
@@ -199,7 +215,7 @@ impl Group {
             .flatten()
             .collect();
         wake.extend([held.deadlines.soft, held.deadlines.hard, held.deadlines.end]);
-        wake.extend(held.probe_at);
+        wake.extend(held.probes.iter().filter_map(|probe| probe.at));
         wake.extend(held.not_before.filter(|_| held.stage == Stage::Stopped));
         wake.extend(held.vip.retry_at());
         match held.stage {
