@@ -64,6 +64,7 @@ pub(crate) struct World {
     pub(crate) told: Vec<String>,
     pub(crate) shown: BTreeSet<String>,
     pub(crate) groups: Vec<String>,
+    pub(crate) on_failure: OnFailure,
     pub(crate) saved: Option<Saved>,
     /// Nodes that beat by themselves.
     pub(crate) alive: BTreeMap<String, Time>,
@@ -81,6 +82,13 @@ pub(crate) struct World {
 }
 
 impl World {
+    fn settings(&self, group: &str) -> GroupSettings {
+        GroupSettings {
+            on_failure: self.on_failure,
+            ..settings(group, &self.timing)
+        }
+    }
+
     pub(crate) fn new(seed: u64) -> Self {
         Self {
             keys: Keys::new("story"),
@@ -106,6 +114,7 @@ impl World {
             told: Vec::new(),
             shown: BTreeSet::new(),
             groups: Vec::new(),
+            on_failure: OnFailure::Recover,
             saved: None,
             alive: BTreeMap::new(),
             connection: 0,
@@ -156,7 +165,7 @@ impl World {
             me: self.me.clone(),
             cluster: "story".to_owned(),
             timing: self.timing,
-            groups: self.groups.iter().map(|name| settings(name, &self.timing)).collect(),
+            groups: self.groups.iter().map(|name| self.settings(name)).collect(),
             pinned: self.pin,
             saved: self.saved.clone(),
             pages,

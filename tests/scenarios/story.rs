@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use leasehold::core::epoch::Run;
 use leasehold::core::event::{Command, Event, ProbeFailure, ServiceKey, VipNews};
+use leasehold::core::group::OnFailure;
 use leasehold::core::records::{
     ClusterConfig, Intent, NodeStatus, Readiness, Record, RecordState, Saved, SavedRun, json,
 };
@@ -117,10 +118,10 @@ impl World {
 
     fn input(&mut self, words: &[&str]) -> bool {
         let before = self.told.len();
-        let setting = matches!(words[0], "etcd" | "node" | "saved" | "sleep" | "kill");
+        let setting = matches!(words[0], "etcd" | "node" | "notify" | "saved" | "sleep" | "kill");
         let understood = match words[0] {
             "etcd" => self.etcd_input(&words[1..]),
-            "node" | "start" | "restart" | "kill" | "saved" | "sleep" | "run" | "quick" | "status" => {
+            "node" | "notify" | "start" | "restart" | "kill" | "saved" | "sleep" | "run" | "quick" | "status" => {
                 self.control(words)
             }
             "answer" | "timeout" | "landed" | "late" | "refused" => self.answer_input(words),
@@ -147,6 +148,7 @@ impl World {
                 self.me.priority = priority(name);
                 self.groups = rest.iter().map(|group| (*group).to_owned()).collect();
             }
+            ["notify"] => self.on_failure = OnFailure::Notify,
             ["start"] => self.start(),
             ["restart", "rebooted"] => {
                 self.me.boot = format!("{}2", self.me.name);

@@ -162,10 +162,10 @@ impl Group {
             self.say(Level::Alarm, text, out);
             return false;
         }
-        let text = first.text.clone();
+        let text = format!("{}: stopping, to start again here", first.text);
         match self.settings.on_failure {
             OnFailure::Notify => {
-                let text = format!("{text}; on_failure is notify: nothing is done");
+                let text = format!("{}: on_failure is notify, so nothing is done", first.text);
                 self.say(Level::Alarm, text, out);
                 false
             }
