@@ -61,12 +61,14 @@ impl Node {
                 continue;
             };
             if let Some((reason, named)) = release {
-                let successor = named.or_else(|| self.successor(&name, None));
+                let successor = named
+                    .or_else(|| self.successor(&name, None))
+                    .filter(|_| keys.stopped.is_none());
                 let txn = self.record_txn(&name, &keys, &released(record, reason, successor));
                 return Some((txn, Purpose::Release { group: name }));
             }
             // T6: its validity ran out, so it needs contact like any other candidate.
-            if contact && self.unready(&name).is_none() {
+            if contact && self.forbidden(&name).is_none() && self.unready(&name).is_none() {
                 let txn = self.record_txn(
                     &name,
                     &keys,
@@ -178,7 +180,7 @@ impl Node {
     fn claim(&mut self, now: Time, name: &str, lease: i64) -> Claim {
         let keys = self.view.group(name);
         let vacancy = self.vacancy(now, name, &keys);
-        if let Some(why) = self.unready(name) {
+        if let Some(why) = self.forbidden(name).or_else(|| self.unready(name)) {
             return Claim::No(why);
         }
         let at = match vacancy {
@@ -336,7 +338,7 @@ impl Node {
         if !self.link_up && group.settings.vips > 0 {
             return Some("the interface has no link".to_owned());
         }
-        group.unprepared()
+        group.unprepared().or_else(|| self.drained())
     }
 
     /// The service failed here several times: nobody hands it over to this node, and every other one goes first.
@@ -415,7 +417,8 @@ impl Node {
                 lease: 0,
             }],
         };
-        Some((txn, Purpose::Intent { reply }))
+        let done = "asked: the holder stops, then the successor starts".to_owned();
+        Some((txn, Purpose::Intent { reply, done }))
     }
 
     /// The holder carries out what an operator wants of its group.
@@ -537,11 +540,11 @@ impl Node {
                 let result = self.hold_result(now, pending, succeeded, *length);
                 out.push(Action::Reply { reply: *reply, result });
             }
-            Purpose::Intent { reply } => {
+            Purpose::Intent { reply, done } => {
                 let result = if succeeded {
-                    Ok("asked: the holder stops, then the successor starts".to_owned())
+                    Ok(done.clone())
                 } else {
-                    Err("the wish could not be written: try again".to_owned())
+                    Err("somebody else was faster: look at `leasehold status` and try again".to_owned())
                 };
                 out.push(Action::Reply { reply: *reply, result });
             }
@@ -598,7 +601,7 @@ impl Node {
     pub(super) fn disappoint(&mut self, pending: &Pending, why: &str, out: &mut Vec<Action>) {
         self.publishing = None;
         match pending.purpose {
-            Purpose::Hold { reply, .. } | Purpose::Intent { reply } | Purpose::Accept { reply } => {
+            Purpose::Hold { reply, .. } | Purpose::Intent { reply, .. } | Purpose::Accept { reply } => {
                 out.push(Action::Reply {
                     reply,
                     result: Err(why.to_owned()),
@@ -619,8 +622,16 @@ impl Node {
         let names: Vec<String> = self.groups.keys().cloned().collect();
         for name in names {
             let other_ready = self.successor(&name, None).is_some();
+            let paused = self.on_pause(&name);
             if let Some(group) = self.groups.get_mut(&name) {
-                group.step(Context { now, other_ready }, out);
+                group.step(
+                    Context {
+                        now,
+                        other_ready,
+                        paused,
+                    },
+                    out,
+                );
             }
         }
     }

@@ -146,6 +146,45 @@ pub enum Command {
     Switchover { group: String, to: Option<String> },
     /// Take a strange etcd as the true one, after a restore (T11).
     Accept,
+    /// Give or take back a standing order.
+    Wish { wish: Wish, note: Note },
+}
+
+/// A standing order, or its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// The group stops and stays stopped.
+    Stop {
+        group: String,
+    },
+    Start {
+        group: String,
+    },
+    /// Nothing is started, restarted or moved automatically; deadlines stay armed.
+    Pause {
+        group: String,
+        length: Duration,
+    },
+    Resume {
+        group: String,
+    },
+    /// The node gives its groups away and takes none.
+    Drain {
+        node: String,
+    },
+    Undrain {
+        node: String,
+    },
+}
+
+/// Who wants something, when and why: for people, never read by a rule.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Note {
+    pub by: String,
+    pub at: String,
+    pub why: String,
+    /// When it ends by itself.
+    pub until: Option<String>,
 }
 
 /// What the adapters shall do, in this order.

@@ -8,6 +8,7 @@ pub mod keys;
 mod member;
 pub mod node;
 pub mod observe;
+mod orders;
 pub mod records;
 pub mod sizing;
 pub mod status;

@@ -1,6 +1,6 @@
 //! The node: one event in, actions out. The only mutator is [`Node::handle`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::epoch::Run;
@@ -9,6 +9,7 @@ use super::group::{After, Group, GroupSettings, Stage, Way};
 use super::keys::Keys;
 use super::member::{Attempt, Member, Pending};
 use super::observe::{Contact, Observer};
+use super::orders::Wanted;
 use super::records::{Pin, Saved, SavedRun, View};
 use super::sizing::{HOLD_MAX, Timing};
 use super::store::Hint;
@@ -81,6 +82,8 @@ pub struct Node {
     pub(super) hold_wish: Option<(u64, Duration)>,
     pub(super) switch_wish: Option<(u64, String, Option<String>)>,
     pub(super) accept_wish: Option<u64>,
+    /// Standing orders that wait to be written.
+    pub(super) wanted: VecDeque<Wanted>,
     pub(super) obeyed: BTreeMap<String, i64>,
     pub(super) published: Option<String>,
     pub(super) publishing: Option<String>,
@@ -143,6 +146,7 @@ impl Node {
             hold_wish: None,
             switch_wish: None,
             accept_wish: None,
+            wanted: VecDeque::new(),
             obeyed: BTreeMap::new(),
             published: None,
             publishing: None,
@@ -208,6 +212,7 @@ impl Node {
             self.hand_over(now, out);
         }
         self.obey(now, out);
+        self.obey_orders(now, out);
         self.step_groups(now, out);
         self.request(now, out);
         self.finish(out);
@@ -237,7 +242,7 @@ impl Node {
         match event {
             Event::Tick => {}
             Event::Answer { id, result } => self.answered(now, id, result, out),
-            Event::Granted { lease, result } => self.granted(lease, result),
+            Event::Granted { lease, result } => self.granted(lease, result, out),
             Event::Hint(Hint::Changed) => self.hinted = true,
             Event::Hint(Hint::NodeGone {
                 node,
@@ -397,6 +402,10 @@ impl Node {
                     None
                 }
             }
+            Command::Wish { wish, note } => {
+                self.wish(reply, wish, note, out);
+                None
+            }
         };
         if let Some(why) = refused {
             out.push(Action::Reply {
@@ -413,6 +422,9 @@ impl Node {
                 "group {group} is not active anywhere: there is nothing to move"
             ));
         };
+        if let Some(why) = self.forbidden(&group) {
+            return Some(format!("{group} is {why}"));
+        }
         if to.as_ref() == Some(&record.node) {
             return Some(format!("{} holds {group} already", record.node));
         }
@@ -495,6 +507,7 @@ impl Node {
         if let Member::Joined { lease, .. } | Member::Registering { lease } = self.member {
             out.push(Action::Revoke { lease });
         }
+        self.disappoint_orders("the sidecar is ending", out);
         self.exited = true;
         // What could not be adopted runs to its deadline; the next sidecar still finds whose it was.
         if !adopting {

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use leasehold::core::epoch::Run;
-use leasehold::core::event::{Command, Event, ProbeFailure, ServiceKey, VipNews};
+use leasehold::core::event::{Command, Event, Note, ProbeFailure, ServiceKey, VipNews, Wish};
 use leasehold::core::group::OnFailure;
 use leasehold::core::records::{
-    ClusterConfig, Intent, NodeStatus, Readiness, Record, RecordState, Saved, SavedRun, json,
+    ClusterConfig, Intent, NodeStatus, Readiness, Record, RecordState, Saved, SavedRun, StandingOrder, json,
 };
 use leasehold::core::store::{Hint, StoreError};
 
@@ -79,6 +79,31 @@ fn service(word: &str) -> ServiceKey {
     }
 }
 
+fn wish(words: &[&str]) -> Option<Wish> {
+    let named = |word: &str| word.to_owned();
+    Some(match words {
+        ["stop", group] => Wish::Stop { group: named(group) },
+        ["start", group] => Wish::Start { group: named(group) },
+        ["pause", group, length] => Wish::Pause {
+            group: named(group),
+            length: time(length)?,
+        },
+        ["resume", group] => Wish::Resume { group: named(group) },
+        ["drain", node] => Wish::Drain { node: named(node) },
+        ["undrain", node] => Wish::Undrain { node: named(node) },
+        _ => return None,
+    })
+}
+
+fn note() -> Note {
+    Note {
+        by: "root on b".to_owned(),
+        at: "noon".to_owned(),
+        why: "new disk".to_owned(),
+        until: None,
+    }
+}
+
 /// `ok`, or why not: `silent ...` and `shared ...` say of which kind.
 fn probe_outcome(words: &[&str]) -> Result<(), ProbeFailure> {
     match words {
@@ -125,7 +150,7 @@ impl World {
                 self.control(words)
             }
             "answer" | "timeout" | "landed" | "late" | "refused" => self.answer_input(words),
-            "term" | "hold" | "switchover" | "accept" => self.operator(words),
+            "term" | "hold" | "switchover" | "accept" | "order" => self.operator(words),
             _ => match self.event(words) {
                 Some(event) => {
                     self.deliver(event);
@@ -194,7 +219,7 @@ impl World {
         }
     }
 
-    fn status(&self) -> Option<leasehold::core::status::Status> {
+    pub(crate) fn status(&self) -> Option<leasehold::core::status::Status> {
         self.node.as_ref().map(|node| node.status(self.now))
     }
 
@@ -274,6 +299,11 @@ impl World {
                 to: option(rest, "to").map(str::to_owned),
             },
             ["accept"] => Command::Accept,
+            ["order", order @ ..] => {
+                let Some(wish) = wish(order) else { return false };
+                let note = note();
+                Command::Wish { wish, note }
+            }
             _ => return false,
         };
         self.deliver(Event::Command { reply: 1, command });
@@ -372,6 +402,9 @@ impl World {
                 };
                 self.etcd.put(&self.keys.intent(group), &json(&intent), 0);
             }
+            ["stopped", group] => self.etcd.put(&self.keys.stopped(group), &json(&StandingOrder::from(note())), 0),
+            ["paused", group] => self.etcd.put(&self.keys.paused(group), &json(&StandingOrder::from(note())), 0),
+            ["drained", node] => self.etcd.put(&self.keys.drained(node), &json(&StandingOrder::from(note())), 0),
             ["delete", key] => {
                 let key = format!("{}{key}", self.keys.prefix());
                 self.deleted = self.etcd.keys.get(&key).map_or(0, |kv| kv.mod_revision);

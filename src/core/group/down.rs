@@ -201,6 +201,10 @@ impl Group {
         if held.after != After::Restart || now.reached(held.deadlines.soft) {
             return;
         }
+        if context.paused {
+            self.say(Level::Alarm, "on pause: it is not started again".to_owned(), out);
+            return;
+        }
         if let Some(at) = held.not_before {
             if now.reached(at) {
                 let run = Run {

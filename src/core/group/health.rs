@@ -164,6 +164,11 @@ impl Group {
         }
         let text = format!("{}: stopping, to start again here", first.text);
         match self.settings.on_failure {
+            OnFailure::Notify | OnFailure::Recover if self.paused => {
+                let text = format!("{}: on pause, so nothing is done", first.text);
+                self.say(Level::Alarm, text, out);
+                false
+            }
             OnFailure::Notify => {
                 let text = format!("{}: on_failure is notify, so nothing is done", first.text);
                 self.say(Level::Alarm, text, out);

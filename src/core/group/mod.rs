@@ -76,6 +76,8 @@ pub struct Group {
     pub(in crate::core) failing_until: Option<Time>,
     pub(in crate::core) cool_until: Option<Time>,
     pub(in crate::core) last: Option<Decision>,
+    /// As of the last step.
+    paused: bool,
 }
 
 /// What a group's step needs to know of the node.
@@ -84,6 +86,8 @@ pub(in crate::core) struct Context {
     pub now: Time,
     /// A standby that is ready and alive.
     pub other_ready: bool,
+    /// An operator wants nothing to be done automatically.
+    pub paused: bool,
 }
 
 impl Group {
@@ -98,6 +102,7 @@ impl Group {
             failing_until: None,
             cool_until: None,
             last: None,
+            paused: false,
         }
     }
 
@@ -158,6 +163,7 @@ impl Group {
 
     /// Moves the run on as far as it goes now, then writes what changed to the pages.
     pub(in crate::core) fn step(&mut self, context: Context, out: &mut Vec<Action>) {
+        self.paused = context.paused;
         for _ in 0..STAGES_MAX {
             let Some((run, stage)) = self.held.as_ref().map(|held| (held.run, held.stage)) else {
                 break;
