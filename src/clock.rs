@@ -22,6 +22,13 @@ pub fn wall() -> String {
     jiff::Timestamp::now().to_string()
 }
 
+/// Wall time in RFC 3339 after `length`, for people; none beyond the calendar.
+#[must_use]
+pub fn wall_after(length: Duration) -> Option<String> {
+    let at = jiff::Timestamp::now().checked_add(length).ok()?;
+    at.round(jiff::Unit::Second).ok().map(|at| at.to_string())
+}
+
 /// Seconds since 1970, for the dates of certificates: no decision about the lease may read it.
 #[must_use]
 pub fn wall_seconds() -> i64 {

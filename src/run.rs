@@ -2,6 +2,7 @@
 //! [`Node::handle`].
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -10,7 +11,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::adapters::alarm::Alarm;
 use crate::adapters::files::Files;
-use crate::adapters::http::{self, Asked, Turn};
+use crate::adapters::http::{self, Access, Asked, Turn};
 use crate::adapters::outbox::Outbox;
 use crate::adapters::store;
 use crate::adapters::tether;
@@ -70,8 +71,12 @@ pub async fn run(facts: &NodeFacts) -> Result<()> {
     });
     let at = clock::now();
     let status = node.status(at);
-    let (published, turns) = watch::channel(Turn { at, status });
-    let asked = http::serve(listen, &facts.socket(), turns).await?;
+    let (published, turns) = watch::channel(Turn {
+        at,
+        status,
+        recent: Arc::default(),
+    });
+    let asked = http::serve(listen, &facts.socket(), Access::new(facts.tokens.clone()), turns).await?;
     tracing::info!(node = site.name, cluster = site.project.cluster.name, %listen, "leasehold {} runs", env!("CARGO_PKG_VERSION"));
     turn(node, outbox, events, asked, &published).await
 }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -23,6 +24,7 @@ use crate::core::status::Status;
 use crate::core::time::Time;
 use crate::site::Site;
 use crate::tether::page::Page;
+use crate::told::Recent;
 
 /// Orders that wait for an adapter; the core never has more under way.
 const QUEUE_MAX: usize = 256;
@@ -41,6 +43,7 @@ pub struct Outbox {
     replies: BTreeMap<u64, oneshot::Sender<Result<String, String>>>,
     next_reply: u64,
     holders: BTreeMap<String, Option<String>>,
+    recent: Arc<Recent>,
 }
 
 impl Outbox {
@@ -81,6 +84,7 @@ impl Outbox {
             replies: BTreeMap::new(),
             next_reply: 0,
             holders: BTreeMap::new(),
+            recent: Arc::default(),
         })
     }
 
@@ -151,6 +155,7 @@ impl Outbox {
             ),
             Action::Say(decision) => {
                 say(&decision);
+                Arc::make_mut(&mut self.recent).keep(clock::wall(), &decision);
                 Ok(())
             }
             Action::Reply { reply, result } => {
@@ -199,7 +204,8 @@ impl Outbox {
                 }
             }
         }
-        published.send_replace(Turn { at, status });
+        let recent = Arc::clone(&self.recent);
+        published.send_replace(Turn { at, status, recent });
     }
 
     fn tether(&self, of: &ServiceKey) -> io::Result<&TetherHost> {

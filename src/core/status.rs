@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::group::{Group, Held, ServiceState, Stage, VipStage};
 use super::member::Member;
@@ -11,7 +12,7 @@ use super::records::RecordState;
 use super::time::Time;
 
 /// What one node knows.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Status {
     pub node: String,
     pub cluster: String,
@@ -30,7 +31,7 @@ pub struct Status {
 }
 
 /// A node as this one sees it.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct NodeLine {
     /// `alive` or `silent`.
     pub state: String,
@@ -39,10 +40,13 @@ pub struct NodeLine {
     pub priority: u32,
     /// For each group: empty when it is ready, else why not.
     pub groups: BTreeMap<String, String>,
+    /// The operator's order that it shall hold nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drained: Option<String>,
 }
 
 /// A group as this node sees it.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct GroupLine {
     /// `active`, `starting`, `stopping`, `standby`, `free` or `unknown`: of the group, wherever it is held.
     pub state: String,
@@ -56,12 +60,18 @@ pub struct GroupLine {
     pub vips: Vec<String>,
     /// Of this node: present while it holds the group.
     pub held: Option<HeldLine>,
+    /// The operator's order that it stays stopped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<String>,
+    /// The operator's order that nothing is done to it automatically.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<String>,
     /// Why this node could not take it over now; empty when it could.
     pub unready: String,
 }
 
 /// The run on this node.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct HeldLine {
     pub run: String,
     pub stage: String,
@@ -165,6 +175,7 @@ impl Node {
                 address: status.address,
                 priority: status.priority,
                 groups: groups.collect(),
+                drained: self.view.drained.get(&name).map(|(order, _)| order.to_string()),
             };
             lines.insert(name, line);
         }
@@ -200,6 +211,8 @@ impl Node {
             reason: said.filter(|_| held.is_some() || waits.is_empty()).unwrap_or(waits),
             vips: Vec::new(),
             held,
+            stopped: keys.stopped.as_ref().map(|(order, _)| order.to_string()),
+            paused: keys.paused.as_ref().map(|(order, _)| order.to_string()),
             unready: self.unready(name).unwrap_or_default(),
         }
     }

@@ -283,7 +283,8 @@ impl World {
             // A member asks for another lease only for a pause: that goes beside its beats.
             Action::Grant(grant) if self.status().is_some_and(|status| status.member == "joined") => {
                 let (lease, result) = (grant.lease, Ok(()));
-                self.soon.push_back((self.now.plus(ANSWER), Event::Granted { lease, result }));
+                self.soon
+                    .push_back((self.now.plus(ANSWER), Event::Granted { lease, result }));
             }
             Action::Grant(grant) => self.ask(Call::Grant(grant)),
             Action::Revoke { lease } => self.etcd.remove(|kv| kv.lease == lease),

@@ -402,9 +402,15 @@ impl World {
                 };
                 self.etcd.put(&self.keys.intent(group), &json(&intent), 0);
             }
-            ["stopped", group] => self.etcd.put(&self.keys.stopped(group), &json(&StandingOrder::from(note())), 0),
-            ["paused", group] => self.etcd.put(&self.keys.paused(group), &json(&StandingOrder::from(note())), 0),
-            ["drained", node] => self.etcd.put(&self.keys.drained(node), &json(&StandingOrder::from(note())), 0),
+            ["stopped", group] => self
+                .etcd
+                .put(&self.keys.stopped(group), &json(&StandingOrder::from(note())), 0),
+            ["paused", group] => self
+                .etcd
+                .put(&self.keys.paused(group), &json(&StandingOrder::from(note())), 0),
+            ["drained", node] => self
+                .etcd
+                .put(&self.keys.drained(node), &json(&StandingOrder::from(note())), 0),
             ["delete", key] => {
                 let key = format!("{}{key}", self.keys.prefix());
                 self.deleted = self.etcd.keys.get(&key).map_or(0, |kv| kv.mod_revision);
