@@ -9,9 +9,6 @@ use super::text::{print, table};
 use crate::core::status::{GroupLine, Status};
 use crate::node_facts::NodeFacts;
 
-/// The node can't tell: it has no good read of etcd.
-const UNKNOWN: u8 = 3;
-
 pub(super) async fn show(facts: &NodeFacts, json: bool) -> Result<ExitCode> {
     let status = client::status(facts).await?;
     if json {
@@ -19,13 +16,7 @@ pub(super) async fn show(facts: &NodeFacts, json: bool) -> Result<ExitCode> {
     } else {
         print(&render(&status));
     }
-    let lost = status.member != "joined";
-    let held = status.groups.values().all(|line| line.holder.is_some());
-    Ok(match (lost, held) {
-        (true, _) => ExitCode::from(UNKNOWN),
-        (false, true) => ExitCode::SUCCESS,
-        (false, false) => ExitCode::FAILURE,
-    })
+    Ok(ExitCode::from(status.overall.health.code()))
 }
 
 fn render(status: &Status) -> String {
@@ -74,11 +65,12 @@ fn render(status: &Status) -> String {
         table(&groups),
         table(&nodes)
     );
-    for trouble in [&status.etcd_failure, &status.engine_failure].into_iter().flatten() {
-        text.push_str(&format!("\n! {trouble}"));
+    text.push_str(&format!("\n\nhealth: {}", status.overall.health.word()));
+    for sentence in &status.overall.sentences {
+        text.push_str(&format!("\n! {sentence}"));
     }
     if !status.reason.is_empty() {
-        text.push_str(&format!("\n! {}", status.reason));
+        text.push_str(&format!("\nlast decision of {}: {}", status.node, status.reason));
     }
     text
 }

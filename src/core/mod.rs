@@ -9,6 +9,7 @@ mod member;
 pub mod node;
 pub mod observe;
 mod orders;
+pub mod overall;
 pub mod records;
 pub mod sizing;
 pub mod status;

@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 use super::group::{Group, Held, ServiceState, Stage, VipStage};
 use super::member::Member;
 use super::node::Node;
+use super::overall::Overall;
 use super::records::RecordState;
 use super::time::Time;
 
@@ -26,6 +27,9 @@ pub struct Status {
     pub ttl_ms: u64,
     /// The node's last decision that is not about one group.
     pub reason: String,
+    /// The health of all of it in one word.
+    #[serde(default)]
+    pub overall: Overall,
     pub nodes: BTreeMap<String, NodeLine>,
     pub groups: BTreeMap<String, GroupLine>,
 }
@@ -128,7 +132,7 @@ impl Node {
     /// Cheap, without side effect.
     #[must_use]
     pub fn status(&self, now: Time) -> Status {
-        Status {
+        let mut status = Status {
             node: self.me.name.clone(),
             cluster: self
                 .keys
@@ -155,7 +159,10 @@ impl Node {
                 .iter()
                 .map(|(name, group)| (name.clone(), self.group_line(now, name, group)))
                 .collect(),
-        }
+            overall: Overall::default(),
+        };
+        status.overall = status.judge();
+        status
     }
 
     fn node_lines(&self, now: Time) -> BTreeMap<String, NodeLine> {
