@@ -40,6 +40,12 @@ pub struct NodeFacts {
     /// Directory for the tether's binary, mounted into the protected containers
     #[arg(long, env = "LEASEHOLD_TETHER_DIR", global = true, default_value = "/leasehold")]
     pub tether_dir: PathBuf,
+    /// Where the host's cgroups are seen: the witness of a stop when a tether can't tell
+    #[arg(long, env = "LEASEHOLD_CGROUP", global = true, default_value = "/sys/fs/cgroup")]
+    pub cgroup_dir: PathBuf,
+    /// Hardware watchdog that resets this host when a stop is not proved in time, such as /dev/watchdog [default: none]
+    #[arg(long, env = "LEASEHOLD_WATCHDOG", global = true)]
+    pub watchdog: Option<PathBuf>,
     /// The engine's socket
     #[arg(
         long,

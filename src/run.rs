@@ -53,6 +53,15 @@ pub async fn run(facts: &NodeFacts) -> Result<()> {
         tracing::warn!(%error, "the state of the earlier sidecar is unreadable: nothing is adopted");
         None
     });
+    if let Some(watchdog) = &site.watchdog {
+        tracing::info!(identity = watchdog.identity, timeout = ?watchdog.timeout, "the watchdog is armed before anything starts");
+        if !saved
+            .as_ref()
+            .is_some_and(|saved| saved.may_run(&clock::boot_id_text().unwrap_or_default()))
+        {
+            watchdog.try_out()?;
+        }
+    }
     let outbox = Outbox::open(&site, timing, files.clone(), saved.as_ref(), inbox.clone())?;
     let node = Node::new(Setup {
         me: identity(&site, listen.to_string())?,

@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::adapters::cgroup::Cgroups;
 use crate::adapters::engine::{self, Engine, EngineError, MountSource, OwnProject, TetherMounts};
 use crate::adapters::store;
+use crate::adapters::watchdog::{Device, WatchdogError};
 use crate::compose::model::{Project, Service};
 use crate::compose::{self, Fault, Sources};
 use crate::core::keys::Keys;
@@ -35,6 +37,9 @@ pub enum SiteError {
     /// The operator sees to the engine.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// The operator loads the watchdog's driver with other options, or does without it.
+    #[error(transparent)]
+    Watchdog(#[from] WatchdogError),
     /// The operator raises the ttl or tunes etcd.
     #[error(transparent)]
     Sizing(#[from] TooShort),
@@ -50,6 +55,10 @@ pub struct Site {
     /// The run directory on the Docker host.
     pub run_source: PathBuf,
     pub binary: MountSource,
+    /// The sidecar's own container, where it runs in one.
+    pub own_id: Option<String>,
+    /// The hardware watchdog, where this node has one.
+    pub watchdog: Option<Device>,
     /// The sidecar's own grace, where it runs in a container.
     pub own_grace: Option<Duration>,
 }
@@ -69,13 +78,16 @@ impl Site {
         let sources = sources(facts, own.as_ref())?;
         let project = Arc::new(compose::read(&sources).map_err(SiteError::File)?);
         let (run_source, binary) = places(facts, own.as_ref())?;
+        let watchdog = facts.watchdog.as_deref().map(Device::find).transpose()?;
         Ok(Self {
             name,
+            watchdog,
             facts: facts.clone(),
             engine,
             project,
             run_source,
             binary,
+            own_id: own.as_ref().map(|own| own.container_id.clone()),
             own_grace: own.map(|own| own.stop_timeout.unwrap_or(ENGINE_GRACE)),
         })
     }
@@ -103,6 +115,12 @@ impl Site {
         self.facts.run_dir.join(group).join(service)
     }
 
+    /// The host's cgroups as the sidecar sees them.
+    #[must_use]
+    pub fn cgroups(&self) -> Cgroups {
+        Cgroups::new(&self.facts.cgroup_dir, self.own_id.as_deref())
+    }
+
     /// How to reach etcd.
     #[must_use]
     pub fn store(&self, attempt: Duration) -> store::Settings {
@@ -128,7 +146,8 @@ impl Site {
             .values()
             .filter_map(|group| group.lease_loss_grace)
             .max();
-        let timing = Timing::new(cluster.ttl, cluster.kappa, grace, election_timeout);
+        let watchdog = self.watchdog.as_ref().map(|device| device.timeout);
+        let timing = Timing::new(cluster.ttl, cluster.kappa, grace, election_timeout).with_watchdog(watchdog);
         timing.check()?;
         Ok(timing)
     }

@@ -6,6 +6,8 @@
 mod keys;
 #[path = "engine/support.rs"]
 mod support;
+#[path = "engine/witness.rs"]
+mod witness;
 
 use std::collections::BTreeMap;
 use std::os::unix::net::UnixListener;

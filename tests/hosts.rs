@@ -1,44 +1,120 @@
 //! Three real hosts: a network namespace, an engine, an etcd member and the sidecar's container each, with real mail
 //! sent and read back while they fail. Needs root, an engine with the images of `docker/build`, and etcd.
 //!
-//! Prints a table of the outages. `LEASEHOLD_TEST_TAG=TAG` takes images of another tag than `dev`.
-//! `LEASEHOLD_HOSTS=killed,colleague` runs only the scenarios whose names contain one of these words;
+//! Prints a table of outages and two-writer times, and leaves it as `faults.md` and `faults.json` beside the build.
+//! `LEASEHOLD_FAULTS=all` (`./test faults`) runs the long rows too; `LEASEHOLD_FAULTS_MINUTES=N` then adds a random
+//! mixture, drawn with `LEASEHOLD_FAULTS_SEED=S`. `LEASEHOLD_TEST_TAG=TAG` takes images of another tag than `dev`.
+//! `LEASEHOLD_HOSTS=killed,colleague` runs only the rows whose names contain one of these words, long ones too;
 //! `LEASEHOLD_HOSTS_TTL=3s` takes another ttl, for the bench; the scenarios' bounds are those of 5 s.
 //! `LEASEHOLD_HOSTS_LOGS=1` shows after each what the hosts say, as a failure does.
 
 #[path = "hosts/bench.rs"]
 mod bench;
+#[path = "hosts/by_hand.rs"]
+mod by_hand;
 #[path = "hosts/cluster.rs"]
 mod cluster;
 #[path = "hosts/colleague.rs"]
 mod colleague;
+#[path = "hosts/etcd.rs"]
+mod etcd;
+#[path = "hosts/faults.rs"]
+mod faults;
+#[path = "hosts/freezer.rs"]
+mod freezer;
 #[path = "hosts/host.rs"]
 mod host;
 #[path = "hosts/lab.rs"]
 mod lab;
 #[path = "hosts/ledger.rs"]
 mod ledger;
+#[path = "hosts/machine.rs"]
+mod machine;
 #[path = "hosts/mail.rs"]
 mod mail;
+#[path = "hosts/mixture.rs"]
+mod mixture;
+#[path = "hosts/observer.rs"]
+mod observer;
+#[path = "hosts/parts.rs"]
+mod parts;
+#[path = "hosts/repairs.rs"]
+mod repairs;
+#[path = "hosts/row.rs"]
+mod row;
 #[path = "hosts/scenarios.rs"]
 mod scenarios;
 #[path = "hosts/shell.rs"]
 mod shell;
+#[path = "hosts/storage.rs"]
+mod storage;
+#[path = "hosts/table.rs"]
+mod table;
 #[path = "hosts/traffic.rs"]
 mod traffic;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Duration;
 
 use cluster::Cluster;
-use scenarios::{Figure, SCENARIOS};
+use faults::{LONG_FAULTS, SHORT_FAULTS};
+use row::{Fault, Figure};
+use scenarios::{Body, SCENARIOS};
 use shell::{now, say};
+use table::Line;
 
-/// A line of the closing table.
-struct Line {
+/// A row of the table.
+struct Row {
     name: &'static str,
-    figure: Option<Figure>,
-    took: Duration,
+    what: What,
+    /// Only `./test faults` runs it.
+    long: bool,
+}
+
+enum What {
+    Story(Body),
+    Fault(&'static Fault),
+}
+
+impl Row {
+    fn run(&self, cluster: &mut Cluster) -> Figure {
+        match self.what {
+            What::Story(body) => body(cluster),
+            What::Fault(fault) => fault.run(cluster),
+        }
+    }
+
+    /// The first row starts the service for all others, and is no matter of choice.
+    fn is_wanted(&self) -> bool {
+        if self.name == SCENARIOS[0].0 {
+            return true;
+        }
+        match std::env::var("LEASEHOLD_HOSTS") {
+            Ok(_) => is_wanted(self.name),
+            Err(_) => !self.long || wants_all(),
+        }
+    }
+}
+
+fn rows() -> Vec<Row> {
+    let story = |(name, body): (&'static str, Body), long| Row {
+        name,
+        what: What::Story(body),
+        long,
+    };
+    let fault = |fault: &'static Fault, long| Row {
+        name: fault.name,
+        what: What::Fault(fault),
+        long,
+    };
+    let mut rows: Vec<Row> = SCENARIOS.into_iter().map(|it| story(it, false)).collect();
+    rows.extend(SHORT_FAULTS.iter().map(|it| fault(it, false)));
+    rows.extend(LONG_FAULTS.iter().map(|it| fault(it, true)));
+    rows.push(story(("30 switchovers in a row", mixture::many_switchovers), true));
+    rows.push(story(("host frozen and thawed, 10 times", mixture::many_thaws), true));
+    if std::env::var_os("LEASEHOLD_FAULTS_MINUTES").is_some() {
+        rows.push(story(("random mixture", mixture::mixture), true));
+    }
+    rows
 }
 
 #[test]
@@ -50,38 +126,44 @@ fn the_service_survives_what_happens_to_hosts() {
         (now() - began).as_secs_f64()
     ));
     let mut lines = Vec::new();
-    for (place, (name, body)) in SCENARIOS.into_iter().enumerate() {
-        // The first one starts the service for all others.
-        if place > 0 && !is_wanted(name) {
-            continue;
-        }
-        let began = now();
-        let figure = catch_unwind(AssertUnwindSafe(|| body(&mut cluster))).ok();
-        let failed = figure.is_none();
-        let line = Line {
-            name,
-            figure,
-            took: now() - began,
-        };
-        say(&line.text());
-        lines.push(line);
-        if failed || wants_logs() {
-            say(&cluster.describe());
-        }
-        let mut mended = || catch_unwind(AssertUnwindSafe(|| cluster.heal())).is_ok();
-        if failed && (place == 0 || !mended()) {
+    for row in rows().into_iter().filter(Row::is_wanted) {
+        let whole = run(&row, &mut cluster, &mut lines);
+        table::write(&lines, &cluster.broken.thaws);
+        if !whole {
             say("the cluster can't be mended: the rest is left out");
             break;
         }
     }
+    let thaws = cluster.broken.thaws.clone();
     drop(cluster);
     let took = (now() - began).as_secs();
     say(&format!(
-        "
-Outages as a client of port 25 saw them; {took} s in all"
+        "\n{:<50} {:>14} {:<24} {:>11}  {took} s in all",
+        "what happens", "outage", "bound, seconds", "two writers"
     ));
     lines.iter().for_each(|line| say(&line.text()));
+    table::closing(&thaws).iter().for_each(|line| say(line));
+    say(&format!("The table is in {}", table::place("faults.md").display()));
     assert!(lines.iter().all(|line| line.figure.is_some()), "see above");
+}
+
+/// Whether the cluster is whole afterwards.
+fn run(row: &Row, cluster: &mut Cluster, lines: &mut Vec<Line>) -> bool {
+    let began = now();
+    let figure = catch_unwind(AssertUnwindSafe(|| row.run(cluster))).ok();
+    let failed = figure.is_none();
+    let line = Line {
+        name: row.name,
+        figure,
+        took: now() - began,
+    };
+    say(&line.text());
+    let first = lines.is_empty();
+    lines.push(line);
+    if failed || wants_logs() {
+        say(&cluster.describe());
+    }
+    !failed || (!first && catch_unwind(AssertUnwindSafe(|| cluster.heal())).is_ok())
 }
 
 #[test]
@@ -101,25 +183,13 @@ fn wants_logs() -> bool {
     std::env::var_os("LEASEHOLD_HOSTS_LOGS").is_some()
 }
 
+fn wants_all() -> bool {
+    std::env::var("LEASEHOLD_FAULTS").is_ok_and(|word| word == "all")
+}
+
 fn is_wanted(name: &str) -> bool {
     let Ok(words) = std::env::var("LEASEHOLD_HOSTS") else {
         return true;
     };
     words.split(',').any(|word| name.contains(word))
-}
-
-impl Line {
-    fn text(&self) -> String {
-        let took = self.took.as_secs();
-        match &self.figure {
-            Some(figure) => {
-                let outage = figure.outage.as_secs_f64();
-                format!(
-                    "{:<28} passed {outage:>7.2} s  {} (took {took} s)",
-                    self.name, figure.note
-                )
-            }
-            None => format!("{:<28} FAILED     - s  see above (took {took} s)", self.name),
-        }
-    }
 }

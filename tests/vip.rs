@@ -267,6 +267,49 @@ fn a_longer_life_given_by_hand_ends_with_a_dead_sidecar() {
     );
 }
 
+async fn stray(lab: Lab, address: &str) {
+    let host = lab.host(2).await;
+    let vip = vip(address);
+    let (prefix, flags) = if vip.address.is_ipv4() {
+        (24, "")
+    } else {
+        (128, "nodad")
+    };
+    let mut task = host.task();
+    task.start().await;
+    task.drop(&[vip]).await;
+    task.expect(&dropped(), nothing).await;
+    host.sh(&format!("ip addr add {address}/{prefix} dev eth0 {flags}"));
+    let begin = now();
+    host.until_has(vip, false).await;
+    println!("{address} taken away in {} ms", ms(begin));
+    if vip.address.is_ipv6() {
+        // The kernel allows no second copy.
+        return;
+    }
+    // A second copy has no lifetime; the one that is held stays.
+    task.hold(&[vip], after(10_000)).await;
+    task.expect(&held(), nothing).await;
+    host.sh(&format!("ip addr add {address}/{prefix} dev eth0 {flags}"));
+    let second = format!("{address}/{prefix}");
+    let begin = now();
+    while host.sh("ip -o addr show").contains(&second) {
+        assert!(ms(begin) < 2000, "the second copy stays");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(host.has(vip), "the held copy went too");
+}
+
+#[test]
+fn what_somebody_adds_by_hand_is_taken_away() {
+    run("what_somebody_adds_by_hand_is_taken_away", |lab| stray(lab, V4));
+}
+
+#[test]
+fn what_somebody_adds_by_hand_is_taken_away_v6() {
+    run("what_somebody_adds_by_hand_is_taken_away_v6", |lab| stray(lab, V6));
+}
+
 async fn foreign(lab: Lab, address: &str) {
     let (a, b) = (lab.host(2).await, lab.host(3).await);
     let vip = vip(address);

@@ -1,5 +1,6 @@
 //! The containers of this node: keeps them prepared, starts and kills them when told, and reports what it sees. Hints of
-//! the engine make it look; what it finds by looking is the truth.
+//! the engine make it look; what it finds by looking is the truth. Whether a container has ended, the kernel says
+//! (`witness`), not the engine.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
+use super::cgroup::{Cgroups, Memory};
 use super::engine::{Engine, EngineError, Guarded, Health, Hint, HintKind, Reason, Seen, Wanted};
 use crate::compose::{self, model::Service};
 use crate::core::epoch::Run;
@@ -20,6 +22,11 @@ const LEFTOVER_WAIT: Duration = Duration::from_secs(10);
 const LEFTOVER_PAUSE: Duration = Duration::from_millis(20);
 /// Between two looks for containers that may not run here, beside the engine's hints.
 const SCAN_INTERVAL: Duration = Duration::from_secs(10);
+
+mod flights;
+mod witness;
+
+use flights::{Errand, Flights};
 
 /// What the core wants done to a container.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,13 +47,22 @@ struct Shared {
     stores: Mutex<BTreeMap<String, Option<String>>>,
     /// One preparation at a time: two would make the same container, and the one that fails might be heard last.
     preparing: tokio::sync::Mutex<()>,
+    cgroups: Cgroups,
+    memory: Mutex<Memory>,
+    /// One look at the cgroups at a time: the kernel may hold it up, and then the next would hang beside it.
+    looking: Arc<tokio::sync::Mutex<()>>,
+    flights: Flights,
     events: mpsc::Sender<Event>,
 }
 
 /// Starts the adapter; it ends with the sender of `commands`.
-pub fn spawn(site: Site, commands: mpsc::Receiver<ContainerCommand>, events: mpsc::Sender<Event>) {
+pub fn spawn(site: Site, memory: Memory, commands: mpsc::Receiver<ContainerCommand>, events: mpsc::Sender<Event>) {
     let shared = Arc::new(Shared {
         engine: site.engine.clone(),
+        cgroups: site.cgroups(),
+        memory: Mutex::new(memory),
+        looking: Arc::default(),
+        flights: Flights::default(),
         site,
         ids: Mutex::default(),
         stores: Mutex::default(),
@@ -63,26 +79,56 @@ async fn run(shared: Arc<Shared>, mut commands: mpsc::Receiver<ContainerCommand>
     loop {
         tokio::select! {
             command = commands.recv() => match command {
-                // Each in a task of its own: one that hangs must not hold up the next.
-                Some(command) => drop(tokio::spawn(Arc::clone(&shared).carry_out(command))),
+                Some(command) => shared.take(command),
                 None => return,
             },
             Some(hint) = hints.recv() => Arc::clone(&shared).hinted(hint).await,
-            _ = scan.tick() => drop(tokio::spawn(Arc::clone(&shared).look_around())),
+            _ = scan.tick() => shared.look_around_soon(),
         }
     }
 }
 
 impl Shared {
-    async fn carry_out(self: Arc<Self>, command: ContainerCommand) {
+    /// Each command in a task of its own: one that hangs must not hold up the next. An errand that is under way
+    /// already is not begun again, so their number is bounded by that of the services.
+    fn take(self: &Arc<Self>, command: ContainerCommand) {
+        if let ContainerCommand::Prepare { group, store } = &command {
+            let mut stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner);
+            stores.insert(group.clone(), store.clone());
+        }
+        let shared = Arc::clone(self);
+        match self.flights.begin(Errand::of(&command)) {
+            Some(flight) => drop(tokio::spawn(async move {
+                shared.carry_out(command).await;
+                drop(flight);
+            })),
+            None => self.crowded_out(command),
+        }
+    }
+
+    /// The same errand hangs. What is asked for again by itself needs no answer; a start does.
+    fn crowded_out(&self, command: ContainerCommand) {
+        tracing::warn!(?command, "not begun: the same is still under way");
+        if let ContainerCommand::Start { of, run } = command {
+            let result = Err("an earlier start of it still waits for the engine".to_owned());
+            // A full inbox drops it: then the gate's own deadline tells.
+            let _ = self.events.try_send(Event::StartAnswered { of, run, result });
+        }
+    }
+
+    fn look_around_soon(self: &Arc<Self>) {
+        let shared = Arc::clone(self);
+        if let Some(flight) = self.flights.begin(Errand::LookAround) {
+            tokio::spawn(async move {
+                shared.look_around().await;
+                drop(flight);
+            });
+        }
+    }
+
+    async fn carry_out(&self, command: ContainerCommand) {
         match command {
-            ContainerCommand::Prepare { group, store } => {
-                self.stores
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .insert(group.clone(), store);
-                self.prepare_group(&group).await;
-            }
+            ContainerCommand::Prepare { group, .. } => self.prepare_group(&group).await,
             ContainerCommand::Start { of, run } => {
                 let result = self.start(&of).await.map_err(|error| error.to_string());
                 self.report(Event::StartAnswered { of, run, result }).await;
@@ -94,8 +140,8 @@ impl Shared {
             }
             ContainerCommand::KillForeign { id } => self.kill(&id).await,
             ContainerCommand::Inspect { of } => {
-                let running = self.is_running(&of).await;
-                self.report(Event::Inspected { of, running }).await;
+                let trace = self.witness(&of).await;
+                self.report(Event::Inspected { of, trace }).await;
             }
         }
     }
@@ -116,14 +162,14 @@ impl Shared {
             Hint::EngineLost(why) => self.report(Event::Engine { result: Err(why) }).await,
             Hint::EngineBack => {
                 self.report(Event::Engine { result: Ok(()) }).await;
-                tokio::spawn(self.look_around());
+                self.look_around_soon();
             }
             Hint::Container { id, kind, .. } => match (kind, self.key_of(&id)) {
                 (HintKind::Health(health), Some(of)) => {
                     let healthy = health == Health::Healthy;
                     self.report(Event::Health { of, healthy }).await;
                 }
-                (HintKind::Started, None) | (HintKind::Destroyed, Some(_)) => drop(tokio::spawn(self.look_around())),
+                (HintKind::Started, None) | (HintKind::Destroyed, Some(_)) => self.look_around_soon(),
                 (HintKind::Health(_) | HintKind::Destroyed, None)
                 | (HintKind::Started, Some(_))
                 | (HintKind::Died { .. } | HintKind::OutOfMemory, _) => {}
@@ -132,7 +178,8 @@ impl Shared {
     }
 
     /// Prepares what is not, and reports every container that may not run here.
-    async fn look_around(self: Arc<Self>) {
+    async fn look_around(&self) {
+        self.note_living().await;
         let groups: Vec<String> = self.site.project.groups.keys().cloned().collect();
         for name in groups {
             self.prepare_missing(&name).await;
@@ -296,7 +343,7 @@ impl Shared {
             let state = self.engine.inspect(&id).await?;
             if !state.exists {
                 self.lock().remove(of);
-            } else if state.running {
+            } else if state.running || self.has_leftover(of).await {
                 if waited >= LEFTOVER_WAIT {
                     let message = format!("container {id} of an earlier run is still there after {LEFTOVER_WAIT:?}");
                     return Err(EngineError::Invalid { message });
@@ -304,20 +351,12 @@ impl Shared {
                 sleep(LEFTOVER_PAUSE).await;
                 waited += LEFTOVER_PAUSE;
             } else {
-                return self.engine.start(&id).await;
+                self.remember(of, &id)?;
+                self.engine.start(&id).await?;
+                self.note_living().await;
+                return Ok(());
             }
         }
-    }
-
-    /// The engine's word; `None` when it has none.
-    async fn is_running(&self, of: &ServiceKey) -> Option<bool> {
-        let service = self.service(of).ok()?;
-        let found = self
-            .engine
-            .containers(&self.site.project.name, &service.name, &self.site.name)
-            .await
-            .ok()?;
-        Some(found.iter().any(|(_, state)| !state.status.is_down()))
     }
 
     fn service(&self, of: &ServiceKey) -> Result<&Service, EngineError> {

@@ -1,4 +1,4 @@
-//! The two small files of the sidecar: the boot-scoped state in the run directory and the pin in the state directory;
+//! Two small files of the sidecar: the boot-scoped state in the run directory and the pin in the state directory;
 //! and the host-wide lock.
 
 use std::fs::File;
@@ -16,6 +16,8 @@ use crate::core::records::{Pin, Saved};
 pub struct Files {
     state: PathBuf,
     pin: PathBuf,
+    /// Which containers were started; see [`super::cgroup::Memory`].
+    pub containers: PathBuf,
 }
 
 /// Held as long as the process lives: one sidecar per host.
@@ -35,6 +37,7 @@ impl Files {
         }
         Ok(Self {
             state: run_dir.join("state.json"),
+            containers: run_dir.join("containers.json"),
             pin: state_dir.join("trusted-etcd.json"),
         })
     }

@@ -1,6 +1,7 @@
 //! One adapter an outside system: commands in, events out, no decision.
 
 pub mod alarm;
+pub mod cgroup;
 pub mod containers;
 mod descriptor;
 pub mod engine;
@@ -12,3 +13,4 @@ pub mod probe;
 pub mod store;
 pub mod tether;
 pub mod vip;
+pub mod watchdog;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::cgroup::Memory;
 use super::containers::{self, ContainerCommand};
 use super::files::Files;
 use super::http::{Asked, Turn};
@@ -15,6 +16,7 @@ use super::probe::{Inside, Prober, Target};
 use super::store::{self, StoreCommand, StoreEvent};
 use super::tether::{TetherEvent, TetherHost};
 use super::vip::{self, VipCommand, VipEvent};
+use super::watchdog::Feeder;
 use crate::clock;
 use crate::compose::model::{Check, Group, Vip};
 use crate::core::event::{Action, Decision, Event, Level, PageOrder, ServiceKey, VipNews};
@@ -40,6 +42,7 @@ pub struct Outbox {
     prober: Prober,
     inbox: mpsc::Sender<Event>,
     tethers: BTreeMap<ServiceKey, TetherHost>,
+    watchdog: Option<Feeder>,
     replies: BTreeMap<u64, oneshot::Sender<Result<String, String>>>,
     next_reply: u64,
     holders: BTreeMap<String, Option<String>>,
@@ -58,6 +61,9 @@ impl Outbox {
         saved: Option<&Saved>,
         inbox: mpsc::Sender<Event>,
     ) -> io::Result<Self> {
+        let boot = clock::boot_id_text()?;
+        let has_run = saved.is_some_and(|saved| saved.may_run(&boot));
+        let memory = Memory::open(&files.containers, &boot, has_run)?;
         let (store, store_commands) = mpsc::channel(QUEUE_MAX);
         let (store_events, answers) = mpsc::channel(QUEUE_MAX);
         drop(store::spawn(site.store(timing.attempt), store_commands, store_events));
@@ -69,7 +75,7 @@ impl Outbox {
         forward(news, inbox.clone(), from_vip);
 
         let (containers, container_commands) = mpsc::channel(QUEUE_MAX);
-        containers::spawn(site.clone(), container_commands, inbox.clone());
+        containers::spawn(site.clone(), memory, container_commands, inbox.clone());
 
         Ok(Self {
             site: site.clone(),
@@ -80,6 +86,7 @@ impl Outbox {
             vip,
             containers,
             tethers: tethers(site, saved, &inbox)?,
+            watchdog: site.watchdog.clone().map(Feeder::new),
             inbox,
             replies: BTreeMap::new(),
             next_reply: 0,
@@ -88,16 +95,21 @@ impl Outbox {
         })
     }
 
-    /// The deadlines that the pages of an earlier sidecar carry, the earliest of each group.
+    /// What the pages that an earlier sidecar left say.
     ///
     /// # Errors
     /// A page that can't be read.
-    pub fn pages(&self) -> io::Result<BTreeMap<String, (Time, Time)>> {
-        let mut pages: BTreeMap<String, (Time, Time)> = BTreeMap::new();
+    pub fn pages(&self) -> io::Result<BTreeMap<ServiceKey, PageOrder>> {
+        let mut pages = BTreeMap::new();
         for (of, tether) in &self.tethers {
             let Some(page) = tether.read_page()? else { continue };
-            let (soft, hard) = pages.get(&of.group).copied().unwrap_or((page.soft, page.hard));
-            pages.insert(of.group.clone(), (soft.earlier(page.soft), hard.earlier(page.hard)));
+            let order = PageOrder {
+                run: page.run,
+                order: page.order,
+                soft: page.soft,
+                hard: page.hard,
+            };
+            pages.insert(of.clone(), order);
         }
         Ok(pages)
     }
@@ -153,6 +165,11 @@ impl Outbox {
                     group,
                 },
             ),
+            Action::Feed { until } => self.watchdog.as_mut().map_or(Ok(()), |watchdog| watchdog.feed(until)),
+            Action::Disarm => {
+                self.watchdog.iter_mut().for_each(Feeder::disarm);
+                Ok(())
+            }
             Action::Say(decision) => {
                 say(&decision);
                 Arc::make_mut(&mut self.recent).keep(clock::wall(), &decision);
@@ -420,6 +437,17 @@ fn from_tether(group: &str, event: TetherEvent) -> Event {
             of: key(service),
             run,
             running,
+            connection,
+        },
+        TetherEvent::ClaimAbove {
+            service,
+            run,
+            epoch,
+            connection,
+        } => Event::ClaimAbove {
+            of: key(service),
+            run,
+            epoch,
             connection,
         },
         TetherEvent::Gone { service, run, .. } => Event::TetherGone { of: key(service), run },

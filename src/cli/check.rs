@@ -42,6 +42,21 @@ pub(super) async fn check(facts: &NodeFacts) -> Result<ExitCode> {
             }
         }
     }
+    if let Some(watchdog) = &site.watchdog {
+        print(&format!(
+            "watchdog {}: resets this host {:?} after its last meal",
+            watchdog.identity, watchdog.timeout
+        ));
+    }
+    match site.cgroups().check() {
+        Ok(seen) => print(&format!(
+            "where a tether can't tell that its service has ended, the cgroups will: {seen}"
+        )),
+        Err(why) => say(&format!(
+            "warning: when a tether can't tell that its service has ended, nothing else can, and the group is not handed \
+             over: {why}"
+        )),
+    }
     for fault in &faults {
         say(fault);
     }

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 
 use super::text::{print, say};
-use crate::adapters::http::{HoldRequest, OrderRequest, Outcome, PauseRequest, SwitchoverRequest, Why};
+use crate::adapters::http::{AcceptRequest, HoldRequest, OrderRequest, Outcome, PauseRequest, SwitchoverRequest, Why};
 use crate::core::status::{NodeLine, Status};
 use crate::node_facts::NodeFacts;
 
@@ -70,8 +70,9 @@ pub(super) async fn hold(facts: &NodeFacts, length: Duration) -> Result<ExitCode
     Ok(conclude(&tell(facts, "/v1/hold", &body).await?))
 }
 
-pub(super) async fn accept(facts: &NodeFacts) -> Result<ExitCode> {
-    Ok(conclude(&tell(facts, "/v1/accept", &()).await?))
+pub(super) async fn accept(facts: &NodeFacts, force: bool, epoch: Option<u64>) -> Result<ExitCode> {
+    let body = AcceptRequest { force, epoch };
+    Ok(conclude(&tell(facts, "/v1/accept", &body).await?))
 }
 
 /// A standing order about a group or a node, or its end. No name: this node.

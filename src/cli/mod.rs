@@ -100,8 +100,16 @@ enum Verb {
         #[arg(value_parser = text::duration)]
         length: Duration,
     },
-    /// Trust a restored or replaced etcd as the true one; every node starts over
-    Accept,
+    /// Trust a restored or replaced etcd as the true one, and lift every epoch above the claims on the storages; every
+    /// node stops what it runs and starts over
+    Accept {
+        /// Although nothing is strange
+        #[arg(long)]
+        force: bool,
+        /// Lift every epoch above this one, read from a claim that no living node has met
+        #[arg(long)]
+        epoch: Option<u64>,
+    },
 }
 
 /// Parses, runs, and turns the outcome into an exit code: 0 good, 1 failed, 2 usage, 3 unknown.
@@ -129,7 +137,7 @@ pub fn main() -> ExitCode {
                 Verb::Undrain { name } => client::order(&facts, "nodes", &name, "undrain", String::new()).await,
                 Verb::Why { group, json } => why::show(&facts, &group, json).await,
                 Verb::Hold { length } => client::hold(&facts, length).await,
-                Verb::Accept => client::accept(&facts).await,
+                Verb::Accept { force, epoch } => client::accept(&facts, force, epoch).await,
             }
         })
     });

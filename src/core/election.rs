@@ -1,12 +1,12 @@
-//! Who may hold a group: the transactions T3 to T8 and T11 of the protocol, each with all that it compares.
+//! Who may hold a group: the transactions T3 to T8 of the protocol, each with all that it compares.
 
 use std::time::Duration;
 
 use super::event::{Action, Level};
-use super::group::{After, Context, Group, Stage};
+use super::group::{After, Group, Stage, claimed};
 use super::member::{Member, Pending, Purpose};
 use super::node::Node;
-use super::records::{ClusterConfig, GroupKeys, Intent, NodeKey, NodeStatus, Readiness, Record, RecordState, json};
+use super::records::{GroupKeys, Intent, NodeStatus, Readiness, Record, RecordState, json};
 use super::store::{Compare, Op, Txn};
 use super::time::Time;
 
@@ -14,6 +14,9 @@ use super::time::Time;
 const RANK_STEP: Duration = Duration::from_millis(300);
 /// How long the others leave a vacancy to a named successor.
 const SUCCESSOR_START: Duration = Duration::from_secs(3);
+
+/// Why a group is given up whose stop an earlier sidecar had begun.
+const INTERRUPTED: &str = "its stop was under way when its sidecar ended";
 
 /// Whether and when this node may take a group.
 enum Claim {
@@ -30,6 +33,12 @@ impl Node {
         for name in names {
             let other_ready = self.successor(&name, None).is_some();
             let keys = self.view.group(&name);
+            // Whoever a switchover named, if its stop was cut short.
+            let wanted = keys
+                .intent
+                .as_ref()
+                .and_then(|(Intent::Switchover { to, .. }, _)| to.as_deref());
+            let wanted = wanted.and_then(|wanted| self.successor(&name, Some(wanted)));
             let group = self.groups.get_mut(&name)?;
             let Some(held) = group
                 .held
@@ -43,16 +52,26 @@ impl Node {
                 "a group is released only when its stop is proved"
             );
             let release = match held.after.clone() {
-                After::Restart => continue,
+                After::Restart | After::Claimed => continue,
                 After::Forget => {
                     group.held = None;
                     continue;
                 }
                 After::Release { reason, successor } => Some((reason, successor)),
                 After::RanOut | After::Lost if other_ready => Some(("its lease ran out".to_owned(), None)),
-                After::RanOut | After::Lost => None,
+                After::Interrupted if other_ready => Some((INTERRUPTED.to_owned(), wanted)),
+                After::RanOut | After::Interrupted | After::Lost => None,
             };
             let epoch = held.run.epoch;
+            let again = match held.after {
+                After::Interrupted => "started again after an interrupted stop",
+                After::Restart
+                | After::Release { .. }
+                | After::RanOut
+                | After::Claimed
+                | After::Lost
+                | After::Forget => "started again after its lease ran out",
+            };
             let own = keys
                 .active()
                 .filter(|record| record.incarnation == lease && record.epoch == epoch);
@@ -69,11 +88,7 @@ impl Node {
             }
             // T6: its validity ran out, so it needs contact like any other candidate.
             if contact && self.forbidden(&name).is_none() && self.unready(&name).is_none() {
-                let txn = self.record_txn(
-                    &name,
-                    &keys,
-                    &self.won(record.epoch + 1, lease, "started again after its lease ran out"),
-                );
+                let txn = self.record_txn(&name, &keys, &self.won(record.epoch + 1, lease, again));
                 return Some((txn, Purpose::Campaign { group: name }));
             }
         }
@@ -150,7 +165,32 @@ impl Node {
             state: RecordState::Active,
             reason: reason.to_owned(),
             successor: None,
+            promise_ms: None,
         }
+    }
+
+    /// Rewrites each active record of this incarnation that says something else about a long promise: with the long beat
+    /// of a hold, and with a beat after its end. Whoever finds the key gone and never saw that beat waits for the record's.
+    pub(super) fn promise_in_records(&self, lease: i64, promise: Option<Duration>) -> Txn {
+        let promise_ms = promise.map(|promise| u64::try_from(promise.as_millis()).unwrap_or(u64::MAX));
+        let mut txn = Txn::default();
+        for (name, keys) in &self.view.groups {
+            let own = keys.active().filter(|record| record.incarnation == lease);
+            let Some(record) = own.filter(|record| record.promise_ms != promise_ms) else {
+                continue;
+            };
+            let key = self.keys.record(name);
+            let value = json(&Record {
+                promise_ms,
+                ..record.clone()
+            });
+            txn.compare.push(Compare::Mod {
+                key: key.clone(),
+                revision: keys.record_mod,
+            });
+            txn.then.push(Op::Put { key, value, lease: 0 });
+        }
+        txn
     }
 
     /// The first group that this node may take now.
@@ -192,10 +232,10 @@ impl Node {
             return contact_at.map_or(Claim::No("no contact to etcd".to_owned()), Claim::At);
         }
         // Ranks count from when everybody could: after a first start that is the contact, not the vacancy.
-        let from = contact_at.filter(|contact| contact.raw > at.raw).unwrap_or(at);
+        let from = contact_at.filter(|contact| contact.awake() > at.awake()).unwrap_or(at);
         let at = from.plus(RANK_STEP * self.rank(now, name, &keys));
         // An observer waits by its raw clock alone: suspend must not shorten the wait.
-        if now.raw < at.raw {
+        if now.awake() < at.awake() {
             return Claim::At(at);
         }
         match self.claim_txn(now, name, &keys, lease) {
@@ -329,11 +369,18 @@ impl Node {
     /// Why this node may not take the group now.
     pub(super) fn unready(&self, name: &str) -> Option<String> {
         let group = self.groups.get(name)?;
+        if let Some(claim) = self.claim_above(name) {
+            let epoch = self.view.group(name).record.map_or(0, |record| record.epoch);
+            return Some(claimed(name, claim, epoch));
+        }
         if self.view.group(name).store.is_none() {
             return Some(format!("its storage is not initialised: run `leasehold init {name}`"));
         }
         if let Some(why) = &self.engine_failure {
             return Some(format!("the engine does not answer: {why}"));
+        }
+        if let Some(why) = self.watchdog.doom() {
+            return Some(why);
         }
         if !self.link_up && group.settings.vips > 0 {
             return Some("the interface has no link".to_owned());
@@ -371,8 +418,9 @@ impl Node {
             let failing = self
                 .failing(name)
                 .then(|| "the service failed here several times".to_owned());
-            let unready = self.unready(name).or(failing);
-            let ready = unready.is_none() && !self.ending;
+            let ending = self.ending.then(|| "its node was told to end".to_owned());
+            let unready = ending.or_else(|| self.unready(name)).or(failing);
+            let ready = unready.is_none();
             // Ready, and ranked as such, but nobody should hand over to it yet: it could not campaign at once.
             let new = (!self.contact_holds()).then(|| "in contact with etcd for less than a ttl".to_owned());
             let why = unready.or(new).unwrap_or_default();
@@ -380,7 +428,14 @@ impl Node {
                 Some(Some(Ok(digest))) => digest.clone(),
                 Some(Some(Err(_)) | None) | None => String::new(),
             };
-            (name.clone(), Readiness { ready, why, image })
+            let claim = self.claim_above(name);
+            let readiness = Readiness {
+                ready,
+                why,
+                image,
+                claim,
+            };
+            (name.clone(), readiness)
         });
         NodeStatus {
             version: self.me.version.clone(),
@@ -435,6 +490,11 @@ impl Node {
             let Some(group) = self.groups.get_mut(&name) else {
                 continue;
             };
+            if group.held.as_ref().is_some_and(|held| held.after == After::Claimed) {
+                self.obeyed.insert(name.clone(), revision);
+                self.refused_intents.push((name, revision));
+                continue;
+            }
             if group.held.as_ref().is_none_or(|held| held.latched) {
                 continue;
             }
@@ -464,73 +524,14 @@ impl Node {
         }
     }
 
-    /// T11, when an operator asked for it.
-    pub(super) fn acceptance(&mut self, out: &mut Vec<Action>) -> Option<(u64, Txn)> {
-        if !self.viewed {
-            return None;
-        }
-        let reply = self.accept_wish.take()?;
-        // Everybody waits one ttl after it: too short for containers that were promised more.
-        if let Some(name) = self.held_elsewhere() {
-            let why = format!("{name} is under a hold, so its containers may run on: wait for its end, or fence it");
-            out.push(Action::Reply {
-                reply,
-                result: Err(why),
-            });
-            return None;
-        }
-        let known = self.pinned.map_or(0, |pin| pin.generation);
-        let generation = self.view.config.map_or(0, |config| config.generation).max(known) + 1;
-        let ttl_ms = u64::try_from(self.timing.ttl.as_millis()).unwrap_or(u64::MAX);
-        let key = self.keys.config();
-        let mut txn = Txn {
-            compare: vec![Compare::Mod {
-                key: key.clone(),
-                revision: self.view.config_mod,
-            }],
-            then: vec![
-                Op::Put {
-                    key,
-                    value: json(&ClusterConfig { generation, ttl_ms }),
-                    lease: 0,
-                },
-                Op::DeletePrefix {
-                    prefix: self.keys.nodes(),
-                },
-            ],
-        };
-        for (name, keys) in &self.view.groups {
-            let Some(record) = &keys.record else { continue };
-            let held = self
-                .groups
-                .get(name)
-                .and_then(|group| group.held.as_ref())
-                .map_or(0, |held| held.run.epoch);
-            let mut record = released(record, "accepted".to_owned(), None);
-            record.epoch = record.epoch.max(held) + 1;
-            txn.then.push(Op::Put {
-                key: self.keys.record(name),
-                value: json(&record),
-                lease: 0,
-            });
-            txn.then.push(Op::Delete {
-                key: self.keys.leader(name),
-            });
-        }
-        Some((reply, txn))
-    }
-
-    fn held_elsewhere(&self) -> Option<String> {
-        let long = |key: &NodeKey| key.beat.as_ref().is_some_and(|beat| beat.promise() > self.timing.ttl);
-        let mut others = self.view.nodes.iter().filter(|(name, _)| **name != self.me.name);
-        let held = others.find(|(name, key)| long(key) && !self.observer.ripe(self.now, name, key.lease));
-        held.map(|(name, _)| name.clone())
-    }
-
     /// What follows from the outcome, beyond what the view already told.
     pub(super) fn conclude(&mut self, now: Time, pending: &Pending, succeeded: bool, out: &mut Vec<Action>) {
         match &pending.purpose {
-            Purpose::Read | Purpose::Configure | Purpose::Register | Purpose::Evict | Purpose::ReleaseLost { .. } => {}
+            Purpose::Read
+            | Purpose::Configure
+            | Purpose::Register
+            | Purpose::Evict { .. }
+            | Purpose::ReleaseLost { .. } => {}
             Purpose::Beat => {
                 if let Some(value) = self.publishing.take().filter(|_| succeeded) {
                     self.published = Some(value);
@@ -586,7 +587,9 @@ impl Node {
         length: Duration,
     ) -> Result<String, String> {
         if !succeeded || !matches!(self.member, Member::Joined { .. }) {
-            return Err("the long beat was refused: this node has lost its place".to_owned());
+            return Err(
+                "the long beat was refused, nothing is held: look at `leasehold status` and try again".to_owned(),
+            );
         }
         // Beating goes on in time, in case that nobody replaces this sidecar.
         self.holding_until = Some(pending.stamp.plus(length.saturating_sub(self.timing.ttl * 2)));
@@ -610,7 +613,7 @@ impl Node {
             Purpose::Read
             | Purpose::Configure
             | Purpose::Register
-            | Purpose::Evict
+            | Purpose::Evict { .. }
             | Purpose::Beat
             | Purpose::Campaign { .. }
             | Purpose::Release { .. }
@@ -621,27 +624,20 @@ impl Node {
     pub(super) fn step_groups(&mut self, now: Time, out: &mut Vec<Action>) {
         let names: Vec<String> = self.groups.keys().cloned().collect();
         for name in names {
-            let other_ready = self.successor(&name, None).is_some();
-            let paused = self.on_pause(&name);
+            let context = self.context(now, &name);
             if let Some(group) = self.groups.get_mut(&name) {
-                group.step(
-                    Context {
-                        now,
-                        other_ready,
-                        paused,
-                    },
-                    out,
-                );
+                group.step(context, out);
             }
         }
     }
 }
 
-fn released(record: &Record, reason: String, successor: Option<String>) -> Record {
+pub(super) fn released(record: &Record, reason: String, successor: Option<String>) -> Record {
     Record {
         state: RecordState::Released,
         reason,
         successor,
+        promise_ms: None,
         ..record.clone()
     }
 }

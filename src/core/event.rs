@@ -46,10 +46,17 @@ pub enum Event {
         running: bool,
         connection: u64,
     },
+    /// A tether started nothing, because the storage carries a claim of this later epoch.
+    ClaimAbove {
+        of: ServiceKey,
+        run: Run,
+        epoch: u64,
+        connection: u64,
+    },
     /// The pidfd of the tether became readable: nothing of the container's namespace is left.
     TetherGone { of: ServiceKey, run: Run },
-    /// The engine's word on a container, asked for by [`Action::Inspect`]; `None` when the engine did not answer.
-    Inspected { of: ServiceKey, running: Option<bool> },
+    /// What somebody other than its tether knows of a container, asked for by [`Action::Inspect`].
+    Inspected { of: ServiceKey, trace: Trace },
     /// The engine's health check changed.
     Health { of: ServiceKey, healthy: bool },
     /// The engine answers, or does not.
@@ -116,6 +123,20 @@ impl ProbeFailure {
     }
 }
 
+/// What is left of a container, by whatever can still tell once its tether is silent. The engine's word that it is down is
+/// none of these: an engine may be mistaken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trace {
+    /// The kernel's word: no process of any container that was started for the service is left.
+    Nothing,
+    /// The kernel's word: something is left, be it frozen or hanging; `what` without figures that change.
+    Left { what: String },
+    /// The engine's word that nobody ever started it, where the kernel's can't be had.
+    NeverStarted,
+    /// Nobody can tell, and why.
+    Hidden { why: String },
+}
+
 /// What the address adapter reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum VipNews {
@@ -144,8 +165,9 @@ pub enum Command {
     Hold { length: Duration },
     /// Move the group, to `to` if it is named.
     Switchover { group: String, to: Option<String> },
-    /// Take a strange etcd as the true one, after a restore (T11).
-    Accept,
+    /// Take a strange etcd as the true one, after a restore, and lift every epoch above what is known and above `epoch`
+    /// (T11). `force`: although nothing is strange.
+    Accept { force: bool, epoch: Option<u64> },
     /// Give or take back a standing order.
     Wish { wish: Wish, note: Note },
 }
@@ -262,6 +284,12 @@ pub enum Action {
     VipDrop {
         group: String,
     },
+    /// Feed the hardware watchdog, armed by the first meal; never at or after `until`. Carried out before what follows.
+    Feed {
+        until: Time,
+    },
+    /// Put it to sleep: nothing runs here that it guards.
+    Disarm,
     /// A decision, for the log, `status` and `why`.
     Say(Decision),
     Reply {

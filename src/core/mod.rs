@@ -1,9 +1,11 @@
 //! The decision core: one event and a time in, actions out. It never awaits, reads a clock, or names an outside type.
 
+mod accept;
 mod election;
 pub mod epoch;
 pub mod event;
 pub mod group;
+mod invariants;
 pub mod keys;
 mod member;
 pub mod node;
@@ -15,3 +17,4 @@ pub mod sizing;
 pub mod status;
 pub mod store;
 pub mod time;
+pub mod watchdog;

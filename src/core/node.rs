@@ -1,11 +1,11 @@
 //! The node: one event in, actions out. The only mutator is [`Node::handle`].
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::epoch::Run;
-use super::event::{Action, Command, Decision, Event, Level, Order, PageOrder, ServiceKey, VipNews};
-use super::group::{After, Group, GroupSettings, Stage, Way};
+use super::event::{Action, Command, Decision, Event, Level, Order, PageOrder, ServiceKey};
+use super::group::{After, Context, Group, GroupSettings, Stage, Way, mention};
 use super::keys::Keys;
 use super::member::{Attempt, Member, Pending};
 use super::observe::{Contact, Observer};
@@ -14,6 +14,7 @@ use super::records::{Pin, Saved, SavedRun, View};
 use super::sizing::{HOLD_MAX, Timing};
 use super::store::Hint;
 use super::time::Time;
+use super::watchdog::Watchdog;
 
 /// Who this node is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,10 +41,18 @@ pub struct Setup {
     pub pinned: Option<Pin>,
     /// From the boot-scoped file: what an earlier sidecar left running.
     pub saved: Option<Saved>,
-    /// The deadlines that the pages of those runs carry, soft and hard, by group.
-    pub pages: BTreeMap<String, (Time, Time)>,
+    /// What the pages of those runs say.
+    pub pages: BTreeMap<ServiceKey, PageOrder>,
     /// Randomness for lease ids and nonces.
     pub seed: u64,
+}
+
+/// An operator's wish for T11, until it can be sent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct AcceptWish {
+    pub reply: u64,
+    pub force: bool,
+    pub epoch: Option<u64>,
 }
 
 /// The decision core of one host.
@@ -57,13 +66,17 @@ pub struct Node {
     pub(super) observer: Observer,
     pub(super) contact: Contact,
     pub(super) view: View,
+    /// Keys that etcd does not clear away, as alarmed.
+    pub(super) suspected: BTreeSet<String>,
     /// Whether `view` was read since the last arrival.
     pub(super) viewed: bool,
     pub(super) pinned: Option<Pin>,
     pub(super) pin_written: i64,
     pub(super) saved: Option<Saved>,
     pub(super) adoptable: BTreeMap<String, SavedRun>,
-    pub(super) pages: BTreeMap<String, (Time, Time)>,
+    pub(super) pages: BTreeMap<ServiceKey, PageOrder>,
+    /// Groups whose addresses were dropped before their run was adopted.
+    overdue: BTreeSet<String>,
     /// For each group: the store id that its containers were prepared with.
     pub(super) prepared_stores: BTreeMap<String, Option<String>>,
     pub(super) refused_intents: Vec<(String, i64)>,
@@ -81,7 +94,7 @@ pub struct Node {
     pub(super) holding_until: Option<Time>,
     pub(super) hold_wish: Option<(u64, Duration)>,
     pub(super) switch_wish: Option<(u64, String, Option<String>)>,
-    pub(super) accept_wish: Option<u64>,
+    pub(super) accept_wish: Option<AcceptWish>,
     /// Standing orders that wait to be written.
     pub(super) wanted: VecDeque<Wanted>,
     pub(super) obeyed: BTreeMap<String, i64>,
@@ -95,7 +108,10 @@ pub struct Node {
     pub(super) store_failure: Option<String>,
     pub(super) link_up: bool,
     pub(super) ending: bool,
+    pub(super) watchdog: Watchdog,
     pub(super) last: Option<Decision>,
+    /// What was last mentioned, and when.
+    mentioned: Option<(Decision, Time)>,
     pub(super) now: Time,
     written: Option<Saved>,
     pub(super) exited: bool,
@@ -123,6 +139,7 @@ impl Node {
             observer: Observer::default(),
             contact: Contact::default(),
             view: View::default(),
+            suspected: BTreeSet::new(),
             viewed: false,
             pinned: setup.pinned,
             pin_written: setup.pinned.map_or(0, |pin| pin.revision),
@@ -130,6 +147,7 @@ impl Node {
             saved,
             adoptable: BTreeMap::new(),
             pages: setup.pages,
+            overdue: BTreeSet::new(),
             prepared_stores: BTreeMap::new(),
             refused_intents: Vec::new(),
             pending: None,
@@ -156,7 +174,9 @@ impl Node {
             store_failure: None,
             link_up: true,
             ending: false,
+            watchdog: Watchdog::default(),
             last: None,
+            mentioned: None,
             now: Time::default(),
             exited: false,
             wake: None,
@@ -171,8 +191,9 @@ impl Node {
         for (name, group) in &self.groups {
             let adoptable = self.saved.as_ref().is_some_and(|saved| saved.groups.contains_key(name));
             // After a suspend the kernel's count of the addresses is behind: those of a run past its deadline go now.
-            let alive = adoptable && self.pages.get(name).is_some_and(|(soft, _)| !now.reached(*soft));
+            let alive = adoptable && self.page_soft(name).is_some_and(|soft| !now.reached(soft));
             if group.settings.vips > 0 && !alive {
+                self.overdue.insert(name.clone());
                 out.push(Action::VipDrop { group: name.clone() });
             }
             if adoptable {
@@ -204,6 +225,7 @@ impl Node {
         for group in self.groups.values_mut() {
             group.check_time(now, out);
         }
+        self.drop_overdue(now, out);
         self.take(now, event, out);
         for group in self.groups.values_mut() {
             group.check_time(now, out);
@@ -213,9 +235,11 @@ impl Node {
         }
         self.obey(now, out);
         self.obey_orders(now, out);
+        self.watch_over(now, first, out);
         self.step_groups(now, out);
         self.request(now, out);
         self.finish(out);
+        self.watch_over(now, first, out);
         let saved = self.memory();
         if self.written.as_ref() != Some(&saved) && self.saved.is_none() {
             // Before everything else of this event: a latch is on disk before the stop begins, a run before it starts.
@@ -224,6 +248,37 @@ impl Node {
         }
         self.assert_invariants(now, &out[first..]);
         self.wake = self.next_wake(now);
+    }
+
+    pub(super) fn context(&self, now: Time, group: &str) -> Context {
+        Context {
+            now,
+            other_ready: self.successor(group, None).is_some(),
+            watched: self.is_watched(),
+            paused: self.on_pause(group),
+        }
+    }
+
+    /// A suspend in the middle of an adoption: the kernel's count of the addresses is behind, and nobody renews them yet.
+    fn drop_overdue(&mut self, now: Time, out: &mut Vec<Action>) {
+        let saved = self.saved.as_ref().map(|saved| &saved.groups);
+        let waiting = saved.into_iter().chain([&self.adoptable]).flat_map(BTreeMap::keys);
+        for name in waiting {
+            let over = self.page_soft(name).is_some_and(|soft| now.reached(soft));
+            let has = self.groups.get(name).is_some_and(|group| group.settings.vips > 0);
+            if over && has && self.overdue.insert(name.clone()) {
+                out.push(Action::VipDrop { group: name.clone() });
+            }
+        }
+    }
+
+    /// The earliest soft deadline on the pages that an earlier sidecar left for the group; a closed page has none.
+    fn page_soft(&self, group: &str) -> Option<Time> {
+        let pages = self
+            .pages
+            .iter()
+            .filter(|(of, page)| of.group == group && page.order != Order::Closed);
+        pages.map(|(_, page)| page.soft).reduce(Time::earlier)
     }
 
     /// When the loop must call [`Node::handle`] with [`Event::Tick`].
@@ -254,7 +309,7 @@ impl Node {
             }
             Event::Engine { result } => self.engine_failure = result.err(),
             Event::Intruder { id, name, why } => {
-                self.say(
+                self.mention(
                     Level::Alarm,
                     format!("container {name} may not run here ({why}): killed"),
                     out,
@@ -267,6 +322,7 @@ impl Node {
             Event::Prepared { .. }
             | Event::StartAnswered { .. }
             | Event::TetherHello { .. }
+            | Event::ClaimAbove { .. }
             | Event::TetherGone { .. }
             | Event::Inspected { .. }
             | Event::Health { .. }
@@ -298,14 +354,24 @@ impl Node {
                     group.hello(now, of.service, run, running, connection, out);
                 }
             }
+            Event::ClaimAbove {
+                of,
+                run,
+                epoch,
+                connection,
+            } => {
+                if let Some(group) = self.groups.get_mut(&of.group) {
+                    group.claim_above(now, of.service, run, epoch, connection, out);
+                }
+            }
             Event::TetherGone { of, run } => {
                 if let Some(group) = self.groups.get_mut(&of.group) {
                     group.gone(now, of.service, run);
                 }
             }
-            Event::Inspected { of, running } => {
+            Event::Inspected { of, trace } => {
                 if let Some(group) = self.groups.get_mut(&of.group) {
-                    group.inspected(now, of.service, running);
+                    group.inspected(now, of.service, trace);
                 }
             }
             Event::Health { of, healthy } => {
@@ -335,43 +401,6 @@ impl Node {
         }
     }
 
-    fn take_vip(&mut self, now: Time, news: VipNews, out: &mut Vec<Action>) {
-        let of = |groups: &mut BTreeMap<String, Group>, name: &str, act: &mut dyn FnMut(&mut Group)| {
-            if let Some(group) = groups.get_mut(name) {
-                act(group);
-            }
-        };
-        match news {
-            VipNews::Free { group } => of(&mut self.groups, &group, &mut |group| group.vip_free()),
-            VipNews::Conflict { group, vip, mac } => {
-                of(&mut self.groups, &group, &mut |group| {
-                    group.vip_conflict(now, &vip, &mac, out)
-                });
-            }
-            VipNews::Held { group } => of(&mut self.groups, &group, &mut Group::vip_held),
-            VipNews::Dropped { group } => of(&mut self.groups, &group, &mut Group::vip_dropped),
-            VipNews::Failed { group, error } => of(&mut self.groups, &group, &mut |group| {
-                group.say(Level::Alarm, format!("an address could not be added: {error}"), out);
-            }),
-            VipNews::Foreign { group, vip, mac } => of(&mut self.groups, &group, &mut |group| {
-                group.say(
-                    Level::Alarm,
-                    format!("{vip} is also used by {mac}: announced again"),
-                    out,
-                );
-            }),
-            VipNews::Lost { group, vip } => of(&mut self.groups, &group, &mut |group| {
-                group.say(Level::Alarm, format!("{vip} was removed by somebody: put back"), out);
-            }),
-            VipNews::Link { up } => {
-                self.link_up = up;
-                if !up {
-                    self.say(Level::Alarm, "the interface lost its link".to_owned(), out);
-                }
-            }
-        }
-    }
-
     fn command(&mut self, reply: u64, command: Command, out: &mut Vec<Action>) {
         let refused = match command {
             Command::Hold { length } => {
@@ -394,11 +423,13 @@ impl Node {
                 }
             }
             Command::Switchover { group, to } => self.want_switchover(reply, group, to),
-            Command::Accept => {
+            Command::Accept { force, epoch } => {
                 if self.accept_wish.is_some() {
                     Some("another accept is under way".to_owned())
+                } else if epoch.is_some_and(|epoch| epoch > EPOCH_GIVEN_MAX) {
+                    Some(format!("no epoch is above {EPOCH_GIVEN_MAX}: look at the claim again"))
                 } else {
-                    self.accept_wish = Some(reply);
+                    self.accept_wish = Some(AcceptWish { reply, force, epoch });
                     None
                 }
             }
@@ -471,7 +502,10 @@ impl Node {
                 None => "this node was told to end and no standby is ready: stopping".to_owned(),
             };
             let after = group.held.as_ref().map(|held| &held.after);
-            if matches!(after, Some(After::Restart | After::RanOut)) {
+            if matches!(
+                after,
+                Some(After::Restart | After::RanOut | After::Interrupted | After::Claimed)
+            ) {
                 group.stop(
                     now,
                     Way::Drain,
@@ -517,19 +551,11 @@ impl Node {
     }
 
     fn memory(&self) -> Saved {
-        let lease = match self.member {
-            Member::Joined { lease, .. } | Member::Adopting { lease, .. } | Member::Lost { lease } => lease,
-            Member::Arriving
-            | Member::Waiting
-            | Member::Granting { .. }
-            | Member::Registering { .. }
-            | Member::Frozen { .. }
-            | Member::Left => {
-                let held = self.groups.values().find_map(|group| group.held.as_ref());
-                let written = self.written.as_ref().filter(|_| !self.adoptable.is_empty());
-                held.map_or(written.map_or(0, |written| written.lease), |held| held.lease)
-            }
-        };
+        let lease = self.member.lease().unwrap_or_else(|| {
+            let held = self.groups.values().find_map(|group| group.held.as_ref());
+            let written = self.written.as_ref().filter(|_| !self.adoptable.is_empty());
+            held.map_or(written.map_or(0, |written| written.lease), |held| held.lease)
+        });
         let mut groups = self.adoptable.clone();
         groups.extend(
             self.groups
@@ -551,6 +577,18 @@ impl Node {
         };
         if self.last.as_ref() != Some(&decision) {
             self.last = Some(decision.clone());
+            out.push(Action::Say(decision));
+        }
+    }
+
+    /// Says what happened and is over, so that it does not stand in the status for ever; not again within a minute.
+    pub(super) fn mention(&mut self, level: Level, text: String, out: &mut Vec<Action>) {
+        let decision = Decision {
+            level,
+            group: None,
+            text,
+        };
+        if mention(&mut self.mentioned, self.now, &decision) {
             out.push(Action::Say(decision));
         }
     }
@@ -584,6 +622,7 @@ impl Node {
         }
         times.extend(self.waits.values().filter_map(|(at, _)| *at));
         times.extend(self.holding_until);
+        times.extend(self.meal());
         let ahead = times.into_iter().filter(|at| !now.reached(*at));
         let soonest = ahead.min_by_key(|at| now.until(*at));
         // Never at once again: a condition that time cannot change must not spin the loop.
@@ -595,31 +634,9 @@ impl Node {
             }
         })
     }
-
-    /// What must hold after every event, in release builds too: a breach ends the process, and the tethers fence.
-    fn assert_invariants(&self, now: Time, actions: &[Action]) {
-        for group in self.groups.values() {
-            let Some(held) = &group.held else { continue };
-            assert!(
-                !held.soft_passed || held.latched,
-                "a run whose lease ran out is latched"
-            );
-            assert!(
-                !held.latched || held.stage != Stage::Active,
-                "a latched run is never active"
-            );
-            let name = &group.settings.name;
-            let starts = actions.iter().any(|action| {
-                matches!(action, Action::Start { of, .. } | Action::Admit { of, .. } if of.group == *name)
-                    || matches!(action, Action::VipHold { group, announce: true, .. } if group == name)
-            });
-            assert!(
-                !(starts && now.reached(held.deadlines.soft)),
-                "nothing starts at or after the soft deadline"
-            );
-        }
-    }
 }
 
+/// Far more than any cluster counts, and far below where counting on would fail.
+const EPOCH_GIVEN_MAX: u64 = 1 << 48;
 /// The shortest time between two ticks.
 const TICK_MIN: Duration = Duration::from_millis(2);

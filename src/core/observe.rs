@@ -3,7 +3,7 @@
 //! No etcd clock, lease restart or false renewal enters the argument: a holder counts its validity from before it sent
 //! the beat, an observer waits from after it received it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::records::View;
@@ -25,6 +25,8 @@ struct Observation {
     at: Time,
     /// How long the beat asked observers to wait.
     promise: Duration,
+    /// Gone, and the beat seen before was the last there ever was.
+    last_seen: bool,
 }
 
 /// The observations of every incarnation that may hold something.
@@ -42,44 +44,52 @@ impl Observer {
             let promise = key.beat.as_ref().map_or(ttl, super::records::Beat::promise);
             self.note(now, (name.clone(), key.lease), Seen::Beat(key.mod_revision), promise);
         }
-        let holders = view.groups.values().filter_map(|group| group.active());
-        let wanted: Vec<_> = holders
-            .map(|record| (record.node.clone(), record.incarnation))
-            .collect();
-        let absent: Vec<_> = self.seen.keys().chain(&wanted).cloned().collect();
+        // Every holder, with the longest promise that its records carry.
+        let mut wanted: BTreeMap<(String, i64), Duration> = BTreeMap::new();
+        for record in view.groups.values().filter_map(|group| group.active()) {
+            let promise = wanted.entry((record.node.clone(), record.incarnation)).or_default();
+            *promise = record.promise().max(*promise);
+        }
+        let absent: BTreeSet<_> = self.seen.keys().chain(wanted.keys()).cloned().collect();
         for identity in absent {
-            if view.lease_of(&identity.0) != identity.1 {
-                let promise = self.seen.get(&identity).map_or(ttl, |seen| seen.promise);
-                self.note(now, identity, Seen::Gone, promise);
+            if view.nodes.get(&identity.0).is_none_or(|key| key.lease != identity.1) {
+                let seen = self.seen.get(&identity).map_or(ttl, |seen| seen.promise);
+                let recorded = wanted.get(&identity).copied().unwrap_or_default();
+                self.note(now, identity, Seen::Gone, seen.max(recorded));
             }
         }
         self.seen
-            .retain(|identity, seen| seen.seen != Seen::Gone || wanted.contains(identity));
+            .retain(|identity, seen| seen.seen != Seen::Gone || wanted.contains_key(identity));
         self.deleted.retain(|identity, _| self.seen.contains_key(identity));
     }
 
     fn note(&mut self, now: Time, identity: (String, i64), seen: Seen, promise: Duration) {
-        let before = self.seen.get(&identity);
-        if before.is_some_and(|before| before.seen == seen) {
+        let before = self.seen.get(&identity).copied();
+        // A record that tells of a longer promise than was known is news, too.
+        if before.is_some_and(|before| before.seen == seen && (before.last_seen || before.promise >= promise)) {
             return;
         }
         let kept = match (before, seen) {
-            // Gone keeps its time when the version that was deleted is the one observed: no beat came between.
+            // Gone keeps its time, and the promise, when the version that was deleted is the one observed: no beat came
+            // between, so whatever a record still says of an earlier promise is over.
             (Some(before), Seen::Gone) => self
                 .deleted
                 .get(&identity)
                 .filter(|last| before.seen == Seen::Beat(**last))
-                .map(|_| before.at),
+                .map(|_| Observation {
+                    seen,
+                    last_seen: true,
+                    ..before
+                }),
             (Some(_) | None, Seen::Beat(_)) | (None, Seen::Gone) => None,
         };
-        self.seen.insert(
-            identity,
-            Observation {
-                seen,
-                at: kept.unwrap_or(now),
-                promise,
-            },
-        );
+        let fresh = Observation {
+            seen,
+            at: now,
+            promise,
+            last_seen: false,
+        };
+        self.seen.insert(identity, kept.unwrap_or(fresh));
     }
 
     /// The watch's word that a key was deleted, and which version was the last.
@@ -103,6 +113,13 @@ impl Observer {
         self.seen
             .get(&(node.to_owned(), lease))
             .is_some_and(|seen| now.waited(seen.at) >= seen.promise)
+    }
+
+    /// How long the beat of a key that is still there has not changed.
+    #[must_use]
+    pub fn silent_for(&self, now: Time, node: &str, lease: i64) -> Option<Duration> {
+        let seen = self.seen.get(&(node.to_owned(), lease))?;
+        matches!(seen.seen, Seen::Beat(_)).then(|| now.waited(seen.at))
     }
 
     /// The mod revision of the beat last seen, if its key is still there.
@@ -198,6 +215,7 @@ mod tests {
             state: RecordState::Active,
             reason: String::new(),
             successor: None,
+            promise_ms: None,
         };
         let group = GroupKeys {
             record_mod: 3,
@@ -234,6 +252,42 @@ mod tests {
         observer.update(at(0), &view(Some((7, 10, 5000))), TTL);
         observer.deleted("b".into(), 7, 10);
         observer.update(at(4000), &view(None), TTL);
+        assert!(observer.ripe(at(5000), "b", 7));
+    }
+
+    #[test]
+    fn a_key_that_was_never_seen_ripens_after_what_the_record_promises() {
+        let mut held = view(None);
+        let record = held.groups.get_mut("mail").and_then(|group| group.record.as_mut());
+        record.unwrap().promise_ms = Some(60_000);
+        let mut observer = Observer::default();
+        observer.update(at(0), &held, TTL);
+        assert!(!observer.ripe(at(59_999), "b", 7));
+        assert!(observer.ripe(at(60_000), "b", 7));
+        // One that saw an earlier beat waits from when it first read of the promise.
+        let mut observer = Observer::default();
+        observer.update(at(0), &view(Some((7, 10, 5000))), TTL);
+        observer.update(at(1000), &view(None), TTL);
+        observer.update(at(2000), &held, TTL);
+        observer.update(at(9000), &held, TTL);
+        assert!(!observer.ripe(at(61_999), "b", 7));
+        assert!(observer.ripe(at(62_000), "b", 7));
+    }
+
+    #[test]
+    fn a_promise_in_the_record_does_not_outlast_the_beat_seen_last() {
+        let mut held = view(None);
+        let record = held.groups.get_mut("mail").and_then(|group| group.record.as_mut());
+        record.unwrap().promise_ms = Some(60_000);
+        let mut observer = Observer::default();
+        let mut beats = held.clone();
+        beats.nodes = view(Some((7, 10, 5000))).nodes;
+        observer.update(at(0), &beats, TTL);
+        observer.update(at(1000), &beats, TTL);
+        assert!(observer.ripe(at(5000), "b", 7));
+        observer.deleted("b".into(), 7, 10);
+        observer.update(at(4000), &held, TTL);
+        observer.update(at(4500), &held, TTL);
         assert!(observer.ripe(at(5000), "b", 7));
     }
 

@@ -49,6 +49,17 @@ pub struct Record {
     pub reason: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub successor: Option<String>,
+    /// Under a hold, in milliseconds: what the long beat promised, for those who find its key gone and never saw it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promise_ms: Option<u64>,
+}
+
+impl Record {
+    /// How long observers who never saw the holder's beat must wait at least.
+    #[must_use]
+    pub fn promise(&self) -> Duration {
+        Duration::from_millis(self.promise_ms.unwrap_or(0))
+    }
 }
 
 /// What all nodes must agree on.
@@ -68,6 +79,9 @@ pub struct Readiness {
     pub why: String,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub image: String,
+    /// The epoch of a claim on the storage that is above the record's, once a tether of this node met it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claim: Option<u64>,
 }
 
 /// What a node publishes for others to read.
@@ -144,6 +158,14 @@ pub struct Saved {
     pub groups: BTreeMap<String, SavedRun>,
 }
 
+impl Saved {
+    /// Whether containers of it may run, in this boot.
+    #[must_use]
+    pub fn may_run(&self, boot: &str) -> bool {
+        self.boot == boot && !self.groups.is_empty()
+    }
+}
+
 /// The run that may be alive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SavedRun {
@@ -174,6 +196,8 @@ pub struct GroupKeys {
     pub stopped: Option<(StandingOrder, i64)>,
     pub paused: Option<(StandingOrder, i64)>,
     pub store: Option<StoreIds>,
+    /// The key that tells people who leads hangs on no lease.
+    pub immortal_leader: bool,
 }
 
 /// One consistent read of the cluster's keys.
@@ -230,6 +254,7 @@ impl View {
                 }
                 ["groups", group, leaf] => {
                     let group = view.groups.entry((*group).to_owned()).or_default();
+                    group.immortal_leader |= *leaf == "leader" && kv.lease == 0;
                     group.read(leaf, &kv.value, kv.mod_revision)
                 }
                 _ => true,

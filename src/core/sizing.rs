@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::time::Time;
+use super::watchdog::COARSE;
 
 /// Time kept between the kill and the end of validity: signals, exits, a late wake-up.
 pub const KILL_BUDGET: Duration = Duration::from_millis(500);
@@ -25,6 +26,8 @@ pub struct Timing {
     pub grace: Duration,
     /// How long etcd may take to elect a leader.
     pub election_timeout: Duration,
+    /// How long the hardware watchdog waits for its next meal, where this node has one.
+    pub watchdog: Option<Duration>,
 }
 
 /// When a run must stop, be killed, and be unable to write: counted from the stamp of the last answered beat.
@@ -68,6 +71,26 @@ impl Timing {
             attempt: tenth.clamp(Duration::from_millis(250), Duration::from_secs(1)),
             grace: grace.unwrap_or(tenth),
             election_timeout,
+            watchdog: None,
+        }
+    }
+
+    /// The same with a hardware watchdog.
+    #[must_use]
+    pub fn with_watchdog(self, timeout: Option<Duration>) -> Self {
+        Self {
+            watchdog: timeout,
+            ..self
+        }
+    }
+
+    /// Time kept between the kill and the end of validity. A watchdog may strike a second before that end: whatever is
+    /// killed in time must be proved stopped before it.
+    #[must_use]
+    pub fn kill_budget(&self) -> Duration {
+        match self.watchdog {
+            Some(_) => KILL_BUDGET + COARSE,
+            None => KILL_BUDGET,
         }
     }
 
@@ -75,7 +98,7 @@ impl Timing {
     #[must_use]
     pub fn deadlines(&self, stamp: Time, promise: Duration, grace: Duration) -> Deadlines {
         let end = stamp.plus(promise.mul_f64(self.kappa));
-        let hard = end.minus(KILL_BUDGET);
+        let hard = end.minus(self.kill_budget());
         Deadlines {
             soft: hard.minus(grace),
             hard,
@@ -88,7 +111,7 @@ impl Timing {
     pub fn soft_after(&self) -> Duration {
         self.ttl
             .mul_f64(self.kappa)
-            .saturating_sub(KILL_BUDGET)
+            .saturating_sub(self.kill_budget())
             .saturating_sub(self.grace)
     }
 
@@ -124,6 +147,7 @@ impl Timing {
         let fixed_grace = (self.grace != self.ttl / 10).then_some(self.grace);
         let smallest = (1..=600).map(|halves| Duration::from_millis(500) * halves).find(|ttl| {
             Self::new(*ttl, self.kappa, fixed_grace, self.election_timeout)
+                .with_watchdog(self.watchdog)
                 .sums()
                 .is_ok()
         });
@@ -147,6 +171,15 @@ impl Timing {
             return Err(format!(
                 "beat + attempt + 3 election timeouts = {election:?} exceed the {soft:?} until the stop"
             ));
+        }
+        if let Some(watchdog) = self.watchdog {
+            let valid = self.ttl.mul_f64(self.kappa);
+            let fed = watchdog + COARSE + attempts;
+            if fed > valid {
+                return Err(format!(
+                    "the watchdog's {watchdog:?} + 1s + beat + 2 attempts = {fed:?} exceed the {valid:?} that a beat is good for"
+                ));
+            }
         }
         let floor = self.floor();
         if self.ttl <= floor {
@@ -195,6 +228,20 @@ mod tests {
         floor.attempt = Duration::ZERO;
         floor.grace = Duration::ZERO;
         assert!(floor.sums().unwrap_err().contains("no lease below"));
+    }
+
+    #[test]
+    fn a_watchdog_must_strike_before_the_end_and_leave_room_for_two_attempts() {
+        let with = |ttl_ms, seconds| timing(ttl_ms, 500).with_watchdog(Some(Duration::from_secs(seconds)));
+        assert_eq!(with(10_000, 6).check(), Ok(()));
+        let refused = with(10_000, 7).check().unwrap_err();
+        assert!(refused.sum.contains("watchdog's 7s"), "{refused}");
+        assert_eq!(refused.smallest_ms, 11_000);
+        // The kill comes a second earlier, so that a stop in the last moment is proved before it strikes.
+        let (now, timing) = (Time::default(), with(10_000, 6));
+        let deadlines = timing.deadlines(now, timing.ttl, timing.grace);
+        assert_eq!(deadlines.end.boot, Duration::from_millis(9_900));
+        assert_eq!(deadlines.hard.boot, Duration::from_millis(8_400));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use super::node::Node;
 use super::overall::Overall;
 use super::records::RecordState;
 use super::time::Time;
+use super::watchdog::Watchdog;
 
 /// What one node knows.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -24,6 +25,9 @@ pub struct Status {
     pub etcd_age_ms: Option<u64>,
     pub etcd_failure: Option<String>,
     pub engine_failure: Option<String>,
+    /// Of the hardware watchdog: `fed`, `asleep`, or `not fed`, after which this host is reset; empty without one.
+    #[serde(default)]
+    pub watchdog: String,
     pub ttl_ms: u64,
     /// The node's last decision that is not about one group.
     pub reason: String,
@@ -147,6 +151,7 @@ impl Node {
             etcd_age_ms: self.contact.age(now).map(millis),
             etcd_failure: self.store_failure.clone(),
             engine_failure: self.engine_failure.clone(),
+            watchdog: self.watchdog_word().to_owned(),
             ttl_ms: millis(self.timing.ttl),
             reason: self
                 .last
@@ -163,6 +168,15 @@ impl Node {
         };
         status.overall = status.judge();
         status
+    }
+
+    fn watchdog_word(&self) -> &'static str {
+        match (self.timing.watchdog, self.watchdog) {
+            (None, _) => "",
+            (Some(_), Watchdog { starved: true, .. }) => "not fed",
+            (Some(_), Watchdog { armed: true, .. }) => "fed",
+            (Some(_), Watchdog { armed: false, .. }) => "asleep",
+        }
     }
 
     fn node_lines(&self, now: Time) -> BTreeMap<String, NodeLine> {

@@ -74,7 +74,8 @@ struct Handle {
 /// What a thread says, in this order.
 #[derive(Debug)]
 enum Report {
-    Taken(Result<(), String>),
+    /// Or why not, with the epoch where the claim is of a later one.
+    Taken(Result<(), (String, Option<u64>)>),
     Released,
 }
 
@@ -135,7 +136,10 @@ impl Claims {
             loop {
                 match thread.report.try_recv() {
                     Ok(Report::Taken(outcome)) => {
-                        outcome.map_err(Refusal::Storage)?;
+                        outcome.map_err(|(why, later)| match later {
+                            Some(epoch) => Refusal::LaterClaim { epoch, why },
+                            None => Refusal::Storage(why),
+                        })?;
                         break;
                     }
                     Ok(Report::Released) => break,
@@ -192,6 +196,8 @@ struct Keeper {
     release: Receiver<()>,
     failing_since: Option<Time>,
     told: bool,
+    /// The claim found was of this later epoch.
+    later: Option<u64>,
 }
 
 impl Keeper {
@@ -209,6 +215,7 @@ impl Keeper {
             release: released,
             failing_since: None,
             told: false,
+            later: None,
         };
         thread::Builder::new()
             .name("claim".to_owned())
@@ -223,7 +230,8 @@ impl Keeper {
     fn run(mut self) {
         let taken = self.take();
         let failed = taken.is_err();
-        let _ = self.report.send(Report::Taken(taken));
+        let later = self.later;
+        let _ = self.report.send(Report::Taken(taken.map_err(|why| (why, later))));
         if failed {
             return;
         }
@@ -250,7 +258,13 @@ impl Keeper {
         let found = self.read().map_err(|error| self.fault(&error))?;
         let watched = match judge(&found, &self.me) {
             Step::Take => false,
-            Step::Refuse(why) => return Err(self.refusal(&why)),
+            Step::Refuse(why) => {
+                self.later = match &found {
+                    Found::Claim(claim) => Some(claim.owner.run.epoch),
+                    Found::Missing | Found::Blank | Found::Damaged(_) => None,
+                };
+                return Err(self.refusal(&why));
+            }
             Step::WatchThenTake => self.watch(&found)?,
             Step::WatchThenRefuse(why) => {
                 self.watch(&found)?;

@@ -86,11 +86,19 @@ pub(super) enum Refusal {
     NoPage(String),
     OtherBoot,
     Closed,
-    OtherRun { wanted: Run, page: Run },
+    OtherRun {
+        wanted: Run,
+        page: Run,
+    },
     TooLate,
     Locked,
     NotAdmitted(String),
     Storage(String),
+    /// The storage carries a claim of this later epoch.
+    LaterClaim {
+        epoch: u64,
+        why: String,
+    },
     Environment(String),
 }
 
@@ -105,7 +113,7 @@ impl Refusal {
             Self::TooLate => Code::TooLate,
             Self::Locked => Code::Locked,
             Self::NotAdmitted(_) => Code::NotAdmitted,
-            Self::Storage(_) | Self::Environment(_) => Code::Environment,
+            Self::Storage(_) | Self::LaterClaim { .. } | Self::Environment(_) => Code::Environment,
         }
     }
 
@@ -139,7 +147,7 @@ impl fmt::Display for Refusal {
             Self::TooLate => write!(f, "the lease of this host is running out"),
             Self::Locked => write!(f, "another container of this service is still there"),
             Self::NotAdmitted(why) => write!(f, "the sidecar did not admit this container ({why})"),
-            Self::Storage(why) | Self::Environment(why) => write!(f, "{why}"),
+            Self::Storage(why) | Self::LaterClaim { why, .. } | Self::Environment(why) => write!(f, "{why}"),
         }
     }
 }

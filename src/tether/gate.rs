@@ -10,6 +10,7 @@ use rustix::thread::nanosleep;
 use super::args::Args;
 use super::beat::Claims;
 use super::exit::Refusal;
+use super::hello::Phase;
 use super::home::{self, PageFile, Reading};
 use super::link::{Answer, Link};
 use super::page::{Order, Page};
@@ -38,6 +39,9 @@ const HOST_TIME_NAMESPACE: u64 = 4_026_531_834;
 /// The sidecar has this long to say go.
 const GO_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// The sidecar has this long to read of a later claim.
+const TOLD_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// A torn page is read again this often, this far apart.
 const TORN_READS_MAX: u32 = 10;
 const TORN_PAUSE: Timespec = Timespec {
@@ -62,7 +66,7 @@ pub(super) fn pass(signals: &Signals, args: &Args) -> Result<Admitted, Refusal> 
         .map(store::open)
         .collect::<Result<_, _>>()
         .map_err(Refusal::Storage)?;
-    let claims = Claims::take(args, &stores, &before, signals)?;
+    let claims = Claims::take(args, &stores, &before, signals).inspect_err(|refusal| tell(refusal, before.run))?;
     match admitted(&file, &before, signals) {
         Ok((link, page)) => Ok(Admitted {
             file,
@@ -76,6 +80,21 @@ pub(super) fn pass(signals: &Signals, args: &Args) -> Result<Admitted, Refusal> 
             claims.release();
             Err(refusal)
         }
+    }
+}
+
+/// The sidecar can't read the storage: it hears of a claim of a later epoch from here, and then starts nothing again.
+fn tell(refusal: &Refusal, run: Run) {
+    let Refusal::LaterClaim { epoch, .. } = refusal else {
+        return;
+    };
+    let until = clock::now().plus(TOLD_TIMEOUT);
+    let Ok(mut link) = Link::open(run, Phase::Claimed { epoch: *epoch }, clock::now()) else {
+        return;
+    };
+    // Its answer shows that it has read it; a process that is gone by then would not be believed.
+    while link.answer() == Answer::None && !clock::now().reached(until) {
+        let _ = nanosleep(&TORN_PAUSE);
     }
 }
 
@@ -146,8 +165,8 @@ fn check(page: &Page, boot_id: [u8; 16]) -> Result<(), Refusal> {
 fn admission(page: &Page, signals: &Signals) -> Result<Link, Refusal> {
     let not_admitted = |why: &str| Refusal::NotAdmitted(why.to_owned());
     let deadline = clock::now().plus(GO_TIMEOUT).earlier(page.soft);
-    let mut link =
-        Link::open(page.run, clock::now()).map_err(|error| Refusal::NotAdmitted(format!("socket: {error}")))?;
+    let mut link = Link::open(page.run, Phase::Gate, clock::now())
+        .map_err(|error| Refusal::NotAdmitted(format!("socket: {error}")))?;
     loop {
         let now = clock::now();
         if now.reached(page.soft) {

@@ -5,7 +5,10 @@
 use crate::core::epoch::Run;
 
 /// Bytes of an encoded hello.
-pub const HELLO_BYTES: usize = 24;
+pub const HELLO_BYTES: usize = 32;
+
+/// Bytes of one without the claim's epoch, as tethers of an earlier version send it.
+const SHORT_BYTES: usize = 24;
 
 /// The answer that lets the service start.
 pub const GO: u8 = b'g';
@@ -20,6 +23,8 @@ pub enum Phase {
     Gate,
     /// The service runs; the sidecar was restarted or the socket was lost.
     Running,
+    /// Nothing was started: the storage carries a claim of this later epoch. It leaves.
+    Claimed { epoch: u64 },
 }
 
 /// The message, less its pidfd.
@@ -32,28 +37,38 @@ pub struct Hello {
 const MAGIC: &[u8; 8] = b"lhello01";
 
 impl Hello {
-    /// Magic and version, epoch, run, phase; little endian.
+    /// Magic and version, epoch, run, phase, the claim's epoch; little endian.
     #[must_use]
     pub fn encode(&self) -> [u8; HELLO_BYTES] {
-        let phase: u32 = match self.phase {
-            Phase::Gate => 0,
-            Phase::Running => 1,
+        let (phase, claim): (u32, u64) = match self.phase {
+            Phase::Gate => (0, 0),
+            Phase::Running => (1, 0),
+            Phase::Claimed { epoch } => (2, epoch),
         };
         let mut bytes = [0; HELLO_BYTES];
         bytes[..8].copy_from_slice(MAGIC);
         bytes[8..16].copy_from_slice(&self.run.epoch.to_le_bytes());
         bytes[16..20].copy_from_slice(&self.run.n.to_le_bytes());
-        bytes[20..].copy_from_slice(&phase.to_le_bytes());
+        bytes[20..24].copy_from_slice(&phase.to_le_bytes());
+        bytes[24..].copy_from_slice(&claim.to_le_bytes());
         bytes
     }
 
     /// `None` when it is another version, or no hello at all.
     #[must_use]
     pub fn decode(bytes: &[u8]) -> Option<Self> {
-        let bytes: &[u8; HELLO_BYTES] = bytes.try_into().ok()?;
-        let phase = match u32::from_le_bytes(bytes[20..].try_into().ok()?) {
+        let mut whole = [0; HELLO_BYTES];
+        match bytes.len() {
+            HELLO_BYTES | SHORT_BYTES => whole[..bytes.len()].copy_from_slice(bytes),
+            _ => return None,
+        }
+        let bytes = whole;
+        let phase = match u32::from_le_bytes(bytes[20..24].try_into().ok()?) {
             0 => Phase::Gate,
             1 => Phase::Running,
+            2 => Phase::Claimed {
+                epoch: u64::from_le_bytes(bytes[24..].try_into().ok()?),
+            },
             _ => return None,
         };
         let run = Run {
@@ -70,13 +85,18 @@ mod tests {
 
     #[test]
     fn what_is_said_is_understood() {
-        for phase in [Phase::Gate, Phase::Running] {
+        for phase in [Phase::Gate, Phase::Running, Phase::Claimed { epoch: 1 << 41 }] {
             let hello = Hello {
                 run: Run { epoch: 1 << 40, n: 7 },
                 phase,
             };
             assert_eq!(Hello::decode(&hello.encode()), Some(hello));
         }
+        let earlier = Hello {
+            run: Run { epoch: 3, n: 1 },
+            phase: Phase::Running,
+        };
+        assert_eq!(Hello::decode(&earlier.encode()[..SHORT_BYTES]), Some(earlier));
         assert_eq!(Hello::decode(&[0; HELLO_BYTES]), None);
         assert_eq!(Hello::decode(b"lhello01"), None);
     }

@@ -41,15 +41,15 @@ pub(super) struct Link {
 }
 
 impl Link {
-    /// Connects and says hello from the gate.
-    pub(super) fn open(run: Run, now: Time) -> Result<Self> {
+    /// Connects and says hello.
+    pub(super) fn open(run: Run, phase: Phase, now: Time) -> Result<Self> {
         let mut link = Self {
             run,
             pidfd: pidfd_open(getpid(), PidfdFlags::empty())?,
             socket: None,
             attempted: now,
         };
-        link.connect(Phase::Gate)?;
+        link.connect(phase)?;
         Ok(link)
     }
 

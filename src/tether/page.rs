@@ -60,6 +60,7 @@ impl Page {
             Some(Time {
                 boot: Duration::from_nanos(word(at)?),
                 raw: Duration::from_nanos(word(at + 8)?),
+                slept: Duration::ZERO,
             })
         };
         Some(Self {
@@ -115,6 +116,7 @@ mod tests {
         let at = |boot, raw| Time {
             boot: Duration::from_millis(boot),
             raw: Duration::from_millis(raw),
+            slept: Duration::ZERO,
         };
         Page {
             boot_id: [7; 16],

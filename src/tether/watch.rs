@@ -156,6 +156,7 @@ mod tests {
         Time {
             boot: Duration::from_millis(ms),
             raw: Duration::from_millis(ms),
+            slept: Duration::ZERO,
         }
     }
 

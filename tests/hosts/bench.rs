@@ -73,7 +73,7 @@ fn trial(cluster: &mut Cluster, act: Act) -> Duration {
     until("greetings again", LIMIT, || {
         (traffic.greetings() > before + 20).then_some(())
     });
-    let outage = traffic.finish().outage;
+    let (_, outage) = traffic.finish();
     if wants_logs() {
         say(&format!(
             "outage {outage:?}, ended before {}\n{}",

@@ -1,20 +1,23 @@
 //! Three hosts, their shared storage and everything that must be true of them between faults.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
-
 use std::process::Command;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::host::{Host, STORAGE, etcd_program, tag};
+use crate::etcd::etcd_program;
+use crate::host::{Host, STORAGE, tag};
 use crate::lab::{Lab, VIP4, VIP6};
-use crate::ledger::{self, Run};
+use crate::ledger::{Late, Ledger, Run};
 use crate::mail::{self, at};
+use crate::observer::Observer;
+use crate::repairs::Broken;
 use crate::shell::{now, sh, until, within, words};
-use crate::traffic::{Seen, Traffic};
+use crate::traffic::Traffic;
 
 pub(crate) const NAMES: [&str; 3] = ["h1", "h2", "h3"];
 /// Joining, adopting, and whatever a freshly started engine still does.
@@ -25,6 +28,8 @@ const FETCH_LIMIT: Duration = Duration::from_secs(20);
 /// A busy machine may take this long to greet a client.
 const GREETING_LIMIT: Duration = Duration::from_secs(5);
 const LOG_LINES: usize = 40;
+/// A mailbox of so many messages is emptied, once all are found in it.
+const MAILBOX_MAX: usize = 1500;
 
 type Fetch = fn(SocketAddr, Duration) -> io::Result<BTreeSet<String>>;
 
@@ -32,7 +37,29 @@ type Fetch = fn(SocketAddr, Duration) -> io::Result<BTreeSet<String>>;
 pub(crate) struct Cluster {
     pub(crate) hosts: Vec<Host>,
     pub(crate) lab: Rc<Lab>,
+    /// What the tests broke and have not mended yet.
+    pub(crate) broken: Broken,
     accepted: BTreeSet<String>,
+    ledger: RefCell<Ledger>,
+}
+
+/// What the clients, the switch and the storage saw while something was done to the hosts.
+#[derive(Default)]
+pub(crate) struct Seen {
+    /// How many messages the server took responsibility for.
+    pub(crate) accepted: usize,
+    /// The longest time from one greeting to the next.
+    pub(crate) outage: Duration,
+    /// Stretches in which two runs wrote.
+    pub(crate) late: Vec<Late>,
+    /// How long two hosts answered for the address.
+    pub(crate) two_owners: Duration,
+}
+
+impl Seen {
+    pub(crate) fn two_writers(&self) -> Duration {
+        self.late.iter().map(Late::length).sum()
+    }
 }
 
 impl Cluster {
@@ -49,7 +76,7 @@ impl Cluster {
         }
         let lab = Rc::new(Lab::new());
         for volume in STORAGE {
-            fs::create_dir_all(lab.disk().join("storage").join(volume)).expect("the shared storage");
+            fs::create_dir_all(lab.storage.place().join(volume)).expect("the shared storage");
         }
         let archive = lab.disk().join("images.tar");
         sh(&format!("docker save -o {} {}", archive.display(), images().join(" ")));
@@ -63,14 +90,15 @@ impl Cluster {
             host.await_engine();
             host.install(&archive);
         }
+        let ledger = Ledger::new(&lab.storage.place().join("mail-ledger/ledger"));
         let cluster = Self {
             hosts,
             lab,
+            broken: Broken::default(),
             accepted: BTreeSet::new(),
+            ledger: RefCell::new(ledger),
         };
-        until("etcd to elect its leader", SETTLED_LIMIT, || {
-            cluster.etcd_leader().map(drop)
-        });
+        cluster.await_etcd_leader();
         cluster
     }
 
@@ -114,71 +142,11 @@ impl Cluster {
         });
     }
 
-    /// Switches on what is off, reconnects what is cut off, starts the sidecars that are not running.
-    pub(crate) fn heal(&mut self) {
-        for host in &mut self.hosts {
-            if !host.is_up() {
-                host.boot();
-                host.await_engine();
-            }
-            self.lab.port(host.name, true);
-            self.lab.cable(host.name, true);
-            host.start_sidecar();
-        }
-        self.settle();
-    }
-
-    /// The host whose etcd member leads.
-    pub(crate) fn etcd_leader(&self) -> Option<usize> {
-        self.hosts.iter().position(|host| {
-            let shown = host
-                .is_up()
-                .then(|| self.etcdctl(host, &["endpoint", "status", "-w", "json"]));
-            let Some(Ok(shown)) = shown.map(|text| serde_json::from_str::<serde_json::Value>(&text)) else {
-                return false;
-            };
-            let status = &shown[0]["Status"];
-            status["leader"].is_u64() && status["leader"] == status["header"]["member_id"]
-        })
-    }
-
-    /// Makes a host's etcd member the leader.
-    pub(crate) fn lead_etcd(&self, wanted: usize) {
-        until("etcd's leadership to move", SETTLED_LIMIT, || {
-            let leader = self.etcd_leader()?;
-            if leader == wanted {
-                return Some(());
-            }
-            let shown = self.etcdctl(&self.hosts[wanted], &["endpoint", "status", "-w", "json"]);
-            let shown: serde_json::Value = serde_json::from_str(&shown).ok()?;
-            let member = format!("{:x}", shown[0]["Status"]["header"]["member_id"].as_u64()?);
-            self.etcdctl(&self.hosts[leader], &["move-leader", &member]);
-            None
-        });
-    }
-
-    fn etcdctl(&self, host: &Host, arguments: &[&str]) -> String {
-        let output = Command::new("nsenter")
-            .arg(format!("--net=/run/netns/{}", self.lab.host_name(host.name)))
-            .arg(etcd_program("etcdctl"))
-            .args([
-                "--endpoints",
-                &format!("http://{}:2379", host.address()),
-                "--command-timeout",
-                "1s",
-            ])
-            .args(arguments)
-            .output();
-        String::from_utf8_lossy(&output.expect("etcdctl").stdout).into_owned()
-    }
-
-    pub(crate) fn ledger(&self) -> Vec<Run> {
-        ledger::read(&self.lab.disk().join("storage/mail-ledger/ledger"))
-    }
-
     /// The run that writes now, or wrote last.
     pub(crate) fn last_run(&self) -> Run {
-        self.ledger().pop().expect("a service that has run")
+        let mut ledger = self.ledger.borrow_mut();
+        ledger.update();
+        ledger.runs.last().cloned().expect("a service that has run")
     }
 
     /// Waits until a client is greeted through the virtual address.
@@ -194,27 +162,58 @@ impl Cluster {
         greeted.join().expect("a greeting")
     }
 
-    /// Lets mail flow while something is done to the hosts, then checks everything.
+    /// Lets mail flow while something is done to the hosts, then checks everything; nobody may have written beside
+    /// another.
     pub(crate) fn under_mail(&mut self, act: impl FnOnce(&mut Self)) -> Seen {
+        let seen = self.observe(act);
+        assert_eq!(
+            seen.two_writers(),
+            Duration::ZERO,
+            "two runs wrote at the same time: {:?}",
+            seen.late
+        );
+        assert_eq!(seen.two_owners, Duration::ZERO, "two hosts answered for the address");
+        seen
+    }
+
+    /// The same, where two writers are measured and not judged.
+    pub(crate) fn observe(&mut self, act: impl FnOnce(&mut Self)) -> Seen {
         self.settle();
+        let before = self.late().len();
+        let observer = Observer::start(&self.lab);
         let mut traffic = Traffic::start(&self.lab);
         traffic.flows();
         act(self);
         self.await_greeting();
         traffic.flows();
-        let seen = traffic.finish();
-        self.accepted.extend(seen.accepted.iter().cloned());
+        let (accepted, outage) = traffic.finish();
+        let mut seen = Seen {
+            accepted: accepted.len(),
+            outage,
+            ..Seen::default()
+        };
+        self.accepted.extend(accepted);
         self.verify();
+        seen.two_owners = observer.finish();
+        seen.late = self.late().split_off(before);
         seen
     }
 
-    /// No accepted message is lost, exactly one host answers for the addresses, no two runs wrote at the same time.
-    pub(crate) fn verify(&self) {
+    /// All stretches with two writers so far.
+    pub(crate) fn late(&self) -> Vec<Late> {
+        let mut ledger = self.ledger.borrow_mut();
+        ledger.update();
+        ledger.late.clone()
+    }
+
+    /// No accepted message is lost, exactly one host answers for the addresses, no epoch fell, one container runs.
+    fn verify(&mut self) {
         let leader = self.await_leader();
         self.verify_mail();
+        self.empty_mailbox();
         self.verify_addresses(leader);
-        let overlap = ledger::overlap(&self.ledger());
-        assert!(overlap.is_zero(), "two runs wrote at the same time for {overlap:?}");
+        let fallen = self.ledger.borrow().fallen.clone();
+        assert!(fallen.is_empty(), "epochs fell in the ledger: {fallen:?}");
         let serving: Vec<_> = self
             .hosts
             .iter()
@@ -222,6 +221,19 @@ impl Cluster {
             .map(|host| host.serving())
             .collect();
         assert_eq!(serving.concat().len(), 1, "containers that run: {serving:?}");
+    }
+
+    /// Keeps reading it back quick.
+    fn empty_mailbox(&mut self) {
+        if self.accepted.len() < MAILBOX_MAX {
+            return;
+        }
+        let emptied = self.lab.client(|| mail::empty(at(VIP4, 143), FETCH_LIMIT));
+        emptied
+            .join()
+            .expect("a mail client")
+            .expect("the mailbox to be emptied");
+        self.accepted.clear();
     }
 
     fn verify_mail(&self) {

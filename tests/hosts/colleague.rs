@@ -7,7 +7,8 @@ use leasehold::clock;
 
 use crate::cluster::Cluster;
 use crate::host::{Host, SIDECAR};
-use crate::scenarios::{Figure, TTL, figure, no_outage};
+use crate::row::Figure;
+use crate::scenarios::{TTL, figure, no_outage};
 use crate::shell::{now, say, until, words};
 
 /// What is typed, each after `docker`; OWN is the container that the host's sidecar made.

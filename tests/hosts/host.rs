@@ -9,10 +9,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use leasehold::core::status::Status;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 
 use crate::lab::{Lab, NET4, NET6};
+use crate::parts::{Part, signal};
 use crate::scenarios::TTL;
 use crate::shell::{sh, tail, until, words};
 
@@ -28,16 +28,23 @@ pub(crate) const STORAGE: [&str; 6] = [
     "mail-ledger",
 ];
 const ENGINE_LIMIT: Duration = Duration::from_secs(60);
+/// No command takes longer on an engine that works.
+const DOCKER_S: &str = "60";
 const STATUS_TIMEOUT: Duration = Duration::from_secs(2);
 /// The sidecar's container, as Compose names it.
 pub(crate) const SIDECAR: &str = "mail-leasehold-1";
 
 pub(crate) struct Host {
     pub(crate) name: &'static str,
-    number: u8,
-    lab: Rc<Lab>,
-    engine: Option<Child>,
-    etcd: Option<Child>,
+    pub(crate) number: u8,
+    pub(crate) lab: Rc<Lab>,
+    pub(crate) engine: Option<Child>,
+    pub(crate) etcd: Option<Child>,
+    /// The process behind the host's view of the storage, where there is one.
+    pub(crate) fuse: Option<Child>,
+    /// Its sidecar can't answer, and asking would only cost time.
+    pub(crate) frozen: bool,
+    powered: bool,
 }
 
 impl Host {
@@ -50,6 +57,9 @@ impl Host {
             lab: Rc::clone(lab),
             engine: None,
             etcd: None,
+            fuse: None,
+            frozen: false,
+            powered: false,
         };
         for place in ["data", "project"] {
             fs::create_dir_all(host.disk().join(place)).expect("the host's disk");
@@ -73,14 +83,15 @@ impl Host {
         ];
         let lines = settings.iter().map(|(name, value)| format!("{name}={value}\n"));
         fs::write(host.disk().join("project/.env"), lines.collect::<String>()).expect(".env");
+        host.write_engine_settings(false);
         host
     }
 
-    fn disk(&self) -> PathBuf {
+    pub(crate) fn disk(&self) -> PathBuf {
         self.lab.disk().join(self.name)
     }
 
-    fn run(&self) -> PathBuf {
+    pub(crate) fn run(&self) -> PathBuf {
         self.lab.run().join(self.name)
     }
 
@@ -93,11 +104,12 @@ impl Host {
     }
 
     pub(crate) fn is_up(&self) -> bool {
-        self.engine.is_some()
+        self.powered
     }
 
     /// Switches the host on: network, etcd, engine. What the engine restarts at boot, starts.
     pub(crate) fn boot(&mut self) {
+        self.powered = true;
         // A reboot empties it. (The boot id is the machine's and stays: one kernel serves all hosts.)
         let _ = fs::remove_dir_all(self.run());
         fs::create_dir_all(self.run().join("leasehold")).expect("the host's run directory");
@@ -109,45 +121,18 @@ impl Host {
         ));
         self.lab.port(self.name, true);
         self.lab.cable(self.name, true);
+        self.lab.storage.show(self.name);
         self.start_etcd();
         self.start_engine();
     }
 
-    fn start_etcd(&mut self) {
-        let members = (1..=3).map(|number| format!("h{number}=http://{NET4}.{number}:2380"));
-        let members = members.collect::<Vec<_>>().join(",");
-        let (client, peer) = (
-            format!("http://{}:2379", self.address()),
-            format!("http://{}:2380", self.address()),
-        );
-        let log = self.log("etcd.log");
-        let child = self
-            .command(&etcd_program("etcd"))
-            .args(["--name", self.name, "--initial-cluster", &members])
-            .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
-            .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
-            .args([
-                "--heartbeat-interval",
-                "50",
-                "--election-timeout",
-                "500",
-                "--log-level",
-                "warn",
-            ])
-            .arg("--data-dir")
-            // A power cut does not lose what was written, and a memory disk is as fast as a good real one.
-            .arg(self.lab.run().join(format!("etcd-{}", self.name)))
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn();
-        self.etcd = Some(child.expect("etcd starts"));
-    }
-
-    fn start_engine(&mut self) {
+    pub(crate) fn start_engine(&mut self) {
         let log = self.log("dockerd.log");
         let (run, group) = (self.run(), format!("/{}", self.lab.host_name(self.name)));
         let child = self
             .command(Path::new("dockerd"))
+            .arg("--config-file")
+            .arg(self.engine_settings())
             .arg("--data-root")
             .arg(self.disk().join("data"))
             .arg("--exec-root")
@@ -170,6 +155,26 @@ impl Host {
         self.engine = Some(child.expect("dockerd starts"));
     }
 
+    fn engine_settings(&self) -> PathBuf {
+        self.disk().join("daemon.json")
+    }
+
+    fn write_engine_settings(&self, live_restore: bool) {
+        let text = format!("{{\"live-restore\": {live_restore}}}\n");
+        fs::write(self.engine_settings(), text).expect("the engine's settings");
+    }
+
+    /// Whether the containers live on without the engine.
+    pub(crate) fn set_live_restore(&self, wanted: bool) {
+        self.write_engine_settings(wanted);
+        // Read again on this signal.
+        signal(self.pid(Part::Engine), Signal::SIGHUP);
+        until("the engine to take its settings", ENGINE_LIMIT, || {
+            let output = self.docker(&["info", "--format", "{{.LiveRestoreEnabled}}"]);
+            (String::from_utf8_lossy(&output.stdout).trim() == wanted.to_string()).then_some(())
+        });
+    }
+
     pub(crate) fn await_engine(&self) {
         until(&format!("the engine of {}", self.name), ENGINE_LIMIT, || {
             self.docker(&["version"]).status.success().then_some(())
@@ -180,7 +185,11 @@ impl Host {
     pub(crate) fn power_off(&mut self) {
         self.lab.cable(self.name, false);
         self.lab.kill_host(self.name);
-        for mut child in [self.engine.take(), self.etcd.take()].into_iter().flatten() {
+        (self.frozen, self.powered) = (false, false);
+        for mut child in [self.engine.take(), self.etcd.take(), self.fuse.take()]
+            .into_iter()
+            .flatten()
+        {
             child.wait().expect("a killed child");
         }
     }
@@ -190,18 +199,18 @@ impl Host {
         let output = self.docker(&["load", "-q", "-i", &images.display().to_string()]);
         assert!(output.status.success(), "{}: {}", self.name, words(&output));
         for volume in STORAGE {
-            let device = format!("device={}", self.lab.disk().join("storage").join(volume).display());
+            let device = format!("device={}", self.lab.storage.view(self.name).join(volume).display());
             let options = ["--opt", "type=none", "--opt", "o=bind", "--opt", &device];
             let output = self.docker(&[&["volume", "create"][..], &options, &[volume]].concat());
             assert!(output.status.success(), "{}: {}", self.name, words(&output));
         }
     }
 
-    fn socket(&self) -> String {
+    pub(crate) fn socket(&self) -> String {
         format!("unix://{}", self.run().join("docker.sock").display())
     }
 
-    fn log(&self, name: &str) -> File {
+    pub(crate) fn log(&self, name: &str) -> File {
         let file = self.disk().join(name);
         File::options()
             .append(true)
@@ -211,7 +220,7 @@ impl Host {
     }
 
     /// A command in the host's network.
-    fn command(&self, program: &Path) -> Command {
+    pub(crate) fn command(&self, program: &Path) -> Command {
         let mut command = Command::new("nsenter");
         let space = Path::new("/run/netns").join(self.lab.host_name(self.name));
         command
@@ -236,27 +245,23 @@ impl Host {
 
     /// A command of somebody who works on this host.
     pub(crate) fn docker(&self, arguments: &[&str]) -> Output {
-        self.docker_command(arguments).output().expect("docker runs")
+        self.docker_command("TERM", DOCKER_S, arguments)
+            .output()
+            .expect("docker runs")
     }
 
     /// The same by somebody who presses Control-C after some seconds.
     pub(crate) fn patiently(&self, seconds: &str, arguments: &[&str]) -> Output {
-        let docker = self.docker_command(arguments);
-        let mut command = Command::new("timeout");
-        command
-            .args(["-s", "INT", "-k", seconds, seconds, "docker"])
-            .args(arguments);
-        command.envs(docker.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        command
-            .current_dir(self.disk().join("project"))
-            .env_remove("LEASEHOLD_NODE")
-            .stdin(Stdio::null());
-        command.output().expect("timeout runs")
+        self.docker_command("INT", seconds, arguments)
+            .output()
+            .expect("timeout runs")
     }
 
-    fn docker_command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new("docker");
+    /// A client that is ended after some seconds: an engine may be frozen.
+    fn docker_command(&self, signal: &str, seconds: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new("timeout");
         command
+            .args(["-s", signal, "-k", seconds, seconds, "docker"])
             .args(arguments)
             .current_dir(self.disk().join("project"))
             .env("DOCKER_HOST", self.socket())
@@ -286,10 +291,18 @@ impl Host {
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
-    /// The running containers of the protected service, one-off ones too.
+    /// The running containers of the protected service, one-off ones too; not one that a restart policy keeps trying.
     pub(crate) fn serving(&self) -> Vec<String> {
         let of_sams = "label=com.docker.compose.service=sams";
-        let output = self.docker(&["ps", "-q", "--no-trunc", "--filter", of_sams]);
+        let output = self.docker(&[
+            "ps",
+            "-q",
+            "--no-trunc",
+            "--filter",
+            "status=running",
+            "--filter",
+            of_sams,
+        ]);
         String::from_utf8_lossy(&output.stdout)
             .lines()
             .map(str::to_owned)
@@ -301,27 +314,8 @@ impl Host {
         self.signal_sidecar(Signal::SIGKILL);
     }
 
-    pub(crate) fn signal_sidecar(&self, signal: Signal) {
-        let pid = self.sidecar_pid().expect("a sidecar that runs");
-        kill(Pid::from_raw(pid), signal).expect("a signal to the sidecar");
-    }
-
-    /// SIGKILL to the engine alone, with the containerd that it started for itself; its containers live on until a
-    /// new engine ends them.
-    pub(crate) fn restart_engine(&mut self) {
-        let file = self.run().join("exec/containerd/containerd.pid");
-        let containerd = fs::read_to_string(file).expect("containerd's pid file");
-        let containerd: i32 = containerd.trim().parse().expect("a process id");
-        if let Some(mut child) = self.engine.take() {
-            child.kill().expect("a signal to the engine");
-            child.wait().expect("a killed child");
-        }
-        // It may follow the engine by itself.
-        let _ = kill(Pid::from_raw(containerd), Signal::SIGKILL);
-        until("the end of containerd", ENGINE_LIMIT, || {
-            kill(Pid::from_raw(containerd), None).is_err().then_some(())
-        });
-        self.start_engine();
+    pub(crate) fn signal_sidecar(&self, wanted: Signal) {
+        signal(self.pid(Part::Sidecar), wanted);
     }
 
     pub(crate) fn sidecar_pid(&self) -> Option<i32> {
@@ -343,12 +337,12 @@ impl Host {
 
     /// Whether this host serves, by its own word.
     pub(crate) fn leads(&self) -> bool {
-        self.is_up() && self.status().is_some_and(|status| status.leads(Some("mail")))
+        self.is_up() && !self.frozen && self.status().is_some_and(|status| status.leads(Some("mail")))
     }
 
     /// Whether this host's sidecar takes part and could take over (or serves).
     pub(crate) fn is_ready(&self) -> bool {
-        self.status().is_some_and(|status| status.ready(Some("mail")).is_ok())
+        !self.frozen && self.status().is_some_and(|status| status.ready(Some("mail")).is_ok())
     }
 
     /// What a person would look at first.
@@ -377,17 +371,4 @@ impl Host {
 /// The tag of the images under test.
 pub(crate) fn tag() -> String {
     std::env::var("LEASEHOLD_TEST_TAG").unwrap_or_else(|_| "dev".to_owned())
-}
-
-/// A program of etcd, from `LEASEHOLD_ETCD_DIR` or the build's directory.
-pub(crate) fn etcd_program(name: &str) -> PathBuf {
-    let beside = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("etcd");
-    let place = std::env::var_os("LEASEHOLD_ETCD_DIR").map_or(beside, PathBuf::from);
-    let program = place.join(name);
-    assert!(
-        program.exists(),
-        "{} is missing: run docker/requirements etcd target/etcd",
-        program.display()
-    );
-    program
 }

@@ -14,12 +14,16 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use rustix::thread::LinkNameSpaceType;
 
+use crate::freezer;
 use crate::shell::{sh, try_sh, within};
+use crate::storage::{self, Storage};
 
 pub(crate) const NET4: &str = "10.213.177";
 pub(crate) const NET6: &str = "fd5a:213:177";
 /// What clients know of the service.
 pub(crate) const VIP4: &str = "10.213.177.100";
+/// The client's own, on the switch.
+pub(crate) const SWITCH4: &str = "10.213.177.200";
 pub(crate) const VIP6: &str = "fd5a:213:177::100";
 
 const PREFIX: &str = "leasehold-hosts-";
@@ -28,23 +32,26 @@ const KILL_LIMIT: Duration = Duration::from_secs(20);
 /// Removed with everything that runs in it when dropped.
 pub(crate) struct Lab {
     name: String,
+    pub(crate) storage: Storage,
 }
 
 impl Lab {
     pub(crate) fn new() -> Self {
         assert!(rustix::process::geteuid().is_root(), "the host tests need root");
         sweep();
-        let lab = Self {
-            name: format!("{PREFIX}{}", std::process::id()),
-        };
-        let (run, disk, switch) = (lab.run(), lab.disk(), lab.name.clone());
+        let name = format!("{PREFIX}{}", std::process::id());
+        let run = Path::new("/run").join(&name);
         fs::create_dir_all(&run).expect("a directory in /run");
-        fs::create_dir_all(&disk).expect("a directory on the disk");
         sh(&format!("mount -t tmpfs tmpfs {}", run.display()));
-        lab.namespace(&switch);
+        let lab = Self {
+            storage: Storage::new(&run),
+            name,
+        };
+        fs::create_dir_all(lab.disk()).expect("a directory on the disk");
+        lab.namespace(&lab.name);
         lab.in_switch("ip link add br0 type bridge mcast_snooping 0 forward_delay 0 && ip link set br0 up");
         lab.in_switch(&format!(
-            "ip addr add {NET4}.200/24 dev br0; ip addr add {NET6}::200/64 dev br0 nodad"
+            "ip addr add {SWITCH4}/24 dev br0; ip addr add {NET6}::200/64 dev br0 nodad"
         ));
         lab
     }
@@ -94,6 +101,36 @@ impl Lab {
         self.in_switch(&format!("ip link set p-{host} {master}"));
     }
 
+    /// Nothing that is sent to the host arrives; what it sends does.
+    pub(crate) fn deafen(&self, host: &str) {
+        self.drop_frames(&self.host_name(host), "eth0");
+    }
+
+    /// Nothing that the host sends arrives; what is sent to it does.
+    pub(crate) fn mute(&self, host: &str) {
+        self.drop_frames(&self.name, &format!("p-{host}"));
+    }
+
+    fn drop_frames(&self, space: &str, interface: &str) {
+        let table = format!("lost-{interface}");
+        sh(&format!(
+            "nsenter --net=/run/netns/{space} nft \"add table netdev {table}; \
+             add chain netdev {table} frames {{ type filter hook ingress device {interface} priority 0; policy drop; }}\""
+        ));
+    }
+
+    /// Both ways work again.
+    pub(crate) fn hear(&self, host: &str) {
+        for (space, interface) in [
+            (self.host_name(host), "eth0".to_owned()),
+            (self.name.clone(), format!("p-{host}")),
+        ] {
+            try_sh(&format!(
+                "nsenter --net=/run/netns/{space} nft delete table netdev lost-{interface} 2> /dev/null"
+            ));
+        }
+    }
+
     /// Runs a shell command where the client lives.
     pub(crate) fn in_switch(&self, command: &str) -> String {
         sh(&format!("nsenter --net=/run/netns/{} sh -c '{command}'", self.name))
@@ -112,9 +149,15 @@ impl Lab {
         })
     }
 
+    /// The processes of a host.
+    pub(crate) fn processes(&self, host: &str) -> BTreeSet<i32> {
+        members(&self.host_name(host))
+    }
+
     /// Ends everything that runs on a host, as fast as signals go.
     pub(crate) fn kill_host(&self, host: &str) {
         kill_everything(&self.host_name(host));
+        self.storage.hide(host);
         unmount_below(&self.disk().join(host));
         unmount_below(&self.run().join(host));
         remove_cgroups(&self.host_name(host));
@@ -165,11 +208,13 @@ fn end(name: &str) {
         .map(|entry| entry.file_name().to_string_lossy().into_owned())
         .filter(|space| space == name || space.starts_with(&format!("{name}-")))
         .collect();
+    let run = Path::new("/run").join(name);
+    // Nothing that waits for it can end otherwise.
+    storage::release(&run.join("storage"));
     for space in &spaces {
         kill_everything(space);
         remove_cgroups(space);
     }
-    let run = Path::new("/run").join(name);
     unmount_below(&run);
     unmount_below(&disk(name));
     for space in &spaces {
@@ -186,6 +231,10 @@ fn kill_everything(space: &str) {
         for pid in &pids {
             // It may have ended by itself.
             let _ = kill(Pid::from_raw(*pid), Signal::SIGKILL);
+        }
+        // What is frozen dies when it thaws, before it does anything else.
+        for place in freezer::below(space) {
+            freezer::thaw(&place);
         }
         pids.is_empty().then_some(())
     });

@@ -119,6 +119,30 @@ pub(crate) fn imap(to: SocketAddr, limit: Duration) -> io::Result<BTreeSet<Strin
     }
 }
 
+/// Removes all messages from the mailbox.
+pub(crate) fn empty(to: SocketAddr, limit: Duration) -> io::Result<()> {
+    let mut talk = Talk::open(to, limit, limit)?;
+    talk.expect("* OK")?;
+    let commands = [
+        ("a", format!("LOGIN {USER} {PASSWORD}")),
+        ("b", "SELECT INBOX".to_owned()),
+        ("c", "STORE 1:* +FLAGS.SILENT (\\Deleted)".to_owned()),
+        ("d", "EXPUNGE".to_owned()),
+    ];
+    for (tag, command) in commands {
+        talk.send(&format!("{tag} {command}\r\n"))?;
+        loop {
+            let line = talk.line()?;
+            match line.strip_prefix(&format!("{tag} ")) {
+                Some(answer) if answer.starts_with("OK") => break,
+                Some(_) => return Err(io::Error::other(line)),
+                None => {}
+            }
+        }
+    }
+    Ok(())
+}
+
 /// The subjects in the mailbox, as POP3 tells them.
 pub(crate) fn pop3(to: SocketAddr, limit: Duration) -> io::Result<BTreeSet<String>> {
     let mut talk = Talk::open(to, limit, limit)?;

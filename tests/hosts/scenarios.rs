@@ -1,32 +1,26 @@
-//! The faults, one after the other on one cluster; each leaves it whole.
+//! The stories: what happens to hosts in their ordinary life, each told in its own way; each leaves the cluster whole.
 
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Seen};
 use crate::colleague;
 use crate::host::{Host, SIDECAR};
+use crate::row::Figure;
 use crate::shell::{now, until, words};
-use crate::traffic::Seen;
 
 /// Of the compose file.
 pub(crate) const TTL: Duration = Duration::from_secs(5);
 /// The target is ttl + 1 s; a machine that runs three hosts at once gets some more.
-const FAILOVER_LIMIT: Duration = Duration::from_secs(8);
+pub(crate) const FAILOVER_LIMIT: Duration = Duration::from_secs(8);
 /// Stop and start of the mail server, and the way through etcd.
-const HAND_OVER_LIMIT: Duration = Duration::from_secs(4);
+pub(crate) const HAND_OVER_LIMIT: Duration = Duration::from_secs(4);
 /// What a busy machine may make of "no outage": a greeting that came late.
-const NO_OUTAGE: Duration = Duration::from_secs(1);
-const RETURN_LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const NO_OUTAGE: Duration = Duration::from_secs(1);
+pub(crate) const RETURN_LIMIT: Duration = Duration::from_secs(60);
 
-/// What a scenario showed.
-pub(crate) struct Figure {
-    pub(crate) outage: Duration,
-    pub(crate) note: String,
-}
-
-type Body = fn(&mut Cluster) -> Figure;
+pub(crate) type Body = fn(&mut Cluster) -> Figure;
 
 pub(crate) const SCENARIOS: [(&str, Body); 18] = [
     ("first start", first_start),
@@ -51,13 +45,7 @@ pub(crate) const SCENARIOS: [(&str, Body); 18] = [
 
 /// Compares an outage with its limit.
 pub(crate) fn figure(seen: &Seen, limit: Duration, note: &str) -> Figure {
-    let (outage, accepted) = (seen.outage, seen.accepted.len());
-    let note = format!("{note}, {accepted} accepted");
-    assert!(
-        outage <= limit,
-        "the outage was {outage:?}, the limit is {limit:?} ({note})"
-    );
-    Figure { outage, note }
+    Figure::new(seen, None, limit, note)
 }
 
 /// The same for what must not be felt at all.
@@ -309,7 +297,7 @@ fn moved(cluster: &Cluster, old: usize) -> String {
     format!("{} to {}", cluster.hosts[old].name, cluster.hosts[new].name)
 }
 
-fn succeed(host: &Host, arguments: &[&str]) {
+pub(crate) fn succeed(host: &Host, arguments: &[&str]) {
     let output = host.docker(arguments);
     assert!(
         output.status.success(),

@@ -37,14 +37,6 @@ pub(crate) struct Traffic {
     greeted: Arc<AtomicU64>,
 }
 
-/// What the clients saw.
-pub(crate) struct Seen {
-    /// Subjects of the messages that the server took responsibility for.
-    pub(crate) accepted: Vec<String>,
-    /// The longest time from one greeting to the next.
-    pub(crate) outage: Duration,
-}
-
 impl Traffic {
     /// Senders and the watch.
     pub(crate) fn start(lab: &Lab) -> Self {
@@ -99,17 +91,16 @@ impl Traffic {
         self.greeted.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn finish(mut self) -> Seen {
+    /// Subjects of the messages that the server took responsibility for, and the longest time from one greeting to the
+    /// next.
+    pub(crate) fn finish(mut self) -> (Vec<String>, Duration) {
         self.stop.0.store(true, Ordering::Relaxed);
         for sender in self.senders.drain(..) {
             sender.join().expect("a sender");
         }
         self.kept.extend(self.accepted.try_iter());
         let greetings = self.watch.join().expect("the watch");
-        Seen {
-            accepted: std::mem::take(&mut self.kept),
-            outage: longest_gap(&greetings),
-        }
+        (std::mem::take(&mut self.kept), longest_gap(&greetings))
     }
 }
 

@@ -71,13 +71,14 @@ pub(crate) struct World {
     pub(crate) connection: u64,
     /// The mod revision of the key that the story deleted last.
     pub(crate) deleted: i64,
-    timing: Timing,
+    pub(crate) timing: Timing,
     pin: Option<Pin>,
     pages: BTreeMap<ServiceKey, PageOrder>,
     soon: VecDeque<(Time, Event)>,
     beats: usize,
     reads: usize,
     renewals: usize,
+    meals: usize,
     seed: u64,
 }
 
@@ -97,6 +98,7 @@ impl World {
             now: Time {
                 boot: UPTIME,
                 raw: UPTIME,
+                slept: Duration::ZERO,
             },
             me: Identity {
                 name: "a".to_owned(),
@@ -126,6 +128,7 @@ impl World {
             beats: 0,
             reads: 0,
             renewals: 0,
+            meals: 0,
             seed,
         }
     }
@@ -154,10 +157,6 @@ impl World {
 
     /// A sidecar starts, with whatever an earlier one left on the disk.
     pub(crate) fn start(&mut self) {
-        let mut pages = BTreeMap::new();
-        for (of, page) in self.pages.iter().filter(|(_, page)| page.order != Order::Closed) {
-            pages.insert(of.group.clone(), (page.soft, page.hard));
-        }
         self.seed += 1;
         self.call = None;
         self.soon.clear();
@@ -168,7 +167,7 @@ impl World {
             groups: self.groups.iter().map(|name| self.settings(name)).collect(),
             pinned: self.pin,
             saved: self.saved.clone(),
-            pages,
+            pages: self.pages.clone(),
             seed: self.seed,
         });
         let mut out = Vec::new();
@@ -246,6 +245,10 @@ impl World {
             }
             Action::VipHold { announce: false, .. } => {
                 self.renewals += 1;
+                (None, false)
+            }
+            Action::Feed { .. } => {
+                self.meals += 1;
                 (None, false)
             }
             Action::Say(_) | Action::Reply { .. } | Action::Exit { .. } => (None, true),
@@ -440,7 +443,11 @@ impl World {
             }
         }
         let (beats, reads, renewals) = (self.beats, self.reads, self.renewals);
-        self.tell(format!("({beats} beats, {reads} reads, {renewals} renewals)"));
+        let meals = match std::mem::take(&mut self.meals) {
+            0 => String::new(),
+            meals => format!(", {meals} meals of the watchdog"),
+        };
+        self.tell(format!("({beats} beats, {reads} reads, {renewals} renewals{meals})"));
     }
 
     fn waits_for_the_story(&self) -> bool {
@@ -479,7 +486,10 @@ impl World {
                 let before = self.etcd.keys.get(key);
                 let before = before.and_then(|kv| serde_json::from_str::<Record>(&kv.value).ok());
                 let active = before.filter(|before| before.state == RecordState::Active);
+                // The promise of a hold goes into the record of the same epoch.
+                let held = active.as_ref().is_some_and(|before| before.epoch == record.epoch);
                 match active.map(|before| before.incarnation == record.incarnation) {
+                    Some(true) if held => "T2",
                     Some(true) => "T6",
                     Some(false) if deletes => "T4",
                     Some(false) if not => "T5",

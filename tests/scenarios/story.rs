@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use leasehold::core::epoch::Run;
-use leasehold::core::event::{Command, Event, Note, ProbeFailure, ServiceKey, VipNews, Wish};
+use leasehold::core::event::{Command, Event, Note, ProbeFailure, ServiceKey, Trace, VipNews, Wish};
 use leasehold::core::group::OnFailure;
 use leasehold::core::records::{
     ClusterConfig, Intent, NodeStatus, Readiness, Record, RecordState, Saved, SavedRun, StandingOrder, json,
@@ -121,6 +121,17 @@ fn outcome(words: &[&str]) -> Result<(), String> {
     }
 }
 
+/// What the second witness says of a container.
+fn trace(words: &[&str]) -> Option<Trace> {
+    match words {
+        ["nothing"] => Some(Trace::Nothing),
+        ["never", "started"] => Some(Trace::NeverStarted),
+        ["left", what @ ..] => Some(Trace::Left { what: what.join(" ") }),
+        ["hidden", why @ ..] => Some(Trace::Hidden { why: why.join(" ") }),
+        _ => None,
+    }
+}
+
 impl World {
     /// A leading time moves the clocks there; nobody ticks meanwhile.
     fn move_to<'a, 'b>(&mut self, words: &'a [&'b str]) -> &'a [&'b str] {
@@ -143,12 +154,14 @@ impl World {
 
     fn input(&mut self, words: &[&str]) -> bool {
         let before = self.told.len();
-        let setting = matches!(words[0], "etcd" | "node" | "notify" | "saved" | "sleep" | "kill");
+        let setting = matches!(
+            words[0],
+            "etcd" | "node" | "notify" | "watchdog" | "saved" | "sleep" | "kill"
+        );
         let understood = match words[0] {
             "etcd" => self.etcd_input(&words[1..]),
-            "node" | "notify" | "start" | "restart" | "kill" | "saved" | "sleep" | "run" | "quick" | "status" => {
-                self.control(words)
-            }
+            "node" | "notify" | "watchdog" | "start" | "restart" | "kill" | "saved" | "sleep" | "run" | "quick"
+            | "status" => self.control(words),
             "answer" | "timeout" | "landed" | "late" | "refused" => self.answer_input(words),
             "term" | "hold" | "switchover" | "accept" | "order" => self.operator(words),
             _ => match self.event(words) {
@@ -174,6 +187,7 @@ impl World {
                 self.groups = rest.iter().map(|group| (*group).to_owned()).collect();
             }
             ["notify"] => self.on_failure = OnFailure::Notify,
+            ["watchdog", timeout] => self.timing = self.timing.with_watchdog(time(timeout)),
             ["start"] => self.start(),
             ["restart", "rebooted"] => {
                 self.me.boot = format!("{}2", self.me.name);
@@ -181,7 +195,11 @@ impl World {
             }
             ["kill"] => (self.node, self.call) = (None, None),
             ["saved", group, at, rest @ ..] => self.save(group, run(at), rest.contains(&"latched")),
-            ["sleep", by] => self.now.boot += time(by).unwrap(),
+            ["sleep", by] => {
+                let by = time(by).unwrap();
+                self.now = self.now.plus(by);
+                self.now.slept += by;
+            }
             ["run", "to", to] => {
                 self.mode = Mode::Run;
                 self.run(Self::at(time(to).unwrap()), |_| false);
@@ -298,7 +316,10 @@ impl World {
                 group: (*group).to_owned(),
                 to: option(rest, "to").map(str::to_owned),
             },
-            ["accept"] => Command::Accept,
+            ["accept", rest @ ..] => Command::Accept {
+                force: rest.contains(&"force"),
+                epoch: option(rest, "epoch").map(|epoch| epoch.parse().unwrap()),
+            },
             ["order", order @ ..] => {
                 let Some(wish) = wish(order) else { return false };
                 let note = note();
@@ -341,13 +362,22 @@ impl World {
                     connection: self.connection,
                 }
             }
+            ["claimed", of, at, epoch] => {
+                self.connection += 1;
+                Event::ClaimAbove {
+                    of: service(of),
+                    run: run(at),
+                    epoch: epoch.parse().unwrap(),
+                    connection: self.connection,
+                }
+            }
             ["gone", of, at] => Event::TetherGone {
                 of: service(of),
                 run: run(at),
             },
-            ["inspected", of, word] => Event::Inspected {
+            ["inspected", of, word @ ..] => Event::Inspected {
                 of: service(of),
-                running: (*word != "unknown").then_some(*word == "running"),
+                trace: trace(word)?,
             },
             ["health", of, word] => Event::Health {
                 of: service(of),
@@ -358,6 +388,11 @@ impl World {
                 run: run(at),
                 probe: 0,
                 result: probe_outcome(result),
+            },
+            ["intruder", name] => Event::Intruder {
+                id: (*name).to_owned(),
+                name: (*name).to_owned(),
+                why: "it mounts the protected volume v".to_owned(),
             },
             ["vip", word, rest @ ..] => Event::Vip(news(word, rest)?),
             _ => return None,
@@ -395,6 +430,7 @@ impl World {
                 let record = self.told_record(epoch, node, state, rest);
                 self.etcd.put(&self.keys.record(group), &json(&record), 0);
             }
+            ["leader", group, node] => self.etcd.put(&self.keys.leader(group), node, 0),
             ["intent", group, rest @ ..] => {
                 let intent = Intent::Switchover {
                     to: option(rest, "to").map(str::to_owned),
@@ -435,6 +471,9 @@ impl World {
             },
             reason: "told".to_owned(),
             successor: option(rest, "successor").map(str::to_owned),
+            promise_ms: option(rest, "promises")
+                .and_then(time)
+                .map(|promise| u64::try_from(promise.as_millis()).unwrap()),
         }
     }
 
@@ -444,8 +483,10 @@ impl World {
             ready: true,
             why: String::new(),
             image: "sha256:1".to_owned(),
+            claim: option(groups, "claim").map(|epoch| epoch.parse().unwrap()),
         };
-        let groups = groups.iter().map(|group| ((*group).to_owned(), ready.clone()));
+        let groups = groups.iter().filter(|word| !word.contains('='));
+        let groups = groups.map(|group| ((*group).to_owned(), ready.clone()));
         let status = NodeStatus {
             version: "1".to_owned(),
             address: String::new(),

@@ -31,6 +31,9 @@ impl Names {
 
     /// The lease of that name; a name never met is another node's and gets a number.
     pub(crate) fn named(&mut self, name: &str) -> i64 {
+        if name == "none" {
+            return 0;
+        }
         if let Some((lease, _)) = self.leases.iter().find(|(_, known)| *known == name) {
             return *lease;
         }
@@ -89,8 +92,12 @@ fn record(names: &mut Names, record: &Record) -> String {
     let lease = names.lease(record.incarnation);
     let successor = record.successor.as_ref().map(|next| format!(", successor {next}"));
     let successor = successor.unwrap_or_default();
+    let promise = record
+        .promise_ms
+        .map(|_| format!(", promises {}", seconds(record.promise())));
+    let promise = promise.unwrap_or_default();
     format!(
-        "epoch {} {} {lease} {state}, \"{}\"{successor}",
+        "epoch {} {} {lease} {state}, \"{}\"{successor}{promise}",
         record.epoch, record.node, record.reason
     )
 }
@@ -204,6 +211,8 @@ pub(crate) fn action(names: &mut Names, now: Time, action: &Action) -> String {
             format!("vip hold {group} until {}{announce}", ahead(now, *until))
         }
         Action::VipDrop { group } => format!("vip drop {group}"),
+        Action::Feed { until } => format!("feed the watchdog until {}", ahead(now, *until)),
+        Action::Disarm => "put the watchdog to sleep".to_owned(),
         Action::Say(decision) => {
             let loud = match decision.level {
                 Level::Info => "say",

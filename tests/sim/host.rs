@@ -12,12 +12,13 @@ use leasehold::core::time::Time;
 pub(crate) const MS: u64 = 1_000_000;
 pub(crate) const S: u64 = 1000 * MS;
 
-/// Two clocks that run at their own rates; `RAW` stops in suspend.
+/// Two clocks that run at their own rates while awake; suspend is counted as it is.
 #[derive(Clone, Debug)]
 pub(crate) struct Clock {
     base: u64,
     boot: u64,
     raw: u64,
+    slept: u64,
     pub(crate) boot_rate: f64,
     pub(crate) raw_rate: f64,
 }
@@ -28,6 +29,7 @@ impl Clock {
             base: now,
             boot: uptime,
             raw: uptime,
+            slept: 0,
             boot_rate,
             raw_rate,
         }
@@ -38,16 +40,18 @@ impl Clock {
         Time {
             boot: Duration::from_nanos(self.boot + (passed * self.boot_rate) as u64),
             raw: Duration::from_nanos(self.raw + (passed * self.raw_rate) as u64),
+            slept: Duration::from_nanos(self.slept),
         }
     }
 
-    /// The machine slept since `from`: only `BOOTTIME` went on.
+    /// The machine slept since `from`: no rate is slewed in suspend.
     pub(crate) fn slept(&mut self, from: u64, now: u64) {
         let before = self.read(from);
-        let after = self.read(now);
+        let asleep = now - from;
         self.base = now;
-        self.boot = after.boot.as_nanos() as u64;
-        self.raw = before.raw.as_nanos() as u64;
+        self.boot = before.boot.as_nanos() as u64 + asleep;
+        self.raw = before.raw.as_nanos() as u64 + asleep;
+        self.slept += asleep;
     }
 
     /// True nanoseconds until the deadline.
@@ -144,7 +148,7 @@ pub(crate) struct Host {
     pub(crate) saved: Option<Saved>,
     pub(crate) pages: BTreeMap<ServiceKey, PageOrder>,
     pub(crate) containers: BTreeMap<ServiceKey, Container>,
-    /// Group -> end by the raw clock.
+    /// Group -> end by the raw clock without suspend, as the kernel counts.
     pub(crate) vips: BTreeMap<String, Duration>,
     /// Addresses are counted apart until then: it slept, and the kernel did not count.
     pub(crate) vip_excused: bool,
@@ -218,6 +222,10 @@ impl Host {
     }
 
     pub(crate) fn has_vip(&self, group: &str, now: u64) -> bool {
-        self.awake() && self.vips.get(group).is_some_and(|end| self.clock.read(now).raw < *end)
+        self.awake()
+            && self
+                .vips
+                .get(group)
+                .is_some_and(|end| self.clock.read(now).awake() < *end)
     }
 }

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::time::Duration;
 
 use leasehold::core::epoch::Run;
-use leasehold::core::event::{Action, Command, Event, Level, Order, PageOrder, ProbeFailure, ServiceKey, VipNews};
+use leasehold::core::event::{
+    Action, Command, Event, Level, Order, PageOrder, ProbeFailure, ServiceKey, Trace, VipNews,
+};
 use leasehold::core::group::{GroupSettings, OnFailure, ProbeSettings, ServiceSettings};
 use leasehold::core::keys::Keys;
 use leasehold::core::node::{Identity, Node, Setup};
@@ -17,6 +19,12 @@ use leasehold::core::time::Time;
 use super::etcd::{Change, Etcd};
 use super::host::{Clock, Container, Host, Life, MS, S};
 use super::mutants::Mutant;
+
+/// Also where nothing is strange: the worst that an operator can do.
+const ACCEPT: Command = Command::Accept {
+    force: true,
+    epoch: None,
+};
 
 /// What stands in the way of a call.
 #[derive(Clone, Debug)]
@@ -240,7 +248,7 @@ impl World {
         let hosts = (0..hosts)
             .map(|at| {
                 let uptime = rng.range(10, 5000) * S;
-                // BOOTTIME may be slewed by 8 %; those machines never sleep, for then nothing true is left.
+                // BOOTTIME may be slewed by 8 %.
                 let slewed = rng.chance(500);
                 let boot_rate = if slewed {
                     0.92 + rng.range(0, 1600) as f64 / 10_000.0
@@ -378,13 +386,6 @@ impl World {
         host.stopped = false;
         host.detached = false;
         host.crash_after = None;
-        let mut pages = BTreeMap::new();
-        for (key, page) in &host.pages {
-            let at = pages.entry(key.group.clone()).or_insert((page.soft, page.hard));
-            if page.order != Order::Closed {
-                *at = (at.0.earlier(page.soft), at.1.earlier(page.hard));
-            }
-        }
         let setup = Setup {
             me: Identity {
                 name: host.name.clone(),
@@ -399,7 +400,7 @@ impl World {
             groups: self.groups.iter().map(|name| settings(name, &self.timing)).collect(),
             pinned: host.pin,
             saved: host.saved.clone(),
-            pages,
+            pages: host.pages.clone(),
             seed: self.rng.next(),
         };
         let mut node = Node::new(setup);
@@ -610,21 +611,19 @@ impl World {
                 }
             }
             Action::Inspect { of } => {
-                let running = match self.hosts[h].manners.engine_hangs {
-                    true => None,
-                    false => Some(
-                        self.hosts[h]
-                            .containers
-                            .get(&of)
-                            .is_some_and(|c| c.life != Life::Stopped),
-                    ),
+                let container = self.hosts[h].containers.get(&of);
+                let trace = match container.is_some_and(|c| c.life != Life::Stopped) {
+                    // A host without the kernel's witness: there the engine's word is none.
+                    _ if self.hosts[h].manners.engine_hangs => Trace::Hidden { why: String::new() },
+                    true => Trace::Left { what: String::new() },
+                    false => Trace::Nothing,
                 };
                 self.push(
                     soon,
                     Ev::Inbox {
                         host: h,
                         life,
-                        event: Event::Inspected { of, running },
+                        event: Event::Inspected { of, trace },
                     },
                 );
             }
@@ -708,14 +707,14 @@ impl World {
                 note!(self, "{} exits, detached {detached}", self.hosts[h].name);
                 self.hosts[h].detached = detached;
             }
-            Action::KillForeign { .. } => {}
+            Action::KillForeign { .. } | Action::Feed { .. } | Action::Disarm => {}
         }
     }
 
     fn hold_vip(&mut self, h: usize, group: String, until: Time, soon: u64) {
         let life = self.hosts[h].life;
         let now = self.hosts[h].clock.read(self.now);
-        let raw = now.raw;
+        let raw = now.awake();
         let whole = now.until(until).saturating_sub(Duration::from_millis(300)).as_secs();
         if whole == 0 {
             return;
@@ -937,7 +936,9 @@ impl World {
                 before.epoch, after.epoch
             ));
         }
-        if before.state != RecordState::Active || accepted {
+        // A hold's promise goes into the record of the same epoch.
+        let same = after.state == RecordState::Active && after.epoch == before.epoch && after.node == before.node;
+        if before.state != RecordState::Active || accepted || same {
             return;
         }
         // Released or taken: nothing of the old epoch may still write.
@@ -985,6 +986,7 @@ impl World {
             _ if accept => "T11",
             Some((before, Some(after))) if after.state == RecordState::Active => match before {
                 _ if not => "T5",
+                Some(before) if before.state == RecordState::Active && before.epoch == after.epoch => "T2",
                 Some(before) if before.state == RecordState::Active && before.incarnation == after.incarnation => "T6",
                 _ if deletes => {
                     if records > 1 {
@@ -1287,7 +1289,7 @@ impl World {
 
     /// For a driver that asks again and again: neither logged nor counted.
     pub(crate) fn accept_quietly(&mut self, h: usize) {
-        self.command(h, Command::Accept);
+        self.command(h, ACCEPT);
     }
 
     pub(crate) fn revive_quietly(&mut self) {
@@ -1321,8 +1323,7 @@ impl World {
             }
             Act::Freeze { host, sleep } => {
                 if self.hosts[host].frozen.is_none() {
-                    let steady = (self.hosts[host].clock.boot_rate - 1.0).abs() < 1e-9;
-                    self.hosts[host].frozen = Some((self.now, sleep && steady));
+                    self.hosts[host].frozen = Some((self.now, sleep));
                 }
             }
             Act::Thaw(h) => self.thaw(h),
@@ -1333,11 +1334,7 @@ impl World {
             Act::EtcdUp => self.etcd_up = true,
             Act::DeleteNodeKey(h) => {
                 let key = self.keys.node(&self.hosts[h].name);
-                // Known open: deleted by hand under a hold, nobody who starts later knows how long to wait.
-                let ordinary = self.timing.ttl.as_millis() as u64;
-                let changes = self.etcd.remove(|kv| {
-                    kv.key == key && serde_json::from_str::<Beat>(&kv.value).is_ok_and(|beat| beat.ttl_ms <= ordinary)
-                });
+                let changes = self.etcd.remove(|kv| kv.key == key);
                 self.changed(None, &changes);
             }
             Act::CrashApp(h, group) => {
@@ -1375,7 +1372,7 @@ impl World {
             Act::Term(h) => self.deliver(h, Event::Terminate),
             Act::Switchover(h, group, to) => self.command(h, Command::Switchover { group, to }),
             Act::Hold(h, length) => self.command(h, Command::Hold { length }),
-            Act::Accept(h) => self.command(h, Command::Accept),
+            Act::Accept(h) => self.command(h, ACCEPT),
             Act::Snapshot => self.snapshot = Some(self.etcd.clone()),
             Act::Restore { new_id } => self.restore(new_id),
             Act::Heal => self.heal(),

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use leasehold::adapters::tether::TetherEvent;
 use leasehold::clock;
 use leasehold::tether::exit::Code;
 use leasehold::tether::page::Order;
@@ -132,15 +133,21 @@ impl Scene {
         (container, pid)
     }
 
-    /// Refused without a hello; the line that says why.
+    /// Refused at the gate, and the sidecar hears nothing of it.
     fn refused(&mut self, before: &str, init: Option<&str>) -> String {
+        let line = self.turned_away(before, init);
+        self.host.silent(Duration::from_millis(20));
+        line
+    }
+
+    /// Refused without a hello; the line that says why.
+    fn turned_away(&mut self, before: &str, init: Option<&str>) -> String {
         let mut container = self.start(&["a"], before, init, SERVICE);
         let code = container.wait();
         let line = self.place.stderr();
         assert_eq!(code, REFUSED, "{line}");
         assert!(line.contains("/run/a/.leasehold-claim"), "{line}");
         assert_eq!(self.place.out("up"), None);
-        self.host.silent(Duration::from_millis(20));
         line
     }
 
@@ -209,9 +216,11 @@ fn a_later_epoch_refuses() {
             ..Line::foreign()
         };
         scene.write(&line);
-        let said = scene.refused("", None);
+        let said = scene.turned_away("", None);
         assert!(said.contains("epoch 8 on node n2"), "{said}");
         assert_eq!(scene.read(), Some(line));
+        let told = scene.host.event();
+        assert!(matches!(told, TetherEvent::ClaimAbove { epoch: 8, .. }), "{told:?}");
     }
 }
 

@@ -262,11 +262,7 @@ pub(crate) fn after(ms: u64) -> Time {
 }
 
 pub(crate) fn now() -> Time {
-    use rustix::time::{ClockId, clock_gettime};
-    Time {
-        boot: clock_gettime(ClockId::Boottime).try_into().unwrap(),
-        raw: clock_gettime(ClockId::MonotonicRaw).try_into().unwrap(),
-    }
+    leasehold::clock::now()
 }
 
 /// Waits for a state of the kernel, which has no event that a shell could wait for.

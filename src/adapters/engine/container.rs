@@ -20,6 +20,8 @@ pub struct ContainerState {
     /// The host's pid of the container's PID 1 while it runs.
     pub pid: Option<u32>,
     pub status: Status,
+    /// It was made and nobody has ever started it.
+    pub never_started: bool,
     pub health: Health,
     /// Of the last run, once one ended.
     pub exit_code: Option<i64>,
@@ -67,6 +69,9 @@ pub enum Health {
     Healthy,
     Unhealthy,
 }
+
+/// How the engine writes a time that never was.
+const NO_TIME: &str = "0001-01-01T";
 
 impl Engine {
     /// The container's state; one that does not exist is an answer, not an error.
@@ -145,8 +150,10 @@ pub(super) fn read(found: ContainerInspectResponse) -> ContainerState {
     let labels = found.config.and_then(|config| config.labels).unwrap_or_default();
     let state = found.state.unwrap_or_default();
     let status = state.status.map_or(Status::Unknown, status);
+    let started = state.started_at.unwrap_or_default();
     ContainerState {
         exists: true,
+        never_started: status == Status::Created && (started.is_empty() || started.starts_with(NO_TIME)),
         running: state.running.unwrap_or(false) || state.restarting.unwrap_or(false),
         pid: state.pid.and_then(|pid| u32::try_from(pid).ok()).filter(|pid| *pid > 0),
         status,

@@ -54,6 +54,18 @@ pub struct PauseRequest {
     pub why: String,
 }
 
+/// What `accept` takes.
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AcceptRequest {
+    /// Although nothing is strange.
+    #[serde(default)]
+    pub force: bool,
+    /// Every epoch is lifted above this.
+    #[serde(default)]
+    pub epoch: Option<u64>,
+}
+
 /// What `hold` takes.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -204,11 +216,16 @@ async fn hold(
 }
 
 /// Trust a restored or replaced etcd; every node starts over.
-#[utoipa::path(post, path = "/v1/accept", tag = "acting", responses(
-    (status = 200, body = Outcome), (status = 401, body = Outcome), (status = 403, body = Outcome),
+#[utoipa::path(post, path = "/v1/accept", tag = "acting", request_body = AcceptRequest, responses(
+    (status = 200, body = Outcome), (status = 400, body = Outcome), (status = 401, body = Outcome), (status = 403, body = Outcome),
     (status = 409, body = Outcome), (status = 429, body = Outcome)))]
-async fn accept(State(shared): State<Shared>, Extension(caller): Extension<Caller>) -> Answer {
-    ask(&shared, &caller, Role::Admin, Command::Accept).await
+async fn accept(
+    State(shared): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Body(wanted): Body<AcceptRequest>,
+) -> Answer {
+    let AcceptRequest { force, epoch } = wanted;
+    ask(&shared, &caller, Role::Admin, Command::Accept { force, epoch }).await
 }
 
 fn known_group(shared: &Shared, group: &str) -> Result<(), Refusal> {

@@ -41,12 +41,20 @@ pub(super) async fn follow(
         return;
     };
     let Name { service, connection } = name;
-    let said = TetherEvent::Hello {
-        service,
-        run: hello.run,
-        running: hello.phase == Phase::Running,
-        connection,
-        pid: process.pid,
+    let said = match hello.phase {
+        Phase::Claimed { epoch } => TetherEvent::ClaimAbove {
+            service,
+            run: hello.run,
+            epoch,
+            connection,
+        },
+        Phase::Gate | Phase::Running => TetherEvent::Hello {
+            service,
+            run: hello.run,
+            running: hello.phase == Phase::Running,
+            connection,
+            pid: process.pid,
+        },
     };
     if events.send(said).await.is_err() {
         return;

@@ -7,7 +7,6 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with};
 
@@ -88,10 +87,7 @@ impl Files {
 
 /// A page that lets nothing run.
 fn closed(boot_id: [u8; 16]) -> Page {
-    let never = Time {
-        boot: Duration::ZERO,
-        raw: Duration::ZERO,
-    };
+    let never = Time::default();
     Page {
         boot_id,
         run: Run::default(),

@@ -43,6 +43,13 @@ pub enum TetherEvent {
         /// The PID of the tether on this host, to compare with the engine's; `None` when the sidecar can't see it.
         pid: Option<u32>,
     },
+    /// A tether leaves without having started anything: the storage carries a claim of the later `epoch`.
+    ClaimAbove {
+        service: usize,
+        run: Run,
+        epoch: u64,
+        connection: u64,
+    },
     /// Proof of stop: the tether, and with it every process of its PID namespace, is gone.
     Gone { service: usize, run: Run, connection: u64 },
 }

@@ -47,6 +47,9 @@ impl Task {
         if !known && !self.prepare(&group, &vips, before.map(|(held, _)| held)).await {
             return;
         }
+        for vip in &vips {
+            self.idle.remove(&vip.address);
+        }
         let holding = self.holdings.entry(group.clone()).or_insert_with(|| Holding {
             vips: Vec::new(),
             present: Vec::new(),
@@ -148,6 +151,7 @@ impl Task {
         let held = self.holdings.remove(&group).map(|holding| holding.vips);
         let mut gone = held.unwrap_or_default();
         gone.extend(vips);
+        self.idle.extend(gone.iter().map(|vip| vip.address));
         self.watch(&group, &[]);
         match self.purge(&gone, |_| false).await {
             Ok(()) => self.report(VipEvent::Dropped { group }),
@@ -193,6 +197,7 @@ impl Task {
         let Some(holding) = self.holdings.remove(&group) else {
             return;
         };
+        self.idle.extend(holding.vips.iter().map(|vip| vip.address));
         self.watch(&group, &[]);
         if let Err((vip, error)) = self.purge(&holding.vips, |_| false).await {
             self.report_failed(&group, vip, error);
@@ -211,10 +216,11 @@ impl Task {
         })
     }
 
-    /// Somebody gave an address of ours a longer life: back to what it may have.
+    /// Somebody gave an address of ours a longer life: back to what it may have. Or a second place, or one here while
+    /// it is not held: away with it.
     pub(super) async fn check_added(&mut self, it: Installed) {
         let Some((group, _)) = self.holder(it) else {
-            return;
+            return self.remove_stray(it).await;
         };
         if self
             .holdings
@@ -222,6 +228,27 @@ impl Task {
             .is_some_and(|holding| it.valid > holding.given)
         {
             self.put(&group).await;
+        }
+    }
+
+    /// A copy without our lifetime would outlive the lease, and one that is not held here answers beside its holder.
+    async fn remove_stray(&mut self, it: Installed) {
+        let mut held = self.holdings.values().flat_map(|holding| &holding.vips);
+        let ours = self.idle.contains(&it.address) || held.any(|vip| vip.address == it.address);
+        // The report may be older than a removal of ours.
+        if !ours || !self.is_there(it).await {
+            return;
+        }
+        let (address, prefix) = (it.address, it.prefix);
+        match self.netlink.remove(it).await {
+            Ok(()) => tracing::warn!(
+                alarm = true,
+                "{address}/{prefix} was added by somebody: taken away, only the lease brings it here"
+            ),
+            Err(error) => tracing::warn!(
+                alarm = true, %error,
+                "{address}/{prefix} was added by somebody and can't be taken away: remove it by hand"
+            ),
         }
     }
 

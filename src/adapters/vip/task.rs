@@ -1,6 +1,6 @@
 //! The task: one loop over commands, the kernel's reports, frames and due dates.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -46,6 +46,8 @@ pub(super) struct Task {
     probes: BTreeMap<String, Probing>,
     /// By group.
     pub(super) holdings: BTreeMap<String, Holding>,
+    /// The groups' addresses that are not held here.
+    pub(super) idle: BTreeSet<IpAddr>,
     /// The addresses that are probed or held.
     pub(super) watched: BTreeMap<IpAddr, Watch>,
     waiting: VecDeque<VipEvent>,
@@ -86,6 +88,7 @@ pub(super) async fn run(interface: String, mut commands: mpsc::Receiver<VipComma
         wire: None,
         probes: BTreeMap::new(),
         holdings: BTreeMap::new(),
+        idle: BTreeSet::new(),
         watched: BTreeMap::new(),
         waiting: VecDeque::new(),
         reported_up: None,

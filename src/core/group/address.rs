@@ -1,9 +1,11 @@
 //! The virtual addresses of a run: asked about first, then held, then dropped.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{Group, VipStage};
-use crate::core::event::{Action, Level};
+use crate::core::event::{Action, Level, VipNews};
+use crate::core::node::Node;
 use crate::core::time::Time;
 
 /// Between two orders to add or drop the addresses that brought no answer.
@@ -37,6 +39,27 @@ impl Group {
             );
             self.say(Level::Alarm, text, out);
         }
+    }
+
+    /// Somebody else uses an address. Under a live lease it is ours, and the adapter has announced it again; without one
+    /// it must not be here at all.
+    pub(in crate::core) fn vip_foreign(&mut self, now: Time, vip: &str, mac: &str, out: &mut Vec<Action>) {
+        let ours = self.held.as_ref().is_some_and(|held| {
+            matches!(held.vip, VipStage::Adding { .. } | VipStage::Held) && !now.reached(held.deadlines.end)
+        });
+        if ours {
+            let text = format!(
+                "{vip} is also used by {mac}: announced again; find that machine, clients reach one or the other by chance"
+            );
+            return self.mention(now, Level::Alarm, text, out);
+        }
+        if !self.held.as_ref().is_some_and(|held| held.vip == VipStage::Probing) {
+            out.push(Action::VipDrop {
+                group: self.settings.name.clone(),
+            });
+        }
+        let text = format!("{vip} is used by {mac} while this node has no lease for it: dropped here");
+        self.mention(now, Level::Alarm, text, out);
     }
 
     pub(in crate::core) fn vip_held(&mut self) {
@@ -83,6 +106,49 @@ impl Group {
             | VipStage::Adding { .. }
             | VipStage::Held
             | VipStage::Dropping { .. } => {}
+        }
+    }
+}
+
+impl Node {
+    /// News of the addresses, for the group that it is about.
+    pub(in crate::core) fn take_vip(&mut self, now: Time, news: VipNews, out: &mut Vec<Action>) {
+        let of = |groups: &mut BTreeMap<String, Group>, name: &str, act: &mut dyn FnMut(&mut Group)| {
+            if let Some(group) = groups.get_mut(name) {
+                act(group);
+            }
+        };
+        match news {
+            VipNews::Free { group } => of(&mut self.groups, &group, &mut |group| group.vip_free()),
+            VipNews::Conflict { group, vip, mac } => {
+                of(&mut self.groups, &group, &mut |group| {
+                    group.vip_conflict(now, &vip, &mac, out)
+                });
+            }
+            VipNews::Held { group } => of(&mut self.groups, &group, &mut Group::vip_held),
+            VipNews::Dropped { group } => of(&mut self.groups, &group, &mut Group::vip_dropped),
+            VipNews::Failed { group, error } => of(&mut self.groups, &group, &mut |group| {
+                group.say(Level::Alarm, format!("an address could not be added: {error}"), out);
+            }),
+            VipNews::Foreign { group, vip, mac } => of(&mut self.groups, &group, &mut |group| {
+                group.vip_foreign(now, &vip, &mac, out);
+            }),
+            VipNews::Lost { group, vip } => of(&mut self.groups, &group, &mut |group| {
+                group.mention(
+                    now,
+                    Level::Alarm,
+                    format!("{vip} was removed by somebody: put back"),
+                    out,
+                );
+            }),
+            VipNews::Link { up } => {
+                let was = std::mem::replace(&mut self.link_up, up);
+                if !up {
+                    self.say(Level::Alarm, "the interface lost its link".to_owned(), out);
+                } else if !was {
+                    self.say(Level::Info, "the interface has its link again".to_owned(), out);
+                }
+            }
         }
     }
 }

@@ -1,12 +1,13 @@
 //! The way down: a run is latched, its containers stop, its addresses go, and what follows from it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::address::VIP_RETRY;
-use super::{After, Context, Group, Held, OnFailure, ServiceState, Stage, VipStage, Way};
+use super::{After, Context, Group, Held, OnFailure, ServiceRun, ServiceState, Stage, VipStage, Way};
 use crate::core::epoch::Run;
-use crate::core::event::{Action, Level, ServiceKey};
-use crate::core::sizing::{Deadlines, KILL_BUDGET};
+use crate::core::event::{Action, Level, Order, PageOrder, ServiceKey};
+use crate::core::sizing::Deadlines;
 use crate::core::time::Time;
 
 /// Between two second ways of ending a container that does not end.
@@ -41,6 +42,37 @@ impl Group {
             Level::Alarm,
             out,
         );
+    }
+
+    /// Goes on with a stop that an earlier sidecar had begun: each container keeps the time that its page gives it.
+    pub(in crate::core) fn resume(
+        &mut self,
+        now: Time,
+        run: Run,
+        lease: i64,
+        deadlines: Deadlines,
+        pages: &BTreeMap<ServiceKey, PageOrder>,
+        out: &mut Vec<Action>,
+    ) {
+        let mut held = Held::new(run, lease, deadlines, now, &self.settings);
+        // Held until the containers are gone; what the kernel was given for it lasts.
+        if self.settings.vips > 0 {
+            held.vip = VipStage::Free;
+        }
+        for (place, service) in held.services.iter_mut().enumerate() {
+            service.state = ServiceState::Unknown;
+            let page = pages.get(&self.key(place)).filter(|page| page.run == run);
+            service.stop_by = match page.map(|page| (page.order, page.hard)) {
+                // Its turn to stop has not come yet.
+                Some((Order::Open, _)) => None,
+                Some((Order::Stop, by)) => Some(by),
+                Some((Order::Kill | Order::Closed, _)) | None => Some(now),
+            };
+            service.retry_at = service.stop_by.map(|_| now);
+        }
+        self.held = Some(held);
+        let text = format!("run {run}: its stop had begun before this sidecar started: going on with it");
+        self.stop(now, Way::Drain, After::Interrupted, text, Level::Info, out);
     }
 
     /// Latches the run and stops it. A stop under way only gets faster or another sequel; it never ends.
@@ -97,6 +129,10 @@ impl Group {
             return;
         }
         held.soft_passed = true;
+        // Nothing runs, and the operator must go on reading why.
+        if held.after == After::Claimed && held.stage == Stage::Stopped {
+            return;
+        }
         self.cool_until = Some(now.plus(COOL_DOWN));
         let after = if held.after == After::Restart {
             After::RanOut
@@ -124,7 +160,10 @@ impl Group {
                 service.retry_at = Some(now);
             }
             if service.retry_at.is_some_and(|at| now.reached(at)) {
-                service.retry_at = Some(now.plus(STOP_RETRY));
+                // A tether that is frozen kills nothing: then this is the only kill before the end of the lease.
+                let hard = Some(held.deadlines.hard).filter(|hard| !now.reached(*hard));
+                let retry = now.plus(STOP_RETRY);
+                service.retry_at = Some(hard.map_or(retry, |hard| retry.earlier(hard)));
                 if service.stop_by.is_some_and(|by| now.reached(by)) || now.reached(held.deadlines.hard) {
                     out.push(Action::Kill { of: of.clone() });
                 }
@@ -135,18 +174,7 @@ impl Group {
             }
         }
         if !held.services.iter().all(|service| service.state == ServiceState::Gone) {
-            // Beats go on meanwhile and move the end of the lease: what counts is when the kill was due.
-            let overdue = held.services.iter().any(|service| {
-                let due = service
-                    .stop_by
-                    .map(|by| by.earlier(held.deadlines.hard).plus(KILL_BUDGET));
-                service.state != ServiceState::Gone && due.is_some_and(|due| now.reached(due))
-            });
-            if overdue {
-                let text = format!(
-                    "run {} is not proved stopped: it is not handed over until it is",
-                    held.run
-                );
+            if let Some(text) = self.overdue(now) {
                 self.say(Level::Alarm, text, out);
             }
             return;
@@ -163,6 +191,37 @@ impl Group {
             held.vip = VipStage::Dropping { retry_at: now };
         }
         self.step_withdrawing(now, out);
+    }
+
+    /// The last moment at which a watchdog that then `strikes` may be fed: it must do so before the lease ends, or once a
+    /// stop is not proved when it should be. None while nothing can run.
+    pub(in crate::core) fn last_meal(&self, strikes: Duration) -> Option<Time> {
+        let held = self.held.as_ref()?;
+        let may_run = |service: &&ServiceRun| matches!(service.state, ServiceState::Up | ServiceState::Unknown);
+        let of_services = held.services.iter().filter(may_run).map(|service| {
+            let end = held.deadlines.end.minus(strikes);
+            service.due(held.deadlines.hard).map_or(end, |due| end.earlier(due))
+        });
+        of_services.reduce(Time::earlier)
+    }
+
+    /// What keeps the stop from being proved, once it should have been. Beats go on meanwhile and move the end of the
+    /// lease: what counts is when the kill was due.
+    fn overdue(&self, now: Time) -> Option<String> {
+        let held = self.held.as_ref()?;
+        let mut of_run = held.services.iter().zip(&self.settings.services);
+        let (service, settings) = of_run.find(|(service, _)| {
+            let due = service.due(held.deadlines.hard);
+            service.state != ServiceState::Gone && due.is_some_and(|due| now.reached(due))
+        })?;
+        let why = match &service.doubt {
+            Some(doubt) => format!(" (service {}: {doubt})", settings.name),
+            None => String::new(),
+        };
+        let run = held.run;
+        Some(format!(
+            "run {run} is not proved stopped{why}: it is not handed over until it is"
+        ))
     }
 
     pub(super) fn step_withdrawing(&mut self, now: Time, out: &mut Vec<Action>) {

@@ -22,7 +22,7 @@ mod up;
 
 pub use health::ProbeSettings;
 pub use state::Stage;
-pub(in crate::core) use state::{After, Held, ServiceState, VipStage, Way};
+pub(in crate::core) use state::{After, Held, ServiceRun, ServiceState, VipStage, Way};
 
 /// Stages that one step may pass: a run that fails, stops and starts again at once.
 const STAGES_MAX: usize = 8;
@@ -75,9 +75,27 @@ pub struct Group {
     /// The service failed here: no campaign before this.
     pub(in crate::core) failing_until: Option<Time>,
     pub(in crate::core) cool_until: Option<Time>,
+    watched: bool,
+    /// The highest epoch that a tether found claimed on the storage, above its own.
+    pub(in crate::core) claim: Option<u64>,
     pub(in crate::core) last: Option<Decision>,
     /// As of the last step.
     paused: bool,
+    mentioned: Option<(Decision, Time)>,
+}
+
+/// Before the same sentence is mentioned again.
+const MENTION_AGAIN: Duration = Duration::from_secs(60);
+
+/// Whether a sentence is news; then it is remembered.
+pub(in crate::core) fn mention(last: &mut Option<(Decision, Time)>, now: Time, decision: &Decision) -> bool {
+    let known = last
+        .as_ref()
+        .is_some_and(|(said, at)| said == decision && now.since(*at) < MENTION_AGAIN);
+    if !known {
+        *last = Some((decision.clone(), now));
+    }
+    !known
 }
 
 /// What a group's step needs to know of the node.
@@ -88,6 +106,16 @@ pub(in crate::core) struct Context {
     pub other_ready: bool,
     /// An operator wants nothing to be done automatically.
     pub paused: bool,
+    /// Nothing may start while the hardware watchdog, if there is one, does not watch.
+    pub watched: bool,
+}
+
+/// What to do about a claim that is above the record.
+pub(in crate::core) fn claimed(group: &str, claim: u64, epoch: u64) -> String {
+    format!(
+        "the claim on the storage of {group} is of epoch {claim}, above epoch {epoch} in etcd (restored, or another cluster?): \
+         it starts nowhere; once no host runs it, `leasehold accept` lifts the epoch above the claim"
+    )
 }
 
 impl Group {
@@ -101,8 +129,11 @@ impl Group {
             restarts: Vec::new(),
             failing_until: None,
             cool_until: None,
+            watched: false,
+            claim: None,
             last: None,
             paused: false,
+            mentioned: None,
         }
     }
 
@@ -122,6 +153,18 @@ impl Group {
         };
         if self.last.as_ref() != Some(&decision) {
             self.last = Some(decision.clone());
+            out.push(Action::Say(decision));
+        }
+    }
+
+    /// Says what happened and is over: see [`Node::mention`](super::node::Node).
+    pub(in crate::core) fn mention(&mut self, now: Time, level: Level, text: String, out: &mut Vec<Action>) {
+        let decision = Decision {
+            level,
+            group: Some(self.settings.name.clone()),
+            text,
+        };
+        if mention(&mut self.mentioned, now, &decision) {
             out.push(Action::Say(decision));
         }
     }
@@ -164,6 +207,7 @@ impl Group {
     /// Moves the run on as far as it goes now, then writes what changed to the pages.
     pub(in crate::core) fn step(&mut self, context: Context, out: &mut Vec<Action>) {
         self.paused = context.paused;
+        self.watched = context.watched;
         for _ in 0..STAGES_MAX {
             let Some((run, stage)) = self.held.as_ref().map(|held| (held.run, held.stage)) else {
                 break;

@@ -4,7 +4,7 @@ use super::GroupSettings;
 use super::health::ProbeRun;
 use crate::core::epoch::Run;
 use crate::core::event::{Order, PageOrder};
-use crate::core::sizing::Deadlines;
+use crate::core::sizing::{Deadlines, KILL_BUDGET};
 use crate::core::time::Time;
 
 /// Where a holding stands.
@@ -32,6 +32,10 @@ pub(in crate::core) enum After {
     Release { reason: String, successor: Option<String> },
     /// The lease ran out: start again (T6) or release (T7), whichever fits.
     RanOut,
+    /// Its stop was under way when the sidecar before this one ended: as after a lease that ran out.
+    Interrupted,
+    /// The storage carries a claim of a later epoch: hold, and wait for an operator.
+    Claimed,
     /// The incarnation is lost: release with T8.
     Lost,
     /// The record is no longer ours: nothing to write.
@@ -67,6 +71,8 @@ pub(in crate::core) struct ServiceRun {
     /// Set once its stop was ordered: the kill at the latest.
     pub(super) stop_by: Option<Time>,
     pub(super) retry_at: Option<Time>,
+    /// Why its end is not proved, by the witness that was asked last.
+    pub(super) doubt: Option<String>,
     /// The engine's health check, once it said anything of this run.
     pub healthy: Option<bool>,
     pub(super) page: Option<PageOrder>,
@@ -131,9 +137,15 @@ impl ServiceRun {
             since: now,
             stop_by: None,
             retry_at: None,
+            doubt: None,
             healthy: None,
             page: None,
         }
+    }
+
+    /// When its end should be proved, once its stop was ordered.
+    pub(super) fn due(&self, hard: Time) -> Option<Time> {
+        self.stop_by.map(|by| by.earlier(hard).plus(KILL_BUDGET))
     }
 
     pub(super) fn enter(&mut self, state: ServiceState, now: Time) {

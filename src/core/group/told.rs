@@ -1,8 +1,8 @@
 //! What tethers and engine tell of the containers, and what of it counts.
 
-use super::{Group, ServiceState, Stage};
+use super::{After, Group, ServiceState, Stage, Way};
 use crate::core::epoch::Run;
-use crate::core::event::Action;
+use crate::core::event::{Action, Level, Trace};
 use crate::core::time::Time;
 
 impl Group {
@@ -54,6 +54,30 @@ impl Group {
         }
     }
 
+    /// A tether met a claim of a later epoch. No other node would fare better, and none may lift the record by itself.
+    pub(in crate::core) fn claim_above(
+        &mut self,
+        now: Time,
+        service: usize,
+        run: Run,
+        epoch: u64,
+        connection: u64,
+        out: &mut Vec<Action>,
+    ) {
+        let of = self.key(service);
+        out.push(Action::Refuse { of, connection });
+        self.claim = self.claim.max(Some(epoch));
+        let goes_on = |after: &After| matches!(after, After::Restart | After::RanOut);
+        let ours = self
+            .held
+            .as_ref()
+            .is_some_and(|held| held.run == run && goes_on(&held.after));
+        if ours && epoch > run.epoch {
+            let text = super::claimed(&self.settings.name, epoch, run.epoch);
+            self.stop(now, Way::Drain, After::Claimed, text, Level::Alarm, out);
+        }
+    }
+
     /// The proof of stop by pidfd.
     pub(in crate::core) fn gone(&mut self, now: Time, service: usize, run: Run) {
         if let Some(reported) = self.reported.get_mut(service)
@@ -72,14 +96,18 @@ impl Group {
         }
     }
 
-    /// The engine's word: counts only for a container whose tether never reported to this sidecar.
-    pub(in crate::core) fn inspected(&mut self, now: Time, service: usize, running: Option<bool>) {
-        if let Some(held) = &mut self.held
-            && let Some(at) = held.services.get_mut(service)
-            && at.state == ServiceState::Unknown
-            && running == Some(false)
-        {
-            at.enter(ServiceState::Gone, now);
+    /// The second witness: counts only for a container whose tether never reported to this sidecar. Where it did, the
+    /// pidfd alone is the proof.
+    pub(in crate::core) fn inspected(&mut self, now: Time, service: usize, trace: Trace) {
+        let Some(at) = self.held.as_mut().and_then(|held| held.services.get_mut(service)) else {
+            return;
+        };
+        if at.state != ServiceState::Unknown {
+            return;
+        }
+        match trace {
+            Trace::Nothing | Trace::NeverStarted => at.enter(ServiceState::Gone, now),
+            Trace::Left { what: doubt } | Trace::Hidden { why: doubt } => at.doubt = Some(doubt),
         }
     }
 

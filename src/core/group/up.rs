@@ -84,7 +84,7 @@ impl Group {
         self.step_vip(now, out);
         let Some(held) = &mut self.held else { return };
         let addressed = !self.settings.vip_first || self.settings.vips == 0 || held.vip == VipStage::Held;
-        if !addressed || now.reached(held.deadlines.soft) {
+        if !addressed || !self.watched || now.reached(held.deadlines.soft) {
             return;
         }
         for (place, settings) in self.settings.services.iter().enumerate() {

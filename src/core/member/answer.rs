@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Member, Pending, Purpose};
 use crate::core::event::Action;
 use crate::core::node::Node;
-use crate::core::records::{Beat, ClusterConfig, View, json};
+use crate::core::records::{ClusterConfig, NodeKey, View, json};
 use crate::core::store::{Answer, Compare, Op, RequestId, StoreError, Txn};
 use crate::core::time::Time;
 
@@ -38,6 +38,11 @@ impl Node {
                 self.pause = Duration::ZERO;
                 self.read_back = false;
                 self.store_failure = None;
+                if let (Purpose::Evict { lease, revision }, true) = (&pending.purpose, answer.succeeded) {
+                    // It compared the very beat that was observed, so no later one came, nor can one come: what was held
+                    // under it is gone since the observation began, and need not be waited for again.
+                    self.observer.deleted(self.me.name.clone(), *lease, *revision);
+                }
                 let view = View::read(&self.keys, &answer);
                 self.learn(now, &pending, view, out);
                 self.conclude(now, &pending, answer.succeeded, out);
@@ -87,6 +92,7 @@ impl Node {
         self.observer.update(now, &view, self.timing.ttl);
         self.view = view;
         self.viewed = true;
+        self.suspect_leases(now, out);
         self.adopt_config(out);
         self.prepare(out);
         self.locate(now, out);
@@ -117,8 +123,8 @@ impl Node {
         let lease = own.as_ref().map_or(0, |key| key.lease);
         let revision = own.as_ref().map_or(0, |key| key.mod_revision);
         match self.member.clone() {
-            Member::Arriving | Member::Waiting => self.arrived(now, lease, revision, beat, out),
-            Member::Registering { lease: wanted } if lease != 0 => {
+            Member::Arriving | Member::Waiting => self.arrived(now, own, out),
+            Member::Registering { lease: wanted } if own.is_some() => {
                 if lease == wanted && landed.is_some() {
                     self.member = Member::Joined {
                         lease,
@@ -168,7 +174,12 @@ impl Node {
                     };
                     self.proved(now, landed, out);
                 } else if lease != mine || revision != mod_revision {
-                    self.lose(now, mine, "its key in etcd is gone or not its own", out);
+                    let why = match own {
+                        None => "its key in etcd is gone",
+                        Some(key) if key.lease == 0 => "somebody wrote its key in etcd without a lease",
+                        Some(_) => "its key in etcd is not its own",
+                    };
+                    self.lose(now, mine, why, out);
                 }
             }
             Member::Granting { .. }
@@ -179,7 +190,8 @@ impl Node {
         }
     }
 
-    pub(super) fn arrived(&mut self, now: Time, lease: i64, revision: i64, beat: Option<Beat>, out: &mut Vec<Action>) {
+    /// `own`: the key of this node's name, whosever it is.
+    pub(super) fn arrived(&mut self, now: Time, own: Option<NodeKey>, out: &mut Vec<Action>) {
         if self.view.config.is_none() {
             let (generation, ttl_ms) = (1, u64::try_from(self.timing.ttl.as_millis()).unwrap_or(u64::MAX));
             let key = self.keys.config();
@@ -194,12 +206,13 @@ impl Node {
             return self.send_plain(now, txn, Purpose::Configure, out);
         }
         if let Some(saved) = self.saved.take() {
-            let ours = lease == saved.lease && beat.is_some_and(|beat| beat.boot == self.me.boot);
-            if ours {
+            let same_boot = |key: &&NodeKey| key.beat.as_ref().is_some_and(|beat| beat.boot == self.me.boot);
+            let ours = own.as_ref().filter(|key| key.lease == saved.lease).filter(same_boot);
+            if let Some(key) = ours {
                 self.adoptable = saved.groups;
                 self.member = Member::Adopting {
-                    lease,
-                    mod_revision: revision,
+                    lease: key.lease,
+                    mod_revision: key.mod_revision,
                     tries: 0,
                 };
                 return;
@@ -210,12 +223,13 @@ impl Node {
                 return;
             }
         }
-        self.member = if lease == 0 {
+        self.member = if own.is_none() {
             Member::Granting {
                 lease: self.new_lease(),
                 asked: false,
             }
         } else {
+            // Also a key that hangs on no lease: it goes away by T9 alone.
             Member::Waiting
         };
     }

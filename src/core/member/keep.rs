@@ -70,10 +70,14 @@ impl Node {
                     let deadlines = self.timing.deadlines(stamp, promise, group.settings.grace);
                     group.adopt(now, run, lease, deadlines, out);
                 }
+                Some((stamp, promise)) if ours => {
+                    let deadlines = self.timing.deadlines(stamp, promise, group.settings.grace);
+                    group.resume(now, run, lease, deadlines, &self.pages, out);
+                }
                 Some(_) | None => {
-                    group.disown(now, run, lease, "its stop had begun or its record is not ours", out);
+                    group.disown(now, run, lease, "its record in etcd is no longer this node's", out);
                     if let Some(held) = &mut group.held {
-                        held.after = if ours { After::RanOut } else { After::Forget };
+                        held.after = After::Forget;
                     }
                 }
             }

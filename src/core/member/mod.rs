@@ -49,13 +49,32 @@ pub(in crate::core) enum Member {
     Left,
 }
 
+impl Member {
+    /// The incarnation whose key this node has, had, or takes over.
+    pub(in crate::core) fn lease(&self) -> Option<i64> {
+        match self {
+            Self::Joined { lease, .. } | Self::Adopting { lease, .. } | Self::Lost { lease } => Some(*lease),
+            Self::Arriving
+            | Self::Waiting
+            | Self::Granting { .. }
+            | Self::Registering { .. }
+            | Self::Frozen { .. }
+            | Self::Left => None,
+        }
+    }
+}
+
 /// What a request was for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::core) enum Purpose {
     Read,
     Configure,
     Register,
-    Evict,
+    /// T9: the key of the namesake's incarnation, and the beat that it compares.
+    Evict {
+        lease: i64,
+        revision: i64,
+    },
     Beat,
     /// An operator's wish written to etcd; the reply follows the answer.
     Intent {

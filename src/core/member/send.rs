@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use super::{Attempt, Member, Pending, Purpose};
-use crate::core::epoch::Run;
-use crate::core::event::{Action, Order, PageOrder, ServiceKey};
+use crate::core::event::{Action, Order};
 use crate::core::node::Node;
 use crate::core::records::{Beat, json};
 use crate::core::sizing::KILL_BUDGET;
@@ -26,7 +25,7 @@ impl Node {
         let due = now.since(self.sent_at) >= self.timing.beat || self.hinted;
         match self.member.clone() {
             Member::Arriving | Member::Frozen { .. } => {
-                if due || !self.viewed {
+                if due || !self.viewed || self.accept_wish.is_some() {
                     self.request_unjoined(now, due, out);
                 }
             }
@@ -77,7 +76,7 @@ impl Node {
 
     pub(super) fn request_unjoined(&mut self, now: Time, due: bool, out: &mut Vec<Action>) {
         if let Some((reply, txn)) = self.acceptance(out) {
-            return self.send_plain(now, txn, Purpose::Accept { reply }, out);
+            return self.send_acceptance(now, reply, txn, out);
         }
         if due || !self.viewed {
             self.send_read(now, out);
@@ -98,7 +97,8 @@ impl Node {
                 }],
                 then: vec![Op::Delete { key }],
             };
-            self.send_plain(now, txn, Purpose::Evict, out);
+            let lease = squatter;
+            self.send_plain(now, txn, Purpose::Evict { lease, revision }, out);
         } else if due {
             self.send_read(now, out);
         }
@@ -122,11 +122,12 @@ impl Node {
         }
         self.holding_until = None;
         if let Some((reply, txn)) = self.acceptance(out) {
-            return self.send_plain(now, txn, Purpose::Accept { reply }, out);
+            return self.send_acceptance(now, reply, txn, out);
         }
         if let Some((reply, length)) = self.hold_wish.take() {
             let purpose = Purpose::Hold { reply, length };
-            return self.send_own(now, lease, mod_revision, length, Txn::default(), purpose, out);
+            let txn = self.promise_in_records(lease, Some(length));
+            return self.send_own(now, lease, mod_revision, length, txn, purpose, out);
         }
         let wish = release
             .or_else(|| self.intent_wish())
@@ -135,10 +136,8 @@ impl Node {
         if let Some((txn, purpose)) = wish {
             self.send_own(now, lease, mod_revision, self.timing.ttl, txn, purpose, out);
         } else if due {
-            let txn = Txn {
-                compare: Vec::new(),
-                then: self.publication(lease),
-            };
+            let mut txn = self.promise_in_records(lease, None);
+            txn.then.extend(self.publication(lease));
             self.send_own(now, lease, mod_revision, self.timing.ttl, txn, Purpose::Beat, out);
         }
     }
@@ -162,6 +161,14 @@ impl Node {
     pub(super) fn send_plain(&mut self, now: Time, txn: Txn, purpose: Purpose, out: &mut Vec<Action>) {
         let id = self.take_id(now, purpose);
         out.push(Action::Txn { id, txn });
+    }
+
+    /// T11: it may land unseen, and everybody then waits one ttl, whatever a hold promised before.
+    fn send_acceptance(&mut self, now: Time, reply: u64, txn: Txn, out: &mut Vec<Action>) {
+        self.shorten(now, self.timing.ttl, out);
+        self.shorten_adoptable(now, self.timing.ttl, out);
+        self.step_groups(now, out);
+        self.send_plain(now, txn, Purpose::Accept { reply }, out);
     }
 
     /// OWN: compares that the key is still this incarnation's last beat, and beats again.
@@ -273,34 +280,24 @@ impl Node {
     /// The same for runs not yet adopted: a hold of the earlier sidecar may have promised them far more.
     pub(super) fn shorten_adoptable(&mut self, stamp: Time, promise: Duration, out: &mut Vec<Action>) {
         for (name, saved) in &self.adoptable {
-            let (Some(group), Some((soft, hard))) = (self.groups.get(name), self.pages.get_mut(name)) else {
-                continue;
-            };
+            let Some(group) = self.groups.get(name) else { continue };
             let deadlines = self.timing.deadlines(stamp, promise, group.settings.grace);
-            (*soft, *hard) = (soft.earlier(deadlines.soft), hard.earlier(deadlines.hard));
-            let order = if saved.latched { Order::Stop } else { Order::Open };
-            let run = Run {
-                epoch: saved.epoch,
-                n: saved.n,
-            };
-            for service in 0..group.settings.services.len() {
-                let page = PageOrder {
-                    run,
-                    order,
-                    soft: *soft,
-                    hard: *hard,
-                };
-                let of = ServiceKey {
-                    group: name.clone(),
-                    service,
-                };
-                out.push(Action::Page { of, page });
+            let mut end = deadlines.end;
+            for (of, page) in self.pages.iter_mut().filter(|(of, _)| of.group == *name) {
+                if page.order == Order::Closed {
+                    continue;
+                }
+                (page.soft, page.hard) = (page.soft.earlier(deadlines.soft), page.hard.earlier(deadlines.hard));
+                end = end.earlier(page.hard.plus(KILL_BUDGET));
+                out.push(Action::Page {
+                    of: of.clone(),
+                    page: *page,
+                });
             }
             if group.settings.vips > 0 && !saved.latched {
-                let until = hard.plus(KILL_BUDGET);
                 out.push(Action::VipHold {
                     group: name.clone(),
-                    until,
+                    until: end,
                     announce: false,
                 });
             }

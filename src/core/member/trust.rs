@@ -9,6 +9,9 @@ use crate::core::records::{Pin, View};
 use crate::core::sizing::Timing;
 use crate::core::time::Time;
 
+/// How long after its end a lease may still be there: an etcd that elects a leader starts every lease anew.
+const LEASE_LATE: Duration = Duration::from_secs(60);
+
 /// How far the revision may grow before the pin on disk follows.
 const PIN_STEP: i64 = 10_000;
 
@@ -36,6 +39,48 @@ impl Node {
         back.then(|| format!("etcd's revision went back from {} to {}", pin.revision, view.revision))
     }
 
+    /// Keys that etcd will not clear away by itself. No rule depends on it, but somebody should know.
+    pub(super) fn suspect_leases(&mut self, now: Time, out: &mut Vec<Action>) {
+        let mut found = Vec::new();
+        for (name, key) in &self.view.nodes {
+            // This node's own key is its own affair: it has lost its place, and evicts it.
+            if *name == self.me.name {
+                continue;
+            }
+            let path = self.keys.node(name);
+            let silent = self.observer.silent_for(now, name, key.lease).unwrap_or_default();
+            if key.lease == 0 {
+                let text = format!(
+                    "the key {path} hangs on no lease, so it never ends by itself; was it written by hand? \
+                     Once node {name} is down for certain, delete it"
+                );
+                found.push((path, text));
+            } else if silent >= self.timing.lease_ttl() + LEASE_LATE {
+                let text = format!(
+                    "node {name} has been silent for {} s and its key {path} is still there: its lease does not end; \
+                     see whether etcd ends any lease (a broken clock or token on an etcd member keeps them)",
+                    silent.as_secs()
+                );
+                found.push((path, text));
+            }
+        }
+        for (name, _) in self.view.groups.iter().filter(|(_, keys)| keys.immortal_leader) {
+            let path = self.keys.leader(name);
+            let text = format!(
+                "the key {path} hangs on no lease, so tools may go on reading a leader that is gone; was it written by hand? \
+                 The next change of the leader puts it right; no rule reads it"
+            );
+            found.push((path, text));
+        }
+        self.suspected
+            .retain(|path| found.iter().any(|(suspect, _)| suspect == path));
+        for (path, text) in found {
+            if self.suspected.insert(path) {
+                self.mention(Level::Alarm, text, out);
+            }
+        }
+    }
+
     pub(super) fn freeze(&mut self, why: String, out: &mut Vec<Action>) {
         let text = format!("{why}: nothing starts until `leasehold accept`; see whether etcd was restored or replaced");
         self.say(Level::Alarm, text, out);
@@ -57,15 +102,7 @@ impl Node {
         self.contact.clear();
         self.view = view;
         self.viewed = true;
-        let lease = match self.member {
-            Member::Joined { lease, .. } | Member::Adopting { lease, .. } | Member::Lost { lease } => lease,
-            Member::Arriving
-            | Member::Waiting
-            | Member::Granting { .. }
-            | Member::Registering { .. }
-            | Member::Frozen { .. }
-            | Member::Left => 0,
-        };
+        let lease = self.member.lease().unwrap_or(0);
         self.lose(now, lease, "an operator accepted a restored etcd", out);
     }
 
@@ -98,7 +135,8 @@ impl Node {
                 self.timing.ttl
             );
             self.say(Level::Alarm, text, out);
-            self.timing = Timing::new(ttl, self.timing.kappa, None, self.timing.election_timeout);
+            self.timing = Timing::new(ttl, self.timing.kappa, None, self.timing.election_timeout)
+                .with_watchdog(self.timing.watchdog);
             if let Err(short) = self.timing.check() {
                 self.freeze(short.to_string(), out);
             }

@@ -1,0 +1,117 @@
+//! T11: an operator takes a strange etcd as the true one, or lifts the epochs above the claims on the storages.
+
+use super::election::released;
+use super::event::Action;
+use super::member::Member;
+use super::node::{AcceptWish, Node};
+use super::records::{ClusterConfig, NodeKey, json};
+use super::store::{Compare, Op, Txn};
+
+impl Node {
+    /// T11, when an operator asked for it.
+    pub(super) fn acceptance(&mut self, out: &mut Vec<Action>) -> Option<(u64, Txn)> {
+        if !self.viewed {
+            return None;
+        }
+        let AcceptWish {
+            reply,
+            force,
+            epoch: given,
+        } = self.accept_wish.take()?;
+        if let Some(why) = self.needless(force, given) {
+            out.push(Action::Reply {
+                reply,
+                result: Err(why),
+            });
+            return None;
+        }
+        // Everybody waits one ttl after it: too short for containers that were promised more.
+        if let Some(name) = self.held_elsewhere() {
+            let why = format!("{name} is under a hold, so its containers may run on: wait for its end, or fence it");
+            out.push(Action::Reply {
+                reply,
+                result: Err(why),
+            });
+            return None;
+        }
+        let known = self.pinned.map_or(0, |pin| pin.generation);
+        let generation = self.view.config.map_or(0, |config| config.generation).max(known) + 1;
+        let ttl_ms = u64::try_from(self.timing.ttl.as_millis()).unwrap_or(u64::MAX);
+        let key = self.keys.config();
+        let mut txn = Txn {
+            compare: vec![Compare::Mod {
+                key: key.clone(),
+                revision: self.view.config_mod,
+            }],
+            then: vec![
+                Op::Put {
+                    key,
+                    value: json(&ClusterConfig { generation, ttl_ms }),
+                    lease: 0,
+                },
+                Op::DeletePrefix {
+                    prefix: self.keys.nodes(),
+                },
+            ],
+        };
+        for (name, keys) in &self.view.groups {
+            let Some(record) = &keys.record else { continue };
+            let held = self
+                .groups
+                .get(name)
+                .and_then(|group| group.held.as_ref())
+                .map_or(0, |held| held.run.epoch);
+            let mut record = released(record, "accepted".to_owned(), None);
+            let known = [held, self.claim_above(name).unwrap_or(0), given.unwrap_or(0)];
+            record.epoch = known.into_iter().fold(record.epoch, u64::max) + 1;
+            txn.then.push(Op::Put {
+                key: self.keys.record(name),
+                value: json(&record),
+                lease: 0,
+            });
+            txn.then.push(Op::Delete {
+                key: self.keys.leader(name),
+            });
+        }
+        Some((reply, txn))
+    }
+
+    /// T11 stops every group of the cluster: why there is no need for it.
+    fn needless(&self, force: bool, given: Option<u64>) -> Option<String> {
+        let frozen = matches!(self.member, Member::Frozen { .. });
+        let mut groups = self.view.groups.iter();
+        let claimed = groups.any(|(name, keys)| {
+            let epoch = keys.record.as_ref().map_or(0, |record| record.epoch);
+            self.claim_above(name).max(given).is_some_and(|claim| claim > epoch)
+        });
+        (!force && !frozen && !claimed).then(|| {
+            "nothing is strange about this etcd, and accept would stop every group of the cluster: \
+             look at `leasehold status`; if you mean it, `leasehold accept --force`"
+                .to_owned()
+        })
+    }
+
+    fn held_elsewhere(&self) -> Option<String> {
+        let ttl = self.timing.ttl;
+        let long = |key: &NodeKey| key.beat.as_ref().is_some_and(|beat| beat.promise() > ttl);
+        let beats = self.view.nodes.iter().filter(|(_, key)| long(key));
+        let beats = beats.map(|(name, key)| (name, key.lease));
+        let records = self.view.groups.values().filter_map(|group| group.active());
+        let records = records.filter(|record| record.promise() > ttl);
+        let mut held = beats.chain(records.map(|record| (&record.node, record.incarnation)));
+        let held = held.find(|(name, lease)| **name != self.me.name && !self.observer.ripe(self.now, name, *lease));
+        held.map(|(name, _)| name.clone())
+    }
+
+    /// The highest epoch claimed on the group's storage that any living node met, where it is above the record's.
+    pub(super) fn claim_above(&self, name: &str) -> Option<u64> {
+        let epoch = self.view.group(name).record.map_or(0, |record| record.epoch);
+        let met = self.groups.get(name).and_then(|group| group.claim);
+        let told = self
+            .view
+            .statuses
+            .values()
+            .filter_map(|status| status.groups.get(name)?.claim);
+        told.chain(met).max().filter(|claim| *claim > epoch)
+    }
+}

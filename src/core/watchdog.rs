@@ -1,0 +1,126 @@
+//! When the hardware watchdog may be fed: as long as it would still strike in time if this were the last meal.
+//!
+//! It is armed before anything of a group starts and put to sleep once nothing is held. What it waits for is the proof of
+//! stop: while a container may run, it is fed only so far that it strikes before the end of the lease, or soon after a
+//! stop that should have been proved. The loop, the beats and the tethers are thereby watched at once: whichever fails
+//! keeps the next meal from being given.
+
+use std::time::Duration;
+
+use super::event::{Action, Level, Order};
+use super::node::Node;
+use super::time::Time;
+
+/// Devices count in whole seconds: one may strike a second later than it says.
+pub const COARSE: Duration = Duration::from_secs(1);
+/// Before the last moment, so that the wake-up for it is not too late.
+const LAST_MEAL: Duration = Duration::from_millis(20);
+/// From one meal to the next, at most.
+const MEAL_MAX: Duration = Duration::from_secs(1);
+
+/// What the core remembers of the device.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Watchdog {
+    pub(super) armed: bool,
+    fed_at: Time,
+    /// The last moment at which it may be fed; none while nothing runs that it guards.
+    limit: Option<Time>,
+    pub(super) starved: bool,
+}
+
+impl Watchdog {
+    /// Why nothing may come to this host now.
+    pub(super) fn doom(&self) -> Option<String> {
+        self.starved
+            .then(|| "the watchdog is not fed: it resets this host soon".to_owned())
+    }
+}
+
+impl Node {
+    /// Feeds it, lets it starve, or puts it to sleep. What this adds goes before everything else of this event: it must be
+    /// armed before a start.
+    pub(super) fn watch_over(&mut self, now: Time, first: usize, out: &mut Vec<Action>) {
+        let Some(timeout) = self.timing.watchdog else { return };
+        let limit = self.last_meal(timeout);
+        self.watchdog.limit = limit;
+        if self.exited || !self.is_guarded() {
+            // Under a hold the containers go on for long without anybody to feed it.
+            let is_detached = self.exited && !self.ending;
+            if self.watchdog.armed && (limit.is_none() || is_detached) {
+                out.insert(first, Action::Disarm);
+                self.watchdog = Watchdog::default();
+            }
+            return;
+        }
+        let starved = limit.is_some_and(|limit| now.reached(limit));
+        if starved != self.watchdog.starved && self.watchdog.armed {
+            let stopping = self
+                .groups
+                .values()
+                .any(|group| group.held.as_ref().is_some_and(|held| held.latched));
+            let unless = if stopping {
+                "the stop is proved"
+            } else {
+                "etcd answers a beat"
+            };
+            let (level, text) = match starved {
+                true => (
+                    Level::Alarm,
+                    format!(
+                        "the watchdog is not fed any more: it resets this host within {timeout:?}, unless {unless} before"
+                    ),
+                ),
+                false => (Level::Info, "the watchdog is fed again".to_owned()),
+            };
+            self.say(level, text, out);
+        }
+        self.watchdog.starved = starved;
+        if starved || self.meal().is_some_and(|meal| !now.reached(meal)) {
+            return;
+        }
+        let stale = now.plus(timeout);
+        let until = limit.map_or(stale, |limit| limit.earlier(stale));
+        out.insert(first, Action::Feed { until });
+        self.watchdog.armed = true;
+        self.watchdog.fed_at = now;
+    }
+
+    /// When it must be fed next.
+    pub(super) fn meal(&self) -> Option<Time> {
+        let Watchdog {
+            armed, fed_at, limit, ..
+        } = self.watchdog;
+        let timeout = self.timing.watchdog.filter(|_| armed)?;
+        let next = fed_at.plus((timeout / 5).min(MEAL_MAX));
+        let last = limit.map(|limit| limit.minus(LAST_MEAL));
+        let last = last.filter(|last| !fed_at.reached(*last));
+        Some(last.map_or(next, |last| next.earlier(last)))
+    }
+
+    /// Whether containers may be started as far as the watchdog is concerned.
+    pub(super) fn is_watched(&self) -> bool {
+        self.timing.watchdog.is_none() || (self.watchdog.armed && !self.watchdog.starved)
+    }
+
+    fn is_guarded(&self) -> bool {
+        let earlier = self.saved.as_ref().is_some_and(|saved| !saved.groups.is_empty());
+        earlier || !self.adoptable.is_empty() || self.groups.values().any(|group| group.held.is_some())
+    }
+
+    /// The last moment at which it may be fed, were this the last meal.
+    fn last_meal(&self, timeout: Duration) -> Option<Time> {
+        let strikes = timeout + COARSE;
+        // Before an adoption only the page says how long the run may go on.
+        let earlier = self.saved.iter().flat_map(|saved| saved.groups.keys());
+        let unadopted = earlier.chain(self.adoptable.keys()).map(|name| {
+            let pages = self
+                .pages
+                .iter()
+                .filter(|(of, page)| of.group == *name && page.order != Order::Closed);
+            let hard = pages.map(|(_, page)| page.hard).reduce(Time::earlier);
+            hard.unwrap_or_default().plus(self.timing.kill_budget()).minus(strikes)
+        });
+        let held = self.groups.values().filter_map(|group| group.last_meal(strikes));
+        unadopted.chain(held).reduce(Time::earlier)
+    }
+}

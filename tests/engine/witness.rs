@@ -1,0 +1,315 @@
+//! The kernel's word on a container whose engine is frozen or has forgotten it, and whose child hangs in the kernel.
+//!
+//! An engine of its own: the machine's must not be stopped under the other tests.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use leasehold::adapters::cgroup::{Cgroups, Look, Started, Verdict};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_change, unmount};
+
+const TRIES: u32 = 1500;
+const PAUSE: Duration = Duration::from_millis(20);
+
+static ENGINES: AtomicU32 = AtomicU32::new(0);
+
+fn until<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
+    for _ in 0..TRIES {
+        if let Some(found) = found() {
+            return found;
+        }
+        thread::sleep(PAUSE);
+    }
+    panic!("no {what} after {TRIES} looks");
+}
+
+/// An engine with a place of its own, and a directory that its containers see with what is mounted there later.
+struct Own {
+    directory: PathBuf,
+    name: String,
+    engine: Child,
+}
+
+impl Own {
+    fn start() -> Self {
+        let name = format!(
+            "lhwitness{}x{}",
+            std::process::id(),
+            ENGINES.fetch_add(1, Ordering::Relaxed)
+        );
+        let directory = Path::new("/tmp").join(&name);
+        let shared = directory.join("shared");
+        fs::create_dir_all(shared.join("hang")).unwrap();
+        mount_bind(&shared, &shared).unwrap();
+        mount_change(&shared, MountPropagationFlags::SHARED).unwrap();
+        let log = File::create(directory.join("dockerd.log")).unwrap();
+        let engine = Command::new("dockerd")
+            .args(["--data-root", &text(&directory.join("data"))])
+            .args(["--exec-root", &text(&directory.join("exec"))])
+            .args(["--pidfile", &text(&directory.join("pid"))])
+            .args(["-H", &format!("unix://{}", text(&directory.join("socket")))])
+            .args(["--cgroup-parent", &format!("/{name}/inner")])
+            .args(["--exec-opt", "native.cgroupdriver=cgroupfs", "--bridge", "none"])
+            .args(["--iptables=false", "--ip6tables=false", "--log-level", "warn"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let own = Self {
+            directory,
+            name,
+            engine,
+        };
+        until("engine", || own.docker(&["version"]));
+        let image = own.directory.join("image");
+        fs::create_dir_all(image.join("bin")).unwrap();
+        fs::copy("/bin/busybox", image.join("bin/busybox")).unwrap();
+        let archive = own.directory.join("image.tar");
+        let tar = Command::new("tar")
+            .arg("-C")
+            .arg(&image)
+            .arg("-cf")
+            .arg(&archive)
+            .arg(".")
+            .status();
+        assert!(tar.unwrap().success(), "tar");
+        own.docker(&["import", &text(&archive), "box"]).unwrap();
+        own
+    }
+
+    /// Its answer, if it succeeds.
+    fn docker(&self, arguments: &[&str]) -> Option<String> {
+        let socket = format!("unix://{}", text(&self.directory.join("socket")));
+        let output = Command::new("docker")
+            .args(["-H", &socket])
+            .args(arguments)
+            .output()
+            .unwrap();
+        output
+            .status
+            .success()
+            .then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    }
+
+    fn run(&self, script: &str) -> String {
+        let volume = format!("{}:/shared:rslave", text(&self.directory.join("shared")));
+        let options = ["run", "-d", "--network", "none", "-v", &volume, "box"];
+        let command = ["/bin/busybox", "sh", "-c", script];
+        self.docker(&[&options[..], &command].concat()).expect("a container")
+    }
+
+    /// The engine and its containerd, as a frozen host service would have them.
+    fn signal(&self, signal: Signal) {
+        let containerd = fs::read_to_string(self.directory.join("exec/containerd/containerd.pid")).unwrap();
+        for pid in [
+            i32::try_from(self.engine.id()).unwrap(),
+            containerd.trim().parse().unwrap(),
+        ] {
+            kill(Pid::from_raw(pid), signal).unwrap();
+        }
+    }
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        self.signal(Signal::SIGCONT);
+        let hang = self.directory.join("shared/hang");
+        unmount(&hang, UnmountFlags::FORCE).ok();
+        unmount(&hang, UnmountFlags::DETACH).ok();
+        for id in self.docker(&["ps", "-aq"]).unwrap_or_default().lines() {
+            self.docker(&["unpause", id]);
+            self.docker(&["rm", "-f", id]);
+        }
+        kill(Pid::from_raw(i32::try_from(self.engine.id()).unwrap()), Signal::SIGTERM).ok();
+        self.engine.wait().ok();
+        unmount(self.directory.join("shared"), UnmountFlags::DETACH).ok();
+        fs::remove_dir_all(&self.directory).ok();
+        let find = [
+            "/sys/fs/cgroup",
+            "-depth",
+            "-path",
+            &format!("*/{}*", self.name),
+            "-type",
+            "d",
+        ];
+        Command::new("find")
+            .args(find)
+            .args(["-exec", "rmdir", "{}", ";"])
+            .output()
+            .ok();
+    }
+}
+
+fn text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+/// A file system that takes every request and answers none: whoever touches it hangs in the kernel and can't be killed.
+/// True once somebody does.
+fn mount_one_that_hangs(at: &Path) -> Arc<AtomicBool> {
+    let touched = Arc::new(AtomicBool::new(false));
+    let touch = Arc::clone(&touched);
+    let mut device = File::options().read(true).write(true).open("/dev/fuse").unwrap();
+    let options = format!(
+        "fd={},rootmode=40000,user_id=0,group_id=0,allow_other",
+        device.as_raw_fd()
+    );
+    let options = std::ffi::CString::new(options).unwrap();
+    mount("leasehold-test", at, "fuse", MountFlags::empty(), options.as_c_str()).unwrap();
+    thread::spawn(move || {
+        let mut request = vec![0; 1 << 17];
+        let mut greeted = false;
+        // Ends when the file system is taken away.
+        while device.read(&mut request).is_ok() {
+            if greeted {
+                touch.store(true, Ordering::Relaxed);
+            } else {
+                greeted = true;
+                let unique = &request[8..16];
+                let mut answer = Vec::new();
+                answer.extend_from_slice(&80_u32.to_ne_bytes());
+                answer.extend_from_slice(&0_i32.to_ne_bytes());
+                answer.extend_from_slice(unique);
+                for word in [7_u32, 31, 4096, 0, 0, 4096, 1] {
+                    answer.extend_from_slice(&word.to_ne_bytes());
+                }
+                answer.resize(80, 0);
+                device.write_all(&answer).unwrap();
+            }
+        }
+    });
+    touched
+}
+
+fn started(id: &str, looks: &[&Look]) -> Started {
+    Started {
+        id: id.to_owned(),
+        seen: looks
+            .iter()
+            .flat_map(|look| look.seen.iter().map(|(_, place)| *place))
+            .collect(),
+    }
+}
+
+/// The state of a process, as `ps` writes it.
+fn state(pid: i32) -> Option<char> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(") ")?.1.chars().next()
+}
+
+#[test]
+fn the_kernel_tells_when_a_container_has_really_ended() {
+    let own = Own::start();
+    let cgroups = Cgroups::new(Path::new("/sys/fs/cgroup"), None);
+    let id =
+        own.run("while [ ! -e /shared/go ]; do /bin/busybox sleep 0.05; done; /bin/busybox ls /shared/hang & wait");
+    let pid: i32 = own
+        .docker(&["inspect", "-f", "{{.State.Pid}}", &id])
+        .unwrap()
+        .parse()
+        .unwrap();
+    let alive = cgroups.look(&[started(&id, &[])]);
+    assert_eq!(alive.verdict, Verdict::Left { id: id.clone() });
+    assert!(!alive.seen.is_empty());
+
+    let touched = mount_one_that_hangs(&own.directory.join("shared/hang"));
+    fs::write(own.directory.join("shared/go"), "").unwrap();
+    until("request to it", || touched.load(Ordering::Relaxed).then_some(()));
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+    let child: i32 = children.trim().parse().expect("one child");
+
+    // PID 1 is killed, its child can't be, and the engine knows nothing: it is frozen.
+    own.signal(Signal::SIGSTOP);
+    kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
+    kill(Pid::from_raw(child), Signal::SIGKILL).unwrap();
+    until("child that can't be killed", || {
+        (state(child) == Some('D')).then_some(())
+    });
+    let known = started(&id, &[&alive]);
+    for _ in 0..20 {
+        assert_eq!(
+            cgroups.look(std::slice::from_ref(&known)).verdict,
+            Verdict::Left { id: id.clone() }
+        );
+        thread::sleep(PAUSE);
+    }
+    assert_eq!(state(child), Some('D'));
+
+    // It comes back from the kernel: over, and the engine, still frozen, is not needed to know it.
+    // Busy or not, this answers all requests with an error.
+    unmount(own.directory.join("shared/hang"), UnmountFlags::FORCE).ok();
+    until("end of the container", || {
+        (cgroups.look(std::slice::from_ref(&known)).verdict == Verdict::Nothing).then_some(())
+    });
+    assert_eq!(state(child), None);
+
+    // Removed behind our back: gone from where it was seen. Whoever never saw it knows nothing.
+    own.signal(Signal::SIGCONT);
+    until("removal", || own.docker(&["rm", "-f", &id]));
+    let look = until("end of the cgroup", || {
+        let left = Command::new("find")
+            .args(["/sys/fs/cgroup", "-name", &id])
+            .output()
+            .unwrap();
+        left.stdout
+            .is_empty()
+            .then(|| cgroups.look(std::slice::from_ref(&known)))
+    });
+    assert_eq!(look.verdict, Verdict::Nothing);
+    let unseen = cgroups.look(&[started(&id, &[])]);
+    assert!(matches!(unseen.verdict, Verdict::Hidden { .. }), "{unseen:?}");
+
+    // Nor does the part of the tree that a container is shown prove anything.
+    let part = fs::read_dir("/sys/fs/cgroup")
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let mut parts: Vec<PathBuf> = part
+        .map(|path| path.join(&own.name))
+        .filter(|path| path.is_dir())
+        .collect();
+    parts.push(Path::new("/sys/fs/cgroup").join(&own.name));
+    for part in parts.iter().filter(|part| part.is_dir()) {
+        let look = Cgroups::new(part, Some(&own.name)).look(std::slice::from_ref(&known));
+        assert!(
+            matches!(look.verdict, Verdict::Hidden { .. }),
+            "{}: {look:?}",
+            part.display()
+        );
+    }
+}
+
+#[test]
+fn a_frozen_container_has_not_ended() {
+    let own = Own::start();
+    let cgroups = Cgroups::new(Path::new("/sys/fs/cgroup"), None);
+    let id = own.run("/bin/busybox sleep 600");
+    own.docker(&["pause", &id]).unwrap();
+    let alive = cgroups.look(&[started(&id, &[])]);
+    assert_eq!(alive.verdict, Verdict::Left { id: id.clone() });
+    let pid: i32 = own
+        .docker(&["inspect", "-f", "{{.State.Pid}}", &id])
+        .unwrap()
+        .parse()
+        .unwrap();
+    own.docker(&["unpause", &id]).unwrap();
+    kill(Pid::from_raw(pid), Signal::SIGSTOP).unwrap();
+    until("stopped process", || (state(pid) == Some('T')).then_some(()));
+    assert_eq!(
+        cgroups.look(&[started(&id, &[])]).verdict,
+        Verdict::Left { id: id.clone() }
+    );
+    own.docker(&["rm", "-f", &id]).unwrap();
+    until("end of the container", || {
+        (cgroups.look(&[started(&id, &[&alive])]).verdict == Verdict::Nothing).then_some(())
+    });
+}

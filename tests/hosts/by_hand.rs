@@ -1,0 +1,78 @@
+//! What people do by hand.
+
+use crate::cluster::Cluster;
+use crate::lab::{NET4, VIP4};
+use crate::scenarios::succeed;
+use crate::shell::{until, words};
+
+const LIMIT: std::time::Duration = std::time::Duration::from_secs(10);
+
+pub(crate) fn switch_over(cluster: &mut Cluster, from: usize) {
+    let output = cluster.hosts[from].leasehold(&["switchover", "mail"]);
+    assert!(output.status.success(), "{}", words(&output));
+}
+
+pub(crate) fn switch_over_to(cluster: &mut Cluster, from: usize, to: &str) {
+    let output = cluster.hosts[from].leasehold(&["switchover", "mail", "--to", to]);
+    assert!(output.status.success(), "{}", words(&output));
+}
+
+/// Nothing may run until somebody has looked: then it is said once, on any node.
+pub(crate) fn accept(cluster: &mut Cluster, host: usize) {
+    for host in &cluster.hosts {
+        assert!(
+            host.serving().is_empty(),
+            "{} serves under a restored etcd that nobody has accepted",
+            host.name
+        );
+        let member = host.status().map(|status| status.member);
+        assert_eq!(
+            member.as_deref(),
+            Some("frozen"),
+            "{} does not know that etcd was restored",
+            host.name
+        );
+    }
+    let output = cluster.hosts[host].leasehold(&["accept"]);
+    assert!(output.status.success(), "{}", words(&output));
+}
+
+pub(crate) fn delete(cluster: &mut Cluster, key: &str) {
+    let leader = cluster.await_etcd_leader();
+    let said = cluster.hosts[leader].etcdctl(&["del", &format!("/leasehold/mail/{key}")]);
+    assert_eq!(said.trim(), "1", "there was no key {key}");
+}
+
+/// The service's container of a host.
+pub(crate) fn change_restart_policy(cluster: &mut Cluster, host: usize) -> String {
+    let host = &cluster.hosts[host];
+    let container = format!("mail-sams-{}", host.name);
+    succeed(host, &["update", "--restart=always", &container]);
+    container
+}
+
+pub(crate) fn restore_restart_policy(cluster: &mut Cluster, host: usize) {
+    let host = &cluster.hosts[host];
+    let container = format!("mail-sams-{}", host.name);
+    if !host.inspect(&container, "{{.Id}}").is_empty() {
+        succeed(host, &["update", "--restart=no", &container]);
+    }
+}
+
+pub(crate) fn remove_vip(cluster: &mut Cluster, host: usize) {
+    cluster.hosts[host].inside(&format!("ip addr del {VIP4}/32 dev eth0"));
+}
+
+/// Somebody believes that it belongs here; the sidecar of that host takes it away again.
+pub(crate) fn add_vip(cluster: &mut Cluster, host: usize) {
+    let host = &cluster.hosts[host];
+    host.inside(&format!("ip addr add {VIP4}/24 dev eth0"));
+    until("the address to be taken away", LIMIT, || {
+        (!host.carries(VIP4)).then_some(())
+    });
+    // The hosts' own addresses are of the same subnet, and an operator would miss them.
+    assert!(
+        host.carries(&format!("{NET4}.{}", host.number)),
+        "the host's own address has gone too"
+    );
+}
