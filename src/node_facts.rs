@@ -40,6 +40,14 @@ pub struct NodeFacts {
     /// Directory for the tether's binary, mounted into the protected containers
     #[arg(long, env = "LEASEHOLD_TETHER_DIR", global = true, default_value = "/leasehold")]
     pub tether_dir: PathBuf,
+    /// Where `b` resets the host, for groups with `on_stop_failure: reboot`
+    #[arg(
+        long,
+        env = "LEASEHOLD_SYSRQ_TRIGGER",
+        global = true,
+        default_value = "/proc/sysrq-trigger"
+    )]
+    pub sysrq_trigger: PathBuf,
     /// Where the host's cgroups are seen: the witness of a stop when a tether can't tell
     #[arg(long, env = "LEASEHOLD_CGROUP", global = true, default_value = "/sys/fs/cgroup")]
     pub cgroup_dir: PathBuf,

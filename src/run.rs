@@ -10,6 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
 use crate::adapters::alarm::Alarm;
+use crate::adapters::fence;
 use crate::adapters::files::Files;
 use crate::adapters::http::{self, Access, Asked, Turn};
 use crate::adapters::outbox::Outbox;
@@ -18,12 +19,14 @@ use crate::adapters::tether;
 use crate::clock;
 use crate::compose::{
     self,
-    model::{Dependency, Group, Probe},
+    model::{Dependency, Fence, Group, OnStopFailure, Probe},
 };
 use crate::core::event::{Action, Event};
+use crate::core::fencing::FenceSettings;
 use crate::core::group::{GroupSettings, OnFailure, ProbeSettings, ServiceSettings};
 use crate::core::node::{Identity, Node, Setup};
 use crate::core::sizing::Timing;
+use crate::core::stuck;
 use crate::node_facts::NodeFacts;
 use crate::site::Site;
 
@@ -67,6 +70,7 @@ pub async fn run(facts: &NodeFacts) -> Result<()> {
         me: identity(&site, listen.to_string())?,
         cluster: site.project.cluster.name.clone(),
         timing,
+        fence: site.project.cluster.fence.as_ref().map(fence_settings),
         groups: site
             .project
             .groups
@@ -157,6 +161,19 @@ fn identity(site: &Site, address: String) -> Result<Identity> {
     })
 }
 
+/// What the core must know of the fence; one that could not work is said now, and not when it is needed.
+fn fence_settings(fence: &Fence) -> FenceSettings {
+    for fault in fence::faults(fence) {
+        tracing::warn!(alarm = true, "{fault}");
+    }
+    let agent = fence.agent.file_name().unwrap_or(fence.agent.as_os_str());
+    FenceSettings {
+        agent: agent.to_string_lossy().into_owned(),
+        timeout: fence.timeout,
+        tries: fence.tries,
+    }
+}
+
 /// What the core must know of a group.
 fn settings(group: &Group, timing: Timing) -> GroupSettings {
     let place: BTreeMap<&str, usize> = group
@@ -191,6 +208,10 @@ fn settings(group: &Group, timing: Timing) -> GroupSettings {
         restarts: group.restarts.count,
         restart_window: group.restarts.window,
         grace: group.lease_loss_grace.unwrap_or(timing.grace),
+        on_stop_failure: match group.on_stop_failure {
+            OnStopFailure::Reboot => stuck::OnStopFailure::Reboot,
+            OnStopFailure::Hold => stuck::OnStopFailure::Hold,
+        },
     }
 }
 

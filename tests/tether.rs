@@ -3,13 +3,12 @@
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
-    reason = "helpers of tests, and one of them prints what it measured"
+    clippy::wildcard_enum_match_arm,
+    reason = "helpers of tests, and one of them prints what it measured; any other event is a failure"
 )]
 
 #[path = "tether/claim.rs"]
 mod claim;
-#[path = "tether/docker.rs"]
-mod docker;
 #[path = "tether/gate.rs"]
 mod gate;
 #[path = "tether/harness.rs"]
@@ -18,7 +17,11 @@ mod harness;
 mod host;
 #[path = "tether/init.rs"]
 mod init;
+#[path = "tether/kill_path.rs"]
+mod kill_path;
 #[path = "tether/running.rs"]
 mod running;
+#[path = "tether/storage.rs"]
+mod storage;
 #[path = "tether/store.rs"]
 mod store;

@@ -118,7 +118,9 @@ fn no_adapter_imports_another() {
         "probe/inside.rs",
         "probe/tests.rs",
     ];
-    let names = ["cgroup", "engine", "store", "tether", "vip", "probe", "files"];
+    let names = [
+        "cgroup", "engine", "store", "tether", "vip", "probe", "files", "fence", "reset",
+    ];
     for (path, text) in sources("src/adapters") {
         let is_part_of_glue = path.parent().is_some_and(|folder| folder.ends_with("containers"));
         if is_part_of_glue || glue.iter().any(|name| path.ends_with(name)) {

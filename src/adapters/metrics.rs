@@ -46,7 +46,7 @@ pub fn encode(status: &Status) -> Result<String, fmt::Error> {
             gauge,
         );
     }
-    let families: [PerGroup; 5] = std::array::from_fn(|_| PerGroup::default());
+    let families: [PerGroup; 6] = std::array::from_fn(|_| PerGroup::default());
     for (name, line) in &status.groups {
         let labels = Labels { group: name.clone() };
         let held = line.held.as_ref();
@@ -57,6 +57,7 @@ pub fn encode(status: &Status) -> Result<String, fmt::Error> {
             line.epoch as f64,
             held.map_or(0.0, |held| seconds(held.valid_ms)),
             truth(held.is_some_and(|held| held.address_held)),
+            truth(line.stuck.is_some()),
         ];
         for (family, value) in families.iter().zip(values) {
             family.get_or_create(&labels).set(value);
@@ -71,6 +72,10 @@ pub fn encode(status: &Status) -> Result<String, fmt::Error> {
             "Time until the stop signal, were no further beat answered",
         ),
         ("address_held", "Whether the group's virtual addresses are on this node"),
+        (
+            "stuck",
+            "Whether the group could not be stopped, here or on the node that holds it: only a fence frees it",
+        ),
     ];
     for (family, (name, help)) in families.into_iter().zip(names) {
         registry.register(name, help, family);
@@ -122,6 +127,7 @@ mod tests {
         };
         let line = GroupLine {
             epoch: 3,
+            stuck: Some("stuck on a".into()),
             held: Some(held),
             ..GroupLine::default()
         };
@@ -133,6 +139,7 @@ mod tests {
         let text = encode(&status).unwrap();
         for line in [
             "leasehold_joined 1",
+            "leasehold_stuck{group=\"mail\"} 1",
             "leasehold_leader{group=\"mail\"} 1",
             "leasehold_service_healthy{group=\"mail\",service=\"sams\"} 1",
             "leasehold_validity_seconds{group=\"mail\"} 1.5",

@@ -10,9 +10,11 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::cgroup::Memory;
 use super::containers::{self, ContainerCommand};
+use super::fence;
 use super::files::Files;
 use super::http::{Asked, Turn};
 use super::probe::{Inside, Prober, Target};
+use super::reset;
 use super::store::{self, StoreCommand, StoreEvent};
 use super::tether::{TetherEvent, TetherHost};
 use super::vip::{self, VipCommand, VipEvent};
@@ -182,6 +184,11 @@ impl Outbox {
                 }
                 Ok(())
             }
+            Action::Fence { node, incarnation } => {
+                self.fence(node, incarnation);
+                Ok(())
+            }
+            Action::Reset { why } => self.reset(why),
             Action::Exit { detached } => {
                 tracing::info!(detached, "the sidecar ends");
                 Ok(())
@@ -267,6 +274,36 @@ impl Outbox {
                 announce,
             },
         )
+    }
+
+    fn reset(&self, why: String) -> io::Result<()> {
+        let (trigger, inbox) = (self.site.facts.sysrq_trigger.clone(), self.inbox.clone());
+        reset::order(trigger, why, move |why| {
+            // The loop may have ended meanwhile.
+            let _ = inbox.blocking_send(Event::ResetFailed { why });
+        })
+    }
+
+    /// One try, beside the loop; the core orders one at a time for a node.
+    fn fence(&self, node: String, incarnation: i64) {
+        let (wanted, inbox) = (self.site.project.cluster.fence.clone(), self.inbox.clone());
+        tokio::spawn(async move {
+            let result = match &wanted {
+                Some(wanted) => fence::fence(wanted, &node).await,
+                None => Err("no fence is configured".to_owned()),
+            };
+            match &result {
+                Ok(said) => tracing::info!(node, "the fence agent succeeded: {said}"),
+                Err(why) => tracing::warn!(node, "the fence agent failed: {why}"),
+            }
+            let _ = inbox
+                .send(Event::FenceEnded {
+                    node,
+                    incarnation,
+                    result,
+                })
+                .await;
+        });
     }
 
     /// One check in a task of its own; the core has one of a probe under way at most.

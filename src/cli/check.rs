@@ -5,8 +5,9 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use super::text::{print, say};
-use crate::adapters::store;
+use crate::adapters::{fence, reset, store};
 use crate::compose;
+use crate::compose::model::{Fence, OnStopFailure};
 use crate::core::sizing::Timing;
 use crate::node_facts::NodeFacts;
 use crate::site::{Site, SiteError};
@@ -29,12 +30,22 @@ pub(super) async fn check(facts: &NodeFacts) -> Result<ExitCode> {
     }
     match election(&site).await {
         Ok((timeout, source)) => match site.timing(timeout) {
-            Ok(timing) => print(&times(&timing, source)),
+            Ok(timing) => print(&times(&timing, source, site.project.cluster.fence.as_ref())),
             Err(short) => faults.push(short.to_string()),
         },
         Err(why) => faults.push(why),
     }
+    faults.extend(site.project.cluster.fence.iter().flat_map(fence::faults));
     for group in site.project.groups.values() {
+        if group.on_stop_failure == OnStopFailure::Reboot
+            && let Err(why) = reset::possible(&site.facts.sysrq_trigger)
+        {
+            faults.push(format!(
+                "group {}: on_stop_failure: reboot can't reset this host: {why}; mount the host's /proc/sysrq-trigger into the \
+                 sidecar, writable, and name it in LEASEHOLD_SYSRQ_TRIGGER",
+                group.name
+            ));
+        }
         for service in &group.services {
             match site.engine.image(&service.image).await {
                 Ok(image) => print(&format!("image {} is here: {}", service.image, image.digest)),
@@ -80,13 +91,17 @@ async fn election(site: &Site) -> Result<(std::time::Duration, &'static str), St
     }
 }
 
-fn times(timing: &Timing, source: &str) -> String {
+fn times(timing: &Timing, source: &str, fence: Option<&Fence>) -> String {
     let soft = timing.soft_after();
+    let fenced = fence.map_or_else(String::new, |fence| {
+        let agent = fence.agent.display();
+        format!(", once {agent} has fenced it, which may take {:?}", fence.timeout)
+    });
     format!(
         "ttl {:?}: a beat every {:?}, each call to etcd at most {:?}; etcd's election timeout {:?} ({source})\n\
          without an answer of etcd the service gets its stop signal {soft:?} after the last answered beat was sent, \
          the kill {:?} after it\n\
-         when a host dies, another starts the service {:?} after the last beat that it saw",
+         when a host dies, another starts the service {:?} after the last beat that it saw{fenced}",
         timing.ttl,
         timing.beat,
         timing.attempt,

@@ -43,7 +43,7 @@ fn absent(socket: &Path) -> String {
     )
 }
 
-async fn tell<T: Serialize + Sync>(facts: &NodeFacts, path: &str, body: &T) -> Result<Outcome> {
+pub(super) async fn tell<T: Serialize + Sync>(facts: &NodeFacts, path: &str, body: &T) -> Result<Outcome> {
     let socket = facts.socket();
     let call = client(&socket)?
         .post(format!("http://local{path}"))
@@ -53,7 +53,7 @@ async fn tell<T: Serialize + Sync>(facts: &NodeFacts, path: &str, body: &T) -> R
     Ok(call.with_context(|| absent(&socket))?.json().await?)
 }
 
-fn conclude(outcome: &Outcome) -> ExitCode {
+pub(super) fn conclude(outcome: &Outcome) -> ExitCode {
     if outcome.ok {
         print(&outcome.message);
         ExitCode::SUCCESS

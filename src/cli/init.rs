@@ -31,6 +31,9 @@ struct Shown {
     entries: Vec<String>,
     count: usize,
     store_id: Option<String>,
+    /// Whose claim lies there, for people.
+    claim: Option<String>,
+    held: bool,
     writable: bool,
 }
 
@@ -56,7 +59,8 @@ pub(super) async fn init(facts: &NodeFacts, group: &str, adopt: bool) -> Result<
         None => format!("{:016x}", getrandom::u64().context("no randomness from the kernel")?),
     };
     for service in &settings.services {
-        write(&site, service, &id).await?;
+        // Storage that etcd knows keeps its claims, whatever was asked: they belong to it.
+        write(&site, service, &id, adopt && in_etcd.is_none()).await?;
     }
     if in_etcd.is_none() {
         let targets = mounts.into_iter().map(|mount| mount.path).collect();
@@ -108,6 +112,15 @@ fn refuse(mounts: &[Shown], in_etcd: Option<&StoreIds>, adopt: bool, group: &str
             }
             (Some(_) | None, _) => {}
         }
+        if let Some(claim) = mount
+            .claim
+            .as_ref()
+            .filter(|_| mount.held && in_etcd.is_none() && !adopt)
+        {
+            reasons.push(format!(
+                "{path} is claimed by {claim}, and was not released; if nothing writes there any more, add --adopt"
+            ));
+        }
     }
     if reasons.is_empty() {
         return Ok(());
@@ -132,15 +145,14 @@ async fn show(site: &Site, service: &Service) -> Result<Vec<Shown>> {
     lines.collect()
 }
 
-async fn write(site: &Site, service: &Service, id: &str) -> Result<()> {
+async fn write(site: &Site, service: &Service, id: &str, adopt: bool) -> Result<()> {
     let targets = targets(service);
     if targets.is_empty() {
         return Ok(());
     }
-    let words = ["init", "--id", id].map(str::to_owned);
-    helper(site, service, words.into_iter().chain(targets).collect())
-        .await
-        .map(|_| ())
+    let adopt = adopt.then_some("--adopt");
+    let words = ["init", "--id", id].into_iter().chain(adopt).map(str::to_owned);
+    helper(site, service, words.chain(targets).collect()).await.map(|_| ())
 }
 
 /// Runs the tether's `store` form in a container with the service's mounts.
@@ -169,7 +181,7 @@ async fn helper(site: &Site, service: &Service, words: Vec<String>) -> Result<St
 }
 
 fn render(mounts: &[Shown]) -> String {
-    let head = ["MOUNT", "SOURCE", "TYPE", "STORE ID", "CONTENTS"]
+    let head = ["MOUNT", "SOURCE", "TYPE", "STORE ID", "CLAIM", "CONTENTS"]
         .map(str::to_owned)
         .to_vec();
     let rows = mounts.iter().map(|mount| {
@@ -183,10 +195,19 @@ fn render(mounts: &[Shown]) -> String {
             mount.source.clone(),
             mount.fstype.clone(),
             id,
+            claim(mount),
             contents,
         ]
     });
     table(&std::iter::once(head).chain(rows).collect::<Vec<_>>())
+}
+
+fn claim(mount: &Shown) -> String {
+    match &mount.claim {
+        Some(claim) if mount.held => format!("{claim}, held"),
+        Some(claim) => format!("{claim}, released"),
+        None => "-".to_owned(),
+    }
 }
 
 async fn read_store(site: &Site, group: &str) -> Result<Option<StoreIds>> {

@@ -2,6 +2,7 @@
 
 mod check;
 mod client;
+mod fenced;
 mod init;
 mod status;
 mod text;
@@ -100,6 +101,18 @@ enum Verb {
         #[arg(value_parser = text::duration)]
         length: Duration,
     },
+    /// Say that a node can't write any more, because it was powered off or cut from the storage: what it held is freed
+    Fenced {
+        /// The node, which was powered off or cut from all storage
+        #[arg(required_unless_present = "group", conflicts_with = "group")]
+        node: Option<String>,
+        /// Only this group, whose storage was cut from its holder
+        #[arg(long)]
+        group: Option<String>,
+        /// Do not ask for the node's name again
+        #[arg(long)]
+        yes: bool,
+    },
     /// Trust a restored or replaced etcd as the true one, and lift every epoch above the claims on the storages; every
     /// node stops what it runs and starts over
     Accept {
@@ -137,6 +150,7 @@ pub fn main() -> ExitCode {
                 Verb::Undrain { name } => client::order(&facts, "nodes", &name, "undrain", String::new()).await,
                 Verb::Why { group, json } => why::show(&facts, &group, json).await,
                 Verb::Hold { length } => client::hold(&facts, length).await,
+                Verb::Fenced { node, group, yes } => fenced::fenced(&facts, node, group, yes).await,
                 Verb::Accept { force, epoch } => client::accept(&facts, force, epoch).await,
             }
         })

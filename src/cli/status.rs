@@ -77,7 +77,51 @@ fn render(status: &Status) -> String {
 
 fn here(line: &GroupLine) -> String {
     match &line.held {
+        Some(held) if line.stuck.is_some() => format!("stuck {}", held.run),
         Some(held) => format!("{} {}", held.stage, held.run),
         None => line.state.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::overall::Health;
+    use crate::core::status::HeldLine;
+
+    fn status(stuck: Option<&str>, holder: Option<&str>) -> Status {
+        let line = GroupLine {
+            holder: holder.map(str::to_owned),
+            stuck: stuck.map(str::to_owned),
+            held: stuck.map(|_| HeldLine {
+                run: "3.1".into(),
+                stage: "stopping".into(),
+                ..HeldLine::default()
+            }),
+            reason: stuck.unwrap_or_default().to_owned(),
+            ..GroupLine::default()
+        };
+        Status {
+            member: "joined".into(),
+            groups: [("mail".to_owned(), line)].into(),
+            ..Status::default()
+        }
+    }
+
+    #[test]
+    fn a_group_that_is_stuck_is_not_well_though_it_has_a_holder() {
+        let judged = |mut status: Status| {
+            status.overall = status.judge();
+            status
+        };
+        let stuck = judged(status(Some("stuck on a (why): run `leasehold fenced a`"), Some("a")));
+        assert_eq!(stuck.overall.health, Health::Failed);
+        assert_eq!(judged(status(None, None)).overall.health, Health::Failed);
+        assert_ne!(judged(status(None, Some("a"))).overall.health, Health::Failed);
+        let shown = render(&stuck);
+        assert!(
+            shown.contains("stuck 3.1") && shown.contains("run `leasehold fenced a`"),
+            "{shown}"
+        );
     }
 }

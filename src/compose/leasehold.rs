@@ -7,7 +7,8 @@ use std::time::Duration;
 use super::context::Context;
 use super::cursor::At;
 use super::fault::Faults;
-use super::model::{Cluster, EtcdTls, EtcdUser, Failback, OnFailure, Probe, RestartBudget, Vip};
+use super::fence;
+use super::model::{Cluster, EtcdTls, EtcdUser, Failback, OnFailure, OnStopFailure, Probe, RestartBudget, Vip};
 use super::probes;
 use super::scalar::{self, NAME_PATTERN};
 use super::service;
@@ -35,6 +36,7 @@ pub(super) fn cluster(context: &Context<'_>, faults: &mut Faults) -> Cluster {
         kappa: 1.0 - CLOCK_MARGIN_DEFAULT,
         etcd_tls: None,
         etcd_user: None,
+        fence: None,
     };
     match context.root.get("x-leasehold") {
         Some(at) => read_cluster(&at, &mut cluster, context, faults),
@@ -55,6 +57,7 @@ fn read_cluster(at: &At<'_>, cluster: &mut Cluster, context: &Context<'_>, fault
         "clock_margin",
         "etcd_tls",
         "etcd_user",
+        "fence",
     ];
     for field in at.map_of(faults, &known) {
         match field.name {
@@ -66,6 +69,7 @@ fn read_cluster(at: &At<'_>, cluster: &mut Cluster, context: &Context<'_>, fault
             }
             "clock_margin" => cluster.kappa = 1.0 - margin(&field, faults).unwrap_or(CLOCK_MARGIN_DEFAULT),
             "etcd_tls" => cluster.etcd_tls = tls(&field, context, faults),
+            "fence" => cluster.fence = fence::read(&field, context, faults),
             _ => cluster.etcd_user = user(&field, context, faults),
         }
     }
@@ -183,6 +187,7 @@ pub(super) struct Settings<'a> {
     pub(super) restarts: Stated<'a, RestartBudget>,
     pub(super) lease_loss_grace: Stated<'a, Duration>,
     pub(super) vip_first: Stated<'a, bool>,
+    pub(super) on_stop_failure: Stated<'a, OnStopFailure>,
 }
 
 /// Reads `x-leasehold` of a service; the group's name is the service's unless it says otherwise.
@@ -206,6 +211,7 @@ pub(super) fn settings<'a>(
         "entrypoint",
         "lease_loss_grace",
         "vip_first",
+        "on_stop_failure",
     ];
     for field in at.map_of(faults, &known) {
         match field.name {
@@ -217,6 +223,7 @@ pub(super) fn settings<'a>(
             "on_failure" => settings.on_failure = on_failure(&field, faults).zip(Some(field)),
             "restarts" => settings.restarts = Some((restarts(&field, faults), field)),
             "lease_loss_grace" => settings.lease_loss_grace = field.duration(faults).zip(Some(field)),
+            "on_stop_failure" => settings.on_stop_failure = on_stop_failure(&field, faults).zip(Some(field)),
             _ => settings.vip_first = field.bool(faults).zip(Some(field)),
         }
     }
@@ -227,6 +234,14 @@ fn failback(at: &At<'_>, faults: &mut Faults) -> Option<Failback> {
     at.parsed(faults, "manual or auto", |text| match text {
         "manual" => Some(Failback::Manual),
         "auto" => Some(Failback::Auto),
+        _ => None,
+    })
+}
+
+fn on_stop_failure(at: &At<'_>, faults: &mut Faults) -> Option<OnStopFailure> {
+    at.parsed(faults, "reboot or hold", |text| match text {
+        "reboot" => Some(OnStopFailure::Reboot),
+        "hold" => Some(OnStopFailure::Hold),
         _ => None,
     })
 }
@@ -424,15 +439,18 @@ mod tests {
             ("s", Failback::Manual, false)
         );
         assert!(group.vips.is_empty() && group.probes.is_empty() && group.lease_loss_grace.is_none());
+        assert_eq!(group.on_stop_failure, OnStopFailure::Hold);
         let group = group_of(
             "group: mail, vips: ['192.0.2.10/24', 'fd00::10/64'], failback: auto, lease_loss_grace: 2s, vip_first: true, \
-             probes: [{smtp: 25}, {imap: 143}, {pop3: 110}, {tcp: 4190}, {http: 80}], entrypoint: /bin/run --x",
+             probes: [{smtp: 25}, {imap: 143}, {pop3: 110}, {tcp: 4190}, {http: 80}], entrypoint: /bin/run --x, \
+             on_stop_failure: reboot",
         );
         assert_eq!(
             (group.name.as_str(), group.failback, group.vip_first),
             ("mail", Failback::Auto, true)
         );
         assert_eq!(group.lease_loss_grace, Some(Duration::from_secs(2)));
+        assert_eq!(group.on_stop_failure, OnStopFailure::Reboot);
         let vips: Vec<_> = group
             .vips
             .iter()
@@ -461,6 +479,7 @@ mod tests {
             ("probes: [smtp]", ["x-leasehold.probes", "mapping"]),
             ("failback: never", ["x-leasehold.failback", "manual or auto"]),
             ("lease_loss_grace: 5", ["lease_loss_grace", "duration"]),
+            ("on_stop_failure: panic", ["on_stop_failure", "reboot or hold"]),
             ("vip_first: first", ["vip_first", "true or false"]),
             ("priority: 5", ["x-leasehold.priority", "not a key"]),
         ] {

@@ -12,6 +12,7 @@ mod cursor;
 mod dotenv;
 mod environment;
 mod fault;
+mod fence;
 mod files;
 mod groups;
 mod hash;

@@ -42,6 +42,7 @@ pub struct Cluster {
     pub kappa: f64,
     pub etcd_tls: Option<EtcdTls>,
     pub etcd_user: Option<EtcdUser>,
+    pub fence: Option<Fence>,
 }
 
 /// Files for TLS towards etcd, as the sidecar sees them.
@@ -59,6 +60,30 @@ pub struct EtcdUser {
     pub password_file: PathBuf,
 }
 
+/// The fence agent that runs before an unclean take-over.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Fence {
+    /// The program as the sidecar sees it.
+    pub agent: PathBuf,
+    /// `off` or `reboot`.
+    pub action: String,
+    /// The deadline of one try.
+    pub timeout: Duration,
+    pub tries: u32,
+    /// For every node.
+    pub common: FenceOptions,
+    /// Where some are named, only those can be fenced; their options win.
+    pub nodes: BTreeMap<String, FenceOptions>,
+}
+
+/// What a fence agent reads from its stdin.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct FenceOptions {
+    pub options: BTreeMap<String, String>,
+    /// Options whose value stands in a file, as the sidecar sees it; read for each try.
+    pub secret_files: BTreeMap<String, PathBuf>,
+}
+
 /// The unit of failover.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Group {
@@ -74,6 +99,8 @@ pub struct Group {
     pub restarts: RestartBudget,
     /// Time between the stop signal and the kill when the lease runs out.
     pub lease_loss_grace: Option<Duration>,
+    /// What follows when a run can't be stopped.
+    pub on_stop_failure: OnStopFailure,
 }
 
 /// A virtual IP with its prefix length.
@@ -191,6 +218,16 @@ pub struct HttpCheck {
     pub status: (u16, u16),
     /// What the body must contain, within its first 64 KiB.
     pub body: Option<String>,
+}
+
+/// What a node does when it can't stop a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub enum OnStopFailure {
+    /// Resets its host, hard.
+    Reboot,
+    /// Holds on to the group, which stays down until a fence.
+    #[default]
+    Hold,
 }
 
 /// When a group goes back to a preferred node by itself.

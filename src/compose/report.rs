@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::model::{Failback, Group, Mount, MountKind, OnFailure, Probe, Project, Service};
+use super::model::{Failback, Fence, Group, Mount, MountKind, OnFailure, OnStopFailure, Probe, Project, Service};
 
 /// Groups, services in start order, mounts with protected or not, virtual IPs, probes, warnings.
 #[must_use]
@@ -16,6 +16,7 @@ pub fn report(project: &Project) -> String {
         0,
         &format!("cluster {}: ttl {:?}, etcd {etcd}", cluster.name, cluster.ttl),
     );
+    lines.add(0, &describe_fence(cluster.fence.as_ref()));
     for group in project.groups.values() {
         describe_group(group, project, &mut lines);
     }
@@ -65,9 +66,36 @@ fn describe_group(group: &Group, project: &Project, lines: &mut Lines) {
     if let Some(grace) = group.lease_loss_grace {
         lines.add(1, &format!("grace when the lease is lost: {grace:?}"));
     }
+    lines.add(
+        1,
+        match group.on_stop_failure {
+            OnStopFailure::Hold => "when it can't be stopped: it is held, marked stuck and stays down until a fence",
+            OnStopFailure::Reboot => "when it can't be stopped: this host is reset",
+        },
+    );
     for (index, service) in group.services.iter().enumerate() {
         describe_service(index + 1, service, project, lines);
     }
+}
+
+fn describe_fence(fence: Option<&Fence>) -> String {
+    let Some(fence) = fence else {
+        return "fence: none; a silent node is taken to have stopped, a stuck one waits for `leasehold fenced`"
+            .to_owned();
+    };
+    let nodes: Vec<&str> = fence.nodes.keys().map(String::as_str).collect();
+    let nodes = if nodes.is_empty() {
+        "any node".to_owned()
+    } else {
+        nodes.join(", ")
+    };
+    format!(
+        "fence: {} {} of {nodes}, at most {:?} a try, {} tries in a row; an unclean take-over waits for its success",
+        fence.agent.display(),
+        fence.action,
+        fence.timeout,
+        fence.tries
+    )
 }
 
 fn or_none(words: &[String]) -> String {
@@ -140,12 +168,14 @@ mod tests {
         let expected = "\
 project mail (/srv/mail/compose.yaml)
 cluster mail: ttl 10s, etcd http://10.0.0.1:2379
+fence: none; a silent node is taken to have stopped, a stuck one waits for `leasehold fenced`
 group mail
   virtual IPs: 192.0.2.10/24, fd00::10/64, before the containers
   probes: smtp 25 every 5s, http 80/ every 5s
   failback: manual
   when the service fails: restart in place up to 3 times in 600s, then hand over
   grace when the lease is lost: 2s
+  when it can't be stopped: it is held, marked stuck and stays down until a fence
   1. s (i), stop within 20s
       /d <- volume data: protected
       /c <- /srv/mail/c, read-only: not protected

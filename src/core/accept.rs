@@ -4,7 +4,7 @@ use super::election::released;
 use super::event::Action;
 use super::member::Member;
 use super::node::{AcceptWish, Node};
-use super::records::{ClusterConfig, NodeKey, json};
+use super::records::{ClusterConfig, NodeKey, Record, RecordState, json};
 use super::store::{Compare, Op, Txn};
 
 impl Node {
@@ -18,20 +18,10 @@ impl Node {
             force,
             epoch: given,
         } = self.accept_wish.take()?;
-        if let Some(why) = self.needless(force, given) {
-            out.push(Action::Reply {
-                reply,
-                result: Err(why),
-            });
-            return None;
-        }
-        // Everybody waits one ttl after it: too short for containers that were promised more.
-        if let Some(name) = self.held_elsewhere() {
-            let why = format!("{name} is under a hold, so its containers may run on: wait for its end, or fence it");
-            out.push(Action::Reply {
-                reply,
-                result: Err(why),
-            });
+        let refusal = self.needless(force, given).or_else(|| self.stuck_here_refusal());
+        if let Some(why) = refusal.or_else(|| self.held_refusal()) {
+            let result = Err(why);
+            out.push(Action::Reply { reply, result });
             return None;
         }
         let known = self.pinned.map_or(0, |pin| pin.generation);
@@ -55,15 +45,24 @@ impl Node {
             ],
         };
         for (name, keys) in &self.view.groups {
-            let Some(record) = &keys.record else { continue };
+            if let Some(still) = self.still_stuck(name, keys) {
+                txn.compare.push(still);
+                continue;
+            }
             let held = self
                 .groups
                 .get(name)
                 .and_then(|group| group.held.as_ref())
                 .map_or(0, |held| held.run.epoch);
-            let mut record = released(record, "accepted".to_owned(), None);
             let known = [held, self.claim_above(name).unwrap_or(0), given.unwrap_or(0)];
-            record.epoch = known.into_iter().fold(record.epoch, u64::max) + 1;
+            let known = known.into_iter().fold(0, u64::max);
+            let mut record = match &keys.record {
+                Some(record) => released(record, "accepted".to_owned(), None),
+                // The snapshot may be older than the first record, but no claim is.
+                None if known > 0 && !keys.unreadable() => self.forgotten(),
+                None => continue,
+            };
+            record.epoch = record.epoch.max(known) + 1;
             txn.then.push(Op::Put {
                 key: self.keys.record(name),
                 value: json(&record),
@@ -74,6 +73,20 @@ impl Node {
             });
         }
         Some((reply, txn))
+    }
+
+    /// A record in the place of one that a restore has lost.
+    fn forgotten(&self) -> Record {
+        Record {
+            epoch: 0,
+            node: self.me.name.clone(),
+            incarnation: 0,
+            state: RecordState::Released,
+            reason: "accepted".to_owned(),
+            successor: None,
+            stuck: None,
+            promise_ms: None,
+        }
     }
 
     /// T11 stops every group of the cluster: why there is no need for it.
@@ -89,6 +102,14 @@ impl Node {
              look at `leasehold status`; if you mean it, `leasehold accept --force`"
                 .to_owned()
         })
+    }
+
+    /// Everybody waits one ttl after it: too short for containers that were promised more.
+    fn held_refusal(&self) -> Option<String> {
+        let name = self.held_elsewhere()?;
+        Some(format!(
+            "{name} is under a hold, so its containers may run on: wait for its end, or fence it"
+        ))
     }
 
     fn held_elsewhere(&self) -> Option<String> {

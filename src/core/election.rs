@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use super::event::{Action, Level};
 use super::group::{After, Group, Stage, claimed};
-use super::member::{Member, Pending, Purpose};
+use super::member::{Member, Purpose};
 use super::node::Node;
 use super::records::{GroupKeys, Intent, NodeStatus, Readiness, Record, RecordState, json};
 use super::store::{Compare, Op, Txn};
+use super::stuck::stuck_on;
 use super::time::Time;
 
 /// Between the campaigns of two standbys of neighbouring rank.
@@ -19,8 +20,10 @@ const SUCCESSOR_START: Duration = Duration::from_secs(3);
 const INTERRUPTED: &str = "its stop was under way when its sidecar ended";
 
 /// Whether and when this node may take a group.
-enum Claim {
+pub(super) enum Claim {
     Now(Txn),
+    /// T10 first: its holder is fenced.
+    Free(Txn),
     At(Time),
     No(String),
 }
@@ -33,6 +36,9 @@ impl Node {
         for name in names {
             let other_ready = self.successor(&name, None).is_some();
             let keys = self.view.group(&name);
+            if keys.unreadable() {
+                continue;
+            }
             // Whoever a switchover named, if its stop was cut short.
             let wanted = keys
                 .intent
@@ -165,6 +171,7 @@ impl Node {
             state: RecordState::Active,
             reason: reason.to_owned(),
             successor: None,
+            stuck: None,
             promise_ms: None,
         }
     }
@@ -206,6 +213,7 @@ impl Node {
             }
             match self.claim(now, &name, lease) {
                 Claim::Now(txn) => return Some((txn, Purpose::Campaign { group: name })),
+                Claim::Free(txn) => return Some((txn, Purpose::Fenced { reply: None })),
                 Claim::At(at) => {
                     self.waits.insert(name.clone(), (Some(at), String::new()));
                 }
@@ -223,25 +231,35 @@ impl Node {
         if let Some(why) = self.forbidden(name).or_else(|| self.unready(name)) {
             return Claim::No(why);
         }
+        let contact_at = self.contact.ready_at(self.timing.ttl);
+        let step = self.rank_step(RANK_STEP, &keys);
+        // Ranks count from when everybody could: after a first start that is the contact, not the vacancy.
+        let ranked = |node: &Self, at: Time| {
+            let from = contact_at.filter(|contact| contact.awake() > at.awake()).unwrap_or(at);
+            from.plus(node.came_back_start(now, &keys) + step * node.rank(now, name, &keys))
+        };
+        let contact = self.contact_holds_at(now);
         let at = match vacancy {
             Ok(at) => at,
-            Err(why) => return Claim::No(why),
+            Err(why) => {
+                let marked = self.first_seen.get(name).map_or(now, |(_, at)| *at);
+                let at = ranked(self, marked);
+                let freed = contact.then(|| self.claim_stuck(now, &keys, at)).flatten();
+                return freed.unwrap_or(Claim::No(why));
+            }
         };
-        let contact_at = self.contact.ready_at(self.timing.ttl);
-        if !self.contact_holds_at(now) {
+        if !contact {
             return contact_at.map_or(Claim::No("no contact to etcd".to_owned()), Claim::At);
         }
-        // Ranks count from when everybody could: after a first start that is the contact, not the vacancy.
-        let from = contact_at.filter(|contact| contact.awake() > at.awake()).unwrap_or(at);
-        let at = from.plus(RANK_STEP * self.rank(now, name, &keys));
+        let at = ranked(self, at);
         // An observer waits by its raw clock alone: suspend must not shorten the wait.
         if now.awake() < at.awake() {
             return Claim::At(at);
         }
-        match self.claim_txn(now, name, &keys, lease) {
-            Some(txn) => Claim::Now(txn),
-            None => Claim::No("its holder is not silent for long enough".to_owned()),
-        }
+        let Some(txn) = self.claim_txn(now, name, &keys, lease) else {
+            return Claim::No("its holder is not silent for long enough".to_owned());
+        };
+        self.fence_first(now, &keys).unwrap_or(Claim::Now(txn))
     }
 
     /// Since or from when the group can be taken by anyone, or why not.
@@ -268,10 +286,13 @@ impl Node {
                     first_seen
                 })
             }
-            RecordState::Active => self
-                .observer
-                .ripe_at(&record.node, record.incarnation)
-                .ok_or_else(|| format!("{} holds it", record.node)),
+            RecordState::Active => match &record.stuck {
+                Some(why) => Err(stuck_on(&record.node, why)),
+                None => self
+                    .observer
+                    .ripe_at(&record.node, record.incarnation)
+                    .ok_or_else(|| format!("{} holds it", record.node)),
+            },
         }
     }
 
@@ -314,6 +335,10 @@ impl Node {
                 key: record_key.clone(),
                 revision: other_keys.record_mod,
             });
+            // Silence frees no record that is marked stuck; that it was not marked meanwhile is compared all the same.
+            if record.stuck.is_some() {
+                continue;
+            }
             let value = json(&released(record, "silent".to_owned(), None));
             txn.then.push(Op::Delete {
                 key: self.keys.leader(other),
@@ -338,7 +363,8 @@ impl Node {
             .get(name)
             .and_then(|group| group.cool_until)
             .is_some_and(|until| !now.reached(until))
-            || self.failing(name);
+            || self.failing(name)
+            || self.stuck_here().is_some();
         let holder = keys.active().map(|record| record.node.as_str());
         let before = self.view.statuses.iter().filter(|(node, status)| {
             let candidate = **node != self.me.name && Some(node.as_str()) != holder;
@@ -419,7 +445,7 @@ impl Node {
                 .failing(name)
                 .then(|| "the service failed here several times".to_owned());
             let ending = self.ending.then(|| "its node was told to end".to_owned());
-            let unready = ending.or_else(|| self.unready(name)).or(failing);
+            let unready = ending.or_else(|| self.unready(name)).or(failing).or_else(|| self.ill());
             let ready = unready.is_none();
             // Ready, and ranked as such, but nobody should hand over to it yet: it could not campaign at once.
             let new = (!self.contact_holds()).then(|| "in contact with etcd for less than a ttl".to_owned());
@@ -443,6 +469,40 @@ impl Node {
             priority: self.me.priority,
             groups: groups.collect(),
         }
+    }
+
+    /// Takes an operator's wish to move a group, or says why not.
+    pub(super) fn want_switchover(&mut self, reply: u64, group: String, to: Option<String>) -> Option<String> {
+        let keys = self.view.group(&group);
+        let Some(record) = keys.active() else {
+            return Some(format!(
+                "group {group} is not active anywhere: there is nothing to move"
+            ));
+        };
+        if record.stuck.is_some() {
+            let node = &record.node;
+            return Some(format!(
+                "{group} is stuck on {node} and can't be moved: power {node} off or cut it from the storage, then run \
+                 `leasehold fenced {node}`"
+            ));
+        }
+        if let Some(why) = self.forbidden(&group) {
+            return Some(format!("{group} is {why}"));
+        }
+        if to.as_ref() == Some(&record.node) {
+            return Some(format!("{} holds {group} already", record.node));
+        }
+        if let Some(to) = &to
+            && *to != self.me.name
+            && self.successor(&group, Some(to)).is_none()
+        {
+            return Some(format!("{to} is not ready for {group}: see `leasehold status`"));
+        }
+        if !matches!(self.member, Member::Joined { .. }) || self.switch_wish.is_some() {
+            return Some("this node is not a member now, or another wish is being written".to_owned());
+        }
+        self.switch_wish = Some((reply, group, to));
+        None
     }
 
     /// An operator's wish that came in here, written for the holder to read.
@@ -524,103 +584,6 @@ impl Node {
         }
     }
 
-    /// What follows from the outcome, beyond what the view already told.
-    pub(super) fn conclude(&mut self, now: Time, pending: &Pending, succeeded: bool, out: &mut Vec<Action>) {
-        match &pending.purpose {
-            Purpose::Read
-            | Purpose::Configure
-            | Purpose::Register
-            | Purpose::Evict { .. }
-            | Purpose::ReleaseLost { .. } => {}
-            Purpose::Beat => {
-                if let Some(value) = self.publishing.take().filter(|_| succeeded) {
-                    self.published = Some(value);
-                }
-            }
-            Purpose::Hold { reply, length } => {
-                let result = self.hold_result(now, pending, succeeded, *length);
-                out.push(Action::Reply { reply: *reply, result });
-            }
-            Purpose::Intent { reply, done } => {
-                let result = if succeeded {
-                    Ok(done.clone())
-                } else {
-                    Err("somebody else was faster: look at `leasehold status` and try again".to_owned())
-                };
-                out.push(Action::Reply { reply: *reply, result });
-            }
-            Purpose::Campaign { group } => {
-                let keys = self.view.group(group);
-                let holder = keys.active().map(|record| &record.node).filter(|_| !succeeded);
-                if let (Some(holder), Some(group)) = (holder, self.groups.get_mut(group))
-                    && group.held.is_none()
-                {
-                    group.say(Level::Info, format!("not taken: {holder} holds it"), out);
-                }
-            }
-            Purpose::Release { group } => {
-                if succeeded && let Some(group) = self.groups.get_mut(group) {
-                    group.cool_until = Some(now.plus(self.timing.ttl));
-                    group.say(
-                        Level::Info,
-                        "released: stopped here and free for the next holder".to_owned(),
-                        out,
-                    );
-                }
-            }
-            Purpose::Accept { reply } => {
-                let result = if succeeded {
-                    Ok("accepted: every node starts over, which takes one ttl".to_owned())
-                } else {
-                    Err("the configuration changed meanwhile: look at `leasehold status` and try again".to_owned())
-                };
-                out.push(Action::Reply { reply: *reply, result });
-            }
-        }
-    }
-
-    fn hold_result(
-        &mut self,
-        now: Time,
-        pending: &Pending,
-        succeeded: bool,
-        length: Duration,
-    ) -> Result<String, String> {
-        if !succeeded || !matches!(self.member, Member::Joined { .. }) {
-            return Err(
-                "the long beat was refused, nothing is held: look at `leasehold status` and try again".to_owned(),
-            );
-        }
-        // Beating goes on in time, in case that nobody replaces this sidecar.
-        self.holding_until = Some(pending.stamp.plus(length.saturating_sub(self.timing.ttl * 2)));
-        let left = now.until(pending.stamp.plus(length));
-        Ok(format!(
-            "held for {} s: replace the sidecar now, nothing else starts meanwhile",
-            left.as_secs()
-        ))
-    }
-
-    /// Whoever waits for a reply learns that there is none.
-    pub(super) fn disappoint(&mut self, pending: &Pending, why: &str, out: &mut Vec<Action>) {
-        self.publishing = None;
-        match pending.purpose {
-            Purpose::Hold { reply, .. } | Purpose::Intent { reply, .. } | Purpose::Accept { reply } => {
-                out.push(Action::Reply {
-                    reply,
-                    result: Err(why.to_owned()),
-                });
-            }
-            Purpose::Read
-            | Purpose::Configure
-            | Purpose::Register
-            | Purpose::Evict { .. }
-            | Purpose::Beat
-            | Purpose::Campaign { .. }
-            | Purpose::Release { .. }
-            | Purpose::ReleaseLost { .. } => {}
-        }
-    }
-
     pub(super) fn step_groups(&mut self, now: Time, out: &mut Vec<Action>) {
         let names: Vec<String> = self.groups.keys().cloned().collect();
         for name in names {
@@ -637,6 +600,7 @@ pub(super) fn released(record: &Record, reason: String, successor: Option<String
         state: RecordState::Released,
         reason,
         successor,
+        stuck: None,
         promise_ms: None,
         ..record.clone()
     }

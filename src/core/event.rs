@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::epoch::Run;
+use super::fenced::Fenced;
 use super::records::{Pin, Saved};
 use super::store::{Answer, Grant, Hint, RequestId, StoreError, Txn};
 use super::time::Time;
@@ -72,6 +73,14 @@ pub enum Event {
     },
     /// News of the virtual addresses.
     Vip(VipNews),
+    /// The host could not be reset, or goes on all the same.
+    ResetFailed { why: String },
+    /// One try of [`Action::Fence`] has ended; `Ok` says that the node can't write any more.
+    FenceEnded {
+        node: String,
+        incarnation: i64,
+        result: Result<String, String>,
+    },
     /// The daemon shall end: hand over first.
     Terminate,
     /// An operator's wish; `reply` names whom to answer.
@@ -165,6 +174,8 @@ pub enum Command {
     Hold { length: Duration },
     /// Move the group, to `to` if it is named.
     Switchover { group: String, to: Option<String> },
+    /// Free what somebody has made sure can't be written to (T10); `by` says who, and when.
+    Fenced { what: Fenced, by: String },
     /// Take a strange etcd as the true one, after a restore, and lift every epoch above what is known and above `epoch`
     /// (T11). `force`: although nothing is strange.
     Accept { force: bool, epoch: Option<u64> },
@@ -295,6 +306,15 @@ pub enum Action {
     Reply {
         reply: u64,
         result: Result<String, String>,
+    },
+    /// Reset the host now, without a sync; where that can't be done: [`Event::ResetFailed`].
+    Reset {
+        why: String,
+    },
+    /// Make sure that the node can't write, with the fence agent; one at a time for a node.
+    Fence {
+        node: String,
+        incarnation: i64,
     },
     /// Everything is done: the process ends.
     Exit {

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use super::epoch::Run;
 use super::event::{Action, Command, Decision, Event, Level, Order, PageOrder, ServiceKey};
+use super::fenced::FencedWish;
+use super::fencing::{FenceSettings, Fencing};
 use super::group::{After, Context, Group, GroupSettings, Stage, Way, mention};
 use super::keys::Keys;
 use super::member::{Attempt, Member, Pending};
@@ -13,6 +15,7 @@ use super::orders::Wanted;
 use super::records::{Pin, Saved, SavedRun, View};
 use super::sizing::{HOLD_MAX, Timing};
 use super::store::Hint;
+use super::stuck::Reset;
 use super::time::Time;
 use super::watchdog::Watchdog;
 
@@ -37,6 +40,8 @@ pub struct Setup {
     pub cluster: String,
     pub timing: Timing,
     pub groups: Vec<GroupSettings>,
+    /// The fence before an unclean take-over, where one is configured.
+    pub fence: Option<FenceSettings>,
     /// From the disk: which etcd is trusted.
     pub pinned: Option<Pin>,
     /// From the boot-scoped file: what an earlier sidecar left running.
@@ -97,6 +102,10 @@ pub struct Node {
     pub(super) accept_wish: Option<AcceptWish>,
     /// Standing orders that wait to be written.
     pub(super) wanted: VecDeque<Wanted>,
+    pub(super) fenced_wish: Option<FencedWish>,
+    pub(super) fence: Option<FenceSettings>,
+    /// By node.
+    pub(super) fencing: BTreeMap<String, Fencing>,
     pub(super) obeyed: BTreeMap<String, i64>,
     pub(super) published: Option<String>,
     pub(super) publishing: Option<String>,
@@ -107,6 +116,9 @@ pub struct Node {
     pub(super) engine_failure: Option<String>,
     pub(super) store_failure: Option<String>,
     pub(super) link_up: bool,
+    pub(super) reset: Reset,
+    /// Groups that were handed over because another one is stuck here.
+    pub(super) given_away: Vec<String>,
     pub(super) ending: bool,
     pub(super) watchdog: Watchdog,
     pub(super) last: Option<Decision>,
@@ -165,6 +177,9 @@ impl Node {
             switch_wish: None,
             accept_wish: None,
             wanted: VecDeque::new(),
+            fenced_wish: None,
+            fence: setup.fence,
+            fencing: BTreeMap::new(),
             obeyed: BTreeMap::new(),
             published: None,
             publishing: None,
@@ -173,6 +188,8 @@ impl Node {
             engine_failure: Some("not asked yet".to_owned()),
             store_failure: None,
             link_up: true,
+            reset: Reset::None,
+            given_away: Vec::new(),
             ending: false,
             watchdog: Watchdog::default(),
             last: None,
@@ -237,7 +254,9 @@ impl Node {
         self.obey_orders(now, out);
         self.watch_over(now, first, out);
         self.step_groups(now, out);
+        self.step_stuck(now, out);
         self.request(now, out);
+        self.step_fencing(now, out);
         self.finish(out);
         self.watch_over(now, first, out);
         let saved = self.memory();
@@ -256,6 +275,7 @@ impl Node {
             other_ready: self.successor(group, None).is_some(),
             watched: self.is_watched(),
             paused: self.on_pause(group),
+            frozen: matches!(self.member, Member::Frozen { .. }),
         }
     }
 
@@ -273,7 +293,7 @@ impl Node {
     }
 
     /// The earliest soft deadline on the pages that an earlier sidecar left for the group; a closed page has none.
-    fn page_soft(&self, group: &str) -> Option<Time> {
+    pub(super) fn page_soft(&self, group: &str) -> Option<Time> {
         let pages = self
             .pages
             .iter()
@@ -317,6 +337,12 @@ impl Node {
                 out.push(Action::KillForeign { id, why });
             }
             Event::Vip(news) => self.take_vip(now, news, out),
+            Event::ResetFailed { why } => self.reset_failed(&why, out),
+            Event::FenceEnded {
+                node,
+                incarnation,
+                result,
+            } => self.fence_ended(now, &node, incarnation, result, out),
             Event::Terminate => self.terminate(now, out),
             Event::Command { reply, command } => self.command(reply, command, out),
             Event::Prepared { .. }
@@ -350,7 +376,10 @@ impl Node {
                 running,
                 connection,
             } => {
-                if let Some(group) = self.groups.get_mut(&of.group) {
+                if !running && matches!(self.member, Member::Frozen { .. }) {
+                    // Nothing starts under a strange etcd, not even what was on its way.
+                    out.push(Action::Refuse { of, connection });
+                } else if let Some(group) = self.groups.get_mut(&of.group) {
                     group.hello(now, of.service, run, running, connection, out);
                 }
             }
@@ -396,6 +425,8 @@ impl Node {
             | Event::Engine { .. }
             | Event::Intruder { .. }
             | Event::Vip(_)
+            | Event::ResetFailed { .. }
+            | Event::FenceEnded { .. }
             | Event::Terminate
             | Event::Command { .. } => {}
         }
@@ -423,6 +454,7 @@ impl Node {
                 }
             }
             Command::Switchover { group, to } => self.want_switchover(reply, group, to),
+            Command::Fenced { what, by } => self.want_fenced(reply, what, by),
             Command::Accept { force, epoch } => {
                 if self.accept_wish.is_some() {
                     Some("another accept is under way".to_owned())
@@ -444,32 +476,6 @@ impl Node {
                 result: Err(why),
             });
         }
-    }
-
-    fn want_switchover(&mut self, reply: u64, group: String, to: Option<String>) -> Option<String> {
-        let keys = self.view.group(&group);
-        let Some(record) = keys.active() else {
-            return Some(format!(
-                "group {group} is not active anywhere: there is nothing to move"
-            ));
-        };
-        if let Some(why) = self.forbidden(&group) {
-            return Some(format!("{group} is {why}"));
-        }
-        if to.as_ref() == Some(&record.node) {
-            return Some(format!("{} holds {group} already", record.node));
-        }
-        if let Some(to) = &to
-            && *to != self.me.name
-            && self.successor(&group, Some(to)).is_none()
-        {
-            return Some(format!("{to} is not ready for {group}: see `leasehold status`"));
-        }
-        if !matches!(self.member, Member::Joined { .. }) || self.switch_wish.is_some() {
-            return Some("this node is not a member now, or another wish is being written".to_owned());
-        }
-        self.switch_wish = Some((reply, group, to));
-        None
     }
 
     /// SIGTERM: under a hold, leave everything as it is; otherwise hand over first.

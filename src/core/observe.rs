@@ -215,6 +215,7 @@ mod tests {
             state: RecordState::Active,
             reason: String::new(),
             successor: None,
+            stuck: None,
             promise_ms: None,
         };
         let group = GroupKeys {

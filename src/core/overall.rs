@@ -96,6 +96,9 @@ impl Status {
             found.push(verdict);
             return found;
         };
+        if let Some(stuck) = &line.stuck {
+            found.push((Health::Failed, format!("{name}: {stuck}")));
+        }
         if let Some(held) = line.held.as_ref().filter(|held| held.sick) {
             let why = held.probe_failure.as_deref().unwrap_or("its probes fail");
             found.push((Health::Failed, format!("{name} is sick on {holder}: {why}")));

@@ -49,6 +49,9 @@ pub struct Record {
     pub reason: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub successor: Option<String>,
+    /// Its holder could not stop it: a fence frees it, or the holder; silence never does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stuck: Option<String>,
     /// Under a hold, in milliseconds: what the long beat promised, for those who find its key gone and never saw it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promise_ms: Option<u64>,
@@ -305,6 +308,12 @@ impl GroupKeys {
             }
             _ => true,
         }
+    }
+
+    /// Whether a record is there that cannot be read: nothing may be concluded from it.
+    #[must_use]
+    pub fn unreadable(&self) -> bool {
+        self.record_mod != 0 && self.record.is_none()
     }
 
     /// The record if it names a holder that may run.

@@ -56,11 +56,13 @@ pub struct NodeLine {
 /// A group as this node sees it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct GroupLine {
-    /// `active`, `starting`, `stopping`, `standby`, `free` or `unknown`: of the group, wherever it is held.
+    /// `active`, `starting`, `stopping`, `stuck`, `standby`, `free` or `unknown`: of the group, wherever it is held.
     pub state: String,
     /// The node that the record names, while it is active.
     pub holder: Option<String>,
     pub epoch: u64,
+    /// On which node it could not be stopped, and what to do; it stays down until then.
+    pub stuck: Option<String>,
     /// What the record says about its last change.
     pub record: String,
     /// This node's last decision about the group.
@@ -125,10 +127,12 @@ impl Status {
             .groups
             .iter()
             .filter(|(name, _)| group.is_none_or(|wanted| wanted == name.as_str()));
-        match wanted.find(|(_, line)| line.held.is_none() && !line.unready.is_empty()) {
-            Some((name, line)) => Err(format!("{name}: {}", line.unready)),
-            None => Ok(()),
-        }
+        let fault = wanted.find_map(|(name, line)| match (&line.held, &line.stuck) {
+            (Some(_), Some(stuck)) => Some(format!("{name}: {stuck}")),
+            (None, _) if !line.unready.is_empty() => Some(format!("{name}: {}", line.unready)),
+            (Some(_) | None, _) => None,
+        });
+        fault.map_or(Ok(()), Err)
     }
 }
 
@@ -216,7 +220,9 @@ impl Node {
             sick: group.is_sick(),
             services: service_lines(group, held),
         });
+        let stuck = self.stuck_line(group, record);
         let state = match (&held, record.map(|record| record.state)) {
+            _ if stuck.is_some() => "stuck".to_owned(),
             (Some(held), _) => held.stage.clone(),
             (None, Some(RecordState::Active)) => "standby".to_owned(),
             (None, Some(RecordState::Released) | None) if self.viewed => "free".to_owned(),
@@ -229,7 +235,11 @@ impl Node {
             holder,
             epoch: record.map_or(0, |record| record.epoch),
             record: record.map(|record| record.reason.clone()).unwrap_or_default(),
-            reason: said.filter(|_| held.is_some() || waits.is_empty()).unwrap_or(waits),
+            reason: match &stuck {
+                Some(stuck) => stuck.clone(),
+                None => said.filter(|_| held.is_some() || waits.is_empty()).unwrap_or(waits),
+            },
+            stuck,
             vips: Vec::new(),
             held,
             stopped: keys.stopped.as_ref().map(|(order, _)| order.to_string()),

@@ -11,6 +11,7 @@ use rustix::process::Signal;
 /// `--service S --group G --node N [--cluster C] [--stop-signal X] [--store ID=PATH]... -- command arguments...`
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Args {
+    pub(super) service: OsString,
     pub(super) group: OsString,
     pub(super) node: OsString,
     /// Whose claims on the stores count; always there beside a store.
@@ -61,7 +62,6 @@ impl Args {
                 return Err(format!("{name:?} given twice"));
             }
         }
-        service.ok_or("no --service")?;
         if cluster.is_none() && !stores.is_empty() {
             return Err("--store without --cluster".to_owned());
         }
@@ -70,6 +70,7 @@ impl Args {
             None => Signal::TERM,
         };
         Ok(Self {
+            service: service.ok_or("no --service")?,
             group: group.ok_or("no --group")?,
             node: node.ok_or("no --node")?,
             cluster,
@@ -113,6 +114,10 @@ mod tests {
     fn the_form_of_the_sidecar_is_known() {
         let args = parse("--service s --group g --node n --stop-signal SIGQUIT -- sh -c --").unwrap();
         assert_eq!(args.stop_signal, Signal::QUIT);
+        assert_eq!(
+            (args.service.to_str(), args.group.to_str(), args.node.to_str()),
+            (Some("s"), Some("g"), Some("n"))
+        );
         assert_eq!(args.command, "sh");
         assert_eq!(args.arguments, ["-c", "--"]);
     }

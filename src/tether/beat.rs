@@ -1,33 +1,38 @@
-//! Takes the claim of each file system, beats on it while the service runs, and releases it.
+//! The keeper of a claim: takes it, and beats on it while the service runs. Started by the tether, one a file system.
 //!
-//! Each file system has a thread of its own: storage that hangs holds up its thread and nothing else. The loop of PID 1
-//! looks at a flag. Every read opens the file again, because NFS shows an open file its cached attributes. Every write
-//! goes in place, within one sector: a rename would need the right to write to the directory, five new inodes a
-//! second, and leave `.nfs` files behind; a torn read is found by the checksum.
+//! A process and not a thread of PID 1: the kernel ends a PID namespace when the last thread of its PID 1 is gone, so a
+//! thread that hangs in storage would keep alive whatever PID 1 itself may not signal; and it would share its allocator
+//! and its map of memory with the kill path. A keeper that hangs holds up its claim and nothing else.
 
+use std::ffi::{OsStr, OsString};
+use std::fmt::Write as _;
 use std::fs::File;
-use std::io::{self, Read, Write};
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::io::{self, Write as _};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
 use std::thread;
 use std::time::Duration;
 
-use rustix::event::{EventfdFlags, Timespec, eventfd};
-use rustix::fs::{Mode, OFlags, openat};
-use rustix::thread::nanosleep;
-
-use super::args::Args;
-use super::claim::{CLAIM_BYTES, Claim, Found, Owner, Step, judge};
+use super::claim::{Beat, Claim, Found, Owner, State, Step, beat, judge, taken, word};
+use super::claim_file::ClaimFile;
 use super::exit::Refusal;
-use super::page::Page;
-use super::signals::Signals;
-use super::store::CLAIM_FILE;
+use super::page::{PAGE_BYTES, Page};
+use super::signals::FORWARDED;
 use crate::clock;
 use crate::core::time::Time;
+
+/// The tether's first word when it is started as a keeper.
+pub(super) const FORM: &str = "claim";
+
+/// What a keeper says on its standard output, one message each; a refusal is followed by its reason, one for a claim of a
+/// later epoch by that epoch in little endian before the reason.
+pub(super) const TAKEN: u8 = b't';
+pub(super) const REFUSED: u8 = b'r';
+pub(super) const LATER: u8 = b'a';
+/// It found somebody else's claim in place of its own, and has ended.
+pub(super) const LOST: u8 = b'l';
 
 /// Between two beats.
 const BEAT: Duration = Duration::from_millis(200);
@@ -45,155 +50,92 @@ const CONFIRM: Duration = Duration::from_millis(100);
 /// Beats that fail for this long are worth a line.
 const FAILING: Duration = Duration::from_secs(5);
 
-/// The release has this long. Without it the next start watches the claim first, and that is all.
-const RELEASE: Duration = Duration::from_secs(1);
-
-/// Between two looks at what the threads report before the start.
-const GATE_PAUSE: Timespec = Timespec {
-    tv_sec: 0,
-    tv_nsec: 5_000_000,
-};
-
-/// Enough for the calls made here; the loop locks it into memory with the rest.
-const STACK_BYTES: usize = 128 * 1024;
-
-/// The claims of a tether; dropped without [`Claims::release`] they stay held, and the beats end.
-#[derive(Debug)]
-pub(super) struct Claims {
-    threads: Vec<Handle>,
-    alarm: Arc<Alarm>,
+/// What a keeper has to know; its words on the command line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Task {
+    pub(super) me: Owner,
+    pub(super) service: String,
+    page: Page,
+    /// The mount that carries the claim.
+    pub(super) store: PathBuf,
+    /// Other mounts of the file system: a claim of theirs, from before the mounts were changed, counts too.
+    beside: Vec<PathBuf>,
 }
 
-/// The main thread's ends of the channels of one thread.
-#[derive(Debug)]
-struct Handle {
-    report: Receiver<Report>,
-    release: SyncSender<()>,
-}
-
-/// What a thread says, in this order.
-#[derive(Debug)]
-enum Report {
-    /// Or why not, with the epoch where the claim is of a later one.
-    Taken(Result<(), (String, Option<u64>)>),
-    Released,
-}
-
-#[derive(Debug)]
-struct Alarm {
-    lost: AtomicBool,
-    wake: OwnedFd,
-}
-
-impl Alarm {
-    /// The flag first: the loop must find it when it wakes up.
-    fn ring(&self) {
-        self.lost.store(true, Ordering::Release);
-        let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
+impl Task {
+    /// `None` for names that can't stand in a claim.
+    pub(super) fn new(names: [&OsStr; 4], page: &Page, store: &Path, beside: Vec<PathBuf>) -> Option<Self> {
+        let [cluster, group, node, service] = names;
+        Some(Self {
+            me: Owner::new(cluster, group, node, page)?,
+            service: word(service)?,
+            page: *page,
+            store: store.to_owned(),
+            beside,
+        })
     }
-}
 
-impl Claims {
-    /// Takes the claim of every file system among the stores, or says why not; then no claim of this call stays held.
-    pub(super) fn take(args: &Args, stores: &[File], page: &Page, signals: &Signals) -> Result<Self, Refusal> {
-        let environment = |what: &str, error: io::Error| Refusal::Environment(format!("{what}: {error}"));
-        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
-            .map_err(|error| environment("eventfd", error.into()))?;
-        let mut claims = Self {
-            threads: Vec::new(),
-            alarm: Arc::new(Alarm {
-                lost: AtomicBool::new(false),
-                wake,
-            }),
+    /// Behind the name of the program.
+    pub(super) fn words(&self) -> Vec<OsString> {
+        let mut page = String::with_capacity(2 * PAGE_BYTES);
+        for byte in self.page.encode() {
+            let _ = write!(page, "{byte:02x}");
+        }
+        let names = [&self.me.cluster, &self.me.group, &self.me.node, &self.service];
+        let words = [FORM]
+            .into_iter()
+            .chain(names.map(String::as_str))
+            .chain([page.as_str()]);
+        let paths = [&self.store].into_iter().chain(&self.beside);
+        words.map(OsString::from).chain(paths.map(OsString::from)).collect()
+    }
+
+    /// From the words behind [`FORM`].
+    fn parse(words: &[OsString]) -> Option<Self> {
+        let [cluster, group, node, service, page, store, beside @ ..] = words else {
+            return None;
         };
-        let mut devices = Vec::new();
-        for (store, directory) in args.stores.iter().zip(stores) {
-            let fault = |error: io::Error| Refusal::Storage(format!("storage at {}: {error}", store.path.display()));
-            let device = directory.metadata().map_err(fault)?.dev();
-            if devices.contains(&device) {
-                continue;
-            }
-            devices.push(device);
-            let me =
-                Owner::new(args, page).ok_or_else(|| Refusal::NotOurs("names that can't be claimed".to_owned()))?;
-            let directory = directory.try_clone().map_err(fault)?;
-            let handle = Keeper::start(me, directory, &store.path, page.soft, &claims.alarm)
-                .map_err(|error| environment("thread", error))?;
-            claims.threads.push(handle);
-        }
-        match claims.await_all(page, signals) {
-            Ok(()) => Ok(claims),
-            Err(refusal) => {
-                claims.release();
-                Err(refusal)
-            }
-        }
-    }
-
-    /// Waits until every thread has taken its claim; storage may hang.
-    fn await_all(&self, page: &Page, signals: &Signals) -> Result<(), Refusal> {
-        for thread in &self.threads {
-            loop {
-                match thread.report.try_recv() {
-                    Ok(Report::Taken(outcome)) => {
-                        outcome.map_err(|(why, later)| match later {
-                            Some(epoch) => Refusal::LaterClaim { epoch, why },
-                            None => Refusal::Storage(why),
-                        })?;
-                        break;
-                    }
-                    Ok(Report::Released) => break,
-                    Err(TryRecvError::Empty) => {}
-                    Err(TryRecvError::Disconnected) => {
-                        return Err(Refusal::Environment("the thread of a claim ended".to_owned()));
-                    }
-                }
-                let now = clock::now();
-                if now.reached(page.soft) {
-                    return Err(Refusal::TooLate);
-                }
-                if signals.end_asked() {
-                    return Err(Refusal::NotAdmitted("asked to stop before the start".to_owned()));
-                }
-                let _ = nanosleep(&GATE_PAUSE);
-            }
-        }
-        Ok(())
-    }
-
-    /// Somebody else's claim was found: this storage is no longer ours. Never blocks.
-    pub(super) fn lost(&self) -> bool {
-        self.alarm.lost.load(Ordering::Acquire)
-    }
-
-    /// Readable when a claim was lost.
-    pub(super) fn wake(&self) -> &OwnedFd {
-        &self.alarm.wake
-    }
-
-    /// Marks every claim as released, and waits for it a while. Only when nothing can write any more.
-    pub(super) fn release(self) {
-        for thread in &self.threads {
-            let _ = thread.release.try_send(());
-        }
-        let end = clock::now().plus(RELEASE);
-        for thread in &self.threads {
-            // A thread that failed has ended, and says nothing more.
-            while let Ok(Report::Taken(_)) = thread.report.recv_timeout(clock::now().until(end)) {}
-        }
+        let digits = page.to_str().filter(|text| text.is_ascii())?.as_bytes();
+        let bytes: Option<Vec<u8>> = digits
+            .chunks(2)
+            .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
+            .collect();
+        let beside = beside.iter().map(PathBuf::from).collect();
+        Self::new(
+            [cluster, group, node, service],
+            &Page::decode(&bytes?)?,
+            store.as_ref(),
+            beside,
+        )
     }
 }
 
-/// The thread of one claim.
+/// The keeper, from the words behind [`FORM`]. Its standard input is the directory, its standard output the tether.
+pub(super) fn main(words: &[OsString]) -> ExitCode {
+    let refused = |why: &str| Refusal::NotOurs(why.to_owned()).report();
+    let Some(task) = Task::parse(words) else {
+        return refused("not the words of a keeper");
+    };
+    if rustix::net::sockopt::socket_type(io::stdout()).is_err() {
+        return refused("a keeper that no tether started");
+    }
+    // A service that signals every process at its end does not mean this one.
+    for signal in FORWARDED {
+        let _ = signal_hook::flag::register(signal.as_raw(), Arc::default());
+    }
+    match io::stdin().as_fd().try_clone_to_owned() {
+        Ok(directory) => Keeper::new(task, directory.into()).run(),
+        Err(error) => refused(&error.to_string()),
+    }
+}
+
 struct Keeper {
     me: Owner,
-    directory: File,
-    path: PathBuf,
+    service: String,
     /// Nothing is taken after this.
     soft: Time,
-    alarm: Arc<Alarm>,
-    report: SyncSender<Report>,
-    release: Receiver<()>,
+    file: ClaimFile,
+    beside: Vec<PathBuf>,
     failing_since: Option<Time>,
     told: bool,
     /// The claim found was of this later epoch.
@@ -201,147 +143,94 @@ struct Keeper {
 }
 
 impl Keeper {
-    fn start(me: Owner, directory: File, store: &Path, soft: Time, alarm: &Arc<Alarm>) -> io::Result<Handle> {
-        // Both messages fit, so the thread never waits for the loop.
-        let (report, reported) = sync_channel(2);
-        let (release, released) = sync_channel(1);
-        let keeper = Self {
-            me,
-            directory,
-            path: store.join(CLAIM_FILE),
-            soft,
-            alarm: Arc::clone(alarm),
-            report,
-            release: released,
+    fn new(task: Task, directory: File) -> Self {
+        Self {
+            soft: task.page.soft,
+            file: ClaimFile::new(directory, &task.store),
+            me: task.me,
+            service: task.service,
+            beside: task.beside,
             failing_since: None,
             told: false,
             later: None,
-        };
-        thread::Builder::new()
-            .name("claim".to_owned())
-            .stack_size(STACK_BYTES)
-            .spawn(move || keeper.run())?;
-        Ok(Handle {
-            report: reported,
-            release,
-        })
+        }
     }
 
-    fn run(mut self) {
-        let taken = self.take();
-        let failed = taken.is_err();
-        let later = self.later;
-        let _ = self.report.send(Report::Taken(taken.map_err(|why| (why, later))));
-        if failed {
-            return;
+    fn run(mut self) -> ExitCode {
+        if let Err(why) = self.take() {
+            match self.later {
+                Some(epoch) => say(&[&[LATER], &epoch.to_le_bytes()[..], why.as_bytes()].concat()),
+                None => say(&[&[REFUSED], why.as_bytes()].concat()),
+            }
+            return ExitCode::FAILURE;
         }
+        say(&[TAKEN]);
         loop {
-            match self.release.recv_timeout(BEAT) {
-                Err(RecvTimeoutError::Timeout) => {
-                    if self.beat(false).is_err() {
-                        self.alarm.ring();
-                        return;
-                    }
-                }
-                Ok(()) => {
-                    // A claim that is another's by now stays as it is.
-                    let _ = self.beat(true);
-                    let _ = self.report.send(Report::Released);
-                    return;
-                }
-                Err(RecvTimeoutError::Disconnected) => return,
+            thread::sleep(BEAT);
+            if self.beat().is_err() {
+                say(&[LOST]);
+                return ExitCode::FAILURE;
             }
         }
     }
 
     fn take(&mut self) -> Result<(), String> {
-        let found = self.read().map_err(|error| self.fault(&error))?;
-        let watched = match judge(&found, &self.me) {
-            Step::Take => false,
-            Step::Refuse(why) => {
-                self.later = match &found {
-                    Found::Claim(claim) => Some(claim.owner.run.epoch),
-                    Found::Missing | Found::Blank | Found::Damaged(_) => None,
-                };
-                return Err(self.refusal(&why));
+        let mut watched = false;
+        let mut old = Vec::new();
+        for path in self.beside.clone() {
+            let fault = |error: io::Error| format!("storage: {}: {error}", path.display());
+            let file = ClaimFile::new(File::open(&path).map_err(fault)?, &path);
+            let (found, was_watched) = passed(&file, &self.me, &mut self.later)?;
+            watched |= was_watched;
+            if matches!(found, Found::Claim(_)) {
+                old.push(file);
             }
-            Step::WatchThenTake => self.watch(&found)?,
-            Step::WatchThenRefuse(why) => {
-                self.watch(&found)?;
-                return Err(self.refusal(&why));
-            }
-        };
+        }
+        let (found, was_watched) = passed(&self.file, &self.me, &mut self.later)?;
+        watched |= was_watched;
         // A tether that was frozen in the watch must not write over its successor.
         if clock::now().reached(self.soft) {
-            return Err(self.refusal("the lease ran out before the claim was taken"));
+            return Err(refusal(&self.file, "the lease ran out before the claim was taken"));
         }
-        let before = match found {
-            Found::Claim(claim) => claim.beat,
-            Found::Missing | Found::Blank | Found::Damaged(_) => 0,
-        };
-        self.write(before.wrapping_add(1), false)
-            .map_err(|error| self.fault(&error))?;
+        let claim = taken(&found, &self.me, &self.service);
+        self.file.write(&claim).map_err(|error| fault(&self.file, &error))?;
         self.read_back()?;
         if watched {
             // Two may have watched the same dead claim; of two writers the first sees the second.
-            self.pause(CONFIRM)?;
+            thread::sleep(CONFIRM);
             self.read_back()?;
         }
+        self.put_away(&old, &claim);
         Ok(())
     }
 
-    /// Looks at a claim for two beats: true if it stood still, false if it was released; an error if it moved.
-    fn watch(&self, first: &Found) -> Result<bool, String> {
-        let since = clock::now();
-        loop {
-            self.pause(LOOK)?;
-            let found = self.read().map_err(|error| self.fault(&error))?;
-            if found != *first {
-                if judge(&found, &self.me) == Step::Take {
-                    return Ok(false);
-                }
-                let by = match &found {
-                    Found::Claim(claim) => claim.owner.describe(),
-                    Found::Missing | Found::Blank | Found::Damaged(_) => "a writer unknown".to_owned(),
-                };
-                return Err(self.refusal(&format!("another host writes to it now ({by})")));
-            }
-            if clock::now().waited(since) >= WATCH {
-                return Ok(true);
-            }
-        }
-    }
-
-    /// Ends early when the tether gives up.
-    fn pause(&self, span: Duration) -> Result<(), String> {
-        match self.release.recv_timeout(span) {
-            Err(RecvTimeoutError::Timeout) => Ok(()),
-            Ok(()) | Err(RecvTimeoutError::Disconnected) => Err(self.refusal("given up")),
+    /// Claims of other mounts of this file system are ours by now: the next start need not watch them, and an old holder
+    /// that beats on one finds it taken.
+    fn put_away(&self, old: &[ClaimFile], claim: &Claim) {
+        for file in old {
+            let state = State::Released;
+            let _ = file.write(&Claim { state, ..claim.clone() });
         }
     }
 
     fn read_back(&self) -> Result<(), String> {
-        match self.read().map_err(|error| self.fault(&error))? {
+        match self.file.read().map_err(|error| fault(&self.file, &error))? {
             Found::Claim(claim) if claim.owner == self.me => Ok(()),
-            Found::Claim(claim) => {
-                let by = claim.owner.describe();
-                Err(self.refusal(&format!("another host writes to it now ({by})")))
-            }
+            found @ Found::Claim(_) => Err(moved(&self.file, &found)),
             Found::Missing | Found::Blank | Found::Damaged(_) => {
-                Err(self.refusal("what was written is not there when it is read again:"))
+                let why = "what was written is not there when it is read again:";
+                Err(refusal(&self.file, why))
             }
         }
     }
 
     /// Reads, then writes the next beat. An error is another's claim; trouble with the storage is none, because the
     /// lease still counts.
-    fn beat(&mut self, released: bool) -> Result<(), ()> {
-        let outcome = match self.read() {
-            Ok(Found::Claim(claim)) if claim.owner == self.me => self.write(claim.beat.wrapping_add(1), released),
-            Ok(Found::Claim(_)) => return Err(()),
-            Ok(Found::Missing | Found::Blank) => self.write(1, released),
-            // Torn by a write that is under way, perhaps another's: looked at again, not written over.
-            Ok(Found::Damaged(_)) => Err(io::Error::other("the claim is damaged")),
+    fn beat(&mut self) -> Result<(), ()> {
+        let outcome = match self.file.read().map(|found| beat(&found, &self.me, &self.service)) {
+            Ok(Beat::Write(claim)) => self.file.write(&claim),
+            Ok(Beat::Lost) => return Err(()),
+            Ok(Beat::Again) => Err(io::Error::other("the claim is damaged")),
             Err(error) => Err(error),
         };
         match outcome {
@@ -361,61 +250,114 @@ impl Keeper {
         self.told = true;
         let line = format!(
             "leasehold: {}: not renewed for {FAILING:?}: {error}; the lease still holds\n",
-            self.path.display()
+            self.file.path().display()
         );
         // In a thread of its own: a frozen engine does not empty the pipe.
-        let _ = thread::Builder::new().stack_size(STACK_BYTES).spawn(move || {
+        let _ = thread::Builder::new().spawn(move || {
             let _ = io::stderr().write_all(line.as_bytes());
         });
     }
+}
 
-    fn read(&self) -> io::Result<Found> {
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let file = match openat(&self.directory, CLAIM_FILE, flags, Mode::empty()) {
-            Ok(file) => File::from(file),
-            Err(rustix::io::Errno::NOENT) => return Ok(Found::Missing),
-            Err(error) => return Err(error.into()),
-        };
-        let mut bytes = Vec::with_capacity(CLAIM_BYTES + 1);
-        file.take(CLAIM_BYTES as u64 + 1).read_to_end(&mut bytes)?;
-        Ok(Found::of(&bytes))
-    }
-
-    fn write(&self, beat: u64, released: bool) -> io::Result<()> {
-        let claim = Claim {
-            owner: self.me.clone(),
-            beat,
-            released,
-        };
-        let flags = OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        // Not with CREATE at once: the kernel refuses that for another's file in a sticky directory.
-        let (file, new) = match openat(&self.directory, CLAIM_FILE, flags, Mode::empty()) {
-            Err(rustix::io::Errno::NOENT) => {
-                let mode = Mode::RUSR | Mode::WUSR | Mode::RGRP | Mode::ROTH;
-                let file = openat(&self.directory, CLAIM_FILE, flags | OFlags::CREATE, mode)?;
-                (File::from(file), true)
+/// Lets a claim pass that is free, at once or after a watch; what it says, and whether it was watched.
+fn passed(file: &ClaimFile, me: &Owner, later: &mut Option<u64>) -> Result<(Found, bool), String> {
+    let found = file.read().map_err(|error| fault(file, &error))?;
+    match judge(&found, me) {
+        Step::Take => Ok((found, false)),
+        Step::Refuse(why) => {
+            if let Found::Claim(claim) = &found {
+                *later = Some(claim.owner.run.epoch);
             }
-            other => (File::from(other?), false),
+            Err(refusal(file, &why))
+        }
+        Step::WatchThenTake => {
+            let watched = watch(file, me, &found)?;
+            Ok((found, watched))
+        }
+        Step::WatchThenRefuse(why) => {
+            watch(file, me, &found)?;
+            Err(refusal(file, &why))
+        }
+    }
+}
+
+/// Looks at a claim for two beats: true if it stood still, false if it was released; an error if it moved.
+fn watch(file: &ClaimFile, me: &Owner, first: &Found) -> Result<bool, String> {
+    let since = clock::now();
+    loop {
+        thread::sleep(LOOK);
+        let found = file.read().map_err(|error| fault(file, &error))?;
+        if found != *first {
+            if judge(&found, me) == Step::Take {
+                return Ok(false);
+            }
+            return Err(moved(file, &found));
+        }
+        if clock::now().waited(since) >= WATCH {
+            return Ok(true);
+        }
+    }
+}
+
+/// A tether that is gone hears nothing, and has ended this process, too.
+fn say(message: &[u8]) {
+    let _ = rustix::io::write(io::stdout(), message);
+}
+
+fn moved(file: &ClaimFile, found: &Found) -> String {
+    let by = match found {
+        Found::Claim(claim) => claim.owner.describe(),
+        Found::Missing | Found::Blank | Found::Damaged(_) => "a writer unknown".to_owned(),
+    };
+    refusal(file, &format!("another host writes to it now ({by})"))
+}
+
+fn refusal(file: &ClaimFile, why: &str) -> String {
+    format!("storage: {why} {}", file.path().display())
+}
+
+/// What the storage refused, and what helps.
+fn fault(file: &ClaimFile, error: &io::Error) -> String {
+    let path = file.path().display();
+    let kind = error.kind();
+    if kind == io::ErrorKind::PermissionDenied {
+        let user = rustix::process::geteuid().as_raw();
+        return format!("storage: {path}: {error} for user {user}; make it there by hand and `chown {user}` it");
+    }
+    if [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded].contains(&kind) {
+        return format!("storage: {path}: {error}; free some space on it, 512 bytes are enough");
+    }
+    format!("storage: {path}: {error}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::epoch::Run;
+    use crate::core::event::Order;
+
+    #[test]
+    fn a_keeper_understands_its_words() {
+        let at = |ms| Time::default().plus(Duration::from_millis(ms));
+        let page = Page {
+            boot_id: [7; 16],
+            run: Run { epoch: 3, n: 1 },
+            order: Order::Open,
+            soft: at(1000),
+            hard: at(2000),
         };
-        file.write_all_at(&claim.encode(), 0)?;
-        file.sync_data()?;
-        if new {
-            self.directory.sync_all()?;
+        let names = ["c", "g", "n", "s"].map(OsStr::new);
+        for beside in [vec![], vec![PathBuf::from("/b"), PathBuf::from("/c d")]] {
+            let task = Task::new(names, &page, Path::new("/a"), beside).unwrap();
+            let words = task.words();
+            assert_eq!(words[0], FORM);
+            assert_eq!(Task::parse(&words[1..]), Some(task));
+            assert_eq!(Task::parse(&words[1..6]), None);
+            assert_eq!(Task::parse(&words), None);
         }
-        Ok(())
-    }
-
-    fn refusal(&self, why: &str) -> String {
-        format!("storage: {why} {}", self.path.display())
-    }
-
-    /// What the storage refused, and what helps.
-    fn fault(&self, error: &io::Error) -> String {
-        let path = self.path.display();
-        if error.kind() == io::ErrorKind::PermissionDenied {
-            let user = rustix::process::geteuid().as_raw();
-            return format!("storage: {path}: {error} for user {user}; make it there by hand and `chown {user}` it");
-        }
-        format!("storage: {path}: {error}")
+        assert_eq!(
+            Task::new(["c", "g", "a b", "s"].map(OsStr::new), &page, Path::new("/a"), vec![]),
+            None
+        );
     }
 }

@@ -5,7 +5,6 @@
 use std::ffi::OsStr;
 use std::fmt::Write as _;
 
-use super::args::Args;
 use super::page::{Page, checksum};
 use crate::core::epoch::Run;
 
@@ -14,10 +13,7 @@ pub(super) const CLAIM_BYTES: usize = 512;
 
 const MAGIC: &str = "leasehold-claim-1";
 
-/// Three names of this length fit into the file beside the rest.
-const NAME_BYTES_MAX: usize = 100;
-
-/// Whose claim it is. Not the service: those of one run share the storage and its claim.
+/// Whose claim it is: a run of a group on a node. Its services share the storage and the claim.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Owner {
     pub(super) cluster: String,
@@ -31,8 +27,15 @@ pub(super) struct Owner {
 pub(super) struct Claim {
     pub(super) owner: Owner,
     pub(super) beat: u64,
+    pub(super) state: State,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// By these services of the owner. The first that ends must not release what the others still write to.
+    Held(Vec<String>),
     /// Every process of the owner was dead and its data synced when this was written.
-    pub(super) released: bool,
+    Released,
 }
 
 /// What one read of the file gave.
@@ -58,13 +61,13 @@ pub(super) enum Step {
 }
 
 impl Owner {
-    /// From the arguments and the page; `None` for names that the sidecar would not give.
-    pub(super) fn new(args: &Args, page: &Page) -> Option<Self> {
+    /// From the words of the command line and the page; `None` for names that the sidecar would not give.
+    pub(super) fn new(cluster: &OsStr, group: &OsStr, node: &OsStr, page: &Page) -> Option<Self> {
         Some(Self {
-            cluster: word(args.cluster.as_deref()?)?,
-            group: word(&args.group)?,
+            cluster: word(cluster)?,
+            group: word(group)?,
             run: page.run,
-            node: word(&args.node)?,
+            node: word(node)?,
             boot_id: page.boot_id,
         })
     }
@@ -82,15 +85,61 @@ impl Owner {
     }
 }
 
-fn word(text: &OsStr) -> Option<String> {
+/// A name as it may stand in a claim.
+pub(super) fn word(text: &OsStr) -> Option<String> {
     let text = text.to_str()?;
-    let plain = !text.contains(|letter: char| letter.is_whitespace() || letter.is_control());
-    (plain && !text.is_empty() && text.len() <= NAME_BYTES_MAX).then(|| text.to_owned())
+    let plain = !text.contains(|letter: char| letter.is_whitespace() || letter.is_control() || letter == ',');
+    (plain && !text.is_empty()).then(|| text.to_owned())
+}
+
+impl State {
+    fn word(&self) -> String {
+        match self {
+            Self::Held(services) => format!("held:{}", services.join(",")),
+            Self::Released => "released".to_owned(),
+        }
+    }
+
+    fn parse(word: &str) -> Option<Self> {
+        if word == "released" {
+            return Some(Self::Released);
+        }
+        let services = if word == "held" {
+            ""
+        } else {
+            word.strip_prefix("held:")?
+        };
+        let services = services.split(',');
+        let services: Vec<String> = services.filter(|name| !name.is_empty()).map(str::to_owned).collect();
+        Some(Self::Held(services))
+    }
+
+    /// With this service among the holders.
+    fn joined(&self, service: &str) -> Self {
+        match self {
+            Self::Held(services) if services.iter().any(|name| name == service) => self.clone(),
+            Self::Held(services) => Self::Held(services.iter().cloned().chain([service.to_owned()]).collect()),
+            Self::Released => Self::Held(vec![service.to_owned()]),
+        }
+    }
+
+    /// Without it; released when it was the last.
+    fn left(&self, service: &str) -> Self {
+        let Self::Held(services) = self else {
+            return Self::Released;
+        };
+        let others: Vec<String> = services.iter().filter(|name| *name != service).cloned().collect();
+        if others.is_empty() {
+            Self::Released
+        } else {
+            Self::Held(others)
+        }
+    }
 }
 
 impl Claim {
-    /// One line of text, filled up with blanks.
-    pub(super) fn encode(&self) -> [u8; CLAIM_BYTES] {
+    /// One line of text, filled up with blanks; `None` when the names are too long for it.
+    pub(super) fn encode(&self) -> Option<[u8; CLAIM_BYTES]> {
         let owner = &self.owner;
         let mut line = format!(
             "{MAGIC} {} {} {} {} {} ",
@@ -99,16 +148,16 @@ impl Claim {
         for byte in owner.boot_id {
             let _ = write!(line, "{byte:02x}");
         }
-        let state = if self.released { "released" } else { "held" };
-        let _ = write!(line, " {} {state}", self.beat);
+        let _ = write!(line, " {} {}", self.beat, self.state.word());
         let sum = checksum(line.as_bytes());
         let _ = write!(line, " {sum:016x}");
         let mut bytes = [b' '; CLAIM_BYTES];
-        for (to, from) in bytes.iter_mut().zip(line.bytes()) {
-            *to = from;
-        }
-        bytes[CLAIM_BYTES - 1] = b'\n';
         bytes
+            .get_mut(..CLAIM_BYTES - 1)?
+            .get_mut(..line.len())?
+            .copy_from_slice(line.as_bytes());
+        bytes[CLAIM_BYTES - 1] = b'\n';
+        Some(bytes)
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
@@ -131,11 +180,7 @@ impl Claim {
                 boot_id: u128::from_str_radix(next()?, 16).ok()?.to_be_bytes(),
             },
             beat: next()?.parse().ok()?,
-            released: match next()? {
-                "released" => true,
-                "held" => false,
-                _ => return None,
-            },
+            state: State::parse(next()?)?,
         };
         next().is_none().then_some(claim)
     }
@@ -168,7 +213,7 @@ pub(super) fn judge(found: &Found, me: &Owner) -> Step {
     if !owner.same_group(me) {
         // Epochs of different groups don't compare. One that stands still may come back: its host may be frozen, and no
         // lease that is known here would have run out.
-        return if claim.released {
+        return if claim.state == State::Released {
             Step::Take
         } else {
             Step::WatchThenRefuse(format!(
@@ -185,11 +230,85 @@ pub(super) fn judge(found: &Found, me: &Owner) -> Step {
             me.node
         ));
     }
-    if claim.released || (owner.node == me.node && owner.boot_id == me.boot_id) {
+    if claim.state == State::Released || (owner.node == me.node && owner.boot_id == me.boot_id) {
         Step::Take
     } else {
         Step::WatchThenTake
     }
+}
+
+/// What the first beat writes over a claim that was judged free.
+pub(super) fn taken(found: &Found, me: &Owner, service: &str) -> Claim {
+    let held = |beat| Claim {
+        owner: me.clone(),
+        beat,
+        state: State::Held(vec![service.to_owned()]),
+    };
+    match found {
+        Found::Claim(claim) if claim.owner == *me => Claim {
+            state: claim.state.joined(service),
+            ..held(claim.beat.wrapping_add(1))
+        },
+        Found::Claim(claim) => held(claim.beat.wrapping_add(1)),
+        Found::Missing | Found::Blank | Found::Damaged(_) => held(1),
+    }
+}
+
+/// What a beat does with what it read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Beat {
+    Write(Claim),
+    /// Torn by a write that is under way, perhaps another's: looked at again, not written over.
+    Again,
+    /// It is another's.
+    Lost,
+}
+
+/// Decides from what a beat read before it writes.
+pub(super) fn beat(found: &Found, me: &Owner, service: &str) -> Beat {
+    match found {
+        Found::Claim(claim) if claim.owner != *me => Beat::Lost,
+        Found::Damaged(_) => Beat::Again,
+        Found::Claim(_) | Found::Missing | Found::Blank => Beat::Write(taken(found, me, service)),
+    }
+}
+
+/// What is left of a claim when this service has ended; `None` when it is another's by now and stays as it is.
+pub(super) fn released(found: &Found, me: &Owner, service: &str) -> Option<Claim> {
+    match beat(found, me, service) {
+        Beat::Write(claim) => Some(Claim {
+            state: claim.state.left(service),
+            ..claim
+        }),
+        Beat::Again | Beat::Lost => None,
+    }
+}
+
+/// Where a protected mount lies: its device, and the inode number of its root.
+pub(super) type Place = (u64, u64);
+
+/// Which mounts share a claim: one entry a file system, the mount that carries the claim first.
+///
+/// The inode number chooses it, not the order of the mounts: that may differ between two hosts or two versions of a
+/// compose file, and two claims side by side would be none.
+pub(super) fn by_file_system(places: &[Place]) -> Vec<Vec<usize>> {
+    let mut order: Vec<usize> = (0..places.len()).collect();
+    order.sort_by_key(|index| places.get(*index));
+    let mut groups: Vec<(Place, Vec<usize>)> = Vec::new();
+    for index in order {
+        let Some(place) = places.get(index) else { continue };
+        match groups.last_mut() {
+            Some((last, mounts)) if last.0 == place.0 => {
+                // The same directory mounted twice is one place.
+                if last.1 != place.1 {
+                    mounts.push(index);
+                }
+                *last = *place;
+            }
+            Some(_) | None => groups.push((*place, vec![index])),
+        }
+    }
+    groups.into_iter().map(|(_, mounts)| mounts).collect()
 }
 
 #[cfg(test)]
@@ -198,7 +317,7 @@ mod tests {
 
     fn owner() -> Owner {
         Owner {
-            cluster: "mail".to_owned(),
+            cluster: "c".to_owned(),
             group: "g".to_owned(),
             run: Run { epoch: 7, n: 2 },
             node: "n1".to_owned(),
@@ -206,11 +325,15 @@ mod tests {
         }
     }
 
+    fn held(services: &[&str]) -> State {
+        State::Held(services.iter().map(|name| (*name).to_owned()).collect())
+    }
+
     fn claim(change: impl FnOnce(&mut Claim)) -> Claim {
         let mut claim = Claim {
             owner: owner(),
             beat: 3,
-            released: false,
+            state: held(&["s"]),
         };
         change(&mut claim);
         claim
@@ -222,27 +345,36 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read() {
-        for released in [false, true] {
-            let claim = claim(|claim| claim.released = released);
-            assert_eq!(Found::of(&claim.encode()), Found::Claim(claim));
+        for state in [held(&[]), held(&["s"]), held(&["imap", "smtp"]), State::Released] {
+            let claim = claim(|claim| claim.state = state);
+            assert_eq!(Found::of(&claim.encode().unwrap()), Found::Claim(claim));
         }
-        let name = "x".repeat(NAME_BYTES_MAX);
-        let longest = claim(|claim| {
-            for to in [&mut claim.owner.cluster, &mut claim.owner.group, &mut claim.owner.node] {
-                to.clone_from(&name);
-            }
-            claim.owner.run = Run {
-                epoch: u64::MAX,
-                n: u32::MAX,
-            };
-            claim.beat = u64::MAX;
-        });
-        assert_eq!(Found::of(&longest.encode()), Found::Claim(longest));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_not_written() {
+        let long = |bytes: usize| {
+            claim(|claim| {
+                for to in [&mut claim.owner.cluster, &mut claim.owner.group, &mut claim.owner.node] {
+                    *to = "x".repeat(100);
+                }
+                claim.owner.run.epoch = u64::MAX;
+                claim.beat = u64::MAX;
+                claim.state = held(&[&"y".repeat(bytes)]);
+            })
+        };
+        let room = (0..CLAIM_BYTES)
+            .take_while(|bytes| long(*bytes).encode().is_some())
+            .count();
+        assert!(room > 64, "room for the service: {room}");
+        let longest = long(room - 1);
+        assert_eq!(Found::of(&longest.encode().unwrap()), Found::Claim(longest));
+        assert_eq!(long(room).encode(), None);
     }
 
     #[test]
     fn damage_is_noticed() {
-        let whole = claim(|_| {}).encode();
+        let whole = claim(|_| {}).encode().unwrap();
         for at in 0..CLAIM_BYTES {
             let mut bytes = whole;
             bytes[at] ^= 1;
@@ -260,15 +392,19 @@ mod tests {
         assert_eq!(step(|claim| claim.owner.boot_id = [8; 16]), Step::WatchThenTake);
         let released = |claim: &mut Claim| {
             claim.owner.node = "n2".to_owned();
-            claim.released = true;
+            claim.state = State::Released;
         };
         assert_eq!(step(released), Step::Take);
-        for released in [false, true] {
+        for state in [held(&["s"]), State::Released] {
             let later = step(|claim| {
                 claim.owner.run.epoch = 8;
-                claim.released = released;
+                claim.state = state;
             });
-            assert!(matches!(later, Step::Refuse(_)), "{later:?}");
+            let Step::Refuse(why) = later else { panic!("{later:?}") };
+            assert!(
+                why.contains("epoch 8 on node n1") && why.contains("here epoch 7"),
+                "{why}"
+            );
         }
     }
 
@@ -278,15 +414,107 @@ mod tests {
             |claim: &mut Claim| claim.owner.cluster = "other".to_owned(),
             |claim: &mut Claim| claim.owner.group = "other".to_owned(),
         ] {
-            assert!(matches!(step(change), Step::WatchThenRefuse(_)));
+            let Step::WatchThenRefuse(why) = step(change) else {
+                panic!()
+            };
+            assert!(why.contains("epoch 7 on node n1"), "{why}");
             let released = step(|claim| {
                 change(claim);
-                claim.released = true;
+                claim.state = State::Released;
             });
             assert_eq!(released, Step::Take);
         }
         assert_eq!(judge(&Found::Missing, &owner()), Step::Take);
         assert_eq!(judge(&Found::Blank, &owner()), Step::WatchThenTake);
         assert!(matches!(judge(&Found::Damaged(1), &owner()), Step::WatchThenRefuse(_)));
+    }
+
+    #[test]
+    fn taking_writes_the_next_beat_and_keeps_the_other_services_of_the_run() {
+        let foreign = claim(|claim| {
+            claim.owner.run.epoch = 6;
+            claim.state = held(&["other"]);
+        });
+        assert_eq!(
+            taken(&Found::Claim(foreign), &owner(), "s"),
+            claim(|claim| claim.beat = 4)
+        );
+        let beside = claim(|claim| claim.state = held(&["other"]));
+        let both = claim(|claim| {
+            claim.beat = 4;
+            claim.state = held(&["other", "s"]);
+        });
+        assert_eq!(taken(&Found::Claim(beside), &owner(), "s"), both);
+        for found in [Found::Missing, Found::Blank, Found::Damaged(3)] {
+            assert_eq!(taken(&found, &owner(), "s"), claim(|claim| claim.beat = 1));
+        }
+    }
+
+    #[test]
+    fn a_beat_goes_on_only_with_its_own() {
+        let next = claim(|claim| claim.beat = 4);
+        assert_eq!(
+            beat(&Found::Claim(claim(|_| {})), &owner(), "s"),
+            Beat::Write(next.clone())
+        );
+        // Another service of the run ended, and saw no third.
+        let released = claim(|claim| claim.state = State::Released);
+        assert_eq!(beat(&Found::Claim(released), &owner(), "s"), Beat::Write(next));
+        for change in [
+            |claim: &mut Claim| claim.owner.cluster = "other".to_owned(),
+            |claim: &mut Claim| claim.owner.group = "other".to_owned(),
+            |claim: &mut Claim| claim.owner.run.epoch = 6,
+            |claim: &mut Claim| claim.owner.run.n = 1,
+            |claim: &mut Claim| claim.owner.node = "n2".to_owned(),
+            |claim: &mut Claim| claim.owner.boot_id = [8; 16],
+        ] {
+            let found = Found::Claim(claim(change));
+            assert_eq!(beat(&found, &owner(), "s"), Beat::Lost);
+            assert_eq!(super::released(&found, &owner(), "s"), None);
+        }
+        assert_eq!(beat(&Found::Damaged(1), &owner(), "s"), Beat::Again);
+        assert_eq!(super::released(&Found::Damaged(1), &owner(), "s"), None);
+    }
+
+    #[test]
+    fn the_last_service_releases() {
+        let after = |state| {
+            let found = Found::Claim(claim(|claim| claim.state = state));
+            released(&found, &owner(), "s").unwrap()
+        };
+        let expected = |state| {
+            claim(|claim| {
+                claim.beat = 4;
+                claim.state = state;
+            })
+        };
+        assert_eq!(after(held(&["s"])), expected(State::Released));
+        assert_eq!(after(held(&["other", "s"])), expected(held(&["other"])));
+        assert_eq!(after(State::Released), expected(State::Released));
+        assert_eq!(released(&Found::Missing, &owner(), "s").unwrap().state, State::Released);
+    }
+
+    #[test]
+    fn the_order_of_the_mounts_does_not_choose_the_claim() {
+        let places = [(8, 30), (9, 2), (8, 20), (8, 30), (9, 2)];
+        assert_eq!(by_file_system(&places), [vec![2, 0], vec![1]]);
+        let turned: Vec<Place> = places.into_iter().rev().collect();
+        let first: Vec<Place> = by_file_system(&turned).iter().map(|mounts| turned[mounts[0]]).collect();
+        assert_eq!(first, [(8, 20), (9, 2)]);
+        assert!(by_file_system(&[]).is_empty());
+    }
+
+    #[test]
+    fn names_that_would_break_the_line_are_no_names() {
+        for (text, good) in [
+            ("mail", true),
+            ("a b", false),
+            ("a,b", false),
+            ("a\n", false),
+            ("", false),
+            ("\u{e4}", true),
+        ] {
+            assert_eq!(word(OsStr::new(text)).is_some(), good, "{text:?}");
+        }
     }
 }

@@ -135,6 +135,13 @@ pub(super) fn report_exec(command: &std::ffi::OsStr, error: &std::io::Error) {
     let _ = std::io::stderr().write_all(line.as_bytes());
 }
 
+/// Writes the one line for a limit on locked memory that is too small. Only before the gate: a pipe may be full.
+pub(super) fn report_unlocked() {
+    let line = "leasehold: the engine's limit on locked memory is too small for the tether: when the host runs short of memory, \
+        a kill at the deadline may wait for a disk; to mend it set ulimits.memlock of the service to 67108864\n";
+    let _ = std::io::stderr().write_all(line.as_bytes());
+}
+
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

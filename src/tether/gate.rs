@@ -8,7 +8,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::thread::nanosleep;
 
 use super::args::Args;
-use super::beat::Claims;
+use super::claims::Claims;
 use super::exit::Refusal;
 use super::hello::Phase;
 use super::home::{self, PageFile, Reading};
@@ -77,7 +77,7 @@ pub(super) fn pass(signals: &Signals, args: &Args) -> Result<Admitted, Refusal> 
             _lock: lock,
         }),
         Err(refusal) => {
-            claims.release();
+            claims.give_up();
             Err(refusal)
         }
     }

@@ -1,14 +1,17 @@
 //! What a tether says to the sidecar when it connects, and the sidecar's one byte back.
 //!
-//! One `SOCK_SEQPACKET` message each way, so none is ever read in halves. The hello carries the pidfd of the tether.
+//! One `SOCK_SEQPACKET` message each way, so none is ever read in halves. The hello carries the pidfd of the tether, and a
+//! secret that only it can know: the sidecar lays it out before the start and takes it away before it says go, so the
+//! service, which is then started, never sees it. Without that the service could send the pidfd of a process of its own,
+//! let that end, and so feign the proof of stop; from its own PID namespace the sidecar can't tell which PID it has.
 
 use crate::core::epoch::Run;
 
 /// Bytes of an encoded hello.
-pub const HELLO_BYTES: usize = 32;
+pub const HELLO_BYTES: usize = 48;
 
-/// Bytes of one without the claim's epoch, as tethers of an earlier version send it.
-const SHORT_BYTES: usize = 24;
+/// Random, and new for every run.
+pub type Secret = [u8; 16];
 
 /// The answer that lets the service start.
 pub const GO: u8 = b'g';
@@ -32,12 +35,13 @@ pub enum Phase {
 pub struct Hello {
     pub run: Run,
     pub phase: Phase,
+    pub secret: Secret,
 }
 
-const MAGIC: &[u8; 8] = b"lhello01";
+const MAGIC: &[u8; 8] = b"lhello02";
 
 impl Hello {
-    /// Magic and version, epoch, run, phase, the claim's epoch; little endian.
+    /// Magic and version, epoch, run, phase, the claim's epoch, secret; little endian.
     #[must_use]
     pub fn encode(&self) -> [u8; HELLO_BYTES] {
         let (phase, claim): (u32, u64) = match self.phase {
@@ -50,24 +54,20 @@ impl Hello {
         bytes[8..16].copy_from_slice(&self.run.epoch.to_le_bytes());
         bytes[16..20].copy_from_slice(&self.run.n.to_le_bytes());
         bytes[20..24].copy_from_slice(&phase.to_le_bytes());
-        bytes[24..].copy_from_slice(&claim.to_le_bytes());
+        bytes[24..32].copy_from_slice(&claim.to_le_bytes());
+        bytes[32..].copy_from_slice(&self.secret);
         bytes
     }
 
     /// `None` when it is another version, or no hello at all.
     #[must_use]
     pub fn decode(bytes: &[u8]) -> Option<Self> {
-        let mut whole = [0; HELLO_BYTES];
-        match bytes.len() {
-            HELLO_BYTES | SHORT_BYTES => whole[..bytes.len()].copy_from_slice(bytes),
-            _ => return None,
-        }
-        let bytes = whole;
+        let bytes: &[u8; HELLO_BYTES] = bytes.try_into().ok()?;
         let phase = match u32::from_le_bytes(bytes[20..24].try_into().ok()?) {
             0 => Phase::Gate,
             1 => Phase::Running,
             2 => Phase::Claimed {
-                epoch: u64::from_le_bytes(bytes[24..].try_into().ok()?),
+                epoch: u64::from_le_bytes(bytes[24..32].try_into().ok()?),
             },
             _ => return None,
         };
@@ -75,7 +75,8 @@ impl Hello {
             epoch: u64::from_le_bytes(bytes[8..16].try_into().ok()?),
             n: u32::from_le_bytes(bytes[16..20].try_into().ok()?),
         };
-        bytes.starts_with(MAGIC).then_some(Self { run, phase })
+        let secret = bytes[32..].try_into().ok()?;
+        bytes.starts_with(MAGIC).then_some(Self { run, phase, secret })
     }
 }
 
@@ -89,15 +90,14 @@ mod tests {
             let hello = Hello {
                 run: Run { epoch: 1 << 40, n: 7 },
                 phase,
+                secret: [3; 16],
             };
             assert_eq!(Hello::decode(&hello.encode()), Some(hello));
+            let mut other = hello.encode();
+            other[0] ^= 1;
+            assert_eq!(Hello::decode(&other), None);
         }
-        let earlier = Hello {
-            run: Run { epoch: 3, n: 1 },
-            phase: Phase::Running,
-        };
-        assert_eq!(Hello::decode(&earlier.encode()[..SHORT_BYTES]), Some(earlier));
         assert_eq!(Hello::decode(&[0; HELLO_BYTES]), None);
-        assert_eq!(Hello::decode(b"lhello01"), None);
+        assert_eq!(Hello::decode(b"lhello02"), None);
     }
 }

@@ -6,6 +6,7 @@ use std::io::{self, Read};
 use rustix::fs::{FlockOperation, Mode, OFlags, flock, fstat, open};
 use rustix::io::pread;
 
+use super::hello::Secret;
 use super::page::{PAGE_BYTES, Page};
 
 /// The directory, as the container sees it.
@@ -16,6 +17,7 @@ pub(super) const SOCKET: &str = "/run/leasehold/socket";
 
 const PAGE: &str = "/run/leasehold/page";
 const LOCK: &str = "/run/leasehold/lock";
+const SECRET: &str = "/run/leasehold/secret";
 const NOTICE: &str = "/run/leasehold/notice";
 
 /// A notice is cut off here.
@@ -67,6 +69,13 @@ pub(super) fn lock() -> io::Result<Option<File>> {
         Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
         Err(error) => Err(error.into()),
     }
+}
+
+/// What proves to the sidecar that it was this process which stood at the gate; zeros when it is not laid out.
+pub(super) fn secret() -> Secret {
+    let mut secret = Secret::default();
+    let read = File::open(SECRET).and_then(|mut file| file.read_exact(&mut secret));
+    read.map_or(Secret::default(), |()| secret)
 }
 
 /// The line that names the leader and the command to use.

@@ -12,8 +12,8 @@ use rustix::net::{
 };
 use rustix::process::{PidfdFlags, getpid, pidfd_open};
 
-use super::hello::{GO, Hello, Phase};
-use super::home::SOCKET;
+use super::hello::{GO, Hello, Phase, Secret};
+use super::home::{self, SOCKET};
 use crate::core::epoch::Run;
 use crate::core::time::Time;
 
@@ -35,6 +35,7 @@ pub(super) enum Answer {
 #[derive(Debug)]
 pub(super) struct Link {
     run: Run,
+    secret: Secret,
     pidfd: OwnedFd,
     socket: Option<OwnedFd>,
     attempted: Time,
@@ -45,6 +46,7 @@ impl Link {
     pub(super) fn open(run: Run, phase: Phase, now: Time) -> Result<Self> {
         let mut link = Self {
             run,
+            secret: home::secret(),
             pidfd: pidfd_open(getpid(), PidfdFlags::empty())?,
             socket: None,
             attempted: now,
@@ -93,7 +95,8 @@ impl Link {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
         connect(&socket, &SocketAddrUnix::new(SOCKET)?)?;
-        let hello = Hello { run: self.run, phase }.encode();
+        let (run, secret) = (self.run, self.secret);
+        let hello = Hello { run, phase, secret }.encode();
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut control = SendAncillaryBuffer::new(&mut space);
         let pidfd = [self.pidfd.as_fd()];

@@ -1,17 +1,21 @@
 //! PID 1 of the protected container: starts the service behind a gate and kills it when the lease runs out.
 //!
 //! `tether --service S --group G --node N [--cluster C] [--stop-signal X] [--store ID=PATH]... -- command...` is the form
-//! the sidecar uses; it replaces docker-init. `tether store show|init` prepares storage for `leasehold init`. Anything else meets the closed gate.
+//! the sidecar uses; it replaces docker-init. `tether store show|init` prepares storage for `leasehold init`; `tether claim`
+//! is what the tether itself starts beside the service. Anything else meets the closed gate.
 //! Exit codes: [`exit::Code`].
 
 mod args;
 mod beat;
 mod claim;
+mod claim_file;
+mod claims;
 pub mod exit;
 mod gate;
 pub mod hello;
 pub mod home;
 mod link;
+mod memory;
 mod own_namespace;
 pub mod page;
 mod service;
@@ -25,16 +29,17 @@ use std::process::ExitCode;
 use args::Args;
 use exit::Refusal;
 use own_namespace::OwnNamespace;
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use service::Service;
 use signals::Signals;
 
 /// The tether, from its arguments without the program's name (and without the word `tether`).
 pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.collect();
-    if let Some((first, rest)) = args.split_first()
-        && first == "store"
-    {
-        return store::main(rest);
+    match args.split_first() {
+        Some((first, rest)) if first == "store" => return store::main(rest),
+        Some((first, rest)) if first == beat::FORM => return beat::main(rest),
+        Some(_) | None => {}
     }
     let own = match OwnNamespace::prove() {
         Ok(own) => own,
@@ -48,14 +53,21 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
 
 fn enter(own: &OwnNamespace, args: &[OsString]) -> Result<ExitCode, Refusal> {
     let args = Args::parse(args).map_err(Refusal::NotOurs)?;
+    if !memory::hold() {
+        exit::report_unlocked();
+    }
+    // What this process knows is not for the service, though both are of one user.
+    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     let environment = |what: &str, error: std::io::Error| Refusal::Environment(format!("{what}: {error}"));
     let signals = Signals::install().map_err(|error| environment("signals", error))?;
     let timer = watch::timer().map_err(|error| environment("timer", error.into()))?;
     let admitted = gate::pass(&signals, &args)?;
+    // Once more: for what was allocated since.
+    memory::hold();
     match Service::start(&args, admitted.page.run) {
         Ok(service) => Ok(watch::watch(own, admitted, service, &signals, &timer)),
         Err(error) => {
-            admitted.claims.release();
+            admitted.claims.give_up();
             exit::report_exec(&args.command, &error);
             Ok(service::exec_failure(&error))
         }

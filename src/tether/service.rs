@@ -62,12 +62,17 @@ impl Service {
         }
     }
 
+    /// Whether the stop signal was sent.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping
+    }
+
     /// Reaps what ended: the exit code of the service when it is among them, and whether more may be waiting.
-    pub(super) fn reap(&self) -> Reaped {
+    pub(super) fn reap(&self, mut other: impl FnMut(Pid)) -> Reaped {
         for _ in 0..REAP_MAX {
             match wait(WaitOptions::NOHANG) {
                 Ok(Some((pid, status))) if pid == self.pid => return Reaped::Service(exit_code(status)),
-                Ok(Some(_)) => {}
+                Ok(Some((pid, _))) => other(pid),
                 Ok(None) | Err(_) => return Reaped::Others,
             }
         }

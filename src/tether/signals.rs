@@ -14,7 +14,7 @@ use signal_hook::{flag, low_level::pipe};
 ///
 /// Not among them: what a fault of the tether itself raises, and `SIGTTIN`/`SIGTTOU`, which its own use of the terminal
 /// raises.
-const FORWARDED: [Signal; 17] = [
+pub(super) const FORWARDED: [Signal; 17] = [
     Signal::HUP,
     Signal::INT,
     Signal::QUIT,

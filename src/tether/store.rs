@@ -6,18 +6,20 @@ use std::fmt::{self, Write as _};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::thread;
+use std::time::Duration;
 
 use rustix::fs::{Access, access};
 
 use super::args;
+use super::claim::{Found, Place, State, by_file_system};
+use super::claim_file::{CLAIM_FILE, ClaimFile};
 
 /// The file in the root of a protected mount that holds its store id.
 const STORE_FILE: &str = ".leasehold-store";
-
-/// The file beside it that says which run may write.
-pub(super) const CLAIM_FILE: &str = ".leasehold-claim";
 
 /// Names shown of each mount, and entries counted.
 const NAMES_MAX: usize = 5;
@@ -26,7 +28,10 @@ const ENTRIES_MAX: usize = 10_000;
 /// A store id is no longer than this.
 const ID_BYTES_MAX: u64 = 128;
 
-const USAGE: &str = "usage: tether store show PATH... | tether store init --id ID PATH...";
+/// A claim that stands still for this long has no host that beats on it: five beats.
+const CLAIM_WATCH: Duration = Duration::from_secs(1);
+
+const USAGE: &str = "usage: tether store show PATH... | tether store init --id ID [--adopt] PATH...";
 
 /// The sub-form, from the words after `store`. Never kills anything.
 pub(super) fn main(args: &[OsString]) -> ExitCode {
@@ -35,9 +40,10 @@ pub(super) fn main(args: &[OsString]) -> ExitCode {
             paths.iter().try_for_each(|path| show(path.as_ref()))
         }
         Some((form, rest)) if form == "init" => match rest {
-            [flag, id, paths @ ..] if flag == "--id" && !paths.is_empty() => {
-                paths.iter().try_for_each(|path| init(path.as_ref(), id.as_bytes()))
+            [flag, id, adopt, paths @ ..] if flag == "--id" && adopt == "--adopt" && !paths.is_empty() => {
+                init_all(paths, id.as_bytes(), true)
             }
+            [flag, id, paths @ ..] if flag == "--id" && !paths.is_empty() => init_all(paths, id.as_bytes(), false),
             _ => Err(io::Error::other(USAGE)),
         },
         Some(_) | None => Err(io::Error::other(USAGE)),
@@ -90,9 +96,73 @@ fn show(path: &Path) -> io::Result<()> {
     }
     let _ = write!(line, "],\"count\":{count}");
     push_field(&mut line, "store_id", store_id(path)?.as_deref());
+    let (claim, held) = match ClaimFile::new(File::open(path)?, path).read()? {
+        Found::Claim(claim) => (Some(claim.owner.describe()), claim.state != State::Released),
+        Found::Damaged(_) => (Some("damaged".to_owned()), true),
+        Found::Missing | Found::Blank => (None, false),
+    };
+    push_field(&mut line, "claim", claim.as_deref());
+    let _ = write!(line, ",\"held\":{held}");
     let _ = write!(line, ",\"writable\":{}", access(path, Access::WRITE_OK).is_ok());
     line.push_str("}\n");
     io::stdout().write_all(line.as_bytes())
+}
+
+fn init_all(paths: &[OsString], id: &[u8], adopt: bool) -> io::Result<()> {
+    let paths: Vec<&Path> = paths.iter().map(Path::new).collect();
+    // First of all: where another host writes nothing may be changed.
+    let files = claim_files(&paths)?;
+    if adopt {
+        files.iter().flatten().try_for_each(clear)?;
+    }
+    paths.iter().try_for_each(|path| init(path, id))?;
+    // Made here, by the user of the service, the first beat of its life needs neither space nor the right to write to
+    // the directory.
+    for file in files.iter().filter_map(|mounts| mounts.first()) {
+        if file.read()? == Found::Missing {
+            file.blank()?;
+        }
+    }
+    Ok(())
+}
+
+/// For each file system the places where a claim may be, that of the claim first.
+fn claim_files(paths: &[&Path]) -> io::Result<Vec<Vec<ClaimFile>>> {
+    let places = paths
+        .iter()
+        .map(|path| fs::metadata(path).map(|found| (found.dev(), found.ino())));
+    let places: Vec<Place> = places.collect::<Result<_, _>>()?;
+    let open = |index: &usize| {
+        paths
+            .get(*index)
+            .map(|path| Ok(ClaimFile::new(File::open(path)?, path)))
+    };
+    let mounts = by_file_system(&places);
+    mounts
+        .iter()
+        .map(|mounts| mounts.iter().filter_map(open).collect())
+        .collect()
+}
+
+/// Blanks an old claim, unless a host beats on it. A holder that wakes up later finds the next one's, and kills itself.
+fn clear(file: &ClaimFile) -> io::Result<()> {
+    let found = file.read()?;
+    if matches!(found, Found::Missing | Found::Blank) {
+        return Ok(());
+    }
+    thread::sleep(CLAIM_WATCH);
+    match file.read()? {
+        now if now == found => file.blank(),
+        Found::Claim(claim) => Err(io::Error::other(format!(
+            "{}: {} writes to it now: stop it there first",
+            file.path().display(),
+            claim.owner.describe()
+        ))),
+        Found::Missing | Found::Blank | Found::Damaged(_) => Err(io::Error::other(format!(
+            "{}: a host writes to it now: stop it there first",
+            file.path().display()
+        ))),
+    }
 }
 
 fn init(path: &Path, id: &[u8]) -> io::Result<()> {

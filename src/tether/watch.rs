@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::syncfs;
-use rustix::mm::{MlockAllFlags, mlockall};
 use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime};
 
 use super::exit::Code;
@@ -42,7 +41,7 @@ pub(super) fn timer() -> rustix::io::Result<OwnedFd> {
 /// Watches over the service to its end; the exit code of PID 1.
 ///
 /// Nothing here writes to stdout or stderr: a frozen engine does not empty the pipe. Nor does it touch the storage before
-/// the end: that may hang.
+/// the end: that may hang. Nor does it allocate or free before then.
 pub(super) fn watch(
     own: &OwnNamespace,
     mut admitted: Admitted,
@@ -50,9 +49,6 @@ pub(super) fn watch(
     signals: &Signals,
     timer: &OwnedFd,
 ) -> ExitCode {
-    // Best effort: without it a page fault may wait for a disk. The future is left out, because a limit on locked
-    // memory would then fail allocations; the kill path makes none.
-    let _ = mlockall(MlockAllFlags::CURRENT);
     let run = admitted.page.run;
     let boot_id = admitted.page.boot_id;
     loop {
@@ -60,19 +56,16 @@ pub(super) fn watch(
         match judge(admitted.file.read(), &mut admitted.page, boot_id, run, now) {
             Verdict::Run => {}
             Verdict::Stop => service.stop_once(),
-            Verdict::Kill => return kill(own),
+            Verdict::Kill => kill(own),
         }
-        if admitted.claims.lost() {
-            return kill(own);
-        }
-        let more = match service.reap() {
-            Reaped::Service(code) => {
-                let all_dead = own.kill_all();
-                return end(admitted, code, all_dead);
-            }
+        let more = match service.reap(|pid| admitted.claims.ended(pid)) {
+            Reaped::Service(code) => return end(own, admitted, code),
             Reaped::More => true,
             Reaped::Others => false,
         };
+        if admitted.claims.lost(service.is_stopping()) {
+            kill(own);
+        }
         signals.drain(|signal| service.signal(signal));
         admitted.link.keep(now);
         if !more {
@@ -81,22 +74,25 @@ pub(super) fn watch(
     }
 }
 
-/// The end by force: the claims stay held, because nothing was synced.
-fn kill(own: &OwnNamespace) -> ExitCode {
+/// The end by force: the claims stay held, because nothing was synced. At once, from here, and past every handler of an
+/// exit: what they and the way back would free and close is the kernel's business.
+fn kill(own: &OwnNamespace) -> ! {
     let _ = own.kill_all();
-    ExitCode::from(Code::Killed.number())
+    signal_hook::low_level::exit(i32::from(Code::Killed.number()))
 }
 
 /// The orderly end, in this order: all dead, all synced, claims released.
-fn end(admitted: Admitted, code: ExitCode, all_dead: bool) -> ExitCode {
+fn end(own: &OwnNamespace, admitted: Admitted, code: ExitCode) -> ExitCode {
+    // What this user may not kill, or what hangs, is ended by the exit of PID 1, and may write until then: nothing to
+    // sync yet, and nothing to wait for.
+    if !own.kill_all() {
+        return code;
+    }
     // If this hangs there is no proof of stop, and rightly so.
     if !admitted.stores.iter().all(|store| syncfs(store).is_ok()) {
         return ExitCode::from(Code::Environment.number());
     }
-    // What this user may not kill lives until PID 1 is gone, and may still write.
-    if all_dead {
-        admitted.claims.release();
-    }
+    admitted.claims.release();
     code
 }
 
@@ -139,7 +135,7 @@ fn sleep(admitted: &Admitted, signals: &Signals, timer: &OwnedFd, until: Duratio
     let mut fds = [
         PollFd::new(timer, PollFlags::IN),
         PollFd::new(signals.wake(), PollFlags::IN),
-        PollFd::new(admitted.claims.wake(), PollFlags::IN),
+        PollFd::new(admitted.claims.wake().unwrap_or(timer), PollFlags::IN),
         PollFd::new(admitted.link.socket().unwrap_or(timer), PollFlags::IN),
     ];
     let _ = poll(&mut fds, Some(&TICK));

@@ -16,7 +16,8 @@ use bollard::query_parameters::{
 use futures_util::StreamExt;
 use leasehold::adapters::engine::{Engine, EngineError, MountSource, Prepared, TetherMounts, Wanted};
 use leasehold::compose::model::{
-    Cluster, Failback, Group, Mount, MountKind, NetworkMode, OnFailure, Project, RestartBudget, Service, Volume,
+    Cluster, Failback, Group, Mount, MountKind, NetworkMode, OnFailure, OnStopFailure, Project, RestartBudget, Service,
+    Volume,
 };
 
 pub(crate) const SOCKET: &str = "/var/run/docker.sock";
@@ -146,6 +147,7 @@ impl Bed {
             on_failure: OnFailure::Recover,
             restarts: RestartBudget::default(),
             lease_loss_grace: None,
+            on_stop_failure: OnStopFailure::Hold,
         }
     }
 
@@ -256,6 +258,7 @@ fn project(name: &str) -> Project {
             kappa: 0.99,
             etcd_tls: None,
             etcd_user: None,
+            fence: None,
         },
         groups: BTreeMap::new(),
         networks: BTreeMap::new(),

@@ -52,7 +52,9 @@ impl Own {
         mount_bind(&shared, &shared).unwrap();
         mount_change(&shared, MountPropagationFlags::SHARED).unwrap();
         let log = File::create(directory.join("dockerd.log")).unwrap();
-        let engine = Command::new("dockerd")
+        // In a network of its own: with `--bridge none` an engine deletes docker0, which is the machine's engine's.
+        let engine = Command::new("unshare")
+            .args(["--net", "dockerd"])
             .args(["--data-root", &text(&directory.join("data"))])
             .args(["--exec-root", &text(&directory.join("exec"))])
             .args(["--pidfile", &text(&directory.join("pid"))])
@@ -312,4 +314,64 @@ fn a_frozen_container_has_not_ended() {
     until("end of the container", || {
         (cgroups.look(&[started(&id, &[&alive])]).verdict == Verdict::Nothing).then_some(())
     });
+}
+
+/// What this program says when it looks from within a container, as the sidecar does.
+fn from_within(own: &Own, id: &str, mounts: &[&str]) -> String {
+    let program = std::env::current_exe().unwrap();
+    let linked = Command::new("ldd").arg(&program).output().unwrap();
+    let linked = String::from_utf8(linked.stdout).unwrap();
+    let mut volumes: Vec<String> = linked
+        .split_whitespace()
+        .filter(|word| word.starts_with('/'))
+        .map(|path| format!("{path}:{path}:ro"))
+        .collect();
+    volumes.push(format!("{}:/probe:ro", text(&program)));
+    volumes.extend(mounts.iter().map(|mount| (*mount).to_owned()));
+    let asked = format!("WITNESS_OF={id}");
+    let mut arguments = vec![
+        "run",
+        "--rm",
+        "--network",
+        "none",
+        "--read-only",
+        "--cap-drop",
+        "ALL",
+        "-e",
+        &asked,
+    ];
+    for volume in &volumes {
+        arguments.extend(["-v", volume]);
+    }
+    arguments.extend(["box", "/probe", "--exact", "witness::probe", "--ignored", "--nocapture"]);
+    let said = own.docker(&arguments).expect("the probe");
+    let line = said.lines().find_map(|line| line.split_once("verdict: "));
+    line.expect("a verdict").1.to_owned()
+}
+
+/// Runs within a container.
+#[test]
+#[ignore = "runs within a container of another test"]
+#[expect(clippy::print_stdout, reason = "the test outside reads it")]
+fn probe() {
+    let id = std::env::var("WITNESS_OF").unwrap();
+    // The beginning of its own id.
+    let own = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    let look = Cgroups::new(Path::new("/sys/fs/cgroup"), Some(own.trim())).look(&[started(&id, &[])]);
+    println!("\nverdict: {:?}", look.verdict);
+}
+
+#[test]
+fn a_sidecar_in_a_container_sees_what_is_left_of_another() {
+    let own = Own::start();
+    let id = own.run("/bin/busybox sleep 600");
+    let host = ["/sys/fs/cgroup:/sys/fs/cgroup:ro"];
+    assert!(from_within(&own, &id, &host).starts_with("Left"));
+    // Its own part alone, as without the mount: no word in either direction.
+    assert!(from_within(&own, &id, &[]).starts_with("Hidden"));
+    own.docker(&["rm", "-f", &id]).unwrap();
+    until("end of the cgroup", || {
+        (from_within(&own, &id, &host) == "Nothing").then_some(())
+    });
+    assert!(from_within(&own, &id, &[]).starts_with("Hidden"));
 }

@@ -15,6 +15,9 @@ use crate::{is_wanted, wants_logs};
 const TRIALS: usize = 5;
 const IDLE: Duration = Duration::from_secs(30);
 const LIMIT: Duration = Duration::from_secs(60);
+/// A container that lived for less is restarted later by the engine each time: 0.1 s, 0.2 s, 0.4 s and so on. The sixth
+/// wait in a row is longer than the lease lasts.
+const RESTARTED_AT_ONCE: Duration = Duration::from_secs(10);
 
 type Act = fn(&mut Cluster, usize);
 
@@ -27,7 +30,10 @@ const MEASURED: [(&str, Act); 6] = [
     }),
     ("switchover", switch_over),
     ("mail container killed", kill_container),
-    ("sidecar killed", |cluster, leader| cluster.hosts[leader].kill_sidecar()),
+    ("sidecar killed", |cluster, leader| {
+        rest(&cluster.hosts[leader]);
+        cluster.hosts[leader].kill_sidecar();
+    }),
     ("sidecar upgraded under hold", |cluster, leader| {
         let host = &cluster.hosts[leader];
         assert!(host.leasehold(&["hold", "60s"]).status.success(), "hold");
@@ -93,6 +99,7 @@ fn switch_over(cluster: &mut Cluster, leader: usize) {
 /// Again and again it would be restarted later each time, and then moved; a new sidecar counts from zero.
 fn kill_container(cluster: &mut Cluster, leader: usize) {
     let host = &cluster.hosts[leader];
+    rest(host);
     let before = host.sidecar_pid();
     host.kill_sidecar();
     until("a new sidecar to lead", LIMIT, || {
@@ -100,6 +107,29 @@ fn kill_container(cluster: &mut Cluster, leader: usize) {
     });
     let serving = host.serving();
     docker(host, &["kill", &serving[0]]);
+}
+
+/// Waits until the engine would restart the sidecar at once.
+fn rest(host: &Host) {
+    until("a sidecar that has run for a while", LIMIT, || {
+        (age(pid(host)) > RESTARTED_AT_ONCE).then_some(())
+    });
+}
+
+/// How long a process has run.
+fn age(pid: i32) -> Duration {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("a process");
+    let rest = stat.rsplit(')').next().unwrap_or_default();
+    // Its start since boot: field 22 of the whole line.
+    let started: f64 = rest
+        .split_whitespace()
+        .nth(19)
+        .and_then(|field| field.parse().ok())
+        .expect("ticks");
+    let ticks: f64 = sh("getconf CLK_TCK").trim().parse().expect("ticks per second");
+    clock::now()
+        .boot
+        .saturating_sub(Duration::from_secs_f64(started / ticks))
 }
 
 fn docker(host: &Host, arguments: &[&str]) {

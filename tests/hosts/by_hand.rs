@@ -1,6 +1,7 @@
 //! What people do by hand.
 
 use crate::cluster::Cluster;
+use crate::host::Host;
 use crate::lab::{NET4, VIP4};
 use crate::scenarios::succeed;
 use crate::shell::{until, words};
@@ -75,4 +76,9 @@ pub(crate) fn add_vip(cluster: &mut Cluster, host: usize) {
         host.carries(&format!("{NET4}.{}", host.number)),
         "the host's own address has gone too"
     );
+}
+
+/// What [`add_vip`] added, where nobody did it before; Leasehold's own has another prefix.
+pub(crate) fn take_vip_away(host: &Host) {
+    host.inside(&format!("ip addr del {VIP4}/24 dev eth0 2> /dev/null || true"));
 }

@@ -388,14 +388,14 @@ pub(crate) const LONG_FAULTS: &[Fault] = &[
     },
     Fault {
         name: "wall clock an hour ahead for 3 s",
-        inflict: |_, _| machine::step_clock("3600"),
+        inflict: |_, _| machine::step_clock(3600),
         lasts: SHORT,
         mixes: false,
         ..PLAIN
     },
     Fault {
         name: "wall clock an hour back for 3 s",
-        inflict: |_, _| machine::step_clock("-3600"),
+        inflict: |_, _| machine::step_clock(-3600),
         lasts: SHORT,
         mixes: false,
         ..PLAIN

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
+use crate::by_hand;
 use crate::cluster::Cluster;
 use crate::freezer;
 use crate::host::Host;
@@ -48,6 +49,7 @@ impl Cluster {
             self.lab.port(host.name, true);
             self.lab.cable(host.name, true);
             self.lab.hear(host.name);
+            by_hand::take_vip_away(host);
         }
         self.broken.stopped.drain(..).for_each(resume);
         self.thaw();

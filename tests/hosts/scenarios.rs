@@ -16,6 +16,8 @@ pub(crate) const TTL: Duration = Duration::from_secs(5);
 pub(crate) const FAILOVER_LIMIT: Duration = Duration::from_secs(8);
 /// Stop and start of the mail server, and the way through etcd.
 pub(crate) const HAND_OVER_LIMIT: Duration = Duration::from_secs(4);
+/// How far an engine on a busy machine lags behind the kernel; whether anything was written is the ledger's to say.
+const ENGINE_VIEW: Duration = Duration::from_secs(1);
 /// What a busy machine may make of "no outage": a greeting that came late.
 pub(crate) const NO_OUTAGE: Duration = Duration::from_secs(1);
 pub(crate) const RETURN_LIMIT: Duration = Duration::from_secs(60);
@@ -102,10 +104,10 @@ fn sidecar_ends(cluster: &mut Cluster) -> Figure {
     let seen = cluster.under_mail(|cluster| {
         succeed(&cluster.hosts[old], &["stop", SIDECAR]);
         assert_eq!(cluster.hosts[old].inspect(SIDECAR, "{{.State.ExitCode}}"), "0");
-        assert!(
-            cluster.hosts[old].serving().is_empty(),
-            "the service outlives its sidecar's orderly end"
-        );
+        // The kernel's proof came first, the engine's own view may follow.
+        until("the service to be gone in the engine's view", ENGINE_VIEW, || {
+            cluster.hosts[old].serving().is_empty().then_some(())
+        });
     });
     let figure = figure(&seen, HAND_OVER_LIMIT, &moved(cluster, old));
     cluster.heal();

@@ -9,12 +9,14 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use leasehold::core::event::{Action, Event, Order, PageOrder, ServiceKey, VipNews};
+use leasehold::core::fencing::FenceSettings;
 use leasehold::core::group::{GroupSettings, OnFailure, ProbeSettings, ServiceSettings};
 use leasehold::core::keys::Keys;
 use leasehold::core::node::{Identity, Node, Setup};
 use leasehold::core::records::{Beat, Pin, Record, RecordState, Saved, json};
 use leasehold::core::sizing::Timing;
 use leasehold::core::store::{Compare, Grant, Op, RequestId, StoreError, Txn};
+use leasehold::core::stuck::OnStopFailure;
 use leasehold::core::time::Time;
 
 use super::etcd::Etcd;
@@ -71,6 +73,10 @@ pub(crate) struct World {
     pub(crate) connection: u64,
     /// The mod revision of the key that the story deleted last.
     pub(crate) deleted: i64,
+    pub(crate) on_stop_failure: OnStopFailure,
+    pub(crate) fence: Option<FenceSettings>,
+    /// Containers that no kill ends.
+    pub(crate) hung: BTreeSet<ServiceKey>,
     pub(crate) timing: Timing,
     pin: Option<Pin>,
     pages: BTreeMap<ServiceKey, PageOrder>,
@@ -86,7 +92,7 @@ impl World {
     fn settings(&self, group: &str) -> GroupSettings {
         GroupSettings {
             on_failure: self.on_failure,
-            ..settings(group, &self.timing)
+            ..settings(group, &self.timing, self.on_stop_failure)
         }
     }
 
@@ -121,6 +127,9 @@ impl World {
             alive: BTreeMap::new(),
             connection: 0,
             deleted: 0,
+            on_stop_failure: OnStopFailure::Hold,
+            fence: None,
+            hung: BTreeSet::new(),
             timing: Timing::new(TTL, 0.99, None, Duration::from_secs(1)),
             pin: None,
             pages: BTreeMap::new(),
@@ -164,6 +173,7 @@ impl World {
             me: self.me.clone(),
             cluster: "story".to_owned(),
             timing: self.timing,
+            fence: self.fence.clone(),
             groups: self.groups.iter().map(|name| self.settings(name)).collect(),
             pinned: self.pin,
             saved: self.saved.clone(),
@@ -324,7 +334,9 @@ impl World {
                 running: false,
                 connection: 1,
             }),
-            Action::Page { of, page } if matches!(page.order, Order::Stop | Order::Kill) => {
+            Action::Page { of, page }
+                if matches!(page.order, Order::Stop | Order::Kill) && !self.hung.contains(&of) =>
+            {
                 answer(Event::TetherGone { of, run: page.run });
             }
             Action::Probe { group, run, probe, .. } => answer(Event::Probed {
@@ -482,7 +494,7 @@ impl World {
         let all = txn.then.iter().any(|op| matches!(op, Op::DeletePrefix { .. }));
         let kind = match record {
             _ if all => "T11",
-            Some((key, record)) if record.state == RecordState::Active => {
+            Some((key, record)) if record.state == RecordState::Active && record.stuck.is_none() => {
                 let before = self.etcd.keys.get(key);
                 let before = before.and_then(|kv| serde_json::from_str::<Record>(&kv.value).ok());
                 let active = before.filter(|before| before.state == RecordState::Active);
@@ -496,6 +508,8 @@ impl World {
                     _ => "T3",
                 }
             }
+            Some((_, record)) if record.stuck.is_some() => "mark",
+            Some((_, record)) if record.reason.starts_with("fenced") => "T10",
             Some(_) if puts || own => "T7",
             Some(_) => "T8",
             None if creates => "T1",
@@ -508,7 +522,7 @@ impl World {
 }
 
 fn services(group: &str, timing: &Timing) -> Vec<ServiceKey> {
-    let group = settings(group, timing);
+    let group = settings(group, timing, OnStopFailure::Hold);
     (0..group.services.len())
         .map(|service| ServiceKey {
             group: group.name.clone(),
@@ -518,7 +532,7 @@ fn services(group: &str, timing: &Timing) -> Vec<ServiceKey> {
 }
 
 /// `sams` has one service, an address and probes; `web` two services and neither.
-fn settings(group: &str, timing: &Timing) -> GroupSettings {
+fn settings(group: &str, timing: &Timing, on_stop_failure: OnStopFailure) -> GroupSettings {
     let names: &[&str] = if group == "web" { &["db", "http"] } else { &["sams"] };
     let services = names.iter().map(|name| ServiceSettings {
         name: (*name).to_owned(),
@@ -535,6 +549,7 @@ fn settings(group: &str, timing: &Timing) -> GroupSettings {
         restarts: 3,
         restart_window: Duration::from_secs(600),
         grace: timing.grace,
+        on_stop_failure,
     }
 }
 

@@ -5,11 +5,14 @@ use std::time::Duration;
 
 use leasehold::core::epoch::Run;
 use leasehold::core::event::{Command, Event, Note, ProbeFailure, ServiceKey, Trace, VipNews, Wish};
+use leasehold::core::fenced::Fenced;
+use leasehold::core::fencing::FenceSettings;
 use leasehold::core::group::OnFailure;
 use leasehold::core::records::{
     ClusterConfig, Intent, NodeStatus, Readiness, Record, RecordState, Saved, SavedRun, StandingOrder, json,
 };
 use leasehold::core::store::{Hint, StoreError};
+use leasehold::core::stuck::OnStopFailure;
 
 use super::driver::{Call, Mode, World};
 
@@ -156,14 +159,14 @@ impl World {
         let before = self.told.len();
         let setting = matches!(
             words[0],
-            "etcd" | "node" | "notify" | "watchdog" | "saved" | "sleep" | "kill"
+            "etcd" | "node" | "notify" | "watchdog" | "saved" | "sleep" | "kill" | "policy" | "hangs"
         );
         let understood = match words[0] {
             "etcd" => self.etcd_input(&words[1..]),
             "node" | "notify" | "watchdog" | "start" | "restart" | "kill" | "saved" | "sleep" | "run" | "quick"
-            | "status" => self.control(words),
+            | "status" | "policy" | "hangs" => self.control(words),
             "answer" | "timeout" | "landed" | "late" | "refused" => self.answer_input(words),
-            "term" | "hold" | "switchover" | "accept" | "order" => self.operator(words),
+            "term" | "hold" | "switchover" | "accept" | "fenced" | "order" => self.operator(words),
             _ => match self.event(words) {
                 Some(event) => {
                     self.deliver(event);
@@ -195,6 +198,22 @@ impl World {
             }
             ["kill"] => (self.node, self.call) = (None, None),
             ["saved", group, at, rest @ ..] => self.save(group, run(at), rest.contains(&"latched")),
+            ["policy", "fence"] => {
+                self.fence = Some(FenceSettings {
+                    agent: "fence_test".to_owned(),
+                    timeout: Duration::from_secs(20),
+                    tries: 3,
+                });
+            }
+            ["policy", word] => {
+                self.on_stop_failure = match *word {
+                    "reboot" => OnStopFailure::Reboot,
+                    _ => OnStopFailure::Hold,
+                }
+            }
+            ["hangs", of] => {
+                self.hung.insert(service(of));
+            }
             ["sleep", by] => {
                 let by = time(by).unwrap();
                 self.now = self.now.plus(by);
@@ -316,6 +335,13 @@ impl World {
                 group: (*group).to_owned(),
                 to: option(rest, "to").map(str::to_owned),
             },
+            ["fenced", rest @ ..] => Command::Fenced {
+                what: match option(rest, "group") {
+                    Some(group) => Fenced::Group(group.to_owned()),
+                    None => Fenced::Node(rest[0].to_owned()),
+                },
+                by: "root at noon".to_owned(),
+            },
             ["accept", rest @ ..] => Command::Accept {
                 force: rest.contains(&"force"),
                 epoch: option(rest, "epoch").map(|epoch| epoch.parse().unwrap()),
@@ -389,6 +415,18 @@ impl World {
                 probe: 0,
                 result: probe_outcome(result),
             },
+            // Its incarnation is that of the name, unless it says otherwise.
+            ["fence", node, rest @ ..] => {
+                let default = format!("L{node}");
+                let incarnation = self.names.named(option(rest, "on").unwrap_or(&default));
+                let rest: Vec<&str> = rest.iter().copied().filter(|word| !word.starts_with("on=")).collect();
+                Event::FenceEnded {
+                    node: (*node).to_owned(),
+                    incarnation,
+                    result: outcome(&rest).map(|()| "Success: Powered OFF".to_owned()),
+                }
+            }
+            ["reset", "failed", why @ ..] => Event::ResetFailed { why: why.join(" ") },
             ["intruder", name] => Event::Intruder {
                 id: (*name).to_owned(),
                 name: (*name).to_owned(),
@@ -430,6 +468,7 @@ impl World {
                 let record = self.told_record(epoch, node, state, rest);
                 self.etcd.put(&self.keys.record(group), &json(&record), 0);
             }
+            ["spoil", group] => self.etcd.put(&self.keys.record(group), "spoiled", 0),
             ["leader", group, node] => self.etcd.put(&self.keys.leader(group), node, 0),
             ["intent", group, rest @ ..] => {
                 let intent = Intent::Switchover {
@@ -466,11 +505,12 @@ impl World {
             node: node.to_owned(),
             incarnation: self.names.named(option(rest, "on").unwrap_or(&default)),
             state: match state {
-                "active" => RecordState::Active,
+                "active" | "stuck" => RecordState::Active,
                 _ => RecordState::Released,
             },
             reason: "told".to_owned(),
             successor: option(rest, "successor").map(str::to_owned),
+            stuck: (state == "stuck").then(|| "run 1.1 could not be stopped".to_owned()),
             promise_ms: option(rest, "promises")
                 .and_then(time)
                 .map(|promise| u64::try_from(promise.as_millis()).unwrap()),

@@ -92,12 +92,14 @@ fn record(names: &mut Names, record: &Record) -> String {
     let lease = names.lease(record.incarnation);
     let successor = record.successor.as_ref().map(|next| format!(", successor {next}"));
     let successor = successor.unwrap_or_default();
+    let stuck = record.stuck.as_ref().map(|why| format!(" STUCK ({why})"));
+    let stuck = stuck.unwrap_or_default();
     let promise = record
         .promise_ms
         .map(|_| format!(", promises {}", seconds(record.promise())));
     let promise = promise.unwrap_or_default();
     format!(
-        "epoch {} {} {lease} {state}, \"{}\"{successor}{promise}",
+        "epoch {} {} {lease} {state}{stuck}, \"{}\"{successor}{promise}",
         record.epoch, record.node, record.reason
     )
 }
@@ -225,6 +227,8 @@ pub(crate) fn action(names: &mut Names, now: Time, action: &Action) -> String {
         }
         Action::Reply { result: Ok(text), .. } => format!("reply: {text}"),
         Action::Reply { result: Err(text), .. } => format!("reply refused: {text}"),
+        Action::Reset { why } => format!("RESET THE HOST: {why}"),
+        Action::Fence { node, incarnation } => format!("FENCE {node} {}", names.lease(*incarnation)),
         Action::Exit { detached } => if *detached { "exit detached" } else { "exit" }.to_owned(),
     }
 }

@@ -182,6 +182,11 @@ impl Container {
         self.process.try_wait().unwrap().is_none()
     }
 
+    /// The `unshare` itself, the parent of PID 1.
+    pub(crate) fn parent(&self) -> u32 {
+        self.process.id()
+    }
+
     /// The PID of PID 1, as the host sees it.
     pub(crate) fn pid(&self) -> u32 {
         let unshare = self.process.id();
@@ -213,6 +218,26 @@ pub(crate) fn members(namespace: u64) -> Vec<u32> {
     let pids = fs::read_dir("/proc").unwrap();
     let pids = pids.filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
     pids.filter(of).filter(|pid| !dead(pid)).collect()
+}
+
+/// The threads of these processes that hang in the kernel, where no signal reaches them.
+pub(crate) fn hanging(pids: &[u32]) -> usize {
+    let tasks = pids
+        .iter()
+        .filter_map(|pid| fs::read_dir(format!("/proc/{pid}/task")).ok());
+    let stats = tasks
+        .flatten()
+        .filter_map(|task| fs::read_to_string(task.ok()?.path().join("stat")).ok());
+    stats
+        .filter(|stat| stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('D')))
+        .count()
+}
+
+/// The keepers of claims among these processes.
+pub(crate) fn keepers(pids: &[u32]) -> Vec<u32> {
+    let is_keeper =
+        |pid: &&u32| fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|words| words.starts_with(b"tether\0claim\0"));
+    pids.iter().filter(is_keeper).copied().collect()
 }
 
 pub(crate) fn namespace(pid: u32) -> u64 {
@@ -274,6 +299,14 @@ impl Host {
     pub(crate) fn silent(&mut self, span: Duration) {
         let next = async { tokio::time::timeout(span, self.events.recv()).await };
         assert!(self.runtime.block_on(next).is_err(), "an event where none was due");
+    }
+
+    /// Opens the page for one more start of the same run, which no sidecar does: the secret of a run is good for one.
+    pub(crate) fn open_again(&self) {
+        let open = page(Order::Open, 60_000, 60_000);
+        let other = Run { n: RUN.n + 1, ..RUN };
+        self.host.write_page(&Page { run: other, ..open }).unwrap();
+        self.host.write_page(&open).unwrap();
     }
 
     /// Waits for the hello and lets it in; the tether's PID.

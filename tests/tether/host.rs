@@ -7,9 +7,10 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use leasehold::adapters::tether::{TetherEvent, install_binary};
+use leasehold::core::epoch::Run;
 use leasehold::tether::exit::Code;
 use leasehold::tether::hello::{Hello, Phase};
-use leasehold::tether::page::Order;
+use leasehold::tether::page::{Order, Page};
 use rustix::net::{
     AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType,
     connect, sendmsg, socket_with,
@@ -63,6 +64,7 @@ fn feign(place: &Place, descriptor: Option<&OwnedFd>) -> OwnedFd {
     let hello = Hello {
         run: RUN,
         phase: Phase::Running,
+        secret: [0; 16],
     }
     .encode();
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
@@ -97,6 +99,85 @@ fn a_hello_without_the_right_pidfd_is_not_heard() {
     let mut container = place.service("exit 3");
     host.admit();
     assert_eq!(container.wait(), 3);
+}
+
+/// PID 1 of a namespace of its own making, with its own pidfd: all that the kernel can tell of it is as with a tether.
+const HOSTILE: &str = r#"
+import array, os, socket, struct, sys
+secret = open("/run/leasehold/secret", "rb").read(16)
+assert os.getpid() == 1, os.getpid()
+s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+s.connect("/run/leasehold/socket")
+hello = b"lhello02" + struct.pack("<QII", 7, 2, int(sys.argv[1])) + secret
+fds = array.array("i", [os.pidfd_open(os.getpid())])
+s.sendmsg([hello], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)])
+s.settimeout(1)
+try:
+    print("answer", s.recv(1))
+except TimeoutError:
+    print("silence")
+"#;
+
+#[test]
+fn a_service_cannot_feign_the_hello_of_its_tether() {
+    let place = Place::new();
+    fs::write(place.path("out/hostile.py"), HOSTILE).unwrap();
+    let script = "for phase in 0 1; do \
+        unshare --pid --fork --mount-proc python3 $OUT/hostile.py $phase >> $OUT/result 2>&1; done; \
+        echo up > $OUT/up; exec sleep 1000";
+    for adopted in [false, true] {
+        let (host, mut container, _) = up(&place, 60_000, 60_000, script);
+        let mut host = if adopted {
+            drop(host);
+            let mut host = Host::open(&place.home(), true);
+            assert!(matches!(host.event(), TetherEvent::Hello { running: true, .. }));
+            host
+        } else {
+            host
+        };
+        host.silent(Duration::from_millis(200));
+        // Refused by the closed connection.
+        assert_eq!(place.out("result").unwrap(), "answer b''\nanswer b''\n");
+        assert!(container.running());
+        host.host.write_page(&page(Order::Kill, 60_000, 60_000)).unwrap();
+        host.await_gone();
+        container.wait();
+        for file in ["result", "up"] {
+            fs::remove_file(place.path("out").join(file)).unwrap();
+        }
+    }
+}
+
+#[test]
+fn the_secret_is_new_for_every_run_and_gone_when_the_service_starts() {
+    let place = Place::new();
+    let file = place.home().join("secret");
+    let mut host = Host::open(&place.home(), false);
+    let mut seen = Vec::new();
+    for n in [1, 2] {
+        let open = page(Order::Open, 60_000, 60_000);
+        let run = Run { n, ..open.run };
+        host.host.write_page(&Page { run, ..open }).unwrap();
+        seen.push(fs::read(&file).unwrap());
+        host.host.write_page(&Page { run, ..open }).unwrap();
+        assert_eq!(fs::read(&file).unwrap(), seen[seen.len() - 1], "the same run keeps it");
+    }
+    assert!(
+        seen[0] != seen[1]
+            && seen
+                .iter()
+                .all(|one| one.len() == 16 && one.iter().any(|byte| *byte != 0))
+    );
+    let mut container = place.service("od -An -tx1 /run/leasehold/secret > $OUT/up; exit 3");
+    match host.event() {
+        TetherEvent::Hello { connection, .. } => host.host.admit(connection).unwrap(),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(container.wait(), 3);
+    assert_eq!(
+        place.out("up").unwrap().split_whitespace().collect::<Vec<_>>(),
+        ["00"; 16]
+    );
 }
 
 #[test]

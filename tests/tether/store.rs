@@ -23,7 +23,7 @@ fn show_says_what_a_mount_is() {
     assert_eq!(
         lines[0],
         serde_json::json!({"path": "/run/a", "mounted": true, "source": "disk", "root": "/", "fstype": "tmpfs",
-            "entries": ["mail"], "count": 1, "store_id": null, "writable": true})
+            "entries": ["mail"], "count": 1, "store_id": null, "claim": null, "held": false, "writable": true})
     );
     assert_eq!(lines[1]["mounted"], false);
     assert_eq!(lines[1]["source"], serde_json::Value::Null);

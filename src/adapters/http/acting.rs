@@ -17,6 +17,7 @@ use super::reading::unknown_group;
 use super::{Asked, Shared};
 use crate::clock;
 use crate::core::event::{Command, Note, Wish};
+use crate::core::fenced::Fenced;
 
 /// How long an operator waits for the loop's reply.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(15);
@@ -66,6 +67,15 @@ pub struct AcceptRequest {
     pub epoch: Option<u64>,
 }
 
+/// What `fenced` takes.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FencedRequest {
+    /// Who says so.
+    #[schema(max_length = 200)]
+    pub by: String,
+}
+
 /// What `hold` takes.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -83,6 +93,8 @@ pub(super) fn routes() -> OpenApiRouter<Shared> {
         .routes(routes!(resume))
         .routes(routes!(drain))
         .routes(routes!(undrain))
+        .routes(routes!(fenced_group))
+        .routes(routes!(fenced_node))
         .routes(routes!(hold))
         .routes(routes!(accept))
 }
@@ -202,6 +214,42 @@ async fn undrain(
     order(&shared, &caller, Wish::Undrain { node }, wanted.why, None).await
 }
 
+/// Your word that the storage of a stuck group was cut from its host: the group is freed.
+#[utoipa::path(post, path = "/v1/groups/{group}/fenced", tag = "acting", request_body = FencedRequest,
+    params(("group" = String, Path, description = "The group's name")), responses(
+    (status = 200, body = Outcome), (status = 400, body = Outcome), (status = 401, body = Outcome), (status = 403, body = Outcome),
+    (status = 404, body = Outcome), (status = 409, body = Outcome), (status = 429, body = Outcome)))]
+async fn fenced_group(
+    State(shared): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Name(group): Name<String>,
+    Body(wanted): Body<FencedRequest>,
+) -> Answer {
+    known_group(&shared, &group)?;
+    fenced(&shared, &caller, Fenced::Group(group), &wanted.by).await
+}
+
+/// Your word that the node can't write any more: what it held is freed.
+#[utoipa::path(post, path = "/v1/nodes/{node}/fenced", tag = "acting", request_body = FencedRequest,
+    params(("node" = String, Path, description = "The node's name")), responses(
+    (status = 200, body = Outcome), (status = 400, body = Outcome), (status = 401, body = Outcome), (status = 403, body = Outcome),
+    (status = 409, body = Outcome), (status = 429, body = Outcome)))]
+async fn fenced_node(
+    State(shared): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Name(node): Name<String>,
+    Body(wanted): Body<FencedRequest>,
+) -> Answer {
+    // A node whose key is gone may still be named by a record: the core knows.
+    fenced(&shared, &caller, Fenced::Node(node), &wanted.by).await
+}
+
+async fn fenced(shared: &Shared, caller: &Caller, what: Fenced, by: &str) -> Answer {
+    one_line("by", by)?;
+    let by = format!("{by} ({} on {}) at {}", caller.name, shared.node, clock::wall());
+    ask(shared, caller, Role::Admin, Command::Fenced { what, by }).await
+}
+
 /// One long beat of this node, so that its sidecar can be replaced.
 #[utoipa::path(post, path = "/v1/hold", tag = "acting", request_body = HoldRequest, responses(
     (status = 200, body = Outcome), (status = 400, body = Outcome), (status = 401, body = Outcome), (status = 403, body = Outcome),
@@ -239,11 +287,16 @@ fn known_node(shared: &Shared, node: &str) -> Result<(), Refusal> {
     if known { Ok(()) } else { Err(unknown()) }
 }
 
-async fn order(shared: &Shared, caller: &Caller, wish: Wish, why: String, until: Option<String>) -> Answer {
-    if why.chars().count() > WHY_MAX || why.chars().any(char::is_control) {
-        let message = format!("why is one line of {WHY_MAX} characters at most");
+fn one_line(name: &str, text: &str) -> Result<(), Refusal> {
+    if text.chars().count() > WHY_MAX || text.chars().any(char::is_control) {
+        let message = format!("{name} is one line of {WHY_MAX} characters at most");
         return Err(Refusal::new(StatusCode::BAD_REQUEST, message));
     }
+    Ok(())
+}
+
+async fn order(shared: &Shared, caller: &Caller, wish: Wish, why: String, until: Option<String>) -> Answer {
+    one_line("why", &why)?;
     let note = Note {
         by: format!("{} on {}", caller.name, shared.node),
         at: clock::wall(),

@@ -153,6 +153,15 @@ mod tests {
         assert_eq!(starting, ["200", "200", "200", "503", "503", "503"]);
         let standby = codes(now, status(None, ""), &PATHS).await;
         assert_eq!(standby, ["200", "200", "200", "503", "200", "503"]);
+        let mut stuck = status(Some("stopping"), "");
+        stuck
+            .groups
+            .values_mut()
+            .for_each(|line| line.stuck = Some("stuck on a".to_owned()));
+        assert_eq!(
+            codes(now, stuck, &PATHS).await,
+            ["200", "503", "503", "503", "503", "503"]
+        );
         let unready = codes(now, status(None, "no image"), &PATHS).await;
         assert_eq!(unready, ["200", "503", "503", "503", "503", "503"]);
     }

@@ -27,7 +27,7 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
 pub use access::{Access, Role};
-pub use acting::{AcceptRequest, HoldRequest, OrderRequest, PauseRequest, SwitchoverRequest};
+pub use acting::{AcceptRequest, FencedRequest, HoldRequest, OrderRequest, PauseRequest, SwitchoverRequest};
 pub use answer::Outcome;
 pub use reading::Why;
 

@@ -126,6 +126,8 @@ async fn each_act_takes_its_role() {
         ("/v1/groups/mail/resume", "{}", OPERATOR),
         ("/v1/nodes/b/drain", "{}", OPERATOR),
         ("/v1/nodes/b/undrain", "{}", OPERATOR),
+        ("/v1/groups/mail/fenced", "{\"by\":\"ann\"}", ADMIN),
+        ("/v1/nodes/b/fenced", "{\"by\":\"ann\"}", ADMIN),
         ("/v1/hold", "{\"seconds\":60}", ADMIN),
         ("/v1/accept", "", ADMIN),
     ];

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
@@ -13,7 +14,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::host::TetherEvent;
+use super::host::{Known, TetherEvent};
 use crate::adapters::descriptor::readable;
 use crate::tether::hello::{GO, HELLO_BYTES, Hello, NO, Phase};
 
@@ -31,6 +32,7 @@ pub(super) struct Name {
 pub(super) async fn follow(
     socket: OwnedFd,
     name: Name,
+    secret: Arc<Known>,
     answer: oneshot::Receiver<bool>,
     events: mpsc::Sender<TetherEvent>,
 ) {
@@ -40,6 +42,11 @@ pub(super) async fn follow(
     let Ok(Ok((hello, process))) = timeout(HELLO_TIMEOUT, read_hello(&socket)).await else {
         return;
     };
+    let expected = *secret.lock().unwrap_or_else(PoisonError::into_inner);
+    if expected != Some((hello.run, hello.secret)) {
+        tracing::warn!(run = %hello.run, "a process in the container says it is the tether, and is not: it is not heard");
+        return;
+    }
     let Name { service, connection } = name;
     let said = match hello.phase {
         Phase::Claimed { epoch } => TetherEvent::ClaimAbove {
@@ -131,7 +138,7 @@ fn receive(socket: &OwnedFd) -> io::Result<(Hello, OwnedFd)> {
 
 /// Checks that the descriptor is a pidfd of the very process that connected, and that it is PID 1 where it lives.
 ///
-/// Without this the application itself could send the pidfd of any child and feign its own end.
+/// Where this process can't see the PIDs of the container, the secret alone speaks for it.
 fn identify(socket: &OwnedFd, pidfd: &OwnedFd) -> io::Result<Option<u32>> {
     let peer = getsockopt(socket, PeerCredentials)?.pid();
     let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd()))?;

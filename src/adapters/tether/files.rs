@@ -2,17 +2,22 @@
 //!
 //! Page and lock are written in place and never replaced: a running container has them open.
 
+use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with};
 
 use crate::core::epoch::Run;
 use crate::core::time::Time;
+use crate::tether::hello::Secret;
 use crate::tether::page::{Order, PAGE_BYTES, Page};
+
+/// What a tether at its gate reads, and nobody after it.
+const SECRET: &str = "secret";
 
 /// Connections that the kernel keeps for us between two accepts.
 const BACKLOG: i32 = 16;
@@ -35,6 +40,7 @@ impl Files {
             page: keep(&directory.join("page"))?,
         };
         let usable = |page: Page| page.boot_id == boot_id;
+        files.take_away()?;
         if !adopt || !files.read_page()?.is_some_and(usable) {
             files.write_page(&closed(boot_id))?;
         }
@@ -54,6 +60,45 @@ impl Files {
         } else {
             Err(io::ErrorKind::WriteZero.into())
         }
+    }
+
+    /// Lays out a new secret for a run, for its tether to read at the gate. A copy that no container can see outlives
+    /// this process.
+    pub(super) fn lay_out(&self, run: Run) -> io::Result<Secret> {
+        let mut secret = Secret::default();
+        getrandom::fill(&mut secret).map_err(io::Error::other)?;
+        let own = self.own_copy();
+        let new = own.with_extension("secret-new");
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&new)?;
+        file.write_all(&[&run.epoch.to_le_bytes()[..], &run.n.to_le_bytes(), &secret].concat())?;
+        fs::rename(new, own)?;
+        keep(&self.directory.join(SECRET))?.write_all_at(&secret, 0)?;
+        Ok(secret)
+    }
+
+    /// The secret of a run that an earlier process laid out.
+    pub(super) fn secret_of(&self, run: Run) -> Option<Secret> {
+        let bytes = fs::read(self.own_copy()).ok()?;
+        let run = [&run.epoch.to_le_bytes()[..], &run.n.to_le_bytes()].concat();
+        bytes.strip_prefix(&run[..])?.try_into().ok()
+    }
+
+    /// Overwrites what was laid out: from here on nobody else learns it.
+    pub(super) fn take_away(&self) -> io::Result<()> {
+        keep(&self.directory.join(SECRET))?.write_all_at(&Secret::default(), 0)
+    }
+
+    /// Beside the directory, which the container sees.
+    fn own_copy(&self) -> PathBuf {
+        let mut name = OsString::from(".");
+        name.push(self.directory.file_name().unwrap_or_default());
+        name.push(".secret");
+        self.directory.with_file_name(name)
     }
 
     /// Renamed into place: a reader sees the old line or the new one.

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::net::{SocketFlags, accept_with};
@@ -17,7 +18,8 @@ use super::files::Files;
 use crate::adapters::descriptor::readable;
 use crate::clock;
 use crate::core::epoch::Run;
-use crate::tether::page::Page;
+use crate::tether::hello::Secret;
+use crate::tether::page::{Order, Page};
 
 /// Connected tethers and processes watched at once; more wait in the backlog.
 const CONNECTIONS_MAX: usize = 8;
@@ -58,9 +60,13 @@ pub enum TetherEvent {
 #[derive(Debug)]
 pub struct TetherHost {
     files: Files,
+    secret: Arc<Known>,
     answers: mpsc::Sender<Answer>,
     server: JoinHandle<()>,
 }
+
+/// The run whose tether may report, and its secret.
+pub(super) type Known = Mutex<Option<(Run, Secret)>>;
 
 #[derive(Debug)]
 struct Answer {
@@ -84,8 +90,16 @@ impl TetherHost {
         files.write_notice(notice)?;
         let listener = readable(files.listen()?)?;
         let (answers, queue) = mpsc::channel(ANSWERS_MAX);
-        let server = tokio::spawn(serve(listener, service, queue, events));
-        Ok(Self { files, answers, server })
+        let run = files.read_page()?.map(|page| page.run);
+        let known = run.and_then(|run| Some((run, files.secret_of(run)?)));
+        let secret = Arc::new(Mutex::new(known));
+        let server = tokio::spawn(serve(listener, service, Arc::clone(&secret), queue, events));
+        Ok(Self {
+            files,
+            secret,
+            answers,
+            server,
+        })
     }
 
     /// What the page says; `None` when it is damaged.
@@ -93,8 +107,13 @@ impl TetherHost {
         self.files.read_page()
     }
 
-    /// Writes the page, in one call that does not wait for the tether.
+    /// Writes the page, in one call that does not wait for the tether. A new run gets a new secret first.
     pub fn write_page(&self, page: &Page) -> io::Result<()> {
+        let mut known = self.secret.lock().unwrap_or_else(PoisonError::into_inner);
+        if page.order == Order::Open && known.is_none_or(|(run, _)| run != page.run) {
+            *known = Some((page.run, self.files.lay_out(page.run)?));
+        }
+        drop(known);
         self.files.write_page(page)
     }
 
@@ -105,6 +124,8 @@ impl TetherHost {
 
     /// Lets the tether of a hello start its service, if the page still says so when it looks again.
     pub fn admit(&self, connection: u64) -> io::Result<()> {
+        // Before the service is there to read it.
+        self.files.take_away()?;
         self.answer(connection, true)
     }
 
@@ -130,6 +151,7 @@ impl Drop for TetherHost {
 async fn serve(
     listener: AsyncFd<OwnedFd>,
     service: usize,
+    secret: Arc<Known>,
     mut answers: mpsc::Receiver<Answer>,
     events: mpsc::Sender<TetherEvent>,
 ) {
@@ -143,7 +165,7 @@ async fn serve(
                 let (answer, decision) = oneshot::channel();
                 waiting.insert(connection, answer);
                 let name = Name { service, connection };
-                let following = follow(socket, name, decision, events.clone());
+                let following = follow(socket, name, Arc::clone(&secret), decision, events.clone());
                 tasks.spawn(async move {
                     following.await;
                     name.connection

@@ -26,6 +26,7 @@ impl Group {
             end: now,
         };
         let mut held = Held::new(run, lease, over, now, &self.settings);
+        held.inherited = true;
         // Its addresses may be here too, and after a hold the kernel would keep them for long.
         if self.settings.vips > 0 {
             held.vip = VipStage::Free;
@@ -62,10 +63,10 @@ impl Group {
         for (place, service) in held.services.iter_mut().enumerate() {
             service.state = ServiceState::Unknown;
             let page = pages.get(&self.key(place)).filter(|page| page.run == run);
-            service.stop_by = match page.map(|page| (page.order, page.hard)) {
-                // Its turn to stop has not come yet.
-                Some((Order::Open, _)) => None,
-                Some((Order::Stop, by)) => Some(by),
+            service.stop_by = match page.map(|page| (page.order, page)) {
+                // Its turn to stop has not come yet, unless its tether has met the deadline by itself.
+                Some((Order::Open, page)) => now.reached(page.soft).then_some(page.hard),
+                Some((Order::Stop, page)) => Some(page.hard),
                 Some((Order::Kill | Order::Closed, _)) | None => Some(now),
             };
             service.retry_at = service.stop_by.map(|_| now);
@@ -134,6 +135,10 @@ impl Group {
             return;
         }
         self.cool_until = Some(now.plus(COOL_DOWN));
+        // What is stuck is latched and told already.
+        if held.stuck.is_some() {
+            return;
+        }
         let after = if held.after == After::Restart {
             After::RanOut
         } else {
@@ -208,7 +213,7 @@ impl Group {
     /// What keeps the stop from being proved, once it should have been. Beats go on meanwhile and move the end of the
     /// lease: what counts is when the kill was due.
     fn overdue(&self, now: Time) -> Option<String> {
-        let held = self.held.as_ref()?;
+        let held = self.held.as_ref().filter(|held| held.stuck.is_none())?;
         let mut of_run = held.services.iter().zip(&self.settings.services);
         let (service, settings) = of_run.find(|(service, _)| {
             let due = service.due(held.deadlines.hard);
@@ -257,7 +262,7 @@ impl Group {
     pub(super) fn step_stopped(&mut self, context: Context, out: &mut Vec<Action>) {
         let now = context.now;
         let Some(held) = &mut self.held else { return };
-        if held.after != After::Restart || now.reached(held.deadlines.soft) {
+        if held.after != After::Restart || context.frozen || now.reached(held.deadlines.soft) {
             return;
         }
         if context.paused {
@@ -295,7 +300,7 @@ impl Group {
         }
         if pause.is_zero() {
             self.step_stopped(context, out);
-            self.step_starting(now, out);
+            self.step_starting(context, out);
         }
     }
 

@@ -10,6 +10,7 @@ use super::epoch::Run;
 use super::event::{Action, Decision, Level, ServiceKey};
 use super::records::SavedRun;
 use super::sizing::Deadlines;
+use super::stuck::OnStopFailure;
 use super::time::Time;
 use up::{ADOPT_TIMEOUT, GATE_TIMEOUT, PROBE_TIMEOUT};
 
@@ -42,6 +43,7 @@ pub struct GroupSettings {
     pub restart_window: Duration,
     /// From the stop signal to the kill when the lease runs out.
     pub grace: Duration,
+    pub on_stop_failure: OnStopFailure,
 }
 
 /// What follows when a service fails.
@@ -106,6 +108,8 @@ pub(in crate::core) struct Context {
     pub other_ready: bool,
     /// An operator wants nothing to be done automatically.
     pub paused: bool,
+    /// etcd is not the trusted one: what runs goes on to its deadline, nothing starts.
+    pub frozen: bool,
     /// Nothing may start while the hardware watchdog, if there is one, does not watch.
     pub watched: bool,
 }
@@ -214,7 +218,7 @@ impl Group {
             };
             match stage {
                 Stage::Adopting => self.step_adopting(context.now, out),
-                Stage::Starting => self.step_starting(context.now, out),
+                Stage::Starting => self.step_starting(context, out),
                 Stage::Checking | Stage::Active => self.step_running(context.now, out),
                 Stage::Stopping => self.step_stopping(context.now, out),
                 Stage::Withdrawing => self.step_withdrawing(context.now, out),
@@ -265,6 +269,7 @@ impl Group {
             .flatten()
             .collect();
         wake.extend([held.deadlines.soft, held.deadlines.hard, held.deadlines.end]);
+        wake.extend(self.stop_fails_at());
         wake.extend(held.probes.iter().filter_map(|probe| probe.at));
         wake.extend(held.not_before.filter(|_| held.stage == Stage::Stopped));
         wake.extend(held.vip.retry_at());

@@ -69,7 +69,7 @@ pub(in crate::core) struct ServiceRun {
     pub state: ServiceState,
     pub(super) since: Time,
     /// Set once its stop was ordered: the kill at the latest.
-    pub(super) stop_by: Option<Time>,
+    pub stop_by: Option<Time>,
     pub(super) retry_at: Option<Time>,
     /// Why its end is not proved, by the witness that was asked last.
     pub(super) doubt: Option<String>,
@@ -115,6 +115,10 @@ pub(in crate::core) struct Held {
     /// All probes passed once.
     pub(super) probed: bool,
     pub(super) not_before: Option<Time>,
+    /// Its stop failed: why, as the record in etcd says it.
+    pub stuck: Option<String>,
+    /// An earlier sidecar started it, and its lease may have ended long ago.
+    pub inherited: bool,
 }
 
 impl VipStage {
@@ -171,6 +175,8 @@ impl Held {
             probes: vec![ProbeRun::default(); of.probes.len()],
             probed: false,
             not_before: None,
+            stuck: None,
+            inherited: false,
         }
     }
 

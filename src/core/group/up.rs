@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Group, Held, ServiceState, Stage, VipStage};
+use super::{Context, Group, Held, ServiceState, Stage, VipStage};
 use crate::core::epoch::Run;
 use crate::core::event::{Action, Level, ServiceKey};
 use crate::core::sizing::Deadlines;
@@ -77,14 +77,16 @@ impl Group {
         }
     }
 
-    pub(super) fn step_starting(&mut self, now: Time, out: &mut Vec<Action>) {
+    pub(super) fn step_starting(&mut self, context: Context, out: &mut Vec<Action>) {
+        let now = context.now;
         if let Some(why) = self.run_broke(now) {
             return self.failed(now, why, out);
         }
         self.step_vip(now, out);
         let Some(held) = &mut self.held else { return };
         let addressed = !self.settings.vip_first || self.settings.vips == 0 || held.vip == VipStage::Held;
-        if !addressed || !self.watched || now.reached(held.deadlines.soft) {
+        let waits = !addressed || context.frozen || !self.watched;
+        if waits || now.reached(held.deadlines.soft) {
             return;
         }
         for (place, settings) in self.settings.services.iter().enumerate() {

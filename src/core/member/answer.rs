@@ -12,6 +12,15 @@ use crate::core::time::Time;
 /// How often a sidecar that adopts lets a late beat of its predecessor go by.
 const ADOPT_TRIES: u32 = 3;
 
+/// What happened to a node's key that is no longer its last beat.
+fn robbed(own: Option<&NodeKey>) -> &'static str {
+    match own {
+        None => "its key in etcd is gone",
+        Some(key) if key.lease == 0 => "somebody wrote its key in etcd without a lease",
+        Some(_) => "its key in etcd is not its own",
+    }
+}
+
 impl Node {
     /// Drops the old incarnation: the next one gets a new random lease id.
     pub(super) fn arrive(&mut self) {
@@ -174,12 +183,7 @@ impl Node {
                     };
                     self.proved(now, landed, out);
                 } else if lease != mine || revision != mod_revision {
-                    let why = match own {
-                        None => "its key in etcd is gone",
-                        Some(key) if key.lease == 0 => "somebody wrote its key in etcd without a lease",
-                        Some(_) => "its key in etcd is not its own",
-                    };
-                    self.lose(now, mine, why, out);
+                    self.lose(now, mine, robbed(own.as_ref()), out);
                 }
             }
             Member::Granting { .. }

@@ -58,6 +58,10 @@ impl Node {
             let ours = keys
                 .active()
                 .is_some_and(|record| record.incarnation == lease && record.epoch == saved.epoch);
+            // One that cannot be read was this node's, and nobody could take it since.
+            let ours = ours || keys.unreadable();
+            // Its tether stops it at the deadline of its page, with no sidecar to latch it.
+            let over = self.page_soft(&name).is_some_and(|soft| now.reached(soft));
             let Some(group) = self.groups.get_mut(&name) else {
                 continue;
             };
@@ -66,7 +70,7 @@ impl Node {
                 n: saved.n,
             };
             match self.proof {
-                Some((stamp, promise)) if ours && !saved.latched => {
+                Some((stamp, promise)) if ours && !saved.latched && !over => {
                     let deadlines = self.timing.deadlines(stamp, promise, group.settings.grace);
                     group.adopt(now, run, lease, deadlines, out);
                 }
@@ -91,6 +95,14 @@ impl Node {
         };
         for (name, group) in &mut self.groups {
             let keys = self.view.group(name);
+            if keys.unreadable() {
+                // Nobody can take the group from a record that cannot be read, so its holder goes on.
+                if group.held.is_some() {
+                    let text = "its record in etcd cannot be read: it goes on; put the record right".to_owned();
+                    group.say(Level::Alarm, text, out);
+                }
+                continue;
+            }
             let ours = keys
                 .active()
                 .filter(|record| record.incarnation == lease)
@@ -103,10 +115,11 @@ impl Node {
             match (ours, held) {
                 (Some(epoch), Some(held)) if epoch == held => {}
                 (Some(epoch), Some(_) | None)
-                    if group
-                        .held
-                        .as_ref()
-                        .is_none_or(|held| epoch > held.run.epoch && held.stage == Stage::Stopped) =>
+                    if keys.active().is_none_or(|record| record.stuck.is_none())
+                        && group
+                            .held
+                            .as_ref()
+                            .is_none_or(|held| epoch > held.run.epoch && held.stage == Stage::Stopped) =>
                 {
                     // A campaign of ours landed, late or at once: never ignored.
                     if let Some((stamp, promise)) = self.proof {

@@ -95,6 +95,14 @@ pub(in crate::core) enum Purpose {
     ReleaseLost {
         group: String,
     },
+    /// A record whose run can't be stopped.
+    Mark {
+        group: String,
+    },
+    /// By an operator, who gets the reply, or by a fence agent.
+    Fenced {
+        reply: Option<u64>,
+    },
     Accept {
         reply: u64,
     },

@@ -112,7 +112,7 @@ impl Node {
         due: bool,
         out: &mut Vec<Action>,
     ) {
-        let release = self.released(lease);
+        let release = self.released(lease).or_else(|| self.stuck_mark(lease));
         if self.holding_until.is_some_and(|until| !now.reached(until)) && release.is_none() {
             // A beat with the ordinary promise would end the hold: only read. What is stopped here ends it.
             if due {
@@ -123,6 +123,9 @@ impl Node {
         self.holding_until = None;
         if let Some((reply, txn)) = self.acceptance(out) {
             return self.send_acceptance(now, reply, txn, out);
+        }
+        if let Some((txn, purpose)) = self.fenced_by_hand(now, out) {
+            return self.send_own(now, lease, mod_revision, self.timing.ttl, txn, purpose, out);
         }
         if let Some((reply, length)) = self.hold_wish.take() {
             let purpose = Purpose::Hold { reply, length };
@@ -143,7 +146,7 @@ impl Node {
     }
 
     pub(super) fn request_lost(&mut self, now: Time, lease: i64, due: bool, out: &mut Vec<Action>) {
-        if let Some((txn, purpose)) = self.released_lost(lease) {
+        if let Some((txn, purpose)) = self.released_lost(lease).or_else(|| self.stuck_mark(lease)) {
             self.send_plain(now, txn, purpose, out);
         } else if self.groups.values().all(|group| group.held.is_none()) {
             self.arrive();

@@ -1,13 +1,18 @@
 //! A model of one machine: its clocks, disk, containers with their tethers, and addresses.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use leasehold::core::epoch::Run;
-use leasehold::core::event::{Event, Order, PageOrder, ServiceKey};
-use leasehold::core::node::Node;
-use leasehold::core::records::{Pin, Saved};
-use leasehold::core::time::Time;
+use shipped::core::epoch::Run;
+use shipped::core::event::{Event, Order, PageOrder, ServiceKey};
+use shipped::core::node::Node;
+use shipped::core::records::{Pin, Saved};
+use shipped::core::store::RequestId;
+use shipped::core::time::Time;
+
+use crate::members::MEMBERS;
+use crate::storage::Fault;
+use crate::tether::End;
 
 pub(crate) const MS: u64 = 1_000_000;
 pub(crate) const S: u64 = 1000 * MS;
@@ -87,6 +92,27 @@ pub(crate) struct Container {
     pub(crate) dying: bool,
     /// It woke past its deadline in a frozen machine: counted apart.
     pub(crate) excused: bool,
+    /// How it ends, once it is dying.
+    pub(crate) end: End,
+    /// It has said hello and waits at its gate until then.
+    pub(crate) gate_until: Option<u64>,
+}
+
+impl Container {
+    /// At its gate.
+    pub(crate) fn new(instance: u64, run: Run) -> Self {
+        Self {
+            life: Life::Gate,
+            instance,
+            run,
+            lease: 0,
+            signalled: false,
+            dying: false,
+            excused: false,
+            end: End::Orderly,
+            gate_until: None,
+        }
+    }
 }
 
 /// How the machine behaves.
@@ -96,10 +122,14 @@ pub(crate) struct Manners {
     pub(crate) tether: u64,
     pub(crate) die: u64,
     pub(crate) exit: u64,
+    /// Time to sync the storage after an orderly end, in ns, at most.
+    pub(crate) sync: u64,
+    pub(crate) storage: Fault,
     pub(crate) ignores_term: bool,
-    pub(crate) unkillable: bool,
     pub(crate) engine_hangs: bool,
     pub(crate) engine_refuses: bool,
+    /// It answers a start with an error and starts all the same; its other answers come late.
+    pub(crate) engine_lies: bool,
     /// Chance in 1000.
     pub(crate) lose: u64,
     pub(crate) lose_answer: u64,
@@ -114,10 +144,12 @@ impl Default for Manners {
             tether: 50 * MS,
             die: 30 * MS,
             exit: 200 * MS,
+            sync: 20 * MS,
+            storage: Fault::Fine,
             ignores_term: false,
-            unkillable: false,
             engine_hangs: false,
             engine_refuses: false,
+            engine_lies: false,
             lose: 0,
             lose_answer: 0,
             late: 0,
@@ -129,6 +161,8 @@ impl Default for Manners {
 
 #[derive(Debug)]
 pub(crate) struct Host {
+    /// Its place among the hosts; two may bear one name.
+    at: usize,
     pub(crate) name: String,
     pub(crate) clock: Clock,
     pub(crate) powered: bool,
@@ -142,8 +176,19 @@ pub(crate) struct Host {
     pub(crate) wake: u64,
     pub(crate) crash_after: Option<usize>,
     pub(crate) manners: Manners,
-    pub(crate) to_etcd: bool,
-    pub(crate) from_etcd: bool,
+    /// To and from each member of etcd.
+    pub(crate) links: [(bool, bool); MEMBERS],
+    /// The member that takes the next call, and until when each that failed is left alone.
+    pub(crate) endpoint: usize,
+    pub(crate) quarantine: [u64; MEMBERS],
+    /// The request in flight.
+    pub(crate) asked: Option<RequestId>,
+    /// What the last good answer said: cluster id, generation, revision.
+    pub(crate) trust: Option<(u64, u64, i64)>,
+    /// The last answer was of an etcd that is not the trusted one.
+    pub(crate) strange: bool,
+    /// Runs whose stop was ordered in this boot.
+    pub(crate) latched: BTreeSet<(ServiceKey, Run)>,
     pub(crate) pin: Option<Pin>,
     pub(crate) saved: Option<Saved>,
     pub(crate) pages: BTreeMap<ServiceKey, PageOrder>,
@@ -161,8 +206,9 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    pub(crate) fn new(name: &str, clock: Clock) -> Self {
+    pub(crate) fn new(at: usize, name: &str, clock: Clock) -> Self {
         Self {
+            at,
             name: name.to_owned(),
             clock,
             powered: true,
@@ -175,8 +221,13 @@ impl Host {
             wake: 0,
             crash_after: None,
             manners: Manners::default(),
-            to_etcd: true,
-            from_etcd: true,
+            links: [(true, true); MEMBERS],
+            endpoint: 0,
+            quarantine: [0; MEMBERS],
+            asked: None,
+            trust: None,
+            strange: false,
+            latched: BTreeSet::new(),
             pin: None,
             saved: None,
             pages: BTreeMap::new(),
@@ -197,11 +248,17 @@ impl Host {
     }
 
     pub(crate) fn boot_id(&self) -> String {
-        format!("{}-{}", self.name, self.boot)
+        format!("{}-{}-{}", self.name, self.at, self.boot)
+    }
+
+    /// Its storage hangs, and with it whoever writes there.
+    pub(crate) fn stuck(&self) -> bool {
+        self.manners.storage == Fault::Hangs
     }
 
     pub(crate) fn writes(&self, group: &str) -> bool {
         self.awake()
+            && !self.stuck()
             && self
                 .containers
                 .iter()

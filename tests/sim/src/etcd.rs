@@ -2,16 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use leasehold::core::keys::Keys;
-use leasehold::core::store::{Answer, Compare, KeyValue, Op, Txn};
+use shipped::core::keys::Keys;
+use shipped::core::store::{Answer, Compare, KeyValue, Op, Txn};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Etcd {
     pub(crate) cluster_id: u64,
     pub(crate) revision: i64,
     pub(crate) keys: BTreeMap<String, KeyValue>,
-    /// Lease id -> end, in true nanoseconds.
-    pub(crate) leases: BTreeMap<i64, u64>,
+    /// Lease id -> end and whole life, in true nanoseconds.
+    pub(crate) leases: BTreeMap<i64, (u64, u64)>,
 }
 
 /// What a transaction changed: the key, before and after.
@@ -102,6 +102,29 @@ impl Etcd {
             self.revision += 1;
         }
         keys.iter().filter_map(|key| self.delete(key)).collect()
+    }
+
+    pub(crate) fn grant(&mut self, lease: i64, end: u64, ttl: u64) {
+        self.leases.insert(lease, (end, ttl));
+    }
+
+    pub(crate) fn lease_end(&self, lease: i64) -> Option<u64> {
+        self.leases.get(&lease).map(|(end, _)| *end)
+    }
+
+    /// The lease's life, if it has one.
+    pub(crate) fn keep_alive(&mut self, lease: i64, now: u64) -> Option<u64> {
+        let (end, ttl) = self.leases.get_mut(&lease)?;
+        *end = now + *ttl;
+        Some(*ttl)
+    }
+
+    /// Every lease starts over; their lives.
+    pub(crate) fn restart_leases(&mut self, now: u64) -> Vec<(i64, u64)> {
+        for (end, ttl) in self.leases.values_mut() {
+            *end = now + *ttl;
+        }
+        self.leases.iter().map(|(lease, (_, ttl))| (*lease, *ttl)).collect()
     }
 
     pub(crate) fn revoke(&mut self, lease: i64) -> Vec<Change> {

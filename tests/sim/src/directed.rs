@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use super::host::{Life, MS};
-use super::mutants::Mutant;
-use super::world::{Act, World};
-use leasehold::core::records::RecordState;
+use crate::events::Act;
+use crate::host::{Life, MS};
+use crate::mutants::Mutant;
+use crate::storage::Fault;
+use crate::world::World;
+use shipped::core::records::RecordState;
 
 /// A running cluster; on panic its log is shown.
 fn cluster(hosts: usize, groups: usize) -> World {
@@ -447,6 +449,7 @@ fn an_engine_that_hangs_or_refuses_does_not_hold_the_group_for_ever() {
         host: 0,
         hangs: false,
         refuses: true,
+        lies: false,
     });
     until_active(&mut world, "mail", Some(1), 40_000);
 }
@@ -458,6 +461,7 @@ fn a_start_that_completes_late_starts_nothing() {
         host: 1,
         hangs: true,
         refuses: false,
+        lies: false,
     });
     world.act(Act::PowerOff(0));
     world.run_for(8000);
@@ -468,6 +472,7 @@ fn a_start_that_completes_late_starts_nothing() {
         host: 1,
         hangs: false,
         refuses: false,
+        lies: false,
     });
     world.run_for(3000);
     check(&world, world.active("mail") == [0], "");
@@ -476,7 +481,10 @@ fn a_start_that_completes_late_starts_nothing() {
 #[test]
 fn what_cannot_be_killed_is_never_handed_over() {
     let mut world = settled(2, 1);
-    world.hosts[0].manners.unkillable = true;
+    world.act(Act::Storage {
+        host: 0,
+        fault: Fault::Hangs,
+    });
     world.act(Act::Term(0));
     world.run_for(60_000);
     check(&world, world.active("mail").is_empty(), "nobody else starts");
@@ -489,6 +497,13 @@ fn what_cannot_be_killed_is_never_handed_over() {
         world.alarms.iter().any(|text| text.contains("not proved stopped")),
         "it alarms",
     );
+    // Marked, so that not even the silence of a host that is gone frees it.
+    world.act(Act::PowerOff(0));
+    world.run_for(60_000);
+    let stuck = world.record("mail").is_some_and(|record| record.stuck.is_some());
+    check(&world, stuck && world.active("mail").is_empty(), "the mark stays");
+    world.act(Act::Fenced { host: 1, node: 0 });
+    until_active(&mut world, "mail", Some(1), 2000);
 }
 
 #[test]

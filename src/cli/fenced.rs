@@ -1,0 +1,181 @@
+//! `leasehold fenced`: the operator's word that a node can't write, asked for twice.
+
+use std::io::{BufRead, Write};
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+use super::client::{conclude, status, tell};
+use super::text::say;
+use crate::adapters::http::FencedRequest;
+use crate::core::status::Status;
+use crate::node_facts::NodeFacts;
+
+pub(super) async fn fenced(
+    facts: &NodeFacts,
+    node: Option<String>,
+    group: Option<String>,
+    yes: bool,
+) -> Result<ExitCode> {
+    let status = status(facts).await?;
+    let (path, holder) = match (node, group) {
+        (Some(node), _) => (format!("/v1/nodes/{node}/fenced"), Some(node)),
+        (None, Some(group)) => {
+            let holder = status.groups.get(&group).and_then(|line| line.holder.clone());
+            (format!("/v1/groups/{group}/fenced"), holder)
+        }
+        (None, None) => bail!("name the node, or --group GROUP"),
+    };
+    // Without a holder there is nothing to confirm: the daemon says why there is nothing to free.
+    if let Some(node) = holder.filter(|_| !yes) {
+        say(&question(&status, &node));
+        if !confirmed(&node, &mut std::io::stdin().lock())? {
+            bail!("that is not {node}: nothing was done");
+        }
+    }
+    let by = who(|name| std::env::var(name).ok());
+    Ok(conclude(&tell(facts, &path, &FencedRequest { by }).await?))
+}
+
+fn question(status: &Status, node: &str) -> String {
+    let held = status
+        .groups
+        .iter()
+        .filter(|(_, line)| line.holder.as_deref() == Some(node));
+    let held: Vec<&str> = held.map(|(name, _)| name.as_str()).collect();
+    let held = if held.is_empty() {
+        "nothing".to_owned()
+    } else {
+        held.join(", ")
+    };
+    let state = status
+        .nodes
+        .get(node)
+        .map_or("unknown here", |line| line.state.as_str());
+    format!(
+        "{node} is {state} and holds {held}, which another node may start at once. If {node} can still write to the storage, \
+         the data will be damaged.\nMake sure that it is powered off, or cut from the storage. Then type its name:"
+    )
+}
+
+fn confirmed(node: &str, input: &mut impl BufRead) -> Result<bool> {
+    std::io::stderr().flush()?;
+    let mut line = String::new();
+    input.read_line(&mut line)?;
+    Ok(line.trim() == node)
+}
+
+/// Who is at the keyboard, as well as the environment knows.
+fn who(variable: impl Fn(&str) -> Option<String>) -> String {
+    let named = ["SUDO_USER", "USER", "LOGNAME"];
+    let name = named.into_iter().filter_map(variable).find(|name| !name.is_empty());
+    name.unwrap_or_else(|| "an operator".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use tokio::sync::watch;
+
+    use super::super::Arguments;
+    use super::*;
+    use crate::adapters::http::{self, Turn};
+    use crate::clock;
+    use crate::core::event::Command;
+    use crate::core::fenced::Fenced;
+    use crate::core::status::{GroupLine, NodeLine};
+
+    #[test]
+    fn only_the_name_itself_confirms() {
+        for (typed, good) in [
+            ("a\n", true),
+            ("a", true),
+            (" a \n", true),
+            ("\n", false),
+            ("", false),
+            ("b\n", false),
+            ("yes\n", false),
+        ] {
+            assert_eq!(confirmed("a", &mut typed.as_bytes()).unwrap(), good, "{typed:?}");
+        }
+    }
+
+    #[test]
+    fn the_question_names_what_is_at_stake() {
+        let line = GroupLine {
+            holder: Some("a".into()),
+            ..GroupLine::default()
+        };
+        let node = NodeLine {
+            state: "silent".into(),
+            ..NodeLine::default()
+        };
+        let status = Status {
+            groups: [("mail".to_owned(), line.clone()), ("web".to_owned(), line)].into(),
+            nodes: [("a".to_owned(), node)].into(),
+            ..Status::default()
+        };
+        let text = question(&status, "a");
+        assert!(text.starts_with("a is silent and holds mail, web,"), "{text}");
+        assert!(question(&status, "b").starts_with("b is unknown here and holds nothing"));
+    }
+
+    #[test]
+    fn sudo_hides_nobody() {
+        let from = |name: &str| match name {
+            "SUDO_USER" => Some("kim".to_owned()),
+            "USER" => Some("root".to_owned()),
+            _ => None,
+        };
+        assert_eq!(who(from), "kim");
+        assert_eq!(who(|_| None), "an operator");
+    }
+
+    fn arguments(words: &[&str], run_dir: &str) -> Result<Arguments, clap::Error> {
+        let flags = ["--run-dir", run_dir];
+        Arguments::try_parse_from(["leasehold", "fenced"].iter().chain(words).chain(&flags))
+    }
+
+    #[test]
+    fn a_node_or_a_group_is_named_and_not_both() {
+        assert!(arguments(&["a"], "/x").is_ok() && arguments(&["--group", "mail"], "/x").is_ok());
+        assert!(arguments(&[], "/x").is_err() && arguments(&["a", "--group", "mail"], "/x").is_err());
+    }
+
+    #[tokio::test]
+    async fn the_word_reaches_the_loop_with_who_and_when() {
+        let run_dir = std::env::temp_dir().join(format!("leasehold-fenced-{}", std::process::id()));
+        std::fs::create_dir_all(&run_dir).unwrap();
+        let facts = arguments(&["a"], &run_dir.display().to_string()).unwrap().facts;
+        let (at, status) = (clock::now(), Status::default());
+        let (_publisher, turn) = watch::channel(Turn {
+            at,
+            status,
+            recent: std::sync::Arc::default(),
+        });
+        let any = "127.0.0.1:0".parse().unwrap();
+        let mut asked = http::serve(any, &facts.socket(), http::Access::default(), turn)
+            .await
+            .unwrap();
+        let answers = tokio::spawn(async move {
+            let mut heard = Vec::new();
+            while let Some(next) = asked.recv().await {
+                let Command::Fenced { what, by } = next.command else {
+                    continue;
+                };
+                heard.push(what);
+                assert!(by.contains(" at 20"), "{by}");
+                next.reply.send(Ok("freed".to_owned())).unwrap();
+                if heard.len() == 2 {
+                    break;
+                }
+            }
+            heard
+        });
+        fenced(&facts, Some("a".into()), None, true).await.unwrap();
+        fenced(&facts, None, Some("mail".into()), true).await.unwrap();
+        let heard = answers.await.unwrap();
+        std::fs::remove_dir_all(&run_dir).unwrap();
+        assert_eq!(heard, [Fenced::Node("a".into()), Fenced::Group("mail".into())]);
+    }
+}

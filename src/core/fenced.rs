@@ -1,0 +1,180 @@
+//! T10: somebody has made sure that a node can't write, by hand or with a fence agent. What it held is free, also what is
+//! marked stuck.
+
+use std::time::Duration;
+
+use super::election::released;
+use super::event::Action;
+use super::member::{Member, Purpose};
+use super::node::Node;
+use super::records::{GroupKeys, Record, json};
+use super::store::{Compare, Op, Txn};
+use super::time::Time;
+
+/// A node that was powered off does not beat; its last beat may still be so young.
+const OFF_FOR: Duration = Duration::from_secs(3);
+
+/// What can't be written to any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fenced {
+    /// By this node: it was powered off, or cut from all storage.
+    Node(String),
+    /// The storage of this group, by its holder.
+    Group(String),
+}
+
+/// A T10 that an operator asked for.
+#[derive(Clone, Debug)]
+pub(in crate::core) struct FencedWish {
+    reply: u64,
+    what: Fenced,
+    /// Who says so, and when.
+    by: String,
+}
+
+/// A record that T10 frees, with its group.
+pub(super) type Freed<'a> = (&'a String, &'a GroupKeys, &'a Record);
+
+impl Node {
+    /// Takes the operator's word, or says why not.
+    pub(super) fn want_fenced(&mut self, reply: u64, what: Fenced, by: String) -> Option<String> {
+        if !matches!(self.member, Member::Joined { .. }) {
+            return Some("this node is not a member now: say it on another one".to_owned());
+        }
+        if self.holding_until.is_some_and(|until| !self.now.reached(until)) {
+            return Some("this node is under a hold, which this would end: say it on another one".to_owned());
+        }
+        if self.fenced_wish.is_some() {
+            return Some("another node is being freed: try again".to_owned());
+        }
+        self.fenced_wish = Some(FencedWish { reply, what, by });
+        None
+    }
+
+    /// The operator's T10, when it may be sent.
+    pub(super) fn fenced_by_hand(&mut self, now: Time, out: &mut Vec<Action>) -> Option<(Txn, Purpose)> {
+        let FencedWish { reply, what, by } = self.fenced_wish.take()?;
+        match self.fenced_txn(now, &what, &by) {
+            Ok(txn) => Some((txn, Purpose::Fenced { reply: Some(reply) })),
+            Err(why) => {
+                let result = Err(why);
+                out.push(Action::Reply { reply, result });
+                None
+            }
+        }
+    }
+
+    fn fenced_txn(&self, now: Time, what: &Fenced, by: &str) -> Result<Txn, String> {
+        let freed = self.freed(what)?;
+        let Some((_, _, first)) = freed.first() else {
+            return Err("there is nothing to free".to_owned());
+        };
+        let node = first.node.clone();
+        let key = self.view.lease_of(&node);
+        let silent = self.observer.silent_for(now, &node, key);
+        let beats = key != 0 && silent.is_none_or(|silent| silent < OFF_FOR);
+        for (name, _, record) in &freed {
+            self.may_free(what, name, record, beats && record.incarnation == key)?;
+        }
+        let reason = format!("fenced: {by} on {} made sure that {node} can't write", self.me.name);
+        // The key of a node that came back belongs to a life that was not fenced.
+        let whole = matches!(what, Fenced::Node(_)) && !beats && node != self.me.name;
+        Ok(self.t10(&node, &freed, &reason, whole))
+    }
+
+    /// The records that are meant: all of one node.
+    pub(super) fn freed(&self, what: &Fenced) -> Result<Vec<Freed<'_>>, String> {
+        let active = self
+            .view
+            .groups
+            .iter()
+            .filter_map(|(name, keys)| Some((name, keys, keys.active()?)));
+        match what {
+            Fenced::Group(group) => {
+                let Some(keys) = self.view.groups.get(group) else {
+                    let known: Vec<&str> = self.view.groups.keys().map(String::as_str).collect();
+                    return Err(format!("no group {group} is known, only: {}", known.join(", ")));
+                };
+                if keys.active().is_none() {
+                    return Err(format!("{group} is held by nobody: there is nothing to free"));
+                }
+                Ok(active.filter(|(name, _, _)| *name == group).collect())
+            }
+            Fenced::Node(node) => {
+                let freed: Vec<_> = active.filter(|(_, _, record)| record.node == *node).collect();
+                if !freed.is_empty() {
+                    return Ok(freed);
+                }
+                let known = self.view.nodes.keys().chain(self.view.statuses.keys());
+                let mut known: Vec<&str> = known.map(String::as_str).collect();
+                known.sort_unstable();
+                known.dedup();
+                Err(if known.contains(&node.as_str()) {
+                    format!("{node} holds no group: there is nothing to free")
+                } else {
+                    format!("no node {node} is known, only: {}", known.join(", "))
+                })
+            }
+        }
+    }
+
+    /// Whether the operator's word can be true of this record.
+    fn may_free(&self, what: &Fenced, name: &str, record: &Record, lives: bool) -> Result<(), String> {
+        let node = &record.node;
+        let held = self.groups.get(name).is_some_and(|group| group.held.is_some());
+        if *node == self.me.name && held {
+            return Err(format!(
+                "{name} is held by this node itself, and not proved stopped: power it off, then say it on another one"
+            ));
+        }
+        match what {
+            Fenced::Node(_) if lives => Err(format!(
+                "{node} beats, or did so less than {OFF_FOR:?} ago: power it off and say it again. If only the storage of a \
+                 stuck group was cut from it: `leasehold fenced --group {name}`"
+            )),
+            Fenced::Group(_) if lives && record.stuck.is_none() => Err(format!(
+                "{node} is alive and {name} is not stuck there: `leasehold switchover {name}` moves it"
+            )),
+            Fenced::Node(_) | Fenced::Group(_) => Ok(()),
+        }
+    }
+
+    /// Frees the records, if they and the node's key are still as read; `whole` ends the node's incarnation, too.
+    pub(super) fn t10(&self, node: &str, freed: &[Freed<'_>], reason: &str, whole: bool) -> Txn {
+        let mut txn = Txn::default();
+        for (name, keys, record) in freed {
+            let key = self.keys.record(name);
+            txn.compare.push(Compare::Mod {
+                key: key.clone(),
+                revision: keys.record_mod,
+            });
+            let value = json(&released(record, reason.to_owned(), None));
+            txn.then.push(Op::Put { key, value, lease: 0 });
+            let key = self.keys.leader(name);
+            txn.then.push(Op::Delete { key });
+        }
+        let key = self.keys.node(node);
+        let lease = self.view.lease_of(node);
+        if node != self.me.name {
+            txn.compare.push(Compare::Lease {
+                key: key.clone(),
+                lease,
+            });
+        }
+        if whole && lease != 0 {
+            txn.then.push(Op::Delete { key });
+        }
+        txn
+    }
+
+    /// What became of it.
+    pub(super) fn fenced(&self, reply: Option<u64>, succeeded: bool, out: &mut Vec<Action>) {
+        let Some(reply) = reply else { return };
+        let result = if succeeded {
+            Ok("freed: the best ready standby takes over what it held".to_owned())
+        } else {
+            Err("something changed meanwhile: look at `leasehold status` and say it again".to_owned())
+        };
+        out.push(Action::Reply { reply, result });
+    }
+}

@@ -1,0 +1,114 @@
+//! What follows from the outcome of a transaction beyond what the view told: replies, and the sentences of the log.
+
+use std::time::Duration;
+
+use super::event::{Action, Level};
+use super::member::{Member, Pending, Purpose};
+use super::node::Node;
+use super::time::Time;
+
+impl Node {
+    /// What follows from the outcome, beyond what the view already told.
+    pub(super) fn conclude(&mut self, now: Time, pending: &Pending, succeeded: bool, out: &mut Vec<Action>) {
+        match &pending.purpose {
+            Purpose::Read
+            | Purpose::Configure
+            | Purpose::Register
+            | Purpose::Evict { .. }
+            | Purpose::ReleaseLost { .. } => {}
+            Purpose::Beat => {
+                if let Some(value) = self.publishing.take().filter(|_| succeeded) {
+                    self.published = Some(value);
+                }
+            }
+            Purpose::Hold { reply, length } => {
+                let result = self.hold_result(now, pending, succeeded, *length);
+                out.push(Action::Reply { reply: *reply, result });
+            }
+            Purpose::Intent { reply, done } => {
+                let result = if succeeded {
+                    Ok(done.clone())
+                } else {
+                    Err("somebody else was faster: look at `leasehold status` and try again".to_owned())
+                };
+                out.push(Action::Reply { reply: *reply, result });
+            }
+            Purpose::Campaign { group } => {
+                let keys = self.view.group(group);
+                let holder = keys.active().map(|record| &record.node).filter(|_| !succeeded);
+                if let (Some(holder), Some(group)) = (holder, self.groups.get_mut(group))
+                    && group.held.is_none()
+                {
+                    group.say(Level::Info, format!("not taken: {holder} holds it"), out);
+                }
+            }
+            Purpose::Release { group } => {
+                if succeeded && let Some(group) = self.groups.get_mut(group) {
+                    group.cool_until = Some(now.plus(self.timing.ttl));
+                    group.say(
+                        Level::Info,
+                        "released: stopped here and free for the next holder".to_owned(),
+                        out,
+                    );
+                }
+            }
+            Purpose::Fenced { reply } => self.fenced(*reply, succeeded, out),
+            Purpose::Mark { group } => self.marked(group, succeeded, out),
+            Purpose::Accept { reply } => {
+                let result = if succeeded {
+                    Ok("accepted: every node starts over, which takes one ttl".to_owned())
+                } else {
+                    Err("the configuration changed meanwhile: look at `leasehold status` and try again".to_owned())
+                };
+                out.push(Action::Reply { reply: *reply, result });
+            }
+        }
+    }
+
+    fn hold_result(
+        &mut self,
+        now: Time,
+        pending: &Pending,
+        succeeded: bool,
+        length: Duration,
+    ) -> Result<String, String> {
+        if !succeeded || !matches!(self.member, Member::Joined { .. }) {
+            return Err(
+                "the long beat was refused, nothing is held: look at `leasehold status` and try again".to_owned(),
+            );
+        }
+        // Beating goes on in time, in case that nobody replaces this sidecar.
+        self.holding_until = Some(pending.stamp.plus(length.saturating_sub(self.timing.ttl * 2)));
+        let left = now.until(pending.stamp.plus(length));
+        Ok(format!(
+            "held for {} s: replace the sidecar now, nothing else starts meanwhile",
+            left.as_secs()
+        ))
+    }
+
+    /// Whoever waits for a reply learns that there is none.
+    pub(super) fn disappoint(&mut self, pending: &Pending, why: &str, out: &mut Vec<Action>) {
+        self.publishing = None;
+        match pending.purpose {
+            Purpose::Hold { reply, .. }
+            | Purpose::Intent { reply, .. }
+            | Purpose::Fenced { reply: Some(reply) }
+            | Purpose::Accept { reply } => {
+                out.push(Action::Reply {
+                    reply,
+                    result: Err(why.to_owned()),
+                });
+            }
+            Purpose::Read
+            | Purpose::Configure
+            | Purpose::Register
+            | Purpose::Evict { .. }
+            | Purpose::Beat
+            | Purpose::Campaign { .. }
+            | Purpose::Release { .. }
+            | Purpose::ReleaseLost { .. }
+            | Purpose::Mark { .. }
+            | Purpose::Fenced { reply: None } => {}
+        }
+    }
+}

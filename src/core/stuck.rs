@@ -1,0 +1,271 @@
+//! Can't stop = don't hand over (design rule 13): what follows when a run is not proved stopped in time.
+//!
+//! While beats are answered nobody else may take the group, so the holder never falls silent over it: it resets its
+//! host where the file allows that, else it gives its healthy groups away, marks the record and goes on beating. A
+//! marked record is never taken for silence; a fence frees it (T10), or the proof of stop when it comes after all.
+
+use std::time::Duration;
+
+use super::event::{Action, Level};
+use super::group::{After, Group, Held, ServiceState, Stage, Way};
+use super::member::{Member, Purpose};
+use super::node::Node;
+use super::records::{GroupKeys, Record, RecordState, json};
+use super::sizing::KILL_BUDGET;
+use super::store::{Compare, Op, Txn};
+use super::time::Time;
+use super::watchdog::COARSE;
+
+/// How long after its kill a process may take to be gone while the lease lives: nobody else can take the group
+/// meanwhile, and a host is not reset for an exit that takes a second. A reset at the end of the lease has no such time.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What a node does when a run can't be stopped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnStopFailure {
+    /// The host is reset at once, without a sync: nothing of it may be written any more.
+    Reboot,
+    /// The record is marked stuck and held until a fence or the proof of stop.
+    #[default]
+    Hold,
+}
+
+/// The order to reset the host.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(in crate::core) enum Reset {
+    #[default]
+    None,
+    Ordered,
+    /// It could not be carried out: as with `hold`.
+    Failed,
+}
+
+impl Group {
+    /// When the stop under way counts as failed, unless it is proved before.
+    pub(in crate::core) fn stop_fails_at(&self) -> Option<Time> {
+        let unproved = |held: &&Held| held.stage == Stage::Stopping && held.stuck.is_none();
+        let held = self.held.as_ref().filter(unproved)?;
+        let left = held
+            .services
+            .iter()
+            .filter(|service| service.state != ServiceState::Gone);
+        let killed = left
+            .filter_map(|service| service.stop_by)
+            .map(|by| by.earlier(held.deadlines.hard))
+            .reduce(Time::earlier)?;
+        // A sidecar that goes on with the stop of an earlier one has asked nobody yet.
+        let killed = if held.since.reached(killed) { held.since } else { killed };
+        let patient = killed.plus(KILL_BUDGET + PATIENCE);
+        Some(match self.settings.on_stop_failure {
+            // Of a run that an earlier sidecar left, the end of the lease is not known here: only the kill is.
+            OnStopFailure::Reboot if held.inherited => patient,
+            OnStopFailure::Reboot => patient.earlier(held.deadlines.end),
+            // No beat keeps the others waiting any more: the mark must be there before they may take the group.
+            OnStopFailure::Hold if held.after == After::Lost => killed.plus(KILL_BUDGET / 2),
+            OnStopFailure::Hold => patient,
+        })
+    }
+}
+
+impl Node {
+    /// Looks after the stops that failed; once a step.
+    pub(super) fn step_stuck(&mut self, now: Time, out: &mut Vec<Action>) {
+        let strike = self.strike();
+        let names: Vec<String> = self.groups.keys().cloned().collect();
+        for name in &names {
+            self.take_up_mark(now, name, out);
+            let Some(group) = self.groups.get_mut(name) else {
+                continue;
+            };
+            let wait = match group.settings.on_stop_failure {
+                OnStopFailure::Reboot => Duration::ZERO,
+                OnStopFailure::Hold => strike,
+            };
+            if group.stop_fails_at().is_none_or(|at| !now.reached(at.plus(wait))) {
+                continue;
+            }
+            let run = group.held.as_ref().map(|held| held.run).unwrap_or_default();
+            match (group.settings.on_stop_failure, &self.reset) {
+                (OnStopFailure::Reboot, Reset::None) => {
+                    self.reset = Reset::Ordered;
+                    let why = format!("run {run} of {name} can't be stopped: resetting this host");
+                    group.say(Level::Alarm, why.clone(), out);
+                    out.push(Action::Reset { why });
+                }
+                (OnStopFailure::Reboot, Reset::Ordered) => {}
+                (OnStopFailure::Reboot, Reset::Failed) | (OnStopFailure::Hold, _) => {
+                    group.stick(now, &format!("run {run} could not be stopped"), &self.me.name, out);
+                }
+            }
+        }
+        self.give_away(now, out);
+    }
+
+    /// How long the watchdog may take to reset this host: a record marked before would outlive the reset for nothing.
+    fn strike(&self) -> Duration {
+        let timeout = self.timing.watchdog.filter(|_| self.watchdog.armed);
+        timeout.map_or(Duration::ZERO, |timeout| timeout + COARSE * 2)
+    }
+
+    /// The host could not be reset: from here as with `hold`.
+    pub(super) fn reset_failed(&mut self, why: &str, out: &mut Vec<Action>) {
+        self.reset = Reset::Failed;
+        let text = format!("this host could not be reset ({why}): holding on to what can't be stopped");
+        self.say(Level::Alarm, text, out);
+    }
+
+    /// An earlier sidecar of this incarnation marked the record: the mark holds, and so does what follows from it.
+    fn take_up_mark(&mut self, now: Time, name: &str, out: &mut Vec<Action>) {
+        let keys = self.view.group(name);
+        let Some(record) = keys.active() else { return };
+        let Some(why) = &record.stuck else { return };
+        let ours = |held: &Held| held.lease == record.incarnation && held.run.epoch == record.epoch;
+        if let Some(group) = self.groups.get_mut(name)
+            && group
+                .held
+                .as_ref()
+                .is_some_and(|held| held.stuck.is_none() && ours(held))
+        {
+            group.stick(now, why, &self.me.name, out);
+        }
+    }
+
+    /// The group that can't be stopped here, if there is one.
+    pub(super) fn stuck_here(&self) -> Option<&str> {
+        let stuck = |group: &&Group| group.held.as_ref().is_some_and(|held| held.stuck.is_some());
+        self.groups
+            .values()
+            .find(stuck)
+            .map(|group| group.settings.name.as_str())
+    }
+
+    /// Why nobody should hand over to this node.
+    pub(super) fn ill(&self) -> Option<String> {
+        self.stuck_here().map(|stuck| format!("{stuck} can't be stopped here"))
+    }
+
+    /// Why this node, of all, may not accept a restored etcd.
+    pub(super) fn stuck_here_refusal(&self) -> Option<String> {
+        let stuck = self.stuck_here()?;
+        Some(format!(
+            "{stuck} can't be stopped on this node: power it off, then accept on another node"
+        ))
+    }
+
+    /// For T11, which frees everything else: the record is left as it is, and compared. Only a fence frees it, before
+    /// or after.
+    pub(super) fn still_stuck(&self, name: &str, keys: &GroupKeys) -> Option<Compare> {
+        keys.active().filter(|record| record.stuck.is_some())?;
+        Some(Compare::Mod {
+            key: self.keys.record(name),
+            revision: keys.record_mod,
+        })
+    }
+
+    /// For the status: the mark in etcd, or what is not marked yet.
+    pub(super) fn stuck_line(&self, group: &Group, record: Option<&Record>) -> Option<String> {
+        let here = group.held.as_ref().and_then(|held| held.stuck.as_ref());
+        let active = record.filter(|record| record.state == RecordState::Active);
+        let marked = active.and_then(|record| Some((&record.node, record.stuck.as_ref()?)));
+        let (node, why) = here.map(|why| (&self.me.name, why)).or(marked)?;
+        Some(stuck_on(node, why))
+    }
+
+    /// A host that can't stop a process is ill: its healthy groups go where somebody is ready for them.
+    fn give_away(&mut self, now: Time, out: &mut Vec<Action>) {
+        let Some(stuck) = self.stuck_here().map(str::to_owned) else {
+            self.given_away.clear();
+            return;
+        };
+        if !matches!(self.member, Member::Joined { .. }) {
+            return;
+        }
+        let names: Vec<String> = self.groups.keys().cloned().collect();
+        for name in names {
+            let healthy = |group: &Group| group.held.as_ref().is_some_and(|held| !held.latched);
+            if !self.groups.get(&name).is_some_and(healthy) {
+                continue;
+            }
+            // Once each: whoever was ready and did not take it would be asked for ever, an outage each time.
+            let Some(next) = self.successor(&name, None).filter(|_| !self.given_away.contains(&name)) else {
+                continue;
+            };
+            self.given_away.push(name.clone());
+            if let Some(group) = self.groups.get_mut(&name) {
+                let text = format!("{stuck} can't be stopped on this node: handing over to {next}");
+                let after = After::Release {
+                    reason: format!("{stuck} could not be stopped on {}", self.me.name),
+                    successor: Some(next),
+                };
+                group.stop(now, Way::Drain, after, text, Level::Alarm, out);
+            }
+        }
+    }
+
+    /// Whether the mark is in etcd now.
+    pub(super) fn marked(&mut self, name: &str, succeeded: bool, out: &mut Vec<Action>) {
+        let me = self.me.name.clone();
+        if let Some(group) = self.groups.get_mut(name).filter(|_| succeeded) {
+            let text = format!(
+                "marked stuck in etcd: nobody takes it over until {me} is powered off, or cut from the storage, and `leasehold \
+                 fenced {me}` is run on another node, or until it is proved stopped after all"
+            );
+            group.say(Level::Alarm, text, out);
+        }
+    }
+
+    /// The mark, for the first record of this incarnation that misses it; without a beat where the node's key is lost.
+    pub(super) fn stuck_mark(&self, lease: i64) -> Option<(Txn, Purpose)> {
+        self.groups.iter().find_map(|(name, group)| {
+            let held = group.held.as_ref().filter(|held| held.lease == lease)?;
+            let why = held.stuck.clone().filter(|_| !held.proved_stopped())?;
+            let keys = self.view.group(name);
+            let record = keys.active().filter(|record| {
+                record.incarnation == lease && record.epoch == held.run.epoch && record.stuck.is_none()
+            })?;
+            let key = self.keys.record(name);
+            let marked = Record {
+                stuck: Some(why),
+                ..record.clone()
+            };
+            let txn = Txn {
+                compare: vec![Compare::Mod {
+                    key: key.clone(),
+                    revision: keys.record_mod,
+                }],
+                then: vec![Op::Put {
+                    key,
+                    value: json(&marked),
+                    lease: 0,
+                }],
+            };
+            Some((txn, Purpose::Mark { group: name.clone() }))
+        })
+    }
+}
+
+/// Why nobody takes it, and what to do.
+pub(super) fn stuck_on(node: &str, why: &str) -> String {
+    format!("stuck on {node} ({why}): run `leasehold fenced {node}` once {node} is powered off or cut from the storage")
+}
+
+impl Group {
+    /// From here the group is released once its stop is proved after all: it neither starts again nor moves. Whatever is
+    /// left of it stops at once, and its addresses go, so that nobody meets them beside the next holder.
+    fn stick(&mut self, now: Time, why: &str, me: &str, out: &mut Vec<Action>) {
+        let Some(held) = &mut self.held else { return };
+        held.stuck = Some(why.to_owned());
+        let after = match held.after.clone() {
+            After::Restart | After::RanOut | After::Interrupted | After::Claimed => After::Release {
+                reason: format!("{why}, and was proved stopped later"),
+                successor: None,
+            },
+            named @ (After::Release { .. } | After::Lost | After::Forget) => named,
+        };
+        let text = format!(
+            "{why}: the group is held and stays down. Power {me} off, or cut it from the storage, then run `leasehold \
+             fenced {me}` on another node"
+        );
+        self.stop(now, Way::Fence, after, text, Level::Alarm, out);
+    }
+}

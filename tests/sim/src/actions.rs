@@ -1,0 +1,199 @@
+//! Carries out what the core orders, as the adapters do.
+
+use std::time::Duration;
+
+use shipped::core::event::{Action, Event, Level, ProbeFailure, ServiceKey, VipNews};
+use shipped::core::time::Time;
+
+use crate::engine::settings;
+use crate::events::{Act, Call, Ev};
+use crate::host::{MS, S};
+use crate::tether::End;
+use crate::world::World;
+
+impl World {
+    #[expect(clippy::too_many_lines, reason = "one match over every action")]
+    pub(crate) fn carry_out(&mut self, h: usize, action: Action) {
+        let life = self.hosts[h].life;
+        let soon = self.rng.range(MS, 10 * MS);
+        match action {
+            Action::Txn { id, txn } => self.call(h, Call::Txn(id, txn)),
+            Action::Read { id } => self.call(h, Call::Read(id)),
+            Action::Grant(grant) => self.call(h, Call::Grant(grant)),
+            Action::KeepAlive { lease } => self.call(h, Call::KeepAlive(lease)),
+            Action::Revoke { lease } => self.call(h, Call::Revoke(lease)),
+            Action::Page { of, page } => self.write_page(h, of, page),
+            Action::Save(saved) => self.hosts[h].saved = Some(saved),
+            Action::Pin(pin) => self.hosts[h].pin = Some(pin),
+            Action::Prepare { group, .. } => {
+                for service in 0..settings(&group, &self.timing).services.len() {
+                    let of = ServiceKey {
+                        group: group.clone(),
+                        service,
+                    };
+                    let event = Event::Prepared {
+                        of,
+                        result: Ok("sha256:1".to_owned()),
+                    };
+                    self.push(soon * 3, Ev::Inbox { host: h, life, event });
+                }
+            }
+            Action::Start { of, run } => {
+                if self.hosts[h].strange {
+                    let why = format!(
+                        "S10: {} starts {} though its etcd is strange",
+                        self.hosts[h].name, of.group
+                    );
+                    self.fail(why);
+                }
+                self.start(h, of, run, soon);
+            }
+            Action::Admit { of, connection } => {
+                self.push(
+                    soon / 4,
+                    Ev::Admit {
+                        host: h,
+                        key: of,
+                        instance: connection,
+                        refuse: false,
+                    },
+                );
+            }
+            Action::Refuse { of, connection } => {
+                self.push(
+                    soon / 4,
+                    Ev::Admit {
+                        host: h,
+                        key: of,
+                        instance: connection,
+                        refuse: true,
+                    },
+                );
+            }
+            Action::Kill { of } => {
+                let instance = self.hosts[h].containers.get(&of).map(|c| c.instance);
+                if let Some(instance) = instance.filter(|_| !self.hosts[h].manners.engine_hangs) {
+                    self.push(
+                        soon,
+                        Ev::Exit {
+                            host: h,
+                            key: of,
+                            instance,
+                            end: End::Forced,
+                        },
+                    );
+                }
+            }
+            Action::Inspect { of } => self.inspect(h, of, soon),
+            Action::Probe { group, run, probe, .. } => {
+                let up = self.hosts[h].serves(&group);
+                let result = if up {
+                    Ok(())
+                } else {
+                    Err(ProbeFailure::wrong("refused"))
+                };
+                self.push(
+                    soon,
+                    Ev::Inbox {
+                        host: h,
+                        life,
+                        event: Event::Probed {
+                            group,
+                            run,
+                            probe,
+                            result,
+                        },
+                    },
+                );
+            }
+            Action::VipProbe { group } => {
+                let other = (0..self.hosts.len()).find(|o| *o != h && self.hosts[*o].has_vip(&group, self.now));
+                let news = match other {
+                    Some(other) => VipNews::Conflict {
+                        group,
+                        vip: "v".to_owned(),
+                        mac: self.hosts[other].name.clone(),
+                    },
+                    None => VipNews::Free { group },
+                };
+                self.push(
+                    soon * 20,
+                    Ev::Inbox {
+                        host: h,
+                        life,
+                        event: Event::Vip(news),
+                    },
+                );
+            }
+            Action::VipHold { group, until, .. } => self.hold_vip(h, group, until, soon),
+            Action::VipDrop { group } => {
+                self.hosts[h].vips.remove(&group);
+                self.push(
+                    soon,
+                    Ev::Inbox {
+                        host: h,
+                        life,
+                        event: Event::Vip(VipNews::Dropped { group }),
+                    },
+                );
+            }
+            Action::Say(decision) => {
+                let name = self.hosts[h].name.clone();
+                if decision.text.contains("adopting run") {
+                    self.count("adopted");
+                }
+                if decision.text.contains("nothing starts until") {
+                    self.hosts[h].frozen_core = true;
+                } else if decision.text.contains("accepted a restored") {
+                    self.hosts[h].frozen_core = false;
+                }
+                if decision.level == Level::Alarm {
+                    self.alarms.push(format!("{name}: {}", decision.text));
+                }
+                note!(
+                    self,
+                    "{name} [{}] {}",
+                    decision.group.unwrap_or_default(),
+                    decision.text
+                );
+            }
+            Action::Reply { result, .. } => {
+                note!(self, "{} replies {result:?}", self.hosts[h].name);
+                self.replies.push((h, result));
+            }
+            Action::Exit { detached } => {
+                note!(self, "{} exits, detached {detached}", self.hosts[h].name);
+                self.hosts[h].detached = detached;
+            }
+            // A reset is a crash of the machine, which comes back.
+            Action::Reset { why } => {
+                note!(self, "{} is reset: {why}", self.hosts[h].name);
+                self.power_off(h);
+                self.push(3 * S, Ev::Act(Act::PowerOn(h)));
+            }
+            Action::Fence { .. } | Action::KillForeign { .. } | Action::Feed { .. } | Action::Disarm => {}
+        }
+    }
+
+    pub(crate) fn hold_vip(&mut self, h: usize, group: String, until: Time, soon: u64) {
+        let life = self.hosts[h].life;
+        let now = self.hosts[h].clock.read(self.now);
+        let raw = now.awake();
+        let whole = now.until(until).saturating_sub(Duration::from_millis(300)).as_secs();
+        if whole == 0 {
+            return;
+        }
+        let late = Duration::from_nanos(self.rng.range(0, 300 * MS));
+        self.hosts[h]
+            .vips
+            .insert(group.clone(), raw + Duration::from_secs(whole) + late);
+        self.push(
+            soon,
+            Ev::Inbox {
+                host: h,
+                life,
+                event: Event::Vip(VipNews::Held { group }),
+            },
+        );
+    }
+}

@@ -1,0 +1,225 @@
+//! What must hold after every event. The numbers are those of the invariants:
+//!
+//! | id | what | where |
+//! | --- | --- | --- |
+//! | S1 | at most one host can write | `check` |
+//! | S2 | the storage never sees an older epoch after a younger one | `storage.rs: reached` |
+//! | S3 | nothing outlives what observers wait for | `check` |
+//! | S4 | no start without a beat that is younger than the soft deadline | `started_rightly` |
+//! | S5 | an address is on one host at most | `check` |
+//! | S6 | no deadline later than a landed beat allows, counted from its sending | `page_rightly` |
+//! | S7 | a record is given up only when nothing of its epoch writes | `recorded` |
+//! | S8 | a run that began to stop never becomes active again | `page_rightly` |
+//! | S9 | an unknown outcome is not taken for a success | `page_rightly`; for a failure: V1 |
+//! | S10 | a strange etcd starts nothing | `sidecar.rs: trusted`, `started_rightly` |
+//! | S11 | epochs grow, across restores, too | `storage.rs: reached`, `recorded` |
+//! | S12 | the tether alone keeps S3, the sidecar killed after any action | S3 under `KillSidecar` and `CrashAfter` |
+//! | V1 | faults healed: one holder a group, in time | `swarm.rs: run` |
+//! | V2 | a disturbance that the sizing covers stops nothing | `calm.rs` |
+//! | V3 | a clean switchover never waits for a ttl | `calm.rs` |
+
+use shipped::core::event::{Order, PageOrder, ServiceKey};
+use shipped::core::records::{Beat, Record, RecordState};
+use shipped::core::sizing::KILL_BUDGET;
+
+use crate::host::{Life, MS};
+use crate::world::World;
+
+/// What the landed beats of an incarnation allow, in true time.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Cover {
+    /// Observers wait until then at least, after the last one that landed.
+    pub(crate) until: u64,
+    /// The latest hard deadline that any of them allows.
+    hard: u64,
+    /// The same after the last one: when it was sent, and what it promised.
+    sent: u64,
+    promise: u64,
+}
+
+/// A clock of the simulated machines runs slower than true time by this at most.
+const SLOWEST: f64 = 0.9955;
+
+impl World {
+    /// A beat landed.
+    pub(crate) fn covered(&mut self, node: &str, lease: i64, value: &str, sent: u64) {
+        let Ok(beat) = serde_json::from_str::<Beat>(value) else {
+            return;
+        };
+        let promise = beat.ttl_ms * MS;
+        // An observer's raw clock may run 0.4 % fast.
+        let wait = promise as f64 / 1.004;
+        let trusted = promise as f64 * self.timing.kappa - KILL_BUDGET.as_nanos() as f64;
+        let cover = self.cover.entry((node.to_owned(), lease)).or_default();
+        cover.until = self.now + wait as u64;
+        cover.hard = cover.hard.max(sent + (trusted / SLOWEST) as u64 + 2 * MS);
+        (cover.sent, cover.promise) = (sent, promise);
+    }
+
+    /// S7, S11: what a record may become, and when.
+    pub(crate) fn recorded(
+        &mut self,
+        by: Option<usize>,
+        group: &str,
+        before: Option<&str>,
+        after: &str,
+        accepted: bool,
+    ) {
+        let Ok(after) = serde_json::from_str::<Record>(after) else {
+            return;
+        };
+        note!(
+            self,
+            "record {group}: epoch {} {:?} {} ({})",
+            after.epoch,
+            after.state,
+            after.node,
+            after.reason
+        );
+        if after.state == RecordState::Active {
+            let key = (group.to_owned(), after.epoch, after.node.clone());
+            self.granted.insert(key, after.incarnation);
+        }
+        let before = before.and_then(|text| serde_json::from_str::<Record>(text).ok());
+        let known = before.as_ref().is_some_and(|before| before.epoch >= after.epoch);
+        if self.restored && after.state == RecordState::Active && !known {
+            // The epoch of a record that a restore has forgotten is given once more (known open, as in `reached`).
+            for host in self.hosts.iter_mut().filter(|host| host.name == after.node) {
+                host.latched
+                    .retain(|(of, run)| of.group != group || run.epoch != after.epoch);
+            }
+        }
+        let Some(before) = before else { return };
+        if after.epoch < before.epoch {
+            let why = format!(
+                "S11: the record of {group} went back from {} to {}",
+                before.epoch, after.epoch
+            );
+            self.fail(why);
+        }
+        let same = after.state == RecordState::Active && after.epoch == before.epoch && after.node == before.node;
+        if before.state != RecordState::Active || accepted || same {
+            return;
+        }
+        // Released or taken: nothing of the old epoch may still write. One that hangs in the kernel when its lease has
+        // run out is passed over: only a fence helps. Its own node must not give it up.
+        let writer = self.hosts.iter().enumerate().position(|(h, host)| {
+            let mine = |c: &crate::host::Container| {
+                c.lease == before.incarnation && c.life == Life::Up && !c.excused && c.run.epoch <= before.epoch
+            };
+            let stuck = host.stuck() && by != Some(h);
+            host.awake() && !stuck && host.containers.iter().any(|(key, c)| key.group == *group && mine(c))
+        });
+        if let Some(writer) = writer {
+            let why = format!(
+                "S7: epoch {} of {group} was given up by {by:?} while its application runs on {}",
+                before.epoch, self.hosts[writer].name
+            );
+            self.fail(why);
+        }
+    }
+
+    /// S6, S8, S9: what a page may say.
+    pub(crate) fn page_rightly(&mut self, h: usize, of: &ServiceKey, page: &PageOrder) {
+        let host = &mut self.hosts[h];
+        if page.order != Order::Open {
+            if matches!(page.order, Order::Stop | Order::Kill) {
+                host.latched.insert((of.clone(), page.run));
+            }
+            return;
+        }
+        let now = host.clock.read(self.now);
+        let over = now.reached(page.soft);
+        let signalled = host
+            .containers
+            .get(of)
+            .is_some_and(|c| c.run == page.run && c.life == Life::Up && c.signalled && !c.dying);
+        let unlatched = host.latched.contains(&(of.clone(), page.run)) || (signalled && !over);
+        let hard = self.now + host.clock.delay(self.now, page.hard);
+        let name = host.name.clone();
+        if unlatched {
+            let why = format!(
+                "S8: run {} of {} began to stop on {name} and is open again",
+                page.run, of.group
+            );
+            return self.fail(why);
+        }
+        let Some(lease) = self.granted.get(&(of.group.clone(), page.run.epoch, name.clone())) else {
+            let why = format!(
+                "S9: {name} opens run {} of {}, which nobody gave it",
+                page.run, of.group
+            );
+            return self.fail(why);
+        };
+        let allowed = self.cover.get(&(name.clone(), *lease)).map_or(0, |cover| cover.hard);
+        if !over && hard > allowed {
+            let late = (hard - allowed) / MS;
+            let why = format!(
+                "S6: run {} of {} may live {late} ms too long on {name}",
+                page.run, of.group
+            );
+            self.fail(why);
+        }
+    }
+
+    /// S4, S10: an application starts to write now.
+    pub(crate) fn started_rightly(&mut self, h: usize, group: &str, epoch: u64) {
+        self.count("started");
+        let name = self.hosts[h].name.clone();
+        if self.hosts[h].strange {
+            return self.fail(format!("S10: {name} starts {group} though its etcd is strange"));
+        }
+        let lease = self
+            .granted
+            .get(&(group.to_owned(), epoch, name.clone()))
+            .copied()
+            .unwrap_or(0);
+        let cover = self.cover.get(&(name.clone(), lease)).copied().unwrap_or_default();
+        let trusted = cover.promise as f64 * self.timing.kappa;
+        let budget = (KILL_BUDGET + self.timing.grace).as_nanos() as f64;
+        let soft = cover.sent + ((trusted - budget).max(0.0) / SLOWEST) as u64 + 2 * MS;
+        if self.now > soft {
+            let late = (self.now - soft) / MS;
+            self.fail(format!("S4: {name} starts {group} {late} ms after its soft deadline"));
+        }
+    }
+
+    pub(crate) fn check(&mut self) {
+        for at in 0..self.groups.len() {
+            let group = &self.groups[at];
+            // S1. One that was killed in time and hangs in the kernel is counted apart, as in S7.
+            let mut writers = self.hosts.iter().filter(|host| host.writes(group));
+            if let (Some(one), Some(two)) = (writers.next(), writers.next()) {
+                let why = format!("S1: {group} runs on {} and {}", one.name, two.name);
+                return self.fail(why);
+            }
+            let mut held = self
+                .hosts
+                .iter()
+                .filter(|host| host.has_vip(group, self.now) && !host.vip_excused);
+            if let (Some(one), Some(two)) = (held.next(), held.next()) {
+                let why = format!("S5: the address of {group} is on {} and {}", one.name, two.name);
+                return self.fail(why);
+            }
+        }
+        // S3.
+        for host in &self.hosts {
+            if !host.awake() || host.stuck() {
+                continue;
+            }
+            for (key, c) in &host.containers {
+                if c.life != Life::Up || c.excused {
+                    continue;
+                }
+                let cover = self
+                    .cover
+                    .get(&(host.name.clone(), c.lease))
+                    .map_or(0, |cover| cover.until);
+                if self.now > cover {
+                    let why = format!("S3: {}/{} outlives its lease on {}", key.group, key.service, host.name);
+                    return self.fail(why);
+                }
+            }
+        }
+    }
+}

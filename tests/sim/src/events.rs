@@ -1,0 +1,218 @@
+//! Everything that happens in the simulated world: calls under way, what machines do next, faults and operators.
+
+use std::time::Duration;
+
+use shipped::core::epoch::Run;
+use shipped::core::event::{Event, ServiceKey};
+use shipped::core::store::{Grant, RequestId, Txn};
+
+use crate::gate::Gate;
+use crate::members::State;
+use crate::storage::Fault;
+use crate::tether::End;
+
+/// What stands in the way of a call.
+#[derive(Clone, Debug)]
+pub(crate) enum Call {
+    Txn(RequestId, Txn),
+    Read(RequestId),
+    Grant(Grant),
+    KeepAlive(i64),
+    Revoke(i64),
+}
+
+/// Faults, repairs and operators.
+#[derive(Clone, Debug)]
+pub(crate) enum Act {
+    PowerOff(usize),
+    PowerOn(usize),
+    KillSidecar(usize),
+    /// Crash in the middle of the next event's actions, after so many of them.
+    CrashAfter(usize, usize),
+    StartSidecar(usize),
+    StopSignal(usize),
+    ContinueSignal(usize),
+    Freeze {
+        host: usize,
+        sleep: bool,
+    },
+    Thaw(usize),
+    /// The way between a host and all of etcd, or one member.
+    Network {
+        host: usize,
+        to: bool,
+        from: bool,
+    },
+    Endpoint {
+        host: usize,
+        member: usize,
+        to: bool,
+        from: bool,
+    },
+    Member(usize, State),
+    /// Whichever member leads.
+    Leader(State),
+    /// All members are well again.
+    Members,
+    Storage {
+        host: usize,
+        fault: Fault,
+    },
+    EtcdDown,
+    EtcdUp,
+    DeleteNodeKey(usize),
+    /// By hand: the lease of a node, with its keys.
+    RevokeLease(usize),
+    /// By hand: the same value once more, or for a while one that nobody can read.
+    EditRecord {
+        group: String,
+        garbage: bool,
+    },
+    RepairRecord(String),
+    /// The endpoints lead to another, empty etcd, and back.
+    Swap,
+    SwapBack,
+    CrashApp(usize, String),
+    Engine {
+        host: usize,
+        hangs: bool,
+        refuses: bool,
+        lies: bool,
+    },
+    Calls {
+        host: usize,
+        lose: u64,
+        lose_answer: u64,
+        late: u64,
+        duplicate: u64,
+        latency: u64,
+    },
+    SlowTether {
+        host: usize,
+        tether: u64,
+        die: u64,
+        ignores_term: bool,
+    },
+    Term(usize),
+    Switchover(usize, String, Option<String>),
+    Hold(usize, Duration),
+    Accept(usize),
+    /// An operator on `host` says that `node` was powered off.
+    Fenced {
+        host: usize,
+        node: usize,
+    },
+    Snapshot,
+    Restore {
+        new_id: bool,
+    },
+    Heal,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Ev {
+    ToEtcd {
+        host: usize,
+        life: u64,
+        member: usize,
+        call: Call,
+        back: Option<u64>,
+        sent: u64,
+    },
+    Inbox {
+        host: usize,
+        life: u64,
+        event: Event,
+    },
+    Timeout {
+        host: usize,
+        life: u64,
+        member: usize,
+        call: Call,
+    },
+    Wake {
+        host: usize,
+        life: u64,
+        token: u64,
+    },
+    Tether {
+        host: usize,
+        key: ServiceKey,
+        instance: u64,
+    },
+    Started {
+        host: usize,
+        boot: u64,
+        life: u64,
+        key: ServiceKey,
+        run: Run,
+    },
+    Admit {
+        host: usize,
+        key: ServiceKey,
+        instance: u64,
+        refuse: bool,
+    },
+    Exit {
+        host: usize,
+        key: ServiceKey,
+        instance: u64,
+        end: End,
+    },
+    /// A step of a tether at its gate.
+    Gate {
+        host: usize,
+        key: ServiceKey,
+        instance: u64,
+        gate: Gate,
+    },
+    /// A beat of the claim.
+    Beat {
+        host: usize,
+        key: ServiceKey,
+        instance: u64,
+    },
+    /// Dirty pages of a container that is no more.
+    Flush {
+        host: usize,
+        boot: u64,
+        group: String,
+        epoch: u64,
+        known_open: Option<&'static str>,
+    },
+    Election {
+        term: u64,
+    },
+    Gone {
+        host: usize,
+        key: ServiceKey,
+        instance: u64,
+    },
+    LeaseEnd {
+        lease: i64,
+    },
+    Act(Act),
+}
+
+pub(crate) struct Entry {
+    pub(crate) at: u64,
+    pub(crate) order: u64,
+    pub(crate) ev: Ev,
+}
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        (self.at, self.order) == (other.at, other.order)
+    }
+}
+impl Eq for Entry {}
+impl PartialOrd for Entry {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Entry {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.at, self.order).cmp(&(other.at, other.order))
+    }
+}

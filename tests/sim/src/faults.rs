@@ -1,0 +1,249 @@
+//! Faults, repairs and operators.
+
+use shipped::core::event::{Command, Event};
+use shipped::core::fenced::Fenced;
+
+use crate::events::{Act, Ev};
+use crate::host::{Clock, Life, MS, Manners, S};
+use crate::members::{MEMBERS, State};
+use crate::storage::Fault;
+use crate::tether::End;
+use crate::world::World;
+
+/// Also where nothing is strange: the worst that an operator can do.
+const ACCEPT: Command = Command::Accept {
+    force: true,
+    epoch: None,
+};
+
+impl World {
+    #[expect(clippy::too_many_lines, reason = "one match over every fault")]
+    pub(crate) fn act(&mut self, act: Act) {
+        note!(self, "--- {act:?}");
+        let kind = format!("{act:?}");
+        let kind = kind.split([' ', '(', '{']).next().unwrap_or_default().to_owned();
+        self.count(&format!("act {kind}"));
+        match act {
+            Act::PowerOff(h) => self.power_off(h),
+            Act::PowerOn(h) => {
+                if !self.hosts[h].powered {
+                    self.hosts[h].powered = true;
+                    if self.colocated && h < MEMBERS {
+                        self.member(h, State::Up);
+                    }
+                    self.start_sidecar(h);
+                }
+            }
+            Act::KillSidecar(h) => self.end_sidecar(h),
+            Act::CrashAfter(h, count) => self.hosts[h].crash_after = Some(count),
+            Act::StartSidecar(h) => self.start_sidecar(h),
+            Act::StopSignal(h) => self.hosts[h].stopped = true,
+            Act::ContinueSignal(h) => {
+                if std::mem::take(&mut self.hosts[h].stopped) {
+                    self.resume(h);
+                }
+            }
+            Act::Freeze { host, sleep } => {
+                if self.hosts[host].frozen.is_none() {
+                    self.hosts[host].frozen = Some((self.now, sleep));
+                }
+            }
+            Act::Thaw(h) => self.thaw(h),
+            Act::Network { host, to, from } => {
+                self.hosts[host].links = [(to, from); MEMBERS];
+            }
+            Act::Endpoint { host, member, to, from } => self.hosts[host].links[member] = (to, from),
+            Act::Member(member, state) => self.member(member, state),
+            Act::Leader(state) => {
+                if let Some(leader) = self.members.leader {
+                    self.member(leader, state);
+                }
+            }
+            Act::Members => (0..MEMBERS).for_each(|member| self.member(member, State::Up)),
+            Act::Storage { host, fault } => self.storage(host, fault),
+            Act::RevokeLease(h) => self.revoke_by_hand(h),
+            Act::EditRecord { group, garbage } => self.edit_record(&group, garbage),
+            Act::RepairRecord(group) => self.repair_record(&group),
+            Act::Swap => self.swap(),
+            Act::SwapBack => self.swap_back(),
+            Act::EtcdDown => self.etcd_up = false,
+            Act::EtcdUp => self.etcd_up = true,
+            Act::DeleteNodeKey(h) => {
+                let key = self.keys.node(&self.hosts[h].name);
+                let changes = self.etcd.remove(|kv| kv.key == key);
+                self.changed(None, &changes);
+            }
+            Act::CrashApp(h, group) => {
+                let keys: Vec<_> = self.hosts[h]
+                    .containers
+                    .iter()
+                    .map(|(k, c)| (k.clone(), c.instance))
+                    .collect();
+                for (key, instance) in keys.into_iter().filter(|(key, _)| key.group == group).take(1) {
+                    self.die(h, &key, instance, End::Orderly);
+                }
+            }
+            Act::Engine {
+                host,
+                hangs,
+                refuses,
+                lies,
+            } => self.engine(host, hangs, refuses, lies),
+            Act::Calls {
+                host,
+                lose,
+                lose_answer,
+                late,
+                duplicate,
+                latency,
+            } => {
+                let manners = &mut self.hosts[host].manners;
+                (manners.lose, manners.lose_answer) = (lose, lose_answer);
+                (manners.late, manners.duplicate, manners.latency) = (late, duplicate, latency);
+            }
+            Act::SlowTether {
+                host,
+                tether,
+                die,
+                ignores_term,
+            } => {
+                let manners = &mut self.hosts[host].manners;
+                (manners.tether, manners.die, manners.ignores_term) = (tether, die, ignores_term);
+            }
+            Act::Term(h) => self.deliver(h, Event::Terminate),
+            Act::Switchover(h, group, to) => self.command(h, Command::Switchover { group, to }),
+            Act::Hold(h, length) => self.command(h, Command::Hold { length }),
+            Act::Accept(h) => self.command(h, ACCEPT),
+            Act::Fenced { host, node } => {
+                let what = Fenced::Node(self.hosts[node].name.clone());
+                let by = "an operator".to_owned();
+                self.command(host, Command::Fenced { what, by });
+            }
+            Act::Snapshot if self.swapped.is_none() => self.snapshot = Some(self.etcd.clone()),
+            Act::Snapshot => {}
+            Act::Restore { new_id } => self.restore(new_id),
+            Act::Heal => self.heal(),
+        }
+    }
+
+    pub(crate) fn command(&mut self, h: usize, command: Command) {
+        let reply = self.rng.next();
+        self.deliver(h, Event::Command { reply, command });
+    }
+
+    pub(crate) fn power_off(&mut self, h: usize) {
+        if !self.hosts[h].powered {
+            return;
+        }
+        self.end_sidecar(h);
+        let now = self.now;
+        let uptime = self.rng.range(1, 20) * S;
+        let host = &mut self.hosts[h];
+        host.powered = false;
+        host.latched.clear();
+        host.boot += 1;
+        host.frozen = None;
+        host.stopped = false;
+        host.saved = None;
+        host.pages.clear();
+        host.vips.clear();
+        host.hung.clear();
+        for c in host.containers.values_mut() {
+            c.life = Life::Stopped;
+            c.instance += 1;
+            (c.dying, c.excused) = (false, false);
+        }
+        host.clock = Clock::new(now, uptime, host.clock.boot_rate, host.clock.raw_rate);
+        if self.colocated && h < MEMBERS {
+            self.member(h, State::Down);
+        }
+    }
+
+    /// The machine goes on: its tethers look at their deadlines before anything else.
+    pub(crate) fn thaw(&mut self, h: usize) {
+        let Some((since, sleep)) = self.hosts[h].frozen.take() else {
+            return;
+        };
+        if sleep {
+            self.hosts[h].clock.slept(since, self.now);
+            self.hosts[h].vip_excused = true;
+        }
+        let now = self.hosts[h].clock.read(self.now);
+        let keys: Vec<_> = self.hosts[h]
+            .containers
+            .iter()
+            .map(|(k, c)| (k.clone(), c.instance))
+            .collect();
+        for (key, instance) in keys {
+            let hard = self.hosts[h].pages.get(&key).map(|page| page.hard);
+            if hard.is_some_and(|hard| now.reached(hard)) {
+                self.count("woke past its deadline");
+                if let Some(c) = self.hosts[h].containers.get_mut(&key) {
+                    c.excused = true;
+                }
+            }
+            self.woke_to_another(h, &key);
+            self.tether(h, &key, instance);
+            if let Some(c) = self.hosts[h].containers.get(&key).filter(|c| c.dying) {
+                let instance = c.instance;
+                self.push(
+                    MS,
+                    Ev::Gone {
+                        host: h,
+                        key: key.clone(),
+                        instance,
+                    },
+                );
+            }
+        }
+        if !self.hosts[h].stopped {
+            self.resume(h);
+        }
+    }
+
+    pub(crate) fn restore(&mut self, new_id: bool) {
+        let Some(mut old) = self.snapshot.take().filter(|_| self.swapped.is_none()) else {
+            return;
+        };
+        old.cluster_id = self.etcd.cluster_id + u64::from(new_id);
+        self.etcd = old;
+        self.restored = true;
+        let ends: Vec<i64> = self.etcd.leases.keys().copied().collect();
+        for lease in ends {
+            self.push(310 * S, Ev::LeaseEnd { lease });
+        }
+    }
+
+    pub(crate) fn heal(&mut self) {
+        self.etcd_up = true;
+        self.swap_back();
+        self.act(Act::Members);
+        for group in self.groups.clone() {
+            self.repair_record(&group);
+        }
+        for h in 0..self.hosts.len() {
+            let host = &mut self.hosts[h];
+            host.manners = Manners::default();
+            host.links = [(true, true); MEMBERS];
+            host.crash_after = None;
+            self.engine(h, false, false, false);
+            self.storage(h, Fault::Fine);
+            self.thaw(h);
+            self.act(Act::ContinueSignal(h));
+            self.act(Act::PowerOn(h));
+            let ending = self.hosts[h].node.is_none();
+            if ending {
+                self.start_sidecar(h);
+            }
+        }
+    }
+
+    /// For a driver that asks again and again: neither logged nor counted.
+    pub(crate) fn accept_quietly(&mut self, h: usize) {
+        self.command(h, ACCEPT);
+    }
+
+    pub(crate) fn revive_quietly(&mut self) {
+        (0..self.hosts.len()).for_each(|h| self.start_sidecar(h));
+    }
+}

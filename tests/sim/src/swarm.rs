@@ -1,0 +1,113 @@
+//! Random schedules: faults for a while, then everything is healed and one holder per group must come up.
+
+use std::collections::BTreeMap;
+
+use crate::events::Act;
+use crate::host::{MS, S};
+use crate::mutants::Mutant;
+use crate::plan::plan;
+use crate::world::World;
+
+/// How long faults rain, in true nanoseconds.
+const STORM: u64 = 60 * S;
+/// Everything healed: one holder after this, unless something slow was ordered.
+const HEALED: u64 = 3 * 5 * S + 10 * S;
+
+fn build(seed: u64, mutant: Mutant, logged: bool) -> World {
+    let mut world = World::new(seed, 1, 1, mutant);
+    let hosts = 2 + world.rng.pick(3);
+    let groups = [1, 1, 2, 2, 2, 3, 5][world.rng.pick(7)];
+    // Two machines may bear one name: the second can only wait.
+    let twin = world.rng.chance(120);
+    world = World::new(seed, hosts, groups, mutant);
+    world.log = logged.then(Vec::new);
+    world.colocated = world.rng.chance(500);
+    for h in 0..hosts {
+        let delay = world.rng.range(0, 3 * S);
+        world.schedule(delay, Act::StartSidecar(h));
+    }
+    if twin && hosts > 2 {
+        world.hosts[hosts - 1].name = world.hosts[0].name.clone();
+        world.count("two machines of one name");
+    }
+    let level = world.rng.range(1, 4);
+    let mut at = 4 * S;
+    while at < STORM {
+        at += world.rng.range(S / 2, 12 * S / level);
+        plan(&mut world, at);
+    }
+    world
+}
+
+/// Runs one seed; the failure, if there is one.
+fn run(world: &mut World) -> Option<String> {
+    world.run_until(STORM + 15 * S);
+    world.act(Act::Heal);
+    let mut bound = HEALED;
+    if world.counts.contains_key("act Hold") {
+        bound += 26 * S;
+    }
+    if world.restored {
+        bound += 15 * S;
+    }
+    // Restarts in place back off, and a start that never says hello is waited for.
+    let slow = [
+        "engine hung",
+        "engine refused",
+        "engine lied",
+        "storage refused at the gate",
+    ];
+    if slow.iter().any(|what| world.counts.contains_key(*what)) {
+        bound += 60 * S;
+    }
+    if world.counts.keys().any(|what| what.starts_with("claim")) {
+        bound += 60 * S;
+    }
+    let end = world.now + bound;
+    let mut next = world.now;
+    while world.failure.is_none() && world.now < end && !settled(world) {
+        next += 200 * MS;
+        world.run_until(next);
+        // A service manager starts what ended; an operator accepts what is frozen.
+        world.revive_quietly();
+        // A start that the claim refuses, because etcd was restored to an older epoch, is overcome by accepting again.
+        let frozen = world.hosts.iter().position(|host| host.frozen_core);
+        let wanted = frozen.or(world.claim_refused.then_some(0));
+        if let Some(h) = wanted.filter(|_| (next / (200 * MS)).is_multiple_of(15)) {
+            world.claim_refused = false;
+            world.accept_quietly(h);
+        }
+    }
+    if world.failure.is_none() && !settled(world) {
+        let who: Vec<_> = world
+            .groups
+            .iter()
+            .map(|group| (group, world.active(group), world.record(group)))
+            .collect();
+        world.fail(format!("not healed after {} s: {who:?}", bound / S));
+    }
+    world.run_until(world.now + 5 * S);
+    if world.failure.is_none() && !settled(world) && !world.restored {
+        world.fail("healed, but not for long".to_owned());
+    }
+    world.failure.clone()
+}
+
+fn settled(world: &World) -> bool {
+    world.groups.iter().all(|group| world.active(group).len() == 1)
+}
+
+/// Runs a seed; a core that panics is a failure like any other.
+pub(crate) fn seed(seed: u64, mutant: Mutant, logged: bool) -> (Option<String>, BTreeMap<String, u64>, Vec<String>) {
+    let mut world = build(seed, mutant, logged);
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(&mut world)));
+    let failure = match outcome {
+        Ok(failure) => failure,
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().cloned();
+            let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+            Some(format!("panic: {}", text.unwrap_or_default()))
+        }
+    };
+    (failure, world.counts, world.log.unwrap_or_default())
+}

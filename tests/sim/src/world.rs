@@ -1,0 +1,235 @@
+//! The simulated world: machines, network and etcd under one virtual time, driving the shipped core.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::time::Duration;
+
+use shipped::core::keys::Keys;
+use shipped::core::records::Record;
+use shipped::core::sizing::Timing;
+
+use crate::checks::Cover;
+use crate::etcd::Etcd;
+use crate::events::{Act, Entry, Ev};
+use crate::host::{Clock, Host, S};
+use crate::members::Members;
+use crate::mutants::Mutant;
+use crate::rng::Rng;
+use crate::storage::Storage;
+
+pub(crate) struct World {
+    pub(crate) now: u64,
+    pub(crate) rng: Rng,
+    pub(crate) timing: Timing,
+    pub(crate) groups: Vec<String>,
+    pub(crate) keys: Keys,
+    pub(crate) etcd: Etcd,
+    pub(crate) etcd_up: bool,
+    pub(crate) snapshot: Option<Etcd>,
+    pub(crate) restored: bool,
+    pub(crate) hosts: Vec<Host>,
+    pub(crate) counts: BTreeMap<String, u64>,
+    pub(crate) failure: Option<String>,
+    pub(crate) log: Option<Vec<String>>,
+    pub(crate) mutant: Mutant,
+    /// (node, lease) -> what its landed beats allow.
+    pub(crate) cover: BTreeMap<(String, i64), Cover>,
+    /// (group, epoch, node) -> the incarnation that a record named as its holder.
+    pub(crate) granted: BTreeMap<(String, u64, String), i64>,
+    pub(crate) members: Members,
+    /// The etcd that the endpoints lead to no more, and the other one while they do.
+    pub(crate) swapped: Option<Etcd>,
+    /// Records as they were before somebody spoiled them.
+    pub(crate) spoiled: BTreeMap<String, String>,
+    pub(crate) stores: BTreeMap<String, Storage>,
+    /// Members of etcd live on the first three hosts and fall with them.
+    pub(crate) colocated: bool,
+    /// A start was refused because of a higher epoch in the claim: an operator accepts again.
+    pub(crate) claim_refused: bool,
+    pub(crate) queue: BinaryHeap<Reverse<Entry>>,
+    pub(crate) order: u64,
+    pub(crate) replies: Vec<(usize, Result<String, String>)>,
+    pub(crate) alarms: Vec<String>,
+}
+
+impl World {
+    pub(crate) fn new(seed: u64, hosts: usize, groups: usize, mutant: Mutant) -> Self {
+        let mut rng = Rng(seed);
+        let keys = Keys::new("sim");
+        let groups: Vec<String> = ["mail", "web", "files", "lists", "news"]
+            .iter()
+            .take(groups)
+            .map(|g| (*g).to_owned())
+            .collect();
+        let mut etcd = Etcd::new();
+        for group in &groups {
+            etcd.put(&keys.store(group), r#"{"id":"s","mounts":[]}"#, 0, 1);
+        }
+        let hosts = (0..hosts)
+            .map(|at| {
+                let uptime = rng.range(10, 5000) * S;
+                // BOOTTIME may be slewed by 8 %; those machines never sleep, for then nothing true is left.
+                let slewed = rng.chance(500);
+                let boot_rate = if slewed {
+                    0.92 + rng.range(0, 1600) as f64 / 10_000.0
+                } else {
+                    1.0
+                };
+                let raw_rate = 0.996 + rng.range(0, 80) as f64 / 10_000.0;
+                Host::new(at, ["a", "b", "c", "d"][at], Clock::new(0, uptime, boot_rate, raw_rate))
+            })
+            .collect();
+        let ttl = Duration::from_secs(5);
+        Self {
+            now: 0,
+            rng,
+            timing: Timing::new(ttl, 0.99, None, Duration::from_secs(1)),
+            groups,
+            keys,
+            etcd,
+            etcd_up: true,
+            snapshot: None,
+            restored: false,
+            hosts,
+            counts: BTreeMap::new(),
+            failure: None,
+            log: None,
+            mutant,
+            cover: BTreeMap::new(),
+            granted: BTreeMap::new(),
+            members: Members::new(),
+            swapped: None,
+            spoiled: BTreeMap::new(),
+            stores: BTreeMap::new(),
+            colocated: false,
+            claim_refused: false,
+            queue: BinaryHeap::new(),
+            order: 0,
+            replies: Vec::new(),
+            alarms: Vec::new(),
+        }
+    }
+
+    pub(crate) fn count(&mut self, what: &str) {
+        *self.counts.entry(what.to_owned()).or_default() += 1;
+    }
+
+    pub(crate) fn fail(&mut self, why: String) {
+        note!(self, "FAILED: {why}");
+        if self.failure.is_none() {
+            self.failure = Some(format!("at {:.4} s: {why}", self.now as f64 / S as f64));
+        }
+    }
+
+    pub(crate) fn push(&mut self, delay: u64, ev: Ev) {
+        self.order += 1;
+        self.queue.push(Reverse(Entry {
+            at: self.now + delay,
+            order: self.order,
+            ev,
+        }));
+    }
+
+    pub(crate) fn schedule(&mut self, delay: u64, act: Act) {
+        self.push(delay, Ev::Act(act));
+    }
+
+    /// Runs until `end` (true nanoseconds) or the first failure.
+    pub(crate) fn run_until(&mut self, end: u64) {
+        while self.failure.is_none() {
+            let due = self.queue.peek().is_some_and(|Reverse(entry)| entry.at <= end);
+            if !due {
+                break;
+            }
+            let Some(Reverse(entry)) = self.queue.pop() else { break };
+            self.now = entry.at;
+            self.happen(entry.ev);
+            self.check();
+        }
+        self.now = self.now.max(end);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn run_for(&mut self, ms: u64) {
+        self.run_until(self.now + ms * crate::host::MS);
+    }
+
+    pub(crate) fn happen(&mut self, ev: Ev) {
+        match ev {
+            Ev::ToEtcd {
+                host,
+                life,
+                member,
+                call,
+                back,
+                sent,
+            } => self.arrive(host, life, member, call, back, sent),
+            Ev::Inbox { host, life, event } => {
+                if self.hosts[host].life == life {
+                    self.deliver(host, event);
+                }
+            }
+            Ev::Timeout {
+                host,
+                life,
+                member,
+                call,
+            } => self.timed_out(host, life, member, &call),
+            Ev::Wake { host, life, token } => self.wake(host, life, token),
+            Ev::Tether { host, key, instance } => self.tether(host, &key, instance),
+            Ev::Started {
+                host,
+                boot,
+                life,
+                key,
+                run,
+            } => {
+                if self.hosts[host].boot == boot && self.hosts[host].powered {
+                    self.started(host, life, key, run);
+                }
+            }
+            Ev::Admit {
+                host,
+                key,
+                instance,
+                refuse,
+            } => self.admit(host, &key, instance, refuse),
+            Ev::Exit {
+                host,
+                key,
+                instance,
+                end,
+            } => self.die(host, &key, instance, end),
+            Ev::Gone { host, key, instance } => self.gone(host, &key, instance),
+            Ev::Gate {
+                host,
+                key,
+                instance,
+                gate,
+            } => self.gate(host, key, instance, gate),
+            Ev::Beat { host, key, instance } => self.beat(host, &key, instance),
+            Ev::Flush {
+                host,
+                boot,
+                group,
+                epoch,
+                known_open,
+            } => self.flush(host, boot, group, epoch, known_open),
+            Ev::Election { term } => self.elect(term),
+            Ev::LeaseEnd { lease } => self.lease_end(lease),
+            Ev::Act(act) => self.act(act),
+        }
+    }
+
+    /// Who serves the group, with container and address.
+    pub(crate) fn active(&self, group: &str) -> Vec<usize> {
+        (0..self.hosts.len())
+            .filter(|h| self.hosts[*h].serves(group) && self.hosts[*h].has_vip(group, self.now))
+            .collect()
+    }
+
+    pub(crate) fn record(&self, group: &str) -> Option<Record> {
+        let kv = self.etcd.keys.get(&self.keys.record(group))?;
+        serde_json::from_str(&kv.value).ok()
+    }
+}

@@ -1,0 +1,94 @@
+//! The watchdog against a real kernel's: a virtual machine whose only user is this very program, as the feeder. Needs
+//! qemu and a kernel with softdog: `docker/requirements vm target/vm`.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+#[path = "vm/machine.rs"]
+mod machine;
+
+use std::path::Path;
+use std::thread::sleep;
+use std::time::Duration;
+
+use leasehold::adapters::watchdog::{Device, Feeder};
+use leasehold::clock;
+use machine::{Ended, run};
+
+/// The timeout with which the driver is loaded.
+const TIMEOUT_S: u64 = 3;
+
+#[test]
+fn a_host_whose_sidecar_is_killed_is_reset() {
+    let said = run(&format!(
+        "start; sleep {long}; say fed; kill -9 $feeder; say killed; sleep {long}; say survived",
+        long = TIMEOUT_S * 3
+    ));
+    assert_eq!(said, ["fed", "killed"].ending(Ended::Reset));
+}
+
+#[test]
+fn a_host_whose_sidecar_is_frozen_is_reset() {
+    let said = run(&format!(
+        "start; kill -STOP $feeder; say frozen; sleep {}; say survived",
+        TIMEOUT_S * 3
+    ));
+    assert_eq!(said, ["frozen"].ending(Ended::Reset));
+}
+
+#[test]
+fn a_host_whose_stop_is_not_proved_in_time_is_reset_though_the_sidecar_lives() {
+    let said = run(&format!(
+        "touch /starve; start; say fed; sleep {}; say survived",
+        TIMEOUT_S * 4
+    ));
+    assert_eq!(said, ["fed"].ending(Ended::Reset));
+}
+
+#[test]
+fn an_orderly_end_puts_it_to_sleep() {
+    let said = run(&format!(
+        "start; touch /stop; wait $feeder; say ended; sleep {}; say survived",
+        TIMEOUT_S * 3
+    ));
+    assert_eq!(said, ["ended", "survived"].ending(Ended::PoweredOff));
+}
+
+#[test]
+fn a_sidecar_that_comes_back_in_time_goes_on_feeding() {
+    let said = run(&format!(
+        "start; kill -9 $feeder; start; sleep {}; say fed; touch /stop; wait $feeder; say ended",
+        TIMEOUT_S * 3
+    ));
+    assert_eq!(said, ["fed", "ended"].ending(Ended::PoweredOff));
+}
+
+/// What a machine has said and how it ended.
+trait Ending {
+    fn ending(self, ended: Ended) -> (Vec<String>, Ended);
+}
+
+impl<T: IntoIterator<Item: ToString>> Ending for T {
+    fn ending(self, ended: Ended) -> (Vec<String>, Ended) {
+        (self.into_iter().map(|line| line.to_string()).collect(), ended)
+    }
+}
+
+/// Runs within the machine: feeds until `/stop` is there, with `/starve` once only.
+#[test]
+#[ignore = "runs within the virtual machine of the other tests"]
+fn feeder() {
+    let device = Device::find(Path::new("/dev/watchdog")).unwrap();
+    assert_eq!(device.timeout, Duration::from_secs(TIMEOUT_S));
+    let mut feeder = Feeder::new(device);
+    let limit = clock::now().plus(Duration::from_millis(500));
+    loop {
+        let soon = clock::now().plus(Duration::from_secs(1));
+        let starves = Path::new("/starve").exists();
+        feeder.feed(if starves { limit } else { soon }).unwrap();
+        std::fs::write("/fed", "").unwrap();
+        if Path::new("/stop").exists() {
+            return feeder.disarm();
+        }
+        sleep(Duration::from_millis(200));
+    }
+}
