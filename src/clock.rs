@@ -48,6 +48,19 @@ pub fn wall() -> String {
     jiff::Timestamp::now().to_string()
 }
 
+/// Wall time in RFC 3339 after `length`, for people; none beyond the calendar.
+#[must_use]
+pub fn wall_after(length: Duration) -> Option<String> {
+    let at = jiff::Timestamp::now().checked_add(length).ok()?;
+    at.round(jiff::Unit::Second).ok().map(|at| at.to_string())
+}
+
+/// Seconds since 1970, for the dates of certificates: no decision about the lease may read it.
+#[must_use]
+pub fn wall_seconds() -> i64 {
+    jiff::Timestamp::now().as_second()
+}
+
 /// The random id of this boot of the kernel, as the kernel writes it.
 pub fn boot_id_text() -> io::Result<String> {
     std::fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|text| text.trim().to_owned())

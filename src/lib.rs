@@ -17,3 +17,4 @@ pub mod node_facts;
 pub mod run;
 pub mod site;
 pub mod tether;
+pub mod told;

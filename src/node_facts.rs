@@ -23,6 +23,9 @@ pub struct NodeFacts {
     /// Address and port of the health endpoints [default: the address used towards etcd, port 8008]
     #[arg(long, env = "LEASEHOLD_LISTEN", global = true)]
     pub listen: Option<String>,
+    /// File of tokens for `/v1` over the network, a line each: ROLE NAME TOKEN [default: nobody is let in]
+    #[arg(long, env = "LEASEHOLD_TOKENS", global = true)]
+    pub tokens: Option<PathBuf>,
     /// Boot-scoped directory (tmpfs): pages, sockets, state
     #[arg(long, env = "LEASEHOLD_RUN_DIR", global = true, default_value = "/run/leasehold")]
     pub run_dir: PathBuf,

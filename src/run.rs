@@ -2,6 +2,7 @@
 //! [`Node::handle`].
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -11,15 +12,18 @@ use tokio::sync::{mpsc, watch};
 use crate::adapters::alarm::Alarm;
 use crate::adapters::fence;
 use crate::adapters::files::Files;
-use crate::adapters::http::{self, Asked, Turn};
+use crate::adapters::http::{self, Access, Asked, Turn};
 use crate::adapters::outbox::Outbox;
 use crate::adapters::store;
 use crate::adapters::tether;
 use crate::clock;
-use crate::compose::model::{Dependency, Fence, Group, OnStopFailure};
+use crate::compose::{
+    self,
+    model::{Dependency, Fence, Group, OnStopFailure, Probe},
+};
 use crate::core::event::{Action, Event};
 use crate::core::fencing::FenceSettings;
-use crate::core::group::{GroupSettings, ServiceSettings};
+use crate::core::group::{GroupSettings, OnFailure, ProbeSettings, ServiceSettings};
 use crate::core::node::{Identity, Node, Setup};
 use crate::core::sizing::Timing;
 use crate::core::stuck;
@@ -80,8 +84,12 @@ pub async fn run(facts: &NodeFacts) -> Result<()> {
     });
     let at = clock::now();
     let status = node.status(at);
-    let (published, turns) = watch::channel(Turn { at, status });
-    let asked = http::serve(listen, &facts.socket(), turns).await?;
+    let (published, turns) = watch::channel(Turn {
+        at,
+        status,
+        recent: Arc::default(),
+    });
+    let asked = http::serve(listen, &facts.socket(), Access::new(facts.tokens.clone()), turns).await?;
     tracing::info!(node = site.name, cluster = site.project.cluster.name, %listen, "leasehold {} runs", env!("CARGO_PKG_VERSION"));
     turn(node, outbox, events, asked, &published).await
 }
@@ -192,11 +200,28 @@ fn settings(group: &Group, timing: Timing) -> GroupSettings {
         services: services.collect(),
         vips: group.vips.len(),
         vip_first: group.vip_first,
-        probes: group.probes.len(),
+        probes: group.probes.iter().map(probe_settings).collect(),
+        on_failure: match group.on_failure {
+            compose::model::OnFailure::Recover => OnFailure::Recover,
+            compose::model::OnFailure::Notify => OnFailure::Notify,
+        },
+        restarts: group.restarts.count,
+        restart_window: group.restarts.window,
         grace: group.lease_loss_grace.unwrap_or(timing.grace),
         on_stop_failure: match group.on_stop_failure {
             OnStopFailure::Reboot => stuck::OnStopFailure::Reboot,
             OnStopFailure::Hold => stuck::OnStopFailure::Hold,
         },
+    }
+}
+
+fn probe_settings(probe: &Probe) -> ProbeSettings {
+    let cadence = probe.cadence;
+    ProbeSettings {
+        name: probe.check.name(),
+        interval: cadence.interval,
+        rise: cadence.rise,
+        fall: cadence.fall,
+        fall_timeout: cadence.fall_timeout,
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::adapters::cgroup::Cgroups;
-use crate::adapters::engine::{Engine, EngineError, MountSource, OwnProject, TetherMounts};
+use crate::adapters::engine::{self, Engine, EngineError, MountSource, OwnProject, TetherMounts};
 use crate::adapters::store;
 use crate::adapters::watchdog::{Device, WatchdogError};
 use crate::compose::model::{Project, Service};
@@ -99,6 +99,14 @@ impl Site {
             binary: self.binary.clone(),
             state: self.run_source.join(group).join(service),
         }
+    }
+
+    /// The name of this node's container of a protected service.
+    #[must_use]
+    pub fn container_name(&self, service: &str) -> Option<String> {
+        let services = self.project.groups.values().flat_map(|group| &group.services);
+        let found = services.into_iter().find(|one| one.name == service)?;
+        Some(engine::container_name(&self.project, found, &self.name))
     }
 
     /// The same directory as the sidecar sees it.

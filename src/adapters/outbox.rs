@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -12,21 +13,22 @@ use super::containers::{self, ContainerCommand};
 use super::fence;
 use super::files::Files;
 use super::http::{Asked, Turn};
-use super::probe;
+use super::probe::{Inside, Prober, Target};
 use super::reset;
 use super::store::{self, StoreCommand, StoreEvent};
 use super::tether::{TetherEvent, TetherHost};
 use super::vip::{self, VipCommand, VipEvent};
 use super::watchdog::Feeder;
 use crate::clock;
-use crate::compose::model::{Group, Vip};
-use crate::core::event::{Action, Decision, Event, Level, PageOrder, ServiceKey, VipNews};
+use crate::compose::model::{Check, Group, Vip};
+use crate::core::event::{Action, Decision, Event, Level, PageOrder, ProbeKey, ServiceKey, VipNews};
 use crate::core::records::Saved;
 use crate::core::sizing::Timing;
 use crate::core::status::Status;
 use crate::core::time::Time;
 use crate::site::Site;
 use crate::tether::page::Page;
+use crate::told::Recent;
 
 /// Orders that wait for an adapter; the core never has more under way.
 const QUEUE_MAX: usize = 256;
@@ -39,12 +41,14 @@ pub struct Outbox {
     store: mpsc::Sender<StoreCommand>,
     vip: mpsc::Sender<VipCommand>,
     containers: mpsc::Sender<ContainerCommand>,
+    prober: Prober,
     inbox: mpsc::Sender<Event>,
     tethers: BTreeMap<ServiceKey, TetherHost>,
     watchdog: Option<Feeder>,
     replies: BTreeMap<u64, oneshot::Sender<Result<String, String>>>,
     next_reply: u64,
     holders: BTreeMap<String, Option<String>>,
+    recent: Arc<Recent>,
 }
 
 impl Outbox {
@@ -77,6 +81,7 @@ impl Outbox {
 
         Ok(Self {
             site: site.clone(),
+            prober: Prober::new(Inside::new(site.engine.clone())),
             files,
             boot_id: clock::boot_id()?,
             store,
@@ -88,6 +93,7 @@ impl Outbox {
             replies: BTreeMap::new(),
             next_reply: 0,
             holders: BTreeMap::new(),
+            recent: Arc::default(),
         })
     }
 
@@ -137,8 +143,8 @@ impl Outbox {
             Action::Kill { of } => give(&self.containers, ContainerCommand::Kill { of }),
             Action::KillForeign { id, .. } => give(&self.containers, ContainerCommand::KillForeign { id }),
             Action::Inspect { of } => give(&self.containers, ContainerCommand::Inspect { of }),
-            Action::Probe { group, run } => {
-                self.probe(group, run);
+            Action::Probe { of, run, at_vip } => {
+                self.probe(of, run, at_vip);
                 Ok(())
             }
             Action::VipProbe { group } => give(
@@ -163,6 +169,7 @@ impl Outbox {
             }
             Action::Say(decision) => {
                 say(&decision);
+                Arc::make_mut(&mut self.recent).keep(clock::wall(), &decision);
                 Ok(())
             }
             Action::Reply { reply, result } => {
@@ -216,7 +223,8 @@ impl Outbox {
                 }
             }
         }
-        published.send_replace(Turn { at, status });
+        let recent = Arc::clone(&self.recent);
+        published.send_replace(Turn { at, status, recent });
     }
 
     fn tether(&self, of: &ServiceKey) -> io::Result<&TetherHost> {
@@ -293,24 +301,28 @@ impl Outbox {
         });
     }
 
-    fn probe(&self, name: String, run: crate::core::epoch::Run) {
-        let Some(group) = self.group(&name) else { return };
-        let local = IpAddr::from([127, 0, 0, 1]);
-        let address = group
-            .vips
-            .first()
-            .filter(|_| group.vip_first)
-            .map_or(local, |vip| vip.address);
-        let (probes, inbox) = (group.probes.clone(), self.inbox.clone());
+    /// One check in a task of its own; the core has one of a probe under way at most.
+    fn probe(&self, of: ProbeKey, run: crate::core::epoch::Run, at_vip: bool) {
+        let Some(group) = self.group(&of.group) else { return };
+        let Some(probe) = group.probes.get(of.probe).cloned() else {
+            return;
+        };
+        let own = IpAddr::from([127, 0, 0, 1]);
+        let vip = group.vips.first().filter(|_| at_vip || group.vip_first);
+        let container = match &probe.check {
+            Check::Exec { service, .. } | Check::Docker { service } => self.site.container_name(service),
+            Check::Tcp { .. } | Check::Mail(_) | Check::Http(_) | Check::Gateway { .. } => None,
+        };
+        let target = Target {
+            address: vip.map_or(own, |vip| vip.address),
+            container,
+            place: of.probe,
+        };
+        let (prober, inbox) = (self.prober.clone(), self.inbox.clone());
         tokio::spawn(async move {
-            let result = probe::check(address, &probes).await;
-            let _ = inbox
-                .send(Event::Probed {
-                    group: name,
-                    run,
-                    result,
-                })
-                .await;
+            let result = prober.check(&probe, &target).await;
+            // The receiver goes away only with the process.
+            let _ = inbox.send(Event::Probed { of, run, result }).await;
         });
     }
 }

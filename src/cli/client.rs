@@ -8,8 +8,8 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 
 use super::text::{print, say};
-use crate::adapters::http::{AcceptRequest, HoldRequest, Outcome, SwitchoverRequest};
-use crate::core::status::Status;
+use crate::adapters::http::{AcceptRequest, HoldRequest, OrderRequest, Outcome, PauseRequest, SwitchoverRequest, Why};
+use crate::core::status::{NodeLine, Status};
 use crate::node_facts::NodeFacts;
 
 /// One call; longer than the daemon's own wait for its loop.
@@ -73,6 +73,70 @@ pub(super) async fn hold(facts: &NodeFacts, length: Duration) -> Result<ExitCode
 pub(super) async fn accept(facts: &NodeFacts, force: bool, epoch: Option<u64>) -> Result<ExitCode> {
     let body = AcceptRequest { force, epoch };
     Ok(conclude(&tell(facts, "/v1/accept", &body).await?))
+}
+
+/// A standing order about a group or a node, or its end. No name: this node.
+pub(super) async fn order(facts: &NodeFacts, of: &str, name: &str, verb: &str, why: String) -> Result<ExitCode> {
+    let name = if name.is_empty() {
+        status(facts).await?.node
+    } else {
+        name.to_owned()
+    };
+    let path = format!("/v1/{of}/{name}/{verb}");
+    Ok(conclude(&tell(facts, &path, &OrderRequest { why }).await?))
+}
+
+pub(super) async fn pause(facts: &NodeFacts, group: &str, length: Duration, why: String) -> Result<ExitCode> {
+    let body = PauseRequest {
+        seconds: length.as_secs(),
+        why,
+    };
+    Ok(conclude(
+        &tell(facts, &format!("/v1/groups/{group}/pause"), &body).await?,
+    ))
+}
+
+/// Why a group is where it is.
+pub(super) async fn why(facts: &NodeFacts, group: &str) -> Result<Result<Why, Outcome>> {
+    let socket = facts.socket();
+    let call = client(&socket)?
+        .get(format!("http://local/v1/groups/{group}/why"))
+        .send()
+        .await;
+    let answer = call.with_context(|| absent(&socket))?;
+    if answer.status().is_success() {
+        Ok(Ok(answer.json().await?))
+    } else {
+        Ok(Err(answer.json().await?))
+    }
+}
+
+/// A switchover to the living, ready node of the best priority; nothing to do where that one holds the group.
+pub(super) async fn failback(facts: &NodeFacts, group: &str) -> Result<ExitCode> {
+    let status = status(facts).await?;
+    let holder = status.groups.get(group).and_then(|line| line.holder.clone());
+    let ready = |line: &NodeLine| line.state == "alive" && line.groups.get(group).is_some_and(String::is_empty);
+    let best = status
+        .nodes
+        .iter()
+        .filter(|(name, line)| ready(line) || Some(*name) == holder.as_ref())
+        .min_by_key(|(name, line)| (line.priority, (*name).clone()))
+        .map(|(name, _)| name.clone());
+    match best {
+        Some(best) if Some(&best) == holder.as_ref() => {
+            print(&format!(
+                "{group} is on {best} already: no ready node is preferred to it"
+            ));
+            Ok(ExitCode::SUCCESS)
+        }
+        Some(best) => switchover(facts, group, Some(best)).await,
+        None => {
+            say(&format!(
+                "leasehold: no node is ready for {group}: see `leasehold status`"
+            ));
+            Ok(ExitCode::FAILURE)
+        }
+    }
 }
 
 /// Asks for the move, then watches until another node serves or the wish is refused.

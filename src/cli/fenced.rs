@@ -148,9 +148,15 @@ mod tests {
         std::fs::create_dir_all(&run_dir).unwrap();
         let facts = arguments(&["a"], &run_dir.display().to_string()).unwrap().facts;
         let (at, status) = (clock::now(), Status::default());
-        let (_publisher, turn) = watch::channel(Turn { at, status });
+        let (_publisher, turn) = watch::channel(Turn {
+            at,
+            status,
+            recent: std::sync::Arc::default(),
+        });
         let any = "127.0.0.1:0".parse().unwrap();
-        let mut asked = http::serve(any, &facts.socket(), turn).await.unwrap();
+        let mut asked = http::serve(any, &facts.socket(), http::Access::default(), turn)
+            .await
+            .unwrap();
         let answers = tokio::spawn(async move {
             let mut heard = Vec::new();
             while let Some(next) = asked.recv().await {

@@ -6,6 +6,7 @@ mod fenced;
 mod init;
 mod status;
 mod text;
+mod why;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -28,7 +29,7 @@ struct Arguments {
 enum Verb {
     /// Run the sidecar: take part in the election, run the containers where this node leads
     Run,
-    /// Show the cluster as this node sees it; exit 0 when every group is active, 1 when one is not, 3 when unknown
+    /// Show the cluster as this node sees it; exit 0 normal, 1 warning, 2 failed, 3 unknown
     Status {
         /// Print the whole status as JSON
         #[arg(long)]
@@ -49,6 +50,51 @@ enum Verb {
         /// The node that takes over [default: the best ready standby]
         #[arg(long)]
         to: Option<String>,
+    },
+    /// Move a group back to the node that is preferred for it, if that one is ready
+    Failback { group: String },
+    /// Stop a group wherever it runs; nobody starts it until `start`
+    Stop {
+        group: String,
+        /// For the log, `status` and whoever asks later
+        #[arg(long, default_value = "")]
+        why: String,
+    },
+    /// Take a `stop` back: the first ready node starts the group
+    Start { group: String },
+    /// Do nothing to a group automatically for a while: no start, no restart, no move. A lease that runs out still ends it
+    Pause {
+        group: String,
+        /// It ends by itself after so long
+        #[arg(long = "for", value_parser = text::duration, default_value = "1h")]
+        length: Duration,
+        /// For the log, `status` and whoever asks later
+        #[arg(long, default_value = "")]
+        why: String,
+    },
+    /// End a `pause`
+    Resume { group: String },
+    /// Let a node give its groups to ready standbys and take none until `undrain`
+    Drain {
+        /// [default: this node]
+        #[arg(default_value = "")]
+        name: String,
+        /// For the log, `status` and whoever asks later
+        #[arg(long, default_value = "")]
+        why: String,
+    },
+    /// Take a `drain` back
+    Undrain {
+        /// [default: this node]
+        #[arg(default_value = "")]
+        name: String,
+    },
+    /// Say why a group is where it is: the sentence, the evidence, the last decisions of this node
+    Why {
+        group: String,
+        /// Print all of it as JSON
+        #[arg(long)]
+        json: bool,
     },
     /// Promise one long beat, so that this sidecar can be replaced without an outage: `hold 120s`
     Hold {
@@ -95,6 +141,14 @@ pub fn main() -> ExitCode {
                 Verb::Check => check::check(&facts).await,
                 Verb::Init { group, adopt } => init::init(&facts, &group, adopt).await,
                 Verb::Switchover { group, to } => client::switchover(&facts, &group, to).await,
+                Verb::Failback { group } => client::failback(&facts, &group).await,
+                Verb::Stop { group, why } => client::order(&facts, "groups", &group, "stop", why).await,
+                Verb::Start { group } => client::order(&facts, "groups", &group, "start", String::new()).await,
+                Verb::Pause { group, length, why } => client::pause(&facts, &group, length, why).await,
+                Verb::Resume { group } => client::order(&facts, "groups", &group, "resume", String::new()).await,
+                Verb::Drain { name, why } => client::order(&facts, "nodes", &name, "drain", why).await,
+                Verb::Undrain { name } => client::order(&facts, "nodes", &name, "undrain", String::new()).await,
+                Verb::Why { group, json } => why::show(&facts, &group, json).await,
                 Verb::Hold { length } => client::hold(&facts, length).await,
                 Verb::Fenced { node, group, yes } => fenced::fenced(&facts, node, group, yes).await,
                 Verb::Accept { force, epoch } => client::accept(&facts, force, epoch).await,

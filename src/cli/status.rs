@@ -9,9 +9,6 @@ use super::text::{print, table};
 use crate::core::status::{GroupLine, Status};
 use crate::node_facts::NodeFacts;
 
-/// The node can't tell: it has no good read of etcd.
-const UNKNOWN: u8 = 3;
-
 pub(super) async fn show(facts: &NodeFacts, json: bool) -> Result<ExitCode> {
     let status = client::status(facts).await?;
     if json {
@@ -19,18 +16,7 @@ pub(super) async fn show(facts: &NodeFacts, json: bool) -> Result<ExitCode> {
     } else {
         print(&render(&status));
     }
-    Ok(verdict(&status))
-}
-
-fn verdict(status: &Status) -> ExitCode {
-    let lost = status.member != "joined";
-    let mut groups = status.groups.values();
-    let held = groups.all(|line| line.holder.is_some() && line.stuck.is_none());
-    match (lost, held) {
-        (true, _) => ExitCode::from(UNKNOWN),
-        (false, true) => ExitCode::SUCCESS,
-        (false, false) => ExitCode::FAILURE,
-    }
+    Ok(ExitCode::from(status.overall.health.code()))
 }
 
 fn render(status: &Status) -> String {
@@ -79,11 +65,12 @@ fn render(status: &Status) -> String {
         table(&groups),
         table(&nodes)
     );
-    for trouble in [&status.etcd_failure, &status.engine_failure].into_iter().flatten() {
-        text.push_str(&format!("\n! {trouble}"));
+    text.push_str(&format!("\n\nhealth: {}", status.overall.health.word()));
+    for sentence in &status.overall.sentences {
+        text.push_str(&format!("\n! {sentence}"));
     }
     if !status.reason.is_empty() {
-        text.push_str(&format!("\n! {}", status.reason));
+        text.push_str(&format!("\nlast decision of {}: {}", status.node, status.reason));
     }
     text
 }
@@ -99,6 +86,7 @@ fn here(line: &GroupLine) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::overall::Health;
     use crate::core::status::HeldLine;
 
     fn status(stuck: Option<&str>, holder: Option<&str>) -> Status {
@@ -122,11 +110,14 @@ mod tests {
 
     #[test]
     fn a_group_that_is_stuck_is_not_well_though_it_has_a_holder() {
-        let code = |status: &Status| format!("{:?}", verdict(status));
-        assert_eq!(code(&status(None, Some("a"))), format!("{:?}", ExitCode::SUCCESS));
-        assert_eq!(code(&status(None, None)), format!("{:?}", ExitCode::FAILURE));
-        let stuck = status(Some("stuck on a (why): run `leasehold fenced a`"), Some("a"));
-        assert_eq!(code(&stuck), format!("{:?}", ExitCode::FAILURE));
+        let judged = |mut status: Status| {
+            status.overall = status.judge();
+            status
+        };
+        let stuck = judged(status(Some("stuck on a (why): run `leasehold fenced a`"), Some("a")));
+        assert_eq!(stuck.overall.health, Health::Failed);
+        assert_eq!(judged(status(None, None)).overall.health, Health::Failed);
+        assert_ne!(judged(status(None, Some("a"))).overall.health, Health::Failed);
         let shown = render(&stuck);
         assert!(
             shown.contains("stuck 3.1") && shown.contains("run `leasehold fenced a`"),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::cursor::At;
 use super::fault::Faults;
 use super::leasehold::{Settings, Stated};
-use super::model::{Dependency, Failback, Group, MountKind, NetworkMode, Probe, Service, Vip};
+use super::model::{Check, Dependency, Failback, Group, MountKind, NetworkMode, OnFailure, Probe, Service, Vip};
 use super::{order, refusals};
 
 /// One protected service on its way into a group.
@@ -43,6 +43,8 @@ fn group(name: String, members: Vec<Member<'_>>, faults: &mut Faults) -> Group {
     let vips: Vec<Vip> = agreed(settings().map(|s| &s.vips), faults).unwrap_or_default();
     let probes: Vec<Probe> = agreed(settings().map(|s| &s.probes), faults).unwrap_or_default();
     let failback = agreed(settings().map(|s| &s.failback), faults).unwrap_or(Failback::Manual);
+    let on_failure = agreed(settings().map(|s| &s.on_failure), faults).unwrap_or(OnFailure::Recover);
+    let restarts = agreed(settings().map(|s| &s.restarts), faults).unwrap_or_default();
     let lease_loss_grace: Option<Duration> = agreed(settings().map(|s| &s.lease_loss_grace), faults);
     let on_stop_failure = agreed(settings().map(|s| &s.on_stop_failure), faults).unwrap_or_default();
     let vip_first = agreed(settings().map(|s| &s.vip_first), faults).unwrap_or_default();
@@ -51,6 +53,7 @@ fn group(name: String, members: Vec<Member<'_>>, faults: &mut Faults) -> Group {
         .map(|m| (m.at.clone(), &m.service, m.settings.probes.is_some()))
         .collect();
     refusals::open_relay(&known, &probes, faults);
+    probed_services(&members, faults);
     let first = members.first().map(|member| member.at.clone());
     let services = order::sort(members.into_iter().map(|member| member.service).collect()).unwrap_or_else(|circle| {
         if let Some(at) = first {
@@ -69,8 +72,26 @@ fn group(name: String, members: Vec<Member<'_>>, faults: &mut Faults) -> Group {
         vip_first,
         probes,
         failback,
+        on_failure,
+        restarts,
         lease_loss_grace,
         on_stop_failure,
+    }
+}
+
+/// A probe looks into containers of its own group only.
+fn probed_services(members: &[Member<'_>], faults: &mut Faults) {
+    let ours: Vec<&str> = members.iter().map(|member| member.service.name.as_str()).collect();
+    for (probes, at) in members.iter().filter_map(|member| member.settings.probes.as_ref()) {
+        for probe in probes {
+            let (Check::Exec { service, .. } | Check::Docker { service }) = &probe.check else {
+                continue;
+            };
+            if !ours.contains(&service.as_str()) {
+                let message = format!("looks into service {service}, which is not of this group");
+                at.fault(faults, message, format!("name one of {}", ours.join(", ")));
+            }
+        }
     }
 }
 

@@ -8,7 +8,8 @@ use super::context::Context;
 use super::cursor::At;
 use super::fault::Faults;
 use super::fence;
-use super::model::{Cluster, EtcdTls, EtcdUser, Failback, OnStopFailure, Probe, ProbeKind, Vip};
+use super::model::{Cluster, EtcdTls, EtcdUser, Failback, OnFailure, OnStopFailure, Probe, RestartBudget, Vip};
+use super::probes;
 use super::scalar::{self, NAME_PATTERN};
 use super::service;
 
@@ -17,6 +18,8 @@ const TTL_MIN: Duration = Duration::from_secs(1);
 const TTL_MAX: Duration = Duration::from_secs(300);
 /// Longer election timeouts than this are refused by etcd itself.
 const ELECTION_TIMEOUT_MAX: Duration = Duration::from_secs(50);
+const WINDOW_MIN: Duration = Duration::from_secs(10);
+const WINDOW_MAX: Duration = Duration::from_secs(86_400);
 const CLOCK_MARGIN_DEFAULT: f64 = 0.01;
 const CLOCK_MARGIN_MAX: f64 = 0.2;
 
@@ -180,13 +183,20 @@ pub(super) struct Settings<'a> {
     pub(super) vips: Stated<'a, Vec<Vip>>,
     pub(super) probes: Stated<'a, Vec<Probe>>,
     pub(super) failback: Stated<'a, Failback>,
+    pub(super) on_failure: Stated<'a, OnFailure>,
+    pub(super) restarts: Stated<'a, RestartBudget>,
     pub(super) lease_loss_grace: Stated<'a, Duration>,
     pub(super) vip_first: Stated<'a, bool>,
     pub(super) on_stop_failure: Stated<'a, OnStopFailure>,
 }
 
 /// Reads `x-leasehold` of a service; the group's name is the service's unless it says otherwise.
-pub(super) fn settings<'a>(service_at: &At<'a>, at: &At<'a>, faults: &mut Faults) -> Settings<'a> {
+pub(super) fn settings<'a>(
+    service_at: &At<'a>,
+    at: &At<'a>,
+    context: &Context<'_>,
+    faults: &mut Faults,
+) -> Settings<'a> {
     let mut settings = Settings {
         group: service_at.name.to_owned(),
         ..Settings::default()
@@ -196,6 +206,8 @@ pub(super) fn settings<'a>(service_at: &At<'a>, at: &At<'a>, faults: &mut Faults
         "vips",
         "probes",
         "failback",
+        "on_failure",
+        "restarts",
         "entrypoint",
         "lease_loss_grace",
         "vip_first",
@@ -206,8 +218,10 @@ pub(super) fn settings<'a>(service_at: &At<'a>, at: &At<'a>, faults: &mut Faults
             "group" => settings.group = name(&field, faults).unwrap_or(settings.group),
             "entrypoint" => settings.entrypoint = service::command(&field, faults),
             "vips" => settings.vips = Some((vips(&field, faults), field)),
-            "probes" => settings.probes = Some((probes(&field, faults), field)),
+            "probes" => settings.probes = Some((probes::read(&field, service_at.name, context, faults), field)),
             "failback" => settings.failback = failback(&field, faults).zip(Some(field)),
+            "on_failure" => settings.on_failure = on_failure(&field, faults).zip(Some(field)),
+            "restarts" => settings.restarts = Some((restarts(&field, faults), field)),
             "lease_loss_grace" => settings.lease_loss_grace = field.duration(faults).zip(Some(field)),
             "on_stop_failure" => settings.on_stop_failure = on_stop_failure(&field, faults).zip(Some(field)),
             _ => settings.vip_first = field.bool(faults).zip(Some(field)),
@@ -255,22 +269,28 @@ fn vip(text: &str) -> Option<Vip> {
     (usable && (1..=bits).contains(&prefix)).then_some(Vip { address, prefix })
 }
 
-fn probes(at: &At<'_>, faults: &mut Faults) -> Vec<Probe> {
-    let mut probes = Vec::new();
-    for item in at.list(faults) {
-        for field in item.map_of(faults, &["tcp", "smtp", "imap", "pop3", "http"]) {
-            let kind = match field.name {
-                "smtp" => ProbeKind::Smtp,
-                "imap" => ProbeKind::Imap,
-                "pop3" => ProbeKind::Pop3,
-                "http" => ProbeKind::Http,
-                _ => ProbeKind::Tcp,
-            };
-            let port = field.parsed(faults, "a port", |text| text.parse().ok().filter(|port| *port > 0));
-            probes.extend(port.map(|port| Probe { kind, port }));
+fn on_failure(at: &At<'_>, faults: &mut Faults) -> Option<OnFailure> {
+    at.parsed(faults, "recover or notify", |text| match text {
+        "recover" => Some(OnFailure::Recover),
+        "notify" => Some(OnFailure::Notify),
+        _ => None,
+    })
+}
+
+fn restarts(at: &At<'_>, faults: &mut Faults) -> RestartBudget {
+    let mut budget = RestartBudget::default();
+    for field in at.map_of(faults, &["budget", "window"]) {
+        match field.name {
+            "budget" => {
+                let count = field.parsed(faults, "a count between 0 and 100", |text| {
+                    text.parse().ok().filter(|count| *count <= 100)
+                });
+                budget.count = count.unwrap_or(budget.count);
+            }
+            _ => budget.window = within(&field, WINDOW_MIN, WINDOW_MAX, faults).unwrap_or(budget.window),
         }
     }
-    probes
+    budget
 }
 
 #[cfg(test)]
@@ -437,18 +457,8 @@ mod tests {
             .map(|vip| format!("{}/{}", vip.address, vip.prefix))
             .collect();
         assert_eq!(vips, ["192.0.2.10/24", "fd00::10/64"]);
-        let probes: Vec<_> = group.probes.iter().map(|probe| (probe.kind, probe.port)).collect();
-        let kinds = [
-            ProbeKind::Smtp,
-            ProbeKind::Imap,
-            ProbeKind::Pop3,
-            ProbeKind::Tcp,
-            ProbeKind::Http,
-        ];
-        assert_eq!(
-            probes,
-            kinds.into_iter().zip([25, 143, 110, 4190, 80]).collect::<Vec<_>>()
-        );
+        let probes: Vec<_> = group.probes.iter().map(|probe| probe.check.name()).collect();
+        assert_eq!(probes, ["smtp 25", "imap 143", "pop3 110", "tcp 4190", "http 80/"]);
         assert_eq!(group.services[0].entrypoint.as_deref().unwrap(), ["/bin/run", "--x"]);
         assert_eq!(group_of("entrypoint: []").services[0].entrypoint, Some(Vec::new()));
         assert_eq!(group_of("entrypoint: null").services[0].entrypoint, None);

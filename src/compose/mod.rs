@@ -26,6 +26,7 @@ mod networks;
 mod order;
 mod paths;
 mod ports;
+mod probes;
 mod project;
 mod refusals;
 mod report;

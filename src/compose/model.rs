@@ -1,7 +1,7 @@
 //! What a compose file means to Leasehold once it is read, merged, filled in and checked: plain data, no file left open.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -95,6 +95,8 @@ pub struct Group {
     pub vip_first: bool,
     pub probes: Vec<Probe>,
     pub failback: Failback,
+    pub on_failure: OnFailure,
+    pub restarts: RestartBudget,
     /// Time between the stop signal and the kill when the lease runs out.
     pub lease_loss_grace: Option<Duration>,
     /// What follows when a run can't be stopped.
@@ -108,26 +110,114 @@ pub struct Vip {
     pub prefix: u8,
 }
 
-/// One check of the service, as a client would make it.
+/// One check of the service, and how often.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Probe {
-    pub kind: ProbeKind,
-    pub port: u16,
+    pub check: Check,
+    pub cadence: Cadence,
 }
 
-/// What is spoken on the port.
+/// How often a check is made, and how many of a kind it takes to change one's mind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub enum ProbeKind {
+pub struct Cadence {
+    pub interval: Duration,
+    /// From the first packet to the last word.
+    pub timeout: Duration,
+    /// Good answers in a row that make a probe pass.
+    pub rise: u32,
+    /// Refusals and wrong answers in a row that make it fail.
+    pub fall: u32,
+    /// The same where answers that did not come in time count too: slowness alone is weaker evidence.
+    pub fall_timeout: u32,
+}
+
+/// What is checked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum Check {
     /// A connection is enough.
-    Tcp,
-    /// A banner that starts with `220`.
+    Tcp {
+        port: u16,
+    },
+    Mail(MailCheck),
+    Http(HttpCheck),
+    /// A command inside the container of a service: exit code 0 is good.
+    Exec {
+        service: String,
+        command: Vec<String>,
+    },
+    /// The engine's own health check of a service.
+    Docker {
+        service: String,
+    },
+    /// An address outside that answers an echo request: the way to the clients.
+    Gateway {
+        address: Ipv4Addr,
+    },
+}
+
+impl Check {
+    /// In a word or two, as `check` and every sentence about it name it.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self {
+            Self::Tcp { port } => format!("tcp {port}"),
+            Self::Mail(mail) => {
+                let protocol = match mail.protocol {
+                    MailProtocol::Smtp => "smtp",
+                    MailProtocol::Imap => "imap",
+                    MailProtocol::Pop3 => "pop3",
+                };
+                format!("{protocol} {}", mail.port)
+            }
+            Self::Http(http) => format!("http {}{}", http.port, http.path),
+            Self::Exec { service, command } => {
+                format!("exec {} in {service}", command.first().map_or("", String::as_str))
+            }
+            Self::Docker { service } => format!("health of {service}"),
+            Self::Gateway { address } => format!("gateway {address}"),
+        }
+    }
+}
+
+/// A conversation with a mail server, as a client would begin it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct MailCheck {
+    pub protocol: MailProtocol,
+    pub port: u16,
+    pub tls: ProbeTls,
+    /// A file with user and password, a line each; without it nobody logs in.
+    pub login_file: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum MailProtocol {
     Smtp,
-    /// A greeting that starts with `* OK`.
     Imap,
-    /// A greeting that starts with `+OK`.
     Pop3,
-    /// A status below 400 on `/`.
-    Http,
+}
+
+/// Whether a probe speaks TLS. A certificate that has run out makes it fail; whose it is does not matter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum ProbeTls {
+    Off,
+    /// Asked for within the conversation (STARTTLS, STLS).
+    Start,
+    /// From the first byte.
+    On,
+}
+
+/// A request that a web server must answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct HttpCheck {
+    pub port: u16,
+    pub tls: ProbeTls,
+    pub path: String,
+    /// The `Host` header, where it is not the address.
+    pub host: Option<String>,
+    /// The least and the greatest status that is good.
+    pub status: (u16, u16),
+    /// What the body must contain, within its first 64 KiB.
+    pub body: Option<String>,
 }
 
 /// What a node does when it can't stop a run.
@@ -145,6 +235,31 @@ pub enum OnStopFailure {
 pub enum Failback {
     Manual,
     Auto,
+}
+
+/// What follows when the service fails its probes or ends by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum OnFailure {
+    /// Restart in place, then hand over, then keep trying.
+    Recover,
+    /// Alarms only: people decide. A dead node is taken over from all the same.
+    Notify,
+}
+
+/// How many restarts in place are tried within a window before the group moves on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct RestartBudget {
+    pub count: u32,
+    pub window: Duration,
+}
+
+impl Default for RestartBudget {
+    fn default() -> Self {
+        Self {
+            count: 3,
+            window: Duration::from_secs(600),
+        }
+    }
 }
 
 /// One protected service, every key resolved.

@@ -120,7 +120,7 @@ fn member<'a>(at: At<'a>, own: &At<'a>, context: &Context<'_>, faults: &mut Faul
         );
     }
     refusals::demanded_lines(&at, faults);
-    let settings = leasehold::settings(&at, own, faults);
+    let settings = leasehold::settings(&at, own, context, faults);
     let mut service = service::read(&at, context, faults);
     service.entrypoint.clone_from(&settings.entrypoint);
     refusals::service(&at, &service, faults);

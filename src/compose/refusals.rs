@@ -3,7 +3,7 @@
 use super::command::must_be_pid_one;
 use super::cursor::At;
 use super::fault::Faults;
-use super::model::{NetworkMode, Port, Probe, ProbeKind, Service};
+use super::model::{Check, MailCheck, MailProtocol, NetworkMode, Port, Probe, Service};
 use super::service;
 use super::yaml::Value;
 
@@ -201,11 +201,20 @@ fn shared_network(at: &At<'_>, faults: &mut Faults) {
 
 /// Behind a bridge every client seems to be the gateway, which mail servers trust: an open relay.
 pub(super) fn open_relay(members: &[(At<'_>, &Service, bool)], probes: &[Probe], faults: &mut Faults) {
-    let smtp = |probe: &&Probe| match probe.kind {
-        ProbeKind::Smtp => true,
-        ProbeKind::Tcp | ProbeKind::Imap | ProbeKind::Pop3 | ProbeKind::Http => false,
+    let smtp = |probe: &Probe| match &probe.check {
+        Check::Mail(MailCheck {
+            protocol: MailProtocol::Smtp,
+            port,
+            ..
+        }) => Some(*port),
+        Check::Mail(_)
+        | Check::Tcp { .. }
+        | Check::Http(_)
+        | Check::Exec { .. }
+        | Check::Docker { .. }
+        | Check::Gateway { .. } => None,
     };
-    let relays: Vec<u16> = probes.iter().filter(smtp).map(|probe| probe.port).collect();
+    let relays: Vec<u16> = probes.iter().filter_map(smtp).collect();
     if relays.is_empty() {
         return;
     }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::model::{Failback, Fence, Group, Mount, MountKind, OnStopFailure, Probe, ProbeKind, Project, Service};
+use super::model::{Failback, Fence, Group, Mount, MountKind, OnFailure, OnStopFailure, Probe, Project, Service};
 
 /// Groups, services in start order, mounts with protected or not, virtual IPs, probes, warnings.
 #[must_use]
@@ -54,6 +54,15 @@ fn describe_group(group: &Group, project: &Project, lines: &mut Lines) {
         Failback::Auto => "auto",
     };
     lines.add(1, &format!("failback: {failback}"));
+    let budget = group.restarts;
+    let on_failure = match group.on_failure {
+        OnFailure::Recover => format!(
+            "restart in place up to {} times in {:?}, then hand over",
+            budget.count, budget.window
+        ),
+        OnFailure::Notify => "alarm only (on_failure: notify)".to_owned(),
+    };
+    lines.add(1, &format!("when the service fails: {on_failure}"));
     if let Some(grace) = group.lease_loss_grace {
         lines.add(1, &format!("grace when the lease is lost: {grace:?}"));
     }
@@ -98,14 +107,9 @@ fn or_none(words: &[String]) -> String {
 }
 
 fn describe_probe(probe: &Probe) -> String {
-    let kind = match probe.kind {
-        ProbeKind::Tcp => "tcp",
-        ProbeKind::Smtp => "smtp",
-        ProbeKind::Imap => "imap",
-        ProbeKind::Pop3 => "pop3",
-        ProbeKind::Http => "http",
-    };
-    format!("{kind} {}", probe.port)
+    let what = probe.check.name();
+    let cadence = &probe.cadence;
+    format!("{what} every {:?}", cadence.interval)
 }
 
 fn describe_service(position: usize, service: &Service, project: &Project, lines: &mut Lines) {
@@ -167,8 +171,9 @@ cluster mail: ttl 10s, etcd http://10.0.0.1:2379
 fence: none; a silent node is taken to have stopped, a stuck one waits for `leasehold fenced`
 group mail
   virtual IPs: 192.0.2.10/24, fd00::10/64, before the containers
-  probes: smtp 25, http 80
+  probes: smtp 25 every 5s, http 80/ every 5s
   failback: manual
+  when the service fails: restart in place up to 3 times in 600s, then hand over
   grace when the lease is lost: 2s
   when it can't be stopped: it is held, marked stuck and stays down until a fence
   1. s (i), stop within 20s

@@ -86,12 +86,14 @@ impl Node {
                 continue;
             };
             if let Some((reason, named)) = release {
-                let successor = named.or_else(|| self.successor(&name, None));
+                let successor = named
+                    .or_else(|| self.successor(&name, None))
+                    .filter(|_| keys.stopped.is_none());
                 let txn = self.record_txn(&name, &keys, &released(record, reason, successor));
                 return Some((txn, Purpose::Release { group: name }));
             }
             // T6: its validity ran out, so it needs contact like any other candidate.
-            if contact && self.unready(&name).is_none() {
+            if contact && self.forbidden(&name).is_none() && self.unready(&name).is_none() {
                 let txn = self.record_txn(&name, &keys, &self.won(record.epoch + 1, lease, again));
                 return Some((txn, Purpose::Campaign { group: name }));
             }
@@ -226,7 +228,7 @@ impl Node {
     fn claim(&mut self, now: Time, name: &str, lease: i64) -> Claim {
         let keys = self.view.group(name);
         let vacancy = self.vacancy(now, name, &keys);
-        if let Some(why) = self.unready(name) {
+        if let Some(why) = self.forbidden(name).or_else(|| self.unready(name)) {
             return Claim::No(why);
         }
         let contact_at = self.contact.ready_at(self.timing.ttl);
@@ -409,7 +411,7 @@ impl Node {
         if !self.link_up && group.settings.vips > 0 {
             return Some("the interface has no link".to_owned());
         }
-        group.unprepared()
+        group.unprepared().or_else(|| self.drained())
     }
 
     /// The service failed here several times: nobody hands it over to this node, and every other one goes first.
@@ -484,6 +486,9 @@ impl Node {
                  `leasehold fenced {node}`"
             ));
         }
+        if let Some(why) = self.forbidden(&group) {
+            return Some(format!("{group} is {why}"));
+        }
         if to.as_ref() == Some(&record.node) {
             return Some(format!("{} holds {group} already", record.node));
         }
@@ -527,7 +532,8 @@ impl Node {
                 lease: 0,
             }],
         };
-        Some((txn, Purpose::Intent { reply }))
+        let done = "asked: the holder stops, then the successor starts".to_owned();
+        Some((txn, Purpose::Intent { reply, done }))
     }
 
     /// The holder carries out what an operator wants of its group.

@@ -15,6 +15,13 @@ pub struct ServiceKey {
     pub service: usize,
 }
 
+/// A check of a group, by its place in the group's settings.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ProbeKey {
+    pub group: String,
+    pub probe: usize,
+}
+
 /// What happened. A failed operation is an event like any other.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
@@ -66,9 +73,9 @@ pub enum Event {
     Intruder { id: String, name: String, why: String },
     /// A check of the service ended.
     Probed {
-        group: String,
+        of: ProbeKey,
         run: Run,
-        result: Result<(), String>,
+        result: Result<(), ProbeFailure>,
     },
     /// News of the virtual addresses.
     Vip(VipNews),
@@ -84,6 +91,51 @@ pub enum Event {
     Terminate,
     /// An operator's wish; `reply` names whom to answer.
     Command { reply: u64, command: Command },
+}
+
+/// Why a check of the service failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProbeFailure {
+    pub kind: FailureKind,
+    /// A sentence without its full stop, with the name of the probe.
+    pub text: String,
+}
+
+/// What a failed check is evidence of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailureKind {
+    /// A refusal, or another answer than the right one.
+    Wrong,
+    /// No answer in time: a busy host may do that too.
+    Silent,
+    /// Something that would be as wrong on every other host: a full disk, a certificate, the configuration.
+    Shared,
+}
+
+impl ProbeFailure {
+    #[must_use]
+    pub fn wrong(text: impl Into<String>) -> Self {
+        Self {
+            kind: FailureKind::Wrong,
+            text: text.into(),
+        }
+    }
+
+    #[must_use]
+    pub fn silent(text: impl Into<String>) -> Self {
+        Self {
+            kind: FailureKind::Silent,
+            text: text.into(),
+        }
+    }
+
+    #[must_use]
+    pub fn shared(text: impl Into<String>) -> Self {
+        Self {
+            kind: FailureKind::Shared,
+            text: text.into(),
+        }
+    }
 }
 
 /// What is left of a container, by whatever can still tell once its tether is silent. The engine's word that it is down is
@@ -133,6 +185,45 @@ pub enum Command {
     /// Take a strange etcd as the true one, after a restore, and lift every epoch above what is known and above `epoch`
     /// (T11). `force`: although nothing is strange.
     Accept { force: bool, epoch: Option<u64> },
+    /// Give or take back a standing order.
+    Wish { wish: Wish, note: Note },
+}
+
+/// A standing order, or its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// The group stops and stays stopped.
+    Stop {
+        group: String,
+    },
+    Start {
+        group: String,
+    },
+    /// Nothing is started, restarted or moved automatically; deadlines stay armed.
+    Pause {
+        group: String,
+        length: Duration,
+    },
+    Resume {
+        group: String,
+    },
+    /// The node gives its groups away and takes none.
+    Drain {
+        node: String,
+    },
+    Undrain {
+        node: String,
+    },
+}
+
+/// Who wants something, when and why: for people, never read by a rule.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Note {
+    pub by: String,
+    pub at: String,
+    pub why: String,
+    /// When it ends by itself.
+    pub until: Option<String>,
 }
 
 /// What the adapters shall do, in this order.
@@ -191,9 +282,11 @@ pub enum Action {
     Inspect {
         of: ServiceKey,
     },
+    /// Make one check; `at_vip`: where clients connect, else on this host's own address.
     Probe {
-        group: String,
+        of: ProbeKey,
         run: Run,
+        at_vip: bool,
     },
     VipProbe {
         group: String,

@@ -75,6 +75,24 @@ impl Keys {
         format!("{}groups/{group}/intent", self.prefix)
     }
 
+    /// An operator's order that the group stays stopped.
+    #[must_use]
+    pub fn stopped(&self, group: &str) -> String {
+        format!("{}groups/{group}/stopped", self.prefix)
+    }
+
+    /// An operator's order that nothing is done to the group automatically; on a lease of its own.
+    #[must_use]
+    pub fn paused(&self, group: &str) -> String {
+        format!("{}groups/{group}/paused", self.prefix)
+    }
+
+    /// An operator's order that the node holds nothing.
+    #[must_use]
+    pub fn drained(&self, node: &str) -> String {
+        format!("{}status/{node}/drained", self.prefix)
+    }
+
     /// The ids that `leasehold init` wrote into the group's storage.
     #[must_use]
     pub fn store(&self, group: &str) -> String {

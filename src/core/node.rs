@@ -1,6 +1,6 @@
 //! The node: one event in, actions out. The only mutator is [`Node::handle`].
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::epoch::Run;
@@ -11,6 +11,7 @@ use super::group::{After, Context, Group, GroupSettings, Stage, Way, mention};
 use super::keys::Keys;
 use super::member::{Attempt, Member, Pending};
 use super::observe::{Contact, Observer};
+use super::orders::Wanted;
 use super::records::{Pin, Saved, SavedRun, View};
 use super::sizing::{HOLD_MAX, Timing};
 use super::store::Hint;
@@ -99,6 +100,8 @@ pub struct Node {
     pub(super) hold_wish: Option<(u64, Duration)>,
     pub(super) switch_wish: Option<(u64, String, Option<String>)>,
     pub(super) accept_wish: Option<AcceptWish>,
+    /// Standing orders that wait to be written.
+    pub(super) wanted: VecDeque<Wanted>,
     pub(super) fenced_wish: Option<FencedWish>,
     pub(super) fence: Option<FenceSettings>,
     /// By node.
@@ -173,6 +176,7 @@ impl Node {
             hold_wish: None,
             switch_wish: None,
             accept_wish: None,
+            wanted: VecDeque::new(),
             fenced_wish: None,
             fence: setup.fence,
             fencing: BTreeMap::new(),
@@ -247,6 +251,7 @@ impl Node {
             self.hand_over(now, out);
         }
         self.obey(now, out);
+        self.obey_orders(now, out);
         self.watch_over(now, first, out);
         self.step_groups(now, out);
         self.step_stuck(now, out);
@@ -269,6 +274,7 @@ impl Node {
             now,
             other_ready: self.successor(group, None).is_some(),
             watched: self.is_watched(),
+            paused: self.on_pause(group),
             frozen: matches!(self.member, Member::Frozen { .. }),
         }
     }
@@ -311,7 +317,7 @@ impl Node {
         match event {
             Event::Tick => {}
             Event::Answer { id, result } => self.answered(now, id, result, out),
-            Event::Granted { lease, result } => self.granted(lease, result),
+            Event::Granted { lease, result } => self.granted(lease, result, out),
             Event::Hint(Hint::Changed) => self.hinted = true,
             Event::Hint(Hint::NodeGone {
                 node,
@@ -402,9 +408,9 @@ impl Node {
                     group.health(of.service, healthy);
                 }
             }
-            Event::Probed { group, run, result } => {
-                if let Some(group) = self.groups.get_mut(&group) {
-                    group.probed(now, run, result);
+            Event::Probed { of, run, result } => {
+                if let Some(group) = self.groups.get_mut(&of.group) {
+                    group.probed(now, run, of.probe, result, out);
                 }
             }
             Event::Tick
@@ -453,6 +459,10 @@ impl Node {
                     self.accept_wish = Some(AcceptWish { reply, force, epoch });
                     None
                 }
+            }
+            Command::Wish { wish, note } => {
+                self.wish(reply, wish, note, out);
+                None
             }
         };
         if let Some(why) = refused {
@@ -532,6 +542,7 @@ impl Node {
         if let Member::Joined { lease, .. } | Member::Registering { lease } = self.member {
             out.push(Action::Revoke { lease });
         }
+        self.disappoint_orders("the sidecar is ending", out);
         self.exited = true;
         // What could not be adopted runs to its deadline; the next sidecar still finds whose it was.
         if !adopting {

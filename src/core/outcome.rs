@@ -25,11 +25,11 @@ impl Node {
                 let result = self.hold_result(now, pending, succeeded, *length);
                 out.push(Action::Reply { reply: *reply, result });
             }
-            Purpose::Intent { reply } => {
+            Purpose::Intent { reply, done } => {
                 let result = if succeeded {
-                    Ok("asked: the holder stops, then the successor starts".to_owned())
+                    Ok(done.clone())
                 } else {
-                    Err("the wish could not be written: try again".to_owned())
+                    Err("somebody else was faster: look at `leasehold status` and try again".to_owned())
                 };
                 out.push(Action::Reply { reply: *reply, result });
             }
@@ -91,7 +91,7 @@ impl Node {
         self.publishing = None;
         match pending.purpose {
             Purpose::Hold { reply, .. }
-            | Purpose::Intent { reply }
+            | Purpose::Intent { reply, .. }
             | Purpose::Fenced { reply: Some(reply) }
             | Purpose::Accept { reply } => {
                 out.push(Action::Reply {

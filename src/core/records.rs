@@ -1,10 +1,12 @@
 //! The values of the keys in etcd and of the two local files, and a whole read of them as one view.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::event::Note;
 use super::keys::Keys;
 use super::store::Answer;
 
@@ -101,6 +103,41 @@ pub enum Intent {
     Switchover { to: Option<String>, by: String },
 }
 
+/// An operator's order that holds until it is taken back.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StandingOrder {
+    /// Who gave it, such as `root on a`.
+    pub by: String,
+    /// When, for people.
+    pub at: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub why: String,
+    /// When it ends by itself, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
+}
+
+impl From<Note> for StandingOrder {
+    fn from(note: Note) -> Self {
+        let Note { by, at, why, until } = note;
+        Self { by, at, why, until }
+    }
+}
+
+/// As the end of a sentence: "by root on a at ... (reason), until ...".
+impl fmt::Display for StandingOrder {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "by {} at {}", self.by, self.at)?;
+        if !self.why.is_empty() {
+            write!(formatter, " ({})", self.why)?;
+        }
+        match &self.until {
+            Some(until) => write!(formatter, ", until {until}"),
+            None => Ok(()),
+        }
+    }
+}
+
 /// What `leasehold init` wrote into the group's storage: mount target -> id.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoreIds {
@@ -158,6 +195,9 @@ pub struct GroupKeys {
     /// `None` with a `record_mod` above 0: unreadable, never acted upon.
     pub record: Option<Record>,
     pub intent: Option<(Intent, i64)>,
+    /// With the key's mod revision, as the next.
+    pub stopped: Option<(StandingOrder, i64)>,
+    pub paused: Option<(StandingOrder, i64)>,
     pub store: Option<StoreIds>,
     /// The key that tells people who leads hangs on no lease.
     pub immortal_leader: bool,
@@ -173,6 +213,8 @@ pub struct View {
     pub nodes: BTreeMap<String, NodeKey>,
     pub statuses: BTreeMap<String, NodeStatus>,
     pub groups: BTreeMap<String, GroupKeys>,
+    /// Nodes that shall hold nothing, with the key's mod revision.
+    pub drained: BTreeMap<String, (StandingOrder, i64)>,
     /// Keys whose value could not be read.
     pub unreadable: Vec<String>,
 }
@@ -208,6 +250,11 @@ impl View {
                     Ok(status) => view.statuses.insert((*node).to_owned(), status).is_none(),
                     Err(_) => false,
                 },
+                ["status", node, "drained"] => {
+                    let order = standing_order(&kv.value);
+                    view.drained.insert((*node).to_owned(), (order, kv.mod_revision));
+                    true
+                }
                 ["groups", group, leaf] => {
                     let group = view.groups.entry((*group).to_owned()).or_default();
                     group.immortal_leader |= *leaf == "leader" && kv.lease == 0;
@@ -247,6 +294,14 @@ impl GroupKeys {
                 self.intent = serde_json::from_str(value).ok().map(|intent| (intent, mod_revision));
                 self.intent.is_some()
             }
+            "stopped" => {
+                self.stopped = Some((standing_order(value), mod_revision));
+                true
+            }
+            "paused" => {
+                self.paused = Some((standing_order(value), mod_revision));
+                true
+            }
             "store" => {
                 self.store = serde_json::from_str(value).ok();
                 self.store.is_some()
@@ -268,6 +323,15 @@ impl GroupKeys {
             .as_ref()
             .filter(|record| record.state == RecordState::Active)
     }
+}
+
+/// An order holds by the presence of its key, whatever somebody wrote there.
+fn standing_order(value: &str) -> StandingOrder {
+    serde_json::from_str(value).unwrap_or_else(|_| StandingOrder {
+        by: "somebody".to_owned(),
+        at: "a time that is not told".to_owned(),
+        ..StandingOrder::default()
+    })
 }
 
 /// A value as it is written to etcd.

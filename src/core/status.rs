@@ -3,16 +3,18 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::group::{Group, Held, ServiceState, Stage, VipStage};
 use super::member::Member;
 use super::node::Node;
+use super::overall::Overall;
 use super::records::RecordState;
 use super::time::Time;
 use super::watchdog::Watchdog;
 
 /// What one node knows.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Status {
     pub node: String,
     pub cluster: String,
@@ -29,12 +31,15 @@ pub struct Status {
     pub ttl_ms: u64,
     /// The node's last decision that is not about one group.
     pub reason: String,
+    /// The health of all of it in one word.
+    #[serde(default)]
+    pub overall: Overall,
     pub nodes: BTreeMap<String, NodeLine>,
     pub groups: BTreeMap<String, GroupLine>,
 }
 
 /// A node as this one sees it.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct NodeLine {
     /// `alive` or `silent`.
     pub state: String,
@@ -43,10 +48,13 @@ pub struct NodeLine {
     pub priority: u32,
     /// For each group: empty when it is ready, else why not.
     pub groups: BTreeMap<String, String>,
+    /// The operator's order that it shall hold nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drained: Option<String>,
 }
 
 /// A group as this node sees it.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct GroupLine {
     /// `active`, `starting`, `stopping`, `stuck`, `standby`, `free` or `unknown`: of the group, wherever it is held.
     pub state: String,
@@ -62,12 +70,18 @@ pub struct GroupLine {
     pub vips: Vec<String>,
     /// Of this node: present while it holds the group.
     pub held: Option<HeldLine>,
+    /// The operator's order that it stays stopped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<String>,
+    /// The operator's order that nothing is done to it automatically.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<String>,
     /// Why this node could not take it over now; empty when it could.
     pub unready: String,
 }
 
 /// The run on this node.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct HeldLine {
     pub run: String,
     pub stage: String,
@@ -75,6 +89,9 @@ pub struct HeldLine {
     pub valid_ms: u64,
     pub address_held: bool,
     pub probe_failure: Option<String>,
+    /// A probe has failed as often as it takes: the service is sick although it runs.
+    #[serde(default)]
+    pub sick: bool,
     /// Each container: `idle`, `starting`, `up`, `unknown` or `gone`, with the engine's health check where it has one.
     pub services: BTreeMap<String, String>,
 }
@@ -123,7 +140,7 @@ impl Node {
     /// Cheap, without side effect.
     #[must_use]
     pub fn status(&self, now: Time) -> Status {
-        Status {
+        let mut status = Status {
             node: self.me.name.clone(),
             cluster: self
                 .keys
@@ -151,7 +168,10 @@ impl Node {
                 .iter()
                 .map(|(name, group)| (name.clone(), self.group_line(now, name, group)))
                 .collect(),
-        }
+            overall: Overall::default(),
+        };
+        status.overall = status.judge();
+        status
     }
 
     fn watchdog_word(&self) -> &'static str {
@@ -180,6 +200,7 @@ impl Node {
                 address: status.address,
                 priority: status.priority,
                 groups: groups.collect(),
+                drained: self.view.drained.get(&name).map(|(order, _)| order.to_string()),
             };
             lines.insert(name, line);
         }
@@ -195,7 +216,8 @@ impl Node {
             stage: held.stage.word().to_owned(),
             valid_ms: millis(now.until(held.deadlines.soft)),
             address_held: held.vip == VipStage::Held,
-            probe_failure: held.probe_failure.clone(),
+            probe_failure: group.probe_failure().map(|failure| failure.text.clone()),
+            sick: group.is_sick(),
             services: service_lines(group, held),
         });
         let stuck = self.stuck_line(group, record);
@@ -220,6 +242,8 @@ impl Node {
             stuck,
             vips: Vec::new(),
             held,
+            stopped: keys.stopped.as_ref().map(|(order, _)| order.to_string()),
+            paused: keys.paused.as_ref().map(|(order, _)| order.to_string()),
             unready: self.unready(name).unwrap_or_default(),
         }
     }

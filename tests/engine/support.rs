@@ -16,7 +16,8 @@ use bollard::query_parameters::{
 use futures_util::StreamExt;
 use leasehold::adapters::engine::{Engine, EngineError, MountSource, Prepared, TetherMounts, Wanted};
 use leasehold::compose::model::{
-    Cluster, Failback, Group, Mount, MountKind, NetworkMode, OnStopFailure, Project, Service, Volume,
+    Cluster, Failback, Group, Mount, MountKind, NetworkMode, OnFailure, OnStopFailure, Project, RestartBudget, Service,
+    Volume,
 };
 
 pub(crate) const SOCKET: &str = "/var/run/docker.sock";
@@ -143,6 +144,8 @@ impl Bed {
             vip_first: false,
             probes: Vec::new(),
             failback: Failback::Manual,
+            on_failure: OnFailure::Recover,
+            restarts: RestartBudget::default(),
             lease_loss_grace: None,
             on_stop_failure: OnStopFailure::Hold,
         }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use leasehold::core::event::{Action, Event, Order, PageOrder, ServiceKey, VipNews};
 use leasehold::core::fencing::FenceSettings;
-use leasehold::core::group::{GroupSettings, ServiceSettings};
+use leasehold::core::group::{GroupSettings, OnFailure, ProbeSettings, ServiceSettings};
 use leasehold::core::keys::Keys;
 use leasehold::core::node::{Identity, Node, Setup};
 use leasehold::core::records::{Beat, Pin, Record, RecordState, Saved, json};
@@ -66,6 +66,7 @@ pub(crate) struct World {
     pub(crate) told: Vec<String>,
     pub(crate) shown: BTreeSet<String>,
     pub(crate) groups: Vec<String>,
+    pub(crate) on_failure: OnFailure,
     pub(crate) saved: Option<Saved>,
     /// Nodes that beat by themselves.
     pub(crate) alive: BTreeMap<String, Time>,
@@ -88,6 +89,13 @@ pub(crate) struct World {
 }
 
 impl World {
+    fn settings(&self, group: &str) -> GroupSettings {
+        GroupSettings {
+            on_failure: self.on_failure,
+            ..settings(group, &self.timing, self.on_stop_failure)
+        }
+    }
+
     pub(crate) fn new(seed: u64) -> Self {
         Self {
             keys: Keys::new("story"),
@@ -114,6 +122,7 @@ impl World {
             told: Vec::new(),
             shown: BTreeSet::new(),
             groups: Vec::new(),
+            on_failure: OnFailure::Recover,
             saved: None,
             alive: BTreeMap::new(),
             connection: 0,
@@ -165,11 +174,7 @@ impl World {
             cluster: "story".to_owned(),
             timing: self.timing,
             fence: self.fence.clone(),
-            groups: self
-                .groups
-                .iter()
-                .map(|name| settings(name, &self.timing, self.on_stop_failure))
-                .collect(),
+            groups: self.groups.iter().map(|name| self.settings(name)).collect(),
             pinned: self.pin,
             saved: self.saved.clone(),
             pages: self.pages.clone(),
@@ -288,6 +293,12 @@ impl World {
         match action {
             Action::Txn { id, txn } => self.ask(Call::Txn(id, txn)),
             Action::Read { id } => self.ask(Call::Read(id)),
+            // A member asks for another lease only for a pause: that goes beside its beats.
+            Action::Grant(grant) if self.status().is_some_and(|status| status.member == "joined") => {
+                let (lease, result) = (grant.lease, Ok(()));
+                self.soon
+                    .push_back((self.now.plus(ANSWER), Event::Granted { lease, result }));
+            }
             Action::Grant(grant) => self.ask(Call::Grant(grant)),
             Action::Revoke { lease } => self.etcd.remove(|kv| kv.lease == lease),
             Action::Page { of, page } => {
@@ -328,8 +339,8 @@ impl World {
             {
                 answer(Event::TetherGone { of, run: page.run });
             }
-            Action::Probe { group, run } => answer(Event::Probed {
-                group,
+            Action::Probe { of, run, .. } => answer(Event::Probed {
+                of,
                 run,
                 result: Ok(()),
             }),
@@ -532,8 +543,18 @@ fn settings(group: &str, timing: &Timing, on_stop_failure: OnStopFailure) -> Gro
         services: services.collect(),
         vips: usize::from(group != "web"),
         vip_first: false,
-        probes: usize::from(group != "web"),
+        probes: probes(group),
+        on_failure: OnFailure::Recover,
+        restarts: 3,
+        restart_window: Duration::from_secs(600),
         grace: timing.grace,
         on_stop_failure,
+    }
+}
+
+fn probes(group: &str) -> Vec<ProbeSettings> {
+    match group {
+        "web" => Vec::new(),
+        _ => vec![ProbeSettings::named("smtp 25")],
     }
 }

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use leasehold::core::epoch::Run;
-use leasehold::core::event::{Command, Event, ServiceKey, Trace, VipNews};
+use leasehold::core::event::{Command, Event, Note, ProbeFailure, ProbeKey, ServiceKey, Trace, VipNews, Wish};
 use leasehold::core::fenced::Fenced;
 use leasehold::core::fencing::FenceSettings;
+use leasehold::core::group::OnFailure;
 use leasehold::core::records::{
-    ClusterConfig, Intent, NodeStatus, Readiness, Record, RecordState, Saved, SavedRun, json,
+    ClusterConfig, Intent, NodeStatus, Readiness, Record, RecordState, Saved, SavedRun, StandingOrder, json,
 };
 use leasehold::core::store::{Hint, StoreError};
 use leasehold::core::stuck::OnStopFailure;
@@ -81,6 +82,41 @@ fn service(word: &str) -> ServiceKey {
     }
 }
 
+fn wish(words: &[&str]) -> Option<Wish> {
+    let named = |word: &str| word.to_owned();
+    Some(match words {
+        ["stop", group] => Wish::Stop { group: named(group) },
+        ["start", group] => Wish::Start { group: named(group) },
+        ["pause", group, length] => Wish::Pause {
+            group: named(group),
+            length: time(length)?,
+        },
+        ["resume", group] => Wish::Resume { group: named(group) },
+        ["drain", node] => Wish::Drain { node: named(node) },
+        ["undrain", node] => Wish::Undrain { node: named(node) },
+        _ => return None,
+    })
+}
+
+fn note() -> Note {
+    Note {
+        by: "root on b".to_owned(),
+        at: "noon".to_owned(),
+        why: "new disk".to_owned(),
+        until: None,
+    }
+}
+
+/// `ok`, or why not: `silent ...` and `shared ...` say of which kind.
+fn probe_outcome(words: &[&str]) -> Result<(), ProbeFailure> {
+    match words {
+        ["ok"] => Ok(()),
+        ["silent", why @ ..] => Err(ProbeFailure::silent(why.join(" "))),
+        ["shared", why @ ..] => Err(ProbeFailure::shared(why.join(" "))),
+        why => Err(ProbeFailure::wrong(why.join(" "))),
+    }
+}
+
 fn outcome(words: &[&str]) -> Result<(), String> {
     match words {
         ["ok"] => Ok(()),
@@ -123,14 +159,14 @@ impl World {
         let before = self.told.len();
         let setting = matches!(
             words[0],
-            "etcd" | "node" | "watchdog" | "saved" | "sleep" | "kill" | "policy" | "hangs"
+            "etcd" | "node" | "notify" | "watchdog" | "saved" | "sleep" | "kill" | "policy" | "hangs"
         );
         let understood = match words[0] {
             "etcd" => self.etcd_input(&words[1..]),
-            "node" | "watchdog" | "start" | "restart" | "kill" | "saved" | "sleep" | "run" | "quick" | "status"
-            | "policy" | "hangs" => self.control(words),
+            "node" | "notify" | "watchdog" | "start" | "restart" | "kill" | "saved" | "sleep" | "run" | "quick"
+            | "status" | "policy" | "hangs" => self.control(words),
             "answer" | "timeout" | "landed" | "late" | "refused" => self.answer_input(words),
-            "term" | "hold" | "switchover" | "accept" | "fenced" => self.operator(words),
+            "term" | "hold" | "switchover" | "accept" | "fenced" | "order" => self.operator(words),
             _ => match self.event(words) {
                 Some(event) => {
                     self.deliver(event);
@@ -153,6 +189,7 @@ impl World {
                 self.me.priority = priority(name);
                 self.groups = rest.iter().map(|group| (*group).to_owned()).collect();
             }
+            ["notify"] => self.on_failure = OnFailure::Notify,
             ["watchdog", timeout] => self.timing = self.timing.with_watchdog(time(timeout)),
             ["start"] => self.start(),
             ["restart", "rebooted"] => {
@@ -219,7 +256,7 @@ impl World {
         }
     }
 
-    fn status(&self) -> Option<leasehold::core::status::Status> {
+    pub(crate) fn status(&self) -> Option<leasehold::core::status::Status> {
         self.node.as_ref().map(|node| node.status(self.now))
     }
 
@@ -309,6 +346,11 @@ impl World {
                 force: rest.contains(&"force"),
                 epoch: option(rest, "epoch").map(|epoch| epoch.parse().unwrap()),
             },
+            ["order", order @ ..] => {
+                let Some(wish) = wish(order) else { return false };
+                let note = note();
+                Command::Wish { wish, note }
+            }
             _ => return false,
         };
         self.deliver(Event::Command { reply: 1, command });
@@ -380,9 +422,12 @@ impl World {
                 healthy: *word == "healthy",
             },
             ["probed", group, at, result @ ..] => Event::Probed {
-                group: (*group).to_owned(),
+                of: ProbeKey {
+                    group: (*group).to_owned(),
+                    probe: 0,
+                },
                 run: run(at),
-                result: outcome(result),
+                result: probe_outcome(result),
             },
             ["fence", node, rest @ ..] => self.fence_ended(node, rest),
             ["reset", "failed", why @ ..] => Event::ResetFailed { why: why.join(" ") },
@@ -436,6 +481,15 @@ impl World {
                 };
                 self.etcd.put(&self.keys.intent(group), &json(&intent), 0);
             }
+            ["stopped", group] => self
+                .etcd
+                .put(&self.keys.stopped(group), &json(&StandingOrder::from(note())), 0),
+            ["paused", group] => self
+                .etcd
+                .put(&self.keys.paused(group), &json(&StandingOrder::from(note())), 0),
+            ["drained", node] => self
+                .etcd
+                .put(&self.keys.drained(node), &json(&StandingOrder::from(note())), 0),
             ["delete", key] => {
                 let key = format!("{}{key}", self.keys.prefix());
                 self.deleted = self.etcd.keys.get(&key).map_or(0, |kv| kv.mod_revision);

@@ -203,7 +203,10 @@ pub(crate) fn action(names: &mut Names, now: Time, action: &Action) -> String {
         Action::Kill { of } => format!("kill {}", service(of)),
         Action::KillForeign { id, why } => format!("kill foreign {id}: {why}"),
         Action::Inspect { of } => format!("inspect {}", service(of)),
-        Action::Probe { group, run } => format!("probe {group} {run}"),
+        Action::Probe { of, run, at_vip } => {
+            let through = if *at_vip { " at the address" } else { "" };
+            format!("probe {} {run}{through}", of.group)
+        }
         Action::VipProbe { group } => format!("vip probe {group}"),
         Action::VipHold { group, until, announce } => {
             let announce = if *announce { " announce" } else { "" };

@@ -9,7 +9,8 @@ use super::{ContainerState, Engine, Result, labels};
 use crate::compose::model::{Project, Service};
 
 /// The name of the protected container of a service on a node.
-pub(super) fn container_name(project: &Project, service: &Service, node: &str) -> String {
+#[must_use]
+pub fn container_name(project: &Project, service: &Service, node: &str) -> String {
     let made = || format!("{}-{}-{node}", project.name, service.name);
     service.container_name.clone().unwrap_or_else(made)
 }

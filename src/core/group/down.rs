@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::address::VIP_RETRY;
-use super::{After, Context, Group, Held, ServiceRun, ServiceState, Stage, VipStage, Way};
+use super::{After, Context, Group, Held, OnFailure, ServiceRun, ServiceState, Stage, VipStage, Way};
 use crate::core::epoch::Run;
 use crate::core::event::{Action, Level, Order, PageOrder, ServiceKey};
 use crate::core::sizing::Deadlines;
@@ -12,10 +12,6 @@ use crate::core::time::Time;
 
 /// Between two second ways of ending a container that does not end.
 const STOP_RETRY: Duration = Duration::from_secs(2);
-/// Restarts in place within [`RESTART_WINDOW`] before the group moves on.
-const RESTARTS_MAX: usize = 3;
-/// The window of the restart budget.
-const RESTART_WINDOW: Duration = Duration::from_secs(600);
 /// Between two tries once the budget is spent and no standby is ready.
 const BACK_OFF_MAX: Duration = Duration::from_secs(30);
 /// How long a node that ran out of its lease lets others go first.
@@ -29,7 +25,7 @@ impl Group {
             hard: now,
             end: now,
         };
-        let mut held = Held::new(run, lease, over, now, self.settings.services.len());
+        let mut held = Held::new(run, lease, over, now, &self.settings);
         held.inherited = true;
         // Its addresses may be here too, and after a hold the kernel would keep them for long.
         if self.settings.vips > 0 {
@@ -59,7 +55,7 @@ impl Group {
         pages: &BTreeMap<ServiceKey, PageOrder>,
         out: &mut Vec<Action>,
     ) {
-        let mut held = Held::new(run, lease, deadlines, now, self.settings.services.len());
+        let mut held = Held::new(run, lease, deadlines, now, &self.settings);
         // Held until the containers are gone; what the kernel was given for it lasts.
         if self.settings.vips > 0 {
             held.vip = VipStage::Free;
@@ -269,6 +265,10 @@ impl Group {
         if held.after != After::Restart || context.frozen || now.reached(held.deadlines.soft) {
             return;
         }
+        if context.paused {
+            self.say(Level::Alarm, "on pause: it is not started again".to_owned(), out);
+            return;
+        }
         if let Some(at) = held.not_before {
             if now.reached(at) {
                 let run = Run {
@@ -279,37 +279,24 @@ impl Group {
             }
             return;
         }
-        self.restarts.retain(|at| now.since(*at) < RESTART_WINDOW);
-        let spent = self.restarts.len() >= RESTARTS_MAX;
-        if spent && context.other_ready {
-            self.failing_until = Some(now.plus(RESTART_WINDOW));
-            held.after = After::Release {
-                reason: format!("failed {} times here", self.restarts.len() + 1),
-                successor: None,
-            };
-            held.enter(Stage::Withdrawing, now);
-            self.say(
-                Level::Alarm,
-                format!(
-                    "failed {} times within {RESTART_WINDOW:?}: handing over",
-                    RESTARTS_MAX + 1
-                ),
-                out,
-            );
-            return;
+        let window = self.settings.restart_window;
+        self.restarts.retain(|at| now.since(*at) < window);
+        let spent = self.restarts.len() >= usize::try_from(self.settings.restarts).unwrap_or(usize::MAX);
+        let stays = self.why_it_stays(context);
+        if spent && stays.is_none() {
+            return self.move_on(now, out);
         }
         let pause = match self.restarts.len() {
             0 => Duration::ZERO,
             count => Duration::from_secs(1 << count.min(5)).min(BACK_OFF_MAX),
         };
-        held.not_before = Some(now.plus(pause));
+        if let Some(held) = &mut self.held {
+            held.not_before = Some(now.plus(pause));
+        }
         self.restarts.push(now);
-        if spent {
-            self.say(
-                Level::Alarm,
-                format!("keeps failing and no standby is ready: trying again in {pause:?}"),
-                out,
-            );
+        if let Some(why) = stays.filter(|_| spent) {
+            let text = format!("keeps failing and {why}: trying again in {pause:?}");
+            self.say(Level::Alarm, text, out);
         }
         if pause.is_zero() {
             self.step_stopped(context, out);
@@ -317,10 +304,38 @@ impl Group {
         }
     }
 
+    /// Why the group is not handed over although its restarts are spent.
+    fn why_it_stays(&self, context: Context) -> Option<&'static str> {
+        if self.trouble_is_shared() {
+            Some("would fail in the same way on every host")
+        } else if self.settings.on_failure == OnFailure::Notify {
+            Some("on_failure is notify")
+        } else if context.other_ready {
+            None
+        } else {
+            Some("no standby is ready")
+        }
+    }
+
+    /// The restarts are spent: another host tries, and nobody gives it back to this one for a while.
+    fn move_on(&mut self, now: Time, out: &mut Vec<Action>) {
+        let (window, tries) = (self.settings.restart_window, self.restarts.len() + 1);
+        self.failing_until = Some(now.plus(window));
+        if let Some(held) = &mut self.held {
+            held.after = After::Release {
+                reason: format!("failed {tries} times here"),
+                successor: None,
+            };
+            held.enter(Stage::Withdrawing, now);
+        }
+        let text = format!("failed {tries} times within {window:?}: handing over");
+        self.say(Level::Alarm, text, out);
+    }
+
     /// Starts a new run: the latch belonged to the old one. Addresses that are held stay.
     pub(in crate::core) fn again(&mut self, now: Time, run: Run, out: &mut Vec<Action>) {
         let Some(held) = &mut self.held else { return };
-        let mut fresh = Held::new(run, held.lease, held.deadlines, now, held.services.len());
+        let mut fresh = Held::new(run, held.lease, held.deadlines, now, &self.settings);
         fresh.vip = held.vip.clone();
         *held = fresh;
         if self.settings.vips > 0 && held.vip == VipStage::Off {

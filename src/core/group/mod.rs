@@ -16,10 +16,12 @@ use up::{ADOPT_TIMEOUT, GATE_TIMEOUT, PROBE_TIMEOUT};
 
 mod address;
 mod down;
+mod health;
 mod state;
 mod told;
 mod up;
 
+pub use health::ProbeSettings;
 pub use state::Stage;
 pub(in crate::core) use state::{After, Held, ServiceRun, ServiceState, VipStage, Way};
 
@@ -34,9 +36,23 @@ pub struct GroupSettings {
     pub services: Vec<ServiceSettings>,
     pub vips: usize,
     pub vip_first: bool,
-    pub probes: usize,
+    pub probes: Vec<ProbeSettings>,
+    pub on_failure: OnFailure,
+    /// Restarts in place within `restart_window` before the group moves on.
+    pub restarts: u32,
+    pub restart_window: Duration,
+    /// From the stop signal to the kill when the lease runs out.
     pub grace: Duration,
     pub on_stop_failure: OnStopFailure,
+}
+
+/// What follows when a service fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnFailure {
+    /// Restart in place, then hand over, then keep trying.
+    Recover,
+    /// Alarms only.
+    Notify,
 }
 
 /// What the core must know of a service.
@@ -65,6 +81,8 @@ pub struct Group {
     /// The highest epoch that a tether found claimed on the storage, above its own.
     pub(in crate::core) claim: Option<u64>,
     pub(in crate::core) last: Option<Decision>,
+    /// As of the last step.
+    paused: bool,
     mentioned: Option<(Decision, Time)>,
 }
 
@@ -88,6 +106,8 @@ pub(in crate::core) struct Context {
     pub now: Time,
     /// A standby that is ready and alive.
     pub other_ready: bool,
+    /// An operator wants nothing to be done automatically.
+    pub paused: bool,
     /// etcd is not the trusted one: what runs goes on to its deadline, nothing starts.
     pub frozen: bool,
     /// Nothing may start while the hardware watchdog, if there is one, does not watch.
@@ -116,6 +136,7 @@ impl Group {
             watched: false,
             claim: None,
             last: None,
+            paused: false,
             mentioned: None,
         }
     }
@@ -189,6 +210,7 @@ impl Group {
 
     /// Moves the run on as far as it goes now, then writes what changed to the pages.
     pub(in crate::core) fn step(&mut self, context: Context, out: &mut Vec<Action>) {
+        self.paused = context.paused;
         self.watched = context.watched;
         for _ in 0..STAGES_MAX {
             let Some((run, stage)) = self.held.as_ref().map(|held| (held.run, held.stage)) else {
@@ -248,7 +270,7 @@ impl Group {
             .collect();
         wake.extend([held.deadlines.soft, held.deadlines.hard, held.deadlines.end]);
         wake.extend(self.stop_fails_at());
-        wake.extend(held.probe_at);
+        wake.extend(held.probes.iter().filter_map(|probe| probe.at));
         wake.extend(held.not_before.filter(|_| held.stage == Stage::Stopped));
         wake.extend(held.vip.retry_at());
         match held.stage {

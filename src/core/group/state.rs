@@ -1,5 +1,7 @@
 //! Where a holding stands: its stage, its containers, its addresses; and what each container's page shall say.
 
+use super::GroupSettings;
+use super::health::ProbeRun;
 use crate::core::epoch::Run;
 use crate::core::event::{Order, PageOrder};
 use crate::core::sizing::{Deadlines, KILL_BUDGET};
@@ -109,9 +111,9 @@ pub(in crate::core) struct Held {
     pub services: Vec<ServiceRun>,
     pub vip: VipStage,
     pub since: Time,
+    pub probes: Vec<ProbeRun>,
+    /// All probes passed once.
     pub(super) probed: bool,
-    pub(super) probe_at: Option<Time>,
-    pub probe_failure: Option<String>,
     pub(super) not_before: Option<Time>,
     /// Its stop failed: why, as the record in etcd says it.
     pub stuck: Option<String>,
@@ -157,7 +159,7 @@ impl ServiceRun {
 }
 
 impl Held {
-    pub(super) fn new(run: Run, lease: i64, deadlines: Deadlines, now: Time, services: usize) -> Self {
+    pub(super) fn new(run: Run, lease: i64, deadlines: Deadlines, now: Time, of: &GroupSettings) -> Self {
         Self {
             run,
             lease,
@@ -167,12 +169,11 @@ impl Held {
             soft_passed: false,
             after: After::Restart,
             way: Way::Drain,
-            services: vec![ServiceRun::new(now); services],
+            services: vec![ServiceRun::new(now); of.services.len()],
             vip: VipStage::Off,
             since: now,
+            probes: vec![ProbeRun::default(); of.probes.len()],
             probed: false,
-            probe_at: None,
-            probe_failure: None,
             not_before: None,
             stuck: None,
             inherited: false,

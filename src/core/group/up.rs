@@ -14,9 +14,6 @@ pub(super) const GATE_TIMEOUT: Duration = Duration::from_secs(20);
 pub(super) const PROBE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a restarted sidecar waits for the tethers to report.
 pub(super) const ADOPT_TIMEOUT: Duration = Duration::from_millis(1500);
-/// Between two checks until the first that passes, and from then on.
-const PROBE_RETRY: Duration = Duration::from_millis(50);
-const WATCH_PROBE: Duration = Duration::from_secs(5);
 
 impl Group {
     /// Takes up an epoch just won and starts its first run.
@@ -28,13 +25,7 @@ impl Group {
         deadlines: Deadlines,
         out: &mut Vec<Action>,
     ) {
-        self.held = Some(Held::new(
-            Run { epoch, n: 1 },
-            lease,
-            deadlines,
-            now,
-            self.settings.services.len(),
-        ));
+        self.held = Some(Held::new(Run { epoch, n: 1 }, lease, deadlines, now, &self.settings));
         self.say(Level::Info, format!("won epoch {epoch}: starting here"), out);
         if self.settings.vips > 0 {
             self.set_vip(VipStage::Probing);
@@ -53,7 +44,7 @@ impl Group {
         deadlines: Deadlines,
         out: &mut Vec<Action>,
     ) {
-        let mut held = Held::new(run, lease, deadlines, now, self.settings.services.len());
+        let mut held = Held::new(run, lease, deadlines, now, &self.settings);
         held.stage = Stage::Adopting;
         held.vip = VipStage::Free;
         for (service, reported) in held.services.iter_mut().zip(&self.reported) {
@@ -74,9 +65,8 @@ impl Group {
     pub(super) fn step_adopting(&mut self, now: Time, out: &mut Vec<Action>) {
         let Some(held) = &mut self.held else { return };
         if held.services.iter().all(|service| service.state == ServiceState::Up) {
-            held.probed = true;
-            held.probe_at = Some(now);
             held.enter(Stage::Checking, now);
+            self.begin_probes(now, true);
             return self.step_running(now, out);
         }
         if held.services.iter().any(|service| service.state == ServiceState::Gone) {
@@ -124,9 +114,8 @@ impl Group {
                 ServiceState::Starting | ServiceState::Unknown | ServiceState::Gone => return,
             }
         }
-        held.probe_at = Some(now);
-        held.probed = self.settings.probes == 0;
         held.enter(Stage::Checking, now);
+        self.begin_probes(now, false);
         self.step_running(now, out);
     }
 
@@ -134,14 +123,11 @@ impl Group {
         if let Some(why) = self.run_broke(now) {
             return self.failed(now, why, out);
         }
-        let Some(held) = &mut self.held else { return };
-        if self.settings.probes > 0 && held.probe_at.is_some_and(|at| now.reached(at)) {
-            held.probe_at = None;
-            out.push(Action::Probe {
-                group: self.settings.name.clone(),
-                run: held.run,
-            });
+        let checked = self.held.as_ref().is_some_and(|held| held.probed);
+        if checked && self.heed_probes(now, out) {
+            return;
         }
+        self.step_probes(now, out);
         self.step_vip(now, out);
         let Some(held) = &mut self.held else { return };
         let addressed = self.settings.vips == 0 || held.vip == VipStage::Held;
@@ -168,18 +154,9 @@ impl Group {
         }
         let probing = held.stage == Stage::Checking && !held.probed && now.since(held.since) >= PROBE_TIMEOUT;
         probing.then(|| {
-            let last = held.probe_failure.as_deref().unwrap_or("no answer");
+            let last = self.probe_failure().map_or("no answer", |failure| &failure.text);
             format!("the probes did not pass within {PROBE_TIMEOUT:?}: {last}")
         })
-    }
-
-    pub(in crate::core) fn probed(&mut self, now: Time, run: Run, result: Result<(), String>) {
-        if let Some(held) = self.held.as_mut().filter(|held| held.run == run) {
-            held.probed |= result.is_ok();
-            held.probe_failure = result.err();
-            let pause = if held.probed { WATCH_PROBE } else { PROBE_RETRY };
-            held.probe_at = Some(now.plus(pause));
-        }
     }
 
     pub(in crate::core) fn health(&mut self, service: usize, healthy: bool) {

@@ -239,7 +239,10 @@ impl Node {
     }
 
     /// The lease is there: T1 next.
-    pub(in crate::core) fn granted(&mut self, lease: i64, result: Result<(), StoreError>) {
+    pub(in crate::core) fn granted(&mut self, lease: i64, result: Result<(), StoreError>, out: &mut Vec<Action>) {
+        if self.order_granted(lease, &result, out) {
+            return;
+        }
         if self.member == (Member::Granting { lease, asked: true }) {
             match result {
                 Ok(()) => self.member = Member::Registering { lease },

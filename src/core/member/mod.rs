@@ -79,6 +79,8 @@ pub(in crate::core) enum Purpose {
     /// An operator's wish written to etcd; the reply follows the answer.
     Intent {
         reply: u64,
+        /// What to answer once it is written.
+        done: String,
     },
     Hold {
         reply: u64,

@@ -134,6 +134,7 @@ impl Node {
         }
         let wish = release
             .or_else(|| self.intent_wish())
+            .or_else(|| self.order_txn(out))
             .or_else(|| self.campaign(now, lease));
         if let Some((txn, purpose)) = wish {
             self.send_own(now, lease, mod_revision, self.timing.ttl, txn, purpose, out);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use shipped::core::event::{Action, Event, Level, ServiceKey, VipNews};
+use shipped::core::event::{Action, Event, Level, ProbeFailure, ServiceKey, VipNews};
 use shipped::core::time::Time;
 
 use crate::engine::settings;
@@ -85,15 +85,19 @@ impl World {
                 }
             }
             Action::Inspect { of } => self.inspect(h, of, soon),
-            Action::Probe { group, run } => {
-                let up = self.hosts[h].serves(&group);
-                let result = if up { Ok(()) } else { Err("no answer".to_owned()) };
+            Action::Probe { of, run, .. } => {
+                let up = self.hosts[h].serves(&of.group);
+                let result = if up {
+                    Ok(())
+                } else {
+                    Err(ProbeFailure::wrong("refused"))
+                };
                 self.push(
                     soon,
                     Ev::Inbox {
                         host: h,
                         life,
-                        event: Event::Probed { group, run, result },
+                        event: Event::Probed { of, run, result },
                     },
                 );
             }

@@ -16,6 +16,7 @@ impl World {
         if before != Fault::Hangs || fault == Fault::Hangs || !self.hosts[h].powered {
             return;
         }
+        let asleep = !self.hosts[h].awake();
         let blocked: Vec<_> = self.hosts[h]
             .containers
             .iter_mut()
@@ -28,7 +29,12 @@ impl World {
             })
             .collect();
         for (group, epoch, overdue) in blocked {
-            let known_open = overdue.then_some("late write after a hang (known open)");
+            let known_open = match (overdue, asleep) {
+                (true, _) => Some("late write after a hang (known open)"),
+                // What the storage had taken in before the machine was paused, and lands only now.
+                (false, true) => Some("late write after a pause (known open)"),
+                (false, false) => None,
+            };
             self.reached(&group, epoch, h, known_open);
         }
     }

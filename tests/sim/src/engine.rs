@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use shipped::core::epoch::Run;
 use shipped::core::event::{Event, ServiceKey, Trace};
-use shipped::core::group::{GroupSettings, ServiceSettings};
+use shipped::core::group::{GroupSettings, OnFailure, ProbeSettings, ServiceSettings};
 use shipped::core::sizing::Timing;
 use shipped::core::stuck::OnStopFailure;
 
@@ -139,7 +139,10 @@ pub(crate) fn settings(group: &str, timing: &Timing) -> GroupSettings {
         },
         vips: 1,
         vip_first: false,
-        probes: 1,
+        probes: vec![ProbeSettings::named("smtp 25")],
+        on_failure: OnFailure::Recover,
+        restarts: 3,
+        restart_window: Duration::from_secs(600),
         grace: timing.grace,
         on_stop_failure: OnStopFailure::Hold,
     }

@@ -114,11 +114,13 @@ impl World {
             Act::Switchover(h, group, to) => self.command(h, Command::Switchover { group, to }),
             Act::Hold(h, length) => self.command(h, Command::Hold { length }),
             Act::Accept(h) => self.command(h, ACCEPT),
-            Act::Fenced { host, node } => {
+            // What an operator says of a host that is on would be untrue.
+            Act::Fenced { host, node } if !self.hosts[node].powered => {
                 let what = Fenced::Node(self.hosts[node].name.clone());
                 let by = "an operator".to_owned();
                 self.command(host, Command::Fenced { what, by });
             }
+            Act::Fenced { .. } => {}
             Act::Snapshot if self.swapped.is_none() => self.snapshot = Some(self.etcd.clone()),
             Act::Snapshot => {}
             Act::Restore { new_id } => self.restore(new_id),

@@ -171,8 +171,8 @@ mod tests {
 
     #[test]
     fn bugs_of_the_tether_are_seen_by_directed_schedules() {
-        let stories: [(Mutant, fn(u64, Mutant) -> Option<String>); 2] =
-            [(Mutant::NoSync, handed_over), (Mutant::ClaimTakesLowerEpoch, restored)];
+        type Story = fn(u64, Mutant) -> Option<String>;
+        let stories: [(Mutant, Story); 2] = [(Mutant::NoSync, handed_over), (Mutant::ClaimTakesLowerEpoch, restored)];
         for (mutant, story) in stories {
             let red = (1..=40).find_map(|seed| story(seed, mutant).map(|why| (seed, why)));
             let healthy = (1..=40).find_map(|seed| story(seed, Mutant::None));

@@ -41,7 +41,19 @@ fn pair(world: &mut World, at: u64, fault: Act, back: u64, repair: Act) {
 fn of_the_host(world: &mut World, blow: &Blow) {
     let Blow { at, host, back, short } = *blow;
     match world.rng.range(0, 10) {
-        0 | 1 => pair(world, at, Act::PowerOff(host), back, Act::PowerOn(host)),
+        0 | 1 => {
+            if world.rng.chance(300) {
+                let other = world.rng.pick(world.hosts.len());
+                world.schedule(
+                    short,
+                    Act::Fenced {
+                        host: other,
+                        node: host,
+                    },
+                );
+            }
+            pair(world, at, Act::PowerOff(host), back, Act::PowerOn(host));
+        }
         2 | 3 => pair(world, at, Act::KillSidecar(host), short, Act::StartSidecar(host)),
         4 | 5 => {
             let after = world.rng.pick(6);

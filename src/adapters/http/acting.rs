@@ -1,0 +1,343 @@
+//! `/v1`, the acting half: for operators and admins. Every act is written to the log with who asked and why.
+
+use std::time::Duration;
+
+use axum::extract::{Extension, Path as Name, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::access::{Caller, Role};
+use super::answer::{Body, Outcome, Refusal, outcome};
+use super::reading::unknown_group;
+use super::{Asked, Shared};
+use crate::clock;
+use crate::core::event::{Command, Note, Wish};
+use crate::core::fenced::Fenced;
+
+/// How long an operator waits for the loop's reply.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(15);
+/// A reason is a sentence, not a file.
+const WHY_MAX: usize = 200;
+
+/// What `switchover` takes.
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SwitchoverRequest {
+    /// The node that takes over; none: the best ready standby.
+    #[serde(default)]
+    pub to: Option<String>,
+}
+
+/// What an order takes.
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OrderRequest {
+    /// For the log, `status` and the history.
+    #[serde(default)]
+    #[schema(max_length = 200)]
+    pub why: String,
+}
+
+/// What `pause` takes.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PauseRequest {
+    /// It ends by itself after so long.
+    #[schema(minimum = 10, maximum = 604_800)]
+    pub seconds: u64,
+    #[serde(default)]
+    #[schema(max_length = 200)]
+    pub why: String,
+}
+
+/// What `accept` takes.
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AcceptRequest {
+    /// Although nothing is strange.
+    #[serde(default)]
+    pub force: bool,
+    /// Every epoch is lifted above this.
+    #[serde(default)]
+    pub epoch: Option<u64>,
+}
+
+/// What `fenced` takes.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FencedRequest {
+    /// Who says so.
+    #[schema(max_length = 200)]
+    pub by: String,
+}
+
+/// What `hold` takes.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HoldRequest {
+    #[schema(minimum = 1, maximum = 300)]
+    pub seconds: u64,
+}
+
+pub(super) fn routes() -> OpenApiRouter<Shared> {
+    OpenApiRouter::new()
+        .routes(routes!(switchover))
+        .routes(routes!(stop))
+        .routes(routes!(start))
+        .routes(routes!(pause))
+        .routes(routes!(resume))
+        .routes(routes!(drain))
+        .routes(routes!(undrain))
+        .routes(routes!(fenced_group))
+        .routes(routes!(fenced_node))
+        .routes(routes!(hold))
+        .routes(routes!(accept))
+}
+
+type Answer = Result<Response, Refusal>;
+
+/// Move a group: it stops where it is, then the successor starts.
+#[utoipa::path(post, path = "/v1/groups/{group}/switchover", tag = "acting", request_body = SwitchoverRequest,
+    params(("group" = String, Path, description = "The group's name")), responses(
+    (status = 200, body = Outcome), (status = 400, body = Outcome), (status = 401, body = Outcome), (status = 403, body = Outcome),
+    (status = 404, body = Outcome), (status = 409, body = Outcome), (status = 429, body = Outcome)))]
+async fn switchover(
+    State(shared): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Name(group): Name<String>,
+    Body(wanted): Body<SwitchoverRequest>,
+) -> Answer {
+    known_group(&shared, &group)?;
+    ask(
+        &shared,
+        &caller,
+        Role::Operator,
+        Command::Switchover { group, to: wanted.to },
+    )
+    .await
+}
+
+/// Stop a group; nobody starts it until `start`.
+#[utoipa::path(post, path = "/v1/groups/{group}/stop", tag = "acting", request_body = OrderRequest,
+    params(("group" = String, Path, description = "The group's name")), responses(
+    (status = 200, body = Outcome), (status = 400, body = Outcome), (status = 401, body = Outcome), (status = 403, body = Outcome),
+    (status = 404, body = Outcome), (status = 409, body = Outcome), (status = 429, body = Outcome)))]
+async fn stop(
+    State(shared): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Name(group): Name<String>,
+    Body(wanted): Body<OrderRequest>,
+) -> Answer {
+    known_group(&shared, &group)?;
+    order(&shared, &caller, Wish::Stop { group }, wanted.why, None).await
+}
+
+/// Take a `stop` back.
+#[utoipa::path(post, path = "/v1/groups/{group}/start", tag = "acting", request_body = OrderRequest,
+    params(("group" = String, Path, description = "The group's name")), responses(
+    (status = 200, body = Outcome), (status = 400, body = Outcome), (status = 401, body = Outcome), (status = 403, body = Outcome),
+    (status = 404, body = Outcome), (status = 409, body = Outcome), (status = 429, body = Outcome)))]
+async fn start(
+    State(shared): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Name(group): Name<String>,
+    Body(wanted): Body<OrderRequest>,
+) -> Answer {
+    known_group(&shared, &group)?;
+    order(&shared, &caller, Wish::Start { group }, wanted.why, None).await
+}
+
+/// Do nothing to a group automatically, for a while.
+#[utoipa::path(post, path = "/v1/groups/{group}/pause", tag = "acting", request_body = PauseRequest,
+    params(("group" = String, Path, description = "The group's name")), responses(
+    (status = 200, body = Outcome), (status = 400, body = Outcome), (status = 401, body = Outcome), (status = 403, body = Outcome),
+    (status = 404, body = Outcome), (status = 409, body = Outcome), (status = 429, body = Outcome)))]
+async fn pause(
+    State(shared): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Name(group): Name<String>,
+    Body(wanted): Body<PauseRequest>,
+) -> Answer {
+    known_group(&shared, &group)?;
+    let length = Duration::from_secs(wanted.seconds);
+    let until = clock::wall_after(length);
+    order(&shared, &caller, Wish::Pause { group, length }, wanted.why, until).await
+}
+
+/// End a pause.
+#[utoipa::path(post, path = "/v1/groups/{group}/resume", tag = "acting", request_body = OrderRequest,
+    params(("group" = String, Path, description = "The group's name")), responses(
+    (status = 200, body = Outcome), (status = 400, body = Outcome), (status = 401, body = Outcome), (status = 403, body = Outcome),
+    (status = 404, body = Outcome), (status = 409, body = Outcome), (status = 429, body = Outcome)))]
+async fn resume(
+    State(shared): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Name(group): Name<String>,
+    Body(wanted): Body<OrderRequest>,
+) -> Answer {
+    known_group(&shared, &group)?;
+    order(&shared, &caller, Wish::Resume { group }, wanted.why, None).await
+}
+
+/// Let a node give its groups away and take none.
+#[utoipa::path(post, path = "/v1/nodes/{node}/drain", tag = "acting", request_body = OrderRequest,
+    params(("node" = String, Path, description = "The node's name")), responses(
+    (status = 200, body = Outcome), (status = 400, body = Outcome), (status = 401, body = Outcome), (status = 403, body = Outcome),
+    (status = 404, body = Outcome), (status = 409, body = Outcome), (status = 429, body = Outcome)))]
+async fn drain(
+    State(shared): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Name(node): Name<String>,
+    Body(wanted): Body<OrderRequest>,
+) -> Answer {
+    known_node(&shared, &node)?;
+    order(&shared, &caller, Wish::Drain { node }, wanted.why, None).await
+}
+
+/// Take a `drain` back.
+#[utoipa::path(post, path = "/v1/nodes/{node}/undrain", tag = "acting", request_body = OrderRequest,
+    params(("node" = String, Path, description = "The node's name")), responses(
+    (status = 200, body = Outcome), (status = 400, body = Outcome), (status = 401, body = Outcome), (status = 403, body = Outcome),
+    (status = 404, body = Outcome), (status = 409, body = Outcome), (status = 429, body = Outcome)))]
+async fn undrain(
+    State(shared): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Name(node): Name<String>,
+    Body(wanted): Body<OrderRequest>,
+) -> Answer {
+    known_node(&shared, &node)?;
+    order(&shared, &caller, Wish::Undrain { node }, wanted.why, None).await
+}
+
+/// Your word that the storage of a stuck group was cut from its host: the group is freed.
+#[utoipa::path(post, path = "/v1/groups/{group}/fenced", tag = "acting", request_body = FencedRequest,
+    params(("group" = String, Path, description = "The group's name")), responses(
+    (status = 200, body = Outcome), (status = 400, body = Outcome), (status = 401, body = Outcome), (status = 403, body = Outcome),
+    (status = 404, body = Outcome), (status = 409, body = Outcome), (status = 429, body = Outcome)))]
+async fn fenced_group(
+    State(shared): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Name(group): Name<String>,
+    Body(wanted): Body<FencedRequest>,
+) -> Answer {
+    known_group(&shared, &group)?;
+    fenced(&shared, &caller, Fenced::Group(group), &wanted.by).await
+}
+
+/// Your word that the node can't write any more: what it held is freed.
+#[utoipa::path(post, path = "/v1/nodes/{node}/fenced", tag = "acting", request_body = FencedRequest,
+    params(("node" = String, Path, description = "The node's name")), responses(
+    (status = 200, body = Outcome), (status = 400, body = Outcome), (status = 401, body = Outcome), (status = 403, body = Outcome),
+    (status = 409, body = Outcome), (status = 429, body = Outcome)))]
+async fn fenced_node(
+    State(shared): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Name(node): Name<String>,
+    Body(wanted): Body<FencedRequest>,
+) -> Answer {
+    // A node whose key is gone may still be named by a record: the core knows.
+    fenced(&shared, &caller, Fenced::Node(node), &wanted.by).await
+}
+
+async fn fenced(shared: &Shared, caller: &Caller, what: Fenced, by: &str) -> Answer {
+    one_line("by", by)?;
+    let by = format!("{by} ({} on {}) at {}", caller.name, shared.node, clock::wall());
+    ask(shared, caller, Role::Admin, Command::Fenced { what, by }).await
+}
+
+/// One long beat of this node, so that its sidecar can be replaced.
+#[utoipa::path(post, path = "/v1/hold", tag = "acting", request_body = HoldRequest, responses(
+    (status = 200, body = Outcome), (status = 400, body = Outcome), (status = 401, body = Outcome), (status = 403, body = Outcome),
+    (status = 409, body = Outcome), (status = 429, body = Outcome)))]
+async fn hold(
+    State(shared): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Body(wanted): Body<HoldRequest>,
+) -> Answer {
+    let length = Duration::from_secs(wanted.seconds);
+    ask(&shared, &caller, Role::Admin, Command::Hold { length }).await
+}
+
+/// Trust a restored or replaced etcd; every node starts over.
+#[utoipa::path(post, path = "/v1/accept", tag = "acting", request_body = AcceptRequest, responses(
+    (status = 200, body = Outcome), (status = 400, body = Outcome), (status = 401, body = Outcome), (status = 403, body = Outcome),
+    (status = 409, body = Outcome), (status = 429, body = Outcome)))]
+async fn accept(
+    State(shared): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Body(wanted): Body<AcceptRequest>,
+) -> Answer {
+    let AcceptRequest { force, epoch } = wanted;
+    ask(&shared, &caller, Role::Admin, Command::Accept { force, epoch }).await
+}
+
+fn known_group(shared: &Shared, group: &str) -> Result<(), Refusal> {
+    let known = shared.turn.borrow().status.groups.contains_key(group);
+    if known { Ok(()) } else { Err(unknown_group(group)) }
+}
+
+fn known_node(shared: &Shared, node: &str) -> Result<(), Refusal> {
+    let known = shared.turn.borrow().status.nodes.contains_key(node);
+    let unknown = || Refusal::new(StatusCode::NOT_FOUND, format!("no node {node}: see /v1/status"));
+    if known { Ok(()) } else { Err(unknown()) }
+}
+
+fn one_line(name: &str, text: &str) -> Result<(), Refusal> {
+    if text.chars().count() > WHY_MAX || text.chars().any(char::is_control) {
+        let message = format!("{name} is one line of {WHY_MAX} characters at most");
+        return Err(Refusal::new(StatusCode::BAD_REQUEST, message));
+    }
+    Ok(())
+}
+
+async fn order(shared: &Shared, caller: &Caller, wish: Wish, why: String, until: Option<String>) -> Answer {
+    one_line("why", &why)?;
+    let note = Note {
+        by: format!("{} on {}", caller.name, shared.node),
+        at: clock::wall(),
+        why,
+        until,
+    };
+    ask(shared, caller, Role::Operator, Command::Wish { wish, note }).await
+}
+
+/// Hands the command to the loop and waits for its reply.
+async fn ask(shared: &Shared, caller: &Caller, needed: Role, command: Command) -> Answer {
+    if caller.role < needed {
+        let message = format!(
+            "{} is {}: this takes {}",
+            caller.name,
+            caller.role.word(),
+            needed.word()
+        );
+        return Err(Refusal::new(StatusCode::FORBIDDEN, message));
+    }
+    if !shared.rate.admits() {
+        return Err(Refusal::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too many acts at once: wait a second",
+        ));
+    }
+    tracing::info!(
+        by = caller.name,
+        role = caller.role.word(),
+        ?command,
+        "asked by an operator"
+    );
+    let (reply, answer) = oneshot::channel();
+    let result = match shared.asked.try_send(Asked { command, reply }) {
+        Err(_) => Err("too many commands wait: try again".to_owned()),
+        Ok(()) => match tokio::time::timeout(REPLY_TIMEOUT, answer).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err("the sidecar is ending".to_owned()),
+            Err(_) => Err(format!("no reply within {REPLY_TIMEOUT:?}: see `leasehold status`")),
+        },
+    };
+    tracing::info!(by = caller.name, ok = result.is_ok(), "answered to an operator");
+    Ok(outcome(result).into_response())
+}

@@ -1,0 +1,247 @@
+//! Health endpoints and metrics for everyone, and `/v1` for operators: on the local socket for the CLI, over the network
+//! for whoever brings a token. Reads snapshots, hands commands to the loop, decides nothing.
+
+mod access;
+mod acting;
+mod answer;
+mod health;
+mod limits;
+mod reading;
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs, UdpSocket};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{DefaultBodyLimit, Extension, Request, State};
+use axum::http::{StatusCode, header};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::{mpsc, oneshot, watch};
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+
+pub use access::{Access, Role};
+pub use acting::{AcceptRequest, FencedRequest, HoldRequest, OrderRequest, PauseRequest, SwitchoverRequest};
+pub use answer::Outcome;
+pub use reading::Why;
+
+use self::access::{Caller, Denied};
+use self::answer::Refusal;
+use self::limits::{Limited, Rate};
+use crate::core::event::Command;
+use crate::core::status::Status;
+use crate::core::time::Time;
+use crate::told::Recent;
+
+/// The port of the endpoints, as users of Patroni know it.
+const PORT: u16 = 8008;
+/// Commands that wait for the loop.
+const ASKED_MAX: usize = 16;
+/// From a request's head to the end of its answer; longer than the loop is waited for.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
+/// No request has more to say.
+const BODY_MAX: usize = 16 * 1024;
+
+/// A command and who waits for its reply.
+#[derive(Debug)]
+pub struct Asked {
+    pub command: Command,
+    pub reply: oneshot::Sender<Result<String, String>>,
+}
+
+/// What the loop publishes after every turn.
+#[derive(Clone, Debug)]
+pub struct Turn {
+    pub at: Time,
+    pub status: Status,
+    /// The last decisions.
+    pub recent: Arc<Recent>,
+}
+
+#[derive(Clone)]
+struct Shared {
+    turn: watch::Receiver<Turn>,
+    asked: mpsc::Sender<Asked>,
+    node: String,
+    rate: Rate,
+}
+
+impl Shared {
+    fn new(turn: watch::Receiver<Turn>, asked: mpsc::Sender<Asked>, node: &str) -> Self {
+        Self {
+            turn,
+            asked,
+            node: node.to_owned(),
+            rate: Rate::new(),
+        }
+    }
+}
+
+/// Where the endpoints listen: as given, else on the address that this host uses towards etcd.
+///
+/// # Errors
+/// An address that can't be understood, with what was given.
+pub fn listen_address(given: Option<&str>, etcd: &[String]) -> io::Result<SocketAddr> {
+    if let Some(given) = given {
+        let error =
+            |why: String| io::Error::new(io::ErrorKind::InvalidInput, format!("LEASEHOLD_LISTEN={given}: {why}"));
+        if let Ok(address) = given.parse::<IpAddr>() {
+            return Ok(SocketAddr::new(address, PORT));
+        }
+        return given
+            .parse()
+            .map_err(|why| error(format!("{why}; write ADDRESS or ADDRESS:PORT")));
+    }
+    let towards = etcd.iter().find_map(|url| {
+        let host = url.split("://").nth(1)?.trim_end_matches('/');
+        let target = host.to_socket_addrs().ok()?.next()?;
+        let socket = UdpSocket::bind(if target.is_ipv6() { "[::]:0" } else { "0.0.0.0:0" }).ok()?;
+        // Connecting a datagram socket sends nothing: it only asks the kernel which address it would use.
+        socket.connect(target).ok()?;
+        socket.local_addr().ok().map(|local| local.ip())
+    });
+    let address = towards.unwrap_or(IpAddr::from([127, 0, 0, 1]));
+    Ok(SocketAddr::new(address, PORT))
+}
+
+/// Starts both servers.
+///
+/// # Errors
+/// An address or socket that can't be listened on, a file of tokens that can't be used.
+pub async fn serve(
+    listen: SocketAddr,
+    socket: &Path,
+    access: Access,
+    turn: watch::Receiver<Turn>,
+) -> io::Result<mpsc::Receiver<Asked>> {
+    access.check()?;
+    let (asked, commands) = mpsc::channel(ASKED_MAX);
+    let node = turn.borrow().status.node.clone();
+    let shared = Shared::new(turn, asked, &node);
+    let open = TcpListener::bind(listen).await.map_err(|error| {
+        io::Error::new(
+            error.kind(),
+            format!("health endpoints on {listen}: {error}; set LEASEHOLD_LISTEN"),
+        )
+    })?;
+    // A socket left behind by an earlier sidecar; the host-wide lock says that it is dead.
+    let _ = std::fs::remove_file(socket);
+    let local = UnixListener::bind(socket)?;
+    std::fs::set_permissions(socket, std::fs::Permissions::from_mode(0o600))?;
+    let public = network(shared.clone(), access);
+    let operator = on_this_host(shared);
+    tokio::spawn(async move { axum::serve(Limited::new(open), public).await });
+    tokio::spawn(async move { axum::serve(Limited::new(local), operator).await });
+    Ok(commands)
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Leasehold",
+        description = "One container on exactly one of several Docker hosts. Reading takes the role viewer, acting operator or admin.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0")
+    ),
+    tags(
+        (name = "reading", description = "For viewers"),
+        (name = "acting", description = "For operators and admins; every act is idempotent and logged")
+    )
+)]
+struct Document;
+
+/// `/v1` with its description.
+fn v1() -> (Router<Shared>, utoipa::openapi::OpenApi) {
+    OpenApiRouter::with_openapi(Document::openapi())
+        .merge(reading::routes())
+        .merge(acting::routes())
+        .split_for_parts()
+}
+
+/// The description of `/v1`, as it is served at `/v1/openapi.json`.
+///
+/// # Errors
+/// Never in practice: writing into a string.
+pub fn openapi() -> serde_json::Result<String> {
+    serde_json::to_string_pretty(&v1().1)
+}
+
+fn api() -> Router<Shared> {
+    let (routes, document) = v1();
+    routes.route("/v1/openapi.json", get(move || async move { Json(document) }))
+}
+
+/// For everybody who can reach the address: health is open, the rest takes a token.
+fn network(shared: Shared, access: Access) -> Router {
+    bounded(health::routes().merge(api().layer(from_fn_with_state(access, authenticate)))).with_state(shared)
+}
+
+/// For whoever may open the socket, which is root.
+fn on_this_host(shared: Shared) -> Router {
+    let root = Caller {
+        name: "root".to_owned(),
+        role: Role::Admin,
+    };
+    bounded(health::routes().merge(api().layer(Extension(root)))).with_state(shared)
+}
+
+fn bounded(routes: Router<Shared>) -> Router<Shared> {
+    let nothing = || async { Refusal::new(StatusCode::NOT_FOUND, "no such endpoint: see /v1/openapi.json") };
+    let other = || async {
+        Refusal::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "not with this method: see /v1/openapi.json",
+        )
+    };
+    routes
+        .fallback(nothing)
+        .method_not_allowed_fallback(other)
+        .layer(DefaultBodyLimit::max(BODY_MAX))
+        .layer(from_fn(in_time))
+}
+
+async fn in_time(request: Request, next: Next) -> Response {
+    match tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await {
+        Ok(answer) => answer,
+        Err(_) => Refusal::new(StatusCode::REQUEST_TIMEOUT, "the request took too long").into_response(),
+    }
+}
+
+/// Lets callers with a known token through, and tells the handlers who they are.
+async fn authenticate(State(access): State<Access>, mut request: Request, next: Next) -> Response {
+    let given = request.headers().get(header::AUTHORIZATION);
+    let token = given
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.strip_prefix("Bearer "))
+        .map(str::trim);
+    match access.caller(token) {
+        Ok(caller) => {
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
+        Err(Denied::Closed) => Refusal::new(
+            StatusCode::FORBIDDEN,
+            "nobody may do this over the network: name a file of tokens in LEASEHOLD_TOKENS, or use the CLI on the host",
+        )
+        .into_response(),
+        Err(Denied::Unknown) => {
+            let mut answer = Refusal::new(StatusCode::UNAUTHORIZED, "a known token is needed: `Authorization: Bearer TOKEN`")
+                .into_response();
+            let challenge = header::HeaderValue::from_static("Bearer");
+            answer.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+            answer
+        }
+        Err(Denied::Broken(why)) => {
+            tracing::warn!(%why, "the file of tokens can't be used: everybody is refused");
+            Refusal::new(StatusCode::FORBIDDEN, "the file of tokens can't be used: see the sidecar's log").into_response()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

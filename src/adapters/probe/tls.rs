@@ -1,0 +1,107 @@
+//! TLS as a probe needs it: whether the server can speak it, and whether its certificate has run out. Whose certificate
+//! it is does not matter: the probe speaks to an address of its own host.
+
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use crate::clock;
+use crate::core::event::ProbeFailure;
+
+pub(super) type Stream = tokio_rustls::client::TlsStream<TcpStream>;
+
+/// A client's settings that accept any certificate.
+pub(super) fn config() -> Result<ClientConfig, ProbeFailure> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| ProbeFailure::wrong(error.to_string()))?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
+        .with_no_client_auth();
+    Ok(config)
+}
+
+/// Shakes hands, then looks at the dates of the certificate.
+pub(super) async fn handshake(stream: TcpStream) -> Result<Stream, ProbeFailure> {
+    let address = stream
+        .peer_addr()
+        .map_err(|error| ProbeFailure::wrong(error.to_string()))?
+        .ip();
+    let connector = TlsConnector::from(Arc::new(config()?));
+    let stream = connector
+        .connect(ServerName::from(address), stream)
+        .await
+        .map_err(|error| ProbeFailure::wrong(format!("TLS: {error}")))?;
+    let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
+    match chain.first() {
+        Some(certificate) => in_date(certificate, clock::wall_seconds())?,
+        None => return Err(ProbeFailure::wrong("TLS: the server shows no certificate")),
+    }
+    Ok(stream)
+}
+
+/// Whether the certificate is valid at `now`, in seconds since 1970.
+pub(super) fn in_date(certificate: &CertificateDer<'_>, now: i64) -> Result<(), ProbeFailure> {
+    let (_, parsed) = X509Certificate::from_der(certificate)
+        .map_err(|error| ProbeFailure::wrong(format!("TLS: the certificate cannot be read: {error}")))?;
+    let validity = parsed.validity();
+    if now > validity.not_after.timestamp() {
+        return Err(ProbeFailure::shared(format!(
+            "its certificate has run out on {}: replace it, a move would not help",
+            validity.not_after
+        )));
+    }
+    if now < validity.not_before.timestamp() {
+        return Err(ProbeFailure::shared(format!(
+            "its certificate is valid only from {} on: see the clock and the certificate",
+            validity.not_before
+        )));
+    }
+    Ok(())
+}
+
+/// Takes every certificate whose key the server can prove to have.
+#[derive(Debug)]
+struct AnyCertificate(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}

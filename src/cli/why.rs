@@ -1,0 +1,94 @@
+//! `leasehold why GROUP`: the sentence, the evidence, the last decisions.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use super::client;
+use super::text::{print, say};
+use crate::adapters::http::Why;
+use crate::node_facts::NodeFacts;
+
+pub(super) async fn show(facts: &NodeFacts, group: &str, json: bool) -> Result<ExitCode> {
+    match client::why(facts, group).await? {
+        Ok(why) if json => print(&serde_json::to_string_pretty(&why)?),
+        Ok(why) => print(&render(&why)),
+        Err(outcome) => {
+            say(&format!("leasehold: {}", outcome.message));
+            return Ok(ExitCode::FAILURE);
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn render(why: &Why) -> String {
+    let line = &why.evidence;
+    let mut text = format!("{}: {}\n", why.group, why.sentence);
+    let mut fact = |name: &str, value: &str| {
+        if !value.is_empty() {
+            text.push_str(&format!("  {name:<9} {value}\n"));
+        }
+    };
+    fact("holder", line.holder.as_deref().unwrap_or("nobody"));
+    fact("epoch", &format!("{}, because: {}", line.epoch, line.record));
+    if let Some(held) = &line.held {
+        fact(
+            "here",
+            &format!("run {} is {}, valid for {} ms", held.run, held.stage, held.valid_ms),
+        );
+        fact("probes", held.probe_failure.as_deref().unwrap_or_default());
+    } else {
+        let ready = if line.unready.is_empty() {
+            "could take it over"
+        } else {
+            &line.unready
+        };
+        fact("here", ready);
+    }
+    fact("stopped", line.stopped.as_deref().unwrap_or_default());
+    fact("paused", line.paused.as_deref().unwrap_or_default());
+    text.push_str(&format!("\nlast decisions of {}:\n", why.node));
+    for told in &why.decisions {
+        let mark = if told.level == "alarm" { "!" } else { " " };
+        let of = told
+            .group
+            .as_deref()
+            .map_or(String::new(), |group| format!("{group}: "));
+        text.push_str(&format!("{mark} {}  {of}{}\n", told.at, told.text));
+    }
+    text.trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::status::GroupLine;
+    use crate::told::Told;
+
+    #[test]
+    fn it_reads_from_the_sentence_down_to_the_decisions() {
+        let why = Why {
+            group: "mail".to_owned(),
+            node: "b".to_owned(),
+            sentence: "a holds it".to_owned(),
+            evidence: GroupLine {
+                holder: Some("a".to_owned()),
+                epoch: 3,
+                record: "b fell silent".to_owned(),
+                paused: Some("by root on a at noon".to_owned()),
+                ..GroupLine::default()
+            },
+            decisions: vec![Told {
+                at: "12:00".to_owned(),
+                level: "alarm".to_owned(),
+                group: Some("mail".to_owned()),
+                text: "smtp 25: refused".to_owned(),
+            }],
+        };
+        assert_eq!(
+            render(&why),
+            "mail: a holds it\n  holder    a\n  epoch     3, because: b fell silent\n  here      could take it over\n  \
+             paused    by root on a at noon\n\nlast decisions of b:\n! 12:00  mail: smtp 25: refused"
+        );
+    }
+}

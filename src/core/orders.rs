@@ -1,0 +1,282 @@
+//! Standing orders of operators: a group that stays stopped, a group on pause, a node that is drained. They live in etcd,
+//! one key and one transaction each; every node reads them with every beat and obeys them until they are taken back.
+
+use std::time::Duration;
+
+use super::event::{Action, Level, Note, Wish};
+use super::group::{After, Way};
+use super::member::{Member, Purpose};
+use super::node::Node;
+use super::records::{StandingOrder, json};
+use super::store::{Compare, Grant, Op, StoreError, Txn};
+use super::time::Time;
+
+/// Orders that wait to be written.
+const WANTED_MAX: usize = 16;
+/// The longest pause: a forgotten one must end by itself.
+const PAUSE_MAX: Duration = Duration::from_secs(7 * 86_400);
+const PAUSE_MIN: Duration = Duration::from_secs(10);
+
+/// An order on its way to etcd.
+#[derive(Clone, Debug)]
+pub(in crate::core) struct Wanted {
+    reply: u64,
+    wish: Wish,
+    note: Note,
+    /// A pause ends with a lease of its own, so that it ends even if nobody is there to end it.
+    lease: Option<Asked>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asked {
+    Waiting(i64),
+    Granted(i64),
+}
+
+impl Node {
+    /// Takes an order in, or replies at once why not.
+    pub(super) fn wish(&mut self, reply: u64, wish: Wish, note: Note, out: &mut Vec<Action>) {
+        let refused = self.refusal(&wish);
+        let result = match refused {
+            Some(why) => Err(why),
+            None if !matches!(self.member, Member::Joined { .. }) => {
+                Err("this node is not a member now: ask another one, or see `leasehold status`".to_owned())
+            }
+            None if self.wanted.len() >= WANTED_MAX => Err("too many orders wait: try again".to_owned()),
+            None => match self.fulfilled(&wish) {
+                Some(already) => Ok(already),
+                None => {
+                    self.wanted.push_back(Wanted {
+                        reply,
+                        wish,
+                        note,
+                        lease: None,
+                    });
+                    self.hinted = true;
+                    return;
+                }
+            },
+        };
+        out.push(Action::Reply { reply, result });
+    }
+
+    fn refusal(&self, wish: &Wish) -> Option<String> {
+        match wish {
+            Wish::Stop { group } | Wish::Start { group } | Wish::Resume { group } => self.unknown_group(group),
+            Wish::Pause { group, length } => self.unknown_group(group).or_else(|| {
+                (*length < PAUSE_MIN || *length > PAUSE_MAX)
+                    .then(|| format!("a pause lasts between {PAUSE_MIN:?} and 7 days: after that it ends by itself"))
+            }),
+            Wish::Drain { node } | Wish::Undrain { node } => {
+                let known = self.view.nodes.contains_key(node) || self.view.statuses.contains_key(node);
+                let drained = self.view.drained.contains_key(node);
+                (!known && !drained).then(|| format!("no node {node}: see `leasehold status`"))
+            }
+        }
+    }
+
+    fn unknown_group(&self, group: &str) -> Option<String> {
+        (!self.groups.contains_key(group)).then(|| {
+            let known: Vec<&str> = self.groups.keys().map(String::as_str).collect();
+            format!("no group {group}: the compose file has {}", known.join(", "))
+        })
+    }
+
+    /// What to answer where there is nothing to do.
+    fn fulfilled(&self, wish: &Wish) -> Option<String> {
+        match wish {
+            Wish::Stop { group } => {
+                let order = self.view.group(group).stopped?;
+                Some(format!("{group} is stopped already: {}", order.0))
+            }
+            Wish::Start { group } => {
+                let none = self.view.group(group).stopped.is_none();
+                none.then(|| format!("{group} is not stopped by anybody: see `leasehold why {group}`"))
+            }
+            Wish::Resume { group } => {
+                let none = self.view.group(group).paused.is_none();
+                none.then(|| format!("{group} is not on pause"))
+            }
+            Wish::Drain { node } => {
+                let order = self.view.drained.get(node)?;
+                Some(format!("{node} is drained already: {}", order.0))
+            }
+            Wish::Undrain { node } => {
+                let none = !self.view.drained.contains_key(node);
+                none.then(|| format!("{node} is not drained"))
+            }
+            // A new one starts over, with its own end.
+            Wish::Pause { .. } => None,
+        }
+    }
+
+    /// The next order as a transaction; a pause asks for its lease first.
+    pub(super) fn order_txn(&mut self, out: &mut Vec<Action>) -> Option<(Txn, Purpose)> {
+        let next = self.wanted.front()?;
+        let lease = match (&next.wish, next.lease) {
+            (Wish::Pause { length, .. }, None) => {
+                let (ttl, lease) = (*length, self.new_lease());
+                if let Some(next) = self.wanted.front_mut() {
+                    next.lease = Some(Asked::Waiting(lease));
+                }
+                out.push(Action::Grant(Grant { lease, ttl }));
+                return None;
+            }
+            (_, Some(Asked::Waiting(_))) => return None,
+            (_, Some(Asked::Granted(lease))) => lease,
+            (_, None) => 0,
+        };
+        let Wanted { reply, wish, note, .. } = self.wanted.pop_front()?;
+        let (key, revision, done) = self.order_key(&wish);
+        let op = match wish {
+            Wish::Stop { .. } | Wish::Pause { .. } | Wish::Drain { .. } => Op::Put {
+                key: key.clone(),
+                value: json(&StandingOrder::from(note)),
+                lease,
+            },
+            Wish::Start { .. } | Wish::Resume { .. } | Wish::Undrain { .. } => Op::Delete { key: key.clone() },
+        };
+        let txn = Txn {
+            compare: vec![Compare::Mod { key, revision }],
+            then: vec![op],
+        };
+        Some((txn, Purpose::Intent { reply, done }))
+    }
+
+    /// The key of an order, its mod revision as read, and what to answer once it is written.
+    fn order_key(&self, wish: &Wish) -> (String, i64, String) {
+        let revision = |order: Option<&(StandingOrder, i64)>| order.map_or(0, |(_, revision)| *revision);
+        match wish {
+            Wish::Stop { group } | Wish::Start { group } => {
+                let keys = self.view.group(group);
+                let done = match (wish, keys.paused.is_some()) {
+                    (Wish::Stop { .. }, _) => {
+                        format!("{group} stops, and nobody starts it until `leasehold start {group}`")
+                    }
+                    (_, false) => format!("{group} may start: the first ready node takes it"),
+                    (_, true) => format!("{group} may start, but is on pause: `leasehold resume {group}`"),
+                };
+                (self.keys.stopped(group), revision(keys.stopped.as_ref()), done)
+            }
+            Wish::Pause { group, length } => {
+                let paused = self.view.group(group).paused;
+                let done = format!(
+                    "{group} is on pause for {} s: nobody starts, restarts or moves it; a lease that runs out still ends it",
+                    length.as_secs()
+                );
+                (self.keys.paused(group), revision(paused.as_ref()), done)
+            }
+            Wish::Resume { group } => {
+                let paused = self.view.group(group).paused;
+                let done = format!("{group} is looked after again");
+                (self.keys.paused(group), revision(paused.as_ref()), done)
+            }
+            Wish::Drain { node } => {
+                let done = format!(
+                    "{node} gives its groups to ready standbys and takes none until `leasehold undrain {node}`"
+                );
+                (self.keys.drained(node), revision(self.view.drained.get(node)), done)
+            }
+            Wish::Undrain { node } => {
+                let done = format!("{node} may take groups again");
+                (self.keys.drained(node), revision(self.view.drained.get(node)), done)
+            }
+        }
+    }
+
+    /// The answer to a pause's request for a lease; false if it was not ours.
+    pub(super) fn order_granted(&mut self, lease: i64, result: &Result<(), StoreError>, out: &mut Vec<Action>) -> bool {
+        let Some(next) = self.wanted.front_mut() else {
+            return false;
+        };
+        if next.lease != Some(Asked::Waiting(lease)) {
+            return false;
+        }
+        match result {
+            Ok(()) => next.lease = Some(Asked::Granted(lease)),
+            Err(StoreError::Unknown(why) | StoreError::Refused(why)) => {
+                let result = Err(format!("etcd gave no lease for the pause: {why}"));
+                out.push(Action::Reply {
+                    reply: next.reply,
+                    result,
+                });
+                self.wanted.pop_front();
+            }
+        }
+        true
+    }
+
+    /// Why nobody may start the group, whoever is ready.
+    pub(super) fn forbidden(&self, group: &str) -> Option<String> {
+        let keys = self.view.groups.get(group)?;
+        if let Some((order, _)) = &keys.stopped {
+            return Some(format!("stopped {order}: `leasehold start {group}` takes it back"));
+        }
+        let (order, _) = keys.paused.as_ref()?;
+        Some(format!("on pause {order}: `leasehold resume {group}` ends it"))
+    }
+
+    /// Whether nothing may be done to the group automatically.
+    pub(super) fn on_pause(&self, group: &str) -> bool {
+        self.view.groups.get(group).is_some_and(|keys| keys.paused.is_some())
+    }
+
+    /// Why this node may hold nothing.
+    pub(super) fn drained(&self) -> Option<String> {
+        let (order, _) = self.view.drained.get(&self.me.name)?;
+        Some(format!(
+            "drained {order}: `leasehold undrain {}` takes it back",
+            self.me.name
+        ))
+    }
+
+    /// What this node holds and may not: it stops, and the stop is released.
+    pub(super) fn obey_orders(&mut self, now: Time, out: &mut Vec<Action>) {
+        let drained = self.view.drained.get(&self.me.name).map(|(order, _)| order.clone());
+        let names: Vec<String> = self.groups.keys().cloned().collect();
+        for name in names {
+            let stopped = self.view.groups.get(&name).and_then(|keys| keys.stopped.clone());
+            let successor = self.successor(&name, None);
+            let paused = self.on_pause(&name);
+            let Some(group) = self.groups.get_mut(&name) else {
+                continue;
+            };
+            // What stops for another reason goes on with it; what would start again does not.
+            let after = group.held.as_ref().map(|held| &held.after);
+            if !matches!(after, Some(After::Restart | After::RanOut)) {
+                continue;
+            }
+            let (reason, successor, text) = match (stopped, &drained) {
+                (Some((order, _)), _) => (
+                    format!("stopped {order}"),
+                    None,
+                    format!("stopped {order}: stopping here"),
+                ),
+                (None, Some(_)) if paused => continue,
+                (None, Some(order)) => {
+                    let Some(next) = successor else {
+                        let text =
+                            format!("this node is drained {order}, but no standby is ready: the group stays here");
+                        group.say(Level::Alarm, text, out);
+                        continue;
+                    };
+                    let text = format!("this node is drained {order}: handing over to {next}");
+                    (format!("its node was drained {order}"), Some(next), text)
+                }
+                (None, None) => continue,
+            };
+            let after = After::Release { reason, successor };
+            group.stop(now, Way::Drain, after, text, Level::Info, out);
+        }
+    }
+
+    /// What waits in vain when the sidecar ends.
+    pub(super) fn disappoint_orders(&mut self, why: &str, out: &mut Vec<Action>) {
+        for wanted in self.wanted.drain(..) {
+            out.push(Action::Reply {
+                reply: wanted.reply,
+                result: Err(why.to_owned()),
+            });
+        }
+    }
+}

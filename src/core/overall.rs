@@ -1,0 +1,228 @@
+//! The health of the cluster in one word, and the sentences behind it: what is wrong, and what would hurt next (jeopardy).
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::status::{GroupLine, Status};
+
+/// One word, in the order of the exit codes of monitoring plugins: 0 to 3.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Health {
+    /// Every group is active and has a ready standby.
+    #[default]
+    Normal,
+    /// Every group is active or stopped on purpose, but something would hurt next.
+    Warning,
+    /// A group is active nowhere, or sick.
+    Failed,
+    /// This node can't tell: it has no good word of etcd.
+    Unknown,
+}
+
+impl Health {
+    /// The exit code of `leasehold status`.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Normal => 0,
+            Self::Warning => 1,
+            Self::Failed => 2,
+            Self::Unknown => 3,
+        }
+    }
+
+    /// In a word.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Normal => "normal",
+            Self::Warning => "warning",
+            Self::Failed => "failed",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// The word and every sentence behind it, the worst first.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Overall {
+    pub health: Health,
+    pub sentences: Vec<String>,
+}
+
+impl Status {
+    /// Judges what this node sees.
+    #[must_use]
+    pub fn judge(&self) -> Overall {
+        let mut found: Vec<(Health, String)> = Vec::new();
+        if self.member != "joined" {
+            let text = format!("{} is {}, not a member: {}", self.node, self.member, self.reason);
+            found.push((Health::Unknown, text));
+        }
+        for (name, line) in &self.groups {
+            found.extend(self.judge_group(name, line));
+        }
+        for (name, node) in &self.nodes {
+            if node.state != "alive" {
+                found.push((Health::Warning, format!("{name} is silent")));
+            } else if let Some(order) = &node.drained {
+                found.push((Health::Warning, format!("{name} is drained {order}")));
+            }
+        }
+        let troubles = [("etcd", &self.etcd_failure), ("engine", &self.engine_failure)];
+        for (what, trouble) in troubles {
+            if let Some(trouble) = trouble {
+                found.push((Health::Warning, format!("{what} of {}: {trouble}", self.node)));
+            }
+        }
+        found.sort_by_key(|(health, _)| std::cmp::Reverse(*health));
+        Overall {
+            health: found.first().map_or(Health::Normal, |(health, _)| *health),
+            sentences: found.into_iter().map(|(_, sentence)| sentence).collect(),
+        }
+    }
+
+    fn judge_group(&self, name: &str, line: &GroupLine) -> Vec<(Health, String)> {
+        let mut found = Vec::new();
+        if let Some(order) = &line.paused {
+            found.push((Health::Warning, format!("{name} is on pause {order}")));
+        }
+        let Some(holder) = &line.holder else {
+            let verdict = match &line.stopped {
+                Some(order) => (Health::Warning, format!("{name} is stopped {order}")),
+                None => (Health::Failed, format!("{name} is active nowhere: {}", line.reason)),
+            };
+            found.push(verdict);
+            return found;
+        };
+        if let Some(stuck) = &line.stuck {
+            found.push((Health::Failed, format!("{name}: {stuck}")));
+        }
+        if let Some(held) = line.held.as_ref().filter(|held| held.sick) {
+            let why = held.probe_failure.as_deref().unwrap_or("its probes fail");
+            found.push((Health::Failed, format!("{name} is sick on {holder}: {why}")));
+        }
+        let standby = self.nodes.iter().any(|(node, line)| {
+            node != holder && line.state == "alive" && line.groups.get(name).is_some_and(String::is_empty)
+        });
+        if !standby {
+            let text = format!("{name} has no ready standby: were {holder} to fail, it would stay down");
+            found.push((Health::Warning, text));
+        }
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::status::{HeldLine, NodeLine};
+
+    fn node(state: &str, unready: &str) -> NodeLine {
+        NodeLine {
+            state: state.to_owned(),
+            groups: [("mail".to_owned(), unready.to_owned())].into(),
+            ..NodeLine::default()
+        }
+    }
+
+    /// `mail` active on a, with b ready.
+    fn good() -> Status {
+        let line = GroupLine {
+            holder: Some("a".to_owned()),
+            held: Some(HeldLine::default()),
+            ..GroupLine::default()
+        };
+        Status {
+            node: "a".to_owned(),
+            member: "joined".to_owned(),
+            groups: [("mail".to_owned(), line)].into(),
+            nodes: [("a".to_owned(), node("alive", "")), ("b".to_owned(), node("alive", ""))].into(),
+            ..Status::default()
+        }
+    }
+
+    fn judged(change: impl FnOnce(&mut Status, &mut GroupLine)) -> (Health, String) {
+        let mut status = good();
+        let mut line = status.groups.remove("mail").unwrap();
+        change(&mut status, &mut line);
+        status.groups.insert("mail".to_owned(), line);
+        let overall = status.judge();
+        (overall.health, overall.sentences.join("; "))
+    }
+
+    #[test]
+    fn a_service_with_a_ready_standby_is_normal() {
+        assert_eq!(judged(|_, _| {}), (Health::Normal, String::new()));
+    }
+
+    #[test]
+    fn each_trouble_has_its_word_and_its_sentence() {
+        type Change = fn(&mut Status, &mut GroupLine);
+        let cases: [(Change, Health, &str); 9] = [
+            (|_, line| line.holder = None, Health::Failed, "mail is active nowhere"),
+            (
+                |_, line| (line.holder, line.stopped) = (None, Some("by root".to_owned())),
+                Health::Warning,
+                "mail is stopped by root",
+            ),
+            (
+                |_, line| line.paused = Some("by root, until noon".to_owned()),
+                Health::Warning,
+                "mail is on pause by root, until noon",
+            ),
+            (
+                |_, line| line.held.as_mut().unwrap().sick = true,
+                Health::Failed,
+                "mail is sick on a: its probes fail",
+            ),
+            (
+                |status, _| {
+                    status.nodes.insert("b".to_owned(), node("alive", "no image"));
+                },
+                Health::Warning,
+                "mail has no ready standby: were a to fail, it would stay down",
+            ),
+            (
+                |status, _| status.nodes.get_mut("b").unwrap().drained = Some("by root".to_owned()),
+                Health::Warning,
+                "b is drained by root",
+            ),
+            (
+                |status, _| status.member = "frozen".to_owned(),
+                Health::Unknown,
+                "a is frozen, not a member",
+            ),
+            (
+                |status, _| status.etcd_failure = Some("timed out".to_owned()),
+                Health::Warning,
+                "etcd of a: timed out",
+            ),
+            (
+                |status, _| {
+                    status.nodes.insert("c".to_owned(), node("silent", ""));
+                },
+                Health::Warning,
+                "c is silent",
+            ),
+        ];
+        for (change, health, words) in cases {
+            let (got, sentences) = judged(change);
+            assert!(
+                got == health && sentences.contains(words),
+                "{words}: {got:?} {sentences}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_worst_comes_first() {
+        let (health, sentences) = judged(|status, line| {
+            status.etcd_failure = Some("timed out".to_owned());
+            line.holder = None;
+        });
+        assert_eq!(health, Health::Failed);
+        assert!(sentences.starts_with("mail is active nowhere"), "{sentences}");
+    }
+}
