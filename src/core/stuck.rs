@@ -130,9 +130,10 @@ impl Node {
         }
     }
 
-    /// The group that can't be stopped here, if there is one.
+    /// The group that can't be stopped here, if there is one; proved stopped after all, it is only still to be released.
     pub(super) fn stuck_here(&self) -> Option<&str> {
-        let stuck = |group: &&Group| group.held.as_ref().is_some_and(|held| held.stuck.is_some());
+        let stuck = |held: &Held| held.stuck.is_some() && !held.proved_stopped();
+        let stuck = |group: &&Group| group.held.as_ref().is_some_and(stuck);
         self.groups
             .values()
             .find(stuck)

@@ -63,6 +63,9 @@ fn run(world: &mut World) -> Option<String> {
     if world.counts.keys().any(|what| what.starts_with("claim")) {
         bound += 60 * S;
     }
+    if stuck_on(world).is_some() {
+        bound += 60 * S;
+    }
     let end = world.now + bound;
     let mut next = world.now;
     while world.failure.is_none() && world.now < end && !settled(world) {
@@ -76,6 +79,10 @@ fn run(world: &mut World) -> Option<String> {
         if let Some(h) = wanted.filter(|_| (next / (200 * MS)).is_multiple_of(15)) {
             world.claim_refused = false;
             world.accept_quietly(h);
+        }
+        if (next / (200 * MS)).is_multiple_of(50) {
+            power_cycle_what_is_stuck(world);
+            next = world.now;
         }
     }
     if world.failure.is_none() && !settled(world) {
@@ -91,6 +98,26 @@ fn run(world: &mut World) -> Option<String> {
         world.fail("healed, but not for long".to_owned());
     }
     world.failure.clone()
+}
+
+/// The host that a mark in etcd names.
+fn stuck_on(world: &World) -> Option<usize> {
+    let marked = |group: &String| world.record(group).filter(|record| record.stuck.is_some());
+    let node = world.groups.iter().find_map(marked)?.node;
+    world.hosts.iter().position(|host| host.name == node)
+}
+
+/// An operator does what the alarm says: power off, say so on another node once it is silent, power on.
+fn power_cycle_what_is_stuck(world: &mut World) {
+    let Some(node) = stuck_on(world) else { return };
+    let Some(host) = (0..world.hosts.len()).find(|other| *other != node) else {
+        return;
+    };
+    world.act(Act::PowerOff(node));
+    world.run_until(world.now + 10 * S);
+    world.act(Act::Fenced { host, node });
+    world.run_until(world.now + S);
+    world.act(Act::PowerOn(node));
 }
 
 fn settled(world: &World) -> bool {
