@@ -123,10 +123,10 @@ fn with_two_groups_or_three_nodes_one_writes() {
 
 /// Each rule, and a world in which its absence is seen.
 ///
-/// Not here, because nothing so small misses them: the record's compare in T4 and T6 alone (all states of an orderly stop:
-/// the compare of the holder's key, or of the node's own, covers it); OWN's two halves, the record's compare in T7, the
-/// other records' in T4, the incarnation, adoption, T9's and contact (the nearest 1.3 million states, or fewer). The
-/// simulator plants OWN and the record's compare in a release and sees them missing.
+/// Not here: the record's compare in T4 and T6 alone (all states of an orderly stop were seen: the compare of the holder's
+/// key, or of the node's own, covers it there); OWN's two halves, the record's compare in T7 and the incarnation (not
+/// missed in the nearest 1.3 million states); T1's absence, the other records' compares in T4, adoption and T9 (not missed
+/// in fewer); T5's compare of the lease and contact (not tried). The simulator plants OWN and sees it missing.
 fn planted() -> Vec<(Rule, Bounds)> {
     vec![
         (Rule::Ripe, EVEN),
