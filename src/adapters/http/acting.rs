@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
-use utoipa::ToSchema;
+use utoipa::{IntoResponses, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -101,11 +101,54 @@ pub(super) fn routes() -> OpenApiRouter<Shared> {
 
 type Answer = Result<Response, Refusal>;
 
+/// What an act about this node or the cluster is answered with.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "a description of answers, never made")]
+enum OfTheNode {
+    /// It is done, or was before.
+    #[response(status = 200)]
+    Done(Outcome),
+    /// The body does not fit.
+    #[response(status = 400)]
+    Misfit(Outcome),
+    /// No known token was brought.
+    #[response(status = 401)]
+    Unknown(Outcome),
+    /// The role may not do this.
+    #[response(status = 403)]
+    Forbidden(Outcome),
+    /// Refused: the message says why.
+    #[response(status = 409)]
+    Refused(Outcome),
+    /// Too many acts at once.
+    #[response(status = 429)]
+    TooMany(Outcome),
+}
+
+/// The same about a group or a node that is named, and may be unknown.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "a description of answers, never made")]
+enum OfAGroup {
+    #[response(status = 200)]
+    Done(Outcome),
+    #[response(status = 400)]
+    Misfit(Outcome),
+    #[response(status = 401)]
+    Unknown(Outcome),
+    #[response(status = 403)]
+    Forbidden(Outcome),
+    /// There is none of this name.
+    #[response(status = 404)]
+    Missing(Outcome),
+    #[response(status = 409)]
+    Refused(Outcome),
+    #[response(status = 429)]
+    TooMany(Outcome),
+}
+
 /// Move a group: it stops where it is, then the successor starts.
 #[utoipa::path(post, path = "/v1/groups/{group}/switchover", tag = "acting", request_body = SwitchoverRequest,
-    params(("group" = String, Path, description = "The group's name")), responses(
-    (status = 200, body = Outcome), (status = 400, body = Outcome), (status = 401, body = Outcome), (status = 403, body = Outcome),
-    (status = 404, body = Outcome), (status = 409, body = Outcome), (status = 429, body = Outcome)))]
+    params(("group" = String, Path, description = "The group's name")), responses(OfAGroup))]
 async fn switchover(
     State(shared): State<Shared>,
     Extension(caller): Extension<Caller>,
@@ -124,9 +167,7 @@ async fn switchover(
 
 /// Stop a group; nobody starts it until `start`.
 #[utoipa::path(post, path = "/v1/groups/{group}/stop", tag = "acting", request_body = OrderRequest,
-    params(("group" = String, Path, description = "The group's name")), responses(
-    (status = 200, body = Outcome), (status = 400, body = Outcome), (status = 401, body = Outcome), (status = 403, body = Outcome),
-    (status = 404, body = Outcome), (status = 409, body = Outcome), (status = 429, body = Outcome)))]
+    params(("group" = String, Path, description = "The group's name")), responses(OfAGroup))]
 async fn stop(
     State(shared): State<Shared>,
     Extension(caller): Extension<Caller>,
@@ -139,9 +180,7 @@ async fn stop(
 
 /// Take a `stop` back.
 #[utoipa::path(post, path = "/v1/groups/{group}/start", tag = "acting", request_body = OrderRequest,
-    params(("group" = String, Path, description = "The group's name")), responses(
-    (status = 200, body = Outcome), (status = 400, body = Outcome), (status = 401, body = Outcome), (status = 403, body = Outcome),
-    (status = 404, body = Outcome), (status = 409, body = Outcome), (status = 429, body = Outcome)))]
+    params(("group" = String, Path, description = "The group's name")), responses(OfAGroup))]
 async fn start(
     State(shared): State<Shared>,
     Extension(caller): Extension<Caller>,
@@ -154,9 +193,7 @@ async fn start(
 
 /// Do nothing to a group automatically, for a while.
 #[utoipa::path(post, path = "/v1/groups/{group}/pause", tag = "acting", request_body = PauseRequest,
-    params(("group" = String, Path, description = "The group's name")), responses(
-    (status = 200, body = Outcome), (status = 400, body = Outcome), (status = 401, body = Outcome), (status = 403, body = Outcome),
-    (status = 404, body = Outcome), (status = 409, body = Outcome), (status = 429, body = Outcome)))]
+    params(("group" = String, Path, description = "The group's name")), responses(OfAGroup))]
 async fn pause(
     State(shared): State<Shared>,
     Extension(caller): Extension<Caller>,
@@ -171,9 +208,7 @@ async fn pause(
 
 /// End a pause.
 #[utoipa::path(post, path = "/v1/groups/{group}/resume", tag = "acting", request_body = OrderRequest,
-    params(("group" = String, Path, description = "The group's name")), responses(
-    (status = 200, body = Outcome), (status = 400, body = Outcome), (status = 401, body = Outcome), (status = 403, body = Outcome),
-    (status = 404, body = Outcome), (status = 409, body = Outcome), (status = 429, body = Outcome)))]
+    params(("group" = String, Path, description = "The group's name")), responses(OfAGroup))]
 async fn resume(
     State(shared): State<Shared>,
     Extension(caller): Extension<Caller>,
@@ -186,9 +221,7 @@ async fn resume(
 
 /// Let a node give its groups away and take none.
 #[utoipa::path(post, path = "/v1/nodes/{node}/drain", tag = "acting", request_body = OrderRequest,
-    params(("node" = String, Path, description = "The node's name")), responses(
-    (status = 200, body = Outcome), (status = 400, body = Outcome), (status = 401, body = Outcome), (status = 403, body = Outcome),
-    (status = 404, body = Outcome), (status = 409, body = Outcome), (status = 429, body = Outcome)))]
+    params(("node" = String, Path, description = "The node's name")), responses(OfAGroup))]
 async fn drain(
     State(shared): State<Shared>,
     Extension(caller): Extension<Caller>,
@@ -201,9 +234,7 @@ async fn drain(
 
 /// Take a `drain` back.
 #[utoipa::path(post, path = "/v1/nodes/{node}/undrain", tag = "acting", request_body = OrderRequest,
-    params(("node" = String, Path, description = "The node's name")), responses(
-    (status = 200, body = Outcome), (status = 400, body = Outcome), (status = 401, body = Outcome), (status = 403, body = Outcome),
-    (status = 404, body = Outcome), (status = 409, body = Outcome), (status = 429, body = Outcome)))]
+    params(("node" = String, Path, description = "The node's name")), responses(OfAGroup))]
 async fn undrain(
     State(shared): State<Shared>,
     Extension(caller): Extension<Caller>,
@@ -216,9 +247,7 @@ async fn undrain(
 
 /// Your word that the storage of a stuck group was cut from its host: the group is freed.
 #[utoipa::path(post, path = "/v1/groups/{group}/fenced", tag = "acting", request_body = FencedRequest,
-    params(("group" = String, Path, description = "The group's name")), responses(
-    (status = 200, body = Outcome), (status = 400, body = Outcome), (status = 401, body = Outcome), (status = 403, body = Outcome),
-    (status = 409, body = Outcome), (status = 429, body = Outcome)))]
+    params(("group" = String, Path, description = "The group's name")), responses(OfTheNode))]
 async fn fenced_group(
     State(shared): State<Shared>,
     Extension(caller): Extension<Caller>,
@@ -231,9 +260,7 @@ async fn fenced_group(
 
 /// Your word that the node can't write any more: what it held is freed.
 #[utoipa::path(post, path = "/v1/nodes/{node}/fenced", tag = "acting", request_body = FencedRequest,
-    params(("node" = String, Path, description = "The node's name")), responses(
-    (status = 200, body = Outcome), (status = 400, body = Outcome), (status = 401, body = Outcome), (status = 403, body = Outcome),
-    (status = 409, body = Outcome), (status = 429, body = Outcome)))]
+    params(("node" = String, Path, description = "The node's name")), responses(OfTheNode))]
 async fn fenced_node(
     State(shared): State<Shared>,
     Extension(caller): Extension<Caller>,
@@ -251,9 +278,7 @@ async fn fenced(shared: &Shared, caller: &Caller, what: Fenced, by: &str) -> Ans
 }
 
 /// One long beat of this node, so that its sidecar can be replaced.
-#[utoipa::path(post, path = "/v1/hold", tag = "acting", request_body = HoldRequest, responses(
-    (status = 200, body = Outcome), (status = 400, body = Outcome), (status = 401, body = Outcome), (status = 403, body = Outcome),
-    (status = 409, body = Outcome), (status = 429, body = Outcome)))]
+#[utoipa::path(post, path = "/v1/hold", tag = "acting", request_body = HoldRequest, responses(OfTheNode))]
 async fn hold(
     State(shared): State<Shared>,
     Extension(caller): Extension<Caller>,
@@ -264,9 +289,7 @@ async fn hold(
 }
 
 /// Trust a restored or replaced etcd; every node starts over.
-#[utoipa::path(post, path = "/v1/accept", tag = "acting", request_body = AcceptRequest, responses(
-    (status = 200, body = Outcome), (status = 400, body = Outcome), (status = 401, body = Outcome), (status = 403, body = Outcome),
-    (status = 409, body = Outcome), (status = 429, body = Outcome)))]
+#[utoipa::path(post, path = "/v1/accept", tag = "acting", request_body = AcceptRequest, responses(OfTheNode))]
 async fn accept(
     State(shared): State<Shared>,
     Extension(caller): Extension<Caller>,
