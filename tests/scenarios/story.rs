@@ -467,7 +467,8 @@ impl World {
                 let promise = option(rest, "promises").and_then(time);
                 self.beat(node, lease, promise.unwrap_or(Duration::from_secs(5)));
             }
-            ["ready", node, groups @ ..] => self.publish(node, groups),
+            ["ready", node, groups @ ..] => self.publish(node, groups, ""),
+            ["unready", node, groups @ ..] => self.publish(node, groups, "no image"),
             ["record", group, epoch, node, state, rest @ ..] => {
                 let record = self.told_record(epoch, node, state, rest);
                 self.etcd.put(&self.keys.record(group), &json(&record), 0);
@@ -521,11 +522,11 @@ impl World {
         }
     }
 
-    fn publish(&mut self, node: &str, groups: &[&str]) {
+    fn publish(&mut self, node: &str, groups: &[&str], why: &str) {
         let lease = self.names.named(&format!("L{node}"));
         let ready = Readiness {
-            ready: true,
-            why: String::new(),
+            ready: why.is_empty(),
+            why: why.to_owned(),
             image: "sha256:1".to_owned(),
             claim: option(groups, "claim").map(|epoch| epoch.parse().unwrap()),
         };
