@@ -48,7 +48,7 @@ pub(in crate::core) struct ProbeRun {
     /// Since the last good answer.
     wrong: u32,
     silent: u32,
-    /// What it makes of the service; none until the first verdict.
+    /// What it makes of the service; none until it passes for the first time.
     pub(in crate::core) passes: Option<bool>,
     /// The last failure since the last good answer.
     pub(in crate::core) failure: Option<ProbeFailure>,
@@ -75,7 +75,8 @@ impl ProbeRun {
                 self.failure = Some(failure);
                 let spent =
                     self.wrong >= settings.fall || self.wrong.saturating_add(self.silent) >= settings.fall_timeout;
-                if spent {
+                // Until it passes for the first time it is only awaited, and asked again at once.
+                if spent && self.passes.is_some() {
                     self.passes = Some(false);
                 }
             }
