@@ -14,7 +14,7 @@ pub mod clock;
 pub mod compose;
 pub mod core;
 pub mod node_facts;
+pub mod recent;
 pub mod run;
 pub mod site;
 pub mod tether;
-pub mod told;

@@ -26,9 +26,9 @@ use crate::core::records::Saved;
 use crate::core::sizing::Timing;
 use crate::core::status::Status;
 use crate::core::time::Time;
+use crate::recent::Recent;
 use crate::site::Site;
 use crate::tether::page::Page;
-use crate::told::Recent;
 
 /// Orders that wait for an adapter; the core never has more under way.
 const QUEUE_MAX: usize = 256;

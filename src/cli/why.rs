@@ -63,7 +63,7 @@ fn render(why: &Why) -> String {
 mod tests {
     use super::*;
     use crate::core::status::GroupLine;
-    use crate::told::Told;
+    use crate::recent::Told;
 
     #[test]
     fn it_reads_from_the_sentence_down_to_the_decisions() {

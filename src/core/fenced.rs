@@ -26,7 +26,7 @@ pub enum Fenced {
 /// A T10 that an operator asked for.
 #[derive(Clone, Debug)]
 pub(in crate::core) struct FencedWish {
-    reply: u64,
+    pub(super) reply: u64,
     what: Fenced,
     /// Who says so, and when.
     by: String,

@@ -542,7 +542,7 @@ impl Node {
         if let Member::Joined { lease, .. } | Member::Registering { lease } = self.member {
             out.push(Action::Revoke { lease });
         }
-        self.disappoint_orders("the sidecar is ending", out);
+        self.dismiss_wishes("the sidecar is ending", out);
         self.exited = true;
         // What could not be adopted runs to its deadline; the next sidecar still finds whose it was.
         if !adopting {

@@ -257,7 +257,7 @@ impl Node {
                     let Some(next) = successor else {
                         let text =
                             format!("this node is drained {order}, but no standby is ready: the group stays here");
-                        group.say(Level::Alarm, text, out);
+                        group.mention(now, Level::Alarm, text, out);
                         continue;
                     };
                     let text = format!("this node is drained {order}: handing over to {next}");
@@ -270,13 +270,16 @@ impl Node {
         }
     }
 
-    /// What waits in vain when the sidecar ends.
-    pub(super) fn disappoint_orders(&mut self, why: &str, out: &mut Vec<Action>) {
-        for wanted in self.wanted.drain(..) {
-            out.push(Action::Reply {
-                reply: wanted.reply,
-                result: Err(why.to_owned()),
-            });
+    /// What waits in vain when this node ends or is no member any more: nothing that an operator wanted may happen
+    /// minutes later, when it is one again.
+    pub(super) fn dismiss_wishes(&mut self, why: &str, out: &mut Vec<Action>) {
+        let orders = self.wanted.drain(..).map(|wanted| wanted.reply);
+        let switch = self.switch_wish.take().map(|(reply, ..)| reply);
+        let hold = self.hold_wish.take().map(|(reply, _)| reply);
+        let fenced = self.fenced_wish.take().map(|wish| wish.reply);
+        for reply in orders.chain(switch).chain(hold).chain(fenced) {
+            let result = Err(why.to_owned());
+            out.push(Action::Reply { reply, result });
         }
     }
 }

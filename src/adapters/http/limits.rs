@@ -1,17 +1,24 @@
 //! Bounds on what callers may take: connections, acts in a time, the length of a request.
 
+use std::future::Future;
+use std::io::{self, ErrorKind};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::serve::Listener;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, Sleep, sleep};
 
 use crate::clock;
 use crate::core::time::Time;
 
 /// Connections at a time; the next ones wait to be accepted.
 const CONNECTIONS_MAX: usize = 64;
+/// A connection on which nothing comes for so long is closed: idle ones must not keep everybody else out.
+const IDLE_MAX: Duration = Duration::from_secs(30);
 /// Acts that may come at once, and how fast the right to more grows.
 const BURST: u32 = 20;
 const ONE_MORE: Duration = Duration::from_millis(200);
@@ -39,51 +46,57 @@ impl<L: Listener> Listener for Limited<L> {
         // Never closed: the semaphore lives as long as the listener.
         let permit = Arc::clone(&self.room).acquire_owned().await.ok();
         let (io, address) = self.inner.accept().await;
-        (Counted { io, _permit: permit }, address)
+        let counted = Counted {
+            io,
+            idle: Box::pin(sleep(IDLE_MAX)),
+            _permit: permit,
+        };
+        (counted, address)
     }
 
-    fn local_addr(&self) -> std::io::Result<Self::Addr> {
+    fn local_addr(&self) -> io::Result<Self::Addr> {
         self.inner.local_addr()
     }
 }
 
-/// A connection that gives its place back when it ends.
+/// A connection that gives its place back when it ends, and ends when its caller says nothing for long.
 pub(super) struct Counted<I> {
     io: I,
+    idle: Pin<Box<Sleep>>,
     _permit: Option<OwnedSemaphorePermit>,
 }
 
 impl<I: AsyncRead + Unpin> AsyncRead for Counted<I> {
     fn poll_read(
-        mut self: std::pin::Pin<&mut Self>,
-        context: &mut std::task::Context<'_>,
-        buffer: &mut tokio::io::ReadBuf<'_>,
-    ) -> std::task::Poll<std::io::Result<()>> {
-        std::pin::Pin::new(&mut self.io).poll_read(context, buffer)
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match Pin::new(&mut self.io).poll_read(context, buffer) {
+            Poll::Ready(read) => {
+                self.idle.as_mut().reset(Instant::now() + IDLE_MAX);
+                Poll::Ready(read)
+            }
+            Poll::Pending => self
+                .idle
+                .as_mut()
+                .poll(context)
+                .map(|()| Err(ErrorKind::TimedOut.into())),
+        }
     }
 }
 
 impl<I: AsyncWrite + Unpin> AsyncWrite for Counted<I> {
-    fn poll_write(
-        mut self: std::pin::Pin<&mut Self>,
-        context: &mut std::task::Context<'_>,
-        bytes: &[u8],
-    ) -> std::task::Poll<std::io::Result<usize>> {
-        std::pin::Pin::new(&mut self.io).poll_write(context, bytes)
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(context, bytes)
     }
 
-    fn poll_flush(
-        mut self: std::pin::Pin<&mut Self>,
-        context: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<std::io::Result<()>> {
-        std::pin::Pin::new(&mut self.io).poll_flush(context)
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(context)
     }
 
-    fn poll_shutdown(
-        mut self: std::pin::Pin<&mut Self>,
-        context: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<std::io::Result<()>> {
-        std::pin::Pin::new(&mut self.io).poll_shutdown(context)
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(context)
     }
 }
 
@@ -114,7 +127,21 @@ impl Rate {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::AsyncReadExt;
+
     use super::*;
+
+    #[tokio::test]
+    async fn a_caller_who_says_nothing_loses_its_place() {
+        let (_silent, ours) = tokio::io::duplex(16);
+        let mut counted = Counted {
+            io: ours,
+            idle: Box::pin(sleep(Duration::from_millis(10))),
+            _permit: None,
+        };
+        let error = counted.read_u8().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+    }
 
     #[test]
     fn a_burst_is_let_through_and_then_only_so_many_in_a_time() {

@@ -37,7 +37,7 @@ use self::limits::{Limited, Rate};
 use crate::core::event::Command;
 use crate::core::status::Status;
 use crate::core::time::Time;
-use crate::told::Recent;
+use crate::recent::Recent;
 
 /// The port of the endpoints, as users of Patroni know it.
 const PORT: u16 = 8008;

@@ -11,7 +11,7 @@ use utoipa_axum::routes;
 use super::Shared;
 use super::answer::{Outcome, Refusal};
 use crate::core::status::{GroupLine, Status};
-use crate::told::Told;
+use crate::recent::Told;
 
 pub(super) fn routes() -> OpenApiRouter<Shared> {
     OpenApiRouter::new()

@@ -20,6 +20,7 @@ impl Node {
         );
         self.member = Member::Lost { lease };
         self.holding_until = None;
+        self.dismiss_wishes("this node lost its place in the cluster: ask another one", out);
         let adoptable = std::mem::take(&mut self.adoptable);
         let saved = Saved {
             boot: self.me.boot.clone(),

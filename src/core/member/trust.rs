@@ -87,6 +87,7 @@ impl Node {
         self.contact.clear();
         // Held groups run on to their deadline; no beat counts from here.
         self.member = Member::Frozen { why };
+        self.dismiss_wishes("etcd is not the one that was trusted: see `leasehold status`", out);
     }
 
     pub(super) fn accepted_elsewhere(&self, view: &View) -> bool {
