@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::election::released;
 use super::event::Action;
+use super::group::FENCED;
 use super::member::{Member, Purpose};
 use super::node::Node;
 use super::records::{GroupKeys, Record, json};
@@ -76,7 +77,7 @@ impl Node {
         for (name, _, record) in &freed {
             self.may_free(what, name, record, beats && record.incarnation == key)?;
         }
-        let reason = format!("fenced: {by} on {} made sure that {node} can't write", self.me.name);
+        let reason = format!("{FENCED}: {by} on {} made sure that {node} can't write", self.me.name);
         // The key of a node that came back belongs to a life that was not fenced.
         let whole = matches!(what, Fenced::Node(_)) && !beats && node != self.me.name;
         Ok(self.t10(&node, &freed, &reason, whole))

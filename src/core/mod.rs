@@ -1,6 +1,7 @@
 //! The decision core: one event and a time in, actions out. It never awaits, reads a clock, or names an outside type.
 
 mod accept;
+pub mod code;
 mod election;
 pub mod epoch;
 pub mod event;

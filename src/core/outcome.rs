@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::event::{Action, Level};
+use super::code::Code;
+use super::event::Action;
 use super::member::{Member, Pending, Purpose};
 use super::node::Node;
 use super::time::Time;
@@ -39,14 +40,14 @@ impl Node {
                 if let (Some(holder), Some(group)) = (holder, self.groups.get_mut(group))
                     && group.held.is_none()
                 {
-                    group.say(Level::Info, format!("not taken: {holder} holds it"), out);
+                    group.say(Code::CampaignLost, format!("not taken: {holder} holds it"), out);
                 }
             }
             Purpose::Release { group } => {
                 if succeeded && let Some(group) = self.groups.get_mut(group) {
                     group.cool_until = Some(now.plus(self.timing.ttl));
                     group.say(
-                        Level::Info,
+                        Code::Released,
                         "released: stopped here and free for the next holder".to_owned(),
                         out,
                     );

@@ -142,7 +142,7 @@ impl World {
                 } else if decision.text.contains("accepted a restored") {
                     self.hosts[h].frozen_core = false;
                 }
-                if decision.level == Level::Alarm {
+                if decision.code.level() == Level::Alarm {
                     self.alarms.push(format!("{name}: {}", decision.text));
                 }
                 note!(
