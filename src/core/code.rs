@@ -113,6 +113,14 @@ codes! {
     Released = "released", Info, "election";
     /// Somebody else was faster.
     CampaignLost = "campaign_lost", Info, "election";
+    /// An operator's order was written to etcd.
+    OrderGiven = "order_given", Info, "order";
+    /// An operator said that a node can't write any more.
+    FencedByHand = "fenced_by_hand", Info, "order";
+    /// An operator took a strange etcd as the true one.
+    EtcdAccepted = "etcd_accepted", Info, "order";
+    /// The sidecar may be replaced.
+    HoldStarted = "hold_started", Info, "order";
     /// An operator's order stops the group.
     StopOrdered = "stop_ordered", Info, "order";
     /// The node is drained, and nobody could take the group.
@@ -120,8 +128,22 @@ codes! {
     /// The node ends, and nobody could take the group.
     StopWithoutSuccessor = "stop_without_successor", Info, "order";
 
+    /// Another node is silent or gone.
+    NodeFailed = "node_failed", Alarm, "node";
+    /// It is back.
+    NodeReturned = "node_returned", Info, "node";
+    /// It said so before.
+    NodeLeft = "node_left", Info, "node";
+    /// A group that is active here has no ready standby.
+    Jeopardy = "jeopardy", Alarm, "jeopardy";
+    /// It has one again.
+    JeopardyOver = "jeopardy_over", Info, "jeopardy";
     /// This node is no member any more.
     PlaceLost = "place_lost", Alarm, "node";
+    /// etcd does not answer this node.
+    CommunicationLost = "communication_lost", Alarm, "communication";
+    /// It does again.
+    CommunicationRestored = "communication_restored", Info, "communication";
     /// The lease was not renewed in time.
     LeaseRanOut = "lease_ran_out", Alarm, "communication";
     /// The interface has no carrier.

@@ -10,6 +10,7 @@ use super::node::Node;
 use super::records::{GroupKeys, Intent, NodeStatus, Readiness, Record, RecordState, json};
 use super::store::{Compare, Op, Txn};
 use super::stuck::stuck_on;
+use super::surroundings::TOLD_TO_END;
 use super::time::Time;
 
 /// Between the campaigns of two standbys of neighbouring rank.
@@ -448,7 +449,7 @@ impl Node {
             let failing = self
                 .failing(name)
                 .then(|| "the service failed here several times".to_owned());
-            let ending = self.ending.then(|| "its node was told to end".to_owned());
+            let ending = self.ending.then(|| TOLD_TO_END.to_owned());
             let unready = ending.or_else(|| self.unready(name)).or(failing).or_else(|| self.ill());
             let ready = unready.is_none();
             // Ready, and ranked as such, but nobody should hand over to it yet: it could not campaign at once.

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::code::Code;
 use super::election::released;
 use super::event::Action;
 use super::group::FENCED;
@@ -169,9 +170,11 @@ impl Node {
     }
 
     /// What became of it.
-    pub(super) fn fenced(&self, reply: Option<u64>, succeeded: bool, out: &mut Vec<Action>) {
+    pub(super) fn fenced(&mut self, reply: Option<u64>, succeeded: bool, out: &mut Vec<Action>) {
         let Some(reply) = reply else { return };
         let result = if succeeded {
+            let text = "an operator made sure that a node can't write: what it held is free".to_owned();
+            self.mention(Code::FencedByHand, text, out);
             Ok("freed: the best ready standby takes over what it held".to_owned())
         } else {
             Err("something changed meanwhile: look at `leasehold status` and say it again".to_owned())

@@ -21,5 +21,6 @@ pub mod sizing;
 pub mod status;
 pub mod store;
 pub mod stuck;
+mod surroundings;
 pub mod time;
 pub mod watchdog;

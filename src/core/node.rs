@@ -17,6 +17,7 @@ use super::records::{Pin, Saved, SavedRun, View};
 use super::sizing::{HOLD_MAX, Timing};
 use super::store::Hint;
 use super::stuck::Reset;
+use super::surroundings::Surroundings;
 use super::time::Time;
 use super::watchdog::Watchdog;
 
@@ -122,6 +123,7 @@ pub struct Node {
     pub(super) given_away: Vec<String>,
     pub(super) ending: bool,
     pub(super) watchdog: Watchdog,
+    pub(super) surroundings: Surroundings,
     pub(super) last: Option<Decision>,
     /// What was last mentioned, and when.
     mentioned: Option<(Decision, Time)>,
@@ -193,6 +195,7 @@ impl Node {
             given_away: Vec::new(),
             ending: false,
             watchdog: Watchdog::default(),
+            surroundings: Surroundings::default(),
             last: None,
             mentioned: None,
             now: Time::default(),
@@ -258,6 +261,7 @@ impl Node {
         self.step_stuck(now, out);
         self.request(now, out);
         self.step_fencing(now, out);
+        self.look_around(now, out);
         self.finish(out);
         self.watch_over(now, first, out);
         let saved = self.memory();

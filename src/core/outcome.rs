@@ -24,10 +24,18 @@ impl Node {
             }
             Purpose::Hold { reply, length } => {
                 let result = self.hold_result(now, pending, succeeded, *length);
+                if result.is_ok() {
+                    self.mention(
+                        Code::HoldStarted,
+                        format!("held for {} s on an operator's order", length.as_secs()),
+                        out,
+                    );
+                }
                 out.push(Action::Reply { reply: *reply, result });
             }
             Purpose::Intent { reply, done } => {
                 let result = if succeeded {
+                    self.mention(Code::OrderGiven, format!("an operator's order: {done}"), out);
                     Ok(done.clone())
                 } else {
                     Err("somebody else was faster: look at `leasehold status` and try again".to_owned())
@@ -57,6 +65,8 @@ impl Node {
             Purpose::Mark { group } => self.marked(group, succeeded, out),
             Purpose::Accept { reply } => {
                 let result = if succeeded {
+                    let text = "an operator accepted etcd as it is: every node starts over".to_owned();
+                    self.mention(Code::EtcdAccepted, text, out);
                     Ok("accepted: every node starts over, which takes one ttl".to_owned())
                 } else {
                     Err("the configuration changed meanwhile: look at `leasehold status` and try again".to_owned())

@@ -474,6 +474,7 @@ impl World {
             }
             ["ready", node, groups @ ..] => self.publish(node, groups, ""),
             ["unready", node, groups @ ..] => self.publish(node, groups, "no image"),
+            ["ending", node, groups @ ..] => self.publish(node, groups, "its node was told to end"),
             ["record", group, epoch, node, state, rest @ ..] => {
                 let record = self.told_record(epoch, node, state, rest);
                 self.etcd.put(&self.keys.record(group), &json(&record), 0);

@@ -134,6 +134,7 @@ impl World {
             }
             Action::Say(decision) => {
                 let name = self.hosts[h].name.clone();
+                self.count(&format!("said {}", decision.code.word()));
                 if decision.text.contains("adopting run") {
                     self.count("adopted");
                 }
