@@ -487,9 +487,9 @@ fn give<T>(queue: &mpsc::Sender<T>, order: T) -> io::Result<()> {
 }
 
 fn say(decision: &Decision) {
-    let group = decision.group.as_deref();
-    match decision.level {
-        Level::Info => tracing::info!(group, "{}", decision.text),
-        Level::Alarm => tracing::warn!(group, alarm = true, "{}", decision.text),
+    let (code, group) = (decision.code.word(), decision.group.as_deref());
+    match decision.code.level() {
+        Level::Info => tracing::info!(code, group, "{}", decision.text),
+        Level::Alarm => tracing::warn!(code, group, alarm = true, "{}", decision.text),
     }
 }

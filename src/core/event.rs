@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::code::Code;
 use super::epoch::Run;
 use super::fenced::Fenced;
 use super::records::{Pin, Saved};
@@ -350,18 +351,30 @@ pub enum Order {
 }
 
 /// How loud a decision is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
     Info,
     /// Somebody should look, even at 3 a.m.
     Alarm,
 }
 
+impl Level {
+    /// In a word.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Alarm => "alarm",
+        }
+    }
+}
+
 /// One decision in one sentence.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
-    pub level: Level,
+    pub code: Code,
     pub group: Option<String>,
+    /// Of the group on this node, while it holds one.
+    pub epoch: Option<u64>,
     pub text: String,
 }

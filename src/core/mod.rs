@@ -1,6 +1,7 @@
 //! The decision core: one event and a time in, actions out. It never awaits, reads a clock, or names an outside type.
 
 mod accept;
+pub mod code;
 mod election;
 pub mod epoch;
 pub mod event;
@@ -20,5 +21,6 @@ pub mod sizing;
 pub mod status;
 pub mod store;
 pub mod stuck;
+mod surroundings;
 pub mod time;
 pub mod watchdog;

@@ -216,7 +216,7 @@ pub(crate) fn action(names: &mut Names, now: Time, action: &Action) -> String {
         Action::Feed { until } => format!("feed the watchdog until {}", ahead(now, *until)),
         Action::Disarm => "put the watchdog to sleep".to_owned(),
         Action::Say(decision) => {
-            let loud = match decision.level {
+            let loud = match decision.code.level() {
                 Level::Info => "say",
                 Level::Alarm => "ALARM",
             };
