@@ -185,9 +185,9 @@ impl Seen {
         let ordered = line.stopped.is_some() || line.paused.is_some();
         self.free = match &line.holder {
             Some(_) => None,
-            None if ordered => self.free.map(|_| now),
             None if self.holder.is_some() => Some(now),
-            None => self.free,
+            // What an operator wanted so is not counted.
+            None => self.free.map(|since| if ordered { now } else { since }),
         };
         let heard = line
             .holder
