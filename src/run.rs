@@ -89,7 +89,9 @@ pub async fn run(facts: &NodeFacts) -> Result<()> {
         status,
         recent: Arc::default(),
     });
-    let asked = http::serve(listen, &facts.socket(), Access::new(facts.tokens.clone()), turns).await?;
+    let access = Access::new(facts.tokens.clone());
+    let tls = facts.tls().map_err(anyhow::Error::msg)?;
+    let asked = http::serve(listen, &facts.socket(), access, tls, turns).await?;
     tracing::info!(node = site.name, cluster = site.project.cluster.name, %listen, "leasehold {} runs", env!("CARGO_PKG_VERSION"));
     turn(node, outbox, events, asked, &published).await
 }

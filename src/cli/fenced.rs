@@ -154,7 +154,7 @@ mod tests {
             recent: std::sync::Arc::default(),
         });
         let any = "127.0.0.1:0".parse().unwrap();
-        let mut asked = http::serve(any, &facts.socket(), http::Access::default(), turn)
+        let mut asked = http::serve(any, &facts.socket(), http::Access::default(), None, turn)
             .await
             .unwrap();
         let answers = tokio::spawn(async move {
