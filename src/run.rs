@@ -93,7 +93,8 @@ pub async fn run(facts: &NodeFacts) -> Result<()> {
         recent: Arc::default(),
     });
     let access = Access::new(facts.tokens.clone());
-    let asked = http::serve(listen, &facts.socket(), access, turns, archive).await?;
+    let tls = facts.tls().map_err(anyhow::Error::msg)?;
+    let asked = http::serve(listen, &facts.socket(), access, tls, turns, archive).await?;
     tracing::info!(node = site.name, cluster = site.project.cluster.name, %listen, "leasehold {} runs", env!("CARGO_PKG_VERSION"));
     turn(node, outbox, events, asked, &published).await
 }

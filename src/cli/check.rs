@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use super::text::{print, say};
+use crate::adapters::http::Access;
 use crate::adapters::{fence, reset, store};
 use crate::compose;
 use crate::compose::model::{Fence, OnStopFailure};
@@ -35,6 +36,7 @@ pub(super) async fn check(facts: &NodeFacts) -> Result<ExitCode> {
         },
         Err(why) => faults.push(why),
     }
+    faults.extend(endpoints(facts));
     faults.extend(site.project.cluster.fence.iter().flat_map(fence::faults));
     for group in site.project.groups.values() {
         if group.on_stop_failure == OnStopFailure::Reboot
@@ -76,6 +78,16 @@ pub(super) async fn check(facts: &NodeFacts) -> Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// What is wrong with the files of the endpoints.
+fn endpoints(facts: &NodeFacts) -> Vec<String> {
+    let tls = facts
+        .tls()
+        .and_then(|files| files.map_or(Ok(()), |files| files.check()));
+    let access = Access::new(facts.tokens.clone()).check();
+    let access = access.map_err(|error| error.to_string());
+    [tls, access].into_iter().filter_map(Result::err).collect()
 }
 
 async fn election(site: &Site) -> Result<(std::time::Duration, &'static str), String> {

@@ -152,7 +152,7 @@ mod tests {
         });
         let any = "127.0.0.1:0".parse().unwrap();
         let archive = std::sync::Arc::new(http::Nowhere);
-        let mut asked = http::serve(any, &facts.socket(), http::Access::default(), turn, archive)
+        let mut asked = http::serve(any, &facts.socket(), http::Access::default(), None, turn, archive)
             .await
             .unwrap();
         let answers = tokio::spawn(async move {

@@ -1,5 +1,5 @@
 //! Health endpoints and metrics for everyone, and `/v1` for operators: on the local socket for the CLI, over the network
-//! for whoever brings a token. Reads snapshots, hands commands to the loop, decides nothing.
+//! for whoever brings a token or a certificate. Reads snapshots, hands commands to the loop, decides nothing.
 
 mod access;
 mod acting;
@@ -8,6 +8,7 @@ mod audit;
 mod health;
 mod limits;
 mod reading;
+mod tls;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs, UdpSocket};
@@ -16,7 +17,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{DefaultBodyLimit, Extension, Request, State};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, Extension, Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
@@ -32,10 +33,13 @@ pub use access::{Access, Role};
 pub use acting::{AcceptRequest, FencedRequest, HoldRequest, OrderRequest, PauseRequest, SwitchoverRequest};
 pub use answer::Outcome;
 pub use reading::Why;
+pub use tls::TlsFiles;
 
 use self::access::{Caller, Denied};
 use self::answer::Refusal;
 use self::limits::{Limited, Rate};
+use self::tls::{LOOK_EVERY, Peer, Tls};
+use crate::clock;
 use crate::core::event::Command;
 use crate::core::history::{Act, History};
 use crate::core::status::Status;
@@ -135,6 +139,7 @@ pub async fn serve(
     listen: SocketAddr,
     socket: &Path,
     access: Access,
+    tls: Option<TlsFiles>,
     turn: watch::Receiver<Turn>,
     archive: Arc<dyn Archive>,
 ) -> io::Result<mpsc::Receiver<Asked>> {
@@ -154,7 +159,15 @@ pub async fn serve(
     std::fs::set_permissions(socket, std::fs::Permissions::from_mode(0o600))?;
     let public = network(shared.clone(), access);
     let operator = on_this_host(shared);
-    tokio::spawn(async move { axum::serve(Limited::new(open), public).await });
+    match tls {
+        None => drop(tokio::spawn(
+            async move { axum::serve(Limited::new(open), public).await },
+        )),
+        Some(files) => drop(tokio::spawn(async move {
+            let public = public.into_make_service_with_connect_info::<Peer>();
+            axum::serve(Limited::new(Tls::over(open, files, LOOK_EVERY)), public).await
+        })),
+    }
     tokio::spawn(async move { axum::serve(Limited::new(local), operator).await });
     Ok(commands)
 }
@@ -243,14 +256,15 @@ async fn in_time(request: Request, next: Next) -> Response {
     }
 }
 
-/// Lets callers with a known token through, and tells the handlers who they are.
+/// Lets callers with a known token or certificate through, and tells the handlers who they are.
 async fn authenticate(State(access): State<Access>, mut request: Request, next: Next) -> Response {
+    // Whatever stands in the header counts, also what is no token: a certificate must not stand in for a typing error.
     let given = request.headers().get(header::AUTHORIZATION);
-    let token = given
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.strip_prefix("Bearer "))
-        .map(str::trim);
-    match access.caller(token) {
+    let token = given.map(|value| value.to_str().ok().and_then(|value| value.strip_prefix("Bearer ")));
+    let token = token.map(|token| token.unwrap_or_default().trim());
+    let peer = request.extensions().get::<ConnectInfo<Peer>>();
+    let shown = peer.and_then(|ConnectInfo(peer)| peer.0.as_ref());
+    match access.caller(token, shown, clock::wall_seconds()) {
         Ok(caller) => {
             request.extensions_mut().insert(caller);
             next.run(request).await
@@ -261,8 +275,8 @@ async fn authenticate(State(access): State<Access>, mut request: Request, next: 
         )
         .into_response(),
         Err(Denied::Unknown) => {
-            let mut answer = Refusal::new(StatusCode::UNAUTHORIZED, "a known token is needed: `Authorization: Bearer TOKEN`")
-                .into_response();
+            let message = "a known token is needed, `Authorization: Bearer TOKEN`, or a client certificate that the file of tokens names";
+            let mut answer = Refusal::new(StatusCode::UNAUTHORIZED, message).into_response();
             let challenge = header::HeaderValue::from_static("Bearer");
             answer.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
             answer

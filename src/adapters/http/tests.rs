@@ -10,7 +10,7 @@ use super::*;
 use crate::core::event::Wish;
 use crate::core::status::{GroupLine, NodeLine};
 
-const VIEWER: &str = "0123456789abcdef-viewer";
+pub(super) const VIEWER: &str = "0123456789abcdef-viewer";
 const OPERATOR: &str = "0123456789abcdef-operator";
 const ADMIN: &str = "0123456789abcdef-admin";
 
@@ -39,17 +39,17 @@ impl Archive for Kept {
 }
 
 /// Both routers over one status, the commands that reach the loop, and the file of tokens.
-struct Bench {
-    network: Router,
+pub(super) struct Bench {
+    pub(super) network: Router,
     host: Router,
     asked: mpsc::Receiver<Asked>,
     _turn: watch::Sender<Turn>,
-    tokens: PathBuf,
+    pub(super) tokens: PathBuf,
     kept: Arc<Kept>,
 }
 
 impl Bench {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
         let count = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let tokens = std::env::temp_dir().join(format!("leasehold-http-{}-{count}", std::process::id()));
@@ -62,7 +62,7 @@ impl Bench {
             nodes: [("b".to_owned(), NodeLine::default())].into(),
             ..Status::default()
         };
-        let at = crate::clock::now();
+        let at = clock::now();
         let recent = Arc::default();
         let (publisher, turn) = watch::channel(Turn { at, status, recent });
         let (asked, commands) = mpsc::channel(ASKED_MAX);
@@ -79,7 +79,7 @@ impl Bench {
     }
 
     /// Answers every command with `ok`, and gives them back at the end.
-    fn loops(&mut self) -> tokio::task::JoinHandle<Vec<Command>> {
+    pub(super) fn loops(&mut self) -> tokio::task::JoinHandle<Vec<Command>> {
         let (_, nothing) = mpsc::channel(1);
         let mut asked = std::mem::replace(&mut self.asked, nothing);
         tokio::spawn(async move {
