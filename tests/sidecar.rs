@@ -10,3 +10,5 @@ mod api;
 mod etcd;
 #[path = "sidecar/process.rs"]
 mod process;
+#[path = "sidecar/secure.rs"]
+mod secure;

@@ -8,6 +8,8 @@ use crate::process::Sidecar;
 
 /// Requests of each kind for an operation; with the rate of acts, some ten seconds a role.
 const EXAMPLES: &str = "25";
+/// Fewer than this would mean that something was left out.
+const LEAST: u32 = 300;
 /// So long that every hold is refused as too short: under a real one, acts wait for minutes, as they should.
 const TTL: &str = "80s";
 
@@ -61,7 +63,10 @@ async fn the_api_keeps_to_its_description_whatever_is_asked() {
             .lines()
             .find(|line| line.contains(" generated"))
             .unwrap_or_default();
-        println!("{role}: {}", tested.trim());
+        let passed = tested
+            .split(", ")
+            .find_map(|part| part.strip_suffix(" passed")?.parse::<u32>().ok());
+        assert!(passed.is_some_and(|passed| passed >= LEAST), "as {role}: {said}");
     }
     // It lives, and none of it has started anything.
     let status = node.status().unwrap();

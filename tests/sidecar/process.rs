@@ -6,13 +6,13 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_leasehold");
-/// A condition that does not come about in this time will not.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// A condition that does not come about in so many tries will not.
+const TRIES: u32 = 600;
 const PAUSE: Duration = Duration::from_millis(50);
 
 pub(crate) struct Sidecar {
@@ -100,28 +100,13 @@ impl Sidecar {
 
     /// Waits until the status is as wanted.
     pub(crate) fn wait(&self, what: &str, is_wanted: impl Fn(&Value) -> bool) -> Value {
-        let began = Instant::now();
-        loop {
-            let status = self.status();
-            match &status {
-                Some(status) if is_wanted(status) => return status.clone(),
-                Some(_) | None => {}
+        for _ in 0..TRIES {
+            if let Some(status) = self.status().filter(|status| is_wanted(status)) {
+                return status;
             }
-            assert!(began.elapsed() < PATIENCE, "not {what}: {status:?}\n{}", self.log());
             std::thread::sleep(PAUSE);
         }
-    }
-
-    pub(crate) fn wait_for_log(&self, words: &str) -> String {
-        let began = Instant::now();
-        loop {
-            let log = self.log();
-            if let Some(line) = log.lines().find(|line| line.contains(words)) {
-                return line.to_owned();
-            }
-            assert!(began.elapsed() < PATIENCE, "the log does not say {words}:\n{log}");
-            std::thread::sleep(PAUSE);
-        }
+        panic!("not {what}: {:?}\n{}", self.status(), self.log());
     }
 }
 
