@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::core::event::{Decision, Level};
+use crate::core::event::Decision;
 
 /// Decisions kept of each group, and of the node itself.
 const KEPT_MAX: usize = 50;
@@ -15,6 +15,9 @@ const KEPT_MAX: usize = 50;
 pub struct Told {
     /// Wall time in RFC 3339.
     pub at: String,
+    /// Its stable code, as in docs/messages.md.
+    #[serde(default)]
+    pub code: String,
     /// `info` or `alarm`.
     pub level: String,
     /// None: about the node itself.
@@ -34,13 +37,10 @@ impl Recent {
     /// Keeps one more, and drops the oldest beyond the bound.
     pub fn keep(&mut self, at: String, decision: &Decision) {
         self.count += 1;
-        let level = match decision.level {
-            Level::Info => "info",
-            Level::Alarm => "alarm",
-        };
         let told = Told {
             at,
-            level: level.to_owned(),
+            code: decision.code.word().to_owned(),
+            level: decision.code.level().word().to_owned(),
             group: decision.group.clone(),
             text: decision.text.clone(),
         };
@@ -67,6 +67,7 @@ impl Recent {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::code::Code;
 
     #[test]
     fn the_last_ones_are_kept_in_order_and_others_groups_are_left_out() {
@@ -74,7 +75,8 @@ mod tests {
         for number in 0..60 {
             for group in [Some("mail"), None, Some("web")] {
                 let decision = Decision {
-                    level: Level::Info,
+                    code: Code::Released,
+                    epoch: None,
                     group: group.map(str::to_owned),
                     text: format!("{number}"),
                 };

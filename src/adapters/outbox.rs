@@ -15,13 +15,14 @@ use super::files::Files;
 use super::http::{Asked, Turn};
 use super::probe::{Inside, Prober, Target};
 use super::reset;
-use super::store::{self, StoreCommand, StoreEvent};
+use super::store::{self, Archivist, StoreCommand, StoreEvent};
 use super::tether::{TetherEvent, TetherHost};
 use super::vip::{self, VipCommand, VipEvent};
 use super::watchdog::Feeder;
 use crate::clock;
 use crate::compose::model::{Check, Group, Vip};
 use crate::core::event::{Action, Decision, Event, Level, PageOrder, ProbeKey, ServiceKey, VipNews};
+use crate::core::history::Chronicler;
 use crate::core::records::Saved;
 use crate::core::sizing::Timing;
 use crate::core::status::Status;
@@ -49,6 +50,8 @@ pub struct Outbox {
     next_reply: u64,
     holders: BTreeMap<String, Option<String>>,
     recent: Arc<Recent>,
+    chronicler: Chronicler,
+    archivist: Archivist,
 }
 
 impl Outbox {
@@ -61,6 +64,7 @@ impl Outbox {
         timing: Timing,
         files: Files,
         saved: Option<&Saved>,
+        archivist: Archivist,
         inbox: mpsc::Sender<Event>,
     ) -> io::Result<Self> {
         let boot = clock::boot_id_text()?;
@@ -94,6 +98,8 @@ impl Outbox {
             next_reply: 0,
             holders: BTreeMap::new(),
             recent: Arc::default(),
+            chronicler: Chronicler::default(),
+            archivist,
         })
     }
 
@@ -203,6 +209,9 @@ impl Outbox {
 
     /// Publishes the status; containers that meet a closed gate learn who leads.
     pub fn publish(&mut self, published: &watch::Sender<Turn>, at: Time, mut status: Status) {
+        for entry in self.chronicler.observe(at, &clock::wall(), &status) {
+            self.archivist.epoch(&entry);
+        }
         for (name, line) in &mut status.groups {
             line.vips = self
                 .vips(name)
@@ -487,9 +496,9 @@ fn give<T>(queue: &mpsc::Sender<T>, order: T) -> io::Result<()> {
 }
 
 fn say(decision: &Decision) {
-    let group = decision.group.as_deref();
-    match decision.level {
-        Level::Info => tracing::info!(group, "{}", decision.text),
-        Level::Alarm => tracing::warn!(group, alarm = true, "{}", decision.text),
+    let (code, group) = (decision.code.word(), decision.group.as_deref());
+    match decision.code.level() {
+        Level::Info => tracing::info!(code, group, "{}", decision.text),
+        Level::Alarm => tracing::warn!(code, group, alarm = true, "{}", decision.text),
     }
 }

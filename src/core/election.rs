@@ -2,22 +2,21 @@
 
 use std::time::Duration;
 
-use super::event::{Action, Level};
-use super::group::{After, Group, Stage, claimed};
+use super::code::Code;
+use super::event::{Action, Note};
+use super::group::{After, Coming, Group, INTERRUPTED, LOST_PLACE, RAN_OUT, SILENT, Stage, claimed};
 use super::member::{Member, Purpose};
 use super::node::Node;
 use super::records::{GroupKeys, Intent, NodeStatus, Readiness, Record, RecordState, json};
 use super::store::{Compare, Op, Txn};
 use super::stuck::stuck_on;
+use super::surroundings::TOLD_TO_END;
 use super::time::Time;
 
 /// Between the campaigns of two standbys of neighbouring rank.
 const RANK_STEP: Duration = Duration::from_millis(300);
 /// How long the others leave a vacancy to a named successor.
 const SUCCESSOR_START: Duration = Duration::from_secs(3);
-
-/// Why a group is given up whose stop an earlier sidecar had begun.
-const INTERRUPTED: &str = "its stop was under way when its sidecar ended";
 
 /// Whether and when this node may take a group.
 pub(super) enum Claim {
@@ -64,7 +63,7 @@ impl Node {
                     continue;
                 }
                 After::Release { reason, successor } => Some((reason, successor)),
-                After::RanOut | After::Lost if other_ready => Some(("its lease ran out".to_owned(), None)),
+                After::RanOut | After::Lost if other_ready => Some((RAN_OUT.to_owned(), None)),
                 After::Interrupted if other_ready => Some((INTERRUPTED.to_owned(), wanted)),
                 After::RanOut | After::Interrupted | After::Lost => None,
             };
@@ -121,7 +120,7 @@ impl Node {
                 group.held = None;
                 continue;
             };
-            let record = released(record, "its node lost its place in the cluster".to_owned(), None);
+            let record = released(record, LOST_PLACE.to_owned(), None);
             let txn = self.record_txn(&name, &keys, &record);
             return Some((txn, Purpose::ReleaseLost { group: name }));
         }
@@ -212,7 +211,13 @@ impl Node {
                 continue;
             }
             match self.claim(now, &name, lease) {
-                Claim::Now(txn) => return Some((txn, Purpose::Campaign { group: name })),
+                Claim::Now(txn) => {
+                    let taking = Coming::after(self.view.group(&name).record.as_ref());
+                    if let Some(group) = self.groups.get_mut(&name) {
+                        group.taking = taking;
+                    }
+                    return Some((txn, Purpose::Campaign { group: name }));
+                }
                 Claim::Free(txn) => return Some((txn, Purpose::Fenced { reply: None })),
                 Claim::At(at) => {
                     self.waits.insert(name.clone(), (Some(at), String::new()));
@@ -339,7 +344,7 @@ impl Node {
             if record.stuck.is_some() {
                 continue;
             }
-            let value = json(&released(record, "silent".to_owned(), None));
+            let value = json(&released(record, SILENT.to_owned(), None));
             txn.then.push(Op::Delete {
                 key: self.keys.leader(other),
             });
@@ -444,7 +449,7 @@ impl Node {
             let failing = self
                 .failing(name)
                 .then(|| "the service failed here several times".to_owned());
-            let ending = self.ending.then(|| "its node was told to end".to_owned());
+            let ending = self.ending.then(|| TOLD_TO_END.to_owned());
             let unready = ending.or_else(|| self.unready(name)).or(failing).or_else(|| self.ill());
             let ready = unready.is_none();
             // Ready, and ranked as such, but nobody should hand over to it yet: it could not campaign at once.
@@ -472,7 +477,13 @@ impl Node {
     }
 
     /// Takes an operator's wish to move a group, or says why not.
-    pub(super) fn want_switchover(&mut self, reply: u64, group: String, to: Option<String>) -> Option<String> {
+    pub(super) fn want_switchover(
+        &mut self,
+        reply: u64,
+        group: String,
+        to: Option<String>,
+        note: Note,
+    ) -> Option<String> {
         let keys = self.view.group(&group);
         let Some(record) = keys.active() else {
             return Some(format!(
@@ -501,7 +512,8 @@ impl Node {
         if !matches!(self.member, Member::Joined { .. }) || self.switch_wish.is_some() {
             return Some("this node is not a member now, or another wish is being written".to_owned());
         }
-        self.switch_wish = Some((reply, group, to));
+        let Note { by, why, .. } = note;
+        self.switch_wish = Some((reply, group, Intent::Switchover { to, by, why }));
         None
     }
 
@@ -518,11 +530,7 @@ impl Node {
             };
             return Some((txn, Purpose::Beat));
         }
-        let (reply, group, to) = self.switch_wish.take()?;
-        let intent = Intent::Switchover {
-            to,
-            by: self.me.name.clone(),
-        };
+        let (reply, group, intent) = self.switch_wish.take()?;
         let key = self.keys.intent(&group);
         let txn = Txn {
             compare: Vec::new(),
@@ -540,7 +548,7 @@ impl Node {
     pub(super) fn obey(&mut self, now: Time, out: &mut Vec<Action>) {
         let names: Vec<String> = self.groups.keys().cloned().collect();
         for name in names {
-            let Some((Intent::Switchover { to, by }, revision)) = self.view.group(&name).intent else {
+            let Some((Intent::Switchover { to, by, why }, revision)) = self.view.group(&name).intent else {
                 continue;
             };
             if self.obeyed.get(&name) == Some(&revision) {
@@ -561,7 +569,8 @@ impl Node {
             self.obeyed.insert(name.clone(), revision);
             match successor {
                 Some(next) => {
-                    let reason = format!("switchover to {next}, asked on {by}");
+                    let why = if why.is_empty() { why } else { format!(" ({why})") };
+                    let reason = format!("switchover to {next}, asked by {by}{why}");
                     let after = After::Release {
                         reason: reason.clone(),
                         successor: Some(next),
@@ -571,13 +580,17 @@ impl Node {
                         super::group::Way::Drain,
                         after,
                         format!("{reason}: stopping here first"),
-                        Level::Info,
+                        Code::SwitchoverStarted,
                         out,
                     );
                 }
                 None => {
                     let wanted = to.unwrap_or_else(|| "any standby".to_owned());
-                    group.say(Level::Alarm, format!("switchover refused: {wanted} is not ready"), out);
+                    group.say(
+                        Code::SwitchoverRefused,
+                        format!("switchover refused: {wanted} is not ready"),
+                        out,
+                    );
                     self.refused_intents.push((name, revision));
                 }
             }

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use super::code::Code;
 use super::epoch::Run;
-use super::event::{Action, Command, Decision, Event, Level, Order, PageOrder, ServiceKey};
+use super::event::{Action, Command, Decision, Event, Order, PageOrder, ServiceKey};
 use super::fenced::FencedWish;
 use super::fencing::{FenceSettings, Fencing};
 use super::group::{After, Context, Group, GroupSettings, Stage, Way, mention};
@@ -12,10 +13,11 @@ use super::keys::Keys;
 use super::member::{Attempt, Member, Pending};
 use super::observe::{Contact, Observer};
 use super::orders::Wanted;
-use super::records::{Pin, Saved, SavedRun, View};
+use super::records::{Intent, Pin, Saved, SavedRun, View};
 use super::sizing::{HOLD_MAX, Timing};
 use super::store::Hint;
 use super::stuck::Reset;
+use super::surroundings::Surroundings;
 use super::time::Time;
 use super::watchdog::Watchdog;
 
@@ -98,7 +100,7 @@ pub struct Node {
     pub(super) next_id: u64,
     pub(super) holding_until: Option<Time>,
     pub(super) hold_wish: Option<(u64, Duration)>,
-    pub(super) switch_wish: Option<(u64, String, Option<String>)>,
+    pub(super) switch_wish: Option<(u64, String, Intent)>,
     pub(super) accept_wish: Option<AcceptWish>,
     /// Standing orders that wait to be written.
     pub(super) wanted: VecDeque<Wanted>,
@@ -121,6 +123,7 @@ pub struct Node {
     pub(super) given_away: Vec<String>,
     pub(super) ending: bool,
     pub(super) watchdog: Watchdog,
+    pub(super) surroundings: Surroundings,
     pub(super) last: Option<Decision>,
     /// What was last mentioned, and when.
     mentioned: Option<(Decision, Time)>,
@@ -192,6 +195,7 @@ impl Node {
             given_away: Vec::new(),
             ending: false,
             watchdog: Watchdog::default(),
+            surroundings: Surroundings::default(),
             last: None,
             mentioned: None,
             now: Time::default(),
@@ -257,6 +261,7 @@ impl Node {
         self.step_stuck(now, out);
         self.request(now, out);
         self.step_fencing(now, out);
+        self.look_around(now, out);
         self.finish(out);
         self.watch_over(now, first, out);
         let saved = self.memory();
@@ -330,7 +335,7 @@ impl Node {
             Event::Engine { result } => self.engine_failure = result.err(),
             Event::Intruder { id, name, why } => {
                 self.mention(
-                    Level::Alarm,
+                    Code::IntruderKilled,
                     format!("container {name} may not run here ({why}): killed"),
                     out,
                 );
@@ -448,7 +453,7 @@ impl Node {
                     None
                 }
             }
-            Command::Switchover { group, to } => self.want_switchover(reply, group, to),
+            Command::Switchover { group, to, note } => self.want_switchover(reply, group, to, note),
             Command::Fenced { what, by } => self.want_fenced(reply, what, by),
             Command::Accept { force, epoch } => {
                 if self.accept_wish.is_some() {
@@ -478,7 +483,7 @@ impl Node {
         if self.holding_until.is_some_and(|until| !now.reached(until)) {
             self.exited = true;
             self.say(
-                Level::Info,
+                Code::LeftUnderHold,
                 "leaving under a hold: the containers go on".to_owned(),
                 out,
             );
@@ -498,23 +503,22 @@ impl Node {
                 continue;
             };
             let reason = "its node was told to end".to_owned();
-            let text = match &successor {
-                Some(next) => format!("this node was told to end: handing over to {next}"),
-                None => "this node was told to end and no standby is ready: stopping".to_owned(),
+            let (code, text) = match &successor {
+                Some(next) => (
+                    Code::SwitchoverStarted,
+                    format!("this node was told to end: handing over to {next}"),
+                ),
+                None => (
+                    Code::StopWithoutSuccessor,
+                    "this node was told to end and no standby is ready: stopping".to_owned(),
+                ),
             };
             let after = group.held.as_ref().map(|held| &held.after);
             if matches!(
                 after,
                 Some(After::Restart | After::RanOut | After::Interrupted | After::Claimed)
             ) {
-                group.stop(
-                    now,
-                    Way::Drain,
-                    After::Release { reason, successor },
-                    text,
-                    Level::Info,
-                    out,
-                );
+                group.stop(now, Way::Drain, After::Release { reason, successor }, text, code, out);
             }
         }
     }
@@ -570,10 +574,11 @@ impl Node {
         }
     }
 
-    pub(super) fn say(&mut self, level: Level, text: String, out: &mut Vec<Action>) {
+    pub(super) fn say(&mut self, code: Code, text: String, out: &mut Vec<Action>) {
         let decision = Decision {
-            level,
+            code,
             group: None,
+            epoch: None,
             text,
         };
         if self.last.as_ref() != Some(&decision) {
@@ -583,10 +588,11 @@ impl Node {
     }
 
     /// Says what happened and is over, so that it does not stand in the status for ever; not again within a minute.
-    pub(super) fn mention(&mut self, level: Level, text: String, out: &mut Vec<Action>) {
+    pub(super) fn mention(&mut self, code: Code, text: String, out: &mut Vec<Action>) {
         let decision = Decision {
-            level,
+            code,
             group: None,
+            epoch: None,
             text,
         };
         if mention(&mut self.mentioned, self.now, &decision) {

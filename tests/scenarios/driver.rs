@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use leasehold::core::code::Code;
 use leasehold::core::event::{Action, Event, Order, PageOrder, ServiceKey, VipNews};
 use leasehold::core::fencing::FenceSettings;
 use leasehold::core::group::{GroupSettings, OnFailure, ProbeSettings, ServiceSettings};
@@ -65,6 +66,7 @@ pub(crate) struct World {
     pub(crate) mode: Mode,
     pub(crate) told: Vec<String>,
     pub(crate) shown: BTreeSet<String>,
+    pub(crate) said: BTreeSet<(Code, String)>,
     pub(crate) groups: Vec<String>,
     pub(crate) on_failure: OnFailure,
     pub(crate) saved: Option<Saved>,
@@ -121,6 +123,7 @@ impl World {
             mode: Mode::Told,
             told: Vec::new(),
             shown: BTreeSet::new(),
+            said: BTreeSet::new(),
             groups: Vec::new(),
             on_failure: OnFailure::Recover,
             saved: None,
@@ -198,6 +201,9 @@ impl World {
     fn carry_out(&mut self, out: Vec<Action>) {
         for action in out {
             self.check(&action);
+            if let Action::Say(decision) = &action {
+                self.said.insert((decision.code, decision.text.clone()));
+            }
             let (kind, news) = self.news(&action);
             if let Some(kind) = &kind {
                 self.shown

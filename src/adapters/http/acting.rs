@@ -14,7 +14,7 @@ use utoipa_axum::routes;
 use super::access::{Caller, Role};
 use super::answer::{Body, Outcome, Refusal, outcome, whole, whole_or_none};
 use super::reading::unknown_group;
-use super::{Asked, Shared};
+use super::{Asked, Shared, audit};
 use crate::clock;
 use crate::core::event::{Command, Note, Wish};
 use crate::core::fenced::Fenced;
@@ -31,6 +31,10 @@ pub struct SwitchoverRequest {
     /// The node that takes over; none: the best ready standby.
     #[serde(default)]
     pub to: Option<String>,
+    /// For the log and the history.
+    #[serde(default)]
+    #[schema(max_length = 200)]
+    pub why: String,
 }
 
 /// What an order takes.
@@ -159,11 +163,13 @@ async fn switchover(
     Body(wanted): Body<SwitchoverRequest>,
 ) -> Answer {
     known_group(&shared, &group)?;
+    let note = note(&shared, &caller, wanted.why, None)?;
+    let to = wanted.to;
     ask(
         &shared,
         &caller,
         Role::Operator,
-        Command::Switchover { group, to: wanted.to },
+        Command::Switchover { group, to, note },
     )
     .await
 }
@@ -322,14 +328,18 @@ fn one_line(name: &str, text: &str) -> Result<(), Refusal> {
 }
 
 async fn order(shared: &Shared, caller: &Caller, wish: Wish, why: String, until: Option<String>) -> Answer {
+    let note = note(shared, caller, why, until)?;
+    ask(shared, caller, Role::Operator, Command::Wish { wish, note }).await
+}
+
+fn note(shared: &Shared, caller: &Caller, why: String, until: Option<String>) -> Result<Note, Refusal> {
     one_line("why", &why)?;
-    let note = Note {
+    Ok(Note {
         by: format!("{} on {}", caller.name, shared.node),
         at: clock::wall(),
         why,
         until,
-    };
-    ask(shared, caller, Role::Operator, Command::Wish { wish, note }).await
+    })
 }
 
 /// Hands the command to the loop and waits for its reply.
@@ -355,6 +365,7 @@ async fn ask(shared: &Shared, caller: &Caller, needed: Role, command: Command) -
         ?command,
         "asked by an operator"
     );
+    let act = audit::act(format!("{} on {}", caller.name, shared.node), &command);
     let (reply, answer) = oneshot::channel();
     let result = match shared.asked.try_send(Asked { command, reply }) {
         Err(_) => Err("too many commands wait: try again".to_owned()),
@@ -365,5 +376,6 @@ async fn ask(shared: &Shared, caller: &Caller, needed: Role, command: Command) -
         },
     };
     tracing::info!(by = caller.name, ok = result.is_ok(), "answered to an operator");
+    shared.archive.keep(audit::answered(act, &result));
     Ok(outcome(result).into_response())
 }

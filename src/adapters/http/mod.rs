@@ -4,6 +4,7 @@
 mod access;
 mod acting;
 mod answer;
+mod audit;
 mod health;
 mod limits;
 mod reading;
@@ -22,6 +23,7 @@ use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use futures_util::future::BoxFuture;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{mpsc, oneshot, watch};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
@@ -40,6 +42,7 @@ use self::limits::{Limited, Rate};
 use self::tls::{LOOK_EVERY, Peer, Tls};
 use crate::clock;
 use crate::core::event::Command;
+use crate::core::history::{Act, History};
 use crate::core::status::Status;
 use crate::core::time::Time;
 use crate::recent::Recent;
@@ -50,6 +53,10 @@ const PORT: u16 = 8008;
 const ASKED_MAX: usize = 16;
 /// From a request's head to the end of its answer; longer than the loop is waited for.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
+/// Who sits at the CLI, as the environment there knows it; read on the local socket alone.
+pub const USER_HEADER: &str = "leasehold-user";
+/// A name is no sentence.
+const USER_MAX: usize = 64;
 /// No request has more to say.
 const BODY_MAX: usize = 16 * 1024;
 
@@ -69,21 +76,31 @@ pub struct Turn {
     pub recent: Arc<Recent>,
 }
 
+/// Where acts are kept, and where the history is read.
+pub trait Archive: Send + Sync {
+    /// Never waits.
+    fn keep(&self, act: Act);
+    /// What is kept of a group; within a deadline, or why not.
+    fn history<'a>(&'a self, group: &'a str) -> BoxFuture<'a, Result<History, String>>;
+}
+
 #[derive(Clone)]
 struct Shared {
     turn: watch::Receiver<Turn>,
     asked: mpsc::Sender<Asked>,
     node: String,
     rate: Rate,
+    archive: Arc<dyn Archive>,
 }
 
 impl Shared {
-    fn new(turn: watch::Receiver<Turn>, asked: mpsc::Sender<Asked>, node: &str) -> Self {
+    fn new(turn: watch::Receiver<Turn>, asked: mpsc::Sender<Asked>, node: &str, archive: Arc<dyn Archive>) -> Self {
         Self {
             turn,
             asked,
             node: node.to_owned(),
             rate: Rate::new(),
+            archive,
         }
     }
 }
@@ -125,11 +142,12 @@ pub async fn serve(
     access: Access,
     tls: Option<TlsFiles>,
     turn: watch::Receiver<Turn>,
+    archive: Arc<dyn Archive>,
 ) -> io::Result<mpsc::Receiver<Asked>> {
     access.check()?;
     let (asked, commands) = mpsc::channel(ASKED_MAX);
     let node = turn.borrow().status.node.clone();
-    let shared = Shared::new(turn, asked, &node);
+    let shared = Shared::new(turn, asked, &node, archive);
     let open = TcpListener::bind(listen).await.map_err(|error| {
         io::Error::new(
             error.kind(),
@@ -221,7 +239,20 @@ fn on_this_host(shared: Shared) -> Router {
         name: "root".to_owned(),
         role: Role::Admin,
     };
-    bounded(health::routes().merge(api().layer(Extension(root)))).with_state(shared)
+    let api = api().layer(from_fn(name_the_user)).layer(Extension(root));
+    bounded(health::routes().merge(api)).with_state(shared)
+}
+
+/// Whoever may open the socket is root; the CLI says who that is.
+async fn name_the_user(mut request: Request, next: Next) -> Response {
+    let named = request.headers().get(USER_HEADER).and_then(|value| value.to_str().ok());
+    let named = named
+        .filter(|name| !name.is_empty() && name.len() <= USER_MAX)
+        .map(str::to_owned);
+    if let (Some(name), Some(caller)) = (named, request.extensions_mut().get_mut::<Caller>()) {
+        caller.name = name;
+    }
+    next.run(request).await
 }
 
 fn bounded(routes: Router<Shared>) -> Router<Shared> {
@@ -275,6 +306,19 @@ async fn authenticate(State(access): State<Access>, mut request: Request, next: 
             tracing::warn!(%why, "the file of tokens can't be used: everybody is refused");
             Refusal::new(StatusCode::FORBIDDEN, "the file of tokens can't be used: see the sidecar's log").into_response()
         }
+    }
+}
+
+/// An archive that keeps nothing.
+#[cfg(test)]
+pub(crate) struct Nowhere;
+
+#[cfg(test)]
+impl Archive for Nowhere {
+    fn keep(&self, _act: Act) {}
+
+    fn history<'a>(&'a self, _group: &'a str) -> BoxFuture<'a, Result<History, String>> {
+        Box::pin(async { Ok(History::default()) })
     }
 }
 

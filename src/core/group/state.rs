@@ -1,7 +1,7 @@
 //! Where a holding stands: its stage, its containers, its addresses; and what each container's page shall say.
 
-use super::GroupSettings;
 use super::health::ProbeRun;
+use super::{Coming, GroupSettings};
 use crate::core::epoch::Run;
 use crate::core::event::{Order, PageOrder};
 use crate::core::sizing::{Deadlines, KILL_BUDGET};
@@ -103,6 +103,8 @@ pub(in crate::core) struct Held {
     pub lease: i64,
     pub deadlines: Deadlines,
     pub stage: Stage,
+    /// How the run came about, for what is said of it.
+    pub(super) coming: Coming,
     pub latched: bool,
     /// The validity of this epoch ran out once: it needs contact to start again.
     pub soft_passed: bool,
@@ -165,6 +167,7 @@ impl Held {
             lease,
             deadlines,
             stage: Stage::Starting,
+            coming: Coming::default(),
             latched: false,
             soft_passed: false,
             after: After::Restart,
