@@ -10,6 +10,7 @@ use crate::adapters::{fence, reset, store};
 use crate::compose;
 use crate::compose::model::{Fence, OnStopFailure};
 use crate::core::sizing::Timing;
+use crate::core::store::StoreError;
 use crate::node_facts::NodeFacts;
 use crate::site::{Site, SiteError};
 
@@ -91,14 +92,19 @@ fn endpoints(facts: &NodeFacts) -> Vec<String> {
 }
 
 async fn election(site: &Site) -> Result<(std::time::Duration, &'static str), String> {
+    let settings = site.store(std::time::Duration::from_secs(2));
     if let Some(stated) = site.project.cluster.election_timeout {
+        // Not needed for the sums, but worth knowing: it may not have been started yet.
+        if let Err(error) = store::floor_probe(&settings).await {
+            let (StoreError::Unknown(why) | StoreError::Refused(why)) = error;
+            say(&format!("warning: etcd does not answer this node: {why}"));
+        }
         return Ok((stated, "stated in the file"));
     }
-    let settings = site.store(std::time::Duration::from_secs(2));
     match store::floor_probe(&settings).await {
         Ok(floor) => Ok((floor.div_f64(1.5), "bounded by the lowest lease that etcd grants")),
-        Err(error) => Err(format!(
-            "etcd does not answer, so its election timeout is not known: {error:?}"
+        Err(StoreError::Unknown(why) | StoreError::Refused(why)) => Err(format!(
+            "etcd does not answer, so its election timeout is not known: {why}"
         )),
     }
 }

@@ -12,7 +12,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::access::{Caller, Role};
-use super::answer::{Body, Outcome, Refusal, outcome};
+use super::answer::{Body, Outcome, Refusal, outcome, whole, whole_or_none};
 use super::reading::unknown_group;
 use super::{Asked, Shared, audit};
 use crate::clock;
@@ -43,7 +43,7 @@ pub struct SwitchoverRequest {
 pub struct OrderRequest {
     /// For the log, `status` and the history.
     #[serde(default)]
-    #[schema(max_length = 200)]
+    #[schema(max_length = 200, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$")]
     pub why: String,
 }
 
@@ -53,9 +53,10 @@ pub struct OrderRequest {
 pub struct PauseRequest {
     /// It ends by itself after so long.
     #[schema(minimum = 10, maximum = 604_800)]
+    #[serde(deserialize_with = "whole")]
     pub seconds: u64,
     #[serde(default)]
-    #[schema(max_length = 200)]
+    #[schema(max_length = 200, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$")]
     pub why: String,
 }
 
@@ -67,7 +68,8 @@ pub struct AcceptRequest {
     #[serde(default)]
     pub force: bool,
     /// Every epoch is lifted above this.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "whole_or_none")]
+    #[schema(maximum = 281_474_976_710_656_u64)]
     pub epoch: Option<u64>,
 }
 
@@ -76,7 +78,7 @@ pub struct AcceptRequest {
 #[serde(deny_unknown_fields)]
 pub struct FencedRequest {
     /// Who says so.
-    #[schema(max_length = 200)]
+    #[schema(max_length = 200, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$")]
     pub by: String,
 }
 
@@ -85,6 +87,7 @@ pub struct FencedRequest {
 #[serde(deny_unknown_fields)]
 pub struct HoldRequest {
     #[schema(minimum = 1, maximum = 300)]
+    #[serde(deserialize_with = "whole")]
     pub seconds: u64,
 }
 
@@ -151,7 +154,7 @@ enum OfAGroup {
 }
 
 /// Move a group: it stops where it is, then the successor starts.
-#[utoipa::path(post, path = "/v1/groups/{group}/switchover", tag = "acting", request_body = SwitchoverRequest,
+#[utoipa::path(post, path = "/v1/groups/{group}/switchover", tag = "acting", request_body = Option<SwitchoverRequest>,
     params(("group" = String, Path, description = "The group's name")), responses(OfAGroup))]
 async fn switchover(
     State(shared): State<Shared>,
@@ -172,7 +175,7 @@ async fn switchover(
 }
 
 /// Stop a group; nobody starts it until `start`.
-#[utoipa::path(post, path = "/v1/groups/{group}/stop", tag = "acting", request_body = OrderRequest,
+#[utoipa::path(post, path = "/v1/groups/{group}/stop", tag = "acting", request_body = Option<OrderRequest>,
     params(("group" = String, Path, description = "The group's name")), responses(OfAGroup))]
 async fn stop(
     State(shared): State<Shared>,
@@ -185,7 +188,7 @@ async fn stop(
 }
 
 /// Take a `stop` back.
-#[utoipa::path(post, path = "/v1/groups/{group}/start", tag = "acting", request_body = OrderRequest,
+#[utoipa::path(post, path = "/v1/groups/{group}/start", tag = "acting", request_body = Option<OrderRequest>,
     params(("group" = String, Path, description = "The group's name")), responses(OfAGroup))]
 async fn start(
     State(shared): State<Shared>,
@@ -213,7 +216,7 @@ async fn pause(
 }
 
 /// End a pause.
-#[utoipa::path(post, path = "/v1/groups/{group}/resume", tag = "acting", request_body = OrderRequest,
+#[utoipa::path(post, path = "/v1/groups/{group}/resume", tag = "acting", request_body = Option<OrderRequest>,
     params(("group" = String, Path, description = "The group's name")), responses(OfAGroup))]
 async fn resume(
     State(shared): State<Shared>,
@@ -226,7 +229,7 @@ async fn resume(
 }
 
 /// Let a node give its groups away and take none.
-#[utoipa::path(post, path = "/v1/nodes/{node}/drain", tag = "acting", request_body = OrderRequest,
+#[utoipa::path(post, path = "/v1/nodes/{node}/drain", tag = "acting", request_body = Option<OrderRequest>,
     params(("node" = String, Path, description = "The node's name")), responses(OfAGroup))]
 async fn drain(
     State(shared): State<Shared>,
@@ -239,7 +242,7 @@ async fn drain(
 }
 
 /// Take a `drain` back.
-#[utoipa::path(post, path = "/v1/nodes/{node}/undrain", tag = "acting", request_body = OrderRequest,
+#[utoipa::path(post, path = "/v1/nodes/{node}/undrain", tag = "acting", request_body = Option<OrderRequest>,
     params(("node" = String, Path, description = "The node's name")), responses(OfAGroup))]
 async fn undrain(
     State(shared): State<Shared>,
@@ -295,7 +298,7 @@ async fn hold(
 }
 
 /// Trust a restored or replaced etcd; every node starts over.
-#[utoipa::path(post, path = "/v1/accept", tag = "acting", request_body = AcceptRequest, responses(OfTheNode))]
+#[utoipa::path(post, path = "/v1/accept", tag = "acting", request_body = Option<AcceptRequest>, responses(OfTheNode))]
 async fn accept(
     State(shared): State<Shared>,
     Extension(caller): Extension<Caller>,

@@ -26,7 +26,8 @@ use axum::{Json, Router};
 use futures_util::future::BoxFuture;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{mpsc, oneshot, watch};
-use utoipa::OpenApi;
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 
 pub use access::{Access, Role};
@@ -179,12 +180,32 @@ pub async fn serve(
         description = "One container on exactly one of several Docker hosts. Reading takes the role viewer, acting operator or admin.",
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
+    modifiers(&Proofs),
+    security(("token" = []), ("certificate" = [])),
     tags(
         (name = "reading", description = "For viewers"),
         (name = "acting", description = "For operators and admins; every act is idempotent and logged")
     )
 )]
 struct Document;
+
+/// How callers show who they are.
+struct Proofs;
+
+impl Modify for Proofs {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let token = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+        let description = Some("A client certificate that the file of tokens names".to_owned());
+        let parts = document.components.get_or_insert_default();
+        parts.add_security_scheme("token", token);
+        let certificate = SecurityScheme::MutualTls {
+            description,
+            deprecated: None,
+            extensions: None,
+        };
+        parts.add_security_scheme("certificate", certificate);
+    }
+}
 
 /// `/v1` with its description.
 fn v1() -> (Router<Shared>, utoipa::openapi::OpenApi) {

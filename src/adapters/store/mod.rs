@@ -8,6 +8,7 @@ mod classify;
 mod client;
 mod direct;
 mod dispatch;
+mod explain;
 mod history;
 mod pool;
 mod watch;
