@@ -4,6 +4,7 @@ mod accept;
 mod election;
 pub mod epoch;
 pub mod event;
+mod failback;
 pub mod fenced;
 pub mod fencing;
 pub mod group;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::epoch::Run;
 use super::event::{Action, Command, Decision, Event, Level, Order, PageOrder, ServiceKey};
+use super::failback::Preferred;
 use super::fenced::FencedWish;
 use super::fencing::{FenceSettings, Fencing};
 use super::group::{After, Context, Group, GroupSettings, Stage, Way, mention};
@@ -117,6 +118,8 @@ pub struct Node {
     pub(super) store_failure: Option<String>,
     pub(super) link_up: bool,
     pub(super) reset: Reset,
+    /// For each group held here: the preferred node to which it may go back by itself.
+    pub(super) preferred: BTreeMap<String, Preferred>,
     /// Groups that were handed over because another one is stuck here.
     pub(super) given_away: Vec<String>,
     pub(super) ending: bool,
@@ -189,6 +192,7 @@ impl Node {
             store_failure: None,
             link_up: true,
             reset: Reset::None,
+            preferred: BTreeMap::new(),
             given_away: Vec::new(),
             ending: false,
             watchdog: Watchdog::default(),
@@ -252,6 +256,7 @@ impl Node {
         }
         self.obey(now, out);
         self.obey_orders(now, out);
+        self.step_failback(now, out);
         self.watch_over(now, first, out);
         self.step_groups(now, out);
         self.step_stuck(now, out);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::address::VIP_RETRY;
-use super::{After, Context, Group, Held, OnFailure, ServiceRun, ServiceState, Stage, VipStage, Way};
+use super::{After, Context, Group, Held, OnFailure, Parting, ServiceRun, ServiceState, Stage, VipStage, Way};
 use crate::core::epoch::Run;
 use crate::core::event::{Action, Level, Order, PageOrder, ServiceKey};
 use crate::core::sizing::Deadlines;
@@ -326,6 +326,7 @@ impl Group {
                 reason: format!("failed {tries} times here"),
                 successor: None,
             };
+            held.parting = Parting::Fault;
             held.enter(Stage::Withdrawing, now);
         }
         let text = format!("failed {tries} times within {window:?}: handing over");

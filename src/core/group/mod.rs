@@ -23,7 +23,7 @@ mod up;
 
 pub use health::ProbeSettings;
 pub use state::Stage;
-pub(in crate::core) use state::{After, Held, ServiceRun, ServiceState, VipStage, Way};
+pub(in crate::core) use state::{After, Held, Parting, ServiceRun, ServiceState, VipStage, Way};
 
 /// Stages that one step may pass: a run that fails, stops and starts again at once.
 const STAGES_MAX: usize = 8;
@@ -44,6 +44,8 @@ pub struct GroupSettings {
     /// From the stop signal to the kill when the lease runs out.
     pub grace: Duration,
     pub on_stop_failure: OnStopFailure,
+    /// It goes back to a preferred node by itself, once that one has been ready for so long without a break.
+    pub failback: Option<Duration>,
 }
 
 /// What follows when a service fails.
