@@ -597,7 +597,9 @@ impl Node {
         let names: Vec<String> = self.groups.keys().cloned().collect();
         for name in names {
             let context = self.context(now, &name);
+            let known_faults = self.known_faults(&name);
             if let Some(group) = self.groups.get_mut(&name) {
+                group.known_faults = known_faults;
                 group.step(context, out);
             }
         }

@@ -1,5 +1,6 @@
 //! Going back: a group returns by itself to a node that is preferred, once that one has been ready for long enough. And
-//! what the records remember of it, so that it does not go to and fro: whoever it left again by a fault waits longer.
+//! what the records remember of it, so that it does not go to and fro: where it left again by a fault, the next way back takes longer; and what failed on one
+//! node after the other stays with the last.
 
 use std::time::Duration;
 
@@ -36,7 +37,7 @@ impl Node {
             let Some(since) = self.follow_preferred(now, &name, quiet, out) else {
                 continue;
             };
-            if now.waited(since) >= quiet && self.may_go_back(&name) {
+            if now.waited(since) >= quiet && self.may_go_back(now, &name, quiet) {
                 self.go_back(now, &name, quiet, out);
             }
         }
@@ -68,12 +69,11 @@ impl Node {
         better.then(|| (node.clone(), self.view.lease_of(&node)))
     }
 
-    /// Whether the group is well here, and nobody wants anything else of it.
-    fn may_go_back(&self, name: &str) -> bool {
-        let well = self
-            .groups
-            .get(name)
-            .is_some_and(|group| group.active() && !group.is_sick());
+    /// Whether the group has been well here for as long, and nobody wants anything else of it: a service that fails here
+    /// would take its fault along.
+    fn may_go_back(&self, now: Time, name: &str, quiet: Duration) -> bool {
+        let served = self.groups.get(name).and_then(|group| group.serves_for(now));
+        let well = served.is_some_and(|served| served >= quiet);
         let keys = self.view.group(name);
         well && !self.ending && keys.intent.is_none() && self.forbidden(name).is_none()
     }
@@ -127,16 +127,34 @@ impl Node {
             Some((Parting::Failback(quiet), After::Release { .. })) => Past {
                 returned: true,
                 quiet_ms: Some(millis(*quiet)),
+                faults: before.faults,
             },
+            Some((Parting::Fault(Some(fault)), After::Release { .. })) => before.after_loss().with(fault),
             Some(_) | None => before.after_loss(),
         }
     }
 
     /// What is left of the past once the group has served here for long enough; none while nothing changes.
     pub(super) fn settled(&self, name: &str, record: &Record) -> Option<Past> {
-        let served = self.groups.get(name).and_then(|group| group.serves_for(self.now))?;
-        let over = record.past.returned && served >= QUIET_MAX;
-        over.then(Past::default)
+        let group = self.groups.get(name)?;
+        let served = group.serves_for(self.now)?;
+        let past = &record.past;
+        if past.returned && served >= QUIET_MAX {
+            return Some(Past::default());
+        }
+        let healed = !past.faults.is_empty() && served >= group.settings.restart_window;
+        healed.then(|| Past {
+            faults: Vec::new(),
+            ..past.clone()
+        })
+    }
+
+    /// The faults that made a group held here leave its holders before.
+    pub(super) fn known_faults(&self, name: &str) -> Vec<String> {
+        let lease = self.member.lease();
+        let record = self.view.groups.get(name).and_then(GroupKeys::active);
+        let own = record.filter(|record| Some(record.incarnation) == lease);
+        own.map(|record| record.past.faults.clone()).unwrap_or_default()
     }
 }
 
@@ -151,7 +169,15 @@ impl Past {
         Self {
             returned: false,
             quiet_ms: Some(millis(grown)),
+            ..self
         }
+    }
+
+    fn with(mut self, fault: &str) -> Self {
+        if !self.faults.iter().any(|known| known == fault) {
+            self.faults.push(fault.to_owned());
+        }
+        self
     }
 }
 
@@ -168,6 +194,7 @@ mod tests {
         let mut past = Past {
             returned: true,
             quiet_ms: Some(300_000),
+            ..Past::default()
         };
         let mut seen = Vec::new();
         for _ in 0..5 {

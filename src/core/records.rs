@@ -69,6 +69,9 @@ pub struct Past {
     /// The quiet window before it goes back by itself the next time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quiet_ms: Option<u64>,
+    /// What made it leave its holders, one after the other: by the same fault it is not moved again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<String>,
 }
 
 impl Past {

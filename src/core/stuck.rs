@@ -199,7 +199,7 @@ impl Node {
                     successor: Some(next),
                 };
                 if let Some(held) = &mut group.held {
-                    held.parting = Parting::Fault;
+                    held.parting = Parting::Fault(None);
                 }
                 group.stop(now, Way::Drain, after, text, Level::Alarm, out);
             }

@@ -527,6 +527,10 @@ impl World {
                 quiet_ms: option(rest, "quiet")
                     .and_then(time)
                     .map(|quiet| u64::try_from(quiet.as_millis()).unwrap()),
+                faults: option(rest, "fault")
+                    .iter()
+                    .map(|fault| fault.replace('_', " "))
+                    .collect(),
             },
         }
     }

@@ -104,8 +104,12 @@ fn record(names: &mut Names, record: &Record) -> String {
         .quiet_ms
         .map(|ms| format!(", quiet for {}", seconds(Duration::from_millis(ms))));
     let quiet = quiet.unwrap_or_default();
+    let faults = match record.past.faults.as_slice() {
+        [] => String::new(),
+        faults => format!(", moved for: {}", faults.join(", ")),
+    };
     format!(
-        "epoch {} {} {lease} {state}{stuck}, \"{}\"{successor}{promise}{returned}{quiet}",
+        "epoch {} {} {lease} {state}{stuck}, \"{}\"{successor}{promise}{returned}{quiet}{faults}",
         record.epoch, record.node, record.reason
     )
 }

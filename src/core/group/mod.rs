@@ -83,6 +83,10 @@ pub struct Group {
     /// The highest epoch that a tether found claimed on the storage, above its own.
     pub(in crate::core) claim: Option<u64>,
     pub(in crate::core) last: Option<Decision>,
+    /// The last fault of a run, by a name that is the same on every node.
+    trouble: Option<String>,
+    /// What made it leave its holders before this one.
+    pub(in crate::core) known_faults: Vec<String>,
     /// As of the last step.
     paused: bool,
     mentioned: Option<(Decision, Time)>,
@@ -138,6 +142,8 @@ impl Group {
             watched: false,
             claim: None,
             last: None,
+            trouble: None,
+            known_faults: Vec::new(),
             paused: false,
             mentioned: None,
         }

@@ -131,8 +131,8 @@ pub(in crate::core) enum Parting {
     /// An operator, or something else that is over with it.
     #[default]
     Wanted,
-    /// It failed here.
-    Fault,
+    /// It failed here, by this fault, or its node did.
+    Fault(Option<String>),
     /// It goes back to a preferred node, after so long.
     Failback(Duration),
 }
