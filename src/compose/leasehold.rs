@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::context::Context;
 use super::cursor::At;
+use super::events;
 use super::fault::Faults;
 use super::fence;
 use super::model::{Cluster, EtcdTls, EtcdUser, Failback, OnFailure, OnStopFailure, Probe, RestartBudget, Vip};
@@ -40,6 +41,7 @@ pub(super) fn cluster(context: &Context<'_>, faults: &mut Faults) -> Cluster {
         etcd_tls: None,
         etcd_user: None,
         fence: None,
+        events: None,
     };
     match context.root.get("x-leasehold") {
         Some(at) => read_cluster(&at, &mut cluster, context, faults),
@@ -61,6 +63,7 @@ fn read_cluster(at: &At<'_>, cluster: &mut Cluster, context: &Context<'_>, fault
         "etcd_tls",
         "etcd_user",
         "fence",
+        "events",
     ];
     for field in at.map_of(faults, &known) {
         match field.name {
@@ -73,6 +76,7 @@ fn read_cluster(at: &At<'_>, cluster: &mut Cluster, context: &Context<'_>, fault
             "clock_margin" => cluster.kappa = 1.0 - margin(&field, faults).unwrap_or(CLOCK_MARGIN_DEFAULT),
             "etcd_tls" => cluster.etcd_tls = tls(&field, context, faults),
             "fence" => cluster.fence = fence::read(&field, context, faults),
+            "events" => cluster.events = events::read(&field, context, faults),
             _ => cluster.etcd_user = user(&field, context, faults),
         }
     }

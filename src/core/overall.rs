@@ -92,6 +92,16 @@ impl Status {
         }
     }
 
+    /// How many nodes besides its holder are alive and ready for the group.
+    #[must_use]
+    pub fn ready_standbys(&self, group: &str) -> usize {
+        let holder = self.groups.get(group).and_then(|line| line.holder.as_ref());
+        let ready = self.nodes.iter().filter(|(node, line)| {
+            Some(*node) != holder && line.state == "alive" && line.groups.get(group).is_some_and(String::is_empty)
+        });
+        ready.count()
+    }
+
     fn judge_group(&self, name: &str, line: &GroupLine) -> Vec<(Health, String)> {
         let mut found = Vec::new();
         if let Some(order) = &line.paused {
@@ -115,9 +125,7 @@ impl Status {
             let why = held.probe_failure.as_deref().unwrap_or("its probes fail");
             found.push((Health::Failed, format!("{name} is sick on {holder}: {why}")));
         }
-        let standby = self.nodes.iter().any(|(node, line)| {
-            node != holder && line.state == "alive" && line.groups.get(name).is_some_and(String::is_empty)
-        });
+        let standby = self.ready_standbys(name) > 0;
         if !standby {
             let text = format!("{name} has no ready standby: were {holder} to fail, it would stay down");
             found.push((Health::Warning, text));
