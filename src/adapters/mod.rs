@@ -10,6 +10,7 @@ pub mod fence;
 pub mod files;
 pub mod http;
 pub mod metrics;
+pub mod names;
 pub mod outbox;
 pub mod probe;
 pub mod reset;

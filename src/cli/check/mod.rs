@@ -1,18 +1,29 @@
 //! `leasehold check`: everything that can be known before anything starts.
 
+mod mail;
+mod members;
+mod prospect;
+#[cfg(test)]
+mod testing;
+
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Result;
 
+use self::members::Members;
 use super::text::{print, say};
 use crate::adapters::http::Access;
 use crate::adapters::{events, fence, reset, store};
 use crate::compose;
-use crate::compose::model::{Fence, OnStopFailure};
+use crate::compose::model::{Fence, Group, OnStopFailure};
 use crate::core::sizing::Timing;
 use crate::core::store::StoreError;
 use crate::node_facts::NodeFacts;
 use crate::site::{Site, SiteError};
+
+/// Of one call to etcd.
+const ETCD_PATIENCE: Duration = Duration::from_secs(2);
 
 pub(super) async fn check(facts: &NodeFacts) -> Result<ExitCode> {
     let site = match Site::open(facts).await {
@@ -26,36 +37,69 @@ pub(super) async fn check(facts: &NodeFacts) -> Result<ExitCode> {
         Err(other) => return Err(other.into()),
     };
     print(&compose::report(&site.project));
-    let mut faults = Vec::new();
-    if let Err(error) = site.check_grace() {
-        faults.push(error.to_string());
-    }
-    match election(&site).await {
-        Ok((timeout, source)) => match site.timing(timeout) {
-            Ok(timing) => print(&times(&timing, source, site.project.cluster.fence.as_ref())),
-            Err(short) => faults.push(short.to_string()),
-        },
-        Err(why) => faults.push(why),
-    }
+    let mut faults: Vec<String> = site
+        .check_grace()
+        .err()
+        .map(|error| error.to_string())
+        .into_iter()
+        .collect();
+    let members = members::look(&site.store(ETCD_PATIENCE)).await;
+    members.lines.iter().for_each(|line| print(line));
+    let timing = timing(&site, &mut faults).await;
     faults.extend(endpoints(facts));
     faults.extend(site.project.cluster.fence.iter().flat_map(fence::faults));
     faults.extend(site.project.cluster.events.iter().flat_map(events::faults));
     for group in site.project.groups.values() {
-        if group.on_stop_failure == OnStopFailure::Reboot
-            && let Err(why) = reset::possible(&site.facts.sysrq_trigger)
-        {
-            faults.push(format!(
-                "group {}: on_stop_failure: reboot can't reset this host: {why}; mount the host's /proc/sysrq-trigger into the \
-                 sidecar, writable, and name it in LEASEHOLD_SYSRQ_TRIGGER",
-                group.name
-            ));
-        }
+        faults.extend(reset_fault(&site, group));
         for service in &group.services {
             match site.engine.image(&service.image).await {
                 Ok(image) => print(&format!("image {} is here: {}", service.image, image.digest)),
                 Err(error) => faults.push(format!("service {}: {error}", service.name)),
             }
         }
+    }
+    warn(&site, &members).await;
+    if let Some(timing) = timing {
+        print(&format!("\n{}", prospect::tell(&site.project, &timing, members.voters)));
+    }
+    for fault in &faults {
+        say(fault);
+    }
+    Ok(if faults.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// The times of the election, where they can be kept here.
+async fn timing(site: &Site, faults: &mut Vec<String>) -> Option<Timing> {
+    let (timeout, source) = election(site).await.map_err(|why| faults.push(why)).ok()?;
+    let timing = site
+        .timing(timeout)
+        .map_err(|short| faults.push(short.to_string()))
+        .ok()?;
+    print(&times(&timing, source, site.project.cluster.fence.as_ref()));
+    Some(timing)
+}
+
+fn reset_fault(site: &Site, group: &Group) -> Option<String> {
+    if group.on_stop_failure != OnStopFailure::Reboot {
+        return None;
+    }
+    let why = reset::possible(&site.facts.sysrq_trigger).err()?;
+    Some(format!(
+        "group {}: on_stop_failure: reboot can't reset this host: {why}; mount the host's /proc/sysrq-trigger into the \
+         sidecar, writable, and name it in LEASEHOLD_SYSRQ_TRIGGER",
+        group.name
+    ))
+}
+
+/// What keeps nobody from running, but will be missed one day.
+async fn warn(site: &Site, members: &Members) {
+    let mut warnings = members.warnings.clone();
+    for group in site.project.groups.values() {
+        warnings.extend(mail::warnings(group).await);
     }
     if let Some(watchdog) = &site.watchdog {
         print(&format!(
@@ -67,19 +111,13 @@ pub(super) async fn check(facts: &NodeFacts) -> Result<ExitCode> {
         Ok(seen) => print(&format!(
             "where a tether can't tell that its service has ended, the cgroups will: {seen}"
         )),
-        Err(why) => say(&format!(
-            "warning: when a tether can't tell that its service has ended, nothing else can, and the group is not handed \
-             over: {why}"
+        Err(why) => warnings.push(format!(
+            "when a tether can't tell that its service has ended, nothing else can, and the group is not handed over: {why}"
         )),
     }
-    for fault in &faults {
-        say(fault);
+    for warning in warnings {
+        say(&format!("warning: {warning}"));
     }
-    Ok(if faults.is_empty() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
 }
 
 /// What is wrong with the files of the endpoints.
@@ -92,16 +130,11 @@ fn endpoints(facts: &NodeFacts) -> Vec<String> {
     [tls, access].into_iter().filter_map(Result::err).collect()
 }
 
-async fn election(site: &Site) -> Result<(std::time::Duration, &'static str), String> {
-    let settings = site.store(std::time::Duration::from_secs(2));
+async fn election(site: &Site) -> Result<(Duration, &'static str), String> {
     if let Some(stated) = site.project.cluster.election_timeout {
-        // Not needed for the sums, but worth knowing: it may not have been started yet.
-        if let Err(error) = store::floor_probe(&settings).await {
-            let (StoreError::Unknown(why) | StoreError::Refused(why)) = error;
-            say(&format!("warning: etcd does not answer this node: {why}"));
-        }
         return Ok((stated, "stated in the file"));
     }
+    let settings = site.store(ETCD_PATIENCE);
     match store::floor_probe(&settings).await {
         Ok(floor) => Ok((floor.div_f64(1.5), "bounded by the lowest lease that etcd grants")),
         Err(StoreError::Unknown(why) | StoreError::Refused(why)) => Err(format!(

@@ -1,0 +1,103 @@
+//! etcd as a whole: who answers, in which version, and how many may be lost.
+
+use crate::adapters::store::{self, Settings};
+use crate::core::store::StoreError;
+
+/// Oldest that the tests run against.
+const OLDEST: (u64, u64) = (3, 5);
+
+/// What was seen, and what is wrong with it without keeping anybody from running.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Members {
+    pub(super) lines: Vec<String>,
+    pub(super) warnings: Vec<String>,
+    /// Voting members.
+    pub(super) voters: Option<usize>,
+}
+
+pub(super) async fn look(settings: &Settings) -> Members {
+    let mut seen = Members::default();
+    for url in &settings.endpoints {
+        let version = store::server_version(settings, url).await;
+        seen.note(url, version);
+    }
+    if let Ok(voters) = store::member_count(settings).await {
+        seen.count(voters, settings.endpoints.len());
+    }
+    seen
+}
+
+impl Members {
+    fn note(&mut self, url: &str, version: Result<String, StoreError>) {
+        match version {
+            Ok(version) => {
+                if !version.is_empty() && parsed(&version).is_none_or(|version| version < OLDEST) {
+                    let (major, minor) = OLDEST;
+                    self.warnings.push(format!(
+                        "etcd {url} is version {version}; nothing before {major}.{minor} was ever tried"
+                    ));
+                }
+                self.lines.push(format!("etcd {url} answers, version {version}"));
+            }
+            // With users, etcd tells its version to root alone.
+            Err(StoreError::Refused(_)) => self.lines.push(format!("etcd {url} answers")),
+            Err(StoreError::Unknown(why)) => self.warnings.push(format!("etcd {url} does not answer: {why}")),
+        }
+    }
+
+    fn count(&mut self, voters: usize, endpoints: usize) {
+        self.voters = Some(voters);
+        if voters < 3 {
+            self.warnings.push(format!(
+                "etcd has {voters} voting member(s): when one is lost, every service stops; three outlive the loss of one"
+            ));
+        } else if voters.is_multiple_of(2) {
+            self.warnings.push(format!(
+                "etcd has {voters} voting members: no more may be lost than of {}",
+                voters - 1
+            ));
+        }
+        if endpoints < voters {
+            self.warnings.push(format!(
+                "the file names {endpoints} of etcd's {voters} members: the others are not asked when these are lost"
+            ));
+        }
+    }
+}
+
+fn parsed(version: &str) -> Option<(u64, u64)> {
+    let mut parts = version.split('.');
+    let mut number = || parts.next()?.parse().ok();
+    Some((number()?, number()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn old_and_silent_members_are_warned_of() {
+        let mut seen = Members::default();
+        seen.note("http://a", Ok("3.5.30".to_owned()));
+        seen.note("http://b", Ok("3.4.23".to_owned()));
+        seen.note("http://c", Err(StoreError::Unknown("timed out".to_owned())));
+        seen.note("http://d", Err(StoreError::Refused("permission denied".to_owned())));
+        assert_eq!(seen.lines.len(), 3);
+        assert_eq!(seen.warnings.len(), 2, "{:?}", seen.warnings);
+        assert!(seen.warnings[0].contains("3.4.23") && seen.warnings[1].contains("timed out"));
+    }
+
+    #[test]
+    fn a_majority_that_can_lose_nobody_is_warned_of() {
+        let warnings = |voters, endpoints| {
+            let mut seen = Members::default();
+            seen.count(voters, endpoints);
+            seen.warnings.len()
+        };
+        assert_eq!((warnings(3, 3), warnings(5, 5)), (0, 0));
+        assert_eq!(
+            (warnings(1, 1), warnings(2, 2), warnings(4, 4), warnings(3, 1)),
+            (1, 1, 1, 1)
+        );
+    }
+}
