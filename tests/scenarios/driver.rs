@@ -515,7 +515,7 @@ impl World {
             Some(_) if puts || own => "T7",
             Some(_) => "T8",
             None if creates => "T1",
-            None if deletes => "T9",
+            None if deletes && !puts => "T9",
             None if puts => "T2",
             None => "configure",
         };

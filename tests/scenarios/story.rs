@@ -94,6 +94,7 @@ fn wish(words: &[&str]) -> Option<Wish> {
         ["resume", group] => Wish::Resume { group: named(group) },
         ["drain", node] => Wish::Drain { node: named(node) },
         ["undrain", node] => Wish::Undrain { node: named(node) },
+        ["remove", node] => Wish::Remove { node: named(node) },
         _ => return None,
     })
 }
