@@ -33,6 +33,8 @@ use crate::site::Site;
 
 /// Events that wait for the loop; a full inbox holds its senders up, never the loop.
 const INBOX_MAX: usize = 1024;
+/// What the history may take to be written at the end, when nothing is held any more.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Between two tries to reach etcd for the first time.
 const ETCD_PAUSE: Duration = Duration::from_secs(1);
 
@@ -68,7 +70,14 @@ pub async fn run(facts: &NodeFacts) -> Result<()> {
     }
     let archivist = Archivist::spawn(site.store(timing.attempt));
     let archive = InEtcd::new(&site.name, site.store(timing.attempt), archivist.clone());
-    let outbox = Outbox::open(&site, timing, files.clone(), saved.as_ref(), archivist, inbox.clone())?;
+    let outbox = Outbox::open(
+        &site,
+        timing,
+        files.clone(),
+        saved.as_ref(),
+        archivist.clone(),
+        inbox.clone(),
+    )?;
     let node = Node::new(Setup {
         me: identity(&site, listen.to_string())?,
         cluster: site.project.cluster.name.clone(),
@@ -96,7 +105,9 @@ pub async fn run(facts: &NodeFacts) -> Result<()> {
     let tls = facts.tls().map_err(anyhow::Error::msg)?;
     let asked = http::serve(listen, &facts.socket(), access, tls, turns, archive).await?;
     tracing::info!(node = site.name, cluster = site.project.cluster.name, %listen, "leasehold {} runs", env!("CARGO_PKG_VERSION"));
-    turn(node, outbox, events, asked, &published).await
+    turn(node, outbox, events, asked, &published).await?;
+    archivist.flush(LAST_WORDS).await;
+    Ok(())
 }
 
 /// The loop itself.

@@ -70,6 +70,17 @@ pub(super) async fn tell<T: Serialize + Sync>(facts: &NodeFacts, path: &str, bod
     Ok(call.with_context(|| absent(&socket))?.json().await?)
 }
 
+/// Forgets a node that is gone for good.
+pub(super) async fn remove(facts: &NodeFacts, node: &str) -> Result<ExitCode> {
+    let socket = facts.socket();
+    let call = client(&socket)?
+        .delete(format!("http://local/v1/nodes/{node}"))
+        .send()
+        .await;
+    let outcome: Outcome = call.with_context(|| absent(&socket))?.json().await?;
+    Ok(conclude(&outcome))
+}
+
 pub(super) fn conclude(outcome: &Outcome) -> ExitCode {
     if outcome.ok {
         print(&outcome.message);

@@ -5,8 +5,10 @@ mod client;
 mod fenced;
 mod history;
 mod init;
+mod nodes;
 mod status;
 mod text;
+mod watch;
 mod why;
 
 use std::process::ExitCode;
@@ -35,7 +37,13 @@ enum Verb {
         /// Print the whole status as JSON
         #[arg(long)]
         json: bool,
+        /// Go on: show it anew whenever it changes, until Ctrl-C
+        #[arg(long)]
+        watch: bool,
     },
+    /// List the nodes, or forget one that is gone for good
+    #[command(subcommand)]
+    Node(NodeVerb),
     /// Read the compose file, print every fault at once and the times that follow from it; start nothing
     Check,
     /// Prepare a group's storage once: show each mount, write a store id into each and into etcd
@@ -136,6 +144,18 @@ enum Verb {
     },
 }
 
+#[derive(Debug, Subcommand)]
+enum NodeVerb {
+    /// Show every node: whether it beats, what it holds, what it is ready for
+    List {
+        /// Print it as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Delete what a node that is gone for good left in etcd; refused while it beats or a record names it as holder
+    Remove { name: String },
+}
+
 /// Parses, runs, and turns the outcome into an exit code: 0 good, 1 failed, 2 usage, 3 unknown.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -148,7 +168,10 @@ pub fn main() -> ExitCode {
                     log();
                     crate::run::run(&facts).await.map(|()| ExitCode::SUCCESS)
                 }
-                Verb::Status { json } => status::show(&facts, json).await,
+                Verb::Status { json, watch: true } => watch::show(&facts, json).await,
+                Verb::Status { json, watch: false } => status::show(&facts, json).await,
+                Verb::Node(NodeVerb::List { json }) => nodes::list(&facts, json).await,
+                Verb::Node(NodeVerb::Remove { name }) => client::remove(&facts, &name).await,
                 Verb::Check => check::check(&facts).await,
                 Verb::Init { group, adopt } => init::init(&facts, &group, adopt).await,
                 Verb::Switchover { group, to, why } => client::switchover(&facts, &group, to, why).await,

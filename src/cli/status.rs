@@ -19,7 +19,7 @@ pub(super) async fn show(facts: &NodeFacts, json: bool) -> Result<ExitCode> {
     Ok(ExitCode::from(status.overall.health.code()))
 }
 
-fn render(status: &Status) -> String {
+pub(super) fn render(status: &Status) -> String {
     let row = |cells: &[&str]| cells.iter().map(|cell| (*cell).to_owned()).collect::<Vec<_>>();
     let mut groups = vec![row(&["GROUP", "HOLDER", "EPOCH", "HERE", "ADDRESSES", "LAST"])];
     for (name, line) in &status.groups {

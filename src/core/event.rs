@@ -219,6 +219,10 @@ pub enum Wish {
     Undrain {
         node: String,
     },
+    /// What a node that is gone for good left behind is deleted.
+    Remove {
+        node: String,
+    },
 }
 
 /// Who wants something, when and why: for people, never read by a rule.

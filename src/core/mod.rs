@@ -21,6 +21,7 @@ mod orders;
 mod outcome;
 pub mod overall;
 pub mod records;
+mod removal;
 pub mod sizing;
 pub mod status;
 pub mod store;

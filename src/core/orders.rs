@@ -73,6 +73,7 @@ impl Node {
                 let drained = self.view.drained.contains_key(node);
                 (!known && !drained).then(|| format!("no node {node}: see `leasehold status`"))
             }
+            Wish::Remove { node } => self.not_removable(node),
         }
     }
 
@@ -106,6 +107,12 @@ impl Node {
                 let none = !self.view.drained.contains_key(node);
                 none.then(|| format!("{node} is not drained"))
             }
+            Wish::Remove { node } => {
+                let left = self.view.nodes.contains_key(node)
+                    || self.view.statuses.contains_key(node)
+                    || self.view.drained.contains_key(node);
+                (!left).then(|| format!("nothing of {node} is in etcd: it was removed before, or never was"))
+            }
             // A new one starts over, with its own end.
             Wish::Pause { .. } => None,
         }
@@ -128,6 +135,9 @@ impl Node {
             (_, None) => 0,
         };
         let Wanted { reply, wish, note, .. } = self.wanted.pop_front()?;
+        if let Wish::Remove { node } = &wish {
+            return self.removal(reply, node, out);
+        }
         let (key, revision, done) = self.order_key(&wish);
         let op = match wish {
             Wish::Stop { .. } | Wish::Pause { .. } | Wish::Drain { .. } => Op::Put {
@@ -135,7 +145,9 @@ impl Node {
                 value: json(&StandingOrder::from(note)),
                 lease,
             },
-            Wish::Start { .. } | Wish::Resume { .. } | Wish::Undrain { .. } => Op::Delete { key: key.clone() },
+            Wish::Start { .. } | Wish::Resume { .. } | Wish::Undrain { .. } | Wish::Remove { .. } => {
+                Op::Delete { key: key.clone() }
+            }
         };
         let txn = Txn {
             compare: vec![Compare::Mod { key, revision }],
@@ -180,6 +192,10 @@ impl Node {
             }
             Wish::Undrain { node } => {
                 let done = format!("{node} may take groups again");
+                (self.keys.drained(node), revision(self.view.drained.get(node)), done)
+            }
+            Wish::Remove { node } => {
+                let done = format!("what {node} left in etcd is deleted");
                 (self.keys.drained(node), revision(self.view.drained.get(node)), done)
             }
         }

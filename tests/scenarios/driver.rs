@@ -12,6 +12,7 @@ use leasehold::core::code::Code;
 use leasehold::core::event::{Action, Event, Order, PageOrder, ServiceKey, VipNews};
 use leasehold::core::fencing::FenceSettings;
 use leasehold::core::group::{GroupSettings, OnFailure, ProbeSettings, ServiceSettings};
+use leasehold::core::history::{Chronicler, Entry};
 use leasehold::core::keys::Keys;
 use leasehold::core::node::{Identity, Node, Setup};
 use leasehold::core::records::{Beat, Pin, Record, RecordState, Saved, json};
@@ -81,6 +82,9 @@ pub(crate) struct World {
     /// Containers that no kill ends.
     pub(crate) hung: BTreeSet<ServiceKey>,
     pub(crate) timing: Timing,
+    chronicler: Chronicler,
+    /// What the sidecar has to tell of its epochs, since it was last asked.
+    pub(crate) entries: Vec<Entry>,
     pin: Option<Pin>,
     pages: BTreeMap<ServiceKey, PageOrder>,
     soon: VecDeque<(Time, Event)>,
@@ -137,6 +141,8 @@ impl World {
             fence: None,
             hung: BTreeSet::new(),
             timing: Timing::new(TTL, 0.99, None, Duration::from_secs(1)),
+            chronicler: Chronicler::default(),
+            entries: Vec::new(),
             pin: None,
             pages: BTreeMap::new(),
             soon: VecDeque::new(),
@@ -190,6 +196,8 @@ impl World {
         node.start(self.now, &mut out);
         self.node = Some(node);
         self.carry_out(out);
+        self.chronicler = Chronicler::default();
+        self.chronicle();
     }
 
     pub(crate) fn deliver(&mut self, event: Event) {
@@ -199,6 +207,15 @@ impl World {
         };
         node.handle(self.now, event, &mut out);
         self.carry_out(out);
+        self.chronicle();
+    }
+
+    /// As the loop does at the end of each turn.
+    fn chronicle(&mut self) {
+        if let Some(status) = self.node.as_ref().map(|node| node.status(self.now)) {
+            let wall = self.clock();
+            self.entries.extend(self.chronicler.observe(self.now, &wall, &status));
+        }
     }
 
     fn carry_out(&mut self, out: Vec<Action>) {
@@ -521,7 +538,7 @@ impl World {
             Some(_) if puts || own => "T7",
             Some(_) => "T8",
             None if creates => "T1",
-            None if deletes => "T9",
+            None if deletes && !puts => "T9",
             None if puts => "T2",
             None => "configure",
         };

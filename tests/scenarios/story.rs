@@ -9,6 +9,7 @@ use leasehold::core::event::{Command, Event, Note, ProbeFailure, ProbeKey, Servi
 use leasehold::core::fenced::Fenced;
 use leasehold::core::fencing::FenceSettings;
 use leasehold::core::group::OnFailure;
+use leasehold::core::history::{Entry, Phase};
 use leasehold::core::records::{
     ClusterConfig, Intent, NodeStatus, Past, Readiness, Record, RecordState, Saved, SavedRun, StandingOrder, json,
 };
@@ -98,6 +99,7 @@ fn wish(words: &[&str]) -> Option<Wish> {
         ["resume", group] => Wish::Resume { group: named(group) },
         ["drain", node] => Wish::Drain { node: named(node) },
         ["undrain", node] => Wish::Undrain { node: named(node) },
+        ["remove", node] => Wish::Remove { node: named(node) },
         _ => return None,
     })
 }
@@ -168,7 +170,7 @@ impl World {
         let understood = match words[0] {
             "etcd" => self.etcd_input(&words[1..]),
             "node" | "notify" | "watchdog" | "start" | "restart" | "kill" | "saved" | "sleep" | "run" | "quick"
-            | "status" | "policy" | "hangs" => self.control(words),
+            | "status" | "history" | "policy" | "hangs" => self.control(words),
             "answer" | "timeout" | "landed" | "late" | "refused" => self.answer_input(words),
             "term" | "hold" | "switchover" | "accept" | "fenced" | "order" => self.operator(words),
             _ => match self.event(words) {
@@ -238,6 +240,11 @@ impl World {
                 status.is_some_and(|status| status.leads(Some(group)))
             }),
             ["status"] => self.tell_status(),
+            ["history"] => {
+                for entry in std::mem::take(&mut self.entries) {
+                    self.tell(entry_line(&entry));
+                }
+            }
             _ => return false,
         }
         true
@@ -558,6 +565,27 @@ impl World {
             groups: groups.collect(),
         };
         self.etcd.put(&self.keys.status(node), &json(&status), lease);
+    }
+}
+
+fn entry_line(entry: &Entry) -> String {
+    let phases = |phases: &[Phase]| {
+        let told = phases.iter().map(|phase| format!(", {} {} ms", phase.what, phase.ms));
+        told.collect::<String>()
+    };
+    match entry {
+        Entry::Begun { group, begun } => {
+            let from = begun.from.as_deref().unwrap_or("-");
+            let served = if begun.served { ", served" } else { "" };
+            let (epoch, to, at, cause) = (begun.epoch, &begun.to, &begun.at, &begun.cause);
+            let phases = phases(&begun.phases);
+            format!("{group}: epoch {epoch} begun at {at}: {from} -> {to}, \"{cause}\"{phases}{served}")
+        }
+        Entry::Left { group, left } => {
+            let (epoch, at, cause, runs) = (left.epoch, &left.at, &left.cause, left.runs);
+            let phases = phases(&left.phases);
+            format!("{group}: epoch {epoch} left at {at} after {runs} runs, \"{cause}\"{phases}")
+        }
     }
 }
 

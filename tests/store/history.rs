@@ -177,3 +177,17 @@ async fn a_dead_member_costs_nothing_and_a_silent_etcd_is_an_error_in_time() {
     let told = until(&settings, "mail", |history| history.epochs.len() == 2).await;
     assert_eq!(told.epochs[1].epoch, 3);
 }
+
+#[tokio::test]
+async fn the_last_words_are_written_before_the_process_ends_and_not_waited_for_in_vain() {
+    let mut etcd = Cluster::start(1, &FAST).await;
+    let settings = etcd.settings();
+    let archivist = Archivist::spawn(settings.clone());
+    archivist.epoch(&left("mail", 9));
+    archivist.flush(Duration::from_secs(5)).await;
+    assert_eq!(history(&settings, "mail").await.unwrap().epochs[0].epoch, 9);
+    etcd.kill(0);
+    archivist.epoch(&left("mail", 10));
+    let waited = tokio::time::timeout(Duration::from_secs(4), archivist.flush(Duration::from_millis(200)));
+    assert!(waited.await.is_ok());
+}

@@ -28,7 +28,7 @@ pub enum Role {
     Viewer,
     /// Move, stop and start groups; pause them; drain nodes.
     Operator,
-    /// What can cost safety if it is done wrongly: hold, accept, fenced.
+    /// What can cost safety if it is done wrongly, or is done for good: hold, accept, fenced, the removal of a node.
     Admin,
 }
 

@@ -100,6 +100,7 @@ pub(super) fn routes() -> OpenApiRouter<Shared> {
         .routes(routes!(resume))
         .routes(routes!(drain))
         .routes(routes!(undrain))
+        .routes(routes!(remove))
         .routes(routes!(fenced_group))
         .routes(routes!(fenced_node))
         .routes(routes!(hold))
@@ -184,7 +185,7 @@ async fn stop(
     Body(wanted): Body<OrderRequest>,
 ) -> Answer {
     known_group(&shared, &group)?;
-    order(&shared, &caller, Wish::Stop { group }, wanted.why, None).await
+    order(&shared, &caller, Role::Operator, Wish::Stop { group }, wanted.why, None).await
 }
 
 /// Take a `stop` back.
@@ -197,7 +198,15 @@ async fn start(
     Body(wanted): Body<OrderRequest>,
 ) -> Answer {
     known_group(&shared, &group)?;
-    order(&shared, &caller, Wish::Start { group }, wanted.why, None).await
+    order(
+        &shared,
+        &caller,
+        Role::Operator,
+        Wish::Start { group },
+        wanted.why,
+        None,
+    )
+    .await
 }
 
 /// Do nothing to a group automatically, for a while.
@@ -212,7 +221,15 @@ async fn pause(
     known_group(&shared, &group)?;
     let length = Duration::from_secs(wanted.seconds);
     let until = clock::wall_after(length);
-    order(&shared, &caller, Wish::Pause { group, length }, wanted.why, until).await
+    order(
+        &shared,
+        &caller,
+        Role::Operator,
+        Wish::Pause { group, length },
+        wanted.why,
+        until,
+    )
+    .await
 }
 
 /// End a pause.
@@ -225,7 +242,15 @@ async fn resume(
     Body(wanted): Body<OrderRequest>,
 ) -> Answer {
     known_group(&shared, &group)?;
-    order(&shared, &caller, Wish::Resume { group }, wanted.why, None).await
+    order(
+        &shared,
+        &caller,
+        Role::Operator,
+        Wish::Resume { group },
+        wanted.why,
+        None,
+    )
+    .await
 }
 
 /// Let a node give its groups away and take none.
@@ -238,7 +263,7 @@ async fn drain(
     Body(wanted): Body<OrderRequest>,
 ) -> Answer {
     known_node(&shared, &node)?;
-    order(&shared, &caller, Wish::Drain { node }, wanted.why, None).await
+    order(&shared, &caller, Role::Operator, Wish::Drain { node }, wanted.why, None).await
 }
 
 /// Take a `drain` back.
@@ -251,7 +276,28 @@ async fn undrain(
     Body(wanted): Body<OrderRequest>,
 ) -> Answer {
     known_node(&shared, &node)?;
-    order(&shared, &caller, Wish::Undrain { node }, wanted.why, None).await
+    order(
+        &shared,
+        &caller,
+        Role::Operator,
+        Wish::Undrain { node },
+        wanted.why,
+        None,
+    )
+    .await
+}
+
+/// Delete what a node that is gone for good left behind. Refused while it beats, or while a record names it as holder.
+#[utoipa::path(delete, path = "/v1/nodes/{node}", tag = "acting",
+    params(("node" = String, Path, description = "The node's name")), responses(OfTheNode))]
+async fn remove(
+    State(shared): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Name(node): Name<String>,
+) -> Answer {
+    // One that is removed already is no fault.
+    let wish = Wish::Remove { node };
+    order(&shared, &caller, Role::Admin, wish, String::new(), None).await
 }
 
 /// Your word that the storage of a stuck group was cut from its host: the group is freed.
@@ -327,9 +373,16 @@ fn one_line(name: &str, text: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-async fn order(shared: &Shared, caller: &Caller, wish: Wish, why: String, until: Option<String>) -> Answer {
+async fn order(
+    shared: &Shared,
+    caller: &Caller,
+    needed: Role,
+    wish: Wish,
+    why: String,
+    until: Option<String>,
+) -> Answer {
     let note = note(shared, caller, why, until)?;
-    ask(shared, caller, Role::Operator, Command::Wish { wish, note }).await
+    ask(shared, caller, needed, Command::Wish { wish, note }).await
 }
 
 fn note(shared: &Shared, caller: &Caller, why: String, until: Option<String>) -> Result<Note, Refusal> {

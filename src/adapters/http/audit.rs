@@ -53,12 +53,16 @@ fn wished(act: &mut Act, wish: &Wish) {
         Wish::Resume { group } => ("resume", Some(group), None),
         Wish::Drain { node } => ("drain", None, Some(node)),
         Wish::Undrain { node } => ("undrain", None, Some(node)),
+        Wish::Remove { node } => ("remove", None, Some(node)),
     };
     act.verb = match wish {
         Wish::Pause { length, .. } => format!("{verb} {} s", length.as_secs()),
-        Wish::Stop { .. } | Wish::Start { .. } | Wish::Resume { .. } | Wish::Drain { .. } | Wish::Undrain { .. } => {
-            verb.to_owned()
-        }
+        Wish::Stop { .. }
+        | Wish::Start { .. }
+        | Wish::Resume { .. }
+        | Wish::Drain { .. }
+        | Wish::Undrain { .. }
+        | Wish::Remove { .. } => verb.to_owned(),
     };
     (act.group, act.node) = (group.cloned(), node.cloned());
 }

@@ -167,6 +167,10 @@ async fn each_act_takes_its_role() {
             assert_eq!(code, wanted, "{path} {token}: {text}");
         }
     }
+    for (token, wanted) in [(VIEWER, 403), (OPERATOR, 403), (ADMIN, 200)] {
+        let (code, text) = call(&bench.network, "DELETE", "/v1/nodes/gone", Some(token), "").await;
+        assert_eq!(code, wanted, "{text}");
+    }
     let (path, body, _) = acts[1];
     assert_eq!(call(&bench.host, "POST", path, None, body).await.0, 200);
     drop(bench);
@@ -274,6 +278,7 @@ async fn every_act_that_reaches_the_loop_is_kept_with_who_and_what_came_of_it() 
         // Refused before it could be one.
         call(&bench.network, "POST", path, Some(VIEWER), body).await;
     }
+    call(&bench.network, "DELETE", "/v1/nodes/z", Some(ADMIN), "").await;
     drop(bench);
     looped.await.unwrap();
     let acts = kept.acts.lock().unwrap();
@@ -290,6 +295,7 @@ async fn every_act_that_reaches_the_loop_is_kept_with_who_and_what_came_of_it() 
         ("fenced", true),
         ("hold 60 s", true),
         ("accept --force", false),
+        ("remove", true),
     ];
     assert_eq!(told, verbs);
     let first = &acts[0];

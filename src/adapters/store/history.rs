@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use etcd_client::{DeleteOptions, GetOptions, SortOrder, SortTarget};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tracing::debug;
 
 use super::classify::classify;
@@ -31,10 +31,17 @@ struct Line {
     keep: usize,
 }
 
+#[derive(Debug)]
+enum Order {
+    Write(Line),
+    /// Say when everything before it is done.
+    Flush(oneshot::Sender<()>),
+}
+
 /// Where the history is handed in.
 #[derive(Clone, Debug)]
 pub struct Archivist {
-    queue: mpsc::Sender<Line>,
+    queue: mpsc::Sender<Order>,
     keys: Keys,
 }
 
@@ -42,9 +49,9 @@ impl Archivist {
     /// Starts the writer; it ends with the last of its senders.
     #[must_use]
     pub fn spawn(settings: Settings) -> Self {
-        let (queue, lines) = mpsc::channel(QUEUE_MAX);
+        let (queue, orders) = mpsc::channel(QUEUE_MAX);
         let keys = settings.keys.clone();
-        tokio::spawn(write(settings, lines));
+        tokio::spawn(write(settings, orders));
         Self { queue, keys }
     }
 
@@ -74,14 +81,36 @@ impl Archivist {
     }
 
     fn hand_in(&self, line: Line) {
-        if let Err(error) = self.queue.try_send(line) {
+        if let Err(error) = self.queue.try_send(Order::Write(line)) {
             debug!(%error, "a line of the history is dropped");
+        }
+    }
+
+    /// Waits until what was handed in is written, no longer than this: for the end of the process.
+    pub async fn flush(&self, within: Duration) {
+        let (done, written) = oneshot::channel();
+        let flush = async {
+            // Nobody to hear it is as good as done.
+            if self.queue.send(Order::Flush(done)).await.is_ok() {
+                let _ = written.await;
+            }
+        };
+        if tokio::time::timeout(within, flush).await.is_err() {
+            debug!("the end of the history is not written");
         }
     }
 }
 
-async fn write(settings: Settings, mut lines: mpsc::Receiver<Line>) {
-    while let Some(line) = lines.recv().await {
+async fn write(settings: Settings, mut orders: mpsc::Receiver<Order>) {
+    while let Some(order) = orders.recv().await {
+        let line = match order {
+            Order::Write(line) => line,
+            Order::Flush(done) => {
+                // Whoever waited may have given up.
+                let _ = done.send(());
+                continue;
+            }
+        };
         let mut tries = 0;
         while let Err(error) = put(&settings, &line).await {
             tries += 1;

@@ -1,0 +1,136 @@
+//! `leasehold node list`: who belongs to the cluster, who beats, who holds what.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use serde_json::json;
+
+use super::client;
+use super::text::{print, table};
+use crate::core::status::{NodeLine, Status};
+use crate::node_facts::NodeFacts;
+
+pub(super) async fn list(facts: &NodeFacts, json: bool) -> Result<ExitCode> {
+    let status = client::status(facts).await?;
+    if json {
+        print(&serde_json::to_string_pretty(&listed(&status))?);
+    } else {
+        print(&render(&status));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Each node as `status` has it, with what it holds.
+fn listed(status: &Status) -> serde_json::Value {
+    let nodes = status
+        .nodes
+        .iter()
+        .map(|(name, line)| json!({ "name": name, "holds": held(status, name), "node": line }));
+    nodes.collect()
+}
+
+fn held<'a>(status: &'a Status, node: &str) -> Vec<&'a str> {
+    let held = status
+        .groups
+        .iter()
+        .filter(|(_, line)| line.holder.as_deref() == Some(node));
+    held.map(|(name, _)| name.as_str()).collect()
+}
+
+fn render(status: &Status) -> String {
+    let head = [
+        "NODE",
+        "STATE",
+        "LAST BEAT",
+        "PRIORITY",
+        "VERSION",
+        "ADDRESS",
+        "HOLDS",
+        "READINESS",
+    ];
+    let mut rows = vec![head.map(str::to_owned).to_vec()];
+    for (name, line) in &status.nodes {
+        let or_none = |text: String| if text.is_empty() { "-".to_owned() } else { text };
+        rows.push(vec![
+            name.clone(),
+            line.state.clone(),
+            line.beat_ms.map_or("-".to_owned(), |ms| format!("{ms} ms ago")),
+            line.priority.to_string(),
+            or_none(line.version.clone()),
+            or_none(line.address.clone()),
+            or_none(held(status, name).join(" ")),
+            readiness(line),
+        ]);
+    }
+    table(&rows)
+}
+
+fn readiness(line: &NodeLine) -> String {
+    if line.state != "alive" {
+        return "-".to_owned();
+    }
+    if let Some(order) = &line.drained {
+        return format!("drained {order}");
+    }
+    let unready = line.groups.iter().filter(|(_, why)| !why.is_empty());
+    let unready: Vec<String> = unready.map(|(group, why)| format!("{group}: {why}")).collect();
+    if unready.is_empty() {
+        "ready".to_owned()
+    } else {
+        unready.join("; ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::status::GroupLine;
+
+    fn status() -> Status {
+        let node = |state: &str, beat_ms, why: &str| NodeLine {
+            state: state.to_owned(),
+            beat_ms,
+            priority: 10,
+            version: "1".to_owned(),
+            address: "10.0.0.1:8008".to_owned(),
+            groups: [("mail".to_owned(), why.to_owned())].into(),
+            ..NodeLine::default()
+        };
+        let group = |holder: &str| GroupLine {
+            holder: Some(holder.to_owned()),
+            ..GroupLine::default()
+        };
+        let mut nodes = [
+            ("a".to_owned(), node("alive", Some(120), "")),
+            ("b".to_owned(), node("alive", Some(3), "no image")),
+            ("c".to_owned(), node("silent", None, "")),
+        ];
+        nodes[2].1.version = String::new();
+        Status {
+            nodes: nodes.into(),
+            groups: [("mail".to_owned(), group("a")), ("web".to_owned(), group("a"))].into(),
+            ..Status::default()
+        }
+    }
+
+    #[test]
+    fn each_node_has_its_line() {
+        let wanted = "NODE  STATE   LAST BEAT   PRIORITY  VERSION  ADDRESS        HOLDS     READINESS\n\
+                      a     alive   120 ms ago  10        1        10.0.0.1:8008  mail web  ready\n\
+                      b     alive   3 ms ago    10        1        10.0.0.1:8008  -         mail: no image\n\
+                      c     silent  -           10        -        10.0.0.1:8008  -         -";
+        assert_eq!(render(&status()), wanted);
+        let mut drained = status();
+        let b = drained.nodes.get_mut("b").unwrap();
+        b.drained = Some("by ann at noon".to_owned());
+        assert!(render(&drained).contains("-         drained by ann at noon"));
+    }
+
+    #[test]
+    fn the_list_for_machines_names_what_is_held() {
+        let listed = listed(&status());
+        assert_eq!(listed[0]["name"], "a");
+        assert_eq!(listed[0]["holds"], json!(["mail", "web"]));
+        assert_eq!(listed[1]["node"]["groups"]["mail"], "no image");
+    }
+}

@@ -1,0 +1,64 @@
+//! A node that is gone for good: what it left in etcd is deleted at an operator's word.
+
+use super::event::Action;
+use super::member::Purpose;
+use super::node::Node;
+use super::store::{Compare, Op, Txn};
+
+impl Node {
+    /// Why nothing of the node may be deleted: it may be alive, or something still counts on it.
+    pub(super) fn not_removable(&self, node: &str) -> Option<String> {
+        if *node == self.me.name {
+            return Some(format!("{node} is this node: end its sidecar, then ask another one"));
+        }
+        let lease = self.view.lease_of(node);
+        if lease != 0 && !self.observer.ripe(self.now, node, lease) {
+            return Some(format!(
+                "{node} beats, or did a moment ago: end its sidecar there (`leasehold drain {node}` empties it first), and try \
+                 again {} s later",
+                self.timing.ttl.as_secs_f64().ceil()
+            ));
+        }
+        self.view.groups.iter().find_map(|(name, keys)| {
+            if keys.unreadable() {
+                return Some(format!("the record of {name} can't be read, and may name {node}: see the key in etcd"));
+            }
+            let held = keys.active().is_some_and(|record| record.node == node);
+            held.then(|| {
+                format!(
+                    "the record of {name} names {node} as its holder: a ready node takes it over; if none can, power {node} off \
+                     and run `leasehold fenced {node}`"
+                )
+            })
+        })
+    }
+
+    /// Every transaction of the node would also be a beat: while its key is the one that was read, it holds nothing new.
+    pub(super) fn removal(&self, reply: u64, node: &str, out: &mut Vec<Action>) -> Option<(Txn, Purpose)> {
+        if let Some(why) = self.not_removable(node) {
+            out.push(Action::Reply {
+                reply,
+                result: Err(why),
+            });
+            return None;
+        }
+        let (key, drained) = (self.keys.node(node), self.keys.drained(node));
+        let compare = vec![
+            Compare::Mod {
+                key: key.clone(),
+                revision: self.view.nodes.get(node).map_or(0, |key| key.mod_revision),
+            },
+            Compare::Mod {
+                key: drained.clone(),
+                revision: self.view.drained.get(node).map_or(0, |(_, revision)| *revision),
+            },
+        ];
+        let keys = [key, self.keys.status(node), drained];
+        let txn = Txn {
+            compare,
+            then: keys.into_iter().map(|key| Op::Delete { key }).collect(),
+        };
+        let done = format!("what {node} left in etcd is deleted");
+        Some((txn, Purpose::Intent { reply, done }))
+    }
+}
