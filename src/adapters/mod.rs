@@ -7,6 +7,7 @@ mod descriptor;
 pub mod engine;
 pub mod fence;
 pub mod files;
+pub mod fitness;
 pub mod http;
 pub mod metrics;
 pub mod outbox;

@@ -86,6 +86,8 @@ pub struct Group {
     pub(in crate::core) last: Option<Decision>,
     /// How the epoch comes about that was campaigned for last.
     pub(in crate::core) taking: Coming,
+    /// Why the host itself could not run it, as of the last look while it is not held here.
+    pub(in crate::core) unfit: Option<String>,
     /// As of the last step.
     paused: bool,
     mentioned: Option<(Decision, Time)>,
@@ -142,6 +144,7 @@ impl Group {
             claim: None,
             last: None,
             taking: Coming::Start,
+            unfit: None,
             paused: false,
             mentioned: None,
         }
