@@ -19,4 +19,5 @@ pub mod node_facts;
 pub mod recent;
 pub mod run;
 pub mod site;
+pub mod tally;
 pub mod tether;

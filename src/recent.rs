@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::core::event::Decision;
+use crate::tally::Tally;
 
 /// Decisions kept of each group, and of the node itself.
 const KEPT_MAX: usize = 50;
@@ -28,6 +29,8 @@ pub struct Told {
 /// The last decisions, bounded.
 #[derive(Clone, Debug, Default)]
 pub struct Recent {
+    /// What was counted besides: clones share it.
+    pub tally: Tally,
     count: u64,
     /// By group; the empty name is the node itself. With a number, so that two lists can be put in order again.
     kept: BTreeMap<String, VecDeque<(u64, Told)>>,
@@ -37,6 +40,7 @@ impl Recent {
     /// Keeps one more, and drops the oldest beyond the bound.
     pub fn keep(&mut self, at: String, decision: &Decision) {
         self.count += 1;
+        self.tally.decided(decision);
         let told = Told {
             at,
             code: decision.code.word().to_owned(),

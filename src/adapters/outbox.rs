@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::cgroup::Memory;
 use super::containers::{self, ContainerCommand};
+use super::events::{Herald, Pace};
 use super::fence;
 use super::files::Files;
 use super::fitness;
@@ -30,6 +31,7 @@ use crate::core::status::Status;
 use crate::core::time::Time;
 use crate::recent::Recent;
 use crate::site::Site;
+use crate::tally::Tally;
 use crate::tether::page::Page;
 
 /// Orders that wait for an adapter; the core never has more under way.
@@ -53,6 +55,7 @@ pub struct Outbox {
     recent: Arc<Recent>,
     chronicler: Chronicler,
     archivist: Archivist,
+    herald: Option<Herald>,
 }
 
 impl Outbox {
@@ -74,7 +77,9 @@ impl Outbox {
         let (store, store_commands) = mpsc::channel(QUEUE_MAX);
         let (store_events, answers) = mpsc::channel(QUEUE_MAX);
         drop(store::spawn(site.store(timing.attempt), store_commands, store_events));
-        forward(answers, inbox.clone(), from_store);
+        let recent = Recent::default();
+        let tally = recent.tally.clone();
+        forward(answers, inbox.clone(), move |event| from_store(event, &tally));
 
         let (vip, vip_commands) = mpsc::channel(QUEUE_MAX);
         let (vip_events, news) = mpsc::channel(QUEUE_MAX);
@@ -99,7 +104,8 @@ impl Outbox {
             replies: BTreeMap::new(),
             next_reply: 0,
             holders: BTreeMap::new(),
-            recent: Arc::default(),
+            herald: herald(site, &recent.tally)?,
+            recent: Arc::new(recent),
             chronicler: Chronicler::default(),
             archivist,
         })
@@ -176,8 +182,7 @@ impl Outbox {
                 Ok(())
             }
             Action::Say(decision) => {
-                say(&decision);
-                Arc::make_mut(&mut self.recent).keep(clock::wall(), &decision);
+                self.say(&decision);
                 Ok(())
             }
             Action::Reply { reply, result } => {
@@ -196,6 +201,16 @@ impl Outbox {
                 tracing::info!(detached, "the sidecar ends");
                 Ok(())
             }
+        }
+    }
+
+    /// To the log, to whoever asks why, and to the world.
+    fn say(&mut self, decision: &Decision) {
+        say(decision);
+        let at = clock::wall();
+        Arc::make_mut(&mut self.recent).keep(at.clone(), decision);
+        if let Some(herald) = &mut self.herald {
+            herald.tell(at, decision);
         }
     }
 
@@ -330,12 +345,31 @@ impl Outbox {
             place: of.probe,
         };
         let (prober, inbox) = (self.prober.clone(), self.inbox.clone());
+        let tally = self.recent.tally.clone();
         tokio::spawn(async move {
             let result = prober.check(&probe, &target).await;
+            if result.is_err() {
+                tally.probe_failed(&of.group, probe.check.name());
+            }
             // The receiver goes away only with the process.
             let _ = inbox.send(Event::Probed { of, run, result }).await;
         });
     }
+}
+
+/// Whoever wants to be told of decisions; what would keep them from it is said now.
+fn herald(site: &Site, tally: &Tally) -> io::Result<Option<Herald>> {
+    for group in site.project.groups.values() {
+        tally.begin(&group.name, group.probes.iter().map(|probe| probe.check.name()));
+    }
+    let cluster = &site.project.cluster;
+    let Some(wanted) = &cluster.events else { return Ok(None) };
+    for fault in super::events::faults(wanted) {
+        tracing::warn!("{fault}");
+    }
+    let life = getrandom::u64().map_err(io::Error::other)?;
+    let herald = Herald::open(wanted, &cluster.name, &site.name, life, &Pace::default(), tally);
+    Ok(Some(herald))
 }
 
 /// Opens page and socket of every service; a page whose run may be adopted stays as it is.
@@ -405,9 +439,14 @@ fn forward<T: Send + 'static>(
     });
 }
 
-fn from_store(event: StoreEvent) -> Option<Event> {
+fn from_store(event: StoreEvent, tally: &Tally) -> Option<Event> {
     match event {
-        StoreEvent::Answer { id, result } => Some(Event::Answer { id, result }),
+        StoreEvent::Answer { id, result } => {
+            if result.is_err() {
+                tally.beat_failed();
+            }
+            Some(Event::Answer { id, result })
+        }
         StoreEvent::Granted { lease, result } => Some(Event::Granted {
             lease,
             result: result.map(|_| ()),

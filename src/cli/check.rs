@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use super::text::{print, say};
 use crate::adapters::http::Access;
-use crate::adapters::{fence, reset, store};
+use crate::adapters::{events, fence, reset, store};
 use crate::compose;
 use crate::compose::model::{Fence, OnStopFailure};
 use crate::core::sizing::Timing;
@@ -39,6 +39,7 @@ pub(super) async fn check(facts: &NodeFacts) -> Result<ExitCode> {
     }
     faults.extend(endpoints(facts));
     faults.extend(site.project.cluster.fence.iter().flat_map(fence::faults));
+    faults.extend(site.project.cluster.events.iter().flat_map(events::faults));
     for group in site.project.groups.values() {
         if group.on_stop_failure == OnStopFailure::Reboot
             && let Err(why) = reset::possible(&site.facts.sysrq_trigger)

@@ -109,6 +109,16 @@ impl Status {
         Some((Health::Warning, text))
     }
 
+    /// How many nodes besides its holder are alive and ready for the group.
+    #[must_use]
+    pub fn ready_standbys(&self, group: &str) -> usize {
+        let holder = self.groups.get(group).and_then(|line| line.holder.as_ref());
+        let ready = self.nodes.iter().filter(|(node, line)| {
+            Some(*node) != holder && line.state == "alive" && line.groups.get(group).is_some_and(String::is_empty)
+        });
+        ready.count()
+    }
+
     fn judge_group(&self, name: &str, line: &GroupLine) -> Vec<(Health, String)> {
         let mut found = Vec::new();
         if let Some(order) = &line.paused {
@@ -133,9 +143,7 @@ impl Status {
             found.push((Health::Failed, format!("{name} is sick on {holder}: {why}")));
         }
         found.extend(line.warnings.iter().map(|text| (Health::Warning, text.clone())));
-        let standby = self.nodes.iter().any(|(node, line)| {
-            node != holder && line.state == "alive" && line.groups.get(name).is_some_and(String::is_empty)
-        });
+        let standby = self.ready_standbys(name) > 0;
         if !standby {
             let text = format!("{name} has no ready standby: were {holder} to fail, it would stay down");
             found.push((Health::Warning, text));

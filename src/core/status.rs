@@ -103,6 +103,9 @@ pub struct HeldLine {
     pub sick: bool,
     /// Each container: `idle`, `starting`, `up`, `unknown` or `gone`, with the engine's health check where it has one.
     pub services: BTreeMap<String, String>,
+    /// Each probe that has passed once: whether it passes now.
+    #[serde(default)]
+    pub probes: BTreeMap<String, bool>,
 }
 
 impl Status {
@@ -229,6 +232,7 @@ impl Node {
             probe_failure: group.probe_failure().map(|failure| failure.text.clone()),
             sick: group.is_sick(),
             services: service_lines(group, held),
+            probes: probe_lines(group, held),
         });
         let stuck = self.stuck_line(group, record);
         let state = match (&held, record.map(|record| record.state)) {
@@ -278,6 +282,12 @@ fn service_lines(group: &Group, held: &Held) -> BTreeMap<String, String> {
         };
         (settings.name.clone(), line)
     });
+    lines.collect()
+}
+
+fn probe_lines(group: &Group, held: &Held) -> BTreeMap<String, bool> {
+    let named = group.settings.probes.iter().zip(&held.probes);
+    let lines = named.filter_map(|(settings, probe)| Some((settings.name.clone(), probe.passes?)));
     lines.collect()
 }
 
