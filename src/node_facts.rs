@@ -48,6 +48,10 @@ pub struct NodeFacts {
         default_value = "/var/lib/leasehold"
     )]
     pub state_dir: PathBuf,
+    /// Free space below which this node is no standby, in MiB, on the file system of the state directory, which is the
+    /// engine's where that is a volume; 0: do not look
+    #[arg(long, env = "LEASEHOLD_DISK_FLOOR", global = true, default_value_t = 64)]
+    pub disk_floor: u64,
     /// Directory for the tether's binary, mounted into the protected containers
     #[arg(long, env = "LEASEHOLD_TETHER_DIR", global = true, default_value = "/leasehold")]
     pub tether_dir: PathBuf,

@@ -4,6 +4,8 @@
 
 #[path = "engine/keys.rs"]
 mod keys;
+#[path = "engine/proxied.rs"]
+mod proxied;
 #[path = "engine/support.rs"]
 mod support;
 #[path = "engine/witness.rs"]

@@ -8,6 +8,7 @@ pub mod engine;
 pub mod events;
 pub mod fence;
 pub mod files;
+pub mod fitness;
 pub mod http;
 pub mod metrics;
 pub mod names;

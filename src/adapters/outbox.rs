@@ -13,6 +13,7 @@ use super::containers::{self, ContainerCommand};
 use super::events::{Herald, Pace};
 use super::fence;
 use super::files::Files;
+use super::fitness;
 use super::http::{Asked, Turn};
 use super::probe::{Inside, Prober, Target};
 use super::reset;
@@ -86,6 +87,7 @@ impl Outbox {
         forward(news, inbox.clone(), from_vip);
 
         let (containers, container_commands) = mpsc::channel(QUEUE_MAX);
+        fitness::spawn(site, inbox.clone());
         containers::spawn(site.clone(), memory, container_commands, inbox.clone());
 
         Ok(Self {

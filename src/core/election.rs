@@ -421,7 +421,8 @@ impl Node {
         if !self.link_up && group.settings.vips > 0 {
             return Some("the interface has no link".to_owned());
         }
-        group.unprepared().or_else(|| self.drained())
+        let unfit = || group.unfit.clone().filter(|_| group.held.is_none());
+        group.unprepared().or_else(unfit).or_else(|| self.drained())
     }
 
     /// The service failed here several times: nobody hands it over to this node, and every other one goes first.

@@ -70,6 +70,8 @@ pub enum Event {
     Health { of: ServiceKey, healthy: bool },
     /// The engine answers, or does not.
     Engine { result: Result<(), String> },
+    /// Whether this host could run the group, as far as its ports and its disk go; why it could not.
+    Fitness { group: String, unfit: Option<String> },
     /// A container that this node may not run was seen running.
     Intruder { id: String, name: String, why: String },
     /// A check of the service ended.

@@ -12,6 +12,7 @@ pub mod fenced;
 pub mod fencing;
 pub mod group;
 pub mod history;
+mod host;
 mod invariants;
 pub mod keys;
 mod member;

@@ -338,14 +338,8 @@ impl Node {
                 self.hinted = true;
             }
             Event::Engine { result } => self.engine_failure = result.err(),
-            Event::Intruder { id, name, why } => {
-                self.mention(
-                    Code::IntruderKilled,
-                    format!("container {name} may not run here ({why}): killed"),
-                    out,
-                );
-                out.push(Action::KillForeign { id, why });
-            }
+            Event::Fitness { group, unfit } => self.fitness(&group, unfit),
+            Event::Intruder { id, name, why } => self.intruder(id, &name, why, out),
             Event::Vip(news) => self.take_vip(now, news, out),
             Event::ResetFailed { why } => self.reset_failed(&why, out),
             Event::FenceEnded {
@@ -428,6 +422,7 @@ impl Node {
             | Event::Granted { .. }
             | Event::Hint(_)
             | Event::Engine { .. }
+            | Event::Fitness { .. }
             | Event::Intruder { .. }
             | Event::Vip(_)
             | Event::ResetFailed { .. }

@@ -79,6 +79,7 @@ impl Status {
                 found.push((Health::Warning, format!("{name} is drained {order}")));
             }
         }
+        found.extend(self.versions());
         let troubles = [("etcd", &self.etcd_failure), ("engine", &self.engine_failure)];
         for (what, trouble) in troubles {
             if let Some(trouble) = trouble {
@@ -90,6 +91,22 @@ impl Status {
             health: found.first().map_or(Health::Normal, |(health, _)| *health),
             sentences: found.into_iter().map(|(_, sentence)| sentence).collect(),
         }
+    }
+
+    /// An upgrade that is not finished, or a node that was forgotten.
+    fn versions(&self) -> Option<(Health, String)> {
+        let alive = self.nodes.iter().filter(|(_, node)| node.state == "alive");
+        let told: Vec<_> = alive.filter(|(_, node)| !node.version.is_empty()).collect();
+        let (_, first) = told.first()?;
+        if told.iter().all(|(_, node)| node.version == first.version) {
+            return None;
+        }
+        let each: Vec<String> = told
+            .iter()
+            .map(|(name, node)| format!("{name} {}", node.version))
+            .collect();
+        let text = format!("the sidecars are of different versions: {}", each.join(", "));
+        Some((Health::Warning, text))
     }
 
     /// How many nodes besides its holder are alive and ready for the group.
@@ -125,6 +142,7 @@ impl Status {
             let why = held.probe_failure.as_deref().unwrap_or("its probes fail");
             found.push((Health::Failed, format!("{name} is sick on {holder}: {why}")));
         }
+        found.extend(line.warnings.iter().map(|text| (Health::Warning, text.clone())));
         let standby = self.ready_standbys(name) > 0;
         if !standby {
             let text = format!("{name} has no ready standby: were {holder} to fail, it would stay down");
@@ -180,7 +198,7 @@ mod tests {
     #[test]
     fn each_trouble_has_its_word_and_its_sentence() {
         type Change = fn(&mut Status, &mut GroupLine);
-        let cases: [(Change, Health, &str); 9] = [
+        let cases: [(Change, Health, &str); 11] = [
             (|_, line| line.holder = None, Health::Failed, "mail is active nowhere"),
             (
                 |_, line| (line.holder, line.stopped) = (None, Some("by root".to_owned())),
@@ -208,6 +226,19 @@ mod tests {
                 |status, _| status.nodes.get_mut("b").unwrap().drained = Some("by root".to_owned()),
                 Health::Warning,
                 "b is drained by root",
+            ),
+            (
+                |_, line| line.warnings = vec!["mail would be another image on b".to_owned()],
+                Health::Warning,
+                "mail would be another image on b",
+            ),
+            (
+                |status, _| {
+                    status.nodes.get_mut("a").unwrap().version = "0.1.0".to_owned();
+                    status.nodes.get_mut("b").unwrap().version = "0.2.0".to_owned();
+                },
+                Health::Warning,
+                "the sidecars are of different versions: a 0.1.0, b 0.2.0",
             ),
             (
                 |status, _| status.member = "frozen".to_owned(),

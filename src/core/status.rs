@@ -82,6 +82,9 @@ pub struct GroupLine {
     /// The operator's order that nothing is done to it automatically.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused: Option<String>,
+    /// What would be different after a move.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// Why this node could not take it over now; empty when it could.
     pub unready: String,
 }
@@ -243,6 +246,7 @@ impl Node {
         let said = group.last.as_ref().map(|decision| decision.text.clone());
         GroupLine {
             state,
+            warnings: self.image_warnings(name, holder.as_deref()),
             last_holder: record.filter(|_| holder.is_none()).map(|record| record.node.clone()),
             holder,
             epoch: record.map_or(0, |record| record.epoch),

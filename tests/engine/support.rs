@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -21,6 +21,8 @@ use leasehold::compose::model::{
 };
 
 pub(crate) const SOCKET: &str = "/var/run/docker.sock";
+/// Names another socket for the adapter, with the same engine behind it.
+pub(crate) const ADAPTERS_SOCKET: &str = "LEASEHOLD_TEST_ENGINE";
 pub(crate) const NODE: &str = "node-a";
 pub(crate) const GROUP: &str = "mail";
 pub(crate) const PROJECT_LABEL: &str = "com.docker.compose.project";
@@ -43,7 +45,8 @@ pub(crate) struct Bed {
 impl Bed {
     pub(crate) async fn new() -> Self {
         let name = format!("lhtest{}x{}", std::process::id(), BEDS.fetch_add(1, Ordering::Relaxed));
-        let engine = Engine::connect(Path::new(SOCKET));
+        let socket = std::env::var_os(ADAPTERS_SOCKET).map_or(PathBuf::from(SOCKET), PathBuf::from);
+        let engine = Engine::connect(&socket);
         if let Err(error) = engine.ping().await {
             panic!("these tests need a Docker engine at {SOCKET} (start one: `dockerd &`): {error}");
         }

@@ -395,6 +395,7 @@ impl World {
             ["engine", result @ ..] => Event::Engine {
                 result: outcome(result),
             },
+            ["fit" | "unfit", group, why @ ..] => fitness(group, why),
             ["prepared", of, result @ ..] => Event::Prepared {
                 of: service(of),
                 result: outcome(result).map(|()| "sha256:1".to_owned()),
@@ -607,5 +608,12 @@ fn news(word: &str, rest: &[&str]) -> Option<VipNews> {
             error: rest[1..].join(" "),
         }),
         _ => None,
+    }
+}
+
+fn fitness(group: &str, why: &[&str]) -> Event {
+    Event::Fitness {
+        group: group.to_owned(),
+        unfit: (!why.is_empty()).then(|| why.join(" ")),
     }
 }

@@ -7,7 +7,7 @@ use crate::etcd::{Cluster, FAST};
 use crate::process::Sidecar;
 
 /// Requests of each kind for an operation; with the rate of acts, some ten seconds a role.
-const EXAMPLES: &str = "25";
+const EXAMPLES: &str = "10";
 /// Fewer than this would mean that something was left out.
 const LEAST: u32 = 300;
 /// So long that every hold is refused as too short: under a real one, acts wait for minutes, as they should.

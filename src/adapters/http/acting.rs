@@ -33,7 +33,7 @@ pub struct SwitchoverRequest {
     pub to: Option<String>,
     /// For the log and the history.
     #[serde(default)]
-    #[schema(max_length = 200)]
+    #[schema(max_length = 200, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$")]
     pub why: String,
 }
 

@@ -88,6 +88,8 @@ pub struct Group {
     pub(in crate::core) last: Option<Decision>,
     /// How the epoch comes about that was campaigned for last.
     pub(in crate::core) taking: Coming,
+    /// Why the host itself could not run it, as of the last look while it is not held here.
+    pub(in crate::core) unfit: Option<String>,
     /// The last fault of a run, by a name that is the same on every node.
     trouble: Option<String>,
     /// What made it leave its holders before this one.
@@ -148,6 +150,7 @@ impl Group {
             claim: None,
             last: None,
             taking: Coming::Start,
+            unfit: None,
             trouble: None,
             known_faults: Vec::new(),
             paused: false,

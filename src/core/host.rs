@@ -1,0 +1,39 @@
+//! What this host shows of itself: whether it could run a group, and containers that may not run.
+
+use super::code::Code;
+use super::event::Action;
+use super::node::Node;
+
+impl Node {
+    /// While the group is held here, its own service takes the ports.
+    pub(super) fn fitness(&mut self, group: &str, unfit: Option<String>) {
+        if let Some(group) = self.groups.get_mut(group) {
+            group.unfit = unfit.filter(|_| group.held.is_none());
+        }
+    }
+
+    pub(super) fn intruder(&mut self, id: String, name: &str, why: String, out: &mut Vec<Action>) {
+        let text = format!("container {name} may not run here ({why}): killed");
+        self.mention(Code::IntruderKilled, text, out);
+        out.push(Action::KillForeign { id, why });
+    }
+
+    /// What would be another service after a move: a standby whose image is not the holder's.
+    pub(super) fn image_warnings(&self, group: &str, holder: Option<&str>) -> Vec<String> {
+        let image = |node: &str| {
+            let status = self.view.statuses.get(node)?;
+            let image = &status.groups.get(group)?.image;
+            (!image.is_empty()).then(|| image.clone())
+        };
+        let Some((holder, own)) = holder.and_then(|node| Some((node, image(node)?))) else {
+            return Vec::new();
+        };
+        let others = self.view.statuses.keys().filter_map(|node| Some((node, image(node)?)));
+        others
+            .filter(|(_, other)| *other != own)
+            .map(|(node, other)| {
+                format!("{group} would be another image on {node} ({other}) than it is on {holder} ({own})")
+            })
+            .collect()
+    }
+}
