@@ -16,13 +16,14 @@ use super::files::Files;
 use super::http::{Asked, Turn};
 use super::probe::{Inside, Prober, Target};
 use super::reset;
-use super::store::{self, StoreCommand, StoreEvent};
+use super::store::{self, Archivist, StoreCommand, StoreEvent};
 use super::tether::{TetherEvent, TetherHost};
 use super::vip::{self, VipCommand, VipEvent};
 use super::watchdog::Feeder;
 use crate::clock;
 use crate::compose::model::{Check, Group, Vip};
 use crate::core::event::{Action, Decision, Event, Level, PageOrder, ProbeKey, ServiceKey, VipNews};
+use crate::core::history::Chronicler;
 use crate::core::records::Saved;
 use crate::core::sizing::Timing;
 use crate::core::status::Status;
@@ -52,6 +53,8 @@ pub struct Outbox {
     holders: BTreeMap<String, Option<String>>,
     recent: Arc<Recent>,
     herald: Option<Herald>,
+    chronicler: Chronicler,
+    archivist: Archivist,
 }
 
 impl Outbox {
@@ -64,6 +67,7 @@ impl Outbox {
         timing: Timing,
         files: Files,
         saved: Option<&Saved>,
+        archivist: Archivist,
         inbox: mpsc::Sender<Event>,
     ) -> io::Result<Self> {
         let boot = clock::boot_id_text()?;
@@ -100,6 +104,8 @@ impl Outbox {
             holders: BTreeMap::new(),
             herald: herald(site, &recent.tally)?,
             recent: Arc::new(recent),
+            chronicler: Chronicler::default(),
+            archivist,
         })
     }
 
@@ -218,6 +224,9 @@ impl Outbox {
 
     /// Publishes the status; containers that meet a closed gate learn who leads.
     pub fn publish(&mut self, published: &watch::Sender<Turn>, at: Time, mut status: Status) {
+        for entry in self.chronicler.observe(at, &clock::wall(), &status) {
+            self.archivist.epoch(&entry);
+        }
         for (name, line) in &mut status.groups {
             line.vips = self
                 .vips(name)

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::code::Code;
-use super::event::Action;
+use super::event::{Action, Note};
 use super::group::{After, Coming, Group, INTERRUPTED, LOST_PLACE, RAN_OUT, SILENT, Stage, claimed};
 use super::member::{Member, Purpose};
 use super::node::Node;
@@ -477,7 +477,13 @@ impl Node {
     }
 
     /// Takes an operator's wish to move a group, or says why not.
-    pub(super) fn want_switchover(&mut self, reply: u64, group: String, to: Option<String>) -> Option<String> {
+    pub(super) fn want_switchover(
+        &mut self,
+        reply: u64,
+        group: String,
+        to: Option<String>,
+        note: Note,
+    ) -> Option<String> {
         let keys = self.view.group(&group);
         let Some(record) = keys.active() else {
             return Some(format!(
@@ -506,7 +512,8 @@ impl Node {
         if !matches!(self.member, Member::Joined { .. }) || self.switch_wish.is_some() {
             return Some("this node is not a member now, or another wish is being written".to_owned());
         }
-        self.switch_wish = Some((reply, group, to));
+        let Note { by, why, .. } = note;
+        self.switch_wish = Some((reply, group, Intent::Switchover { to, by, why }));
         None
     }
 
@@ -523,11 +530,7 @@ impl Node {
             };
             return Some((txn, Purpose::Beat));
         }
-        let (reply, group, to) = self.switch_wish.take()?;
-        let intent = Intent::Switchover {
-            to,
-            by: self.me.name.clone(),
-        };
+        let (reply, group, intent) = self.switch_wish.take()?;
         let key = self.keys.intent(&group);
         let txn = Txn {
             compare: Vec::new(),
@@ -545,7 +548,7 @@ impl Node {
     pub(super) fn obey(&mut self, now: Time, out: &mut Vec<Action>) {
         let names: Vec<String> = self.groups.keys().cloned().collect();
         for name in names {
-            let Some((Intent::Switchover { to, by }, revision)) = self.view.group(&name).intent else {
+            let Some((Intent::Switchover { to, by, why }, revision)) = self.view.group(&name).intent else {
                 continue;
             };
             if self.obeyed.get(&name) == Some(&revision) {
@@ -566,7 +569,8 @@ impl Node {
             self.obeyed.insert(name.clone(), revision);
             match successor {
                 Some(next) => {
-                    let reason = format!("switchover to {next}, asked on {by}");
+                    let why = if why.is_empty() { why } else { format!(" ({why})") };
+                    let reason = format!("switchover to {next}, asked by {by}{why}");
                     let after = After::Release {
                         reason: reason.clone(),
                         successor: Some(next),

@@ -180,7 +180,11 @@ pub enum Command {
     /// Promise one long beat, so that the sidecar can be replaced.
     Hold { length: Duration },
     /// Move the group, to `to` if it is named.
-    Switchover { group: String, to: Option<String> },
+    Switchover {
+        group: String,
+        to: Option<String>,
+        note: Note,
+    },
     /// Free what somebody has made sure can't be written to (T10); `by` says who, and when.
     Fenced { what: Fenced, by: String },
     /// Take a strange etcd as the true one, after a restore, and lift every epoch above what is known and above `epoch`

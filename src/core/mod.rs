@@ -8,6 +8,7 @@ pub mod event;
 pub mod fenced;
 pub mod fencing;
 pub mod group;
+pub mod history;
 mod invariants;
 pub mod keys;
 mod member;

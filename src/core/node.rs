@@ -13,7 +13,7 @@ use super::keys::Keys;
 use super::member::{Attempt, Member, Pending};
 use super::observe::{Contact, Observer};
 use super::orders::Wanted;
-use super::records::{Pin, Saved, SavedRun, View};
+use super::records::{Intent, Pin, Saved, SavedRun, View};
 use super::sizing::{HOLD_MAX, Timing};
 use super::store::Hint;
 use super::stuck::Reset;
@@ -100,7 +100,7 @@ pub struct Node {
     pub(super) next_id: u64,
     pub(super) holding_until: Option<Time>,
     pub(super) hold_wish: Option<(u64, Duration)>,
-    pub(super) switch_wish: Option<(u64, String, Option<String>)>,
+    pub(super) switch_wish: Option<(u64, String, Intent)>,
     pub(super) accept_wish: Option<AcceptWish>,
     /// Standing orders that wait to be written.
     pub(super) wanted: VecDeque<Wanted>,
@@ -453,7 +453,7 @@ impl Node {
                     None
                 }
             }
-            Command::Switchover { group, to } => self.want_switchover(reply, group, to),
+            Command::Switchover { group, to, note } => self.want_switchover(reply, group, to, note),
             Command::Fenced { what, by } => self.want_fenced(reply, what, by),
             Command::Accept { force, epoch } => {
                 if self.accept_wish.is_some() {

@@ -51,13 +51,22 @@ pub struct Overall {
     pub sentences: Vec<String>,
 }
 
+fn because(text: String, reason: &str) -> String {
+    if reason.is_empty() {
+        text
+    } else {
+        format!("{text}: {reason}")
+    }
+}
+
 impl Status {
     /// Judges what this node sees.
     #[must_use]
     pub fn judge(&self) -> Overall {
         let mut found: Vec<(Health, String)> = Vec::new();
         if self.member != "joined" {
-            let text = format!("{} is {}, not a member: {}", self.node, self.member, self.reason);
+            let text = format!("{} is {}, not a member", self.node, self.member);
+            let text = because(text, &self.reason);
             found.push((Health::Unknown, text));
         }
         for (name, line) in &self.groups {
@@ -101,7 +110,10 @@ impl Status {
         let Some(holder) = &line.holder else {
             let verdict = match &line.stopped {
                 Some(order) => (Health::Warning, format!("{name} is stopped {order}")),
-                None => (Health::Failed, format!("{name} is active nowhere: {}", line.reason)),
+                None => (
+                    Health::Failed,
+                    because(format!("{name} is active nowhere"), &line.reason),
+                ),
             };
             found.push(verdict);
             return found;

@@ -100,7 +100,12 @@ pub struct NodeStatus {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "want", rename_all = "lowercase")]
 pub enum Intent {
-    Switchover { to: Option<String>, by: String },
+    Switchover {
+        to: Option<String>,
+        by: String,
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        why: String,
+    },
 }
 
 /// An operator's order that holds until it is taken back.

@@ -338,6 +338,7 @@ impl World {
             ["switchover", group, rest @ ..] => Command::Switchover {
                 group: (*group).to_owned(),
                 to: option(rest, "to").map(str::to_owned),
+                note: note(),
             },
             ["fenced", rest @ ..] => Command::Fenced {
                 what: match option(rest, "group") {
@@ -485,6 +486,7 @@ impl World {
                 let intent = Intent::Switchover {
                     to: option(rest, "to").map(str::to_owned),
                     by: option(rest, "by").unwrap_or("b").to_owned(),
+                    why: String::new(),
                 };
                 self.etcd.put(&self.keys.intent(group), &json(&intent), 0);
             }

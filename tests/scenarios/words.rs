@@ -127,8 +127,12 @@ fn value(names: &mut Names, key: &str, value: &str) -> String {
             .ok()
             .map(|read| record(names, &read)),
         ["groups", _, "intent"] => serde_json::from_str::<Intent>(value).ok().map(|intent| {
-            let Intent::Switchover { to, by } = intent;
-            format!("switchover to {} by {by}", to.unwrap_or_else(|| "anyone".to_owned()))
+            let Intent::Switchover { to, by, why } = intent;
+            let why = if why.is_empty() { why } else { format!(" ({why})") };
+            format!(
+                "switchover to {} by {by}{why}",
+                to.unwrap_or_else(|| "anyone".to_owned())
+            )
         }),
         _ => None,
     };

@@ -90,7 +90,7 @@ mod tests {
     use tokio::net::{TcpListener, TcpStream};
     use tokio::sync::{mpsc, watch};
 
-    use super::super::{ASKED_MAX, Turn};
+    use super::super::{ASKED_MAX, Nowhere, Turn};
     use super::*;
     use crate::core::status::{GroupLine, HeldLine, Status};
     use crate::core::time::Time;
@@ -121,10 +121,8 @@ mod tests {
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let server =
-            tokio::spawn(
-                async move { axum::serve(listener, routes().with_state(Shared::new(turn, asked, "a"))).await },
-            );
+        let shared = Shared::new(turn, asked, "a", std::sync::Arc::new(Nowhere));
+        let server = tokio::spawn(async move { axum::serve(listener, routes().with_state(shared)).await });
         let mut codes = Vec::new();
         for path in paths {
             let mut stream = TcpStream::connect(address).await.unwrap();
