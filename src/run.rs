@@ -221,6 +221,10 @@ fn settings(group: &Group, timing: Timing) -> GroupSettings {
             OnStopFailure::Reboot => stuck::OnStopFailure::Reboot,
             OnStopFailure::Hold => stuck::OnStopFailure::Hold,
         },
+        failback: match group.failback {
+            compose::model::Failback::Manual => None,
+            compose::model::Failback::Auto { quiet } => Some(quiet),
+        },
     }
 }
 

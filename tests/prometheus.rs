@@ -12,14 +12,13 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
-use leasehold::adapters::http::{self, Access, Archive, Turn};
 use leasehold::adapters::metrics::{Format, encode};
+use leasehold::adapters::store;
+use leasehold::archive::InEtcd;
 use leasehold::core::code::Code;
 use leasehold::core::event::Decision;
-use leasehold::core::history::{Act, History};
+use leasehold::core::keys::Keys;
 use leasehold::core::status::{GroupLine, HeldLine, NodeLine, Status};
-use leasehold::recent::Recent;
 use leasehold::tally::{Receiver, Tally};
 use serde_json::Value;
 
@@ -174,19 +173,10 @@ fn tally() -> Tally {
     tally
 }
 
-/// An archive that keeps nothing.
-struct Nowhere;
-
-impl Archive for Nowhere {
-    fn keep(&self, _act: Act) {}
-
-    fn history<'a>(&'a self, _group: &'a str) -> BoxFuture<'a, Result<History, String>> {
-        Box::pin(async { Ok(History::default()) })
-    }
-}
-
 /// Serves the metrics of the node as its sidecar does, until the test ends.
 async fn endpoint(node: &str) -> SocketAddr {
+    use leasehold::adapters::http::{self, Access, Turn};
+    use leasehold::recent::Recent;
     let mut recent = Recent::default();
     recent.tally = tally();
     let recent = Arc::new(recent);
@@ -194,8 +184,18 @@ async fn endpoint(node: &str) -> SocketAddr {
     let (publisher, turn) = tokio::sync::watch::channel(Turn { at, status, recent });
     let listen = free_address();
     let socket = std::env::temp_dir().join(format!("leasehold-metrics-{}-{node}", std::process::id()));
-    let (access, archive) = (Access::default(), Arc::new(Nowhere));
-    let asked = http::serve(listen, &socket, access, None, turn, archive).await.unwrap();
+    // Nobody asks for the history here.
+    let nowhere = store::Settings {
+        endpoints: Vec::new(),
+        tls: None,
+        user: None,
+        keys: Keys::new("mail"),
+        attempt: Duration::from_secs(1),
+    };
+    let archive = InEtcd::new(node, nowhere.clone(), store::Archivist::spawn(nowhere));
+    let asked = http::serve(listen, &socket, Access::new(None), None, turn, archive)
+        .await
+        .unwrap();
     let _ = fs::remove_file(&socket);
     tokio::spawn(async move {
         let _kept = (publisher, asked);

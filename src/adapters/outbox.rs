@@ -52,9 +52,9 @@ pub struct Outbox {
     next_reply: u64,
     holders: BTreeMap<String, Option<String>>,
     recent: Arc<Recent>,
-    herald: Option<Herald>,
     chronicler: Chronicler,
     archivist: Archivist,
+    herald: Option<Herald>,
 }
 
 impl Outbox {

@@ -263,7 +263,10 @@ pub enum OnStopFailure {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Failback {
     Manual,
-    Auto,
+    Auto {
+        /// How long that node must have been ready without a break.
+        quiet: Duration,
+    },
 }
 
 /// What follows when the service fails its probes or ends by itself.

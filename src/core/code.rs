@@ -69,6 +69,8 @@ codes! {
     SwitchoverDone = "switchover_done", Info, "switchover";
     /// Its first run here did not come up.
     SwitchoverFailed = "switchover_failed", Alarm, "switchover";
+    /// A node that is preferred is ready: the group goes back there once that has lasted.
+    FailbackAwaited = "failback_awaited", Info, "switchover";
     /// Nobody is ready for what an operator wanted.
     SwitchoverRefused = "switchover_refused", Alarm, "switchover";
 

@@ -88,12 +88,14 @@ impl Node {
                 let successor = named
                     .or_else(|| self.successor(&name, None))
                     .filter(|_| keys.stopped.is_none());
-                let txn = self.record_txn(&name, &keys, &released(record, reason, successor));
+                let mut record = released(record, reason, successor);
+                record.past = self.past_of_release(&name, &keys);
+                let txn = self.record_txn(&name, &keys, &record);
                 return Some((txn, Purpose::Release { group: name }));
             }
             // T6: its validity ran out, so it needs contact like any other candidate.
             if contact && self.forbidden(&name).is_none() && self.unready(&name).is_none() {
-                let txn = self.record_txn(&name, &keys, &self.won(record.epoch + 1, lease, again));
+                let txn = self.record_txn(&name, &keys, &self.won(&keys, lease, again));
                 return Some((txn, Purpose::Campaign { group: name }));
             }
         }
@@ -162,9 +164,9 @@ impl Node {
         }
     }
 
-    fn won(&self, epoch: u64, lease: i64, reason: &str) -> Record {
+    fn won(&self, keys: &GroupKeys, lease: i64, reason: &str) -> Record {
         Record {
-            epoch,
+            epoch: keys.record.as_ref().map_or(1, |record| record.epoch + 1),
             node: self.me.name.clone(),
             incarnation: lease,
             state: RecordState::Active,
@@ -172,22 +174,26 @@ impl Node {
             successor: None,
             stuck: None,
             promise_ms: None,
+            past: self.inherited(keys, lease),
         }
     }
 
     /// Rewrites each active record of this incarnation that says something else about a long promise: with the long beat
     /// of a hold, and with a beat after its end. Whoever finds the key gone and never saw that beat waits for the record's.
+    /// What is remembered of earlier moves goes the same way, once it is over.
     pub(super) fn promise_in_records(&self, lease: i64, promise: Option<Duration>) -> Txn {
         let promise_ms = promise.map(|promise| u64::try_from(promise.as_millis()).unwrap_or(u64::MAX));
         let mut txn = Txn::default();
         for (name, keys) in &self.view.groups {
             let own = keys.active().filter(|record| record.incarnation == lease);
-            let Some(record) = own.filter(|record| record.promise_ms != promise_ms) else {
+            let past = own.and_then(|record| self.settled(name, record));
+            let Some(record) = own.filter(|record| record.promise_ms != promise_ms || past.is_some()) else {
                 continue;
             };
             let key = self.keys.record(name);
             let value = json(&Record {
                 promise_ms,
+                past: past.unwrap_or_else(|| record.past.clone()),
                 ..record.clone()
             });
             txn.compare.push(Compare::Mod {
@@ -303,9 +309,8 @@ impl Node {
 
     /// T3, T4 or T5 with all compares; `None` while the holder is not silent for long enough.
     fn claim_txn(&self, now: Time, name: &str, keys: &GroupKeys, lease: i64) -> Option<Txn> {
-        let next = keys.record.as_ref().map_or(1, |record| record.epoch + 1);
         let Some(holder) = keys.active() else {
-            return Some(self.record_txn(name, keys, &self.won(next, lease, "taken while free")));
+            return Some(self.record_txn(name, keys, &self.won(keys, lease, "taken while free")));
         };
         let (node, incarnation) = (holder.node.clone(), holder.incarnation);
         if !self.observer.ripe(now, &node, incarnation) {
@@ -313,7 +318,7 @@ impl Node {
         }
         let key = self.keys.node(&node);
         let reason = format!("{node} fell silent");
-        let mut txn = self.record_txn(name, keys, &self.won(next, lease, &reason));
+        let mut txn = self.record_txn(name, keys, &self.won(keys, lease, &reason));
         let Some(beat) = self.observer.beat_of(&node, incarnation) else {
             // T5: the key is gone or belongs to another incarnation.
             txn.compare.push(Compare::LeaseNot {
@@ -601,7 +606,9 @@ impl Node {
         let names: Vec<String> = self.groups.keys().cloned().collect();
         for name in names {
             let context = self.context(now, &name);
+            let known_faults = self.known_faults(&name);
             if let Some(group) = self.groups.get_mut(&name) {
+                group.known_faults = known_faults;
                 group.step(context, out);
             }
         }
@@ -615,11 +622,18 @@ pub(super) fn released(record: &Record, reason: String, successor: Option<String
         successor,
         stuck: None,
         promise_ms: None,
+        past: record.past.clone().after_loss(),
         ..record.clone()
     }
 }
 
 impl Group {
+    /// How long it has served here without a break.
+    pub(super) fn serves_for(&self, now: Time) -> Option<Duration> {
+        let held = self.held.as_ref().filter(|_| self.active() && !self.is_sick())?;
+        Some(now.waited(held.since))
+    }
+
     /// Whether the group serves on this node.
     #[must_use]
     pub fn active(&self) -> bool {

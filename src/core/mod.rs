@@ -3,8 +3,11 @@
 mod accept;
 pub mod code;
 mod election;
+mod ending;
 pub mod epoch;
+
 pub mod event;
+mod failback;
 pub mod fenced;
 pub mod fencing;
 pub mod group;

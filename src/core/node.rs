@@ -6,9 +6,10 @@ use std::time::Duration;
 use super::code::Code;
 use super::epoch::Run;
 use super::event::{Action, Command, Decision, Event, Order, PageOrder, ServiceKey};
+use super::failback::Preferred;
 use super::fenced::FencedWish;
 use super::fencing::{FenceSettings, Fencing};
-use super::group::{After, Context, Group, GroupSettings, Stage, Way, mention};
+use super::group::{Context, Group, GroupSettings, mention};
 use super::keys::Keys;
 use super::member::{Attempt, Member, Pending};
 use super::observe::{Contact, Observer};
@@ -119,6 +120,8 @@ pub struct Node {
     pub(super) store_failure: Option<String>,
     pub(super) link_up: bool,
     pub(super) reset: Reset,
+    /// For each group held here: the preferred node to which it may go back by itself.
+    pub(super) preferred: BTreeMap<String, Preferred>,
     /// Groups that were handed over because another one is stuck here.
     pub(super) given_away: Vec<String>,
     pub(super) ending: bool,
@@ -192,6 +195,7 @@ impl Node {
             store_failure: None,
             link_up: true,
             reset: Reset::None,
+            preferred: BTreeMap::new(),
             given_away: Vec::new(),
             ending: false,
             watchdog: Watchdog::default(),
@@ -256,6 +260,7 @@ impl Node {
         }
         self.obey(now, out);
         self.obey_orders(now, out);
+        self.step_failback(now, out);
         self.watch_over(now, first, out);
         self.step_groups(now, out);
         self.step_stuck(now, out);
@@ -476,83 +481,6 @@ impl Node {
                 result: Err(why),
             });
         }
-    }
-
-    /// SIGTERM: under a hold, leave everything as it is; otherwise hand over first.
-    fn terminate(&mut self, now: Time, out: &mut Vec<Action>) {
-        if self.holding_until.is_some_and(|until| !now.reached(until)) {
-            self.exited = true;
-            self.say(
-                Code::LeftUnderHold,
-                "leaving under a hold: the containers go on".to_owned(),
-                out,
-            );
-            out.push(Action::Exit { detached: true });
-            return;
-        }
-        self.ending = true;
-        self.hand_over(now, out);
-    }
-
-    /// While ending, nothing is kept: neither what runs, nor what an adoption or a late campaign still brings.
-    fn hand_over(&mut self, now: Time, out: &mut Vec<Action>) {
-        let names: Vec<String> = self.groups.keys().cloned().collect();
-        for name in names {
-            let successor = self.successor(&name, None);
-            let Some(group) = self.groups.get_mut(&name) else {
-                continue;
-            };
-            let reason = "its node was told to end".to_owned();
-            let (code, text) = match &successor {
-                Some(next) => (
-                    Code::SwitchoverStarted,
-                    format!("this node was told to end: handing over to {next}"),
-                ),
-                None => (
-                    Code::StopWithoutSuccessor,
-                    "this node was told to end and no standby is ready: stopping".to_owned(),
-                ),
-            };
-            let after = group.held.as_ref().map(|held| &held.after);
-            if matches!(
-                after,
-                Some(After::Restart | After::RanOut | After::Interrupted | After::Claimed)
-            ) {
-                group.stop(now, Way::Drain, After::Release { reason, successor }, text, code, out);
-            }
-        }
-    }
-
-    /// Ends once nothing is held any more.
-    fn finish(&mut self, out: &mut Vec<Action>) {
-        let now = self.now;
-        let busy = self
-            .groups
-            .values()
-            .filter_map(|group| group.held.as_ref())
-            .any(|held| {
-                // Stopped but not released, because etcd does not answer: past its end nobody is kept waiting by it.
-                !(held.stage == Stage::Stopped && held.proved_stopped() && now.reached(held.deadlines.end))
-            });
-        let adopting = self.saved.is_some() || !self.adoptable.is_empty();
-        if !self.ending || self.exited || busy || (adopting && self.store_failure.is_none()) {
-            return;
-        }
-        // A campaign of ours may still land: its outcome is read back before the lease is given up.
-        let unknown = self.pending.is_some() || self.read_back;
-        if unknown && self.store_failure.is_none() {
-            return;
-        }
-        if let Member::Joined { lease, .. } | Member::Registering { lease } = self.member {
-            out.push(Action::Revoke { lease });
-        }
-        self.dismiss_wishes("the sidecar is ending", out);
-        self.exited = true;
-        // What could not be adopted runs to its deadline; the next sidecar still finds whose it was.
-        if !adopting {
-            self.member = Member::Left;
-        }
-        out.push(Action::Exit { detached: false });
     }
 
     fn memory(&self) -> Saved {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::code::Code;
 use super::event::Action;
-use super::group::{After, Group, Held, ServiceState, Stage, Way};
+use super::group::{After, Group, Held, Parting, ServiceState, Stage, Way};
 use super::member::{Member, Purpose};
 use super::node::Node;
 use super::records::{GroupKeys, Record, RecordState, json};
@@ -199,6 +199,9 @@ impl Node {
                     reason: format!("{stuck} could not be stopped on {}", self.me.name),
                     successor: Some(next),
                 };
+                if let Some(held) = &mut group.held {
+                    held.parting = Parting::Fault(None);
+                }
                 group.stop(now, Way::Drain, after, text, Code::GivenAway, out);
             }
         }

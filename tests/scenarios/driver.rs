@@ -76,6 +76,7 @@ pub(crate) struct World {
     /// The mod revision of the key that the story deleted last.
     pub(crate) deleted: i64,
     pub(crate) on_stop_failure: OnStopFailure,
+    pub(crate) failback: Option<Duration>,
     pub(crate) fence: Option<FenceSettings>,
     /// Containers that no kill ends.
     pub(crate) hung: BTreeSet<ServiceKey>,
@@ -94,6 +95,7 @@ impl World {
     fn settings(&self, group: &str) -> GroupSettings {
         GroupSettings {
             on_failure: self.on_failure,
+            failback: self.failback,
             ..settings(group, &self.timing, self.on_stop_failure)
         }
     }
@@ -131,6 +133,7 @@ impl World {
             connection: 0,
             deleted: 0,
             on_stop_failure: OnStopFailure::Hold,
+            failback: None,
             fence: None,
             hung: BTreeSet::new(),
             timing: Timing::new(TTL, 0.99, None, Duration::from_secs(1)),
@@ -555,6 +558,7 @@ fn settings(group: &str, timing: &Timing, on_stop_failure: OnStopFailure) -> Gro
         restart_window: Duration::from_secs(600),
         grace: timing.grace,
         on_stop_failure,
+        failback: None,
     }
 }
 

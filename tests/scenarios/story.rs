@@ -10,7 +10,7 @@ use leasehold::core::fenced::Fenced;
 use leasehold::core::fencing::FenceSettings;
 use leasehold::core::group::OnFailure;
 use leasehold::core::records::{
-    ClusterConfig, Intent, NodeStatus, Readiness, Record, RecordState, Saved, SavedRun, StandingOrder, json,
+    ClusterConfig, Intent, NodeStatus, Past, Readiness, Record, RecordState, Saved, SavedRun, StandingOrder, json,
 };
 use leasehold::core::store::{Hint, StoreError};
 use leasehold::core::stuck::OnStopFailure;
@@ -209,6 +209,7 @@ impl World {
                     tries: 3,
                 });
             }
+            ["policy", "failback", quiet] => self.failback = time(quiet),
             ["policy", word] => {
                 self.on_stop_failure = match *word {
                     "reboot" => OnStopFailure::Reboot,
@@ -527,6 +528,16 @@ impl World {
             promise_ms: option(rest, "promises")
                 .and_then(time)
                 .map(|promise| u64::try_from(promise.as_millis()).unwrap()),
+            past: Past {
+                returned: rest.contains(&"returned"),
+                quiet_ms: option(rest, "quiet")
+                    .and_then(time)
+                    .map(|quiet| u64::try_from(quiet.as_millis()).unwrap()),
+                faults: option(rest, "fault")
+                    .iter()
+                    .map(|fault| fault.replace('_', " "))
+                    .collect(),
+            },
         }
     }
 

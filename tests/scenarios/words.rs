@@ -98,8 +98,18 @@ fn record(names: &mut Names, record: &Record) -> String {
         .promise_ms
         .map(|_| format!(", promises {}", seconds(record.promise())));
     let promise = promise.unwrap_or_default();
+    let returned = if record.past.returned { ", returned" } else { "" };
+    let quiet = record
+        .past
+        .quiet_ms
+        .map(|ms| format!(", quiet for {}", seconds(Duration::from_millis(ms))));
+    let quiet = quiet.unwrap_or_default();
+    let faults = match record.past.faults.as_slice() {
+        [] => String::new(),
+        faults => format!(", moved for: {}", faults.join(", ")),
+    };
     format!(
-        "epoch {} {} {lease} {state}{stuck}, \"{}\"{successor}{promise}",
+        "epoch {} {} {lease} {state}{stuck}, \"{}\"{successor}{promise}{returned}{quiet}{faults}",
         record.epoch, record.node, record.reason
     )
 }

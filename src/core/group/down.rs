@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::address::VIP_RETRY;
-use super::{After, Coming, Context, FAILED, Group, Held, OnFailure, ServiceRun, ServiceState, Stage, VipStage, Way};
+use super::{
+    After, Coming, Context, FAILED, Group, Held, OnFailure, Parting, ServiceRun, ServiceState, Stage, VipStage, Way,
+};
 use crate::core::code::Code;
 use crate::core::epoch::Run;
 use crate::core::event::{Action, Order, PageOrder, ServiceKey};
@@ -121,6 +123,7 @@ impl Group {
 
     /// The run failed by itself: stop what is left of it and try again in place.
     pub(super) fn failed(&mut self, now: Time, why: String, out: &mut Vec<Action>) {
+        self.trouble = Some(self.fault());
         let never_up = |held: &&Held| matches!(held.stage, Stage::Adopting | Stage::Starting | Stage::Checking);
         let coming = self.held.as_ref().filter(never_up).map(|held| held.coming);
         let code = coming.map_or(Code::ServiceFailed, Coming::failed);
@@ -318,10 +321,33 @@ impl Group {
             Some("would fail in the same way on every host")
         } else if self.settings.on_failure == OnFailure::Notify {
             Some("on_failure is notify")
-        } else if context.other_ready {
-            None
-        } else {
+        } else if !context.other_ready {
             Some("no standby is ready")
+        } else if self.moved_for_this() {
+            Some("came here because of the same fault")
+        } else {
+            None
+        }
+    }
+
+    /// A fault that moves along is no reason to move again.
+    fn moved_for_this(&self) -> bool {
+        let known = |trouble: &String| self.known_faults.contains(trouble);
+        self.trouble.as_ref().is_some_and(known)
+    }
+
+    /// What is wrong with the run under way, without what differs from node to node.
+    fn fault(&self) -> String {
+        let of_run = self.held.iter().flat_map(|held| &held.services);
+        let mut services = of_run.zip(&self.settings.services);
+        let gone = services.find(|(service, _)| service.state == ServiceState::Gone);
+        let of_run = self.held.iter().flat_map(|held| &held.probes);
+        let mut probes = of_run.zip(&self.settings.probes);
+        let bad = probes.find(|(probe, _)| probe.failure.is_some());
+        match (gone, bad) {
+            (Some((_, service)), _) => format!("service {} ended", service.name),
+            (None, Some((_, probe))) => probe.name.clone(),
+            (None, None) => "it did not start".to_owned(),
         }
     }
 
@@ -334,6 +360,7 @@ impl Group {
                 reason: format!("{FAILED} {tries} times here"),
                 successor: None,
             };
+            held.parting = Parting::Fault(self.trouble.clone());
             held.enter(Stage::Withdrawing, now);
         }
         let text = format!("failed {tries} times within {window:?}: handing over");

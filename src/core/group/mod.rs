@@ -26,7 +26,7 @@ mod up;
 pub(in crate::core) use coming::{Coming, FAILED, FENCED, INTERRUPTED, LOST_PLACE, RAN_OUT, SILENT};
 pub use health::ProbeSettings;
 pub use state::Stage;
-pub(in crate::core) use state::{After, Held, ServiceRun, ServiceState, VipStage, Way};
+pub(in crate::core) use state::{After, Held, Parting, ServiceRun, ServiceState, VipStage, Way};
 
 /// Stages that one step may pass: a run that fails, stops and starts again at once.
 const STAGES_MAX: usize = 8;
@@ -47,6 +47,8 @@ pub struct GroupSettings {
     /// From the stop signal to the kill when the lease runs out.
     pub grace: Duration,
     pub on_stop_failure: OnStopFailure,
+    /// It goes back to a preferred node by itself, once that one has been ready for so long without a break.
+    pub failback: Option<Duration>,
 }
 
 /// What follows when a service fails.
@@ -86,6 +88,10 @@ pub struct Group {
     pub(in crate::core) last: Option<Decision>,
     /// How the epoch comes about that was campaigned for last.
     pub(in crate::core) taking: Coming,
+    /// The last fault of a run, by a name that is the same on every node.
+    trouble: Option<String>,
+    /// What made it leave its holders before this one.
+    pub(in crate::core) known_faults: Vec<String>,
     /// As of the last step.
     paused: bool,
     mentioned: Option<(Decision, Time)>,
@@ -142,6 +148,8 @@ impl Group {
             claim: None,
             last: None,
             taking: Coming::Start,
+            trouble: None,
+            known_faults: Vec::new(),
             paused: false,
             mentioned: None,
         }

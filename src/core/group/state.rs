@@ -1,5 +1,7 @@
 //! Where a holding stands: its stage, its containers, its addresses; and what each container's page shall say.
 
+use std::time::Duration;
+
 use super::health::ProbeRun;
 use super::{Coming, GroupSettings};
 use crate::core::epoch::Run;
@@ -121,6 +123,20 @@ pub(in crate::core) struct Held {
     pub stuck: Option<String>,
     /// An earlier sidecar started it, and its lease may have ended long ago.
     pub inherited: bool,
+    /// Why it leaves, for those who hold it next.
+    pub parting: Parting,
+}
+
+/// What a release says of the past.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(in crate::core) enum Parting {
+    /// An operator, or something else that is over with it.
+    #[default]
+    Wanted,
+    /// It failed here, by this fault, or its node did.
+    Fault(Option<String>),
+    /// It goes back to a preferred node, after so long.
+    Failback(Duration),
 }
 
 impl VipStage {
@@ -180,6 +196,7 @@ impl Held {
             not_before: None,
             stuck: None,
             inherited: false,
+            parting: Parting::default(),
         }
     }
 
