@@ -48,7 +48,7 @@ pub async fn run(facts: &NodeFacts) -> Result<()> {
     let site = Site::open(facts).await?;
     site.check_grace()?;
     for warning in &site.project.warnings {
-        tracing::warn!("{warning}");
+        tracing::warn!(code = "file_warning", "{warning}");
     }
     tether::install_binary(&facts.tether_dir).context("installing the tether's binary")?;
     let timing = site.timing(election_timeout(&site).await)?;
@@ -56,11 +56,11 @@ pub async fn run(facts: &NodeFacts) -> Result<()> {
 
     let (inbox, events) = mpsc::channel(INBOX_MAX);
     let saved = files.saved().unwrap_or_else(|error| {
-        tracing::warn!(%error, "the state of the earlier sidecar is unreadable: nothing is adopted");
+        tracing::warn!(code = "memory_unreadable", %error, "the state of the earlier sidecar is unreadable: nothing is adopted");
         None
     });
     if let Some(watchdog) = &site.watchdog {
-        tracing::info!(identity = watchdog.identity, timeout = ?watchdog.timeout, "the watchdog is armed before anything starts");
+        tracing::info!(code = "watchdog_armed", identity = watchdog.identity, timeout = ?watchdog.timeout, "the watchdog is armed before anything starts");
         if !saved
             .as_ref()
             .is_some_and(|saved| saved.may_run(&clock::boot_id_text().unwrap_or_default()))
@@ -104,7 +104,7 @@ pub async fn run(facts: &NodeFacts) -> Result<()> {
     let access = Access::new(facts.tokens.clone());
     let tls = facts.tls().map_err(anyhow::Error::msg)?;
     let asked = http::serve(listen, &facts.socket(), access, tls, turns, archive).await?;
-    tracing::info!(node = site.name, cluster = site.project.cluster.name, %listen, "leasehold {} runs", env!("CARGO_PKG_VERSION"));
+    tracing::info!(code = "sidecar_started", node = site.name, cluster = site.project.cluster.name, %listen, "leasehold {} runs", env!("CARGO_PKG_VERSION"));
     turn(node, outbox, events, asked, &published).await?;
     archivist.flush(LAST_WORDS).await;
     Ok(())
@@ -155,7 +155,11 @@ async fn election_timeout(site: &Site) -> Duration {
     loop {
         match store::floor_probe(&settings).await {
             Ok(floor) => return floor.div_f64(1.5),
-            Err(error) => tracing::warn!(?error, "etcd does not answer yet: its election timeout is not known"),
+            Err(error) => tracing::warn!(
+                code = "etcd_awaited",
+                ?error,
+                "etcd does not answer yet: its election timeout is not known"
+            ),
         }
         tokio::time::sleep(ETCD_PAUSE).await;
     }
@@ -180,7 +184,7 @@ fn identity(site: &Site, address: String) -> Result<Identity> {
 /// What the core must know of the fence; one that could not work is said now, and not when it is needed.
 fn fence_settings(fence: &Fence) -> FenceSettings {
     for fault in fence::faults(fence) {
-        tracing::warn!(alarm = true, "{fault}");
+        tracing::warn!(code = "setting_unusable", alarm = true, "{fault}");
     }
     let agent = fence.agent.file_name().unwrap_or(fence.agent.as_os_str());
     FenceSettings {

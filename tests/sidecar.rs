@@ -12,3 +12,5 @@ mod etcd;
 mod process;
 #[path = "sidecar/secure.rs"]
 mod secure;
+#[path = "sidecar/world.rs"]
+mod world;

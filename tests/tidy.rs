@@ -151,3 +151,47 @@ fn files_stay_small_enough_to_have_one_job() {
         assert!(lines <= limit, "{} has {lines} lines", path.display());
     }
 }
+
+/// What an operator greps for: a line of the sidecar's log without a code is found by nobody.
+#[test]
+fn every_line_of_the_log_has_a_code_that_the_catalogue_explains() {
+    let catalogue = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/messages.md")).unwrap();
+    let headings = catalogue.lines().filter_map(|line| line.strip_prefix("### `"));
+    let mut explained: Vec<&str> = headings.filter_map(|line| line.strip_suffix("`, log only")).collect();
+    explained.sort_unstable();
+    let mut used = Vec::new();
+    for (path, text) in sources("src") {
+        if path.components().any(|part| part.as_os_str() == "cli") {
+            continue;
+        }
+        let text = code(&text);
+        for said in ["info!(", "warn!(", "error!("]
+            .iter()
+            .flat_map(|call| text.split(call).skip(1))
+        {
+            let fields = said.split(");").next().unwrap_or_default();
+            let fields = fields.split("tracing::").next().unwrap_or_default();
+            match fields.split("code = \"").nth(1) {
+                Some(rest) => used.push(rest.split('"').next().unwrap_or_default().to_owned()),
+                // A decision's own.
+                None => assert!(
+                    fields.starts_with("code, "),
+                    "{} says something without a code: {fields}",
+                    path.display()
+                ),
+            }
+        }
+    }
+    used.sort_unstable();
+    used.dedup();
+    assert_eq!(
+        used, explained,
+        "what the log says, and what docs/messages.md explains as `log only`"
+    );
+    for code in &used {
+        assert!(
+            !catalogue.contains(&format!("### `{code}`\n")),
+            "{code} is a decision's code"
+        );
+    }
+}

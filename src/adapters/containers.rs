@@ -108,7 +108,7 @@ impl Shared {
 
     /// The same errand hangs. What is asked for again by itself needs no answer; a start does.
     fn crowded_out(&self, command: ContainerCommand) {
-        tracing::warn!(?command, "not begun: the same is still under way");
+        tracing::warn!(code = "engine_busy", ?command, "not begun: the same is still under way");
         if let ContainerCommand::Start { of, run } = command {
             let result = Err("an earlier start of it still waits for the engine".to_owned());
             // A full inbox drops it: then the gate's own deadline tells.
@@ -311,7 +311,7 @@ impl Shared {
         };
         let prepared = self.engine.prepare(&wanted).await?;
         for note in &prepared.notes {
-            tracing::warn!(service = service.name, "{note}");
+            tracing::warn!(code = "container_noted", service = service.name, "{note}");
         }
         self.lock().insert(of.clone(), prepared.container_id);
         Ok(prepared.image_digest)

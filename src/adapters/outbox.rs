@@ -198,7 +198,7 @@ impl Outbox {
             }
             Action::Reset { why } => self.reset(why),
             Action::Exit { detached } => {
-                tracing::info!(detached, "the sidecar ends");
+                tracing::info!(code = "sidecar_ended", detached, "the sidecar ends");
                 Ok(())
             }
         }
@@ -314,8 +314,8 @@ impl Outbox {
                 None => Err("no fence is configured".to_owned()),
             };
             match &result {
-                Ok(said) => tracing::info!(node, "the fence agent succeeded: {said}"),
-                Err(why) => tracing::warn!(node, "the fence agent failed: {why}"),
+                Ok(said) => tracing::info!(code = "fence_agent_done", node, "the fence agent succeeded: {said}"),
+                Err(why) => tracing::warn!(code = "fence_agent_failed", node, "the fence agent failed: {why}"),
             }
             let _ = inbox
                 .send(Event::FenceEnded {
@@ -365,7 +365,7 @@ fn herald(site: &Site, tally: &Tally) -> io::Result<Option<Herald>> {
     let cluster = &site.project.cluster;
     let Some(wanted) = &cluster.events else { return Ok(None) };
     for fault in super::events::faults(wanted) {
-        tracing::warn!("{fault}");
+        tracing::warn!(code = "setting_unusable", "{fault}");
     }
     let life = getrandom::u64().map_err(io::Error::other)?;
     let herald = Herald::open(wanted, &cluster.name, &site.name, life, &Pace::default(), tally);
@@ -412,7 +412,7 @@ fn own_thread(
     let body = move || {
         runtime.block_on(async {
             if let Err(error) = vip::spawn(interface, commands, events).await {
-                tracing::error!(%error, "the address adapter ended");
+                tracing::error!(code = "addresses_ended", %error, "the address adapter ended");
             }
         });
     };
@@ -453,7 +453,7 @@ fn from_store(event: StoreEvent, tally: &Tally) -> Option<Event> {
         }),
         StoreEvent::Hint(hint) => Some(Event::Hint(hint)),
         StoreEvent::Endpoint { url, healthy: true, .. } => {
-            tracing::info!(url, "etcd endpoint answers");
+            tracing::info!(code = "endpoint_restored", url, "etcd endpoint answers");
             None
         }
         StoreEvent::Endpoint {
@@ -461,7 +461,7 @@ fn from_store(event: StoreEvent, tally: &Tally) -> Option<Event> {
             healthy: false,
             error,
         } => {
-            tracing::warn!(url, error, "etcd endpoint does not answer");
+            tracing::warn!(code = "endpoint_lost", url, error, "etcd endpoint does not answer");
             None
         }
     }
@@ -490,7 +490,11 @@ fn from_vip(event: VipEvent) -> Option<Event> {
         VipEvent::Link { up } => VipNews::Link { up },
         VipEvent::Lost { group, vip } => VipNews::Lost { group, vip: text(vip) },
         VipEvent::Expired { group } => {
-            tracing::info!(group, "the addresses ended with their lifetime");
+            tracing::info!(
+                code = "address_expired",
+                group,
+                "the addresses ended with their lifetime"
+            );
             return None;
         }
     };

@@ -210,6 +210,7 @@ impl Feeder {
         let asleep = told.recv_timeout(SLEEP_WAIT).map_err(io::Error::other).flatten();
         if let Err(error) = asleep {
             tracing::error!(
+                code = "watchdog_awake",
                 %error,
                 alarm = true,
                 "the watchdog could not be put to sleep: it resets this host within {:?}, unless a sidecar feeds it before",
@@ -226,7 +227,7 @@ fn serve(mut file: File, orders: &Receiver<Order>, waiting: &AtomicUsize) {
                 if !clock::now().reached(until)
                     && let Err(error) = file.write_all(b".")
                 {
-                    tracing::warn!(%error, "the watchdog does not take its meal");
+                    tracing::warn!(code = "watchdog_refuses", %error, "the watchdog does not take its meal");
                 }
                 waiting.fetch_sub(1, Ordering::Relaxed);
             }

@@ -40,7 +40,7 @@ impl Shared {
                 Verdict::Nothing => {
                     let current = self.id_of(of);
                     if let Err(error) = self.memory().over(&name, current.as_deref()) {
-                        tracing::warn!(%error, "the memory of started containers");
+                        tracing::warn!(code = "memory_unwritable", %error, "the memory of started containers");
                     }
                     return Trace::Nothing;
                 }
@@ -120,7 +120,7 @@ impl Shared {
         };
         for (id, place) in seen {
             if let Err(error) = self.memory().saw(&id, place) {
-                tracing::warn!(%error, "the memory of started containers");
+                tracing::warn!(code = "memory_unwritable", %error, "the memory of started containers");
             }
         }
         verdict

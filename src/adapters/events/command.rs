@@ -37,7 +37,13 @@ pub(super) async fn deliver(
                 Ok(()) => tally.delivered(Receiver::Command),
                 Err(why) => {
                     tally.failed(Receiver::Command);
-                    tracing::warn!(id = told.id, code = told.code, why, "the command for events failed");
+                    tracing::warn!(
+                        code = "command_failed",
+                        id = told.id,
+                        event = told.code,
+                        why,
+                        "the command for events failed"
+                    );
                 }
             }
             drop(place);

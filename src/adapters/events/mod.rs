@@ -140,6 +140,7 @@ impl Herald {
                 if !*full {
                     let max = QUEUE_MAX;
                     tracing::warn!(
+                        code = "events_dropped",
                         receiver = receiver.word(),
                         max,
                         "too many events wait: dropped until some are delivered"

@@ -35,7 +35,7 @@ pub(super) async fn deliver(hook: Webhook, pace: Pace, mut queue: mpsc::Receiver
             Ok(()) => {
                 tally.delivered(Receiver::Webhook);
                 if std::mem::take(&mut down) {
-                    tracing::info!("the webhook takes events again");
+                    tracing::info!(code = "webhook_restored", "the webhook takes events again");
                 }
             }
             Err(why) => {
@@ -43,8 +43,9 @@ pub(super) async fn deliver(hook: Webhook, pace: Pace, mut queue: mpsc::Receiver
                 // Said once: the metric counts the others.
                 if !std::mem::replace(&mut down, true) {
                     tracing::warn!(
+                        code = "webhook_failed",
                         id = told.id,
-                        code = told.code,
+                        event = told.code,
                         why,
                         "an event could not be delivered to the webhook"
                     );

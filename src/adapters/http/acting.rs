@@ -413,6 +413,7 @@ async fn ask(shared: &Shared, caller: &Caller, needed: Role, command: Command) -
         ));
     }
     tracing::info!(
+        code = "operator_asked",
         by = caller.name,
         role = caller.role.word(),
         ?command,
@@ -428,7 +429,12 @@ async fn ask(shared: &Shared, caller: &Caller, needed: Role, command: Command) -
             Err(_) => Err(format!("no reply within {REPLY_TIMEOUT:?}: see `leasehold status`")),
         },
     };
-    tracing::info!(by = caller.name, ok = result.is_ok(), "answered to an operator");
+    tracing::info!(
+        code = "operator_answered",
+        by = caller.name,
+        ok = result.is_ok(),
+        "answered to an operator"
+    );
     shared.archive.keep(audit::answered(act, &result));
     Ok(outcome(result).into_response())
 }

@@ -303,7 +303,7 @@ async fn authenticate(State(access): State<Access>, mut request: Request, next: 
             answer
         }
         Err(Denied::Broken(why)) => {
-            tracing::warn!(%why, "the file of tokens can't be used: everybody is refused");
+            tracing::warn!(code = "tokens_unusable", %why, "the file of tokens can't be used: everybody is refused");
             Refusal::new(StatusCode::FORBIDDEN, "the file of tokens can't be used: see the sidecar's log").into_response()
         }
     }

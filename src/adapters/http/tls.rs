@@ -221,7 +221,7 @@ impl Keeper {
         let pair = load(&self.files, &contents, now)?;
         self.from = Some((contents, pair.until));
         self.used.send_replace(Some(pair.config));
-        tracing::info!(certificate = %self.files.certificate.display(), "the endpoints use this certificate from now on");
+        tracing::info!(code = "certificate_used", certificate = %self.files.certificate.display(), "the endpoints use this certificate from now on");
         Ok(())
     }
 
@@ -231,7 +231,7 @@ impl Keeper {
             Some(_) => "clients will refuse it",
             None => "nobody is let in over the network",
         };
-        tracing::warn!(alarm = true, %why, "the certificate of the endpoints can't be used: {goes_on}");
+        tracing::warn!(code = "certificate_unusable", alarm = true, %why, "the certificate of the endpoints can't be used: {goes_on}");
     }
 }
 

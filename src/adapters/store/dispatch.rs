@@ -122,7 +122,7 @@ impl Dispatcher {
     async fn finish(&mut self, joined: Result<Outcome, JoinError>) {
         let outcome = match joined {
             Ok(outcome) => outcome,
-            Err(error) => return error!(%error, "a task of the etcd adapter failed"),
+            Err(error) => return error!(code = "task_failed", %error, "a task of the etcd adapter failed"),
         };
         let number = outcome.endpoint;
         let before = self.pool.preferred();

@@ -44,7 +44,7 @@ pub(super) async fn follow(
     };
     let expected = *secret.lock().unwrap_or_else(PoisonError::into_inner);
     if expected != Some((hello.run, hello.secret)) {
-        tracing::warn!(run = %hello.run, "a process in the container says it is the tether, and is not: it is not heard");
+        tracing::warn!(code = "tether_feigned", run = %hello.run, "a process in the container says it is the tether, and is not: it is not heard");
         return;
     }
     let Name { service, connection } = name;

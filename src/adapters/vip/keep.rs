@@ -242,11 +242,12 @@ impl Task {
         let (address, prefix) = (it.address, it.prefix);
         match self.netlink.remove(it).await {
             Ok(()) => tracing::warn!(
+                code = "address_swept",
                 alarm = true,
                 "{address}/{prefix} was added by somebody: taken away, only the lease brings it here"
             ),
             Err(error) => tracing::warn!(
-                alarm = true, %error,
+                code = "address_not_swept", alarm = true, %error,
                 "{address}/{prefix} was added by somebody and can't be taken away: remove it by hand"
             ),
         }
@@ -338,7 +339,7 @@ impl Task {
                 Err(error) => Err(error.to_string()),
             };
             if let Err(error) = sent {
-                tracing::warn!(group, address = %vip.address, error, "can't announce a virtual IP");
+                tracing::warn!(code = "address_unannounced", group, address = %vip.address, error, "can't announce a virtual IP");
             }
         }
     }

@@ -149,7 +149,7 @@ impl Netlink {
         }
         let (index, prefix) = (link.index, installed_prefix(vip));
         let address = vip.address;
-        tracing::warn!(%address, "the kernel is too slow for what is left of the lease: taken off again");
+        tracing::warn!(code = "address_too_late", %address, "the kernel is too slow for what is left of the lease: taken off again");
         let it = Installed {
             index,
             address,

@@ -119,7 +119,7 @@ async fn open() -> (Netlink, Changes) {
     loop {
         match Netlink::open() {
             Ok(opened) => return opened,
-            Err(error) => tracing::warn!(%error, "can't open netlink"),
+            Err(error) => tracing::warn!(code = "netlink_failed", %error, "can't open netlink"),
         }
         tokio::time::sleep(REOPEN_PAUSE).await;
     }
@@ -210,7 +210,7 @@ impl Task {
     async fn read_links(&mut self) {
         match self.netlink.links().await {
             Ok(links) => self.links = links.into_iter().map(|link| (link.index, link)).collect(),
-            Err(error) => tracing::warn!(%error, "the interfaces are not known"),
+            Err(error) => tracing::warn!(code = "netlink_failed", %error, "the interfaces are not known"),
         }
         self.check_link().await;
     }
