@@ -20,5 +20,6 @@ pub mod sizing;
 pub mod status;
 pub mod store;
 pub mod stuck;
+mod switchover;
 pub mod time;
 pub mod watchdog;
