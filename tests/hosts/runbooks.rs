@@ -1,0 +1,246 @@
+//! Carries out `docs/runbooks.md`: the commands are taken from the page as they stand there, only names of files are those
+//! of the lab. So what an administrator reads is what was tried.
+
+use std::path::Path;
+use std::process::Stdio;
+
+use crate::cluster::Cluster;
+use crate::etcd::etcd_program;
+use crate::host::{Host, SIDECAR, tag};
+use crate::row::Figure;
+use crate::scenarios::{Body, HAND_OVER_LIMIT, RETURN_LIMIT, TTL, figure, no_outage};
+use crate::shell::{now, say, sh, until, within, words};
+
+const PAGE: &str = include_str!("../../docs/runbooks.md");
+const SECONDS: &str = "60";
+
+pub(crate) const RUNBOOKS: [(&str, Body); 3] = [
+    ("runbook: upgrade the sidecar", upgrade_sidecar),
+    ("runbook: update the mail server's image", update_image),
+    ("runbook: replace a lost etcd member", replace_member),
+];
+
+/// A block of commands and the hosts that it is typed on.
+struct Block<'a> {
+    place: &'a str,
+    lines: Vec<&'a str>,
+}
+
+/// The blocks under a heading.
+fn blocks(heading: &str) -> Vec<Block<'static>> {
+    let mut found: Vec<Block> = Vec::new();
+    let (mut inside, mut open) = (false, false);
+    for line in PAGE.lines() {
+        if let Some(title) = line.strip_prefix("## ") {
+            inside = title == heading;
+        } else if let Some(place) = line.strip_prefix("```sh ").filter(|_| inside) {
+            let lines = Vec::new();
+            found.push(Block { place, lines });
+            open = true;
+        } else if line == "```" {
+            open = false;
+        } else if let Some(block) = found.last_mut().filter(|_| inside && open) {
+            block.lines.push(line);
+        }
+    }
+    assert!(!found.is_empty(), "the page has no commands under {heading:?}");
+    found
+}
+
+/// What stands for the names of the page: files, and that nobody types into these commands.
+fn in_the_lab(line: &str, archives: &Path) -> String {
+    let table = [
+        (
+            "leasehold-next.tar",
+            archives.join("leasehold-next.tar").display().to_string(),
+        ),
+        ("sams-next.tar", archives.join("sams-next.tar").display().to_string()),
+        ("docker compose exec ", "docker compose exec -T ".to_owned()),
+    ];
+    table
+        .iter()
+        .fold(line.to_owned(), |line, (name, here)| line.replace(name, here))
+}
+
+impl Host {
+    /// Types a line of the page on this host.
+    fn type_line(&self, line: &str) {
+        let said = self.try_line(line);
+        assert!(said.is_ok(), "{}: {line}: {said:?}", self.name);
+    }
+
+    fn try_line(&self, line: &str) -> Result<(), String> {
+        let typed = in_the_lab(line, &self.lab.disk());
+        let output = self
+            .command(Path::new("timeout"))
+            .args([SECONDS, "sh", "-euc", &typed])
+            .current_dir(self.disk().join("project"))
+            .env("DOCKER_HOST", self.socket())
+            .env_remove("LEASEHOLD_NODE")
+            .stdin(Stdio::null())
+            .output()
+            .expect("a shell");
+        let said = words(&output);
+        if !output.status.success() {
+            return Err(said);
+        }
+        let last = said.lines().last().unwrap_or_default();
+        say(&format!("    {}: {line}: {last}", self.name));
+        Ok(())
+    }
+
+    fn type_block(&self, block: &Block) {
+        block.lines.iter().for_each(|line| self.type_line(line));
+    }
+}
+
+/// An image that differs from the one in use, as an archive that every host can load.
+fn next_image(cluster: &Cluster, name: &str) {
+    let (image, next) = (format!("leasehold/{name}:{}", tag()), format!("leasehold/{name}:next"));
+    let archive = cluster.lab.disk().join(format!("{name}-next.tar"));
+    sh(&format!(
+        "made=$(docker create {image}) && docker commit --change 'LABEL test=next' $made {next} && \
+         docker rm $made && docker save -o {} {next} && docker rmi {next}",
+        archive.display()
+    ));
+}
+
+/// The image that a container runs, by the engine's word.
+fn image_of(host: &Host, container: &str) -> String {
+    host.inspect(container, "{{.Config.Image}} {{.Image}}")
+}
+
+/// Every standby in turn, then the active host: the container runs on.
+fn upgrade_sidecar(cluster: &mut Cluster) -> Figure {
+    next_image(cluster, "leasehold");
+    cluster.await_successors();
+    let active = cluster.await_leader();
+    let before = (cluster.hosts[active].serving(), cluster.last_run());
+    let old: Vec<String> = cluster.hosts.iter().map(|host| image_of(host, SIDECAR)).collect();
+    let seen = cluster.under_mail(|cluster| {
+        for block in blocks("Upgrade the sidecar") {
+            typed_on(cluster, &block, active);
+            cluster.await_successors();
+        }
+        let typed = now();
+        until(
+            "the promise of the hold's last beat to be an ordinary one",
+            TTL * 4,
+            || (now() - typed > TTL * 2).then_some(()),
+        );
+    });
+    let after = (cluster.hosts[active].serving(), cluster.last_run());
+    assert_eq!(before.0, after.0, "another container");
+    assert!(before.1.is(&after.1), "another run: {:?}", after.1);
+    for (host, old) in cluster.hosts.iter().zip(old) {
+        let new = image_of(host, SIDECAR);
+        assert!(
+            new.starts_with("leasehold/leasehold:next") && new != old,
+            "{}: {new}",
+            host.name
+        );
+    }
+    no_outage(&seen, &format!("same container, run {}", after.1.run))
+}
+
+/// The service moves once, to a host that has the new image.
+fn update_image(cluster: &mut Cluster) -> Figure {
+    next_image(cluster, "sams");
+    cluster.await_successors();
+    let active = cluster.await_leader();
+    let seen = cluster.under_mail(|cluster| {
+        for block in blocks("Update the mail server's image") {
+            typed_on(cluster, &block, active);
+            cluster.settle();
+            cluster.await_successors();
+        }
+    });
+    let new = cluster.await_leader();
+    assert_ne!(new, active, "the service did not move");
+    for host in &cluster.hosts {
+        let image = image_of(host, &format!("mail-sams-{}", host.name));
+        assert!(image.starts_with("leasehold/sams:next"), "{}: {image}", host.name);
+    }
+    figure(
+        &seen,
+        HAND_OVER_LIMIT,
+        &format!("the new image on {}", cluster.hosts[new].name),
+    )
+}
+
+/// One member loses its data and is replaced, unfelt. etcd does not run in the engine here, so the lines about its
+/// container have their counterpart, and `etcdctl` is the one beside the build.
+fn replace_member(cluster: &mut Cluster) -> Figure {
+    cluster.await_successors();
+    let lost = cluster.standby();
+    let healthy = cluster.await_leader();
+    let (name, address) = (cluster.hosts[lost].name, cluster.hosts[lost].address());
+    let run = cluster.last_run();
+    let seen = cluster.under_mail(|cluster| {
+        cluster.hosts[lost].kill_etcd();
+        let data = cluster.hosts[lost].etcd_data().display().to_string();
+        sh(&format!("rm -rf {data}/member/wal/*"));
+        for block in blocks("Replace a lost etcd member") {
+            for line in &block.lines {
+                match (block.place, *line) {
+                    ("lost", "docker compose rm -sf etcd") => cluster.hosts[lost].kill_etcd(),
+                    ("lost", "docker volume rm mail_etcd") => drop(sh(&format!("rm -rf {data}"))),
+                    ("lost", "ETCD_STATE=existing docker compose up -d etcd") => {
+                        cluster.hosts[lost].start_etcd_as("existing");
+                    }
+                    ("healthy", line) => {
+                        let etcdctl = etcd_program("etcdctl").display().to_string();
+                        let host = &cluster.hosts[healthy];
+                        let client = format!("{etcdctl} --endpoints http://{}:2379", host.address());
+                        let typed = line
+                            .replace("docker compose exec etcd etcdctl", &client)
+                            .replace("https://LOST_ADDRESS", &format!("http://{address}"))
+                            .replace("LOST", name);
+                        // The page says that it may have to be typed again.
+                        let mut said = Ok(());
+                        let done = within(RETURN_LIMIT, || {
+                            said = host.try_line(&typed);
+                            said.is_ok().then_some(())
+                        });
+                        assert!(done.is_some(), "{line}: {said:?}");
+                    }
+                    (place, line) => panic!("{line} on {place} has no counterpart here"),
+                }
+            }
+        }
+        until("all members to follow one leader", RETURN_LIMIT, || {
+            cluster.etcd_odd_one_out().is_none().then_some(())
+        });
+    });
+    cluster.hosts[lost].await_status(0, &[]);
+    assert!(cluster.last_run().is(&run), "another run: {:?}", cluster.last_run());
+    no_outage(&seen, &format!("the member of {name} is new"))
+}
+
+/// Where the page says: it speaks of the host that was active when its reader began.
+fn typed_on(cluster: &Cluster, block: &Block, active: usize) {
+    let standbys = || (0..cluster.hosts.len()).filter(|place| *place != active);
+    let wanted: Vec<usize> = match block.place {
+        "active" => vec![active],
+        "standbys" => standbys().collect(),
+        other => panic!("the page names a place that this test does not know: {other}"),
+    };
+    for place in wanted {
+        let host = &cluster.hosts[place];
+        host.type_block(block);
+        until("the host to take part again", RETURN_LIMIT, || {
+            host.is_ready().then_some(())
+        });
+    }
+}
+
+/// Nothing on the page is untried.
+#[test]
+fn every_runbook_is_carried_out() {
+    let titles: Vec<&str> = PAGE.lines().filter_map(|line| line.strip_prefix("## ")).collect();
+    let lower = |title: &str| format!("runbook: {}", title.to_lowercase());
+    let tried: Vec<&str> = RUNBOOKS.iter().map(|(name, _)| *name).collect();
+    let written: Vec<String> = titles.iter().map(|title| lower(title)).collect();
+    assert_eq!(written, tried);
+    titles.iter().for_each(|title| drop(blocks(title)));
+}
