@@ -239,7 +239,7 @@ fn disk_full(cluster: &mut Cluster) -> Figure {
     let mut back = Duration::ZERO;
     let seen = cluster.under_mail(|cluster| {
         cluster.lab.storage.fill();
-        let told = deliver(cluster, |told| told.as_ref().is_err_and(|why| why.contains(" 452 ")));
+        let told = deliver(cluster, |told| told.as_ref().is_err_and(|why| why.contains(" 4.3.1 ")));
         say(&format!("    a client is told: {told:?}"));
         let began = now();
         until("nothing to be restarted", STILL * 2, || {
