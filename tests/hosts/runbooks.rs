@@ -3,10 +3,13 @@
 
 use std::path::Path;
 use std::process::Stdio;
+use std::time::Duration;
 
+use crate::by_hand;
 use crate::cluster::Cluster;
 use crate::etcd::etcd_program;
-use crate::host::{Host, SIDECAR, tag};
+use crate::host::{Host, SIDECAR, STORAGE, tag};
+use crate::lab::VIP4;
 use crate::row::Figure;
 use crate::scenarios::{Body, HAND_OVER_LIMIT, RETURN_LIMIT, TTL, figure, no_outage};
 use crate::shell::{now, say, sh, until, within, words};
@@ -14,10 +17,12 @@ use crate::shell::{now, say, sh, until, within, words};
 const PAGE: &str = include_str!("../../docs/runbooks.md");
 const SECONDS: &str = "60";
 
-pub(crate) const RUNBOOKS: [(&str, Body); 3] = [
+pub(crate) const RUNBOOKS: [(&str, Body); 5] = [
     ("runbook: upgrade the sidecar", upgrade_sidecar),
     ("runbook: update the mail server's image", update_image),
     ("runbook: replace a lost etcd member", replace_member),
+    ("runbook: restore etcd from a snapshot", restore_etcd),
+    ("runbook: uninstall", uninstall),
 ];
 
 /// A block of commands and the hosts that it is typed on.
@@ -215,6 +220,114 @@ fn replace_member(cluster: &mut Cluster) -> Figure {
     cluster.hosts[lost].await_status(0, &[]);
     assert!(cluster.last_run().is(&run), "another run: {:?}", cluster.last_run());
     no_outage(&seen, &format!("the member of {name} is new"))
+}
+
+/// All members come back with what a snapshot holds. The lines about etcd's containers have their counterpart here, too.
+fn restore_etcd(cluster: &mut Cluster) -> Figure {
+    cluster.await_successors();
+    let before = cluster.last_run();
+    let (mut snapshot, mut back) = (None, Duration::ZERO);
+    let seen = cluster.under_mail(|cluster| {
+        for block in blocks("Restore etcd from a snapshot") {
+            for line in &block.lines {
+                match (block.place, *line) {
+                    ("healthy", line) if line.contains("etcdctl snapshot save") => snapshot = Some(cluster.save_etcd()),
+                    // The nights after it are told in one move of the service.
+                    ("healthy", line) if line.starts_with("docker compose cp etcd:") => {
+                        let leader = cluster.await_leader();
+                        by_hand::switch_over(cluster, leader);
+                        crate::row::await_another(cluster, &cluster.hosts[leader]);
+                    }
+                    ("all", "docker compose rm -sf etcd") => cluster.hosts.iter_mut().for_each(Host::kill_etcd),
+                    ("all", "docker volume rm mail_etcd") => {
+                        let data = cluster.hosts.iter().map(|host| host.etcd_data().display().to_string());
+                        sh(&format!("rm -rf {}", data.collect::<Vec<_>>().join(" ")));
+                    }
+                    ("all", line) if line.contains("etcdutl snapshot restore") => {
+                        let snapshot = snapshot.as_ref().expect("a snapshot");
+                        cluster.hosts.iter().for_each(|host| host.restore_etcd(snapshot));
+                    }
+                    ("all", "docker compose up -d etcd") => {
+                        cluster.hosts.iter_mut().for_each(Host::start_etcd);
+                        cluster.await_etcd_leader();
+                        await_frozen(cluster);
+                    }
+                    ("any", line) => {
+                        cluster.hosts[0].type_line(line);
+                        let accepted = now();
+                        back = cluster.await_greeting().saturating_sub(accepted);
+                    }
+                    (place, line) => panic!("{line} on {place} has no counterpart here"),
+                }
+            }
+        }
+        cluster.settle();
+    });
+    cluster.await_successors();
+    cluster.hosts[0].await_status(0, &[]);
+    let after = cluster.last_run();
+    assert!(
+        after.epoch > before.epoch,
+        "epoch {} after {}",
+        after.epoch,
+        before.epoch
+    );
+    Figure::new(
+        &seen,
+        Some(back),
+        TTL * 4,
+        &format!("epoch {} to {}", before.epoch, after.epoch),
+    )
+}
+
+/// What the page lets its reader see before the word is given.
+fn await_frozen(cluster: &Cluster) {
+    for host in &cluster.hosts {
+        until("the node to know that etcd is another one", RETURN_LIMIT, || {
+            let member = host.status().map(|status| status.member);
+            (member.as_deref() == Some("frozen") && host.serving().is_empty()).then_some(())
+        });
+        host.await_status(3, &["frozen"]);
+    }
+}
+
+/// Nothing of it is left on any host but the volumes; and it comes back.
+fn uninstall(cluster: &mut Cluster) -> Figure {
+    cluster.await_successors();
+    let active = cluster.await_leader();
+    let mut back = Duration::ZERO;
+    let seen = cluster.under_mail(|cluster| {
+        for block in blocks("Uninstall") {
+            for line in &block.lines {
+                let hosts = cluster.hosts.iter().filter(|_| block.place == "all");
+                let any = cluster
+                    .hosts
+                    .iter()
+                    .skip(active)
+                    .take(usize::from(block.place == "any"));
+                hosts.chain(any).for_each(|host| host.type_line(line));
+            }
+            until("nobody to hold it", RETURN_LIMIT, || {
+                cluster.hosts.iter().all(|host| host.serving().is_empty()).then_some(())
+            });
+        }
+        for host in &cluster.hosts {
+            let left = words(&host.docker(&["ps", "-a", "--format", "{{.Names}}"]));
+            assert_eq!(left, "", "{}: containers are left", host.name);
+            assert!(!host.carries(VIP4), "{} carries the address", host.name);
+            let volumes = words(&host.docker(&["volume", "ls", "--format", "{{.Name}}"]));
+            assert!(STORAGE.iter().all(|name| volumes.contains(name)), "{volumes}");
+        }
+        cluster.hosts.iter().for_each(Host::start_sidecar);
+        let began = now();
+        until("the order to be taken", RETURN_LIMIT, || {
+            let output = cluster.hosts[0].leasehold(&["start", "mail"]);
+            output.status.success().then_some(())
+        });
+        back = cluster.await_greeting().saturating_sub(began);
+    });
+    cluster.settle();
+    Figure::new(&seen, Some(back), RETURN_LIMIT, "gone, and back with all mail")
 }
 
 /// Where the page says: it speaks of the host that was active when its reader began.
