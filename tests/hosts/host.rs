@@ -210,10 +210,15 @@ impl Host {
         }
     }
 
-    /// The image archive and the volumes of the shared storage.
+    /// The image archive, and the volumes.
     pub(crate) fn install(&self, images: &Path) {
         let output = self.docker(&["load", "-q", "-i", &images.display().to_string()]);
         assert!(output.status.success(), "{}: {}", self.name, words(&output));
+        self.make_volumes();
+    }
+
+    /// The shared storage under the names that the compose file knows.
+    pub(crate) fn make_volumes(&self) {
         for volume in STORAGE {
             let device = format!("device={}", self.lab.storage.view(self.name).join(volume).display());
             let options = ["--opt", "type=none", "--opt", "o=bind", "--opt", &device];

@@ -11,16 +11,17 @@ use crate::etcd::etcd_program;
 use crate::host::{Host, SIDECAR, STORAGE, tag};
 use crate::lab::VIP4;
 use crate::row::Figure;
-use crate::scenarios::{Body, HAND_OVER_LIMIT, RETURN_LIMIT, TTL, figure, no_outage};
+use crate::scenarios::{Body, FAILOVER_LIMIT, HAND_OVER_LIMIT, RETURN_LIMIT, TTL, figure, no_outage};
 use crate::shell::{now, say, sh, until, within, words};
 
 const PAGE: &str = include_str!("../../docs/runbooks.md");
 const SECONDS: &str = "60";
 
-pub(crate) const RUNBOOKS: [(&str, Body); 5] = [
+pub(crate) const RUNBOOKS: [(&str, Body); 6] = [
     ("runbook: upgrade the sidecar", upgrade_sidecar),
     ("runbook: update the mail server's image", update_image),
     ("runbook: replace a lost etcd member", replace_member),
+    ("runbook: replace a host", replace_host),
     ("runbook: restore etcd from a snapshot", restore_etcd),
     ("runbook: uninstall", uninstall),
 ];
@@ -60,6 +61,7 @@ fn in_the_lab(line: &str, archives: &Path) -> String {
             archives.join("leasehold-next.tar").display().to_string(),
         ),
         ("sams-next.tar", archives.join("sams-next.tar").display().to_string()),
+        ("images.tar", archives.join("of-another.tar").display().to_string()),
         ("docker compose exec ", "docker compose exec -T ".to_owned()),
     ];
     table
@@ -220,6 +222,40 @@ fn replace_member(cluster: &mut Cluster) -> Figure {
     cluster.hosts[lost].await_status(0, &[]);
     assert!(cluster.last_run().is(&run), "another run: {:?}", cluster.last_run());
     no_outage(&seen, &format!("the member of {name} is new"))
+}
+
+/// A host loses its disks and is set up anew. The volumes of the lab are no NFS, so `./volumes` has its counterpart.
+fn replace_host(cluster: &mut Cluster) -> Figure {
+    cluster.await_successors();
+    let lost = cluster.await_leader();
+    let seen = cluster.under_mail(|cluster| {
+        cluster.hosts[lost].power_off();
+        let healthy = until("another host to serve", RETURN_LIMIT, || cluster.leader());
+        let host = &mut cluster.hosts[lost];
+        let (disk, data) = (host.disk().join("data"), host.etcd_data());
+        sh(&format!("rm -rf --one-file-system {0} {1}; mkdir {0}", disk.display(), data.display()));
+        host.boot();
+        host.await_engine();
+        for block in blocks("Replace a host") {
+            for line in &block.lines {
+                match (block.place, *line) {
+                    ("healthy", line) => cluster.hosts[healthy].type_line(line),
+                    ("lost", "./volumes") => cluster.hosts[lost].make_volumes(),
+                    ("lost", "docker compose up -d") => {
+                        cluster.replace_etcd(lost);
+                        cluster.hosts[lost].type_line(line);
+                    }
+                    ("lost", line) => cluster.hosts[lost].type_line(line),
+                    (place, line) => panic!("{line} on {place} has no counterpart here"),
+                }
+            }
+        }
+        cluster.settle();
+        cluster.await_successors();
+    });
+    let name = cluster.hosts[lost].name;
+    cluster.hosts[lost].await_status(0, &[]);
+    figure(&seen, FAILOVER_LIMIT, &format!("{name} is new, and ready"))
 }
 
 /// All members come back with what a snapshot holds. The lines about etcd's containers have their counterpart here, too.
