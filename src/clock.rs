@@ -55,6 +55,12 @@ pub fn wall_after(length: Duration) -> Option<String> {
     at.round(jiff::Unit::Second).ok().map(|at| at.to_string())
 }
 
+/// Milliseconds since 1970, for the order of what people read.
+#[must_use]
+pub fn wall_millis() -> u64 {
+    u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or(0)
+}
+
 /// Seconds since 1970, for the dates of certificates: no decision about the lease may read it.
 #[must_use]
 pub fn wall_seconds() -> i64 {

@@ -5,10 +5,12 @@
 //! - [`adapters`]: etcd, engine, netlink, tethers, HTTP; no decision
 //! - [`compose`]: the user's compose file as configuration
 //! - [`tether`]: PID 1 of the protected container
+//! - [`archive`]: the history in etcd, for the endpoints
 //! - [`cli`], [`node_facts`], [`site`]: verbs, flags, and this node's place on its host
 //! - [`clock`]: the only reader of clocks
 
 pub mod adapters;
+pub mod archive;
 pub mod cli;
 pub mod clock;
 pub mod compose;
@@ -17,4 +19,5 @@ pub mod node_facts;
 pub mod recent;
 pub mod run;
 pub mod site;
+pub mod tally;
 pub mod tether;

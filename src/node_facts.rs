@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::adapters::http::TlsFiles;
+
 /// Flags that every command shares.
 #[derive(Clone, Debug, clap::Args)]
 pub struct NodeFacts {
@@ -23,9 +25,18 @@ pub struct NodeFacts {
     /// Address and port of the health endpoints [default: the address used towards etcd, port 8008]
     #[arg(long, env = "LEASEHOLD_LISTEN", global = true)]
     pub listen: Option<String>,
-    /// File of tokens for `/v1` over the network, a line each: ROLE NAME TOKEN [default: nobody is let in]
+    /// File of tokens for `/v1` over the network, a line each: ROLE NAME TOKEN, or ROLE NAME cert [default: nobody is let in]
     #[arg(long, env = "LEASEHOLD_TOKENS", global = true)]
     pub tokens: Option<PathBuf>,
+    /// Certificate chain of the endpoints over the network, in PEM; a renewed one is taken by itself [default: plain HTTP]
+    #[arg(long, env = "LEASEHOLD_TLS_CERT", global = true)]
+    pub tls_cert: Option<PathBuf>,
+    /// Its private key
+    #[arg(long, env = "LEASEHOLD_TLS_KEY", global = true)]
+    pub tls_key: Option<PathBuf>,
+    /// Authorities whose client certificates may stand in for a token: `ROLE NAME cert` in the file of tokens
+    #[arg(long, env = "LEASEHOLD_TLS_CLIENT_CA", global = true)]
+    pub tls_client_ca: Option<PathBuf>,
     /// Boot-scoped directory (tmpfs): pages, sockets, state
     #[arg(long, env = "LEASEHOLD_RUN_DIR", global = true, default_value = "/run/leasehold")]
     pub run_dir: PathBuf,
@@ -78,6 +89,16 @@ impl NodeFacts {
     #[must_use]
     pub fn socket(&self) -> PathBuf {
         self.run_dir.join("leasehold.sock")
+    }
+
+    /// The files of the endpoints' certificate; none: plain HTTP.
+    ///
+    /// # Errors
+    /// A part without the rest, with what to set.
+    pub fn tls(&self) -> Result<Option<TlsFiles>, String> {
+        let [certificate, key, client_ca] =
+            [&self.tls_cert, &self.tls_key, &self.tls_client_ca].map(|path| path.as_deref());
+        TlsFiles::new(certificate, key, client_ca)
     }
 
     /// The node's name: as given, else the host's.

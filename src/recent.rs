@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, VecDeque};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::core::event::{Decision, Level};
+use crate::core::event::Decision;
+use crate::tally::Tally;
 
 /// Decisions kept of each group, and of the node itself.
 const KEPT_MAX: usize = 50;
@@ -15,6 +16,9 @@ const KEPT_MAX: usize = 50;
 pub struct Told {
     /// Wall time in RFC 3339.
     pub at: String,
+    /// Its stable code, as in docs/messages.md.
+    #[serde(default)]
+    pub code: String,
     /// `info` or `alarm`.
     pub level: String,
     /// None: about the node itself.
@@ -25,6 +29,8 @@ pub struct Told {
 /// The last decisions, bounded.
 #[derive(Clone, Debug, Default)]
 pub struct Recent {
+    /// What was counted besides: clones share it.
+    pub tally: Tally,
     count: u64,
     /// By group; the empty name is the node itself. With a number, so that two lists can be put in order again.
     kept: BTreeMap<String, VecDeque<(u64, Told)>>,
@@ -34,13 +40,11 @@ impl Recent {
     /// Keeps one more, and drops the oldest beyond the bound.
     pub fn keep(&mut self, at: String, decision: &Decision) {
         self.count += 1;
-        let level = match decision.level {
-            Level::Info => "info",
-            Level::Alarm => "alarm",
-        };
+        self.tally.decided(decision);
         let told = Told {
             at,
-            level: level.to_owned(),
+            code: decision.code.word().to_owned(),
+            level: decision.code.level().word().to_owned(),
             group: decision.group.clone(),
             text: decision.text.clone(),
         };
@@ -67,6 +71,7 @@ impl Recent {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::code::Code;
 
     #[test]
     fn the_last_ones_are_kept_in_order_and_others_groups_are_left_out() {
@@ -74,7 +79,8 @@ mod tests {
         for number in 0..60 {
             for group in [Some("mail"), None, Some("web")] {
                 let decision = Decision {
-                    level: Level::Info,
+                    code: Code::Released,
+                    epoch: None,
                     group: group.map(str::to_owned),
                     text: format!("{number}"),
                 };

@@ -14,8 +14,9 @@ use crate::adapters::fence;
 use crate::adapters::files::Files;
 use crate::adapters::http::{self, Access, Asked, Turn};
 use crate::adapters::outbox::Outbox;
-use crate::adapters::store;
+use crate::adapters::store::{self, Archivist};
 use crate::adapters::tether;
+use crate::archive::InEtcd;
 use crate::clock;
 use crate::compose::{
     self,
@@ -65,7 +66,9 @@ pub async fn run(facts: &NodeFacts) -> Result<()> {
             watchdog.try_out()?;
         }
     }
-    let outbox = Outbox::open(&site, timing, files.clone(), saved.as_ref(), inbox.clone())?;
+    let archivist = Archivist::spawn(site.store(timing.attempt));
+    let archive = InEtcd::new(&site.name, site.store(timing.attempt), archivist.clone());
+    let outbox = Outbox::open(&site, timing, files.clone(), saved.as_ref(), archivist, inbox.clone())?;
     let node = Node::new(Setup {
         me: identity(&site, listen.to_string())?,
         cluster: site.project.cluster.name.clone(),
@@ -89,7 +92,9 @@ pub async fn run(facts: &NodeFacts) -> Result<()> {
         status,
         recent: Arc::default(),
     });
-    let asked = http::serve(listen, &facts.socket(), Access::new(facts.tokens.clone()), turns).await?;
+    let access = Access::new(facts.tokens.clone());
+    let tls = facts.tls().map_err(anyhow::Error::msg)?;
+    let asked = http::serve(listen, &facts.socket(), access, tls, turns, archive).await?;
     tracing::info!(node = site.name, cluster = site.project.cluster.name, %listen, "leasehold {} runs", env!("CARGO_PKG_VERSION"));
     turn(node, outbox, events, asked, &published).await
 }
@@ -211,6 +216,10 @@ fn settings(group: &Group, timing: Timing) -> GroupSettings {
         on_stop_failure: match group.on_stop_failure {
             OnStopFailure::Reboot => stuck::OnStopFailure::Reboot,
             OnStopFailure::Hold => stuck::OnStopFailure::Hold,
+        },
+        failback: match group.failback {
+            compose::model::Failback::Manual => None,
+            compose::model::Failback::Auto { quiet } => Some(quiet),
         },
     }
 }

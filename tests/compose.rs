@@ -179,7 +179,12 @@ fn a_small_hardened_service_is_carried_out_to_the_last_key() {
     let project = good(&["like-vaultwarden.yaml"], &[]);
     assert_eq!(
         (project.name.as_str(), project.groups["vault"].failback),
-        ("vault", Failback::Auto)
+        (
+            "vault",
+            Failback::Auto {
+                quiet: Duration::from_secs(300)
+            }
+        )
     );
     let vault = service(&project, "vault", "vault");
     assert!(vault.read_only && vault.cap_drop == ["ALL"] && vault.tmpfs == ["/run"]);

@@ -12,11 +12,12 @@ mod scenarios {
     pub(crate) mod words;
 }
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
+use leasehold::core::code::Code;
 use scenarios::{diff, driver, story};
 
 struct Told {
@@ -80,4 +81,51 @@ fn every_transaction_of_the_protocol_occurs() {
     for kind in ["T1", "T2", "T3", "T4", "T5", "T6", "T7", "T8", "T9", "T10", "T11"] {
         assert!(shown.contains(kind), "{kind} occurs in no story, only {shown:?}");
     }
+}
+
+/// Codes that no story can bring about, and why.
+const UNTOLD: &[(Code, &str)] = &[];
+
+/// A sentence with every number as `#`, so that a list of them stays short.
+fn shape(text: &str) -> String {
+    let mut shape = String::new();
+    for letter in text.chars() {
+        match letter.is_ascii_digit() {
+            true if shape.ends_with('#') => {}
+            true => shape.push('#'),
+            false => shape.push(letter),
+        }
+    }
+    shape
+}
+
+/// One file shows each code with every sentence that it stands for: a code with two meanings is seen in review.
+#[test]
+fn every_code_is_said_in_a_story() {
+    let mut said: BTreeMap<Code, BTreeSet<String>> = BTreeMap::new();
+    for (code, text) in STORIES.iter().flat_map(|told| &told.played.said) {
+        said.entry(*code).or_default().insert(shape(text));
+    }
+    let silent = Code::ALL.iter().filter(|code| !said.contains_key(code));
+    let untold: Vec<Code> = UNTOLD.iter().map(|(code, _)| *code).collect();
+    let silent: Vec<Code> = silent.copied().collect();
+    assert_eq!(silent, untold, "what no story says, and what UNTOLD gives a reason for");
+    let mut text = "Each code with the sentences of the stories. `UPDATE_EXPECT=1` writes it anew.\n".to_owned();
+    for (code, shapes) in &said {
+        text += &format!("\n{} ({}, {})\n", code.word(), code.level().word(), code.kind());
+        for shape in shapes {
+            text += &format!("    {shape}\n");
+        }
+    }
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios/codes.list");
+    if std::env::var_os("UPDATE_EXPECT").is_some() {
+        fs::write(&path, &text).unwrap();
+    }
+    let before = fs::read_to_string(&path).unwrap_or_default();
+    let lines = diff::lines(&before, &text);
+    assert!(
+        before == text,
+        "{}\n{lines}\nUPDATE_EXPECT=1 writes it anew",
+        path.display()
+    );
 }

@@ -14,6 +14,8 @@ mod failover;
 mod figures;
 #[path = "store/hints.rs"]
 mod hints;
+#[path = "store/history.rs"]
+mod history;
 #[path = "store/leases.rs"]
 mod leases;
 #[path = "store/secure.rs"]

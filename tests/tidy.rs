@@ -119,7 +119,7 @@ fn no_adapter_imports_another() {
         "probe/tests.rs",
     ];
     let names = [
-        "cgroup", "engine", "store", "tether", "vip", "probe", "files", "fence", "reset",
+        "cgroup", "engine", "events", "store", "tether", "vip", "probe", "files", "fence", "reset",
     ];
     for (path, text) in sources("src/adapters") {
         let is_part_of_glue = path.parent().is_some_and(|folder| folder.ends_with("containers"));

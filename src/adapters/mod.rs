@@ -5,6 +5,7 @@ pub mod cgroup;
 pub mod containers;
 mod descriptor;
 pub mod engine;
+pub mod events;
 pub mod fence;
 pub mod files;
 pub mod http;

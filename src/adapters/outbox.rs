@@ -10,24 +10,27 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::cgroup::Memory;
 use super::containers::{self, ContainerCommand};
+use super::events::{Herald, Pace};
 use super::fence;
 use super::files::Files;
 use super::http::{Asked, Turn};
 use super::probe::{Inside, Prober, Target};
 use super::reset;
-use super::store::{self, StoreCommand, StoreEvent};
+use super::store::{self, Archivist, StoreCommand, StoreEvent};
 use super::tether::{TetherEvent, TetherHost};
 use super::vip::{self, VipCommand, VipEvent};
 use super::watchdog::Feeder;
 use crate::clock;
 use crate::compose::model::{Check, Group, Vip};
 use crate::core::event::{Action, Decision, Event, Level, PageOrder, ProbeKey, ServiceKey, VipNews};
+use crate::core::history::Chronicler;
 use crate::core::records::Saved;
 use crate::core::sizing::Timing;
 use crate::core::status::Status;
 use crate::core::time::Time;
 use crate::recent::Recent;
 use crate::site::Site;
+use crate::tally::Tally;
 use crate::tether::page::Page;
 
 /// Orders that wait for an adapter; the core never has more under way.
@@ -49,6 +52,9 @@ pub struct Outbox {
     next_reply: u64,
     holders: BTreeMap<String, Option<String>>,
     recent: Arc<Recent>,
+    chronicler: Chronicler,
+    archivist: Archivist,
+    herald: Option<Herald>,
 }
 
 impl Outbox {
@@ -61,6 +67,7 @@ impl Outbox {
         timing: Timing,
         files: Files,
         saved: Option<&Saved>,
+        archivist: Archivist,
         inbox: mpsc::Sender<Event>,
     ) -> io::Result<Self> {
         let boot = clock::boot_id_text()?;
@@ -69,7 +76,9 @@ impl Outbox {
         let (store, store_commands) = mpsc::channel(QUEUE_MAX);
         let (store_events, answers) = mpsc::channel(QUEUE_MAX);
         drop(store::spawn(site.store(timing.attempt), store_commands, store_events));
-        forward(answers, inbox.clone(), from_store);
+        let recent = Recent::default();
+        let tally = recent.tally.clone();
+        forward(answers, inbox.clone(), move |event| from_store(event, &tally));
 
         let (vip, vip_commands) = mpsc::channel(QUEUE_MAX);
         let (vip_events, news) = mpsc::channel(QUEUE_MAX);
@@ -93,7 +102,10 @@ impl Outbox {
             replies: BTreeMap::new(),
             next_reply: 0,
             holders: BTreeMap::new(),
-            recent: Arc::default(),
+            herald: herald(site, &recent.tally)?,
+            recent: Arc::new(recent),
+            chronicler: Chronicler::default(),
+            archivist,
         })
     }
 
@@ -168,8 +180,7 @@ impl Outbox {
                 Ok(())
             }
             Action::Say(decision) => {
-                say(&decision);
-                Arc::make_mut(&mut self.recent).keep(clock::wall(), &decision);
+                self.say(&decision);
                 Ok(())
             }
             Action::Reply { reply, result } => {
@@ -191,6 +202,16 @@ impl Outbox {
         }
     }
 
+    /// To the log, to whoever asks why, and to the world.
+    fn say(&mut self, decision: &Decision) {
+        say(decision);
+        let at = clock::wall();
+        Arc::make_mut(&mut self.recent).keep(at.clone(), decision);
+        if let Some(herald) = &mut self.herald {
+            herald.tell(at, decision);
+        }
+    }
+
     /// Keeps the asker of a command until its reply.
     pub fn remember(&mut self, asked: Asked) -> Event {
         self.next_reply += 1;
@@ -203,6 +224,9 @@ impl Outbox {
 
     /// Publishes the status; containers that meet a closed gate learn who leads.
     pub fn publish(&mut self, published: &watch::Sender<Turn>, at: Time, mut status: Status) {
+        for entry in self.chronicler.observe(at, &clock::wall(), &status) {
+            self.archivist.epoch(&entry);
+        }
         for (name, line) in &mut status.groups {
             line.vips = self
                 .vips(name)
@@ -319,12 +343,31 @@ impl Outbox {
             place: of.probe,
         };
         let (prober, inbox) = (self.prober.clone(), self.inbox.clone());
+        let tally = self.recent.tally.clone();
         tokio::spawn(async move {
             let result = prober.check(&probe, &target).await;
+            if result.is_err() {
+                tally.probe_failed(&of.group, probe.check.name());
+            }
             // The receiver goes away only with the process.
             let _ = inbox.send(Event::Probed { of, run, result }).await;
         });
     }
+}
+
+/// Whoever wants to be told of decisions; what would keep them from it is said now.
+fn herald(site: &Site, tally: &Tally) -> io::Result<Option<Herald>> {
+    for group in site.project.groups.values() {
+        tally.begin(&group.name, group.probes.iter().map(|probe| probe.check.name()));
+    }
+    let cluster = &site.project.cluster;
+    let Some(wanted) = &cluster.events else { return Ok(None) };
+    for fault in super::events::faults(wanted) {
+        tracing::warn!("{fault}");
+    }
+    let life = getrandom::u64().map_err(io::Error::other)?;
+    let herald = Herald::open(wanted, &cluster.name, &site.name, life, &Pace::default(), tally);
+    Ok(Some(herald))
 }
 
 /// Opens page and socket of every service; a page whose run may be adopted stays as it is.
@@ -394,9 +437,14 @@ fn forward<T: Send + 'static>(
     });
 }
 
-fn from_store(event: StoreEvent) -> Option<Event> {
+fn from_store(event: StoreEvent, tally: &Tally) -> Option<Event> {
     match event {
-        StoreEvent::Answer { id, result } => Some(Event::Answer { id, result }),
+        StoreEvent::Answer { id, result } => {
+            if result.is_err() {
+                tally.beat_failed();
+            }
+            Some(Event::Answer { id, result })
+        }
         StoreEvent::Granted { lease, result } => Some(Event::Granted {
             lease,
             result: result.map(|_| ()),
@@ -487,9 +535,9 @@ fn give<T>(queue: &mpsc::Sender<T>, order: T) -> io::Result<()> {
 }
 
 fn say(decision: &Decision) {
-    let group = decision.group.as_deref();
-    match decision.level {
-        Level::Info => tracing::info!(group, "{}", decision.text),
-        Level::Alarm => tracing::warn!(group, alarm = true, "{}", decision.text),
+    let (code, group) = (decision.code.word(), decision.group.as_deref());
+    match decision.code.level() {
+        Level::Info => tracing::info!(code, group, "{}", decision.text),
+        Level::Alarm => tracing::warn!(code, group, alarm = true, "{}", decision.text),
     }
 }

@@ -5,10 +5,12 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use super::text::{print, say};
-use crate::adapters::{fence, reset, store};
+use crate::adapters::http::Access;
+use crate::adapters::{events, fence, reset, store};
 use crate::compose;
 use crate::compose::model::{Fence, OnStopFailure};
 use crate::core::sizing::Timing;
+use crate::core::store::StoreError;
 use crate::node_facts::NodeFacts;
 use crate::site::{Site, SiteError};
 
@@ -35,7 +37,9 @@ pub(super) async fn check(facts: &NodeFacts) -> Result<ExitCode> {
         },
         Err(why) => faults.push(why),
     }
+    faults.extend(endpoints(facts));
     faults.extend(site.project.cluster.fence.iter().flat_map(fence::faults));
+    faults.extend(site.project.cluster.events.iter().flat_map(events::faults));
     for group in site.project.groups.values() {
         if group.on_stop_failure == OnStopFailure::Reboot
             && let Err(why) = reset::possible(&site.facts.sysrq_trigger)
@@ -78,15 +82,30 @@ pub(super) async fn check(facts: &NodeFacts) -> Result<ExitCode> {
     })
 }
 
+/// What is wrong with the files of the endpoints.
+fn endpoints(facts: &NodeFacts) -> Vec<String> {
+    let tls = facts
+        .tls()
+        .and_then(|files| files.map_or(Ok(()), |files| files.check()));
+    let access = Access::new(facts.tokens.clone()).check();
+    let access = access.map_err(|error| error.to_string());
+    [tls, access].into_iter().filter_map(Result::err).collect()
+}
+
 async fn election(site: &Site) -> Result<(std::time::Duration, &'static str), String> {
+    let settings = site.store(std::time::Duration::from_secs(2));
     if let Some(stated) = site.project.cluster.election_timeout {
+        // Not needed for the sums, but worth knowing: it may not have been started yet.
+        if let Err(error) = store::floor_probe(&settings).await {
+            let (StoreError::Unknown(why) | StoreError::Refused(why)) = error;
+            say(&format!("warning: etcd does not answer this node: {why}"));
+        }
         return Ok((stated, "stated in the file"));
     }
-    let settings = site.store(std::time::Duration::from_secs(2));
     match store::floor_probe(&settings).await {
         Ok(floor) => Ok((floor.div_f64(1.5), "bounded by the lowest lease that etcd grants")),
-        Err(error) => Err(format!(
-            "etcd does not answer, so its election timeout is not known: {error:?}"
+        Err(StoreError::Unknown(why) | StoreError::Refused(why)) => Err(format!(
+            "etcd does not answer, so its election timeout is not known: {why}"
         )),
     }
 }

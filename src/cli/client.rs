@@ -5,10 +5,14 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use reqwest::header::{HeaderMap, HeaderValue};
 use serde::Serialize;
 
 use super::text::{print, say};
-use crate::adapters::http::{AcceptRequest, HoldRequest, OrderRequest, Outcome, PauseRequest, SwitchoverRequest, Why};
+use crate::adapters::http::{
+    AcceptRequest, HoldRequest, OrderRequest, Outcome, PauseRequest, SwitchoverRequest, USER_HEADER, Why,
+};
+use crate::core::history::History;
 use crate::core::status::{NodeLine, Status};
 use crate::node_facts::NodeFacts;
 
@@ -21,11 +25,24 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 fn client(socket: &Path) -> Result<reqwest::Client> {
     // Refused where another part of the process was faster, which is as good.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let builder = reqwest::Client::builder().unix_socket(socket).timeout(TIMEOUT);
+    let mut headers = HeaderMap::new();
+    if let Some(user) = user(|name| std::env::var(name).ok()).and_then(|name| HeaderValue::from_str(&name).ok()) {
+        headers.insert(USER_HEADER, user);
+    }
+    let builder = reqwest::Client::builder()
+        .unix_socket(socket)
+        .timeout(TIMEOUT)
+        .default_headers(headers);
     builder
         .tls_certs_only(std::iter::empty())
         .build()
         .context("preparing the local call")
+}
+
+/// Who is at the keyboard, as well as the environment knows.
+pub(super) fn user(variable: impl Fn(&str) -> Option<String>) -> Option<String> {
+    let named = ["SUDO_USER", "USER", "LOGNAME"];
+    named.into_iter().filter_map(variable).find(|name| !name.is_empty())
 }
 
 /// The daemon's status.
@@ -111,6 +128,21 @@ pub(super) async fn why(facts: &NodeFacts, group: &str) -> Result<Result<Why, Ou
     }
 }
 
+/// What is kept of a group's epochs, and of what operators asked for.
+pub(super) async fn history(facts: &NodeFacts, group: &str) -> Result<Result<History, Outcome>> {
+    let socket = facts.socket();
+    let call = client(&socket)?
+        .get(format!("http://local/v1/groups/{group}/history"))
+        .send()
+        .await;
+    let answer = call.with_context(|| absent(&socket))?;
+    if answer.status().is_success() {
+        Ok(Ok(answer.json().await?))
+    } else {
+        Ok(Err(answer.json().await?))
+    }
+}
+
 /// A switchover to the living, ready node of the best priority; nothing to do where that one holds the group.
 pub(super) async fn failback(facts: &NodeFacts, group: &str) -> Result<ExitCode> {
     let status = status(facts).await?;
@@ -129,7 +161,7 @@ pub(super) async fn failback(facts: &NodeFacts, group: &str) -> Result<ExitCode>
             ));
             Ok(ExitCode::SUCCESS)
         }
-        Some(best) => switchover(facts, group, Some(best)).await,
+        Some(best) => switchover(facts, group, Some(best), "failback".to_owned()).await,
         None => {
             say(&format!(
                 "leasehold: no node is ready for {group}: see `leasehold status`"
@@ -140,12 +172,12 @@ pub(super) async fn failback(facts: &NodeFacts, group: &str) -> Result<ExitCode>
 }
 
 /// Asks for the move, then watches until another node serves or the wish is refused.
-pub(super) async fn switchover(facts: &NodeFacts, group: &str, to: Option<String>) -> Result<ExitCode> {
+pub(super) async fn switchover(facts: &NodeFacts, group: &str, to: Option<String>, why: String) -> Result<ExitCode> {
     let before = status(facts).await?.groups.get(group).map_or(0, |line| line.epoch);
     let outcome = tell(
         facts,
         &format!("/v1/groups/{group}/switchover"),
-        &SwitchoverRequest { to: to.clone() },
+        &SwitchoverRequest { to: to.clone(), why },
     )
     .await?;
     if !outcome.ok {

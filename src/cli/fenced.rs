@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
-use super::client::{conclude, status, tell};
+use super::client::{conclude, status, tell, user};
 use super::text::say;
 use crate::adapters::http::FencedRequest;
 use crate::core::status::Status;
@@ -65,11 +65,8 @@ fn confirmed(node: &str, input: &mut impl BufRead) -> Result<bool> {
     Ok(line.trim() == node)
 }
 
-/// Who is at the keyboard, as well as the environment knows.
 fn who(variable: impl Fn(&str) -> Option<String>) -> String {
-    let named = ["SUDO_USER", "USER", "LOGNAME"];
-    let name = named.into_iter().filter_map(variable).find(|name| !name.is_empty());
-    name.unwrap_or_else(|| "an operator".to_owned())
+    user(variable).unwrap_or_else(|| "an operator".to_owned())
 }
 
 #[cfg(test)]
@@ -154,7 +151,8 @@ mod tests {
             recent: std::sync::Arc::default(),
         });
         let any = "127.0.0.1:0".parse().unwrap();
-        let mut asked = http::serve(any, &facts.socket(), http::Access::default(), turn)
+        let archive = std::sync::Arc::new(http::Nowhere);
+        let mut asked = http::serve(any, &facts.socket(), http::Access::default(), None, turn, archive)
             .await
             .unwrap();
         let answers = tokio::spawn(async move {

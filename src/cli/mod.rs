@@ -3,6 +3,7 @@
 mod check;
 mod client;
 mod fenced;
+mod history;
 mod init;
 mod status;
 mod text;
@@ -50,6 +51,9 @@ enum Verb {
         /// The node that takes over [default: the best ready standby]
         #[arg(long)]
         to: Option<String>,
+        /// For the log and the history
+        #[arg(long, default_value = "")]
+        why: String,
     },
     /// Move a group back to the node that is preferred for it, if that one is ready
     Failback { group: String },
@@ -91,6 +95,13 @@ enum Verb {
     },
     /// Say why a group is where it is: the sentence, the evidence, the last decisions of this node
     Why {
+        group: String,
+        /// Print all of it as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Tell every epoch of a group: from where, to where, why, and how long each phase took; and what operators asked for
+    History {
         group: String,
         /// Print all of it as JSON
         #[arg(long)]
@@ -140,7 +151,7 @@ pub fn main() -> ExitCode {
                 Verb::Status { json } => status::show(&facts, json).await,
                 Verb::Check => check::check(&facts).await,
                 Verb::Init { group, adopt } => init::init(&facts, &group, adopt).await,
-                Verb::Switchover { group, to } => client::switchover(&facts, &group, to).await,
+                Verb::Switchover { group, to, why } => client::switchover(&facts, &group, to, why).await,
                 Verb::Failback { group } => client::failback(&facts, &group).await,
                 Verb::Stop { group, why } => client::order(&facts, "groups", &group, "stop", why).await,
                 Verb::Start { group } => client::order(&facts, "groups", &group, "start", String::new()).await,
@@ -149,6 +160,7 @@ pub fn main() -> ExitCode {
                 Verb::Drain { name, why } => client::order(&facts, "nodes", &name, "drain", why).await,
                 Verb::Undrain { name } => client::order(&facts, "nodes", &name, "undrain", String::new()).await,
                 Verb::Why { group, json } => why::show(&facts, &group, json).await,
+                Verb::History { group, json } => history::show(&facts, &group, json).await,
                 Verb::Hold { length } => client::hold(&facts, length).await,
                 Verb::Fenced { node, group, yes } => fenced::fenced(&facts, node, group, yes).await,
                 Verb::Accept { force, epoch } => client::accept(&facts, force, epoch).await,

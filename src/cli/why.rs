@@ -54,7 +54,7 @@ fn render(why: &Why) -> String {
             .group
             .as_deref()
             .map_or(String::new(), |group| format!("{group}: "));
-        text.push_str(&format!("{mark} {}  {of}{}\n", told.at, told.text));
+        text.push_str(&format!("{mark} {}  {of}{} [{}]\n", told.at, told.text, told.code));
     }
     text.trim_end().to_owned()
 }
@@ -80,6 +80,7 @@ mod tests {
             },
             decisions: vec![Told {
                 at: "12:00".to_owned(),
+                code: "service_failed".to_owned(),
                 level: "alarm".to_owned(),
                 group: Some("mail".to_owned()),
                 text: "smtp 25: refused".to_owned(),
@@ -88,7 +89,7 @@ mod tests {
         assert_eq!(
             render(&why),
             "mail: a holds it\n  holder    a\n  epoch     3, because: b fell silent\n  here      could take it over\n  \
-             paused    by root on a at noon\n\nlast decisions of b:\n! 12:00  mail: smtp 25: refused"
+             paused    by root on a at noon\n\nlast decisions of b:\n! 12:00  mail: smtp 25: refused [service_failed]"
         );
     }
 }

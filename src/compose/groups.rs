@@ -293,7 +293,12 @@ mod tests {
         assert_eq!(web.depends_on["cache"], Dependency::Started);
         assert_eq!(
             (project.groups["app"].vips.len(), project.groups["app"].failback),
-            (1, Failback::Auto)
+            (
+                1,
+                Failback::Auto {
+                    quiet: Duration::from_secs(300)
+                }
+            )
         );
         assert!(project.groups["alone"].services[0].depends_on.is_empty());
         assert!(

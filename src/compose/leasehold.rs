@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::context::Context;
 use super::cursor::At;
+use super::events;
 use super::fault::Faults;
 use super::fence;
 use super::model::{Cluster, EtcdTls, EtcdUser, Failback, OnFailure, OnStopFailure, Probe, RestartBudget, Vip};
@@ -20,6 +21,9 @@ const TTL_MAX: Duration = Duration::from_secs(300);
 const ELECTION_TIMEOUT_MAX: Duration = Duration::from_secs(50);
 const WINDOW_MIN: Duration = Duration::from_secs(10);
 const WINDOW_MAX: Duration = Duration::from_secs(86_400);
+/// How long a preferred node must be ready before a group goes back to it by itself.
+const QUIET_DEFAULT: Duration = Duration::from_secs(300);
+const QUIET_MIN: Duration = Duration::from_secs(30);
 const CLOCK_MARGIN_DEFAULT: f64 = 0.01;
 const CLOCK_MARGIN_MAX: f64 = 0.2;
 
@@ -37,6 +41,7 @@ pub(super) fn cluster(context: &Context<'_>, faults: &mut Faults) -> Cluster {
         etcd_tls: None,
         etcd_user: None,
         fence: None,
+        events: None,
     };
     match context.root.get("x-leasehold") {
         Some(at) => read_cluster(&at, &mut cluster, context, faults),
@@ -58,6 +63,7 @@ fn read_cluster(at: &At<'_>, cluster: &mut Cluster, context: &Context<'_>, fault
         "etcd_tls",
         "etcd_user",
         "fence",
+        "events",
     ];
     for field in at.map_of(faults, &known) {
         match field.name {
@@ -70,6 +76,7 @@ fn read_cluster(at: &At<'_>, cluster: &mut Cluster, context: &Context<'_>, fault
             "clock_margin" => cluster.kappa = 1.0 - margin(&field, faults).unwrap_or(CLOCK_MARGIN_DEFAULT),
             "etcd_tls" => cluster.etcd_tls = tls(&field, context, faults),
             "fence" => cluster.fence = fence::read(&field, context, faults),
+            "events" => cluster.events = events::read(&field, context, faults),
             _ => cluster.etcd_user = user(&field, context, faults),
         }
     }
@@ -231,9 +238,16 @@ pub(super) fn settings<'a>(
 }
 
 fn failback(at: &At<'_>, faults: &mut Faults) -> Option<Failback> {
-    at.parsed(faults, "manual or auto", |text| match text {
+    if at.get("auto").is_some() {
+        let mut quiet = None;
+        for field in at.map_of(faults, &["auto"]) {
+            quiet = within(&field, QUIET_MIN, WINDOW_MAX, faults);
+        }
+        return quiet.map(|quiet| Failback::Auto { quiet });
+    }
+    at.parsed(faults, "manual or auto, or {auto: 5m}", |text| match text {
         "manual" => Some(Failback::Manual),
-        "auto" => Some(Failback::Auto),
+        "auto" => Some(Failback::Auto { quiet: QUIET_DEFAULT }),
         _ => None,
     })
 }
@@ -447,8 +461,10 @@ mod tests {
         );
         assert_eq!(
             (group.name.as_str(), group.failback, group.vip_first),
-            ("mail", Failback::Auto, true)
+            ("mail", Failback::Auto { quiet: QUIET_DEFAULT }, true)
         );
+        let quiet = Duration::from_secs(90);
+        assert_eq!(group_of("failback: {auto: 1m30s}").failback, Failback::Auto { quiet });
         assert_eq!(group.lease_loss_grace, Some(Duration::from_secs(2)));
         assert_eq!(group.on_stop_failure, OnStopFailure::Reboot);
         let vips: Vec<_> = group
@@ -478,6 +494,13 @@ mod tests {
             ("probes: [{tcp: 65536}]", ["probes.tcp", "a port"]),
             ("probes: [smtp]", ["x-leasehold.probes", "mapping"]),
             ("failback: never", ["x-leasehold.failback", "manual or auto"]),
+            ("failback: {auto: 5s}", ["x-leasehold.failback.auto", "between 30s"]),
+            ("failback: {auto: soon}", ["x-leasehold.failback.auto", "duration"]),
+            (
+                "failback: {auto: 5m, after: 5m}",
+                ["x-leasehold.failback.after", "not a key"],
+            ),
+            ("failback: {after: 5m}", ["x-leasehold.failback", "manual or auto"]),
             ("lease_loss_grace: 5", ["lease_loss_grace", "duration"]),
             ("on_stop_failure: panic", ["on_stop_failure", "reboot or hold"]),
             ("vip_first: first", ["vip_first", "true or false"]),

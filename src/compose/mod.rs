@@ -11,6 +11,7 @@ mod context;
 mod cursor;
 mod dotenv;
 mod environment;
+pub mod events;
 mod fault;
 mod fence;
 mod files;

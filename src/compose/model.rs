@@ -43,6 +43,35 @@ pub struct Cluster {
     pub etcd_tls: Option<EtcdTls>,
     pub etcd_user: Option<EtcdUser>,
     pub fence: Option<Fence>,
+    pub events: Option<Events>,
+}
+
+/// Who is told of decisions, and of which.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Events {
+    pub webhook: Option<Webhook>,
+    /// A program as the sidecar sees it, and its arguments; empty: none.
+    pub command: Vec<String>,
+    /// Codes, kinds of codes, or `alarm`; empty: all.
+    pub only: Vec<String>,
+}
+
+/// A receiver of events over HTTP.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Webhook {
+    pub url: WebhookUrl,
+    /// The key of the signature; read for each try, so that it can be replaced.
+    pub secret_file: Option<PathBuf>,
+    /// Who must have signed the receiver's certificate; else those whom the sidecar's image trusts.
+    pub ca: Option<PathBuf>,
+}
+
+/// Where a webhook is. Some receivers are known by a secret in their URL alone.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub enum WebhookUrl {
+    Plain(String),
+    /// Its first line; read for each try.
+    File(PathBuf),
 }
 
 /// Files for TLS towards etcd, as the sidecar sees them.
@@ -234,7 +263,10 @@ pub enum OnStopFailure {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Failback {
     Manual,
-    Auto,
+    Auto {
+        /// How long that node must have been ready without a break.
+        quiet: Duration,
+    },
 }
 
 /// What follows when the service fails its probes or ends by itself.

@@ -50,8 +50,8 @@ fn describe_group(group: &Group, project: &Project, lines: &mut Lines) {
     let probes: Vec<_> = group.probes.iter().map(describe_probe).collect();
     lines.add(1, &format!("probes: {}", or_none(&probes)));
     let failback = match group.failback {
-        Failback::Manual => "manual",
-        Failback::Auto => "auto",
+        Failback::Manual => "manual".to_owned(),
+        Failback::Auto { quiet } => format!("by itself, to a node that is preferred and ready for {quiet:?}"),
     };
     lines.add(1, &format!("failback: {failback}"));
     let budget = group.restarts;

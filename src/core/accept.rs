@@ -4,7 +4,7 @@ use super::election::released;
 use super::event::Action;
 use super::member::Member;
 use super::node::{AcceptWish, Node};
-use super::records::{ClusterConfig, NodeKey, Record, RecordState, json};
+use super::records::{ClusterConfig, NodeKey, Past, Record, RecordState, json};
 use super::store::{Compare, Op, Txn};
 
 impl Node {
@@ -86,6 +86,7 @@ impl Node {
             successor: None,
             stuck: None,
             promise_ms: None,
+            past: Past::default(),
         }
     }
 

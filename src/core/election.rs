@@ -3,21 +3,19 @@
 use std::time::Duration;
 
 use super::event::Action;
-use super::group::{After, Group, Stage, claimed};
+use super::group::{After, Coming, Group, INTERRUPTED, LOST_PLACE, RAN_OUT, SILENT, Stage, claimed};
 use super::member::Purpose;
 use super::node::Node;
 use super::records::{GroupKeys, Intent, NodeStatus, Readiness, Record, RecordState, json};
 use super::store::{Compare, Op, Txn};
 use super::stuck::stuck_on;
+use super::surroundings::TOLD_TO_END;
 use super::time::Time;
 
 /// Between the campaigns of two standbys of neighbouring rank.
 const RANK_STEP: Duration = Duration::from_millis(300);
 /// How long the others leave a vacancy to a named successor.
 const SUCCESSOR_START: Duration = Duration::from_secs(3);
-
-/// Why a group is given up whose stop an earlier sidecar had begun.
-const INTERRUPTED: &str = "its stop was under way when its sidecar ended";
 
 /// Whether and when this node may take a group.
 pub(super) enum Claim {
@@ -64,7 +62,7 @@ impl Node {
                     continue;
                 }
                 After::Release { reason, successor } => Some((reason, successor)),
-                After::RanOut | After::Lost if other_ready => Some(("its lease ran out".to_owned(), None)),
+                After::RanOut | After::Lost if other_ready => Some((RAN_OUT.to_owned(), None)),
                 After::Interrupted if other_ready => Some((INTERRUPTED.to_owned(), wanted)),
                 After::RanOut | After::Interrupted | After::Lost => None,
             };
@@ -89,12 +87,14 @@ impl Node {
                 let successor = named
                     .or_else(|| self.successor(&name, None))
                     .filter(|_| keys.stopped.is_none());
-                let txn = self.record_txn(&name, &keys, &released(record, reason, successor));
+                let mut record = released(record, reason, successor);
+                record.past = self.past_of_release(&name, &keys);
+                let txn = self.record_txn(&name, &keys, &record);
                 return Some((txn, Purpose::Release { group: name }));
             }
             // T6: its validity ran out, so it needs contact like any other candidate.
             if contact && self.forbidden(&name).is_none() && self.unready(&name).is_none() {
-                let txn = self.record_txn(&name, &keys, &self.won(record.epoch + 1, lease, again));
+                let txn = self.record_txn(&name, &keys, &self.won(&keys, lease, again));
                 return Some((txn, Purpose::Campaign { group: name }));
             }
         }
@@ -121,7 +121,7 @@ impl Node {
                 group.held = None;
                 continue;
             };
-            let record = released(record, "its node lost its place in the cluster".to_owned(), None);
+            let record = released(record, LOST_PLACE.to_owned(), None);
             let txn = self.record_txn(&name, &keys, &record);
             return Some((txn, Purpose::ReleaseLost { group: name }));
         }
@@ -163,9 +163,9 @@ impl Node {
         }
     }
 
-    fn won(&self, epoch: u64, lease: i64, reason: &str) -> Record {
+    fn won(&self, keys: &GroupKeys, lease: i64, reason: &str) -> Record {
         Record {
-            epoch,
+            epoch: keys.record.as_ref().map_or(1, |record| record.epoch + 1),
             node: self.me.name.clone(),
             incarnation: lease,
             state: RecordState::Active,
@@ -173,22 +173,26 @@ impl Node {
             successor: None,
             stuck: None,
             promise_ms: None,
+            past: self.inherited(keys, lease),
         }
     }
 
     /// Rewrites each active record of this incarnation that says something else about a long promise: with the long beat
     /// of a hold, and with a beat after its end. Whoever finds the key gone and never saw that beat waits for the record's.
+    /// What is remembered of earlier moves goes the same way, once it is over.
     pub(super) fn promise_in_records(&self, lease: i64, promise: Option<Duration>) -> Txn {
         let promise_ms = promise.map(|promise| u64::try_from(promise.as_millis()).unwrap_or(u64::MAX));
         let mut txn = Txn::default();
         for (name, keys) in &self.view.groups {
             let own = keys.active().filter(|record| record.incarnation == lease);
-            let Some(record) = own.filter(|record| record.promise_ms != promise_ms) else {
+            let past = own.and_then(|record| self.settled(name, record));
+            let Some(record) = own.filter(|record| record.promise_ms != promise_ms || past.is_some()) else {
                 continue;
             };
             let key = self.keys.record(name);
             let value = json(&Record {
                 promise_ms,
+                past: past.unwrap_or_else(|| record.past.clone()),
                 ..record.clone()
             });
             txn.compare.push(Compare::Mod {
@@ -212,7 +216,13 @@ impl Node {
                 continue;
             }
             match self.claim(now, &name, lease) {
-                Claim::Now(txn) => return Some((txn, Purpose::Campaign { group: name })),
+                Claim::Now(txn) => {
+                    let taking = Coming::after(self.view.group(&name).record.as_ref());
+                    if let Some(group) = self.groups.get_mut(&name) {
+                        group.taking = taking;
+                    }
+                    return Some((txn, Purpose::Campaign { group: name }));
+                }
                 Claim::Free(txn) => return Some((txn, Purpose::Fenced { reply: None })),
                 Claim::At(at) => {
                     self.waits.insert(name.clone(), (Some(at), String::new()));
@@ -298,9 +308,8 @@ impl Node {
 
     /// T3, T4 or T5 with all compares; `None` while the holder is not silent for long enough.
     fn claim_txn(&self, now: Time, name: &str, keys: &GroupKeys, lease: i64) -> Option<Txn> {
-        let next = keys.record.as_ref().map_or(1, |record| record.epoch + 1);
         let Some(holder) = keys.active() else {
-            return Some(self.record_txn(name, keys, &self.won(next, lease, "taken while free")));
+            return Some(self.record_txn(name, keys, &self.won(keys, lease, "taken while free")));
         };
         let (node, incarnation) = (holder.node.clone(), holder.incarnation);
         if !self.observer.ripe(now, &node, incarnation) {
@@ -308,7 +317,7 @@ impl Node {
         }
         let key = self.keys.node(&node);
         let reason = format!("{node} fell silent");
-        let mut txn = self.record_txn(name, keys, &self.won(next, lease, &reason));
+        let mut txn = self.record_txn(name, keys, &self.won(keys, lease, &reason));
         let Some(beat) = self.observer.beat_of(&node, incarnation) else {
             // T5: the key is gone or belongs to another incarnation.
             txn.compare.push(Compare::LeaseNot {
@@ -339,7 +348,7 @@ impl Node {
             if record.stuck.is_some() {
                 continue;
             }
-            let value = json(&released(record, "silent".to_owned(), None));
+            let value = json(&released(record, SILENT.to_owned(), None));
             txn.then.push(Op::Delete {
                 key: self.keys.leader(other),
             });
@@ -444,7 +453,7 @@ impl Node {
             let failing = self
                 .failing(name)
                 .then(|| "the service failed here several times".to_owned());
-            let ending = self.ending.then(|| "its node was told to end".to_owned());
+            let ending = self.ending.then(|| TOLD_TO_END.to_owned());
             let unready = ending.or_else(|| self.unready(name)).or(failing).or_else(|| self.ill());
             let ready = unready.is_none();
             // Ready, and ranked as such, but nobody should hand over to it yet: it could not campaign at once.
@@ -475,7 +484,9 @@ impl Node {
         let names: Vec<String> = self.groups.keys().cloned().collect();
         for name in names {
             let context = self.context(now, &name);
+            let known_faults = self.known_faults(&name);
             if let Some(group) = self.groups.get_mut(&name) {
+                group.known_faults = known_faults;
                 group.step(context, out);
             }
         }
@@ -489,11 +500,18 @@ pub(super) fn released(record: &Record, reason: String, successor: Option<String
         successor,
         stuck: None,
         promise_ms: None,
+        past: record.past.clone().after_loss(),
         ..record.clone()
     }
 }
 
 impl Group {
+    /// How long it has served here without a break.
+    pub(super) fn serves_for(&self, now: Time) -> Option<Duration> {
+        let held = self.held.as_ref().filter(|_| self.active() && !self.is_sick())?;
+        Some(now.waited(held.since))
+    }
+
     /// Whether the group serves on this node.
     #[must_use]
     pub fn active(&self) -> bool {

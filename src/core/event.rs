@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::code::Code;
 use super::epoch::Run;
 use super::fenced::Fenced;
 use super::records::{Pin, Saved};
@@ -179,7 +180,11 @@ pub enum Command {
     /// Promise one long beat, so that the sidecar can be replaced.
     Hold { length: Duration },
     /// Move the group, to `to` if it is named.
-    Switchover { group: String, to: Option<String> },
+    Switchover {
+        group: String,
+        to: Option<String>,
+        note: Note,
+    },
     /// Free what somebody has made sure can't be written to (T10); `by` says who, and when.
     Fenced { what: Fenced, by: String },
     /// Take a strange etcd as the true one, after a restore, and lift every epoch above what is known and above `epoch`
@@ -350,18 +355,30 @@ pub enum Order {
 }
 
 /// How loud a decision is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
     Info,
     /// Somebody should look, even at 3 a.m.
     Alarm,
 }
 
+impl Level {
+    /// In a word.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Alarm => "alarm",
+        }
+    }
+}
+
 /// One decision in one sentence.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
-    pub level: Level,
+    pub code: Code,
     pub group: Option<String>,
+    /// Of the group on this node, while it holds one.
+    pub epoch: Option<u64>,
     pub text: String,
 }

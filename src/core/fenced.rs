@@ -3,8 +3,10 @@
 
 use std::time::Duration;
 
+use super::code::Code;
 use super::election::released;
 use super::event::Action;
+use super::group::FENCED;
 use super::member::{Member, Purpose};
 use super::node::Node;
 use super::records::{GroupKeys, Record, json};
@@ -76,7 +78,7 @@ impl Node {
         for (name, _, record) in &freed {
             self.may_free(what, name, record, beats && record.incarnation == key)?;
         }
-        let reason = format!("fenced: {by} on {} made sure that {node} can't write", self.me.name);
+        let reason = format!("{FENCED}: {by} on {} made sure that {node} can't write", self.me.name);
         // The key of a node that came back belongs to a life that was not fenced.
         let whole = matches!(what, Fenced::Node(_)) && !beats && node != self.me.name;
         Ok(self.t10(&node, &freed, &reason, whole))
@@ -168,9 +170,11 @@ impl Node {
     }
 
     /// What became of it.
-    pub(super) fn fenced(&self, reply: Option<u64>, succeeded: bool, out: &mut Vec<Action>) {
+    pub(super) fn fenced(&mut self, reply: Option<u64>, succeeded: bool, out: &mut Vec<Action>) {
         let Some(reply) = reply else { return };
         let result = if succeeded {
+            let text = "an operator made sure that a node can't write: what it held is free".to_owned();
+            self.mention(Code::FencedByHand, text, out);
             Ok("freed: the best ready standby takes over what it held".to_owned())
         } else {
             Err("something changed meanwhile: look at `leasehold status` and say it again".to_owned())

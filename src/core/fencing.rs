@@ -6,9 +6,11 @@
 
 use std::time::Duration;
 
+use super::code::Code;
 use super::election::Claim;
-use super::event::{Action, Level};
+use super::event::Action;
 use super::fenced::Fenced;
+use super::group::FENCED;
 use super::node::Node;
 use super::records::{GroupKeys, Record};
 use super::time::Time;
@@ -95,7 +97,7 @@ impl Node {
         }
         let agent = self.fence.as_ref().map(|fence| fence.agent.clone()).unwrap_or_default();
         let freed = self.of_incarnation(&record.node, record.incarnation);
-        let reason = format!("fenced: {agent} on {} succeeded", self.me.name);
+        let reason = format!("{FENCED}: {agent} on {} succeeded", self.me.name);
         let whole = self.view.lease_of(&record.node) == record.incarnation;
         Some(Claim::Free(self.t10(&record.node, &freed, &reason, whole)))
     }
@@ -146,7 +148,7 @@ impl Node {
                         "{node} {why}: fencing it with {}; nothing that it held is started before",
                         settings.agent
                     );
-                    self.say(Level::Alarm, text, out);
+                    self.say(Code::FenceStarted, text, out);
                     self.set_fencing(&node, State::Running { since: now });
                     let incarnation = fencing.incarnation;
                     out.push(Action::Fence { node, incarnation });
@@ -191,7 +193,7 @@ impl Node {
             "a living node was fenced: {node} beat again meanwhile. Nothing of it is taken before it is silent for as long as \
              it promised; see what kept it from etcd"
         );
-        self.say(Level::Alarm, text, out);
+        self.say(Code::FenceHitLiving, text, out);
     }
 
     /// A try has ended.
@@ -222,7 +224,7 @@ impl Node {
             }
             Ok(_) => {
                 self.set_fencing(node, State::Done);
-                self.say(Level::Info, format!("{node} is fenced: {agent} succeeded"), out);
+                self.say(Code::FenceDone, format!("{node} is fenced: {agent} succeeded"), out);
             }
             Err(why) => {
                 let failures = fencing.failures + 1;
@@ -244,7 +246,8 @@ impl Node {
                     fencing.failures = if spent { 0 } else { failures };
                     fencing.state = State::Waiting { until: now.plus(pause) };
                 }
-                self.say(Level::Alarm, text, out);
+                let code = if spent { Code::FenceGivenUp } else { Code::FenceFailed };
+                self.say(code, text, out);
             }
         }
     }

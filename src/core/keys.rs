@@ -99,6 +99,36 @@ impl Keys {
         format!("{}groups/{group}/store", self.prefix)
     }
 
+    /// The prefix of a group's history: none of the ranges that are read with every beat.
+    #[must_use]
+    pub fn history(&self, group: &str) -> String {
+        format!("{}history/{group}/", self.prefix)
+    }
+
+    /// How an epoch began.
+    #[must_use]
+    pub fn epoch_begun(&self, group: &str, epoch: u64) -> String {
+        format!("{}{epoch:020}", self.history(group))
+    }
+
+    /// How it ended.
+    #[must_use]
+    pub fn epoch_left(&self, group: &str, epoch: u64) -> String {
+        format!("{}{epoch:020}/left", self.history(group))
+    }
+
+    /// The prefix of what operators asked for.
+    #[must_use]
+    pub fn acts(&self) -> String {
+        format!("{}acts/", self.prefix)
+    }
+
+    /// One act, in order of time: milliseconds since 1970, the node that was asked, and a count of its own.
+    #[must_use]
+    pub fn act(&self, ms: u64, node: &str, count: u64) -> String {
+        format!("{}acts/{ms:015}-{node}-{count}", self.prefix)
+    }
+
     /// The ranges that every transaction reads back, as (start, end) of a half-open interval.
     #[must_use]
     pub fn ranges(&self) -> Vec<(String, String)> {
@@ -140,6 +170,9 @@ mod tests {
             keys.intent("g"),
         ] {
             assert!(inside(&key), "{key}");
+        }
+        for key in [keys.epoch_begun("g", 1), keys.epoch_left("g", 1), keys.act(1, "a", 1)] {
+            assert!(!inside(&key), "{key}");
         }
         assert!(!inside("/leasehold/mail2/config"));
         assert!(!inside("/leasehold/mail/configuration"));

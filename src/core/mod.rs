@@ -1,12 +1,17 @@
 //! The decision core: one event and a time in, actions out. It never awaits, reads a clock, or names an outside type.
 
 mod accept;
+pub mod code;
 mod election;
+mod ending;
 pub mod epoch;
+
 pub mod event;
+mod failback;
 pub mod fenced;
 pub mod fencing;
 pub mod group;
+pub mod history;
 mod invariants;
 pub mod keys;
 mod member;
@@ -20,6 +25,7 @@ pub mod sizing;
 pub mod status;
 pub mod store;
 pub mod stuck;
+mod surroundings;
 mod switchover;
 pub mod time;
 pub mod watchdog;

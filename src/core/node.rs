@@ -3,19 +3,22 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use super::code::Code;
 use super::epoch::Run;
-use super::event::{Action, Command, Decision, Event, Level, Order, PageOrder, ServiceKey};
+use super::event::{Action, Command, Decision, Event, Order, PageOrder, ServiceKey};
+use super::failback::Preferred;
 use super::fenced::FencedWish;
 use super::fencing::{FenceSettings, Fencing};
-use super::group::{After, Context, Group, GroupSettings, Stage, Way, mention};
+use super::group::{Context, Group, GroupSettings, mention};
 use super::keys::Keys;
 use super::member::{Attempt, Member, Pending};
 use super::observe::{Contact, Observer};
 use super::orders::Wanted;
-use super::records::{Pin, Saved, SavedRun, View};
+use super::records::{Intent, Pin, Saved, SavedRun, View};
 use super::sizing::{HOLD_MAX, Timing};
 use super::store::Hint;
 use super::stuck::Reset;
+use super::surroundings::Surroundings;
 use super::time::Time;
 use super::watchdog::Watchdog;
 
@@ -98,7 +101,7 @@ pub struct Node {
     pub(super) next_id: u64,
     pub(super) holding_until: Option<Time>,
     pub(super) hold_wish: Option<(u64, Duration)>,
-    pub(super) switch_wish: Option<(u64, String, Option<String>)>,
+    pub(super) switch_wish: Option<(u64, String, Intent)>,
     pub(super) accept_wish: Option<AcceptWish>,
     /// Standing orders that wait to be written.
     pub(super) wanted: VecDeque<Wanted>,
@@ -117,10 +120,13 @@ pub struct Node {
     pub(super) store_failure: Option<String>,
     pub(super) link_up: bool,
     pub(super) reset: Reset,
+    /// For each group held here: the preferred node to which it may go back by itself.
+    pub(super) preferred: BTreeMap<String, Preferred>,
     /// Groups that were handed over because another one is stuck here.
     pub(super) given_away: Vec<String>,
     pub(super) ending: bool,
     pub(super) watchdog: Watchdog,
+    pub(super) surroundings: Surroundings,
     pub(super) last: Option<Decision>,
     /// What was last mentioned, and when.
     mentioned: Option<(Decision, Time)>,
@@ -189,9 +195,11 @@ impl Node {
             store_failure: None,
             link_up: true,
             reset: Reset::None,
+            preferred: BTreeMap::new(),
             given_away: Vec::new(),
             ending: false,
             watchdog: Watchdog::default(),
+            surroundings: Surroundings::default(),
             last: None,
             mentioned: None,
             now: Time::default(),
@@ -252,11 +260,13 @@ impl Node {
         }
         self.obey(now, out);
         self.obey_orders(now, out);
+        self.step_failback(now, out);
         self.watch_over(now, first, out);
         self.step_groups(now, out);
         self.step_stuck(now, out);
         self.request(now, out);
         self.step_fencing(now, out);
+        self.look_around(now, out);
         self.finish(out);
         self.watch_over(now, first, out);
         let saved = self.memory();
@@ -330,7 +340,7 @@ impl Node {
             Event::Engine { result } => self.engine_failure = result.err(),
             Event::Intruder { id, name, why } => {
                 self.mention(
-                    Level::Alarm,
+                    Code::IntruderKilled,
                     format!("container {name} may not run here ({why}): killed"),
                     out,
                 );
@@ -448,7 +458,7 @@ impl Node {
                     None
                 }
             }
-            Command::Switchover { group, to } => self.want_switchover(reply, group, to),
+            Command::Switchover { group, to, note } => self.want_switchover(reply, group, to, note),
             Command::Fenced { what, by } => self.want_fenced(reply, what, by),
             Command::Accept { force, epoch } => {
                 if self.accept_wish.is_some() {
@@ -473,84 +483,6 @@ impl Node {
         }
     }
 
-    /// SIGTERM: under a hold, leave everything as it is; otherwise hand over first.
-    fn terminate(&mut self, now: Time, out: &mut Vec<Action>) {
-        if self.holding_until.is_some_and(|until| !now.reached(until)) {
-            self.exited = true;
-            self.say(
-                Level::Info,
-                "leaving under a hold: the containers go on".to_owned(),
-                out,
-            );
-            out.push(Action::Exit { detached: true });
-            return;
-        }
-        self.ending = true;
-        self.hand_over(now, out);
-    }
-
-    /// While ending, nothing is kept: neither what runs, nor what an adoption or a late campaign still brings.
-    fn hand_over(&mut self, now: Time, out: &mut Vec<Action>) {
-        let names: Vec<String> = self.groups.keys().cloned().collect();
-        for name in names {
-            let successor = self.successor(&name, None);
-            let Some(group) = self.groups.get_mut(&name) else {
-                continue;
-            };
-            let reason = "its node was told to end".to_owned();
-            let text = match &successor {
-                Some(next) => format!("this node was told to end: handing over to {next}"),
-                None => "this node was told to end and no standby is ready: stopping".to_owned(),
-            };
-            let after = group.held.as_ref().map(|held| &held.after);
-            if matches!(
-                after,
-                Some(After::Restart | After::RanOut | After::Interrupted | After::Claimed)
-            ) {
-                group.stop(
-                    now,
-                    Way::Drain,
-                    After::Release { reason, successor },
-                    text,
-                    Level::Info,
-                    out,
-                );
-            }
-        }
-    }
-
-    /// Ends once nothing is held any more.
-    fn finish(&mut self, out: &mut Vec<Action>) {
-        let now = self.now;
-        let busy = self
-            .groups
-            .values()
-            .filter_map(|group| group.held.as_ref())
-            .any(|held| {
-                // Stopped but not released, because etcd does not answer: past its end nobody is kept waiting by it.
-                !(held.stage == Stage::Stopped && held.proved_stopped() && now.reached(held.deadlines.end))
-            });
-        let adopting = self.saved.is_some() || !self.adoptable.is_empty();
-        if !self.ending || self.exited || busy || (adopting && self.store_failure.is_none()) {
-            return;
-        }
-        // A campaign of ours may still land: its outcome is read back before the lease is given up.
-        let unknown = self.pending.is_some() || self.read_back;
-        if unknown && self.store_failure.is_none() {
-            return;
-        }
-        if let Member::Joined { lease, .. } | Member::Registering { lease } = self.member {
-            out.push(Action::Revoke { lease });
-        }
-        self.dismiss_wishes("the sidecar is ending", out);
-        self.exited = true;
-        // What could not be adopted runs to its deadline; the next sidecar still finds whose it was.
-        if !adopting {
-            self.member = Member::Left;
-        }
-        out.push(Action::Exit { detached: false });
-    }
-
     fn memory(&self) -> Saved {
         let lease = self.member.lease().unwrap_or_else(|| {
             let held = self.groups.values().find_map(|group| group.held.as_ref());
@@ -570,10 +502,11 @@ impl Node {
         }
     }
 
-    pub(super) fn say(&mut self, level: Level, text: String, out: &mut Vec<Action>) {
+    pub(super) fn say(&mut self, code: Code, text: String, out: &mut Vec<Action>) {
         let decision = Decision {
-            level,
+            code,
             group: None,
+            epoch: None,
             text,
         };
         if self.last.as_ref() != Some(&decision) {
@@ -583,10 +516,11 @@ impl Node {
     }
 
     /// Says what happened and is over, so that it does not stand in the status for ever; not again within a minute.
-    pub(super) fn mention(&mut self, level: Level, text: String, out: &mut Vec<Action>) {
+    pub(super) fn mention(&mut self, code: Code, text: String, out: &mut Vec<Action>) {
         let decision = Decision {
-            level,
+            code,
             group: None,
+            epoch: None,
             text,
         };
         if mention(&mut self.mentioned, self.now, &decision) {

@@ -217,6 +217,7 @@ mod tests {
             successor: None,
             stuck: None,
             promise_ms: None,
+            past: super::super::records::Past::default(),
         };
         let group = GroupKeys {
             record_mod: 3,

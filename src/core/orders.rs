@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use super::event::{Action, Level, Note, Wish};
+use super::code::Code;
+use super::event::{Action, Note, Wish};
 use super::group::{After, Way};
 use super::member::{Member, Purpose};
 use super::node::Node;
@@ -246,8 +247,9 @@ impl Node {
             if !matches!(after, Some(After::Restart | After::RanOut)) {
                 continue;
             }
-            let (reason, successor, text) = match (stopped, &drained) {
+            let (code, reason, successor, text) = match (stopped, &drained) {
                 (Some((order, _)), _) => (
+                    Code::StopOrdered,
                     format!("stopped {order}"),
                     None,
                     format!("stopped {order}: stopping here"),
@@ -257,16 +259,17 @@ impl Node {
                     let Some(next) = successor else {
                         let text =
                             format!("this node is drained {order}, but no standby is ready: the group stays here");
-                        group.mention(now, Level::Alarm, text, out);
+                        group.mention(now, Code::DrainWaits, text, out);
                         continue;
                     };
                     let text = format!("this node is drained {order}: handing over to {next}");
-                    (format!("its node was drained {order}"), Some(next), text)
+                    let reason = format!("its node was drained {order}");
+                    (Code::SwitchoverStarted, reason, Some(next), text)
                 }
                 (None, None) => continue,
             };
             let after = After::Release { reason, successor };
-            group.stop(now, Way::Drain, after, text, Level::Info, out);
+            group.stop(now, Way::Drain, after, text, code, out);
         }
     }
 

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::event::{Action, Level};
+use super::code::Code;
+use super::event::Action;
 use super::member::{Member, Pending, Purpose};
 use super::node::Node;
 use super::time::Time;
@@ -23,10 +24,18 @@ impl Node {
             }
             Purpose::Hold { reply, length } => {
                 let result = self.hold_result(now, pending, succeeded, *length);
+                if result.is_ok() {
+                    self.mention(
+                        Code::HoldStarted,
+                        format!("held for {} s on an operator's order", length.as_secs()),
+                        out,
+                    );
+                }
                 out.push(Action::Reply { reply: *reply, result });
             }
             Purpose::Intent { reply, done } => {
                 let result = if succeeded {
+                    self.mention(Code::OrderGiven, format!("an operator's order: {done}"), out);
                     Ok(done.clone())
                 } else {
                     Err("somebody else was faster: look at `leasehold status` and try again".to_owned())
@@ -39,14 +48,14 @@ impl Node {
                 if let (Some(holder), Some(group)) = (holder, self.groups.get_mut(group))
                     && group.held.is_none()
                 {
-                    group.say(Level::Info, format!("not taken: {holder} holds it"), out);
+                    group.say(Code::CampaignLost, format!("not taken: {holder} holds it"), out);
                 }
             }
             Purpose::Release { group } => {
                 if succeeded && let Some(group) = self.groups.get_mut(group) {
                     group.cool_until = Some(now.plus(self.timing.ttl));
                     group.say(
-                        Level::Info,
+                        Code::Released,
                         "released: stopped here and free for the next holder".to_owned(),
                         out,
                     );
@@ -56,6 +65,8 @@ impl Node {
             Purpose::Mark { group } => self.marked(group, succeeded, out),
             Purpose::Accept { reply } => {
                 let result = if succeeded {
+                    let text = "an operator accepted etcd as it is: every node starts over".to_owned();
+                    self.mention(Code::EtcdAccepted, text, out);
                     Ok("accepted: every node starts over, which takes one ttl".to_owned())
                 } else {
                     Err("the configuration changed meanwhile: look at `leasehold status` and try again".to_owned())

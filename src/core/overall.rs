@@ -51,13 +51,22 @@ pub struct Overall {
     pub sentences: Vec<String>,
 }
 
+fn because(text: String, reason: &str) -> String {
+    if reason.is_empty() {
+        text
+    } else {
+        format!("{text}: {reason}")
+    }
+}
+
 impl Status {
     /// Judges what this node sees.
     #[must_use]
     pub fn judge(&self) -> Overall {
         let mut found: Vec<(Health, String)> = Vec::new();
         if self.member != "joined" {
-            let text = format!("{} is {}, not a member: {}", self.node, self.member, self.reason);
+            let text = format!("{} is {}, not a member", self.node, self.member);
+            let text = because(text, &self.reason);
             found.push((Health::Unknown, text));
         }
         for (name, line) in &self.groups {
@@ -83,6 +92,16 @@ impl Status {
         }
     }
 
+    /// How many nodes besides its holder are alive and ready for the group.
+    #[must_use]
+    pub fn ready_standbys(&self, group: &str) -> usize {
+        let holder = self.groups.get(group).and_then(|line| line.holder.as_ref());
+        let ready = self.nodes.iter().filter(|(node, line)| {
+            Some(*node) != holder && line.state == "alive" && line.groups.get(group).is_some_and(String::is_empty)
+        });
+        ready.count()
+    }
+
     fn judge_group(&self, name: &str, line: &GroupLine) -> Vec<(Health, String)> {
         let mut found = Vec::new();
         if let Some(order) = &line.paused {
@@ -91,7 +110,10 @@ impl Status {
         let Some(holder) = &line.holder else {
             let verdict = match &line.stopped {
                 Some(order) => (Health::Warning, format!("{name} is stopped {order}")),
-                None => (Health::Failed, format!("{name} is active nowhere: {}", line.reason)),
+                None => (
+                    Health::Failed,
+                    because(format!("{name} is active nowhere"), &line.reason),
+                ),
             };
             found.push(verdict);
             return found;
@@ -101,8 +123,8 @@ impl Status {
         }
         // Its record names it until somebody takes over, which a pause, or no ready standby, may prevent for long.
         if line.held.is_none() && self.nodes.get(holder).is_none_or(|node| node.state != "alive") {
-            let text = format!("{name} is down, because {holder} is silent: {}", line.reason);
-            found.push((Health::Failed, text));
+            let text = format!("{name} is down, because {holder} is silent");
+            found.push((Health::Failed, because(text, &line.reason)));
         }
         if let Some(held) = line.held.as_ref().filter(|held| held.sick) {
             let why = held.probe_failure.as_deref().unwrap_or("its probes fail");
@@ -110,11 +132,10 @@ impl Status {
         }
         // Between two tries: nothing serves, though the group has a holder.
         if line.held.as_ref().is_some_and(|held| held.stage == "stopped") {
-            found.push((Health::Failed, format!("{name} is down on {holder}: {}", line.reason)));
+            let text = format!("{name} is down on {holder}");
+            found.push((Health::Failed, because(text, &line.reason)));
         }
-        let standby = self.nodes.iter().any(|(node, line)| {
-            node != holder && line.state == "alive" && line.groups.get(name).is_some_and(String::is_empty)
-        });
+        let standby = self.ready_standbys(name) > 0;
         if !standby {
             let text = format!("{name} has no ready standby: were {holder} to fail, it would stay down");
             found.push((Health::Warning, text));

@@ -55,6 +55,29 @@ pub struct Record {
     /// Under a hold, in milliseconds: what the long beat promised, for those who find its key gone and never saw it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promise_ms: Option<u64>,
+    #[serde(default, skip_serializing_if = "Past::is_empty")]
+    pub past: Past,
+}
+
+/// What the next holder must know of earlier moves, so that nothing goes to and fro. Who may hold the group never depends
+/// on it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Past {
+    /// It went back by itself to this record's holder, or to the successor.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub returned: bool,
+    /// The quiet window before it goes back by itself the next time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quiet_ms: Option<u64>,
+    /// What made it leave its holders, one after the other: by the same fault it is not moved again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<String>,
+}
+
+impl Past {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 impl Record {
@@ -100,7 +123,12 @@ pub struct NodeStatus {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "want", rename_all = "lowercase")]
 pub enum Intent {
-    Switchover { to: Option<String>, by: String },
+    Switchover {
+        to: Option<String>,
+        by: String,
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        why: String,
+    },
 }
 
 /// An operator's order that holds until it is taken back.

@@ -46,6 +46,9 @@ pub struct NodeLine {
     pub version: String,
     pub address: String,
     pub priority: u32,
+    /// Milliseconds since its last beat was seen; none without a key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beat_ms: Option<u64>,
     /// For each group: empty when it is ready, else why not.
     pub groups: BTreeMap<String, String>,
     /// The operator's order that it shall hold nothing.
@@ -60,6 +63,9 @@ pub struct GroupLine {
     pub state: String,
     /// The node that the record names, while it is active.
     pub holder: Option<String>,
+    /// The node that the record names, while nobody holds it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_holder: Option<String>,
     pub epoch: u64,
     /// On which node it could not be stopped, and what to do; it stays down until then.
     pub stuck: Option<String>,
@@ -94,6 +100,9 @@ pub struct HeldLine {
     pub sick: bool,
     /// Each container: `idle`, `starting`, `up`, `unknown` or `gone`, with the engine's health check where it has one.
     pub services: BTreeMap<String, String>,
+    /// Each probe that has passed once: whether it passes now.
+    #[serde(default)]
+    pub probes: BTreeMap<String, bool>,
 }
 
 impl Status {
@@ -199,6 +208,7 @@ impl Node {
                 version: status.version,
                 address: status.address,
                 priority: status.priority,
+                beat_ms: self.observer.silent_for(now, &name, lease).map(millis),
                 groups: groups.collect(),
                 drained: self.view.drained.get(&name).map(|(order, _)| order.to_string()),
             };
@@ -219,6 +229,7 @@ impl Node {
             probe_failure: group.probe_failure().map(|failure| failure.text.clone()),
             sick: group.is_sick(),
             services: service_lines(group, held),
+            probes: probe_lines(group, held),
         });
         let stuck = self.stuck_line(group, record);
         let state = match (&held, record.map(|record| record.state)) {
@@ -232,6 +243,7 @@ impl Node {
         let said = group.last.as_ref().map(|decision| decision.text.clone());
         GroupLine {
             state,
+            last_holder: record.filter(|_| holder.is_none()).map(|record| record.node.clone()),
             holder,
             epoch: record.map_or(0, |record| record.epoch),
             record: record.map(|record| record.reason.clone()).unwrap_or_default(),
@@ -266,6 +278,12 @@ fn service_lines(group: &Group, held: &Held) -> BTreeMap<String, String> {
         };
         (settings.name.clone(), line)
     });
+    lines.collect()
+}
+
+fn probe_lines(group: &Group, held: &Held) -> BTreeMap<String, bool> {
+    let named = group.settings.probes.iter().zip(&held.probes);
+    let lines = named.filter_map(|(settings, probe)| Some((settings.name.clone(), probe.passes?)));
     lines.collect()
 }
 

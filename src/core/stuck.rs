@@ -6,8 +6,9 @@
 
 use std::time::Duration;
 
-use super::event::{Action, Level};
-use super::group::{After, Group, Held, ServiceState, Stage, Way};
+use super::code::Code;
+use super::event::Action;
+use super::group::{After, Group, Held, Parting, ServiceState, Stage, Way};
 use super::member::{Member, Purpose};
 use super::node::Node;
 use super::records::{GroupKeys, Record, RecordState, json};
@@ -89,7 +90,7 @@ impl Node {
                 (OnStopFailure::Reboot, Reset::None) => {
                     self.reset = Reset::Ordered;
                     let why = format!("run {run} of {name} can't be stopped: resetting this host");
-                    group.say(Level::Alarm, why.clone(), out);
+                    group.say(Code::HostReset, why.clone(), out);
                     out.push(Action::Reset { why });
                 }
                 (OnStopFailure::Reboot, Reset::Ordered) => {}
@@ -111,7 +112,7 @@ impl Node {
     pub(super) fn reset_failed(&mut self, why: &str, out: &mut Vec<Action>) {
         self.reset = Reset::Failed;
         let text = format!("this host could not be reset ({why}): holding on to what can't be stopped");
-        self.say(Level::Alarm, text, out);
+        self.say(Code::HostResetFailed, text, out);
     }
 
     /// An earlier sidecar of this incarnation marked the record: the mark holds, and so does what follows from it.
@@ -198,7 +199,10 @@ impl Node {
                     reason: format!("{stuck} could not be stopped on {}", self.me.name),
                     successor: Some(next),
                 };
-                group.stop(now, Way::Drain, after, text, Level::Alarm, out);
+                if let Some(held) = &mut group.held {
+                    held.parting = Parting::Fault(None);
+                }
+                group.stop(now, Way::Drain, after, text, Code::GivenAway, out);
             }
         }
     }
@@ -211,7 +215,7 @@ impl Node {
                 "marked stuck in etcd: nobody takes it over until {me} is powered off, or cut from the storage, and `leasehold \
                  fenced {me}` is run on another node, or until it is proved stopped after all"
             );
-            group.say(Level::Alarm, text, out);
+            group.say(Code::StuckMarked, text, out);
         }
     }
 
@@ -267,6 +271,6 @@ impl Group {
             "{why}: the group is held and stays down. Power {me} off, or cut it from the storage, then run `leasehold \
              fenced {me}` on another node"
         );
-        self.stop(now, Way::Fence, after, text, Level::Alarm, out);
+        self.stop(now, Way::Fence, after, text, Code::Stuck, out);
     }
 }

@@ -1,6 +1,7 @@
 //! Switchovers: an operator's wish is written to etcd by whichever node was asked, and carried out by the holder.
 
-use super::event::{Action, Level};
+use super::code::Code;
+use super::event::{Action, Note};
 use super::group::{After, Way};
 use super::member::{Member, Purpose};
 use super::node::Node;
@@ -10,7 +11,13 @@ use super::time::Time;
 
 impl Node {
     /// Takes an operator's wish to move a group, or says why not.
-    pub(super) fn want_switchover(&mut self, reply: u64, group: String, to: Option<String>) -> Option<String> {
+    pub(super) fn want_switchover(
+        &mut self,
+        reply: u64,
+        group: String,
+        to: Option<String>,
+        note: Note,
+    ) -> Option<String> {
         let keys = self.view.group(&group);
         let Some(record) = keys.active() else {
             return Some(format!(
@@ -39,7 +46,8 @@ impl Node {
         if !matches!(self.member, Member::Joined { .. }) || self.switch_wish.is_some() {
             return Some("this node is not a member now, or another wish is being written".to_owned());
         }
-        self.switch_wish = Some((reply, group, to));
+        let Note { by, why, .. } = note;
+        self.switch_wish = Some((reply, group, Intent::Switchover { to, by, why }));
         None
     }
 
@@ -71,11 +79,7 @@ impl Node {
             };
             return Some((txn, Purpose::Beat));
         }
-        let (reply, group, to) = self.switch_wish.take()?;
-        let intent = Intent::Switchover {
-            to,
-            by: self.me.name.clone(),
-        };
+        let (reply, group, intent) = self.switch_wish.take()?;
         // Of two operators at once one is told that the other was faster; it may have been while this wish waited.
         let keys = self.view.group(&group);
         if let Some(why) = moving(&group, &keys) {
@@ -104,7 +108,7 @@ impl Node {
     pub(super) fn obey(&mut self, now: Time, out: &mut Vec<Action>) {
         let names: Vec<String> = self.groups.keys().cloned().collect();
         for name in names {
-            let Some((Intent::Switchover { to, by }, revision)) = self.view.group(&name).intent else {
+            let Some((Intent::Switchover { to, by, why }, revision)) = self.view.group(&name).intent else {
                 continue;
             };
             if self.obeyed.get(&name) == Some(&revision) {
@@ -125,7 +129,8 @@ impl Node {
             self.obeyed.insert(name.clone(), revision);
             match successor {
                 Some(next) => {
-                    let reason = format!("switchover to {next}, asked on {by}");
+                    let why = if why.is_empty() { why } else { format!(" ({why})") };
+                    let reason = format!("switchover to {next}, asked by {by}{why}");
                     let after = After::Release {
                         reason: reason.clone(),
                         successor: Some(next),
@@ -135,13 +140,17 @@ impl Node {
                         Way::Drain,
                         after,
                         format!("{reason}: stopping here first"),
-                        Level::Info,
+                        Code::SwitchoverStarted,
                         out,
                     );
                 }
                 None => {
                     let wanted = to.unwrap_or_else(|| "any standby".to_owned());
-                    group.say(Level::Alarm, format!("switchover refused: {wanted} is not ready"), out);
+                    group.say(
+                        Code::SwitchoverRefused,
+                        format!("switchover refused: {wanted} is not ready"),
+                        out,
+                    );
                     self.refused_intents.push((name, revision));
                 }
             }
@@ -151,9 +160,9 @@ impl Node {
 
 /// Whose wish is already to move the group.
 fn moving(group: &str, keys: &GroupKeys) -> Option<String> {
-    let (Intent::Switchover { to, by }, _) = keys.intent.as_ref()?;
+    let (Intent::Switchover { to, by, .. }, _) = keys.intent.as_ref()?;
     let to = to.as_deref().unwrap_or("the best standby");
     Some(format!(
-        "{group} is being moved already, to {to}, asked on {by}: see `leasehold status`"
+        "{group} is being moved already, to {to}, asked by {by}: see `leasehold status`"
     ))
 }

@@ -7,7 +7,8 @@
 
 use std::time::Duration;
 
-use super::event::{Action, Level, Order};
+use super::code::Code;
+use super::event::{Action, Order};
 use super::node::Node;
 use super::time::Time;
 
@@ -63,16 +64,16 @@ impl Node {
             } else {
                 "etcd answers a beat"
             };
-            let (level, text) = match starved {
+            let (code, text) = match starved {
                 true => (
-                    Level::Alarm,
+                    Code::WatchdogStarves,
                     format!(
                         "the watchdog is not fed any more: it resets this host within {timeout:?}, unless {unless} before"
                     ),
                 ),
-                false => (Level::Info, "the watchdog is fed again".to_owned()),
+                false => (Code::WatchdogFed, "the watchdog is fed again".to_owned()),
             };
-            self.say(level, text, out);
+            self.say(code, text, out);
         }
         self.watchdog.starved = starved;
         if starved || self.meal().is_some_and(|meal| !now.reached(meal)) {

@@ -30,6 +30,9 @@ const TICK: Timespec = Timespec {
 enum Verdict {
     Run,
     Stop,
+    /// It did not stop in its grace, but the lease lives: nobody else may write yet, so there is time to sync.
+    Force,
+    /// At once, and nothing but that.
     Kill,
 }
 
@@ -56,6 +59,7 @@ pub(super) fn watch(
         match judge(admitted.file.read(), &mut admitted.page, boot_id, run, now) {
             Verdict::Run => {}
             Verdict::Stop => service.stop_once(),
+            Verdict::Force => return end(own, admitted, ExitCode::from(Code::Killed.number())),
             Verdict::Kill => kill(own),
         }
         let more = match service.reap(|pid| admitted.claims.ended(pid)) {
@@ -74,14 +78,14 @@ pub(super) fn watch(
     }
 }
 
-/// The end by force: the claims stay held, because nothing was synced. At once, from here, and past every handler of an
-/// exit: what they and the way back would free and close is the kernel's business.
+/// The end of the lease: the claims stay held, because nothing was synced. At once, from here, and past every handler of
+/// an exit: what they and the way back would free and close is the kernel's business.
 fn kill(own: &OwnNamespace) -> ! {
     let _ = own.kill_all();
     signal_hook::low_level::exit(i32::from(Code::Killed.number()))
 }
 
-/// The orderly end, in this order: all dead, all synced, claims released.
+/// The end while the lease lives, in this order: all dead, all synced, claims released.
 fn end(own: &OwnNamespace, admitted: Admitted, code: ExitCode) -> ExitCode {
     // What this user may not kill, or what hangs, is ended by the exit of PID 1, and may write until then: nothing to
     // sync yet, and nothing to wait for.
@@ -103,11 +107,18 @@ fn judge(reading: Reading, known: &mut Page, boot_id: [u8; 16], run: Run, now: T
         Reading::Torn => {}
         Reading::Missing => return Verdict::Kill,
     }
-    if known.boot_id != boot_id || known.run != run || now.reached(known.hard) {
+    if known.boot_id != boot_id || known.run != run {
         return Verdict::Kill;
     }
+    if now.reached(known.hard) {
+        // The end of a stop's grace comes before the end of the lease, which is never before the soft deadline.
+        let grace_over = matches!(known.order, Order::Stop | Order::Kill) && !now.reached(known.soft);
+        return if grace_over { Verdict::Force } else { Verdict::Kill };
+    }
     match known.order {
-        Order::Closed | Order::Kill => Verdict::Kill,
+        Order::Closed => Verdict::Kill,
+        Order::Kill if now.reached(known.soft) => Verdict::Kill,
+        Order::Kill => Verdict::Force,
         Order::Stop => Verdict::Stop,
         Order::Open if now.reached(known.soft) => Verdict::Stop,
         Order::Open => Verdict::Run,
@@ -202,11 +213,26 @@ mod tests {
         for (order, expected) in [
             (Order::Open, Verdict::Run),
             (Order::Stop, Verdict::Stop),
-            (Order::Kill, Verdict::Kill),
+            (Order::Kill, Verdict::Force),
             (Order::Closed, Verdict::Kill),
         ] {
             assert_eq!(verdict(Reading::Page(page(order)), at(1)), expected);
         }
+        assert_eq!(verdict(Reading::Page(page(Order::Kill)), at(1000)), Verdict::Kill);
+    }
+
+    #[test]
+    fn a_grace_that_is_over_leaves_time_to_sync_only_while_the_lease_lives() {
+        let graced = |order, now| {
+            let hard = at(500);
+            verdict(Reading::Page(Page { hard, ..page(order) }), now)
+        };
+        assert_eq!(graced(Order::Stop, at(499)), Verdict::Stop);
+        for order in [Order::Stop, Order::Kill] {
+            assert_eq!(graced(order, at(500)), Verdict::Force, "{order:?}");
+            assert_eq!(graced(order, at(1000)), Verdict::Kill, "{order:?}");
+        }
+        assert_eq!(graced(Order::Open, at(500)), Verdict::Kill);
     }
 
     #[test]

@@ -259,6 +259,7 @@ fn project(name: &str) -> Project {
             etcd_tls: None,
             etcd_user: None,
             fence: None,
+            events: None,
         },
         groups: BTreeMap::new(),
         networks: BTreeMap::new(),

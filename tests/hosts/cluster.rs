@@ -23,9 +23,9 @@ use crate::traffic::Traffic;
 pub(crate) const NAMES: [&str; 3] = ["h1", "h2", "h3"];
 /// Joining, adopting, and whatever a freshly started engine still does.
 const SETTLED_LIMIT: Duration = Duration::from_secs(60);
-/// Delivery from the queue. After a full disk or a kill sendmail may keep a message locked for more than a minute; late
-/// is not lost.
-const DELIVERED_LIMIT: Duration = Duration::from_secs(180);
+/// Delivery from the queue. After a full disk sendmail waits up to half a minute for a draft that the image has dropped
+/// at its queue run, every half minute; late is not lost.
+const DELIVERED_LIMIT: Duration = Duration::from_secs(90);
 const FETCH_LIMIT: Duration = Duration::from_secs(20);
 /// A busy machine may take this long to greet a client.
 const GREETING_LIMIT: Duration = Duration::from_secs(5);

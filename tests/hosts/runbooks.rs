@@ -233,7 +233,11 @@ fn replace_host(cluster: &mut Cluster) -> Figure {
         let healthy = until("another host to serve", RETURN_LIMIT, || cluster.leader());
         let host = &mut cluster.hosts[lost];
         let (disk, data) = (host.disk().join("data"), host.etcd_data());
-        sh(&format!("rm -rf --one-file-system {0} {1}; mkdir {0}", disk.display(), data.display()));
+        sh(&format!(
+            "rm -rf --one-file-system {0} {1}; mkdir {0}",
+            disk.display(),
+            data.display()
+        ));
         host.boot();
         host.await_engine();
         for block in blocks("Replace a host") {

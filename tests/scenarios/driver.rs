@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use leasehold::core::code::Code;
 use leasehold::core::event::{Action, Event, Order, PageOrder, ServiceKey, VipNews};
 use leasehold::core::fencing::FenceSettings;
 use leasehold::core::group::{GroupSettings, OnFailure, ProbeSettings, ServiceSettings};
@@ -65,6 +66,7 @@ pub(crate) struct World {
     pub(crate) mode: Mode,
     pub(crate) told: Vec<String>,
     pub(crate) shown: BTreeSet<String>,
+    pub(crate) said: BTreeSet<(Code, String)>,
     pub(crate) groups: Vec<String>,
     pub(crate) on_failure: OnFailure,
     pub(crate) saved: Option<Saved>,
@@ -74,6 +76,7 @@ pub(crate) struct World {
     /// The mod revision of the key that the story deleted last.
     pub(crate) deleted: i64,
     pub(crate) on_stop_failure: OnStopFailure,
+    pub(crate) failback: Option<Duration>,
     pub(crate) fence: Option<FenceSettings>,
     /// Containers that no kill ends.
     pub(crate) hung: BTreeSet<ServiceKey>,
@@ -92,6 +95,7 @@ impl World {
     fn settings(&self, group: &str) -> GroupSettings {
         GroupSettings {
             on_failure: self.on_failure,
+            failback: self.failback,
             ..settings(group, &self.timing, self.on_stop_failure)
         }
     }
@@ -121,6 +125,7 @@ impl World {
             mode: Mode::Told,
             told: Vec::new(),
             shown: BTreeSet::new(),
+            said: BTreeSet::new(),
             groups: Vec::new(),
             on_failure: OnFailure::Recover,
             saved: None,
@@ -128,6 +133,7 @@ impl World {
             connection: 0,
             deleted: 0,
             on_stop_failure: OnStopFailure::Hold,
+            failback: None,
             fence: None,
             hung: BTreeSet::new(),
             timing: Timing::new(TTL, 0.99, None, Duration::from_secs(1)),
@@ -198,6 +204,9 @@ impl World {
     fn carry_out(&mut self, out: Vec<Action>) {
         for action in out {
             self.check(&action);
+            if let Action::Say(decision) = &action {
+                self.said.insert((decision.code, decision.text.clone()));
+            }
             let (kind, news) = self.news(&action);
             if let Some(kind) = &kind {
                 self.shown
@@ -549,6 +558,7 @@ fn settings(group: &str, timing: &Timing, on_stop_failure: OnStopFailure) -> Gro
         restart_window: Duration::from_secs(600),
         grace: timing.grace,
         on_stop_failure,
+        failback: None,
     }
 }
 

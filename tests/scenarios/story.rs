@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use leasehold::core::code::Code;
 use leasehold::core::epoch::Run;
 use leasehold::core::event::{Command, Event, Note, ProbeFailure, ProbeKey, ServiceKey, Trace, VipNews, Wish};
 use leasehold::core::fenced::Fenced;
 use leasehold::core::fencing::FenceSettings;
 use leasehold::core::group::OnFailure;
 use leasehold::core::records::{
-    ClusterConfig, Intent, NodeStatus, Readiness, Record, RecordState, Saved, SavedRun, StandingOrder, json,
+    ClusterConfig, Intent, NodeStatus, Past, Readiness, Record, RecordState, Saved, SavedRun, StandingOrder, json,
 };
 use leasehold::core::store::{Hint, StoreError};
 use leasehold::core::stuck::OnStopFailure;
@@ -21,6 +22,8 @@ pub(crate) struct Played {
     pub(crate) text: String,
     /// The transactions that it shows in full.
     pub(crate) shown: BTreeSet<String>,
+    /// Every decision that was said in it.
+    pub(crate) said: BTreeSet<(Code, String)>,
 }
 
 pub(crate) fn play(name: &str, story: &str) -> Played {
@@ -45,6 +48,7 @@ pub(crate) fn play(name: &str, story: &str) -> Played {
     Played {
         text,
         shown: world.shown,
+        said: world.said,
     }
 }
 
@@ -205,6 +209,7 @@ impl World {
                     tries: 3,
                 });
             }
+            ["policy", "failback", quiet] => self.failback = time(quiet),
             ["policy", word] => {
                 self.on_stop_failure = match *word {
                     "reboot" => OnStopFailure::Reboot,
@@ -334,6 +339,7 @@ impl World {
             ["switchover", group, rest @ ..] => Command::Switchover {
                 group: (*group).to_owned(),
                 to: option(rest, "to").map(str::to_owned),
+                note: note(),
             },
             ["fenced", rest @ ..] => Command::Fenced {
                 what: match option(rest, "group") {
@@ -447,9 +453,10 @@ impl World {
             ["store", group] => self.etcd.put(&self.keys.store(group), r#"{"id":"s1","mounts":[]}"#, 0),
             ["config", rest @ ..] => {
                 let generation = option(rest, "generation").map_or(1, |word| word.parse().unwrap());
+                let ttl = option(rest, "ttl").and_then(time).unwrap_or(Duration::from_secs(5));
                 let config = ClusterConfig {
                     generation,
-                    ttl_ms: 5000,
+                    ttl_ms: u64::try_from(ttl.as_millis()).unwrap(),
                 };
                 self.etcd.put(&self.keys.config(), &json(&config), 0);
             }
@@ -469,6 +476,7 @@ impl World {
             }
             ["ready", node, groups @ ..] => self.publish(node, groups, ""),
             ["unready", node, groups @ ..] => self.publish(node, groups, "no image"),
+            ["ending", node, groups @ ..] => self.publish(node, groups, "its node was told to end"),
             ["record", group, epoch, node, state, rest @ ..] => {
                 let record = self.told_record(epoch, node, state, rest);
                 self.etcd.put(&self.keys.record(group), &json(&record), 0);
@@ -479,6 +487,7 @@ impl World {
                 let intent = Intent::Switchover {
                     to: option(rest, "to").map(str::to_owned),
                     by: option(rest, "by").unwrap_or("b").to_owned(),
+                    why: String::new(),
                 };
                 self.etcd.put(&self.keys.intent(group), &json(&intent), 0);
             }
@@ -519,6 +528,16 @@ impl World {
             promise_ms: option(rest, "promises")
                 .and_then(time)
                 .map(|promise| u64::try_from(promise.as_millis()).unwrap()),
+            past: Past {
+                returned: rest.contains(&"returned"),
+                quiet_ms: option(rest, "quiet")
+                    .and_then(time)
+                    .map(|quiet| u64::try_from(quiet.as_millis()).unwrap()),
+                faults: option(rest, "fault")
+                    .iter()
+                    .map(|fault| fault.replace('_', " "))
+                    .collect(),
+            },
         }
     }
 
@@ -555,6 +574,10 @@ fn news(word: &str, rest: &[&str]) -> Option<VipNews> {
         "conflict" => Some(VipNews::Conflict { group, vip, mac }),
         "foreign" => Some(VipNews::Foreign { group, vip, mac }),
         "lost" => Some(VipNews::Lost { group, vip }),
+        "failed" => Some(VipNews::Failed {
+            group,
+            error: rest[1..].join(" "),
+        }),
         _ => None,
     }
 }

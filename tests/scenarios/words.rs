@@ -98,8 +98,18 @@ fn record(names: &mut Names, record: &Record) -> String {
         .promise_ms
         .map(|_| format!(", promises {}", seconds(record.promise())));
     let promise = promise.unwrap_or_default();
+    let returned = if record.past.returned { ", returned" } else { "" };
+    let quiet = record
+        .past
+        .quiet_ms
+        .map(|ms| format!(", quiet for {}", seconds(Duration::from_millis(ms))));
+    let quiet = quiet.unwrap_or_default();
+    let faults = match record.past.faults.as_slice() {
+        [] => String::new(),
+        faults => format!(", moved for: {}", faults.join(", ")),
+    };
     format!(
-        "epoch {} {} {lease} {state}{stuck}, \"{}\"{successor}{promise}",
+        "epoch {} {} {lease} {state}{stuck}, \"{}\"{successor}{promise}{returned}{quiet}{faults}",
         record.epoch, record.node, record.reason
     )
 }
@@ -127,8 +137,12 @@ fn value(names: &mut Names, key: &str, value: &str) -> String {
             .ok()
             .map(|read| record(names, &read)),
         ["groups", _, "intent"] => serde_json::from_str::<Intent>(value).ok().map(|intent| {
-            let Intent::Switchover { to, by } = intent;
-            format!("switchover to {} by {by}", to.unwrap_or_else(|| "anyone".to_owned()))
+            let Intent::Switchover { to, by, why } = intent;
+            let why = if why.is_empty() { why } else { format!(" ({why})") };
+            format!(
+                "switchover to {} by {by}{why}",
+                to.unwrap_or_else(|| "anyone".to_owned())
+            )
         }),
         _ => None,
     };
@@ -216,7 +230,7 @@ pub(crate) fn action(names: &mut Names, now: Time, action: &Action) -> String {
         Action::Feed { until } => format!("feed the watchdog until {}", ahead(now, *until)),
         Action::Disarm => "put the watchdog to sleep".to_owned(),
         Action::Say(decision) => {
-            let loud = match decision.level {
+            let loud = match decision.code.level() {
                 Level::Info => "say",
                 Level::Alarm => "ALARM",
             };

@@ -361,10 +361,10 @@ fn it_is_released_only_when_all_are_dead() {
 }
 
 #[test]
-fn a_kill_leaves_it_held() {
+fn a_kill_at_the_end_of_the_lease_leaves_it_held() {
     let mut scene = Scene::new(60_000, 60_000);
     let (mut container, _) = scene.up(SERVICE);
-    scene.host.host.write_page(&page(Order::Kill, 60_000, 60_000)).unwrap();
+    scene.host.host.write_page(&page(Order::Kill, 0, 60_000)).unwrap();
     scene.host.await_gone();
     assert_eq!(container.wait(), KILLED);
     assert_eq!(scene.read().unwrap().state, "held:mail");

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use leasehold::clock;
 use leasehold::tether::exit::Code;
-use leasehold::tether::page::Order;
+use leasehold::tether::page::{Order, Page};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::claim::Scene;
@@ -123,7 +123,7 @@ fn faults(init: Option<&str>) -> [(i64, i64); 2] {
     let parent = Pid::from_raw(i32::try_from(container.parent()).unwrap()).unwrap();
     kill_process(parent, Signal::STOP).unwrap();
     let before = read();
-    scene.host.host.write_page(&page(Order::Kill, 60_000, 60_000)).unwrap();
+    scene.host.host.write_page(&page(Order::Kill, 0, 60_000)).unwrap();
     scene.host.await_gone();
     let after = read();
     kill_process(parent, Signal::CONT).unwrap();
@@ -184,7 +184,7 @@ fn the_kill_path_makes_no_call_that_can_wait() {
     let mut scene = Scene::new(60_000, 60_000);
     let (mut container, tether) = scene.up(STUBBORN);
     let trace = Trace::of(&scene.place, tether);
-    scene.host.host.write_page(&page(Order::Kill, 60_000, 60_000)).unwrap();
+    scene.host.host.write_page(&page(Order::Kill, 0, 60_000)).unwrap();
     scene.host.await_gone();
     assert_eq!(container.wait(), KILLED);
     let calls = trace.calls();
@@ -231,14 +231,26 @@ fn the_kill_path_makes_no_call_that_can_wait() {
 
 #[test]
 fn an_orderly_end_kills_syncs_releases_and_leaves_in_this_order() {
-    let mut scene = Scene::new(60_000, 60_000);
     let script = "(setsid sh -c 'trap \"\" TERM; while :; do sleep 0.2; done' &); \
         trap 'exit 7' TERM; echo up > $OUT/up; while :; do sleep 0.01; done";
+    syncs_and_releases(script, page(Order::Stop, 60_000, 60_000), 7);
+}
+
+/// Nobody else may write while the lease lives: there is time for what the service did not sync itself.
+#[test]
+fn an_end_by_force_under_a_living_lease_syncs_and_releases_as_well() {
+    syncs_and_releases(STUBBORN, page(Order::Kill, 60_000, 60_000), KILLED);
+    // A sidecar that died meanwhile orders nothing: the grace ends by the page alone.
+    syncs_and_releases(STUBBORN, page(Order::Stop, 60_000, 400), KILLED);
+}
+
+fn syncs_and_releases(script: &str, order: Page, code: i32) {
+    let mut scene = Scene::new(60_000, 60_000);
     let (mut container, tether) = scene.up(script);
     let trace = Trace::of(&scene.place, tether);
-    scene.host.host.write_page(&page(Order::Stop, 60_000, 60_000)).unwrap();
+    scene.host.host.write_page(&order).unwrap();
     scene.host.await_gone();
-    assert_eq!(container.wait(), 7);
+    assert_eq!(container.wait(), code);
     let calls = trace.calls();
     let at = |what: &str, call: &dyn Fn(&str) -> bool| {
         let found = calls.iter().position(|line| call(line));
@@ -254,7 +266,7 @@ fn an_orderly_end_kills_syncs_releases_and_leaves_in_this_order() {
             call.starts_with("pwrite64(") && call.contains("leasehold-claim-1")
         }),
         at("release on the disk", &|call| call.starts_with("fdatasync(")),
-        at("exit", &|call| call.starts_with("exit_group(7)")),
+        at("exit", &|call| call.starts_with(&format!("exit_group({code})"))),
     ];
     assert!(order.is_sorted(), "{order:?}\n{}", calls.join("\n"));
     assert_eq!(scene.read().unwrap().state, "released");

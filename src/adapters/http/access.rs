@@ -1,8 +1,9 @@
 //! Who may do what over the network: roles, and the file that gives them.
 //!
-//! A line gives one token: `ROLE NAME TOKEN`, such as `operator alice 8Vq...`. The file is read with every request that
-//! needs it, so a token that is taken out is refused at once. On the local socket everybody is an admin: who may open it
-//! is root already.
+//! A line gives one token: `ROLE NAME TOKEN`, such as `operator alice 8Vq...`; or it names a client certificate:
+//! `ROLE NAME cert`, where NAME is the common name of its subject or one of its alternative names. The file is read with
+//! every request that needs it, so what is taken out is refused at once. On the local socket everybody is an admin: who
+//! may open it is root already.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,10 +11,14 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::tls::Shown;
+
 /// More than this is no file of tokens.
 const FILE_MAX: u64 = 64 * 1024;
 /// Shorter tokens can be guessed.
 const TOKEN_MIN: usize = 16;
+/// Stands in the place of a token where a certificate is named; too short to be one.
+const BY_CERTIFICATE: &str = "cert";
 
 /// What a caller may do; each role may do what those before it may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -50,17 +55,17 @@ impl Role {
 
 /// Who calls.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Caller {
+pub(super) struct Caller {
     pub name: String,
     pub role: Role,
 }
 
 /// Why somebody is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Denied {
+pub(super) enum Denied {
     /// Nobody is let in over the network: there is no file.
     Closed,
-    /// The token is missing or unknown.
+    /// Neither a known token nor a certificate that the file names.
     Unknown,
     /// The file cannot be used; the reason goes to the log, not to the caller.
     Broken(String),
@@ -91,24 +96,34 @@ impl Access {
         }
     }
 
-    /// Who it is that brings this token.
+    /// Who it is that brings this token or, without one, has shown this certificate at `now`, in seconds since 1970.
+    /// Where several lines name the certificate, the first one counts.
     ///
     /// # Errors
     /// [`Denied`].
-    pub fn caller(&self, token: Option<&str>) -> Result<Caller, Denied> {
+    pub(super) fn caller(&self, token: Option<&str>, shown: Option<&Shown>, now: i64) -> Result<Caller, Denied> {
         let path = self.file.as_ref().ok_or(Denied::Closed)?;
         let known = read(path).map_err(Denied::Broken)?;
-        let token = token.ok_or(Denied::Unknown)?;
         // Digests are compared, so the time that it takes tells nothing of a token.
-        let digest = Sha256::digest(token.as_bytes());
-        let found = known
-            .into_iter()
-            .find(|(_, own)| Sha256::digest(own.as_bytes()) == digest);
+        let digest = token.map(|token| Sha256::digest(token.as_bytes()));
+        let shown = shown.filter(|shown| now <= shown.until);
+        let is_meant = |(caller, proof): &(Caller, Proof)| match (proof, &digest) {
+            (Proof::Token(own), Some(digest)) => Sha256::digest(own.as_bytes()) == *digest,
+            (Proof::Certificate, None) => shown.is_some_and(|shown| shown.names.contains(&caller.name)),
+            (Proof::Token(_), None) | (Proof::Certificate, Some(_)) => false,
+        };
+        let found = known.into_iter().find(is_meant);
         found.map(|(caller, _)| caller).ok_or(Denied::Unknown)
     }
 }
 
-fn read(path: &Path) -> Result<Vec<(Caller, String)>, String> {
+/// How a caller shows who it is.
+enum Proof {
+    Token(String),
+    Certificate,
+}
+
+fn read(path: &Path) -> Result<Vec<(Caller, Proof)>, String> {
     let place = path.display();
     let failed = |error: io::Error| format!("{place}: {error}");
     let size = std::fs::metadata(path).map_err(failed)?.len();
@@ -123,19 +138,22 @@ fn read(path: &Path) -> Result<Vec<(Caller, String)>, String> {
         .collect()
 }
 
-fn parse(line: &str) -> Result<(Caller, String), String> {
+fn parse(line: &str) -> Result<(Caller, Proof), String> {
     let words: Vec<&str> = line.split_whitespace().collect();
     let &[role, name, token] = words.as_slice() else {
-        return Err("write ROLE NAME TOKEN".to_owned());
+        return Err("write ROLE NAME TOKEN, or ROLE NAME cert".to_owned());
     };
     let role = Role::read(role).ok_or_else(|| format!("{role} is no role: write viewer, operator or admin"))?;
+    let name = name.to_owned();
+    if token == BY_CERTIFICATE {
+        return Ok((Caller { name, role }, Proof::Certificate));
+    }
     if token.len() < TOKEN_MIN {
         return Err(format!(
             "the token of {name} is shorter than {TOKEN_MIN} characters: `openssl rand -hex 16` makes one"
         ));
     }
-    let name = name.to_owned();
-    Ok((Caller { name, role }, token.to_owned()))
+    Ok((Caller { name, role }, Proof::Token(token.to_owned())))
 }
 
 #[cfg(test)]
@@ -160,8 +178,11 @@ mod tests {
                 name: "alice".to_owned(),
                 role: Role::Admin,
             };
-            assert_eq!(access.caller(Some("fedcba9876543210")), Ok(alice));
-            assert_eq!(access.caller(Some("0123456789abcdef")).unwrap().role, Role::Viewer);
+            assert_eq!(access.caller(Some("fedcba9876543210"), None, 0), Ok(alice));
+            assert_eq!(
+                access.caller(Some("0123456789abcdef"), None, 0).unwrap().role,
+                Role::Viewer
+            );
             assert!(access.check().is_ok());
         });
     }
@@ -170,10 +191,10 @@ mod tests {
     fn anything_else_is_refused() {
         with(FILE, |access| {
             for wrong in [None, Some(""), Some("fedcba987654321"), Some("alice"), Some("# tokens")] {
-                assert_eq!(access.caller(wrong), Err(Denied::Unknown), "{wrong:?}");
+                assert_eq!(access.caller(wrong, None, 0), Err(Denied::Unknown), "{wrong:?}");
             }
         });
-        assert_eq!(Access::new(None).caller(Some("x")), Err(Denied::Closed));
+        assert_eq!(Access::new(None).caller(Some("x"), None, 0), Err(Denied::Closed));
     }
 
     #[test]
@@ -188,11 +209,38 @@ mod tests {
                 assert!(why.contains(words), "{why}");
                 assert!(!why.contains("short\n") && !why.contains("0123456789abcdef"), "{why}");
                 assert!(matches!(
-                    access.caller(Some("0123456789abcdef")),
+                    access.caller(Some("0123456789abcdef"), None, 0),
                     Err(Denied::Broken(_))
                 ));
             });
         }
+    }
+
+    #[test]
+    fn a_certificate_counts_for_the_first_line_that_names_it_until_it_runs_out() {
+        let shown = |names: &[&str]| Shown {
+            names: names.iter().map(|name| (*name).to_owned()).collect(),
+            until: 100,
+        };
+        let text = "viewer backup.example cert\nadmin alice cert\noperator bob 0123456789abcdef\n";
+        with(text, |access| {
+            let role = |names: &[&str], now| access.caller(None, Some(&shown(names)), now).map(|caller| caller.role);
+            assert_eq!(role(&["alice"], 100), Ok(Role::Admin));
+            assert_eq!(role(&["alice", "backup.example"], 100), Ok(Role::Viewer));
+            assert_eq!(role(&["alice"], 101), Err(Denied::Unknown));
+            // A line with a token says nothing about a certificate of that name, nor the other way round.
+            for names in [&["bob"][..], &["Alice"], &["cert"], &[]] {
+                assert_eq!(role(names, 100), Err(Denied::Unknown), "{names:?}");
+            }
+            assert_eq!(
+                access.caller(Some("cert"), Some(&shown(&["alice"])), 100),
+                Err(Denied::Unknown)
+            );
+            assert_eq!(
+                access.caller(Some("wrong"), Some(&shown(&["alice"])), 100),
+                Err(Denied::Unknown)
+            );
+        });
     }
 
     #[test]

@@ -12,9 +12,9 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::access::{Caller, Role};
-use super::answer::{Body, Outcome, Refusal, outcome};
+use super::answer::{Body, Outcome, Refusal, outcome, whole, whole_or_none};
 use super::reading::unknown_group;
-use super::{Asked, Shared};
+use super::{Asked, Shared, audit};
 use crate::clock;
 use crate::core::event::{Command, Note, Wish};
 use crate::core::fenced::Fenced;
@@ -31,6 +31,10 @@ pub struct SwitchoverRequest {
     /// The node that takes over; none: the best ready standby.
     #[serde(default)]
     pub to: Option<String>,
+    /// For the log and the history.
+    #[serde(default)]
+    #[schema(max_length = 200)]
+    pub why: String,
 }
 
 /// What an order takes.
@@ -39,7 +43,7 @@ pub struct SwitchoverRequest {
 pub struct OrderRequest {
     /// For the log, `status` and the history.
     #[serde(default)]
-    #[schema(max_length = 200)]
+    #[schema(max_length = 200, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$")]
     pub why: String,
 }
 
@@ -49,9 +53,10 @@ pub struct OrderRequest {
 pub struct PauseRequest {
     /// It ends by itself after so long.
     #[schema(minimum = 10, maximum = 604_800)]
+    #[serde(deserialize_with = "whole")]
     pub seconds: u64,
     #[serde(default)]
-    #[schema(max_length = 200)]
+    #[schema(max_length = 200, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$")]
     pub why: String,
 }
 
@@ -63,7 +68,8 @@ pub struct AcceptRequest {
     #[serde(default)]
     pub force: bool,
     /// Every epoch is lifted above this.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "whole_or_none")]
+    #[schema(maximum = 281_474_976_710_656_u64)]
     pub epoch: Option<u64>,
 }
 
@@ -72,7 +78,7 @@ pub struct AcceptRequest {
 #[serde(deny_unknown_fields)]
 pub struct FencedRequest {
     /// Who says so.
-    #[schema(max_length = 200)]
+    #[schema(max_length = 200, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$")]
     pub by: String,
 }
 
@@ -81,6 +87,7 @@ pub struct FencedRequest {
 #[serde(deny_unknown_fields)]
 pub struct HoldRequest {
     #[schema(minimum = 1, maximum = 300)]
+    #[serde(deserialize_with = "whole")]
     pub seconds: u64,
 }
 
@@ -147,7 +154,7 @@ enum OfAGroup {
 }
 
 /// Move a group: it stops where it is, then the successor starts.
-#[utoipa::path(post, path = "/v1/groups/{group}/switchover", tag = "acting", request_body = SwitchoverRequest,
+#[utoipa::path(post, path = "/v1/groups/{group}/switchover", tag = "acting", request_body = Option<SwitchoverRequest>,
     params(("group" = String, Path, description = "The group's name")), responses(OfAGroup))]
 async fn switchover(
     State(shared): State<Shared>,
@@ -156,17 +163,19 @@ async fn switchover(
     Body(wanted): Body<SwitchoverRequest>,
 ) -> Answer {
     known_group(&shared, &group)?;
+    let note = note(&shared, &caller, wanted.why, None)?;
+    let to = wanted.to;
     ask(
         &shared,
         &caller,
         Role::Operator,
-        Command::Switchover { group, to: wanted.to },
+        Command::Switchover { group, to, note },
     )
     .await
 }
 
 /// Stop a group; nobody starts it until `start`.
-#[utoipa::path(post, path = "/v1/groups/{group}/stop", tag = "acting", request_body = OrderRequest,
+#[utoipa::path(post, path = "/v1/groups/{group}/stop", tag = "acting", request_body = Option<OrderRequest>,
     params(("group" = String, Path, description = "The group's name")), responses(OfAGroup))]
 async fn stop(
     State(shared): State<Shared>,
@@ -179,7 +188,7 @@ async fn stop(
 }
 
 /// Take a `stop` back.
-#[utoipa::path(post, path = "/v1/groups/{group}/start", tag = "acting", request_body = OrderRequest,
+#[utoipa::path(post, path = "/v1/groups/{group}/start", tag = "acting", request_body = Option<OrderRequest>,
     params(("group" = String, Path, description = "The group's name")), responses(OfAGroup))]
 async fn start(
     State(shared): State<Shared>,
@@ -207,7 +216,7 @@ async fn pause(
 }
 
 /// End a pause.
-#[utoipa::path(post, path = "/v1/groups/{group}/resume", tag = "acting", request_body = OrderRequest,
+#[utoipa::path(post, path = "/v1/groups/{group}/resume", tag = "acting", request_body = Option<OrderRequest>,
     params(("group" = String, Path, description = "The group's name")), responses(OfAGroup))]
 async fn resume(
     State(shared): State<Shared>,
@@ -220,7 +229,7 @@ async fn resume(
 }
 
 /// Let a node give its groups away and take none.
-#[utoipa::path(post, path = "/v1/nodes/{node}/drain", tag = "acting", request_body = OrderRequest,
+#[utoipa::path(post, path = "/v1/nodes/{node}/drain", tag = "acting", request_body = Option<OrderRequest>,
     params(("node" = String, Path, description = "The node's name")), responses(OfAGroup))]
 async fn drain(
     State(shared): State<Shared>,
@@ -233,7 +242,7 @@ async fn drain(
 }
 
 /// Take a `drain` back.
-#[utoipa::path(post, path = "/v1/nodes/{node}/undrain", tag = "acting", request_body = OrderRequest,
+#[utoipa::path(post, path = "/v1/nodes/{node}/undrain", tag = "acting", request_body = Option<OrderRequest>,
     params(("node" = String, Path, description = "The node's name")), responses(OfAGroup))]
 async fn undrain(
     State(shared): State<Shared>,
@@ -289,7 +298,7 @@ async fn hold(
 }
 
 /// Trust a restored or replaced etcd; every node starts over.
-#[utoipa::path(post, path = "/v1/accept", tag = "acting", request_body = AcceptRequest, responses(OfTheNode))]
+#[utoipa::path(post, path = "/v1/accept", tag = "acting", request_body = Option<AcceptRequest>, responses(OfTheNode))]
 async fn accept(
     State(shared): State<Shared>,
     Extension(caller): Extension<Caller>,
@@ -319,14 +328,18 @@ fn one_line(name: &str, text: &str) -> Result<(), Refusal> {
 }
 
 async fn order(shared: &Shared, caller: &Caller, wish: Wish, why: String, until: Option<String>) -> Answer {
+    let note = note(shared, caller, why, until)?;
+    ask(shared, caller, Role::Operator, Command::Wish { wish, note }).await
+}
+
+fn note(shared: &Shared, caller: &Caller, why: String, until: Option<String>) -> Result<Note, Refusal> {
     one_line("why", &why)?;
-    let note = Note {
+    Ok(Note {
         by: format!("{} on {}", caller.name, shared.node),
         at: clock::wall(),
         why,
         until,
-    };
-    ask(shared, caller, Role::Operator, Command::Wish { wish, note }).await
+    })
 }
 
 /// Hands the command to the loop and waits for its reply.
@@ -352,6 +365,7 @@ async fn ask(shared: &Shared, caller: &Caller, needed: Role, command: Command) -
         ?command,
         "asked by an operator"
     );
+    let act = audit::act(format!("{} on {}", caller.name, shared.node), &command);
     let (reply, answer) = oneshot::channel();
     let result = match shared.asked.try_send(Asked { command, reply }) {
         Err(_) => Err("too many commands wait: try again".to_owned()),
@@ -362,5 +376,6 @@ async fn ask(shared: &Shared, caller: &Caller, needed: Role, command: Command) -
         },
     };
     tracing::info!(by = caller.name, ok = result.is_ok(), "answered to an operator");
+    shared.archive.keep(audit::answered(act, &result));
     Ok(outcome(result).into_response())
 }

@@ -5,8 +5,9 @@ use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::de::{DeserializeOwned, Error};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Number;
 use utoipa::ToSchema;
 
 /// The answer to a command.
@@ -48,7 +49,33 @@ pub(super) fn outcome(result: Result<String, String>) -> Response {
     }
 }
 
-/// A body of JSON; an empty one stands for `{}`.
+/// Beyond this, a number of JSON that is written with a point does not stand for one whole number.
+const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
+
+/// A whole number as JSON means it: `60.0` is one.
+pub(super) fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let number = Number::deserialize(deserializer)?;
+    let written = number
+        .as_f64()
+        .filter(|given| (0.0..WHOLE_MAX).contains(given) && given.fract() == 0.0);
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "whole, not negative, and small enough"
+    )]
+    let rounded = written.map(|given| given as u64);
+    let found = number.as_u64().or(rounded);
+    found.ok_or_else(|| Error::custom(format!("{number} is not a whole number of 0 or more")))
+}
+
+/// The same where `null` stands for none.
+pub(super) fn whole_or_none<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    #[derive(Deserialize)]
+    struct Whole(#[serde(deserialize_with = "whole")] u64);
+    Ok(Option::<Whole>::deserialize(deserializer)?.map(|whole| whole.0))
+}
+
+/// A body of JSON; an empty one and `null` stand for `{}`.
 pub(super) struct Body<T>(pub(super) T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
@@ -58,7 +85,13 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
         let bytes = Bytes::from_request(request, state)
             .await
             .map_err(|error| Refusal::new(error.status(), error.body_text()))?;
-        let text: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
+        let is_nothing = matches!(bytes.trim_ascii(), b"" | b"null");
+        let text: &[u8] = if is_nothing { b"{}" } else { &bytes };
+        // The parser would take a list of the values for an object, too.
+        if text.trim_ascii_start().first() != Some(&b'{') {
+            let message = "the body does not fit: write an object, such as {}";
+            return Err(Refusal::new(StatusCode::BAD_REQUEST, message));
+        }
         let value = serde_json::from_slice(text)
             .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, format!("the body does not fit: {error}")))?;
         Ok(Self(value))

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Query, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde::Deserialize;
@@ -65,9 +65,12 @@ async fn standby(State(shared): State<Shared>, Query(wanted): Query<Wanted>) -> 
     }
 }
 
-async fn metrics_text(State(shared): State<Shared>) -> Response {
-    match metrics::encode(&shared.turn.borrow().status) {
-        Ok(text) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
+async fn metrics_text(State(shared): State<Shared>, headers: HeaderMap) -> Response {
+    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    let format = metrics::Format::of(accept.unwrap_or_default());
+    let turn = shared.turn.borrow();
+    match metrics::encode(&turn.status, &turn.recent.tally, format) {
+        Ok(text) => ([(header::CONTENT_TYPE, format.content_type())], text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
 }
@@ -87,7 +90,7 @@ mod tests {
     use tokio::net::{TcpListener, TcpStream};
     use tokio::sync::{mpsc, watch};
 
-    use super::super::{ASKED_MAX, Turn};
+    use super::super::{ASKED_MAX, Nowhere, Turn};
     use super::*;
     use crate::core::status::{GroupLine, HeldLine, Status};
     use crate::core::time::Time;
@@ -118,10 +121,8 @@ mod tests {
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let server =
-            tokio::spawn(
-                async move { axum::serve(listener, routes().with_state(Shared::new(turn, asked, "a"))).await },
-            );
+        let shared = Shared::new(turn, asked, "a", std::sync::Arc::new(Nowhere));
+        let server = tokio::spawn(async move { axum::serve(listener, routes().with_state(shared)).await });
         let mut codes = Vec::new();
         for path in paths {
             let mut stream = TcpStream::connect(address).await.unwrap();

@@ -66,6 +66,13 @@ pub(super) struct Counted<I> {
     _permit: Option<OwnedSemaphorePermit>,
 }
 
+impl<I> Counted<I> {
+    /// The connection itself.
+    pub(super) fn io(&self) -> &I {
+        &self.io
+    }
+}
+
 impl<I: AsyncRead + Unpin> AsyncRead for Counted<I> {
     fn poll_read(
         mut self: Pin<&mut Self>,

@@ -1,12 +1,14 @@
 //! Health endpoints and metrics for everyone, and `/v1` for operators: on the local socket for the CLI, over the network
-//! for whoever brings a token. Reads snapshots, hands commands to the loop, decides nothing.
+//! for whoever brings a token or a certificate. Reads snapshots, hands commands to the loop, decides nothing.
 
 mod access;
 mod acting;
 mod answer;
+mod audit;
 mod health;
 mod limits;
 mod reading;
+mod tls;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs, UdpSocket};
@@ -15,26 +17,32 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{DefaultBodyLimit, Extension, Request, State};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, Extension, Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use futures_util::future::BoxFuture;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{mpsc, oneshot, watch};
-use utoipa::OpenApi;
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 
 pub use access::{Access, Role};
 pub use acting::{AcceptRequest, FencedRequest, HoldRequest, OrderRequest, PauseRequest, SwitchoverRequest};
 pub use answer::Outcome;
 pub use reading::Why;
+pub use tls::TlsFiles;
 
 use self::access::{Caller, Denied};
 use self::answer::Refusal;
 use self::limits::{Limited, Rate};
+use self::tls::{LOOK_EVERY, Peer, Tls};
+use crate::clock;
 use crate::core::event::Command;
+use crate::core::history::{Act, History};
 use crate::core::status::Status;
 use crate::core::time::Time;
 use crate::recent::Recent;
@@ -45,6 +53,10 @@ const PORT: u16 = 8008;
 const ASKED_MAX: usize = 16;
 /// From a request's head to the end of its answer; longer than the loop is waited for.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
+/// Who sits at the CLI, as the environment there knows it; read on the local socket alone.
+pub const USER_HEADER: &str = "leasehold-user";
+/// A name is no sentence.
+const USER_MAX: usize = 64;
 /// No request has more to say.
 const BODY_MAX: usize = 16 * 1024;
 
@@ -64,21 +76,31 @@ pub struct Turn {
     pub recent: Arc<Recent>,
 }
 
+/// Where acts are kept, and where the history is read.
+pub trait Archive: Send + Sync {
+    /// Never waits.
+    fn keep(&self, act: Act);
+    /// What is kept of a group; within a deadline, or why not.
+    fn history<'a>(&'a self, group: &'a str) -> BoxFuture<'a, Result<History, String>>;
+}
+
 #[derive(Clone)]
 struct Shared {
     turn: watch::Receiver<Turn>,
     asked: mpsc::Sender<Asked>,
     node: String,
     rate: Rate,
+    archive: Arc<dyn Archive>,
 }
 
 impl Shared {
-    fn new(turn: watch::Receiver<Turn>, asked: mpsc::Sender<Asked>, node: &str) -> Self {
+    fn new(turn: watch::Receiver<Turn>, asked: mpsc::Sender<Asked>, node: &str, archive: Arc<dyn Archive>) -> Self {
         Self {
             turn,
             asked,
             node: node.to_owned(),
             rate: Rate::new(),
+            archive,
         }
     }
 }
@@ -118,12 +140,14 @@ pub async fn serve(
     listen: SocketAddr,
     socket: &Path,
     access: Access,
+    tls: Option<TlsFiles>,
     turn: watch::Receiver<Turn>,
+    archive: Arc<dyn Archive>,
 ) -> io::Result<mpsc::Receiver<Asked>> {
     access.check()?;
     let (asked, commands) = mpsc::channel(ASKED_MAX);
     let node = turn.borrow().status.node.clone();
-    let shared = Shared::new(turn, asked, &node);
+    let shared = Shared::new(turn, asked, &node, archive);
     let open = TcpListener::bind(listen).await.map_err(|error| {
         io::Error::new(
             error.kind(),
@@ -136,7 +160,15 @@ pub async fn serve(
     std::fs::set_permissions(socket, std::fs::Permissions::from_mode(0o600))?;
     let public = network(shared.clone(), access);
     let operator = on_this_host(shared);
-    tokio::spawn(async move { axum::serve(Limited::new(open), public).await });
+    match tls {
+        None => drop(tokio::spawn(
+            async move { axum::serve(Limited::new(open), public).await },
+        )),
+        Some(files) => drop(tokio::spawn(async move {
+            let public = public.into_make_service_with_connect_info::<Peer>();
+            axum::serve(Limited::new(Tls::over(open, files, LOOK_EVERY)), public).await
+        })),
+    }
     tokio::spawn(async move { axum::serve(Limited::new(local), operator).await });
     Ok(commands)
 }
@@ -148,12 +180,32 @@ pub async fn serve(
         description = "One container on exactly one of several Docker hosts. Reading takes the role viewer, acting operator or admin.",
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
+    modifiers(&Proofs),
+    security(("token" = []), ("certificate" = [])),
     tags(
         (name = "reading", description = "For viewers"),
         (name = "acting", description = "For operators and admins; every act is idempotent and logged")
     )
 )]
 struct Document;
+
+/// How callers show who they are.
+struct Proofs;
+
+impl Modify for Proofs {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let token = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+        let description = Some("A client certificate that the file of tokens names".to_owned());
+        let parts = document.components.get_or_insert_default();
+        parts.add_security_scheme("token", token);
+        let certificate = SecurityScheme::MutualTls {
+            description,
+            deprecated: None,
+            extensions: None,
+        };
+        parts.add_security_scheme("certificate", certificate);
+    }
+}
 
 /// `/v1` with its description.
 fn v1() -> (Router<Shared>, utoipa::openapi::OpenApi) {
@@ -187,7 +239,20 @@ fn on_this_host(shared: Shared) -> Router {
         name: "root".to_owned(),
         role: Role::Admin,
     };
-    bounded(health::routes().merge(api().layer(Extension(root)))).with_state(shared)
+    let api = api().layer(from_fn(name_the_user)).layer(Extension(root));
+    bounded(health::routes().merge(api)).with_state(shared)
+}
+
+/// Whoever may open the socket is root; the CLI says who that is.
+async fn name_the_user(mut request: Request, next: Next) -> Response {
+    let named = request.headers().get(USER_HEADER).and_then(|value| value.to_str().ok());
+    let named = named
+        .filter(|name| !name.is_empty() && name.len() <= USER_MAX)
+        .map(str::to_owned);
+    if let (Some(name), Some(caller)) = (named, request.extensions_mut().get_mut::<Caller>()) {
+        caller.name = name;
+    }
+    next.run(request).await
 }
 
 fn bounded(routes: Router<Shared>) -> Router<Shared> {
@@ -212,14 +277,15 @@ async fn in_time(request: Request, next: Next) -> Response {
     }
 }
 
-/// Lets callers with a known token through, and tells the handlers who they are.
+/// Lets callers with a known token or certificate through, and tells the handlers who they are.
 async fn authenticate(State(access): State<Access>, mut request: Request, next: Next) -> Response {
+    // Whatever stands in the header counts, also what is no token: a certificate must not stand in for a typing error.
     let given = request.headers().get(header::AUTHORIZATION);
-    let token = given
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.strip_prefix("Bearer "))
-        .map(str::trim);
-    match access.caller(token) {
+    let token = given.map(|value| value.to_str().ok().and_then(|value| value.strip_prefix("Bearer ")));
+    let token = token.map(|token| token.unwrap_or_default().trim());
+    let peer = request.extensions().get::<ConnectInfo<Peer>>();
+    let shown = peer.and_then(|ConnectInfo(peer)| peer.0.as_ref());
+    match access.caller(token, shown, clock::wall_seconds()) {
         Ok(caller) => {
             request.extensions_mut().insert(caller);
             next.run(request).await
@@ -230,8 +296,8 @@ async fn authenticate(State(access): State<Access>, mut request: Request, next: 
         )
         .into_response(),
         Err(Denied::Unknown) => {
-            let mut answer = Refusal::new(StatusCode::UNAUTHORIZED, "a known token is needed: `Authorization: Bearer TOKEN`")
-                .into_response();
+            let message = "a known token is needed, `Authorization: Bearer TOKEN`, or a client certificate that the file of tokens names";
+            let mut answer = Refusal::new(StatusCode::UNAUTHORIZED, message).into_response();
             let challenge = header::HeaderValue::from_static("Bearer");
             answer.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
             answer
@@ -240,6 +306,19 @@ async fn authenticate(State(access): State<Access>, mut request: Request, next: 
             tracing::warn!(%why, "the file of tokens can't be used: everybody is refused");
             Refusal::new(StatusCode::FORBIDDEN, "the file of tokens can't be used: see the sidecar's log").into_response()
         }
+    }
+}
+
+/// An archive that keeps nothing.
+#[cfg(test)]
+pub(crate) struct Nowhere;
+
+#[cfg(test)]
+impl Archive for Nowhere {
+    fn keep(&self, _act: Act) {}
+
+    fn history<'a>(&'a self, _group: &'a str) -> BoxFuture<'a, Result<History, String>> {
+        Box::pin(async { Ok(History::default()) })
     }
 }
 

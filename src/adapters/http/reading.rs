@@ -10,6 +10,7 @@ use utoipa_axum::routes;
 
 use super::Shared;
 use super::answer::{Outcome, Refusal};
+use crate::core::history::History;
 use crate::core::status::{GroupLine, Status};
 use crate::recent::Told;
 
@@ -18,6 +19,7 @@ pub(super) fn routes() -> OpenApiRouter<Shared> {
         .routes(routes!(status))
         .routes(routes!(group))
         .routes(routes!(why))
+        .routes(routes!(history))
 }
 
 /// Why a group is where it is.
@@ -70,6 +72,21 @@ async fn why(State(shared): State<Shared>, Name(name): Name<String>) -> Result<J
         evidence,
         group: name,
     }))
+}
+
+/// Every epoch that is kept: from where, to where, why and how long it took; and what operators asked for.
+#[utoipa::path(get, path = "/v1/groups/{group}/history", tag = "reading", params(("group" = String, Path, description = "The group's name")), responses(
+    (status = 200, body = History),
+    (status = 401, body = Outcome), (status = 403, body = Outcome), (status = 404, body = Outcome),
+    (status = 503, body = Outcome, description = "etcd does not tell, or too many ask"),
+))]
+async fn history(State(shared): State<Shared>, Name(name): Name<String>) -> Result<Json<History>, Refusal> {
+    if !shared.turn.borrow().status.groups.contains_key(&name) {
+        return Err(unknown_group(&name));
+    }
+    let read = shared.archive.history(&name).await;
+    read.map(Json)
+        .map_err(|why| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, why))
 }
 
 pub(super) fn unknown_group(name: &str) -> Refusal {

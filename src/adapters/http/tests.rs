@@ -10,21 +10,46 @@ use super::*;
 use crate::core::event::Wish;
 use crate::core::status::{GroupLine, NodeLine};
 
-const VIEWER: &str = "0123456789abcdef-viewer";
+pub(super) const VIEWER: &str = "0123456789abcdef-viewer";
 const OPERATOR: &str = "0123456789abcdef-operator";
 const ADMIN: &str = "0123456789abcdef-admin";
 
+/// Keeps acts, and knows one history.
+#[derive(Default)]
+struct Kept {
+    acts: std::sync::Mutex<Vec<Act>>,
+    silent: std::sync::atomic::AtomicBool,
+}
+
+impl Archive for Kept {
+    fn keep(&self, act: Act) {
+        self.acts.lock().unwrap().push(act);
+    }
+
+    fn history<'a>(&'a self, group: &'a str) -> BoxFuture<'a, Result<History, String>> {
+        let history = match self.silent.load(std::sync::atomic::Ordering::Relaxed) {
+            false => Ok(History {
+                group: group.to_owned(),
+                ..History::default()
+            }),
+            true => Err("etcd does not tell: timed out".to_owned()),
+        };
+        Box::pin(async move { history })
+    }
+}
+
 /// Both routers over one status, the commands that reach the loop, and the file of tokens.
-struct Bench {
-    network: Router,
+pub(super) struct Bench {
+    pub(super) network: Router,
     host: Router,
     asked: mpsc::Receiver<Asked>,
     _turn: watch::Sender<Turn>,
-    tokens: PathBuf,
+    pub(super) tokens: PathBuf,
+    kept: Arc<Kept>,
 }
 
 impl Bench {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
         let count = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let tokens = std::env::temp_dir().join(format!("leasehold-http-{}-{count}", std::process::id()));
@@ -37,22 +62,24 @@ impl Bench {
             nodes: [("b".to_owned(), NodeLine::default())].into(),
             ..Status::default()
         };
-        let at = crate::clock::now();
+        let at = clock::now();
         let recent = Arc::default();
         let (publisher, turn) = watch::channel(Turn { at, status, recent });
         let (asked, commands) = mpsc::channel(ASKED_MAX);
-        let shared = Shared::new(turn, asked, "a");
+        let kept = Arc::new(Kept::default());
+        let shared = Shared::new(turn, asked, "a", kept.clone());
         Self {
             network: network(shared.clone(), Access::new(Some(tokens.clone()))),
             host: on_this_host(shared),
             asked: commands,
             _turn: publisher,
             tokens,
+            kept,
         }
     }
 
     /// Answers every command with `ok`, and gives them back at the end.
-    fn loops(&mut self) -> tokio::task::JoinHandle<Vec<Command>> {
+    pub(super) fn loops(&mut self) -> tokio::task::JoinHandle<Vec<Command>> {
         let (_, nothing) = mpsc::channel(1);
         let mut asked = std::mem::replace(&mut self.asked, nothing);
         tokio::spawn(async move {
@@ -94,6 +121,7 @@ async fn health_is_open_and_the_rest_takes_a_token() {
         "/v1/status",
         "/v1/groups/mail",
         "/v1/groups/mail/why",
+        "/v1/groups/mail/history",
         "/v1/openapi.json",
     ] {
         assert_eq!(call(&bench.network, "GET", path, None, "").await.0, 401, "{path}");
@@ -121,8 +149,8 @@ async fn each_act_takes_its_role() {
     let acts = [
         ("/v1/groups/mail/switchover", "{\"to\":\"b\"}", OPERATOR),
         ("/v1/groups/mail/stop", "{\"why\":\"new disk\"}", OPERATOR),
-        ("/v1/groups/mail/start", "", OPERATOR),
-        ("/v1/groups/mail/pause", "{\"seconds\":60}", OPERATOR),
+        ("/v1/groups/mail/start", "null", OPERATOR),
+        ("/v1/groups/mail/pause", "{\"seconds\":60.0}", OPERATOR),
         ("/v1/groups/mail/resume", "{}", OPERATOR),
         ("/v1/nodes/b/drain", "{}", OPERATOR),
         ("/v1/nodes/b/undrain", "{}", OPERATOR),
@@ -171,6 +199,21 @@ async fn what_does_not_fit_is_refused_with_a_reason_and_reaches_nobody() {
             "unknown field `whyy`",
         ),
         ("POST", "/v1/groups/mail/stop", "not json", 400, "does not fit"),
+        ("POST", "/v1/groups/mail/stop", "[\"new disk\"]", 400, "write an object"),
+        (
+            "POST",
+            "/v1/groups/mail/pause",
+            "{\"seconds\":60.5}",
+            400,
+            "not a whole number",
+        ),
+        (
+            "POST",
+            "/v1/groups/mail/pause",
+            "{\"seconds\":-1}",
+            400,
+            "not a whole number",
+        ),
         ("POST", "/v1/groups/mail/stop", &long, 400, "200 characters"),
         ("POST", "/v1/groups/mail/stop", "{\"why\":\"a\\nb\"}", 400, "one line"),
         ("POST", "/v1/groups/mail/stop", &huge, 413, "length limit"),
@@ -183,6 +226,104 @@ async fn what_does_not_fit_is_refused_with_a_reason_and_reaches_nobody() {
         assert!(serde_json::from_str::<Outcome>(&text).is_ok(), "{text}");
     }
     assert!(bench.asked.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn the_history_of_an_unknown_group_and_a_silent_etcd_are_told_apart() {
+    let bench = Bench::new();
+    assert_eq!(
+        call(&bench.host, "GET", "/v1/groups/web/history", None, "").await.0,
+        404
+    );
+    bench.kept.silent.store(true, std::sync::atomic::Ordering::Relaxed);
+    let (code, text) = call(&bench.host, "GET", "/v1/groups/mail/history", None, "").await;
+    assert!(code == 503 && text.contains("etcd does not tell"), "{code} {text}");
+}
+
+#[tokio::test]
+async fn every_act_that_reaches_the_loop_is_kept_with_who_and_what_came_of_it() {
+    let mut bench = Bench::new();
+    let mut asked = std::mem::replace(&mut bench.asked, mpsc::channel(1).1);
+    let kept = bench.kept.clone();
+    let looped = tokio::spawn(async move {
+        while let Some(one) = asked.recv().await {
+            let refused = matches!(&one.command, Command::Accept { .. });
+            let result = if refused {
+                Err("nothing is strange".to_owned())
+            } else {
+                Ok("done".to_owned())
+            };
+            let _ = one.reply.send(result);
+        }
+    });
+    let acts = [
+        ("/v1/groups/mail/switchover", "{\"to\":\"b\",\"why\":\"disk\"}"),
+        ("/v1/groups/mail/stop", "{\"why\":\"disk\"}"),
+        ("/v1/groups/mail/start", ""),
+        ("/v1/groups/mail/pause", "{\"seconds\":60}"),
+        ("/v1/groups/mail/resume", ""),
+        ("/v1/nodes/b/drain", ""),
+        ("/v1/nodes/b/undrain", ""),
+        ("/v1/groups/mail/fenced", "{\"by\":\"ann\"}"),
+        ("/v1/nodes/b/fenced", "{\"by\":\"ann\"}"),
+        ("/v1/hold", "{\"seconds\":60}"),
+        ("/v1/accept", "{\"force\":true}"),
+    ];
+    for (path, body) in acts {
+        call(&bench.network, "POST", path, Some(ADMIN), body).await;
+        // Refused before it could be one.
+        call(&bench.network, "POST", path, Some(VIEWER), body).await;
+    }
+    drop(bench);
+    looped.await.unwrap();
+    let acts = kept.acts.lock().unwrap();
+    let told: Vec<_> = acts.iter().map(|act| (act.verb.as_str(), act.accepted)).collect();
+    let verbs = [
+        ("switchover", true),
+        ("stop", true),
+        ("start", true),
+        ("pause 60 s", true),
+        ("resume", true),
+        ("drain", true),
+        ("undrain", true),
+        ("fenced", true),
+        ("fenced", true),
+        ("hold 60 s", true),
+        ("accept --force", false),
+    ];
+    assert_eq!(told, verbs);
+    let first = &acts[0];
+    assert_eq!((first.by.as_str(), first.why.as_str()), ("a on a", "disk"));
+    assert_eq!(
+        (first.group.as_deref(), first.node.as_deref()),
+        (Some("mail"), Some("b"))
+    );
+    assert_eq!(acts[10].answer, "nothing is strange");
+}
+
+#[tokio::test]
+async fn the_user_at_the_keyboard_is_believed_on_this_host_alone() {
+    let mut bench = Bench::new();
+    let looped = bench.loops();
+    for (router, token) in [(bench.host.clone(), None), (bench.network.clone(), Some(OPERATOR))] {
+        let mut request = Request::builder().method("POST").uri("/v1/groups/mail/start");
+        request = request.header(USER_HEADER, "kim");
+        if let Some(token) = token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        router.oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+    }
+    let by: Vec<String> = bench
+        .kept
+        .acts
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|act| act.by.clone())
+        .collect();
+    assert_eq!(by, ["kim on a", "o on a"]);
+    drop(bench);
+    assert_eq!(looped.await.unwrap().len(), 2);
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use tokio::time::timeout;
 
 use super::Settings;
 use super::classify::classify;
+use super::explain::explained;
 use crate::compose::model::{EtcdTls, EtcdUser};
 use crate::core::store::StoreError;
 
@@ -58,7 +59,11 @@ pub(super) async fn limited<T>(
     let result = timeout(limit, work)
         .await
         .unwrap_or_else(|_| Err(StoreError::Unknown(format!("no answer within {limit:?}"))));
-    result.map_err(|error| match error {
+    let error = match result {
+        Ok(value) => return Ok(value),
+        Err(error) => explained(settings, url, error).await,
+    };
+    Err(match error {
         StoreError::Unknown(text) => StoreError::Unknown(format!("{url}: {text}")),
         StoreError::Refused(text) => StoreError::Refused(format!("{url}: {text}")),
     })

@@ -8,6 +8,8 @@ mod classify;
 mod client;
 mod direct;
 mod dispatch;
+mod explain;
+mod history;
 mod pool;
 mod watch;
 mod wire;
@@ -19,6 +21,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 pub use direct::{floor_probe, member_count, once, server_version};
+pub use history::{Archivist, history};
 
 use crate::compose::model::{EtcdTls, EtcdUser};
 use crate::core::keys::Keys;

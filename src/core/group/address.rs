@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{Group, VipStage};
-use crate::core::event::{Action, Level, VipNews};
+use crate::core::code::Code;
+use crate::core::event::{Action, VipNews};
 use crate::core::node::Node;
 use crate::core::time::Time;
 
@@ -37,7 +38,7 @@ impl Group {
             let text = format!(
                 "{vip} is answered by {mac}: its holder is not fenced; the address is not taken while it answers"
             );
-            self.say(Level::Alarm, text, out);
+            self.say(Code::AddressConflict, text, out);
         }
     }
 
@@ -51,7 +52,7 @@ impl Group {
             let text = format!(
                 "{vip} is also used by {mac}: announced again; find that machine, clients reach one or the other by chance"
             );
-            return self.mention(now, Level::Alarm, text, out);
+            return self.mention(now, Code::AddressContested, text, out);
         }
         if !self.held.as_ref().is_some_and(|held| held.vip == VipStage::Probing) {
             out.push(Action::VipDrop {
@@ -59,7 +60,7 @@ impl Group {
             });
         }
         let text = format!("{vip} is used by {mac} while this node has no lease for it: dropped here");
-        self.mention(now, Level::Alarm, text, out);
+        self.mention(now, Code::AddressDropped, text, out);
     }
 
     pub(in crate::core) fn vip_held(&mut self) {
@@ -128,7 +129,11 @@ impl Node {
             VipNews::Held { group } => of(&mut self.groups, &group, &mut Group::vip_held),
             VipNews::Dropped { group } => of(&mut self.groups, &group, &mut Group::vip_dropped),
             VipNews::Failed { group, error } => of(&mut self.groups, &group, &mut |group| {
-                group.say(Level::Alarm, format!("an address could not be added: {error}"), out);
+                group.say(
+                    Code::AddressFailed,
+                    format!("an address could not be added: {error}"),
+                    out,
+                );
             }),
             VipNews::Foreign { group, vip, mac } => of(&mut self.groups, &group, &mut |group| {
                 group.vip_foreign(now, &vip, &mac, out);
@@ -136,7 +141,7 @@ impl Node {
             VipNews::Lost { group, vip } => of(&mut self.groups, &group, &mut |group| {
                 group.mention(
                     now,
-                    Level::Alarm,
+                    Code::AddressRestored,
                     format!("{vip} was removed by somebody: put back"),
                     out,
                 );
@@ -144,9 +149,9 @@ impl Node {
             VipNews::Link { up } => {
                 let was = std::mem::replace(&mut self.link_up, up);
                 if !up {
-                    self.say(Level::Alarm, "the interface lost its link".to_owned(), out);
+                    self.say(Code::LinkLost, "the interface lost its link".to_owned(), out);
                 } else if !was {
-                    self.say(Level::Info, "the interface has its link again".to_owned(), out);
+                    self.say(Code::LinkRestored, "the interface has its link again".to_owned(), out);
                 }
             }
         }

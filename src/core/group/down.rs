@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::address::VIP_RETRY;
-use super::{After, Context, Group, Held, OnFailure, ServiceRun, ServiceState, Stage, VipStage, Way};
+use super::{
+    After, Coming, Context, FAILED, Group, Held, OnFailure, Parting, ServiceRun, ServiceState, Stage, VipStage, Way,
+};
+use crate::core::code::Code;
 use crate::core::epoch::Run;
-use crate::core::event::{Action, Level, Order, PageOrder, ServiceKey};
+use crate::core::event::{Action, Order, PageOrder, ServiceKey};
 use crate::core::sizing::Deadlines;
 use crate::core::time::Time;
 
@@ -40,7 +43,7 @@ impl Group {
             Way::Fence,
             After::Lost,
             format!("stopping run {run}: {why}"),
-            Level::Alarm,
+            Code::RunDisowned,
             out,
         );
     }
@@ -73,7 +76,7 @@ impl Group {
         }
         self.held = Some(held);
         let text = format!("run {run}: its stop had begun before this sidecar started: going on with it");
-        self.stop(now, Way::Drain, After::Interrupted, text, Level::Info, out);
+        self.stop(now, Way::Drain, After::Interrupted, text, Code::StopResumed, out);
     }
 
     /// Latches the run and stops it. A stop under way only gets faster or another sequel; it never ends.
@@ -83,7 +86,7 @@ impl Group {
         way: Way,
         after: After,
         why: String,
-        level: Level,
+        code: Code,
         out: &mut Vec<Action>,
     ) {
         let Some(held) = &mut self.held else { return };
@@ -115,12 +118,16 @@ impl Group {
                 group: self.settings.name.clone(),
             });
         }
-        self.say(level, why, out);
+        self.say(code, why, out);
     }
 
     /// The run failed by itself: stop what is left of it and try again in place.
     pub(super) fn failed(&mut self, now: Time, why: String, out: &mut Vec<Action>) {
-        self.stop(now, Way::Drain, After::Restart, why, Level::Alarm, out);
+        self.trouble = Some(self.fault());
+        let never_up = |held: &&Held| matches!(held.stage, Stage::Adopting | Stage::Starting | Stage::Checking);
+        let coming = self.held.as_ref().filter(never_up).map(|held| held.coming);
+        let code = coming.map_or(Code::ServiceFailed, Coming::failed);
+        self.stop(now, Way::Drain, After::Restart, why, code, out);
     }
 
     /// First after every wake-up: what the time alone demands.
@@ -145,7 +152,7 @@ impl Group {
             held.after.clone()
         };
         let why = format!("the lease of epoch {} runs out: stopping", held.run.epoch);
-        self.stop(now, Way::Fence, after, why, Level::Alarm, out);
+        self.stop(now, Way::Fence, after, why, Code::LeaseRanOut, out);
     }
 
     pub(super) fn step_stopping(&mut self, now: Time, out: &mut Vec<Action>) {
@@ -180,7 +187,7 @@ impl Group {
         }
         if !held.services.iter().all(|service| service.state == ServiceState::Gone) {
             if let Some(text) = self.overdue(now) {
-                self.say(Level::Alarm, text, out);
+                self.say(Code::StopUnproved, text, out);
             }
             return;
         }
@@ -266,7 +273,11 @@ impl Group {
             return;
         }
         if context.paused {
-            self.say(Level::Alarm, "on pause: it is not started again".to_owned(), out);
+            self.say(
+                Code::RecoveryPaused,
+                "on pause: it is not started again".to_owned(),
+                out,
+            );
             return;
         }
         if let Some(at) = held.not_before {
@@ -296,7 +307,7 @@ impl Group {
         self.restarts.push(now);
         if let Some(why) = stays.filter(|_| spent) {
             let text = format!("keeps failing and {why}: trying again in {pause:?}");
-            self.say(Level::Alarm, text, out);
+            self.say(Code::RecoveryDelayed, text, out);
         }
         if pause.is_zero() {
             self.step_stopped(context, out);
@@ -310,10 +321,33 @@ impl Group {
             Some("would fail in the same way on every host")
         } else if self.settings.on_failure == OnFailure::Notify {
             Some("on_failure is notify")
-        } else if context.other_ready {
-            None
-        } else {
+        } else if !context.other_ready {
             Some("no standby is ready")
+        } else if self.moved_for_this() {
+            Some("came here because of the same fault")
+        } else {
+            None
+        }
+    }
+
+    /// A fault that moves along is no reason to move again.
+    fn moved_for_this(&self) -> bool {
+        let known = |trouble: &String| self.known_faults.contains(trouble);
+        self.trouble.as_ref().is_some_and(known)
+    }
+
+    /// What is wrong with the run under way, without what differs from node to node.
+    fn fault(&self) -> String {
+        let of_run = self.held.iter().flat_map(|held| &held.services);
+        let mut services = of_run.zip(&self.settings.services);
+        let gone = services.find(|(service, _)| service.state == ServiceState::Gone);
+        let of_run = self.held.iter().flat_map(|held| &held.probes);
+        let mut probes = of_run.zip(&self.settings.probes);
+        let bad = probes.find(|(probe, _)| probe.failure.is_some());
+        match (gone, bad) {
+            (Some((_, service)), _) => format!("service {} ended", service.name),
+            (None, Some((_, probe))) => probe.name.clone(),
+            (None, None) => "it did not start".to_owned(),
         }
     }
 
@@ -323,13 +357,14 @@ impl Group {
         self.failing_until = Some(now.plus(window));
         if let Some(held) = &mut self.held {
             held.after = After::Release {
-                reason: format!("failed {tries} times here"),
+                reason: format!("{FAILED} {tries} times here"),
                 successor: None,
             };
+            held.parting = Parting::Fault(self.trouble.clone());
             held.enter(Stage::Withdrawing, now);
         }
         let text = format!("failed {tries} times within {window:?}: handing over");
-        self.say(Level::Alarm, text, out);
+        self.say(Code::RecoveryGivenUp, text, out);
     }
 
     /// Starts a new run: the latch belonged to the old one. Addresses that are held stay.
@@ -337,6 +372,7 @@ impl Group {
         let Some(held) = &mut self.held else { return };
         let mut fresh = Held::new(run, held.lease, held.deadlines, now, &self.settings);
         fresh.vip = held.vip.clone();
+        fresh.coming = Coming::Recovery;
         *held = fresh;
         if self.settings.vips > 0 && held.vip == VipStage::Off {
             held.vip = VipStage::Probing;
@@ -344,6 +380,6 @@ impl Group {
                 group: self.settings.name.clone(),
             });
         }
-        self.say(Level::Info, format!("starting again here: run {run}"), out);
+        self.say(Code::RecoveryStarted, format!("starting again here: run {run}"), out);
     }
 }

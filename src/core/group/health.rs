@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::{Group, OnFailure, Stage, VipStage};
+use crate::core::code::Code;
 use crate::core::epoch::Run;
-use crate::core::event::{Action, FailureKind, Level, ProbeFailure, ProbeKey};
+use crate::core::event::{Action, FailureKind, ProbeFailure, ProbeKey};
 use crate::core::time::Time;
 
 /// Between two checks until the first that passes.
@@ -109,7 +110,7 @@ impl Group {
         held.probed |= held.probes.iter().all(|probe| probe.passes == Some(true));
         if before == Some(false) && after == Some(true) {
             let text = format!("{} passes again", settings.name);
-            self.say(Level::Info, text, out);
+            self.say(Code::ProbePasses, text, out);
         }
     }
 
@@ -160,19 +161,19 @@ impl Group {
                 "{}: the same on every host, so nothing is restarted or moved until it is mended",
                 cause.text
             );
-            self.say(Level::Alarm, text, out);
+            self.say(Code::ProbeFaultShared, text, out);
             return false;
         }
         let text = format!("{}: stopping, to start again here", first.text);
         match self.settings.on_failure {
             OnFailure::Notify | OnFailure::Recover if self.paused => {
                 let text = format!("{}: on pause, so nothing is done", first.text);
-                self.say(Level::Alarm, text, out);
+                self.say(Code::ProbeFaultOnPause, text, out);
                 false
             }
             OnFailure::Notify => {
                 let text = format!("{}: on_failure is notify, so nothing is done", first.text);
-                self.say(Level::Alarm, text, out);
+                self.say(Code::ProbeFaultNotify, text, out);
                 false
             }
             OnFailure::Recover => {

@@ -6,8 +6,9 @@
 
 use std::time::Duration;
 
+use super::code::Code;
 use super::epoch::Run;
-use super::event::{Action, Decision, Level, ServiceKey};
+use super::event::{Action, Decision, ServiceKey};
 use super::records::SavedRun;
 use super::sizing::Deadlines;
 use super::stuck::OnStopFailure;
@@ -15,15 +16,17 @@ use super::time::Time;
 use up::{ADOPT_TIMEOUT, GATE_TIMEOUT, PROBE_TIMEOUT};
 
 mod address;
+mod coming;
 mod down;
 mod health;
 mod state;
 mod told;
 mod up;
 
+pub(in crate::core) use coming::{Coming, FAILED, FENCED, INTERRUPTED, LOST_PLACE, RAN_OUT, SILENT};
 pub use health::ProbeSettings;
 pub use state::Stage;
-pub(in crate::core) use state::{After, Held, ServiceRun, ServiceState, VipStage, Way};
+pub(in crate::core) use state::{After, Held, Parting, ServiceRun, ServiceState, VipStage, Way};
 
 /// Stages that one step may pass: a run that fails, stops and starts again at once.
 const STAGES_MAX: usize = 8;
@@ -44,6 +47,8 @@ pub struct GroupSettings {
     /// From the stop signal to the kill when the lease runs out.
     pub grace: Duration,
     pub on_stop_failure: OnStopFailure,
+    /// It goes back to a preferred node by itself, once that one has been ready for so long without a break.
+    pub failback: Option<Duration>,
 }
 
 /// What follows when a service fails.
@@ -81,6 +86,12 @@ pub struct Group {
     /// The highest epoch that a tether found claimed on the storage, above its own.
     pub(in crate::core) claim: Option<u64>,
     pub(in crate::core) last: Option<Decision>,
+    /// How the epoch comes about that was campaigned for last.
+    pub(in crate::core) taking: Coming,
+    /// The last fault of a run, by a name that is the same on every node.
+    trouble: Option<String>,
+    /// What made it leave its holders before this one.
+    pub(in crate::core) known_faults: Vec<String>,
     /// As of the last step.
     paused: bool,
     mentioned: Option<(Decision, Time)>,
@@ -136,6 +147,9 @@ impl Group {
             watched: false,
             claim: None,
             last: None,
+            taking: Coming::Start,
+            trouble: None,
+            known_faults: Vec::new(),
             paused: false,
             mentioned: None,
         }
@@ -148,13 +162,18 @@ impl Group {
         }
     }
 
-    /// Says a sentence once; a repetition is no news.
-    pub(in crate::core) fn say(&mut self, level: Level, text: String, out: &mut Vec<Action>) {
-        let decision = Decision {
-            level,
+    fn decision(&self, code: Code, text: String) -> Decision {
+        Decision {
+            code,
             group: Some(self.settings.name.clone()),
+            epoch: self.held.as_ref().map(|held| held.run.epoch),
             text,
-        };
+        }
+    }
+
+    /// Says a sentence once; a repetition is no news.
+    pub(in crate::core) fn say(&mut self, code: Code, text: String, out: &mut Vec<Action>) {
+        let decision = self.decision(code, text);
         if self.last.as_ref() != Some(&decision) {
             self.last = Some(decision.clone());
             out.push(Action::Say(decision));
@@ -162,12 +181,8 @@ impl Group {
     }
 
     /// Says what happened and is over: see [`Node::mention`](super::node::Node).
-    pub(in crate::core) fn mention(&mut self, now: Time, level: Level, text: String, out: &mut Vec<Action>) {
-        let decision = Decision {
-            level,
-            group: Some(self.settings.name.clone()),
-            text,
-        };
+    pub(in crate::core) fn mention(&mut self, now: Time, code: Code, text: String, out: &mut Vec<Action>) {
+        let decision = self.decision(code, text);
         if mention(&mut self.mentioned, now, &decision) {
             out.push(Action::Say(decision));
         }

@@ -1,7 +1,9 @@
 //! Where a holding stands: its stage, its containers, its addresses; and what each container's page shall say.
 
-use super::GroupSettings;
+use std::time::Duration;
+
 use super::health::ProbeRun;
+use super::{Coming, GroupSettings};
 use crate::core::epoch::Run;
 use crate::core::event::{Order, PageOrder};
 use crate::core::sizing::{Deadlines, KILL_BUDGET};
@@ -103,6 +105,8 @@ pub(in crate::core) struct Held {
     pub lease: i64,
     pub deadlines: Deadlines,
     pub stage: Stage,
+    /// How the run came about, for what is said of it.
+    pub(super) coming: Coming,
     pub latched: bool,
     /// The validity of this epoch ran out once: it needs contact to start again.
     pub soft_passed: bool,
@@ -119,6 +123,20 @@ pub(in crate::core) struct Held {
     pub stuck: Option<String>,
     /// An earlier sidecar started it, and its lease may have ended long ago.
     pub inherited: bool,
+    /// Why it leaves, for those who hold it next.
+    pub parting: Parting,
+}
+
+/// What a release says of the past.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(in crate::core) enum Parting {
+    /// An operator, or something else that is over with it.
+    #[default]
+    Wanted,
+    /// It failed here, by this fault, or its node did.
+    Fault(Option<String>),
+    /// It goes back to a preferred node, after so long.
+    Failback(Duration),
 }
 
 impl VipStage {
@@ -165,6 +183,7 @@ impl Held {
             lease,
             deadlines,
             stage: Stage::Starting,
+            coming: Coming::default(),
             latched: false,
             soft_passed: false,
             after: After::Restart,
@@ -177,6 +196,7 @@ impl Held {
             not_before: None,
             stuck: None,
             inherited: false,
+            parting: Parting::default(),
         }
     }
 

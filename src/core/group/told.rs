@@ -1,8 +1,9 @@
 //! What tethers and engine tell of the containers, and what of it counts.
 
 use super::{After, Group, ServiceState, Stage, Way};
+use crate::core::code::Code;
 use crate::core::epoch::Run;
-use crate::core::event::{Action, Level, Trace};
+use crate::core::event::{Action, Trace};
 use crate::core::time::Time;
 
 impl Group {
@@ -74,7 +75,7 @@ impl Group {
             .is_some_and(|held| held.run == run && goes_on(&held.after));
         if ours && epoch > run.epoch {
             let text = super::claimed(&self.settings.name, epoch, run.epoch);
-            self.stop(now, Way::Drain, After::Claimed, text, Level::Alarm, out);
+            self.stop(now, Way::Drain, After::Claimed, text, Code::ClaimAbove, out);
         }
     }
 

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use super::{Context, Group, Held, ServiceState, Stage, VipStage};
+use super::{Coming, Context, Group, Held, ServiceState, Stage, VipStage};
+use crate::core::code::Code;
 use crate::core::epoch::Run;
-use crate::core::event::{Action, Level, ServiceKey};
+use crate::core::event::{Action, ServiceKey};
 use crate::core::sizing::Deadlines;
 use crate::core::time::Time;
 
@@ -25,8 +26,10 @@ impl Group {
         deadlines: Deadlines,
         out: &mut Vec<Action>,
     ) {
-        self.held = Some(Held::new(Run { epoch, n: 1 }, lease, deadlines, now, &self.settings));
-        self.say(Level::Info, format!("won epoch {epoch}: starting here"), out);
+        let mut held = Held::new(Run { epoch, n: 1 }, lease, deadlines, now, &self.settings);
+        held.coming = self.taking;
+        self.held = Some(held);
+        self.say(self.taking.started(), format!("won epoch {epoch}: starting here"), out);
         if self.settings.vips > 0 {
             self.set_vip(VipStage::Probing);
             out.push(Action::VipProbe {
@@ -46,6 +49,7 @@ impl Group {
     ) {
         let mut held = Held::new(run, lease, deadlines, now, &self.settings);
         held.stage = Stage::Adopting;
+        held.coming = Coming::Adoption;
         held.vip = VipStage::Free;
         for (service, reported) in held.services.iter_mut().zip(&self.reported) {
             service.state = if *reported == Some(run) {
@@ -56,7 +60,7 @@ impl Group {
         }
         self.held = Some(held);
         self.say(
-            Level::Info,
+            Code::AdoptionStarted,
             format!("restarted: adopting run {run}, which goes on untouched"),
             out,
         );
@@ -133,8 +137,8 @@ impl Group {
         let addressed = self.settings.vips == 0 || held.vip == VipStage::Held;
         if held.stage == Stage::Checking && held.probed && addressed {
             held.enter(Stage::Active, now);
-            let text = format!("run {} is up: serving", held.run);
-            self.say(Level::Info, text, out);
+            let (text, code) = (format!("run {} is up: serving", held.run), held.coming.done());
+            self.say(code, text, out);
         }
     }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Member, Pending, Purpose};
+use crate::core::code::Code;
 use crate::core::event::Action;
 use crate::core::node::Node;
 use crate::core::records::{ClusterConfig, NodeKey, View, json};
@@ -91,7 +92,7 @@ impl Node {
             self.observer.update(now, &view, self.timing.ttl);
             self.view = view;
             self.viewed = true;
-            return self.freeze(why, out);
+            return self.freeze(Code::EtcdStrange, why, out);
         }
         if self.accepted_elsewhere(&view) {
             return self.start_over(now, view, out);

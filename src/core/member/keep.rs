@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::Member;
+use crate::core::code::Code;
 use crate::core::epoch::Run;
-use crate::core::event::{Action, Level};
+use crate::core::event::Action;
 use crate::core::group::{After, Stage, Way};
 use crate::core::node::Node;
 use crate::core::records::Saved;
@@ -14,7 +15,7 @@ impl Node {
     /// LOST: whatever this incarnation held stops, is proved stopped, and is released by T8.
     pub(in crate::core) fn lose(&mut self, now: Time, lease: i64, why: &str, out: &mut Vec<Action>) {
         self.say(
-            Level::Alarm,
+            Code::PlaceLost,
             format!("this node lost its place in the cluster: {why}"),
             out,
         );
@@ -30,7 +31,7 @@ impl Node {
         self.disown_all(now, &saved, why, out);
         for group in self.groups.values_mut() {
             let text = format!("this node lost its place in the cluster ({why}): stopping");
-            group.stop(now, Way::Fence, After::Lost, text, Level::Alarm, out);
+            group.stop(now, Way::Fence, After::Lost, text, Code::PlaceLost, out);
         }
     }
 
@@ -100,7 +101,7 @@ impl Node {
                 // Nobody can take the group from a record that cannot be read, so its holder goes on.
                 if group.held.is_some() {
                     let text = "its record in etcd cannot be read: it goes on; put the record right".to_owned();
-                    group.say(Level::Alarm, text, out);
+                    group.say(Code::RecordUnreadable, text, out);
                 }
                 continue;
             }
@@ -143,7 +144,7 @@ impl Node {
                         group.held = None;
                     } else {
                         let text = "its record in etcd names somebody else: stopping".to_owned();
-                        group.stop(now, Way::Fence, After::Forget, text, Level::Alarm, out);
+                        group.stop(now, Way::Fence, After::Forget, text, Code::RecordTaken, out);
                     }
                 }
                 (Some(_), Some(_) | None) | (None, None) => {}

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::Member;
-use crate::core::event::{Action, Level};
+use crate::core::code::Code;
+use crate::core::event::Action;
 use crate::core::node::Node;
 use crate::core::records::{Pin, View};
 use crate::core::sizing::Timing;
@@ -76,14 +77,14 @@ impl Node {
             .retain(|path| found.iter().any(|(suspect, _)| suspect == path));
         for (path, text) in found {
             if self.suspected.insert(path) {
-                self.mention(Level::Alarm, text, out);
+                self.mention(Code::KeyNeverEnds, text, out);
             }
         }
     }
 
-    pub(super) fn freeze(&mut self, why: String, out: &mut Vec<Action>) {
+    pub(super) fn freeze(&mut self, code: Code, why: String, out: &mut Vec<Action>) {
         let text = format!("{why}: nothing starts until `leasehold accept`; see whether etcd was restored or replaced");
-        self.say(Level::Alarm, text, out);
+        self.say(code, text, out);
         self.contact.clear();
         // Held groups run on to their deadline; no beat counts from here.
         self.member = Member::Frozen { why };
@@ -135,11 +136,11 @@ impl Node {
                 "the compose file says ttl {:?}, the cluster {ttl:?}: the cluster's holds",
                 self.timing.ttl
             );
-            self.say(Level::Alarm, text, out);
+            self.say(Code::TtlDiffers, text, out);
             self.timing = Timing::new(ttl, self.timing.kappa, None, self.timing.election_timeout)
                 .with_watchdog(self.timing.watchdog);
             if let Err(short) = self.timing.check() {
-                self.freeze(short.to_string(), out);
+                self.freeze(Code::TtlUnusable, short.to_string(), out);
             }
         }
     }

@@ -134,6 +134,7 @@ impl World {
             }
             Action::Say(decision) => {
                 let name = self.hosts[h].name.clone();
+                self.count(&format!("said {}", decision.code.word()));
                 if decision.text.contains("adopting run") {
                     self.count("adopted");
                 }
@@ -142,7 +143,7 @@ impl World {
                 } else if decision.text.contains("accepted a restored") {
                     self.hosts[h].frozen_core = false;
                 }
-                if decision.level == Level::Alarm {
+                if decision.code.level() == Level::Alarm {
                     self.alarms.push(format!("{name}: {}", decision.text));
                 }
                 note!(

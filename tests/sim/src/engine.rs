@@ -145,5 +145,6 @@ pub(crate) fn settings(group: &str, timing: &Timing) -> GroupSettings {
         restart_window: Duration::from_secs(600),
         grace: timing.grace,
         on_stop_failure: OnStopFailure::Hold,
+        failback: None,
     }
 }

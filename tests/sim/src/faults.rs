@@ -1,6 +1,6 @@
 //! Faults, repairs and operators.
 
-use shipped::core::event::{Command, Event};
+use shipped::core::event::{Command, Event, Note};
 use shipped::core::fenced::Fenced;
 
 use crate::events::{Act, Ev};
@@ -111,7 +111,10 @@ impl World {
                 (manners.tether, manners.die, manners.ignores_term) = (tether, die, ignores_term);
             }
             Act::Term(h) => self.deliver(h, Event::Terminate),
-            Act::Switchover(h, group, to) => self.command(h, Command::Switchover { group, to }),
+            Act::Switchover(h, group, to) => {
+                let note = Note::default();
+                self.command(h, Command::Switchover { group, to, note });
+            }
             Act::Hold(h, length) => self.command(h, Command::Hold { length }),
             Act::Accept(h) => self.command(h, ACCEPT),
             // What an operator says of a host that is on would be untrue.

@@ -70,7 +70,11 @@ impl World {
             }
             Life::Up => {
                 if kill {
-                    self.die(h, key, instance, End::Forced);
+                    // While the lease lives there is time to sync.
+                    let lives = valid
+                        .is_some_and(|page| matches!(page.order, Order::Stop | Order::Kill) && !now.reached(page.soft));
+                    let end = if lives { End::Orderly } else { End::Forced };
+                    self.die(h, key, instance, end);
                     return;
                 }
                 if soft && !c.signalled {

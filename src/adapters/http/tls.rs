@@ -1,0 +1,370 @@
+//! TLS for the endpoints over the network. The files are looked at all the time: a renewed pair is taken with the next
+//! connection, a broken one is refused with an alarm while the old one goes on. A client may show a certificate; what it
+//! may do with it stands in the file of tokens.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::connect_info::Connected;
+use axum::serve::{IncomingStream, Listener};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+
+use super::limits::Limited;
+use crate::clock;
+
+/// Between two looks at the files.
+pub(super) const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// From the first byte to the end of the handshake.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Handshakes at a time; the next connections wait in the kernel.
+const HANDSHAKES_MAX: usize = 16;
+/// More than this is no certificate.
+const FILE_MAX: u64 = 1024 * 1024;
+
+/// The files of the endpoints' certificate.
+#[derive(Clone, Debug)]
+pub struct TlsFiles {
+    certificate: PathBuf,
+    key: PathBuf,
+    client_ca: Option<PathBuf>,
+}
+
+impl TlsFiles {
+    /// The files as they are named in the settings; none: plain HTTP.
+    ///
+    /// # Errors
+    /// A part without the rest, with what to set.
+    pub fn new(
+        certificate: Option<&Path>,
+        key: Option<&Path>,
+        client_ca: Option<&Path>,
+    ) -> Result<Option<Self>, String> {
+        match (certificate, key) {
+            (Some(certificate), Some(key)) => Ok(Some(Self {
+                certificate: certificate.to_owned(),
+                key: key.to_owned(),
+                client_ca: client_ca.map(Path::to_owned),
+            })),
+            (None, None) if client_ca.is_none() => Ok(None),
+            (None, None) => {
+                Err("LEASEHOLD_TLS_CLIENT_CA needs TLS: set LEASEHOLD_TLS_CERT and LEASEHOLD_TLS_KEY, too".to_owned())
+            }
+            (Some(_), None) | (None, Some(_)) => {
+                Err("LEASEHOLD_TLS_CERT and LEASEHOLD_TLS_KEY belong together: set both".to_owned())
+            }
+        }
+    }
+
+    /// Whether the files can be used now.
+    ///
+    /// # Errors
+    /// The file and what is wrong with it.
+    pub fn check(&self) -> Result<(), String> {
+        load(self, &self.read()?, clock::wall_seconds()).map(drop)
+    }
+
+    fn read(&self) -> Result<Contents, String> {
+        Ok(Contents {
+            certificate: read(&self.certificate)?,
+            key: read(&self.key)?,
+            client_ca: self.client_ca.as_deref().map(read).transpose()?,
+        })
+    }
+}
+
+/// What the files held; compared, never shown.
+#[derive(PartialEq, Eq)]
+struct Contents {
+    certificate: Vec<u8>,
+    key: Vec<u8>,
+    client_ca: Option<Vec<u8>>,
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, String> {
+    let place = path.display();
+    let failed = |error: io::Error| format!("{place}: {error}");
+    let size = std::fs::metadata(path).map_err(failed)?.len();
+    if size > FILE_MAX {
+        return Err(format!("{place}: {size} bytes are no certificate and no key"));
+    }
+    std::fs::read(path).map_err(failed)
+}
+
+/// A pair that servers can use.
+struct Pair {
+    config: Arc<ServerConfig>,
+    /// Its last second, since 1970.
+    until: i64,
+}
+
+fn load(files: &TlsFiles, contents: &Contents, now: i64) -> Result<Pair, String> {
+    let chain = certificates(&files.certificate, &contents.certificate)?;
+    // The parser's error may quote the line that it could not read.
+    let key = PrivateKeyDer::from_pem_slice(&contents.key)
+        .map_err(|_| format!("{}: no private key in PEM without a passphrase", files.key.display()))?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?;
+    let builder = match (&files.client_ca, &contents.client_ca) {
+        (Some(path), Some(text)) => {
+            let place = path.display();
+            let mut roots = RootCertStore::empty();
+            for one in certificates(path, text)? {
+                roots.add(one).map_err(|error| format!("{place}: {error}"))?;
+            }
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+                .allow_unauthenticated()
+                .build()
+                .map_err(|error| format!("{place}: {error}"))?;
+            builder.with_client_cert_verifier(verifier)
+        }
+        (None, _) | (_, None) => builder.with_no_client_auth(),
+    };
+    let (place, key_place) = (files.certificate.display(), files.key.display());
+    let (since, until) = dates(&chain).map_err(|why| format!("{place}: {why}"))?;
+    let mut config = builder
+        .with_single_cert(chain, key)
+        .map_err(|error| format!("{place} with {key_place}: {error}"))?;
+    in_date(&files.certificate, since, until, now)?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    let config = Arc::new(config);
+    Ok(Pair { config, until })
+}
+
+fn certificates(path: &Path, text: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+    let place = path.display();
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text).collect();
+    match found {
+        Ok(found) if !found.is_empty() => Ok(found),
+        Ok(_) => Err(format!("{place}: no certificate in PEM")),
+        Err(error) => Err(format!("{place}: {error}")),
+    }
+}
+
+/// First and last second of the first certificate.
+fn dates(chain: &[CertificateDer<'_>]) -> Result<(i64, i64), String> {
+    let first = chain.first().ok_or("no certificate")?;
+    let (_, parsed) = X509Certificate::from_der(first).map_err(|error| error.to_string())?;
+    let validity = parsed.validity();
+    Ok((validity.not_before.timestamp(), validity.not_after.timestamp()))
+}
+
+fn in_date(path: &Path, since: i64, until: i64, now: i64) -> Result<(), String> {
+    let place = path.display();
+    if now > until {
+        return Err(format!("{place}: the certificate has run out: renew it"));
+    }
+    if now < since {
+        return Err(format!(
+            "{place}: the certificate is not valid yet: see the clock and the certificate"
+        ));
+    }
+    Ok(())
+}
+
+/// Holds the pair in use and looks for a newer one.
+struct Keeper {
+    files: TlsFiles,
+    used: watch::Sender<Option<Arc<ServerConfig>>>,
+    /// What the pair in use was made of, and when it runs out.
+    from: Option<(Contents, i64)>,
+    /// The fault of the last look, and the one that was said last.
+    seen: Option<String>,
+    said: Option<String>,
+}
+
+impl Keeper {
+    fn new(files: TlsFiles) -> (Self, watch::Receiver<Option<Arc<ServerConfig>>>) {
+        let (used, current) = watch::channel(None);
+        let keeper = Self {
+            files,
+            used,
+            from: None,
+            seen: None,
+            said: None,
+        };
+        (keeper, current)
+    }
+
+    /// Takes a changed pair that can be used; a fault that is new and not just the moment between two writes is given back.
+    fn look(&mut self, now: i64) -> Option<String> {
+        let fault = self.take(now).err();
+        let lasts = fault == self.seen || self.from.is_none();
+        self.seen.clone_from(&fault);
+        if fault.is_none() {
+            self.said = None;
+        }
+        if !lasts || fault == self.said {
+            return None;
+        }
+        self.said.clone_from(&fault);
+        fault
+    }
+
+    fn take(&mut self, now: i64) -> Result<(), String> {
+        let contents = self.files.read()?;
+        if let Some((_, until)) = self.from.as_ref().filter(|(used, _)| *used == contents) {
+            return in_date(&self.files.certificate, i64::MIN, *until, now);
+        }
+        let pair = load(&self.files, &contents, now)?;
+        self.from = Some((contents, pair.until));
+        self.used.send_replace(Some(pair.config));
+        tracing::info!(certificate = %self.files.certificate.display(), "the endpoints use this certificate from now on");
+        Ok(())
+    }
+
+    fn say(&self, why: &str) {
+        let goes_on = match &self.from {
+            Some((_, until)) if clock::wall_seconds() <= *until => "the one before it goes on",
+            Some(_) => "clients will refuse it",
+            None => "nobody is let in over the network",
+        };
+        tracing::warn!(alarm = true, %why, "the certificate of the endpoints can't be used: {goes_on}");
+    }
+}
+
+/// A listener whose connections have shaken hands.
+pub(super) struct Tls {
+    ready: mpsc::Receiver<(TlsStream<TcpStream>, std::net::SocketAddr)>,
+    local: io::Result<std::net::SocketAddr>,
+}
+
+impl Tls {
+    /// Shakes hands with who comes to `listener`, and keeps the certificate new.
+    pub(super) fn over(listener: TcpListener, files: TlsFiles, look_every: Duration) -> Self {
+        let (mut keeper, current) = Keeper::new(files);
+        if let Some(why) = keeper.look(clock::wall_seconds()) {
+            keeper.say(&why);
+        }
+        tokio::spawn(keep(keeper, look_every));
+        let (done, ready) = mpsc::channel(1);
+        let local = listener.local_addr();
+        tokio::spawn(take_in(listener, current, done));
+        Self { ready, local }
+    }
+}
+
+impl Listener for Tls {
+    type Io = TlsStream<TcpStream>;
+    type Addr = std::net::SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        match self.ready.recv().await {
+            Some(one) => one,
+            // The task that takes connections in lives as long as this end of the channel.
+            None => std::future::pending().await,
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<Self::Addr> {
+        match &self.local {
+            Ok(address) => Ok(*address),
+            Err(error) => Err(error.kind().into()),
+        }
+    }
+}
+
+async fn keep(mut keeper: Keeper, look_every: Duration) {
+    let mut looks = interval(look_every);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while !keeper.used.is_closed() {
+        looks.tick().await;
+        // A file system that hangs must hold up neither the loop nor a connection.
+        let look = move || {
+            if let Some(why) = keeper.look(clock::wall_seconds()) {
+                keeper.say(&why);
+            }
+            keeper
+        };
+        match tokio::task::spawn_blocking(look).await {
+            Ok(back) => keeper = back,
+            Err(_) => return,
+        }
+    }
+}
+
+async fn take_in(
+    mut listener: TcpListener,
+    current: watch::Receiver<Option<Arc<ServerConfig>>>,
+    done: mpsc::Sender<(TlsStream<TcpStream>, std::net::SocketAddr)>,
+) {
+    let room = Arc::new(Semaphore::new(HANDSHAKES_MAX));
+    while let Ok(permit) = Arc::clone(&room).acquire_owned().await {
+        let (stream, address) = Listener::accept(&mut listener).await;
+        let Some(config) = current.borrow().clone() else {
+            continue;
+        };
+        let done = done.clone();
+        tokio::spawn(async move {
+            match timeout(HANDSHAKE_TIMEOUT, TlsAcceptor::from(config).accept(stream)).await {
+                Ok(Ok(stream)) => drop(done.send((stream, address)).await),
+                Ok(Err(why)) => tracing::debug!(%address, %why, "a TLS handshake failed"),
+                Err(_) => tracing::debug!(%address, "a TLS handshake took too long"),
+            }
+            drop(permit);
+        });
+    }
+}
+
+/// Whose certificate the other end of a connection has shown; the authority has signed it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Peer(pub(super) Option<Shown>);
+
+/// A client's certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Shown {
+    /// The common name of its subject and its alternative names.
+    pub(super) names: Vec<String>,
+    /// Its last second, since 1970: a connection may outlive it.
+    pub(super) until: i64,
+}
+
+impl Shown {
+    fn read(certificate: &CertificateDer<'_>) -> Option<Self> {
+        let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+        let common = parsed
+            .subject()
+            .iter_common_name()
+            .filter_map(|name| name.as_str().ok());
+        let mut names: Vec<String> = common.map(str::to_owned).collect();
+        if let Ok(Some(alternative)) = parsed.subject_alternative_name() {
+            names.extend(alternative.value.general_names.iter().filter_map(word));
+        }
+        Some(Self {
+            names,
+            until: parsed.validity().not_after.timestamp(),
+        })
+    }
+}
+
+/// An alternative name that can stand in the file of tokens.
+fn word(name: &GeneralName<'_>) -> Option<String> {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the rest is not written as a word")]
+    match name {
+        GeneralName::DNSName(text) | GeneralName::RFC822Name(text) | GeneralName::URI(text) => Some((*text).to_owned()),
+        _ => None,
+    }
+}
+
+impl Connected<IncomingStream<'_, Limited<Tls>>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, Limited<Tls>>) -> Self {
+        let chain = stream.io().io().get_ref().1.peer_certificates();
+        Self(chain.and_then(|chain| chain.first()).and_then(Shown::read))
+    }
+}
+
+#[cfg(test)]
+#[path = "tls_tests.rs"]
+mod tests;

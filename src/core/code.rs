@@ -1,0 +1,311 @@
+//! The stable code of every decision: what an operator greps for, and what a receiver of events matches on.
+//!
+//! A code is a word in LifeKeeper's vocabulary, not a number: it says what happened without the catalogue
+//! (`docs/messages.md`), which has the cause and the remedy. One code has one meaning and one level; a code is never
+//! given another meaning, and its word never changes.
+
+use super::event::Level;
+
+/// Writes the enum and its tables from one list, so that none can miss an entry.
+macro_rules! codes {
+    ($($(#[doc = $doc:literal])+ $name:ident = $word:literal, $level:ident, $kind:literal;)+) => {
+        /// What a decision is.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Code {
+            $($(#[doc = $doc])+ $name,)+
+        }
+
+        impl Code {
+            /// All of them, in the order of the catalogue.
+            pub const ALL: &[Self] = &[$(Self::$name,)+];
+
+            /// The stable word.
+            #[must_use]
+            pub fn word(self) -> &'static str {
+                match self {
+                    $(Self::$name => $word,)+
+                }
+            }
+
+            /// How loud it is.
+            #[must_use]
+            pub fn level(self) -> Level {
+                match self {
+                    $(Self::$name => Level::$level,)+
+                }
+            }
+
+            /// What it is about: a name for all codes of one kind.
+            #[must_use]
+            pub fn kind(self) -> &'static str {
+                match self {
+                    $(Self::$name => $kind,)+
+                }
+            }
+        }
+    };
+}
+
+codes! {
+    /// A group that nobody held starts here.
+    StartStarted = "start_started", Info, "start";
+    /// It serves.
+    StartDone = "start_done", Info, "start";
+    /// Its first run did not come up.
+    StartFailed = "start_failed", Alarm, "start";
+
+    /// A group is taken over from a node that did not hand it over.
+    FailoverStarted = "failover_started", Info, "failover";
+    /// It serves.
+    FailoverDone = "failover_done", Info, "failover";
+    /// Its first run here did not come up.
+    FailoverFailed = "failover_failed", Alarm, "failover";
+
+    /// The holder stops, to hand over in order.
+    SwitchoverStarted = "switchover_started", Info, "switchover";
+    /// The next holder has the group and starts it.
+    SwitchoverTaken = "switchover_taken", Info, "switchover";
+    /// It serves.
+    SwitchoverDone = "switchover_done", Info, "switchover";
+    /// Its first run here did not come up.
+    SwitchoverFailed = "switchover_failed", Alarm, "switchover";
+    /// A node that is preferred is ready: the group goes back there once that has lasted.
+    FailbackAwaited = "failback_awaited", Info, "switchover";
+    /// Nobody is ready for what an operator wanted.
+    SwitchoverRefused = "switchover_refused", Alarm, "switchover";
+
+    /// The service ended, or its probes failed.
+    ServiceFailed = "service_failed", Alarm, "recovery";
+    /// It starts again in place.
+    RecoveryStarted = "recovery_started", Info, "recovery";
+    /// It serves again.
+    RecoveryDone = "recovery_done", Info, "recovery";
+    /// It did not come up again.
+    RecoveryFailed = "recovery_failed", Alarm, "recovery";
+    /// The restarts are spent and the group stays: tried again after a pause.
+    RecoveryDelayed = "recovery_delayed", Alarm, "recovery";
+    /// The restarts are spent: another host's turn.
+    RecoveryGivenUp = "recovery_given_up", Alarm, "recovery";
+    /// It ended while nothing may be done about it.
+    RecoveryPaused = "recovery_paused", Alarm, "recovery";
+
+    /// A probe fails for a reason that moves along.
+    ProbeFaultShared = "probe_fault_shared", Alarm, "probe";
+    /// A probe fails on pause.
+    ProbeFaultOnPause = "probe_fault_on_pause", Alarm, "probe";
+    /// A probe fails and `on_failure` is `notify`.
+    ProbeFaultNotify = "probe_fault_notify", Alarm, "probe";
+    /// A probe passes again.
+    ProbePasses = "probe_passes", Info, "probe";
+
+    /// A restarted sidecar takes up the run that it finds.
+    AdoptionStarted = "adoption_started", Info, "adoption";
+    /// It serves as before.
+    AdoptionDone = "adoption_done", Info, "adoption";
+    /// Nothing is left of it that could go on.
+    AdoptionFailed = "adoption_failed", Alarm, "adoption";
+    /// A run that an earlier sidecar left is no longer this node's.
+    RunDisowned = "run_disowned", Alarm, "adoption";
+    /// An earlier sidecar had begun to stop it.
+    StopResumed = "stop_resumed", Info, "adoption";
+    /// The sidecar leaves under a hold.
+    LeftUnderHold = "left_under_hold", Info, "adoption";
+
+    /// Stopped here and free for the next holder.
+    Released = "released", Info, "election";
+    /// Somebody else was faster.
+    CampaignLost = "campaign_lost", Info, "election";
+    /// An operator's order was written to etcd.
+    OrderGiven = "order_given", Info, "order";
+    /// An operator said that a node can't write any more.
+    FencedByHand = "fenced_by_hand", Info, "order";
+    /// An operator took a strange etcd as the true one.
+    EtcdAccepted = "etcd_accepted", Info, "order";
+    /// The sidecar may be replaced.
+    HoldStarted = "hold_started", Info, "order";
+    /// An operator's order stops the group.
+    StopOrdered = "stop_ordered", Info, "order";
+    /// The node is drained, and nobody could take the group.
+    DrainWaits = "drain_waits", Alarm, "order";
+    /// The node ends, and nobody could take the group.
+    StopWithoutSuccessor = "stop_without_successor", Info, "order";
+
+    /// Another node is silent or gone.
+    NodeFailed = "node_failed", Alarm, "node";
+    /// It is back.
+    NodeReturned = "node_returned", Info, "node";
+    /// It said so before.
+    NodeLeft = "node_left", Info, "node";
+    /// A group that is active here has no ready standby.
+    Jeopardy = "jeopardy", Alarm, "jeopardy";
+    /// It has one again.
+    JeopardyOver = "jeopardy_over", Info, "jeopardy";
+    /// This node is no member any more.
+    PlaceLost = "place_lost", Alarm, "node";
+    /// etcd does not answer this node.
+    CommunicationLost = "communication_lost", Alarm, "communication";
+    /// It does again.
+    CommunicationRestored = "communication_restored", Info, "communication";
+    /// The lease was not renewed in time.
+    LeaseRanOut = "lease_ran_out", Alarm, "communication";
+    /// The interface has no carrier.
+    LinkLost = "link_lost", Alarm, "communication";
+    /// It has one again.
+    LinkRestored = "link_restored", Info, "communication";
+
+    /// etcd is not the one that was trusted.
+    EtcdStrange = "etcd_strange", Alarm, "etcd";
+    /// The ttl in etcd can't be kept on this node.
+    TtlUnusable = "ttl_unusable", Alarm, "etcd";
+    /// The compose file says another ttl than etcd.
+    TtlDiffers = "ttl_differs", Alarm, "etcd";
+    /// The record of a group is unreadable.
+    RecordUnreadable = "record_unreadable", Alarm, "etcd";
+    /// The record of a held group names another holder.
+    RecordTaken = "record_taken", Alarm, "etcd";
+    /// A key will not end by itself.
+    KeyNeverEnds = "key_never_ends", Alarm, "etcd";
+
+    /// Somebody answers for an address before it is taken.
+    AddressConflict = "address_conflict", Alarm, "address";
+    /// Somebody else uses an address of a group that is held here.
+    AddressContested = "address_contested", Alarm, "address";
+    /// An address is used elsewhere while this node has no right to it.
+    AddressDropped = "address_dropped", Alarm, "address";
+    /// The kernel took an address not.
+    AddressFailed = "address_failed", Alarm, "address";
+    /// An address was removed and is put back.
+    AddressRestored = "address_restored", Alarm, "address";
+
+    /// A container may not run here.
+    IntruderKilled = "intruder_killed", Alarm, "storage";
+    /// The storage carries a claim of a later epoch.
+    ClaimAbove = "claim_above", Alarm, "storage";
+
+    /// A stop is not proved when it should be.
+    StopUnproved = "stop_unproved", Alarm, "stuck";
+    /// A group can't be stopped and is held.
+    Stuck = "stuck", Alarm, "stuck";
+    /// Everybody knows it now.
+    StuckMarked = "stuck_marked", Alarm, "stuck";
+    /// Healthy groups leave a host that can't stop another one.
+    GivenAway = "given_away", Alarm, "stuck";
+    /// This host is reset.
+    HostReset = "host_reset", Alarm, "stuck";
+    /// It could not be reset.
+    HostResetFailed = "host_reset_failed", Alarm, "stuck";
+
+    /// The watchdog will reset this host.
+    WatchdogStarves = "watchdog_starves", Alarm, "watchdog";
+    /// It will not, after all.
+    WatchdogFed = "watchdog_fed", Info, "watchdog";
+
+    /// A node is fenced before what it held is taken.
+    FenceStarted = "fence_started", Alarm, "fence";
+    /// The agent says that it is done.
+    FenceDone = "fence_done", Info, "fence";
+    /// The agent failed and is tried again.
+    FenceFailed = "fence_failed", Alarm, "fence";
+    /// It failed as often as it is tried in a row.
+    FenceGivenUp = "fence_given_up", Alarm, "fence";
+    /// The node that was fenced was alive.
+    FenceHitLiving = "fence_hit_living", Alarm, "fence";
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::Code;
+
+    const CATALOGUE: &str = include_str!("../../docs/messages.md");
+    /// What the stories say with each code: see tests/scenarios.rs.
+    const SAID: &str = include_str!("../../tests/scenarios/codes.list");
+
+    #[test]
+    fn a_word_stands_for_one_code_and_for_no_kind_of_another() {
+        let words: BTreeSet<&str> = Code::ALL.iter().map(|code| code.word()).collect();
+        assert_eq!(words.len(), Code::ALL.len());
+        for code in Code::ALL {
+            let plain = |letter: char| letter.is_ascii_lowercase() || letter == '_';
+            assert!(code.word().chars().all(plain), "{}", code.word());
+            let others = Code::ALL.iter().filter(|other| other.word() == code.kind());
+            for other in others {
+                assert_eq!(other.kind(), code.kind(), "{}", other.word());
+            }
+        }
+    }
+
+    /// The entries below `### ` headings that `is` picks: heading and body.
+    fn entries(is: impl Fn(&str) -> bool) -> Vec<(&'static str, &'static str)> {
+        let parts = CATALOGUE.split("\n### ").skip(1);
+        let parts = parts.filter_map(|part| part.split_once('\n'));
+        parts.filter(|(heading, _)| is(heading)).collect()
+    }
+
+    /// What follows `- Cause: ` or `- Remedy: ` on its line.
+    fn line<'a>(body: &'a str, name: &str) -> &'a str {
+        let found = body.lines().find_map(|line| line.strip_prefix(name));
+        found.map_or("", str::trim)
+    }
+
+    fn has_cause_and_remedy(heading: &str, body: &str) {
+        for name in ["- Cause:", "- Remedy:"] {
+            assert!(line(body, name).len() > 10, "{heading} has no {name}");
+        }
+    }
+
+    #[test]
+    fn the_catalogue_has_every_code_and_no_other() {
+        let entries = entries(|heading| heading.starts_with('`'));
+        let headings: Vec<String> = entries.iter().map(|(heading, _)| (*heading).to_owned()).collect();
+        let codes: Vec<String> = Code::ALL.iter().map(|code| format!("`{}`", code.word())).collect();
+        assert_eq!(headings, codes, "docs/messages.md against the enum, in its order");
+        for ((heading, body), code) in entries.into_iter().zip(Code::ALL) {
+            let head = format!("{}, `{}`: \"", code.level().word(), code.kind());
+            let example = body
+                .lines()
+                .find_map(|line| line.strip_prefix(&head)?.strip_suffix('"'));
+            assert!(
+                example.is_some_and(|example| !example.is_empty()),
+                "{heading} wants {head}SENTENCE\""
+            );
+            has_cause_and_remedy(heading, body);
+        }
+    }
+
+    /// An example that nothing says any more would mislead whoever looks it up: its first words stand in a story.
+    #[test]
+    fn every_example_is_what_the_stories_say() {
+        for (heading, body) in entries(|heading| heading.starts_with('`')) {
+            let word = heading.trim_matches('`');
+            let said = SAID.split(&format!("\n{word} (")).nth(1).unwrap_or_default();
+            let said = said.split("\n\n").next().unwrap_or_default();
+            let example = body.split('"').nth(1).unwrap_or_default();
+            let letters = |text: &str| -> String { text.chars().filter(char::is_ascii_alphabetic).collect() };
+            // From the last part on: what the sentence itself says, past names, addresses and reasons of others.
+            let part = example.rsplit([':', ')']).next().unwrap_or_default();
+            assert!(
+                said.lines().any(|line| letters(line).ends_with(&letters(part))),
+                "no story says {example:?} as {word}:\n{said}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_exit_code_of_the_tether_is_explained() {
+        let source = include_str!("../tether/exit.rs");
+        let shown: Vec<&str> = entries(|heading| heading.starts_with('2'))
+            .into_iter()
+            .map(|(heading, body)| {
+                has_cause_and_remedy(heading, body);
+                heading.split_once(' ').map_or(heading, |(number, _)| number)
+            })
+            .collect();
+        let numbers = source
+            .lines()
+            .filter_map(|line| line.trim().split_once(" = ")?.1.strip_suffix(','));
+        let numbers: Vec<&str> = numbers.filter(|number| number.parse::<u8>().is_ok()).collect();
+        assert!(!numbers.is_empty() && shown == numbers, "{shown:?} {numbers:?}");
+    }
+}

@@ -1,0 +1,87 @@
+//! The end of the sidecar: hand over what is held, or leave it under a hold; then give the node's lease up.
+
+use super::code::Code;
+use super::event::Action;
+use super::group::{After, Stage, Way};
+use super::member::Member;
+use super::node::Node;
+use super::time::Time;
+
+impl Node {
+    /// SIGTERM: under a hold, leave everything as it is; otherwise hand over first.
+    pub(super) fn terminate(&mut self, now: Time, out: &mut Vec<Action>) {
+        if self.holding_until.is_some_and(|until| !now.reached(until)) {
+            self.exited = true;
+            self.say(
+                Code::LeftUnderHold,
+                "leaving under a hold: the containers go on".to_owned(),
+                out,
+            );
+            out.push(Action::Exit { detached: true });
+            return;
+        }
+        self.ending = true;
+        self.hand_over(now, out);
+    }
+
+    /// While ending, nothing is kept: neither what runs, nor what an adoption or a late campaign still brings.
+    pub(super) fn hand_over(&mut self, now: Time, out: &mut Vec<Action>) {
+        let names: Vec<String> = self.groups.keys().cloned().collect();
+        for name in names {
+            let successor = self.successor(&name, None);
+            let Some(group) = self.groups.get_mut(&name) else {
+                continue;
+            };
+            let reason = "its node was told to end".to_owned();
+            let (code, text) = match &successor {
+                Some(next) => (
+                    Code::SwitchoverStarted,
+                    format!("this node was told to end: handing over to {next}"),
+                ),
+                None => (
+                    Code::StopWithoutSuccessor,
+                    "this node was told to end and no standby is ready: stopping".to_owned(),
+                ),
+            };
+            let after = group.held.as_ref().map(|held| &held.after);
+            if matches!(
+                after,
+                Some(After::Restart | After::RanOut | After::Interrupted | After::Claimed)
+            ) {
+                group.stop(now, Way::Drain, After::Release { reason, successor }, text, code, out);
+            }
+        }
+    }
+
+    /// Ends once nothing is held any more.
+    pub(super) fn finish(&mut self, out: &mut Vec<Action>) {
+        let now = self.now;
+        let busy = self
+            .groups
+            .values()
+            .filter_map(|group| group.held.as_ref())
+            .any(|held| {
+                // Stopped but not released, because etcd does not answer: past its end nobody is kept waiting by it.
+                !(held.stage == Stage::Stopped && held.proved_stopped() && now.reached(held.deadlines.end))
+            });
+        let adopting = self.saved.is_some() || !self.adoptable.is_empty();
+        if !self.ending || self.exited || busy || (adopting && self.store_failure.is_none()) {
+            return;
+        }
+        // A campaign of ours may still land: its outcome is read back before the lease is given up.
+        let unknown = self.pending.is_some() || self.read_back;
+        if unknown && self.store_failure.is_none() {
+            return;
+        }
+        if let Member::Joined { lease, .. } | Member::Registering { lease } = self.member {
+            out.push(Action::Revoke { lease });
+        }
+        self.dismiss_wishes("the sidecar is ending", out);
+        self.exited = true;
+        // What could not be adopted runs to its deadline; the next sidecar still finds whose it was.
+        if !adopting {
+            self.member = Member::Left;
+        }
+        out.push(Action::Exit { detached: false });
+    }
+}

@@ -1,0 +1,213 @@
+//! Going back: a group returns by itself to a node that is preferred, once that one has been ready for long enough. And
+//! what the records remember of it, so that it does not go to and fro: where it left again by a fault, the next way back takes longer; and what failed on one
+//! node after the other stays with the last.
+
+use std::time::Duration;
+
+use super::code::Code;
+use super::event::Action;
+use super::group::{After, Parting, Way};
+use super::node::Node;
+use super::records::{GroupKeys, Past, Record, RecordState};
+use super::time::Time;
+
+/// The quiet window grows up to this, and so long a group must have served where it went back to until that is forgotten.
+const QUIET_MAX: Duration = Duration::from_secs(3600);
+
+/// A node that is preferred to this one, and since when it has been ready without a break.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Preferred {
+    node: String,
+    lease: i64,
+    since: Time,
+}
+
+impl Node {
+    /// Watches the preferred node of each group that is held here, and hands over to it in the end.
+    pub(super) fn step_failback(&mut self, now: Time, out: &mut Vec<Action>) {
+        let names: Vec<String> = self.groups.keys().cloned().collect();
+        for name in names {
+            let Some(quiet) = self.groups.get(&name).and_then(|group| {
+                group.held.as_ref()?;
+                group.settings.failback
+            }) else {
+                self.preferred.remove(&name);
+                continue;
+            };
+            let quiet = self.quiet(&name).unwrap_or(quiet);
+            let Some(since) = self.follow_preferred(now, &name, quiet, out) else {
+                continue;
+            };
+            if now.waited(since) >= quiet && self.may_go_back(now, &name, quiet) {
+                self.go_back(now, &name, quiet, out);
+            }
+        }
+    }
+
+    /// Since when the preferred node has been ready; a break, or a new life of it, starts over.
+    fn follow_preferred(&mut self, now: Time, name: &str, quiet: Duration, out: &mut Vec<Action>) -> Option<Time> {
+        let Some((node, lease)) = self.preferred_to_me(name) else {
+            self.preferred.remove(name);
+            return None;
+        };
+        let known = self.preferred.get(name);
+        if let Some(known) = known.filter(|known| known.node == node && known.lease == lease) {
+            return Some(known.since);
+        }
+        if let Some(group) = self.groups.get_mut(name) {
+            let text = format!("{node} is preferred and ready: it goes back there once that has lasted for {quiet:?}");
+            group.mention(now, Code::FailbackAwaited, text, out);
+        }
+        let since = now;
+        self.preferred.insert(name.to_owned(), Preferred { node, lease, since });
+        Some(since)
+    }
+
+    /// The best ready standby, where its priority is better than this node's: among equals nothing moves.
+    fn preferred_to_me(&self, name: &str) -> Option<(String, i64)> {
+        let node = self.successor(name, None)?;
+        let better = self.view.statuses.get(&node)?.priority < self.me.priority;
+        better.then(|| (node.clone(), self.view.lease_of(&node)))
+    }
+
+    /// Whether the group has been well here for as long, and nobody wants anything else of it: a service that fails here
+    /// would take its fault along.
+    fn may_go_back(&self, now: Time, name: &str, quiet: Duration) -> bool {
+        let served = self.groups.get(name).and_then(|group| group.serves_for(now));
+        let well = served.is_some_and(|served| served >= quiet);
+        let keys = self.view.group(name);
+        well && !self.ending && keys.intent.is_none() && self.forbidden(name).is_none()
+    }
+
+    fn go_back(&mut self, now: Time, name: &str, quiet: Duration, out: &mut Vec<Action>) {
+        let (Some(preferred), Some(group)) = (self.preferred.get(name), self.groups.get_mut(name)) else {
+            return;
+        };
+        let node = preferred.node.clone();
+        let reason = format!("failback to {node}, preferred and ready for {quiet:?}");
+        let after = After::Release {
+            reason: reason.clone(),
+            successor: Some(node),
+        };
+        if let Some(held) = &mut group.held {
+            held.parting = Parting::Failback(quiet);
+        }
+        let text = format!("{reason}: stopping here first");
+        group.stop(now, Way::Drain, after, text, Code::SwitchoverStarted, out);
+    }
+
+    /// The window that the record asks for, where it has grown.
+    fn quiet(&self, name: &str) -> Option<Duration> {
+        let ms = self.view.groups.get(name)?.active()?.past.quiet_ms?;
+        Some(Duration::from_millis(ms))
+    }
+
+    /// What a new holder takes over of the past. One that does not come by the failback it was meant for, and one that
+    /// follows a silent holder, come after a loss.
+    pub(super) fn inherited(&self, keys: &GroupKeys, lease: i64) -> Past {
+        let Some(record) = &keys.record else {
+            return Past::default();
+        };
+        let arrives = match record.state {
+            RecordState::Released => record.successor.as_ref() == Some(&self.me.name),
+            RecordState::Active => record.incarnation == lease,
+        };
+        if arrives {
+            record.past.clone()
+        } else {
+            record.past.clone().after_loss()
+        }
+    }
+
+    /// What a release says of the past: an operator's move ends it, a lease that ran out is a loss.
+    pub(super) fn past_of_release(&self, name: &str, keys: &GroupKeys) -> Past {
+        let before = keys.active().map(|record| record.past.clone()).unwrap_or_default();
+        let held = self.groups.get(name).and_then(|group| group.held.as_ref());
+        match held.map(|held| (&held.parting, &held.after)) {
+            Some((Parting::Wanted, After::Release { .. })) => Past::default(),
+            Some((Parting::Failback(quiet), After::Release { .. })) => Past {
+                returned: true,
+                quiet_ms: Some(millis(*quiet)),
+                faults: before.faults,
+            },
+            Some((Parting::Fault(Some(fault)), After::Release { .. })) => before.after_loss().with(fault),
+            Some(_) | None => before.after_loss(),
+        }
+    }
+
+    /// What is left of the past once the group has served here for long enough; none while nothing changes.
+    pub(super) fn settled(&self, name: &str, record: &Record) -> Option<Past> {
+        let group = self.groups.get(name)?;
+        let served = group.serves_for(self.now)?;
+        let past = &record.past;
+        if past.returned && served >= QUIET_MAX {
+            return Some(Past::default());
+        }
+        let healed = !past.faults.is_empty() && served >= group.settings.restart_window;
+        healed.then(|| Past {
+            faults: Vec::new(),
+            ..past.clone()
+        })
+    }
+
+    /// The faults that made a group held here leave its holders before.
+    pub(super) fn known_faults(&self, name: &str) -> Vec<String> {
+        let lease = self.member.lease();
+        let record = self.view.groups.get(name).and_then(GroupKeys::active);
+        let own = record.filter(|record| Some(record.incarnation) == lease);
+        own.map(|record| record.past.faults.clone()).unwrap_or_default()
+    }
+}
+
+impl Past {
+    /// The holder lost it by a fault: where it had gone back by itself, the next time takes twice as long.
+    pub(super) fn after_loss(self) -> Self {
+        if !self.returned {
+            return self;
+        }
+        let quiet = Duration::from_millis(self.quiet_ms.unwrap_or(0));
+        let grown = (quiet * 2).min(QUIET_MAX.max(quiet));
+        Self {
+            returned: false,
+            quiet_ms: Some(millis(grown)),
+            ..self
+        }
+    }
+
+    fn with(mut self, fault: &str) -> Self {
+        if !self.faults.iter().any(|known| known == fault) {
+            self.faults.push(fault.to_owned());
+        }
+        self
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_window_doubles_up_to_an_hour_and_never_shrinks() {
+        let mut past = Past {
+            returned: true,
+            quiet_ms: Some(300_000),
+            ..Past::default()
+        };
+        let mut seen = Vec::new();
+        for _ in 0..5 {
+            past = past.after_loss();
+            assert!(!past.returned);
+            // A second loss says nothing of a failback.
+            assert_eq!(past.clone().after_loss(), past);
+            seen.push(past.quiet_ms.unwrap() / 60_000);
+            past.returned = true;
+        }
+        assert_eq!(seen, [10, 20, 40, 60, 60]);
+        past.quiet_ms = Some(7_200_000);
+        assert_eq!(past.after_loss().quiet_ms, Some(7_200_000));
+    }
+}

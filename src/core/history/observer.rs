@@ -1,0 +1,467 @@
+//! Watches a node's own snapshots, turn by turn, and tells what the epochs that this node holds began and ended with.
+//! Pure: it decides nothing, and nothing waits for it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::{Before, Begun, Entry, Left, Phase};
+use crate::core::status::{GroupLine, HeldLine, Status};
+use crate::core::time::Time;
+
+/// What was seen of each group up to the last turn.
+#[derive(Clone, Debug, Default)]
+pub struct Chronicler {
+    groups: BTreeMap<String, Seen>,
+}
+
+/// The group's record, and this node's own epoch of it.
+#[derive(Clone, Debug, Default)]
+struct Seen {
+    /// Anything was seen at all.
+    known: bool,
+    epoch: u64,
+    holder: Option<String>,
+    /// The node that the record names, active or not.
+    last: Option<String>,
+    reason: String,
+    /// When the holder was last heard of.
+    heard: Option<Time>,
+    /// Since when it is free, if this node saw it held before, and nobody's order keeps it from starting.
+    free: Option<Time>,
+    own: Option<Own>,
+}
+
+#[derive(Clone, Debug)]
+struct Own {
+    begun: Begun,
+    /// The end of the last phase.
+    at: Time,
+    /// An earlier sidecar won it: only its end can be told.
+    adopted: bool,
+    runs: u32,
+    /// Since the order to stop, the first time that each stage of it was seen.
+    stopping: Vec<(&'static str, Time)>,
+}
+
+impl Chronicler {
+    /// Takes one turn's snapshot; `wall` is the time for people.
+    pub fn observe(&mut self, now: Time, wall: &str, status: &Status) -> Vec<Entry> {
+        let mut told = Vec::new();
+        for (name, line) in &status.groups {
+            let seen = self.groups.entry(name.clone()).or_default();
+            seen.end(now, wall, name, line, &mut told);
+            seen.begin(now, wall, name, &status.node, line, &mut told);
+            seen.go_on(now, name, line, &mut told);
+            seen.remember(now, line, status);
+        }
+        told
+    }
+}
+
+impl Seen {
+    /// This node's epoch is over: another one began, or nothing is held any more.
+    fn end(&mut self, now: Time, wall: &str, group: &str, line: &GroupLine, told: &mut Vec<Entry>) {
+        let still = |own: &Own| line.held.as_ref().is_some_and(|held| epoch_of(held) == own.begun.epoch);
+        let Some(own) = self.own.take_if(|own| !still(own)) else {
+            return;
+        };
+        let epoch = own.begun.epoch;
+        if !own.adopted && !own.begun.served {
+            told.push(Entry::Begun {
+                group: group.to_owned(),
+                begun: own.begun.clone(),
+            });
+        }
+        let cause = match &line.holder {
+            Some(holder) if line.epoch > epoch => format!("{holder} took it: {}", line.record),
+            Some(_) | None => line.record.clone(),
+        };
+        let left = Left {
+            epoch,
+            node: own.begun.to.clone(),
+            cause,
+            at: wall.to_owned(),
+            phases: own.stop_phases(now),
+            runs: own.runs,
+        };
+        told.push(Entry::Left {
+            group: group.to_owned(),
+            left,
+        });
+    }
+
+    fn begin(&mut self, now: Time, wall: &str, group: &str, node: &str, line: &GroupLine, told: &mut Vec<Entry>) {
+        let Some(held) = line.held.as_ref().filter(|_| self.own.is_none()) else {
+            return;
+        };
+        // A run that this sidecar began is first seen as it starts.
+        let adopted = held.stage != "starting" || run_of(held) != 1;
+        let (before, since) = match (&self.holder, self.known) {
+            // Its own lease ran out, and nobody else took it: the stop was told with the epoch before.
+            (Some(holder), true) if holder == node => (Before::Release, Some(now)),
+            (Some(_), true) => (Before::Silence, self.heard),
+            (None, true) if self.free.is_some() => (Before::Release, self.free),
+            (None, _) | (Some(_), false) => (Before::Nothing, None),
+        };
+        let what = match before {
+            Before::Silence => "silence",
+            Before::Release | Before::Nothing => "take-over",
+        };
+        let begun = Begun {
+            epoch: epoch_of(held),
+            from: self.last.clone(),
+            to: node.to_owned(),
+            cause: self.cause(line),
+            at: wall.to_owned(),
+            before,
+            phases: since.map(|since| phase(what, now.since(since))).into_iter().collect(),
+            served: false,
+        };
+        if !adopted {
+            told.push(Entry::Begun {
+                group: group.to_owned(),
+                begun: begun.clone(),
+            });
+        }
+        self.own = Some(Own {
+            begun,
+            at: now,
+            adopted,
+            runs: 0,
+            stopping: Vec::new(),
+        });
+    }
+
+    /// What a released record says is why the next epoch began; an active one that is taken says nothing yet.
+    fn cause(&self, line: &GroupLine) -> String {
+        let taken = line.record.clone();
+        match (&self.holder, self.known) {
+            (None, true) if self.epoch == 0 => "first start".to_owned(),
+            (None, true) if self.reason == "silent" => {
+                format!("{} fell silent", self.last.as_deref().unwrap_or("its holder"))
+            }
+            (None, true) if !self.reason.is_empty() => self.reason.clone(),
+            (None | Some(_), _) => taken,
+        }
+    }
+
+    fn go_on(&mut self, now: Time, group: &str, line: &GroupLine, told: &mut Vec<Entry>) {
+        let (Some(own), Some(held)) = (&mut self.own, &line.held) else {
+            return;
+        };
+        own.runs = own.runs.max(run_of(held));
+        match held.stage.as_str() {
+            "stopping" | "withdrawing" | "stopped" => own.stops(now, &held.stage),
+            _ => own.stopping.clear(),
+        }
+        if own.adopted || own.begun.served {
+            return;
+        }
+        let up = !held.services.is_empty() && held.services.values().all(|word| word.starts_with("up"));
+        let milestones = [
+            ("addresses", held.address_held),
+            ("containers", up),
+            ("serving", held.stage == "active"),
+        ];
+        for (what, reached) in milestones {
+            if reached && own.begun.phases.iter().all(|known| known.what != what) {
+                own.begun.phases.push(phase(what, now.since(own.at)));
+                own.at = now;
+            }
+        }
+        if held.stage == "active" {
+            own.begun.served = true;
+            told.push(Entry::Begun {
+                group: group.to_owned(),
+                begun: own.begun.clone(),
+            });
+        }
+    }
+
+    fn remember(&mut self, now: Time, line: &GroupLine, status: &Status) {
+        if line.state == "unknown" {
+            return;
+        }
+        let ordered = line.stopped.is_some() || line.paused.is_some();
+        self.free = match &line.holder {
+            Some(_) => None,
+            None if self.holder.is_some() => Some(now),
+            // What an operator wanted so is not counted.
+            None => self.free.map(|since| if ordered { now } else { since }),
+        };
+        let heard = line
+            .holder
+            .as_ref()
+            .and_then(|holder| status.nodes.get(holder)?.beat_ms);
+        self.heard = match heard {
+            Some(ms) => Some(now.minus(Duration::from_millis(ms))),
+            None if line.holder == self.holder => self.heard,
+            None => None,
+        };
+        self.known = true;
+        self.epoch = line.epoch;
+        self.holder.clone_from(&line.holder);
+        self.last = line.holder.clone().or_else(|| line.last_holder.clone());
+        self.reason.clone_from(&line.record);
+    }
+}
+
+impl Own {
+    fn stops(&mut self, now: Time, stage: &str) {
+        // What each stage ends, when it is seen.
+        let words = [("stopping", ""), ("withdrawing", "stop"), ("stopped", "withdrawal")];
+        let Some((_, ended)) = words.into_iter().find(|(word, _)| *word == stage) else {
+            return;
+        };
+        if self.stopping.last().is_none_or(|(last, _)| *last != ended) {
+            self.stopping.push((ended, now));
+        }
+    }
+
+    fn stop_phases(&self, now: Time) -> Vec<Phase> {
+        let ends = self.stopping.iter().skip(1).copied();
+        let ends = ends.chain(self.stopping.first().map(|_| ("release", now)));
+        let starts = self.stopping.iter().map(|(_, at)| *at);
+        let both = starts.zip(ends);
+        both.map(|(from, (what, to))| phase(what, to.since(from))).collect()
+    }
+}
+
+fn phase(what: &str, took: Duration) -> Phase {
+    Phase {
+        what: what.to_owned(),
+        ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+    }
+}
+
+/// Of `3.1`, the 3.
+fn epoch_of(held: &HeldLine) -> u64 {
+    let epoch = held.run.split('.').next();
+    epoch.and_then(|epoch| epoch.parse().ok()).unwrap_or(0)
+}
+
+/// Of `3.1`, the 1.
+fn run_of(held: &HeldLine) -> u32 {
+    let run = held.run.split('.').nth(1);
+    run.and_then(|run| run.parse().ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::status::NodeLine;
+
+    /// What node b sees, one snapshot after another.
+    #[derive(Default)]
+    struct Bench {
+        chronicler: Chronicler,
+        line: GroupLine,
+        beat_ms: Option<u64>,
+    }
+
+    impl Bench {
+        fn record(&mut self, epoch: u64, node: &str, active: bool, reason: &str) -> &mut Self {
+            self.line.epoch = epoch;
+            self.line.holder = active.then(|| node.to_owned());
+            self.line.last_holder = (!active).then(|| node.to_owned());
+            self.line.record = reason.to_owned();
+            self.line.state = if active { "standby" } else { "free" }.to_owned();
+            self
+        }
+
+        fn held(&mut self, run: &str, stage: &str, address: bool, service: &str) -> &mut Self {
+            self.line.held = Some(HeldLine {
+                run: run.to_owned(),
+                stage: stage.to_owned(),
+                address_held: address,
+                services: [("s".to_owned(), service.to_owned())].into(),
+                ..HeldLine::default()
+            });
+            self
+        }
+
+        fn see(&mut self, ms: u64) -> Vec<Entry> {
+            let now = Time::default().plus(Duration::from_millis(100_000 + ms));
+            let holder = NodeLine {
+                beat_ms: self.beat_ms,
+                ..NodeLine::default()
+            };
+            let status = Status {
+                node: "b".to_owned(),
+                groups: [("mail".to_owned(), self.line.clone())].into(),
+                nodes: [("a".to_owned(), holder)].into(),
+                ..Status::default()
+            };
+            self.chronicler.observe(now, &format!("{ms}"), &status)
+        }
+    }
+
+    fn begun(entries: &[Entry]) -> &Begun {
+        match entries {
+            [Entry::Begun { begun, .. }] => begun,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn left(entries: &[Entry]) -> &Left {
+        match entries {
+            [Entry::Left { left, .. }] => left,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn told(phases: &[Phase]) -> Vec<(&str, u64)> {
+        phases.iter().map(|phase| (phase.what.as_str(), phase.ms)).collect()
+    }
+
+    #[test]
+    fn a_silent_holder_is_timed_from_its_last_beat() {
+        let mut bench = Bench {
+            beat_ms: Some(40),
+            ..Bench::default()
+        };
+        assert_eq!(bench.record(6, "a", true, "first").see(0), []);
+        bench.beat_ms = Some(5000);
+        assert_eq!(bench.see(4960), []);
+        // Its key is gone with the take-over.
+        bench.beat_ms = None;
+        let entries = bench
+            .record(7, "b", true, "a fell silent")
+            .held("7.1", "starting", false, "idle")
+            .see(5040);
+        let won = begun(&entries);
+        assert_eq!((won.epoch, won.from.as_deref(), won.to.as_str()), (7, Some("a"), "b"));
+        assert_eq!((won.cause.as_str(), won.before), ("a fell silent", Before::Silence));
+        assert_eq!(told(&won.phases), [("silence", 5080)]);
+        assert!(!won.served);
+        assert_eq!(bench.held("7.1", "starting", true, "starting").see(5140), []);
+        assert_eq!(bench.held("7.1", "checking", true, "up, healthy").see(5340), []);
+        let entries = bench.held("7.1", "active", true, "up, healthy").see(5390);
+        let serves = begun(&entries);
+        let wanted = [
+            ("silence", 5080),
+            ("addresses", 100),
+            ("containers", 200),
+            ("serving", 50),
+        ];
+        assert_eq!(told(&serves.phases), wanted);
+        assert!(serves.served && serves.at == "5040", "{serves:?}");
+        assert_eq!(bench.see(6000), []);
+    }
+
+    #[test]
+    fn a_handover_is_told_by_both_with_who_asked() {
+        let mut bench = Bench::default();
+        bench.record(3, "b", true, "x").held("3.2", "active", true, "up");
+        // Adopted: how it began is not made up.
+        assert_eq!(bench.see(0), []);
+        assert_eq!(bench.held("3.2", "stopping", true, "up").see(1000), []);
+        assert_eq!(bench.held("3.2", "withdrawing", true, "gone").see(1400), []);
+        assert_eq!(bench.held("3.2", "stopped", false, "gone").see(1450), []);
+        bench
+            .record(3, "b", false, "switchover to a, asked by ann on b")
+            .line
+            .held = None;
+        let entries = bench.see(1470);
+        let gone = left(&entries);
+        assert_eq!(told(&gone.phases), [("stop", 400), ("withdrawal", 50), ("release", 20)]);
+        assert_eq!((gone.epoch, gone.runs, gone.node.as_str()), (3, 2, "b"));
+        assert_eq!(gone.cause, "switchover to a, asked by ann on b");
+        // Had a not taken it, b might have again.
+        let entries = bench
+            .record(4, "b", true, "taken while free")
+            .held("4.1", "starting", false, "idle")
+            .see(1500);
+        let won = begun(&entries);
+        assert_eq!(
+            (won.before, told(&won.phases)),
+            (Before::Release, vec![("take-over", 30)])
+        );
+        assert_eq!(won.cause, "switchover to a, asked by ann on b");
+    }
+
+    #[test]
+    fn the_first_start_and_a_stop_by_order_count_no_waiting() {
+        let mut bench = Bench::default();
+        bench.line.state = "unknown".to_owned();
+        assert_eq!(bench.see(0), []);
+        bench.record(0, "", false, "").line.last_holder = None;
+        assert_eq!(bench.see(10), []);
+        let entries = bench
+            .record(1, "b", true, "taken while free")
+            .held("1.1", "starting", false, "idle")
+            .see(5000);
+        let won = begun(&entries);
+        assert_eq!(
+            (won.cause.as_str(), won.before, won.from.as_deref()),
+            ("first start", Before::Nothing, None)
+        );
+        assert!(won.phases.is_empty());
+        assert!(begun(&bench.held("1.1", "active", false, "up").see(5300)).served);
+        // Ordered to stop, for an hour.
+        bench.record(1, "b", false, "stopped by ann").line.held = None;
+        bench.line.stopped = Some("by ann".to_owned());
+        assert_eq!(left(&bench.see(6000)).cause, "stopped by ann");
+        assert_eq!(bench.see(3_600_000), []);
+        bench.line.stopped = None;
+        assert_eq!(bench.see(3_600_100), []);
+        let entries = bench
+            .record(2, "b", true, "taken while free")
+            .held("2.1", "starting", false, "idle")
+            .see(3_600_150);
+        assert_eq!(told(&begun(&entries).phases), [("take-over", 150)]);
+    }
+
+    #[test]
+    fn a_restart_in_place_is_no_stop_and_an_epoch_taken_over_ends_without_phases() {
+        let mut bench = Bench::default();
+        bench.record(3, "b", true, "x").held("3.1", "stopping", true, "up");
+        assert_eq!(bench.see(0), []);
+        assert_eq!(bench.held("3.2", "starting", true, "idle").see(500), []);
+        assert_eq!(bench.held("3.2", "active", true, "up").see(900), []);
+        bench.record(4, "a", true, "b fell silent").line.held = None;
+        let entries = bench.see(9000);
+        let gone = left(&entries);
+        assert_eq!((gone.cause.as_str(), gone.runs), ("a took it: b fell silent", 2));
+        assert!(gone.phases.is_empty());
+    }
+
+    #[test]
+    fn the_same_holder_again_ends_one_epoch_and_begins_another() {
+        let mut bench = Bench::default();
+        bench.record(1, "b", true, "x").held("1.1", "active", true, "up");
+        assert_eq!(bench.see(0), []);
+        let entries = bench
+            .record(2, "b", true, "started again after its lease ran out")
+            .held("2.1", "starting", false, "idle")
+            .see(100);
+        let [Entry::Left { left, .. }, Entry::Begun { begun, .. }] = entries.as_slice() else {
+            panic!("{entries:?}");
+        };
+        assert_eq!((left.epoch, begun.epoch), (1, 2));
+        assert_eq!(
+            (begun.before, told(&begun.phases)),
+            (Before::Release, vec![("take-over", 0)])
+        );
+        assert_eq!(begun.cause, "started again after its lease ran out");
+    }
+
+    #[test]
+    fn an_epoch_that_never_served_says_how_far_it_came() {
+        let mut bench = Bench::default();
+        bench.record(1, "a", false, "x");
+        assert_eq!(bench.see(0), []);
+        bench
+            .record(2, "b", true, "taken while free")
+            .held("2.1", "starting", false, "idle");
+        assert!(!begun(&bench.see(10)).served);
+        assert_eq!(bench.held("2.1", "starting", true, "idle").see(110), []);
+        bench.record(2, "b", false, "failed 4 times here").line.held = None;
+        let entries = bench.see(5000);
+        let [Entry::Begun { begun, .. }, Entry::Left { left, .. }] = entries.as_slice() else {
+            panic!("{entries:?}");
+        };
+        assert_eq!((begun.served, told(&begun.phases)), (false, vec![("addresses", 100)]));
+        assert_eq!(left.cause, "failed 4 times here");
+    }
+}

@@ -1,0 +1,131 @@
+//! What happens around this node, told for people: etcd out of reach, a node that fails or comes back, a group without a
+//! ready standby. No rule hangs on any of it; whoever takes a group over has reasons of its own in `election`.
+
+use std::collections::BTreeMap;
+
+use super::code::Code;
+use super::event::Action;
+use super::member::Member;
+use super::node::Node;
+use super::time::Time;
+
+/// What a node publishes as the reason why it takes nothing any more, before it leaves in order.
+pub(super) const TOLD_TO_END: &str = "its node was told to end";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Neighbour {
+    Well,
+    /// It said that it will leave.
+    Ending,
+    Away,
+}
+
+/// What was told last.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Surroundings {
+    cut_off: bool,
+    nodes: BTreeMap<String, Neighbour>,
+    /// Groups that are active here without a ready standby: since when, and whether that was told.
+    alone: BTreeMap<String, (Time, bool)>,
+}
+
+impl Node {
+    /// Once a step, as a member.
+    pub(super) fn look_around(&mut self, now: Time, out: &mut Vec<Action>) {
+        if !matches!(self.member, Member::Joined { .. }) || self.ending {
+            return;
+        }
+        let gap = self.timing.contact_gap();
+        let cut_off = self.contact.age(now).is_none_or(|age| age > gap);
+        if cut_off != self.surroundings.cut_off {
+            self.surroundings.cut_off = cut_off;
+            let (code, text) = match cut_off {
+                true => {
+                    let why = self.store_failure.as_deref().unwrap_or("no answer");
+                    let text = format!("no good word of etcd for {gap:?} ({why}): what runs here ends with its lease");
+                    (Code::CommunicationLost, text)
+                }
+                false => (Code::CommunicationRestored, "etcd answers again".to_owned()),
+            };
+            self.mention(code, text, out);
+        }
+        // Without a word of etcd every other node looks silent, and is not.
+        if !cut_off {
+            self.look_at_nodes(now, out);
+            self.look_for_standbys(now, out);
+        }
+    }
+
+    fn look_at_nodes(&mut self, now: Time, out: &mut Vec<Action>) {
+        let mut seen: BTreeMap<String, Neighbour> = BTreeMap::new();
+        for (name, key) in self.view.nodes.iter().filter(|(name, _)| **name != self.me.name) {
+            let silent = key.lease == 0 || self.observer.ripe(now, name, key.lease);
+            let ending = self
+                .view
+                .statuses
+                .get(name)
+                .is_some_and(|status| status.groups.values().any(|ready| ready.why == TOLD_TO_END));
+            let neighbour = match (silent, ending) {
+                (true, _) => Neighbour::Away,
+                (false, true) => Neighbour::Ending,
+                (false, false) => Neighbour::Well,
+            };
+            seen.insert(name.clone(), neighbour);
+        }
+        let before = std::mem::take(&mut self.surroundings.nodes);
+        for (name, was) in &before {
+            let is = seen.get(name).copied();
+            let (code, text) = match (was, is) {
+                (Neighbour::Well | Neighbour::Ending, Some(Neighbour::Away)) => {
+                    (Code::NodeFailed, format!("{name} fell silent"))
+                }
+                (Neighbour::Well, None) => (
+                    Code::NodeFailed,
+                    format!("{name} is gone: its key in etcd is no longer there"),
+                ),
+                (Neighbour::Ending, None) => (Code::NodeLeft, format!("{name} left in order")),
+                (Neighbour::Away, Some(Neighbour::Well | Neighbour::Ending)) => {
+                    (Code::NodeReturned, format!("{name} is a member again"))
+                }
+                (Neighbour::Away, Some(Neighbour::Away) | None)
+                | (Neighbour::Well | Neighbour::Ending, Some(Neighbour::Well | Neighbour::Ending)) => continue,
+            };
+            self.mention(code, text, out);
+        }
+        for name in before.into_keys() {
+            seen.entry(name).or_insert(Neighbour::Away);
+        }
+        self.surroundings.nodes = seen;
+    }
+
+    /// A node that joins is ready for nothing for a ttl: what lasts no longer than two is not worth a word.
+    fn look_for_standbys(&mut self, now: Time, out: &mut Vec<Action>) {
+        let names: Vec<String> = self.groups.keys().cloned().collect();
+        for name in names {
+            let next = self.successor(&name, None);
+            let Some(group) = self.groups.get_mut(&name) else {
+                continue;
+            };
+            let known = self.surroundings.alone.remove(&name);
+            if !group.active() {
+                continue;
+            }
+            match next {
+                None => {
+                    let (since, told) = known.unwrap_or((now, false));
+                    let due = !told && now.since(since) >= self.timing.ttl * 2;
+                    if due {
+                        let text = "no standby is ready: were this node to fail, it would stay down".to_owned();
+                        group.mention(now, Code::Jeopardy, text, out);
+                    }
+                    self.surroundings.alone.insert(name, (since, told || due));
+                }
+                Some(next) => {
+                    if known.is_some_and(|(_, told)| told) {
+                        group.mention(now, Code::JeopardyOver, format!("{next} is ready to take it over"), out);
+                    }
+                }
+            }
+        }
+    }
+}
