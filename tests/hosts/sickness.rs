@@ -103,6 +103,10 @@ fn dovecot_hung(cluster: &mut Cluster) -> Figure {
         await_another_run(cluster, &before.run);
         await_imap(cluster);
         healed = now() - hung;
+        // Before its probes have passed once it is only awaited, for a minute.
+        until("the probes to pass", RETURN_LIMIT, || {
+            (cluster.leader() == Some(old)).then_some(())
+        });
         let hung = hang(cluster, old);
         until("another host to serve", RETURN_LIMIT, || {
             cluster.leader().filter(|leader| *leader != old)
