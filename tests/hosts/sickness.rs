@@ -174,7 +174,7 @@ fn nobody_else(cluster: &mut Cluster) -> Figure {
     figure(&seen, RETRY_LIMIT, &format!("run {} on {name}", after.run))
 }
 
-/// What is wrong moves along: each host tries it once, then it stays, says so, and comes back when it is mended.
+/// What is wrong moves along: the service is not bounced between the hosts, says so, and comes back when it is mended.
 fn flapping(cluster: &mut Cluster) -> Figure {
     cluster.renew_sidecars();
     let before = cluster.last_run();
@@ -184,7 +184,7 @@ fn flapping(cluster: &mut Cluster) -> Figure {
         let leader = cluster.await_leader();
         let serving = cluster.hosts[leader].serving();
         succeed(&cluster.hosts[leader], &["kill", &serving[0]]);
-        let alarm = "keeps failing and no standby is ready: trying again in";
+        let alarm = "keeps failing and";
         let last = until("the alarm of the host that is left with it", RETURN_LIMIT, || {
             cluster.hosts.iter().find(|host| said_of_mail(host).contains(alarm))
         });
