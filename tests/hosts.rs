@@ -36,16 +36,28 @@ mod mail;
 mod mixture;
 #[path = "hosts/observer.rs"]
 mod observer;
+#[path = "hosts/operators.rs"]
+mod operators;
+#[path = "hosts/pace.rs"]
+mod pace;
 #[path = "hosts/parts.rs"]
 mod parts;
 #[path = "hosts/repairs.rs"]
 mod repairs;
 #[path = "hosts/row.rs"]
 mod row;
+#[path = "hosts/runbooks.rs"]
+mod runbooks;
+#[path = "hosts/said.rs"]
+mod said;
 #[path = "hosts/scenarios.rs"]
 mod scenarios;
 #[path = "hosts/shell.rs"]
 mod shell;
+#[path = "hosts/sickness.rs"]
+mod sickness;
+#[path = "hosts/socket.rs"]
+mod socket;
 #[path = "hosts/storage.rs"]
 mod storage;
 #[path = "hosts/table.rs"]
@@ -57,9 +69,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use cluster::Cluster;
 use faults::{LONG_FAULTS, SHORT_FAULTS};
+use operators::OPERATORS;
+use pace::Pace;
 use row::{Fault, Figure};
+use runbooks::RUNBOOKS;
 use scenarios::{Body, SCENARIOS};
 use shell::{now, say};
+use sickness::{LONG_SICKNESSES, SICKNESSES};
 use table::Line;
 
 /// A row of the table.
@@ -72,14 +88,26 @@ struct Row {
 
 enum What {
     Story(Body),
+    /// A story of a sick service, with probes that judge soon.
+    Sickness(Body),
     Fault(&'static Fault),
 }
 
 impl Row {
     fn run(&self, cluster: &mut Cluster) -> Figure {
         match self.what {
-            What::Story(body) => body(cluster),
-            What::Fault(fault) => fault.run(cluster),
+            What::Story(body) => {
+                cluster.set_pace(Pace::Usual);
+                body(cluster)
+            }
+            What::Sickness(body) => {
+                cluster.set_pace(Pace::Quick);
+                body(cluster)
+            }
+            What::Fault(fault) => {
+                cluster.set_pace(Pace::Usual);
+                fault.run(cluster)
+            }
         }
     }
 
@@ -101,6 +129,11 @@ fn rows() -> Vec<Row> {
         what: What::Story(body),
         long,
     };
+    let sickness = |(name, body): (&'static str, Body), long| Row {
+        name,
+        what: What::Sickness(body),
+        long,
+    };
     let fault = |fault: &'static Fault, long| Row {
         name: fault.name,
         what: What::Fault(fault),
@@ -108,6 +141,10 @@ fn rows() -> Vec<Row> {
     };
     let mut rows: Vec<Row> = SCENARIOS.into_iter().map(|it| story(it, false)).collect();
     rows.extend(SHORT_FAULTS.iter().map(|it| fault(it, false)));
+    rows.extend(OPERATORS.into_iter().map(|it| story(it, false)));
+    rows.extend(RUNBOOKS.into_iter().map(|it| story(it, false)));
+    rows.extend(SICKNESSES.into_iter().map(|it| sickness(it, false)));
+    rows.extend(LONG_SICKNESSES.into_iter().map(|it| sickness(it, true)));
     rows.extend(LONG_FAULTS.iter().map(|it| fault(it, true)));
     rows.push(story(("30 switchovers in a row", mixture::many_switchovers), true));
     rows.push(story(("host frozen and thawed, 10 times", mixture::many_thaws), true));

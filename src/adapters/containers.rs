@@ -222,7 +222,8 @@ impl Shared {
         known.map_or_else(|| seen.is_made_for(&self.site.name), |id| id == seen.container_id)
     }
 
-    /// Prepares the containers that are not known or no longer there.
+    /// Prepares the containers that are not known or no longer there, and looks again at those that wait: their image may
+    /// have been replaced or removed meanwhile.
     async fn prepare_missing(&self, group: &str) {
         let asked = self
             .stores
@@ -237,20 +238,20 @@ impl Shared {
                 group: group.to_owned(),
                 service,
             };
-            let gone = match self.id_of(&of) {
+            let runs = match self.id_of(&of) {
                 Some(id) => self.look_at(&of, &id).await,
-                None => true,
+                None => false,
             };
-            if gone {
+            if !runs {
                 self.prepare(&of).await;
             }
         }
     }
 
-    /// Whether the container is gone; its health is told again, which hints may have missed.
+    /// Whether the container runs, or may run; its health is told again, which hints may have missed.
     async fn look_at(&self, of: &ServiceKey, id: &str) -> bool {
         let Ok(state) = self.engine.inspect(id).await else {
-            return false;
+            return true;
         };
         if state.running && state.health != Health::None {
             let healthy = state.health == Health::Healthy;
@@ -260,7 +261,7 @@ impl Shared {
             })
             .await;
         }
-        !state.exists
+        state.exists && !state.status.is_down()
     }
 
     async fn prepare_group(&self, group: &str) {
@@ -279,7 +280,11 @@ impl Shared {
     /// Makes sure that the container exists and tells the core.
     async fn prepare(&self, of: &ServiceKey) {
         let _alone = self.preparing.lock().await;
-        let result = self.prepared(of).await.map_err(|error| error.to_string());
+        let result = match self.prepared(of).await {
+            // What was prepared stands; that the engine does not answer is told by itself.
+            Err(EngineError::Unreachable(_)) if self.id_of(of).is_some() => return,
+            other => other.map_err(|error| error.to_string()),
+        };
         let of = of.clone();
         self.report(Event::Prepared { of, result }).await;
     }
@@ -310,10 +315,12 @@ impl Shared {
             config_hash: &hash,
         };
         let prepared = self.engine.prepare(&wanted).await?;
-        for note in &prepared.notes {
-            tracing::warn!(code = "container_noted", service = service.name, "{note}");
+        let known = self.lock().insert(of.clone(), prepared.container_id.clone());
+        if known != Some(prepared.container_id) {
+            for note in &prepared.notes {
+                tracing::warn!(code = "container_noted", service = service.name, "{note}");
+            }
         }
-        self.lock().insert(of.clone(), prepared.container_id);
         Ok(prepared.image_digest)
     }
 
@@ -352,9 +359,18 @@ impl Shared {
                 waited += LEFTOVER_PAUSE;
             } else {
                 self.remember(of, &id)?;
-                self.engine.start(&id).await?;
-                self.note_living().await;
-                return Ok(());
+                match self.engine.start(&id).await {
+                    // Made anew between the two looks, because its image was replaced.
+                    Err(EngineError::Missing { .. }) if waited < LEFTOVER_WAIT => {
+                        sleep(LEFTOVER_PAUSE).await;
+                        waited += LEFTOVER_PAUSE;
+                    }
+                    other => {
+                        other?;
+                        self.note_living().await;
+                        return Ok(());
+                    }
+                }
             }
         }
     }

@@ -188,7 +188,7 @@ pub(super) async fn switchover(facts: &NodeFacts, group: &str, to: Option<String
     let outcome = tell(
         facts,
         &format!("/v1/groups/{group}/switchover"),
-        &SwitchoverRequest { to, why },
+        &SwitchoverRequest { to: to.clone(), why },
     )
     .await?;
     if !outcome.ok {
@@ -197,15 +197,28 @@ pub(super) async fn switchover(facts: &NodeFacts, group: &str, to: Option<String
     say(&outcome.message);
     let watched = tokio::time::timeout(MOVE_TIMEOUT, moved(facts, group, before)).await;
     match watched {
-        Ok(holder) => {
-            print(&format!("{group} moved to {}", holder?));
-            Ok(ExitCode::SUCCESS)
-        }
+        Ok(holder) => Ok(arrived(group, &holder?, to.as_deref())),
         Err(_) => {
             say(&format!(
                 "leasehold: {group} did not move within {MOVE_TIMEOUT:?}: see `leasehold status`"
             ));
             Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+/// The node that was named may have failed to start it.
+fn arrived(group: &str, holder: &str, wanted: Option<&str>) -> ExitCode {
+    match wanted.filter(|wanted| *wanted != holder) {
+        None => {
+            print(&format!("{group} moved to {holder}"));
+            ExitCode::SUCCESS
+        }
+        Some(wanted) => {
+            say(&format!(
+                "leasehold: {group} moved to {holder} instead of {wanted}: see `leasehold why {group}`"
+            ));
+            ExitCode::FAILURE
         }
     }
 }

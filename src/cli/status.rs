@@ -87,7 +87,7 @@ fn here(line: &GroupLine) -> String {
 mod tests {
     use super::*;
     use crate::core::overall::Health;
-    use crate::core::status::HeldLine;
+    use crate::core::status::{HeldLine, NodeLine};
 
     fn status(stuck: Option<&str>, holder: Option<&str>) -> Status {
         let line = GroupLine {
@@ -101,8 +101,13 @@ mod tests {
             reason: stuck.unwrap_or_default().to_owned(),
             ..GroupLine::default()
         };
+        let alive = NodeLine {
+            state: "alive".into(),
+            ..NodeLine::default()
+        };
         Status {
             member: "joined".into(),
+            nodes: [("a".to_owned(), alive)].into(),
             groups: [("mail".to_owned(), line)].into(),
             ..Status::default()
         }

@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use super::code::Code;
-use super::event::{Action, Note};
+use super::event::Action;
 use super::group::{After, Coming, Group, INTERRUPTED, LOST_PLACE, RAN_OUT, SILENT, Stage, claimed};
-use super::member::{Member, Purpose};
+use super::member::Purpose;
 use super::node::Node;
 use super::records::{GroupKeys, Intent, NodeStatus, Readiness, Record, RecordState, json};
 use super::store::{Compare, Op, Txn};
@@ -479,127 +478,6 @@ impl Node {
             address: self.me.address.clone(),
             priority: self.me.priority,
             groups: groups.collect(),
-        }
-    }
-
-    /// Takes an operator's wish to move a group, or says why not.
-    pub(super) fn want_switchover(
-        &mut self,
-        reply: u64,
-        group: String,
-        to: Option<String>,
-        note: Note,
-    ) -> Option<String> {
-        let keys = self.view.group(&group);
-        let Some(record) = keys.active() else {
-            return Some(format!(
-                "group {group} is not active anywhere: there is nothing to move"
-            ));
-        };
-        if record.stuck.is_some() {
-            let node = &record.node;
-            return Some(format!(
-                "{group} is stuck on {node} and can't be moved: power {node} off or cut it from the storage, then run \
-                 `leasehold fenced {node}`"
-            ));
-        }
-        if let Some(why) = self.forbidden(&group) {
-            return Some(format!("{group} is {why}"));
-        }
-        if to.as_ref() == Some(&record.node) {
-            return Some(format!("{} holds {group} already", record.node));
-        }
-        if let Some(to) = &to
-            && *to != self.me.name
-            && self.successor(&group, Some(to)).is_none()
-        {
-            return Some(format!("{to} is not ready for {group}: see `leasehold status`"));
-        }
-        if !matches!(self.member, Member::Joined { .. }) || self.switch_wish.is_some() {
-            return Some("this node is not a member now, or another wish is being written".to_owned());
-        }
-        let Note { by, why, .. } = note;
-        self.switch_wish = Some((reply, group, Intent::Switchover { to, by, why }));
-        None
-    }
-
-    /// An operator's wish that came in here, written for the holder to read.
-    pub(super) fn intent_wish(&mut self) -> Option<(Txn, Purpose)> {
-        if let Some((group, revision)) = self.refused_intents.pop() {
-            let key = self.keys.intent(&group);
-            let txn = Txn {
-                compare: vec![Compare::Mod {
-                    key: key.clone(),
-                    revision,
-                }],
-                then: vec![Op::Delete { key }],
-            };
-            return Some((txn, Purpose::Beat));
-        }
-        let (reply, group, intent) = self.switch_wish.take()?;
-        let key = self.keys.intent(&group);
-        let txn = Txn {
-            compare: Vec::new(),
-            then: vec![Op::Put {
-                key,
-                value: json(&intent),
-                lease: 0,
-            }],
-        };
-        let done = "asked: the holder stops, then the successor starts".to_owned();
-        Some((txn, Purpose::Intent { reply, done }))
-    }
-
-    /// The holder carries out what an operator wants of its group.
-    pub(super) fn obey(&mut self, now: Time, out: &mut Vec<Action>) {
-        let names: Vec<String> = self.groups.keys().cloned().collect();
-        for name in names {
-            let Some((Intent::Switchover { to, by, why }, revision)) = self.view.group(&name).intent else {
-                continue;
-            };
-            if self.obeyed.get(&name) == Some(&revision) {
-                continue;
-            }
-            let successor = self.successor(&name, to.as_deref());
-            let Some(group) = self.groups.get_mut(&name) else {
-                continue;
-            };
-            if group.held.as_ref().is_some_and(|held| held.after == After::Claimed) {
-                self.obeyed.insert(name.clone(), revision);
-                self.refused_intents.push((name, revision));
-                continue;
-            }
-            if group.held.as_ref().is_none_or(|held| held.latched) {
-                continue;
-            }
-            self.obeyed.insert(name.clone(), revision);
-            match successor {
-                Some(next) => {
-                    let why = if why.is_empty() { why } else { format!(" ({why})") };
-                    let reason = format!("switchover to {next}, asked by {by}{why}");
-                    let after = After::Release {
-                        reason: reason.clone(),
-                        successor: Some(next),
-                    };
-                    group.stop(
-                        now,
-                        super::group::Way::Drain,
-                        after,
-                        format!("{reason}: stopping here first"),
-                        Code::SwitchoverStarted,
-                        out,
-                    );
-                }
-                None => {
-                    let wanted = to.unwrap_or_else(|| "any standby".to_owned());
-                    group.say(
-                        Code::SwitchoverRefused,
-                        format!("switchover refused: {wanted} is not ready"),
-                        out,
-                    );
-                    self.refused_intents.push((name, revision));
-                }
-            }
         }
     }
 

@@ -28,5 +28,6 @@ pub mod status;
 pub mod store;
 pub mod stuck;
 mod surroundings;
+mod switchover;
 pub mod time;
 pub mod watchdog;

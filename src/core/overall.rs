@@ -138,11 +138,21 @@ impl Status {
         if let Some(stuck) = &line.stuck {
             found.push((Health::Failed, format!("{name}: {stuck}")));
         }
+        // Its record names it until somebody takes over, which a pause, or no ready standby, may prevent for long.
+        if line.held.is_none() && self.nodes.get(holder).is_none_or(|node| node.state != "alive") {
+            let text = format!("{name} is down, because {holder} is silent");
+            found.push((Health::Failed, because(text, &line.reason)));
+        }
         if let Some(held) = line.held.as_ref().filter(|held| held.sick) {
             let why = held.probe_failure.as_deref().unwrap_or("its probes fail");
             found.push((Health::Failed, format!("{name} is sick on {holder}: {why}")));
         }
         found.extend(line.warnings.iter().map(|text| (Health::Warning, text.clone())));
+        // Between two tries: nothing serves, though the group has a holder.
+        if line.held.as_ref().is_some_and(|held| held.stage == "stopped") {
+            let text = format!("{name} is down on {holder}");
+            found.push((Health::Failed, because(text, &line.reason)));
+        }
         let standby = self.ready_standbys(name) > 0;
         if !standby {
             let text = format!("{name} has no ready standby: were {holder} to fail, it would stay down");
@@ -264,6 +274,24 @@ mod tests {
                 got == health && sentences.contains(words),
                 "{words}: {got:?} {sentences}"
             );
+        }
+    }
+
+    #[test]
+    fn a_holder_that_serves_nothing_is_no_warning() {
+        let silent = judged(|status, line| {
+            (line.held, line.reason) = (None, "on pause".to_owned());
+            status.nodes.get_mut("a").unwrap().state = "silent".to_owned();
+        });
+        let between_two_tries = judged(|_, line| {
+            line.held.as_mut().unwrap().stage = "stopped".to_owned();
+            line.reason = "keeps failing".to_owned();
+        });
+        for ((health, sentences), words) in [
+            (silent, "mail is down, because a is silent: on pause"),
+            (between_two_tries, "mail is down on a: keeps failing"),
+        ] {
+            assert!(health == Health::Failed && sentences.starts_with(words), "{sentences}");
         }
     }
 

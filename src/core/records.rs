@@ -223,6 +223,8 @@ pub struct GroupKeys {
     /// `None` with a `record_mod` above 0: unreadable, never acted upon.
     pub record: Option<Record>,
     pub intent: Option<(Intent, i64)>,
+    /// 0: there is none. Above 0 without an `intent`: unreadable, which may be overwritten.
+    pub intent_mod: i64,
     /// With the key's mod revision, as the next.
     pub stopped: Option<(StandingOrder, i64)>,
     pub paused: Option<(StandingOrder, i64)>,
@@ -319,6 +321,7 @@ impl GroupKeys {
                 self.record.is_some()
             }
             "intent" => {
+                self.intent_mod = mod_revision;
                 self.intent = serde_json::from_str(value).ok().map(|intent| (intent, mod_revision));
                 self.intent.is_some()
             }

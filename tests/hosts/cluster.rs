@@ -15,6 +15,7 @@ use crate::lab::{Lab, VIP4, VIP6};
 use crate::ledger::{Late, Ledger, Run};
 use crate::mail::{self, at};
 use crate::observer::Observer;
+use crate::pace::Pace;
 use crate::repairs::Broken;
 use crate::shell::{now, sh, until, within, words};
 use crate::traffic::Traffic;
@@ -40,6 +41,7 @@ pub(crate) struct Cluster {
     pub(crate) lab: Rc<Lab>,
     /// What the tests broke and have not mended yet.
     pub(crate) broken: Broken,
+    pub(crate) pace: Pace,
     accepted: BTreeSet<String>,
     ledger: RefCell<Ledger>,
 }
@@ -96,6 +98,7 @@ impl Cluster {
             hosts,
             lab,
             broken: Broken::default(),
+            pace: Pace::Usual,
             accepted: BTreeSet::new(),
             ledger: RefCell::new(ledger),
         };
@@ -187,10 +190,10 @@ impl Cluster {
         act(self);
         self.await_greeting();
         traffic.flows();
-        let (accepted, outage) = traffic.finish();
+        let (accepted, outages) = traffic.finish();
         let mut seen = Seen {
             accepted: accepted.len(),
-            outage,
+            outage: outages[0],
             ..Seen::default()
         };
         self.accepted.extend(accepted);

@@ -1,8 +1,6 @@
 //! One host: an interface, an engine, an etcd member, and the sidecar as a service of the host's compose project.
 
 use std::fs::{self, File};
-use std::io::{Read, Write};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::rc::Rc;
@@ -12,9 +10,11 @@ use leasehold::core::status::Status;
 use nix::sys::signal::Signal;
 
 use crate::lab::{Lab, NET4, NET6};
+use crate::pace::Pace;
 use crate::parts::{Part, signal};
 use crate::scenarios::TTL;
 use crate::shell::{sh, tail, until, words};
+use crate::socket;
 
 /// The file that all hosts share.
 const COMPOSE: &str = include_str!("compose.yaml");
@@ -30,7 +30,6 @@ pub(crate) const STORAGE: [&str; 6] = [
 const ENGINE_LIMIT: Duration = Duration::from_secs(60);
 /// No command takes longer on an engine that works.
 const DOCKER_S: &str = "60";
-const STATUS_TIMEOUT: Duration = Duration::from_secs(2);
 /// The sidecar's container, as Compose names it.
 pub(crate) const SIDECAR: &str = "mail-leasehold-1";
 
@@ -65,13 +64,22 @@ impl Host {
             fs::create_dir_all(host.disk().join(place)).expect("the host's disk");
         }
         fs::write(host.disk().join("project/compose.yaml"), COMPOSE).expect("the compose file");
+        host.write_settings(Pace::Usual);
+        host.write_engine_settings(false);
+        host
+    }
+
+    /// The host's `.env`; a sidecar that runs reads it at its next start.
+    pub(crate) fn write_settings(&self, pace: Pace) {
         let settings = [
-            ("NODE", name.to_owned()),
-            ("PRIORITY", (u32::from(number) * 10).to_string()),
+            ("NODE", self.name.to_owned()),
+            ("PRIORITY", (u32::from(self.number) * 10).to_string()),
             ("NET4", NET4.to_owned()),
             ("NET6", NET6.to_owned()),
-            ("RUN", host.run().display().to_string()),
-            ("TAG", tag()),
+            ("RUN", self.run().display().to_string()),
+            // An update has left its own names here.
+            ("SAMS_IMAGE", self.image("sams")),
+            ("LEASEHOLD_IMAGE", self.image("leasehold")),
             (
                 "TTL",
                 std::env::var("LEASEHOLD_HOSTS_TTL").unwrap_or_else(|_| format!("{}s", TTL.as_secs())),
@@ -81,10 +89,18 @@ impl Host {
                 std::env::var("LEASEHOLD_LOG").unwrap_or_else(|_| "info".to_owned()),
             ),
         ];
-        let lines = settings.iter().map(|(name, value)| format!("{name}={value}\n"));
-        fs::write(host.disk().join("project/.env"), lines.collect::<String>()).expect(".env");
-        host.write_engine_settings(false);
-        host
+        let paced = pace.settings().map(|(name, value)| (name, value.to_owned()));
+        let lines = settings.into_iter().chain(paced);
+        let text: String = lines.map(|(name, value)| format!("{name}={value}\n")).collect();
+        fs::write(self.disk().join("project/.env"), text).expect(".env");
+    }
+
+    /// The image of the host's `.env`, `sams` or `leasehold`.
+    pub(crate) fn image(&self, of: &str) -> String {
+        let text = fs::read_to_string(self.disk().join("project/.env")).unwrap_or_default();
+        let key = format!("{}_IMAGE=", of.to_uppercase());
+        let found = text.lines().find_map(|line| line.strip_prefix(&key));
+        found.map_or_else(|| format!("leasehold/{of}:{}", tag()), str::to_owned)
     }
 
     pub(crate) fn disk(&self) -> PathBuf {
@@ -194,10 +210,15 @@ impl Host {
         }
     }
 
-    /// The image archive and the volumes of the shared storage.
+    /// The image archive, and the volumes.
     pub(crate) fn install(&self, images: &Path) {
         let output = self.docker(&["load", "-q", "-i", &images.display().to_string()]);
         assert!(output.status.success(), "{}: {}", self.name, words(&output));
+        self.make_volumes();
+    }
+
+    /// The shared storage under the names that the compose file knows.
+    pub(crate) fn make_volumes(&self) {
         for volume in STORAGE {
             let device = format!("device={}", self.lab.storage.view(self.name).join(volume).display());
             let options = ["--opt", "type=none", "--opt", "o=bind", "--opt", &device];
@@ -325,14 +346,13 @@ impl Host {
 
     /// The cluster as this host's sidecar sees it; none while it does not answer.
     pub(crate) fn status(&self) -> Option<Status> {
-        let mut stream = UnixStream::connect(self.run().join("leasehold/leasehold.sock")).ok()?;
-        stream.set_read_timeout(Some(STATUS_TIMEOUT)).ok()?;
-        stream
-            .write_all(b"GET /v1/status HTTP/1.1\r\nHost: local\r\nConnection: close\r\n\r\n")
-            .ok()?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).ok()?;
-        serde_json::from_str(answer.split_once("\r\n\r\n")?.1).ok()
+        let (_, body) = socket::ask(&self.operator_socket(), "GET", "/v1/status", "").ok()?;
+        serde_json::from_str(&body).ok()
+    }
+
+    /// Where the sidecar hears operators of this host.
+    pub(crate) fn operator_socket(&self) -> PathBuf {
+        self.run().join("leasehold/leasehold.sock")
     }
 
     /// Whether this host serves, by its own word.

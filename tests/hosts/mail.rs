@@ -68,9 +68,14 @@ impl Talk {
 /// Waits for the greeting of the mail server, and leaves.
 pub(crate) fn greeting(to: SocketAddr, connect: Duration, answer: Duration) -> io::Result<()> {
     let mut talk = Talk::open(to, connect, answer)?;
-    talk.smtp("220")?;
+    // The first line depends on the protocol, and each has a port of its own.
+    match to.port() {
+        143 => drop(talk.expect("* OK")?),
+        110 => drop(talk.expect("+OK")?),
+        _ => talk.smtp("220")?,
+    }
     // Good manners; the greeting was all that was wanted.
-    let _ = talk.send("QUIT\r\n");
+    let _ = talk.send(if to.port() == 143 { "a LOGOUT\r\n" } else { "QUIT\r\n" });
     Ok(())
 }
 

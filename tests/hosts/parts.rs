@@ -63,10 +63,24 @@ impl Host {
 
     /// The service's own process, which the tether started.
     pub(crate) fn service_pid(&self) -> i32 {
-        let tether = self.pid(Part::Tether);
-        let children = sh(&format!("cat /proc/{tether}/task/*/children"));
-        let first = children.split_whitespace().filter_map(|pid| pid.parse().ok()).min();
-        first.expect("the service's process")
+        // The other child keeps the claim on the storage.
+        let keeps_claim = |pid: &i32| {
+            let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            line.starts_with(b"tether\0claim\0")
+        };
+        let mut found = children(self.pid(Part::Tether))
+            .into_iter()
+            .filter(|pid| !keeps_claim(pid));
+        found.next().expect("the service's process")
+    }
+
+    /// The service's own daemons of this name, which its first process started.
+    pub(crate) fn daemons(&self, name: &str) -> Vec<i32> {
+        let of_name = |pid: &i32| {
+            let comm = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+            comm.trim() == name
+        };
+        children(self.service_pid()).into_iter().filter(of_name).collect()
     }
 
     /// SIGKILL to the engine alone; its containerd and its containers live on for the time being.
@@ -108,6 +122,18 @@ impl Host {
         }
         self.start_engine();
     }
+}
+
+fn children(pid: i32) -> Vec<i32> {
+    // It may have ended.
+    let listed = sh(&format!("cat /proc/{pid}/task/*/children 2> /dev/null || true"));
+    listed.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+}
+
+/// A process and all that descend from it, as far as they are there now.
+pub(crate) fn family(pid: i32) -> Vec<i32> {
+    let below = children(pid).into_iter().flat_map(family);
+    std::iter::once(pid).chain(below).collect()
 }
 
 pub(crate) fn signal(pid: i32, signal: Signal) {

@@ -11,6 +11,7 @@ use crate::lab::{Lab, VIP4};
 use crate::mail::{self, at};
 use crate::shell::{now, until};
 
+const SMTP: u16 = 25;
 /// Together 20 messages a second, each over a connection of its own.
 const SENDERS: u64 = 4;
 const SENDER_PAUSE: Duration = Duration::from_millis(200);
@@ -33,22 +34,23 @@ pub(crate) struct Traffic {
     senders: Vec<JoinHandle<()>>,
     accepted: Receiver<String>,
     kept: Vec<String>,
-    watch: JoinHandle<Vec<Duration>>,
+    /// One for each port.
+    watches: Vec<JoinHandle<Vec<Duration>>>,
     greeted: Arc<AtomicU64>,
 }
 
 impl Traffic {
     /// Senders and the watch.
     pub(crate) fn start(lab: &Lab) -> Self {
-        Self::with(lab, SENDERS, WATCH_PAUSE)
+        Self::with(lab, SENDERS, WATCH_PAUSE, &[SMTP])
     }
 
-    /// Only the watch, with a closer look.
-    pub(crate) fn watch_only(lab: &Lab) -> Self {
-        Self::with(lab, 0, WATCH_PAUSE / 2)
+    /// Only the watch of these ports, with a closer look.
+    pub(crate) fn watch_only(lab: &Lab, ports: &[u16]) -> Self {
+        Self::with(lab, 0, WATCH_PAUSE / 2, ports)
     }
 
-    fn with(lab: &Lab, senders: u64, pause: Duration) -> Self {
+    fn with(lab: &Lab, senders: u64, pause: Duration, ports: &[u16]) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let greeted = Arc::new(AtomicU64::new(0));
         let (accept, accepted) = channel();
@@ -65,13 +67,14 @@ impl Traffic {
             })
         });
         let senders = senders.collect();
-        let watch = watch(lab, &stop, &greeted, pause);
+        let watches = ports.iter().map(|port| watch(lab, &stop, &greeted, pause, *port));
+        let watches = watches.collect();
         Self {
             stop: Stop(stop),
             senders,
             accepted,
             kept: Vec::new(),
-            watch,
+            watches,
             greeted,
         }
     }
@@ -91,16 +94,17 @@ impl Traffic {
         self.greeted.load(Ordering::Relaxed)
     }
 
-    /// Subjects of the messages that the server took responsibility for, and the longest time from one greeting to the
-    /// next.
-    pub(crate) fn finish(mut self) -> (Vec<String>, Duration) {
+    /// Subjects of the messages that the server took responsibility for, and for each port the longest time from one
+    /// greeting to the next.
+    pub(crate) fn finish(mut self) -> (Vec<String>, Vec<Duration>) {
         self.stop.0.store(true, Ordering::Relaxed);
         for sender in self.senders.drain(..) {
             sender.join().expect("a sender");
         }
         self.kept.extend(self.accepted.try_iter());
-        let greetings = self.watch.join().expect("the watch");
-        (std::mem::take(&mut self.kept), longest_gap(&greetings))
+        let watched = self.watches.drain(..).map(|watch| watch.join().expect("the watch"));
+        let gaps = watched.map(|greetings| longest_gap(&greetings)).collect();
+        (std::mem::take(&mut self.kept), gaps)
     }
 }
 
@@ -114,12 +118,18 @@ impl Drop for Stop {
 }
 
 /// Looks whether the server greets, until told to stop; the time of each greeting.
-fn watch(lab: &Lab, stop: &Arc<AtomicBool>, greeted: &Arc<AtomicU64>, pause: Duration) -> JoinHandle<Vec<Duration>> {
+fn watch(
+    lab: &Lab,
+    stop: &Arc<AtomicBool>,
+    greeted: &Arc<AtomicU64>,
+    pause: Duration,
+    port: u16,
+) -> JoinHandle<Vec<Duration>> {
     let (stop, greeted) = (Arc::clone(stop), Arc::clone(greeted));
     lab.client(move || {
         let mut greetings = Vec::new();
         paced(&stop, pause, || {
-            if mail::greeting(at(VIP4, 25), WATCH_CONNECT, WATCH_ANSWER).is_ok() {
+            if mail::greeting(at(VIP4, port), WATCH_CONNECT, WATCH_ANSWER).is_ok() {
                 greetings.push(now());
                 greeted.fetch_add(1, Ordering::Relaxed);
             }

@@ -133,7 +133,7 @@ impl Node {
             return self.send_own(now, lease, mod_revision, length, txn, purpose, out);
         }
         let wish = release
-            .or_else(|| self.intent_wish())
+            .or_else(|| self.intent_wish(out))
             .or_else(|| self.order_txn(out))
             .or_else(|| self.campaign(now, lease));
         if let Some((txn, purpose)) = wish {

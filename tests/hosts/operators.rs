@@ -1,0 +1,234 @@
+//! Operators at work while hosts fail, and while other operators work: one winner each, and a clear answer to the other.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Barrier};
+use std::thread;
+use std::time::Duration;
+
+use crate::cluster::Cluster;
+use crate::row::Figure;
+use crate::scenarios::{Body, FAILOVER_LIMIT, HAND_OVER_LIMIT, RETURN_LIMIT, TTL, figure};
+use crate::shell::{now, say, until};
+use crate::socket;
+
+pub(crate) const OPERATORS: [(&str, Body); 4] = [
+    ("switchover storm", storm),
+    ("two operators at once", two_at_once),
+    ("drain during failover", drain_during_failover),
+    ("pause across sidecar restart and host crash", pause),
+];
+
+const STORM_CALLERS: usize = 4;
+const STORM_ROUNDS: usize = 3;
+const WINNER: u16 = 200;
+const REFUSED: u16 = 409;
+const TOO_MANY: u16 = 429;
+/// A host that is drained too late takes the group first and hands it on.
+const DRAINED_FAILOVER: Duration = Duration::from_secs(FAILOVER_LIMIT.as_secs() + HAND_OVER_LIMIT.as_secs());
+/// Nothing happens under a pause; looked at for longer than a failover takes.
+const STILL: Duration = Duration::from_secs(FAILOVER_LIMIT.as_secs());
+
+/// What a caller was told.
+type Told = (u16, String);
+
+/// Sends each act at the same moment, over the sockets given.
+fn at_once(acts: Vec<(PathBuf, String, String)>) -> Vec<Told> {
+    let start = Arc::new(Barrier::new(acts.len()));
+    let act = |(socket, path, body): (PathBuf, String, String)| {
+        let start = Arc::clone(&start);
+        thread::spawn(move || {
+            start.wait();
+            socket::ask(&socket, "POST", &path, &body).expect("an answer of the sidecar")
+        })
+    };
+    let callers: Vec<_> = acts.into_iter().map(act).collect();
+    callers.into_iter().map(|it| it.join().expect("a caller")).collect()
+}
+
+fn count(told: &[Told], code: u16) -> usize {
+    told.iter().filter(|(got, _)| *got == code).count()
+}
+
+/// Callers on all hosts ask for moves to everywhere at the same time: one move for each wish that was taken, nothing is
+/// left behind, and the next switchover works as ever.
+fn storm(cluster: &mut Cluster) -> Figure {
+    cluster.settle();
+    cluster.await_successors();
+    let before = cluster.last_run().epoch;
+    let mut told = Vec::new();
+    let seen = cluster.under_mail(|cluster| {
+        let sockets: Vec<PathBuf> = cluster.hosts.iter().map(|host| host.operator_socket()).collect();
+        for round in 0..STORM_ROUNDS {
+            let run = cluster.last_run();
+            let acts = (0..sockets.len() * STORM_CALLERS).map(|caller| {
+                let wanted = ["{}", r#"{"to":"h1"}"#, r#"{"to":"h2"}"#, r#"{"to":"h3"}"#];
+                let socket = sockets[caller % sockets.len()].clone();
+                let path = "/v1/groups/mail/switchover".to_owned();
+                (socket, path, wanted[(caller + round) % wanted.len()].to_owned())
+            });
+            told.extend(at_once(acts.collect()));
+            until("the service to move", RETURN_LIMIT, || {
+                (cluster.last_run().epoch > run.epoch).then_some(())
+            });
+            cluster.settle();
+        }
+    });
+    let (taken, moves) = (count(&told, WINNER), cluster.last_run().epoch - before);
+    let polite = taken + count(&told, REFUSED) + count(&told, TOO_MANY);
+    assert_eq!(polite, told.len(), "answers of another kind: {told:?}");
+    assert_eq!(moves, taken as u64, "moves for {taken} wishes: {told:?}");
+    let leader = cluster.await_leader();
+    let left = cluster.hosts[leader].etcdctl(&["get", "/leasehold/mail/groups/mail/intent"]);
+    assert_eq!(left, "", "a wish is left behind");
+    cluster.await_successors();
+    cluster.hosts[cluster.standby()].does(&["switchover", "mail"]);
+    let note = format!("{} calls, {taken} taken, {moves} moves", told.len());
+    figure(&seen, FAILOVER_LIMIT, &note)
+}
+
+/// Two standbys want the service at the same moment; then both want the third host drained, each for its own reason.
+fn two_at_once(cluster: &mut Cluster) -> Figure {
+    cluster.settle();
+    cluster.await_successors();
+    let leader = cluster.await_leader();
+    let others: Vec<usize> = (0..cluster.hosts.len()).filter(|place| *place != leader).collect();
+    let mut winner = 0;
+    let seen = cluster.under_mail(|cluster| {
+        let to_itself = |place: &usize| {
+            let host = &cluster.hosts[*place];
+            let body = format!(r#"{{"to":"{}"}}"#, host.name);
+            (host.operator_socket(), "/v1/groups/mail/switchover".to_owned(), body)
+        };
+        let told = at_once(others.iter().map(to_itself).collect());
+        winner = one_winner(
+            &told,
+            "asked: the holder stops",
+            &["is being moved already", "was faster"],
+        );
+        let wanted = others[winner];
+        until("the service to move to the winner", RETURN_LIMIT, || {
+            (cluster.leader() == Some(wanted)).then_some(())
+        });
+        cluster.settle();
+    });
+    assert_eq!(cluster.leader(), Some(others[winner]), "it went on to the loser");
+    let name = cluster.hosts[leader].name;
+    let drain = |place: &usize| {
+        let host = &cluster.hosts[*place];
+        let body = format!(r#"{{"why":"as {} says"}}"#, host.name);
+        (host.operator_socket(), format!("/v1/nodes/{name}/drain"), body)
+    };
+    let told = at_once(others.iter().map(drain).collect());
+    let drained = one_winner(&told, "takes none until", &["is drained already", "was faster"]);
+    let order = format!("{name} is drained by root on {}", cluster.hosts[others[drained]].name);
+    for host in &cluster.hosts {
+        host.await_status(
+            1,
+            &[&order, &format!("(as {} says)", cluster.hosts[others[drained]].name)],
+        );
+    }
+    cluster.hosts[leader].does(&["undrain"]);
+    cluster.hosts[leader].await_status(0, &[]);
+    figure(&seen, HAND_OVER_LIMIT, "one winner each")
+}
+
+/// Which of the callers won; the others must have been told why not, in one of these ways.
+fn one_winner(told: &[Told], won: &str, lost: &[&str]) -> usize {
+    for (code, said) in told {
+        say(&format!("    answered {code}: {said}"));
+    }
+    let winners: Vec<usize> = (0..told.len()).filter(|place| told[*place].1.contains(won)).collect();
+    let clear = |(_, said): &&Told| lost.iter().any(|way| said.contains(way));
+    assert_eq!(winners.len(), 1, "not one winner: {told:?}");
+    assert_eq!(
+        told.iter().filter(clear).count(),
+        told.len() - 1,
+        "no clear answer: {told:?}"
+    );
+    winners[0]
+}
+
+/// The host that would take over is drained while the failover is under way: the service ends up on the third.
+fn drain_during_failover(cluster: &mut Cluster) -> Figure {
+    cluster.settle();
+    let old = cluster.await_leader();
+    let heir = cluster.standby();
+    let last = 3 - old - heir;
+    let (name, dead) = (cluster.hosts[heir].name, cluster.hosts[old].name);
+    let seen = cluster.under_mail(|cluster| {
+        cluster.hosts[old].power_off();
+        let host = &cluster.hosts[last];
+        until("the order to be taken", RETURN_LIMIT, || {
+            let output = host.leasehold(&["drain", name, "--why", "new disk"]);
+            output.status.success().then_some(())
+        });
+        until("the service on the host that is left", RETURN_LIMIT, || {
+            host.leads().then_some(())
+        });
+    });
+    // Nobody is left to take over from it, and why, in one look.
+    let silent = format!("{dead} is silent");
+    let order = format!("{name} is drained by");
+    let alone = "mail has no ready standby";
+    cluster.hosts[last].await_status(1, &[&order, "(new disk)", alone, &silent]);
+    cluster.hosts[heir].await_words(&["why", "mail"], &["drained by", &format!("leasehold undrain {name}")]);
+    cluster.hosts[last].does(&["undrain", name]);
+    cluster.heal();
+    let note = format!("{dead} died, {name} was drained, {} serves", cluster.hosts[last].name);
+    figure(&seen, DRAINED_FAILOVER, &note)
+}
+
+/// A pause outlives the sidecar that it was told and the host that it was given on; when it ends, the service comes back.
+fn pause(cluster: &mut Cluster) -> Figure {
+    cluster.settle();
+    let old = cluster.await_leader();
+    let run = cluster.last_run();
+    let mut back = Duration::ZERO;
+    let seen = cluster.under_mail(|cluster| {
+        let host = &cluster.hosts[old];
+        host.does(&["pause", "mail", "--for", "30m", "--why", "storage works"]);
+        let before = host.sidecar_pid();
+        host.kill_sidecar();
+        until("a new sidecar to lead", RETURN_LIMIT, || {
+            (host.sidecar_pid().is_some() && host.sidecar_pid() != before && host.leads()).then_some(())
+        });
+        host.await_status(1, &["mail is on pause by", "(storage works)"]);
+        cluster.hosts[old].power_off();
+        let other = cluster.standby_of(old);
+        cluster.hosts[other].await_words(&["why", "mail"], &["on pause by", "leasehold resume mail"]);
+        let down = format!(
+            "mail is down, because {} is silent: on pause by",
+            cluster.hosts[old].name
+        );
+        cluster.hosts[other].await_status(2, &[&down]);
+        let began = now();
+        until("nothing to happen", STILL * 2, || {
+            assert_eq!(cluster.leader(), None, "started although the group is on pause");
+            (now() - began > STILL).then_some(())
+        });
+        assert!(
+            cluster.last_run().is(&run),
+            "another run wrote: {:?}",
+            cluster.last_run()
+        );
+        cluster.hosts[other].does(&["resume", "mail"]);
+        let resumed = now();
+        back = cluster.await_greeting().saturating_sub(resumed);
+    });
+    cluster.heal();
+    let new = cluster.await_leader();
+    cluster.hosts[new].await_status(0, &[]);
+    let note = format!(
+        "{} to {} after resume",
+        cluster.hosts[old].name, cluster.hosts[new].name
+    );
+    Figure::new(&seen, Some(back), TTL * 2, &note)
+}
+
+impl Cluster {
+    /// A host that is on, other than this one.
+    fn standby_of(&self, dead: usize) -> usize {
+        let mut others = (0..self.hosts.len()).filter(|place| *place != dead && self.hosts[*place].is_up());
+        others.next().expect("another host")
+    }
+}
