@@ -24,7 +24,7 @@ use crate::node_facts::NodeFacts;
 
 /// Keeps one container alive on exactly one of several Docker hosts.
 ///
-/// `leasehold run` is the sidecar. All other verbs speak to the sidecar of this host, which knows the whole cluster: begin
+/// `leasehold run` is the sidecar. Most other verbs speak to the sidecar of this host, which knows the whole cluster: begin
 /// with `leasehold status`, and `leasehold why GROUP` where something is not as you expect it.
 #[derive(Debug, Parser)]
 #[command(name = "leasehold", version, about, long_about, max_term_width = 100)]
@@ -70,7 +70,7 @@ enum Verb {
         /// Name of the group in the compose file
         group: String,
         /// The node that takes over [default: the best ready standby]
-        #[arg(long)]
+        #[arg(long, value_name = "NODE")]
         to: Option<String>,
         /// For the log and the history
         #[arg(long, default_value = "", hide_default_value = true)]
@@ -90,7 +90,7 @@ enum Verb {
         /// Name of the group in the compose file
         group: String,
         /// The standby that has to show what it can [default: the best ready one]
-        #[arg(long)]
+        #[arg(long, value_name = "NODE")]
         to: Option<String>,
         /// Do not ask for the group's name again
         #[arg(long)]
@@ -135,7 +135,7 @@ enum Verb {
     /// Before work on a host. What no standby is ready for stays where it is, and `status` says so.
     Drain {
         /// The node [default: this one]
-        #[arg(default_value = "", hide_default_value = true)]
+        #[arg(value_name = "NODE", default_value = "", hide_default_value = true)]
         name: String,
         /// For the log, `status` and whoever asks later
         #[arg(long, default_value = "", hide_default_value = true)]
@@ -144,7 +144,7 @@ enum Verb {
     /// Take a `drain` back
     Undrain {
         /// The node [default: this one]
-        #[arg(default_value = "", hide_default_value = true)]
+        #[arg(value_name = "NODE", default_value = "", hide_default_value = true)]
         name: String,
     },
     /// Say why a group is where it is: the sentence, the evidence, the last decisions of this node
