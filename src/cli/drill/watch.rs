@@ -97,3 +97,81 @@ async fn ask(prober: Prober, probe: Probe, target: Target, samples: Arc<Mutex<Ve
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use tokio::net::TcpListener;
+
+    use super::super::samples::outage;
+    use super::*;
+    use crate::adapters::engine::Engine;
+    use crate::adapters::probe::Inside;
+    use crate::compose::model::{Cadence, Check};
+
+    const LIMIT: Duration = Duration::from_secs(20);
+
+    fn plan(port: u16) -> Plan {
+        let cadence = Cadence {
+            interval: Duration::from_secs(5),
+            timeout: Duration::from_secs(3),
+            rise: 1,
+            fall: 3,
+            fall_timeout: 6,
+        };
+        Plan {
+            group: "mail".to_owned(),
+            from: "a".to_owned(),
+            to: "b".to_owned(),
+            epoch: 1,
+            address: Ipv4Addr::LOCALHOST.into(),
+            probes: vec![Probe {
+                check: Check::Tcp { port },
+                cadence,
+            }],
+            bound: LIMIT,
+        }
+    }
+
+    async fn until(condition: impl Fn() -> bool) {
+        let waited = tokio::time::timeout(LIMIT, async {
+            while !condition() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        });
+        waited.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_port_that_goes_and_comes_back_is_seen_to_do_so() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let prober = Prober::new(Inside::new(Engine::connect("/nowhere".as_ref())));
+        let plan = plan(port);
+        let probes = answering(&prober, &plan).await.unwrap();
+        assert_eq!(probes[0].cadence.timeout, PATIENCE);
+        let watch = Watch::start(&prober, &plan, probes);
+        let began = clock::now().boot;
+        until(|| watch.all_back(began)).await;
+
+        drop(listener);
+        let gone = clock::now().boot;
+        let failures = || watch.seen()[0].1.iter().filter(|sample| !sample.good).count();
+        until(|| failures() >= 3).await;
+        assert!(!watch.all_back(gone));
+        let refused = answering(&prober, &plan).await.expect_err("nobody listens");
+        assert!(
+            refused.contains("mail can't be reached") && refused.contains("leasehold why mail"),
+            "{refused}"
+        );
+
+        let _again = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.unwrap();
+        let back = clock::now().boot;
+        until(|| watch.all_back(back)).await;
+        let seen = watch.seen();
+        let ended = clock::now().boot;
+        let outage = outage(&seen[0].1, Duration::ZERO, ended).expect("it is back");
+        assert!(outage > PACE && outage <= ended - began, "{outage:?}");
+    }
+}
