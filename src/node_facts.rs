@@ -6,6 +6,7 @@ use crate::adapters::http::TlsFiles;
 
 /// Flags that every command shares.
 #[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "This node")]
 pub struct NodeFacts {
     /// This node's name in the cluster; unique, and the same after a reboot
     #[arg(

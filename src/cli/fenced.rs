@@ -58,11 +58,12 @@ fn question(status: &Status, node: &str) -> String {
     )
 }
 
-fn confirmed(node: &str, input: &mut impl BufRead) -> Result<bool> {
+/// Whether the name itself was typed.
+pub(super) fn confirmed(name: &str, input: &mut impl BufRead) -> Result<bool> {
     std::io::stderr().flush()?;
     let mut line = String::new();
     input.read_line(&mut line)?;
-    Ok(line.trim() == node)
+    Ok(line.trim() == name)
 }
 
 fn who(variable: impl Fn(&str) -> Option<String>) -> String {

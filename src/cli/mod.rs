@@ -2,15 +2,19 @@
 
 mod check;
 mod client;
+mod completions;
+mod drill;
 mod fenced;
 mod history;
 mod init;
+mod man;
 mod nodes;
 mod status;
 mod text;
 mod watch;
 mod why;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -19,8 +23,11 @@ use clap::{Parser, Subcommand};
 use crate::node_facts::NodeFacts;
 
 /// Keeps one container alive on exactly one of several Docker hosts.
+///
+/// `leasehold run` is the sidecar. Most other verbs speak to the sidecar of this host, which knows the whole cluster: begin
+/// with `leasehold status`, and `leasehold why GROUP` where something is not as you expect it.
 #[derive(Debug, Parser)]
-#[command(name = "leasehold", version, about, max_term_width = 100)]
+#[command(name = "leasehold", version, about, long_about, max_term_width = 100)]
 struct Arguments {
     #[command(flatten)]
     facts: NodeFacts,
@@ -47,62 +54,102 @@ enum Verb {
     /// Read the compose file, print every fault at once and the times that follow from it; start nothing
     Check,
     /// Prepare a group's storage once: show each mount, write a store id into each and into etcd
+    ///
+    /// A group without it does not start. With storage that is not mounted, or that holds somebody else's data, it is refused.
     Init {
+        /// Name of the group in the compose file
         group: String,
         /// Take over mounts that already hold data
         #[arg(long)]
         adopt: bool,
     },
     /// Move a group: it stops here or there, then the successor starts
+    ///
+    /// It may be asked for on any node. Connections end; what was being stored is stored, within the service's stop_grace_period.
     Switchover {
+        /// Name of the group in the compose file
         group: String,
         /// The node that takes over [default: the best ready standby]
-        #[arg(long)]
+        #[arg(long, value_name = "NODE")]
         to: Option<String>,
         /// For the log and the history
-        #[arg(long, default_value = "")]
+        #[arg(long, default_value = "", hide_default_value = true)]
         why: String,
     },
     /// Move a group back to the node that is preferred for it, if that one is ready
-    Failback { group: String },
+    Failback {
+        /// Name of the group in the compose file
+        group: String,
+    },
+    /// Move a group to a standby and back, and measure both outages on each of its ports, as a client on this host sees them
+    ///
+    /// A fire drill: it shows that the standby can do it, and what a move costs. Refused unless the group is well and a standby
+    /// is ready. Every port of its probes is asked at the first virtual IP, twenty times a second, without a login. Exit 0 when
+    /// both moves ended in time (the stop_grace_period, the ttl and 10 s each); else it says where the group is now.
+    Drill {
+        /// Name of the group in the compose file
+        group: String,
+        /// The standby that has to show what it can [default: the best ready one]
+        #[arg(long, value_name = "NODE")]
+        to: Option<String>,
+        /// Do not ask for the group's name again
+        #[arg(long)]
+        yes: bool,
+        /// Print the figures as JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Stop a group wherever it runs; nobody starts it until `start`
+    ///
+    /// The order outlives reboots of every host: `leasehold status` shows who gave it, when and why.
     Stop {
+        /// Name of the group in the compose file
         group: String,
         /// For the log, `status` and whoever asks later
-        #[arg(long, default_value = "")]
+        #[arg(long, default_value = "", hide_default_value = true)]
         why: String,
     },
     /// Take a `stop` back: the first ready node starts the group
-    Start { group: String },
+    Start {
+        /// Name of the group in the compose file
+        group: String,
+    },
     /// Do nothing to a group automatically for a while: no start, no restart, no move. A lease that runs out still ends it
     Pause {
+        /// Name of the group in the compose file
         group: String,
-        /// It ends by itself after so long
-        #[arg(long = "for", value_parser = text::duration, default_value = "1h")]
+        /// It ends by itself after so long: 30m, 1h30m; at most 168h
+        #[arg(long = "for", value_parser = text::duration, value_name = "LENGTH", default_value = "1h")]
         length: Duration,
         /// For the log, `status` and whoever asks later
-        #[arg(long, default_value = "")]
+        #[arg(long, default_value = "", hide_default_value = true)]
         why: String,
     },
     /// End a `pause`
-    Resume { group: String },
+    Resume {
+        /// Name of the group in the compose file
+        group: String,
+    },
     /// Let a node give its groups to ready standbys and take none until `undrain`
+    ///
+    /// Before work on a host. What no standby is ready for stays where it is, and `status` says so.
     Drain {
-        /// [default: this node]
-        #[arg(default_value = "")]
+        /// The node [default: this one]
+        #[arg(value_name = "NODE", default_value = "", hide_default_value = true)]
         name: String,
         /// For the log, `status` and whoever asks later
-        #[arg(long, default_value = "")]
+        #[arg(long, default_value = "", hide_default_value = true)]
         why: String,
     },
     /// Take a `drain` back
     Undrain {
-        /// [default: this node]
-        #[arg(default_value = "")]
+        /// The node [default: this one]
+        #[arg(value_name = "NODE", default_value = "", hide_default_value = true)]
         name: String,
     },
     /// Say why a group is where it is: the sentence, the evidence, the last decisions of this node
     Why {
+        /// Name of the group in the compose file
         group: String,
         /// Print all of it as JSON
         #[arg(long)]
@@ -110,17 +157,23 @@ enum Verb {
     },
     /// Tell every epoch of a group: from where, to where, why, and how long each phase took; and what operators asked for
     History {
+        /// Name of the group in the compose file
         group: String,
         /// Print all of it as JSON
         #[arg(long)]
         json: bool,
     },
     /// Promise one long beat, so that this sidecar can be replaced without an outage: `hold 120s`
+    ///
+    /// Replace it at once: until the new one has adopted the containers, nobody takes over if this host dies.
     Hold {
+        /// Such as 120s or 2m; at most 300s
         #[arg(value_parser = text::duration)]
         length: Duration,
     },
     /// Say that a node can't write any more, because it was powered off or cut from the storage: what it held is freed
+    ///
+    /// Another node may start the service at once. Said of a node that still writes, it damages the data.
     Fenced {
         /// The node, which was powered off or cut from all storage
         #[arg(required_unless_present = "group", conflicts_with = "group")]
@@ -142,6 +195,18 @@ enum Verb {
         #[arg(long)]
         epoch: Option<u64>,
     },
+    /// Print what a shell needs to complete verbs and options
+    ///
+    /// Such as `leasehold completions bash > /etc/bash_completion.d/leasehold`.
+    Completions {
+        /// The shell that is to read it
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual into a directory: a page for each verb
+    Man {
+        /// It is made if it is not there
+        directory: PathBuf,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -153,7 +218,10 @@ enum NodeVerb {
         json: bool,
     },
     /// Delete what a node that is gone for good left in etcd; refused while it beats or a record names it as holder
-    Remove { name: String },
+    Remove {
+        /// The node's name, as `node list` shows it
+        name: String,
+    },
 }
 
 /// Parses, runs, and turns the outcome into an exit code: 0 good, 1 failed, 2 usage, 3 unknown.
@@ -176,6 +244,7 @@ pub fn main() -> ExitCode {
                 Verb::Init { group, adopt } => init::init(&facts, &group, adopt).await,
                 Verb::Switchover { group, to, why } => client::switchover(&facts, &group, to, why).await,
                 Verb::Failback { group } => client::failback(&facts, &group).await,
+                Verb::Drill { group, to, yes, json } => drill::drill(&facts, &group, to, yes, json).await,
                 Verb::Stop { group, why } => client::order(&facts, "groups", &group, "stop", why).await,
                 Verb::Start { group } => client::order(&facts, "groups", &group, "start", String::new()).await,
                 Verb::Pause { group, length, why } => client::pause(&facts, &group, length, why).await,
@@ -187,6 +256,8 @@ pub fn main() -> ExitCode {
                 Verb::Hold { length } => client::hold(&facts, length).await,
                 Verb::Fenced { node, group, yes } => fenced::fenced(&facts, node, group, yes).await,
                 Verb::Accept { force, epoch } => client::accept(&facts, force, epoch).await,
+                Verb::Completions { shell } => completions::write(shell, &mut std::io::stdout().lock()),
+                Verb::Man { directory } => man::write(&directory),
             }
         })
     });

@@ -24,7 +24,7 @@ pub(crate) const RETURN_LIMIT: Duration = Duration::from_secs(60);
 
 pub(crate) type Body = fn(&mut Cluster) -> Figure;
 
-pub(crate) const SCENARIOS: [(&str, Body); 18] = [
+pub(crate) const SCENARIOS: [(&str, Body); 19] = [
     ("first start", first_start),
     ("host killed", host_killed),
     ("dead host comes back", host_returns),
@@ -38,6 +38,7 @@ pub(crate) const SCENARIOS: [(&str, Body); 18] = [
     ("cable pulled", cable_pulled),
     ("host and etcd leader killed", etcd_leader_killed),
     ("switchover", switchover),
+    ("drill", drill),
     ("colleague on a standby", colleague::on_a_standby),
     ("same, sidecar dead", colleague::on_a_standby_without_sidecar),
     ("colleague on the leader", colleague::on_the_leader),
@@ -272,6 +273,61 @@ fn switchover(cluster: &mut Cluster) -> Figure {
     });
     assert_eq!(cluster.leader(), Some(new), "not moved to {wanted}");
     figure(&seen, HAND_OVER_LIMIT, &moved(cluster, old))
+}
+
+/// There and back, measured on a host that has no part in it; refused while the group is on pause.
+fn drill(cluster: &mut Cluster) -> Figure {
+    cluster.settle();
+    let (old, new) = (cluster.await_leader(), cluster.standby());
+    let third = (0..cluster.hosts.len()).find(|host| ![old, new].contains(host));
+    let third = third.expect("a third host");
+    let (from, to) = (cluster.hosts[old].name, cluster.hosts[new].name);
+    let before = cluster.last_run();
+    let mut told = serde_json::Value::Null;
+    let seen = cluster.under_mail(|cluster| {
+        let host = &cluster.hosts[third];
+        let output = host.leasehold(&["drill", "mail", "--to", to, "--yes", "--json"]);
+        assert!(output.status.success(), "{}", words(&output));
+        told = serde_json::from_slice(&output.stdout).expect("the figures");
+    });
+    assert_eq!(cluster.leader(), Some(old), "not moved back: {told}");
+    assert_eq!(cluster.last_run().epoch, before.epoch + 2, "{told}");
+    assert_eq!(
+        (&told["there"]["to"], &told["back"]["to"]),
+        (&to.into(), &from.into()),
+        "{told}"
+    );
+    let ports = told["ports"].as_array().expect("the ports");
+    assert_eq!(ports.len(), 3, "{told}");
+    for ms in ports.iter().flat_map(|port| [&port["there_ms"], &port["back_ms"]]) {
+        let ms = ms.as_u64().expect("an outage that ended");
+        assert!(ms > 0 && u128::from(ms) < HAND_OVER_LIMIT.as_millis(), "{told}");
+    }
+    succeed_in(&cluster.hosts[third], &["pause", "mail", "--for", "1m"]);
+    let output = cluster.hosts[third].leasehold(&["drill", "mail", "--yes"]);
+    assert!(
+        !output.status.success() && words(&output).contains("leasehold resume mail"),
+        "{}",
+        words(&output)
+    );
+    succeed_in(&cluster.hosts[third], &["resume", "mail"]);
+    assert_eq!(
+        cluster.last_run().epoch,
+        before.epoch + 2,
+        "moved although it was refused"
+    );
+    let shown = |way: &str| format!("{} ms", told["ports"][0][way]);
+    let note = format!(
+        "{from} to {to} and back: smtp {}, {}",
+        shown("there_ms"),
+        shown("back_ms")
+    );
+    figure(&seen, HAND_OVER_LIMIT, &note)
+}
+
+fn succeed_in(host: &Host, arguments: &[&str]) {
+    let output = host.leasehold(arguments);
+    assert!(output.status.success(), "{arguments:?}: {}", words(&output));
 }
 
 /// After a power cut of everything the service comes back without anybody's help.

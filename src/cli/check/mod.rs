@@ -4,7 +4,7 @@ mod mail;
 mod members;
 mod prospect;
 #[cfg(test)]
-mod testing;
+pub(super) mod testing;
 
 use std::process::ExitCode;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Small projects for the tests of `check`.
+//! Small projects for the tests of verbs.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -8,7 +8,7 @@ use crate::compose::{Sources, read};
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
 /// One group `mail` with one service: more keys of the cluster and of the group as flow mappings, of the service as a line.
-pub(super) fn project(cluster: &str, group: &str, service: &str) -> Project {
+pub(in crate::cli) fn project(cluster: &str, group: &str, service: &str) -> Project {
     let unique = format!(
         "leasehold-check-{}-{}",
         std::process::id(),

@@ -1,0 +1,235 @@
+//! `leasehold drill GROUP`: a switchover and back, measured as a client.
+
+mod plan;
+mod report;
+mod samples;
+mod watch;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Result, anyhow, bail};
+
+use self::plan::{Plan, is_ready, plan};
+use self::report::{Marks, Move, Report, millis, ports, whereabouts};
+use self::watch::Watch;
+use super::client;
+use super::fenced::confirmed;
+use super::text::{print, say};
+use crate::adapters::http::SwitchoverRequest;
+use crate::adapters::probe::{Inside, Prober};
+use crate::clock;
+use crate::core::status::Status;
+use crate::node_facts::NodeFacts;
+use crate::site::Site;
+
+/// Good answers before the first move, and after the last.
+const EDGE: Duration = Duration::from_millis(500);
+/// How long the group serves on the standby.
+const SETTLE: Duration = Duration::from_secs(2);
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+pub(super) async fn drill(
+    facts: &NodeFacts,
+    group: &str,
+    to: Option<String>,
+    yes: bool,
+    json: bool,
+) -> Result<ExitCode> {
+    let site = Site::open(facts).await?;
+    let look = async |to: Option<&str>| {
+        let status = client::status(facts).await?;
+        plan(&status, &site.project, group, to).map_err(anyhow::Error::msg)
+    };
+    let mut agreed = look(to.as_deref()).await?;
+    let prober = Prober::new(Inside::new(site.engine.clone()));
+    let mut probes = watch::answering(&prober, &agreed).await.map_err(anyhow::Error::msg)?;
+    if !yes {
+        say(&agreed.question());
+        if !confirmed(group, &mut std::io::stdin().lock())? {
+            bail!("that is not {group}: nothing was done");
+        }
+        // Whoever was asked may have thought for an hour.
+        let again = look(Some(&agreed.to)).await?;
+        if (&again.from, again.epoch) != (&agreed.from, agreed.epoch) {
+            bail!("{group} has moved meanwhile: nothing was done, ask again");
+        }
+        agreed = again;
+        probes = watch::answering(&prober, &agreed).await.map_err(anyhow::Error::msg)?;
+    }
+    let report = Drill {
+        facts,
+        watch: Watch::start(&prober, &agreed, probes),
+        plan: agreed,
+        marks: Marks::default(),
+        there: None,
+        back: None,
+    };
+    let report = report.run().await;
+    if json {
+        print(&serde_json::to_string_pretty(&report)?);
+    } else {
+        print(&report.render());
+    }
+    if let Some(failure) = &report.failure {
+        say(&format!("leasehold: {failure}"));
+    }
+    Ok(if report.ok {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// A drill under way.
+struct Drill<'a> {
+    facts: &'a NodeFacts,
+    plan: Plan,
+    watch: Watch,
+    marks: Marks,
+    there: Option<Move>,
+    back: Option<Move>,
+}
+
+impl Drill<'_> {
+    async fn run(mut self) -> Report {
+        let ended = tokio::select! {
+            ended = self.there_and_back() => ended,
+            _ = tokio::signal::ctrl_c() => Err(anyhow!("interrupted")),
+        };
+        let failure = match ended {
+            Ok(()) => None,
+            Err(error) => {
+                let now = client::status(self.facts).await;
+                let now = now.map_or_else(
+                    |_| format!("where {} is now this host can't say: ask another one", self.plan.group),
+                    |status| whereabouts(&self.plan, &status),
+                );
+                Some(format!("{error:#}; {now}"))
+            }
+        };
+        Report {
+            ok: failure.is_none(),
+            ports: ports(&self.watch.seen(), self.marks),
+            group: self.plan.group,
+            address: self.plan.address.to_string(),
+            there: self.there,
+            back: self.back,
+            failure,
+        }
+    }
+
+    async fn there_and_back(&mut self) -> Result<()> {
+        let Plan { group, from, to, .. } = self.plan.clone();
+        tokio::time::sleep(EDGE).await;
+        say(&format!("{group}: from {from} to {to}"));
+        self.there = Some(self.shift(&from, &to).await?);
+        tokio::time::sleep(SETTLE).await;
+        say(&format!("{group}: back from {to} to {from}"));
+        self.marks.back_ordered = Some(clock::now().boot);
+        self.back = Some(self.shift(&to, &from).await?);
+        tokio::time::sleep(EDGE).await;
+        Ok(())
+    }
+
+    /// One move, within its bound.
+    async fn shift(&self, from: &str, to: &str) -> Result<Move> {
+        let bound = self.plan.bound;
+        let ended = tokio::time::timeout(bound, self.shift_unbounded(from, to)).await;
+        ended.unwrap_or_else(|_| {
+            let group = &self.plan.group;
+            Err(anyhow!(
+                "{group} was not up on {to} within {bound:?}: see `leasehold history {group}`"
+            ))
+        })
+    }
+
+    async fn shift_unbounded(&self, from: &str, to: &str) -> Result<Move> {
+        let group = &self.plan.group;
+        let before = self.ready(from, to).await?;
+        let ordered = clock::now().boot;
+        let body = SwitchoverRequest {
+            to: Some(to.to_owned()),
+            why: "a drill".to_owned(),
+        };
+        let outcome = client::tell(self.facts, &format!("/v1/groups/{group}/switchover"), &body).await?;
+        if !outcome.ok {
+            bail!("{}", outcome.message);
+        }
+        let epoch = self.taken(to, before).await?;
+        // The record changes hands only when the other side has stopped: from now on whoever answers is the new one.
+        let since = clock::now().boot;
+        let run = self.active(epoch).await?;
+        while !self.watch.all_back(since) {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+        Ok(Move {
+            from: from.to_owned(),
+            to: to.to_owned(),
+            epoch,
+            run,
+            ms: millis(clock::now().boot.saturating_sub(ordered)),
+        })
+    }
+
+    /// Waits until the node may be asked to take over; the epoch until then.
+    async fn ready(&self, from: &str, to: &str) -> Result<u64> {
+        let group = &self.plan.group;
+        loop {
+            let status = self.status().await?;
+            let line = status.groups.get(group).cloned().unwrap_or_default();
+            if line.holder.as_deref() != Some(from) {
+                bail!("{group} has left {from} by itself: see `leasehold history {group}`");
+            }
+            if status.nodes.get(to).is_some_and(|line| is_ready(line, group)) {
+                return Ok(line.epoch);
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    /// Waits until the node has won the next epoch.
+    async fn taken(&self, to: &str, before: u64) -> Result<u64> {
+        let group = &self.plan.group;
+        loop {
+            let line = self.status().await?.groups.remove(group).unwrap_or_default();
+            match line.holder {
+                Some(holder) if line.epoch > before && holder == to => return Ok(line.epoch),
+                Some(holder) if line.epoch > before => {
+                    bail!("{holder} has taken {group}, not {to}: see `leasehold history {group}`")
+                }
+                Some(_) | None => tokio::time::sleep(LOOK_AGAIN).await,
+            }
+        }
+    }
+
+    /// Waits until the holder has written that it serves; the run, where it is here.
+    async fn active(&self, epoch: u64) -> Result<Option<String>> {
+        let group = &self.plan.group;
+        loop {
+            let line = self.status().await?.groups.remove(group).unwrap_or_default();
+            if line.epoch != epoch || line.holder.is_none() {
+                bail!("{group} was lost again before it served: see `leasehold history {group}`");
+            }
+            match line.held {
+                Some(held) if held.stage == "active" => return Ok(Some(held.run)),
+                Some(_) => {}
+                None => {
+                    let history = client::history(self.facts, group).await?;
+                    let epochs = history.map(|history| history.epochs).unwrap_or_default();
+                    let served = |of: &crate::core::history::Epoch| {
+                        of.epoch == epoch && of.begun.as_ref().is_some_and(|begun| begun.served)
+                    };
+                    if epochs.iter().any(served) {
+                        return Ok(None);
+                    }
+                }
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    async fn status(&self) -> Result<Status> {
+        client::status(self.facts).await
+    }
+}
