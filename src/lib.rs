@@ -11,6 +11,8 @@
 
 pub mod adapters;
 pub mod archive;
+#[cfg(test)]
+mod catalogue;
 pub mod cli;
 pub mod clock;
 pub mod compose;

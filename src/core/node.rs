@@ -13,7 +13,7 @@ use super::group::{Context, Group, GroupSettings, mention};
 use super::keys::Keys;
 use super::member::{Attempt, Member, Pending};
 use super::observe::{Contact, Observer};
-use super::orders::Wanted;
+use super::orders::{WISH_PATIENCE, Wanted};
 use super::records::{Intent, Pin, Saved, SavedRun, View};
 use super::sizing::{HOLD_MAX, Timing};
 use super::store::Hint;
@@ -100,6 +100,8 @@ pub struct Node {
     pub(super) seq: u64,
     pub(super) next_id: u64,
     pub(super) holding_until: Option<Time>,
+    /// Since when the oldest wish has been waiting to be sent.
+    pub(super) wished_at: Option<Time>,
     pub(super) hold_wish: Option<(u64, Duration)>,
     pub(super) switch_wish: Option<(u64, String, Intent)>,
     pub(super) accept_wish: Option<AcceptWish>,
@@ -179,6 +181,7 @@ impl Node {
             seq: 0,
             next_id: 0,
             holding_until: None,
+            wished_at: None,
             hold_wish: None,
             switch_wish: None,
             accept_wish: None,
@@ -258,6 +261,7 @@ impl Node {
         if self.ending {
             self.hand_over(now, out);
         }
+        self.tire_of_wishes(now, out);
         self.obey(now, out);
         self.obey_orders(now, out);
         self.step_failback(now, out);
@@ -552,6 +556,7 @@ impl Node {
         }
         times.extend(self.waits.values().filter_map(|(at, _)| *at));
         times.extend(self.holding_until);
+        times.extend(self.wished_at.map(|at| at.plus(WISH_PATIENCE)));
         times.extend(self.meal());
         let ahead = times.into_iter().filter(|at| !now.reached(*at));
         let soonest = ahead.min_by_key(|at| now.until(*at));

@@ -7,7 +7,7 @@ use super::code::Code;
 use super::event::{Action, Note, Wish};
 use super::group::{After, Way};
 use super::member::{Member, Purpose};
-use super::node::Node;
+use super::node::{AcceptWish, Node};
 use super::records::{StandingOrder, json};
 use super::store::{Compare, Grant, Op, StoreError, Txn};
 use super::time::Time;
@@ -33,6 +33,9 @@ enum Asked {
     Waiting(i64),
     Granted(i64),
 }
+
+/// So long a wish waits to be sent: less than its caller waits for the answer. Nothing may happen that nobody expects any more.
+pub(super) const WISH_PATIENCE: Duration = Duration::from_secs(10);
 
 impl Node {
     /// Takes an order in, or replies at once why not.
@@ -286,6 +289,29 @@ impl Node {
             };
             let after = After::Release { reason, successor };
             group.stop(now, Way::Drain, after, text, code, out);
+        }
+    }
+
+    /// A wish that could not be sent in time is taken back, and its caller told.
+    pub(super) fn tire_of_wishes(&mut self, now: Time, out: &mut Vec<Action>) {
+        let waiting = self.hold_wish.is_some()
+            || self.switch_wish.is_some()
+            || self.accept_wish.is_some()
+            || self.fenced_wish.is_some()
+            || !self.wanted.is_empty();
+        if !waiting {
+            self.wished_at = None;
+            return;
+        }
+        if !now.reached(self.wished_at.get_or_insert(now).plus(WISH_PATIENCE)) {
+            return;
+        }
+        self.wished_at = None;
+        let why = "it could not be written to etcd in time, and is given up: see `leasehold status`, and ask again";
+        self.dismiss_wishes(why, out);
+        if let Some(AcceptWish { reply, .. }) = self.accept_wish.take() {
+            let result = Err(why.to_owned());
+            out.push(Action::Reply { reply, result });
         }
     }
 

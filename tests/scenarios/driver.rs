@@ -539,6 +539,7 @@ impl World {
             Some(_) => "T8",
             None if creates => "T1",
             None if deletes && !puts => "T9",
+            None if deletes => "removal",
             None if puts => "T2",
             None => "configure",
         };

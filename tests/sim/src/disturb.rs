@@ -50,6 +50,8 @@ impl World {
             && self.restored
         {
             c.excused = true;
+            // Its address ends with its kernel lifetime, or with the next sidecar.
+            self.hosts[h].vip_excused = true;
             self.count("woke to another's claim after a restore (known open)");
         }
     }
