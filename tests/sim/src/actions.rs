@@ -39,16 +39,11 @@ impl World {
                 }
             }
             Action::Start { of, run } => {
-                if self.hosts[h].strange {
-                    let why = format!(
-                        "S10: {} starts {} though its etcd is strange",
-                        self.hosts[h].name, of.group
-                    );
-                    self.fail(why);
-                }
+                self.trusts(h, &of.group);
                 self.start(h, of, run, soon);
             }
             Action::Admit { of, connection } => {
+                self.trusts(h, &of.group);
                 self.push(
                     soon / 4,
                     Ev::Admit {
