@@ -51,6 +51,14 @@ impl Node {
         None
     }
 
+    /// As the node itself says; of one that is gone, or says nothing of it, that.
+    fn why_not_ready(&self, group: &str, node: &str) -> String {
+        let own = (*node == self.me.name).then(|| self.unready(group)).flatten();
+        let told = self.view.statuses.get(node).and_then(|status| status.groups.get(group));
+        let told = told.map(|ready| ready.why.clone()).filter(|why| !why.is_empty());
+        own.or(told).unwrap_or_else(|| "see `leasehold status`".to_owned())
+    }
+
     /// Why neither the node that is wanted nor, where none is named, any other could take the group from its holder.
     fn nobody_to_take(&self, group: &str, holder: &str, wanted: Option<&str>) -> Option<String> {
         let ready = |node: &str| match node == self.me.name {
@@ -58,7 +66,9 @@ impl Node {
             false => self.successor(group, Some(node)).is_some(),
         };
         match wanted {
-            Some(to) => (!ready(to)).then(|| format!("{to} is not ready for {group}: see `leasehold status`")),
+            Some(to) => {
+                (!ready(to)).then(|| format!("{to} is not ready for {group}: {}", self.why_not_ready(group, to)))
+            }
             None => {
                 let found = self.view.statuses.keys().any(|node| node != holder && ready(node));
                 (!found).then(|| format!("no standby is ready for {group}: see `leasehold status`"))

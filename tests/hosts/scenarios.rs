@@ -268,7 +268,12 @@ fn switchover(cluster: &mut Cluster) -> Figure {
     let (old, new) = (cluster.await_leader(), cluster.standby());
     let wanted = cluster.hosts[new].name;
     let seen = cluster.under_mail(|cluster| {
-        let output = cluster.hosts[old].leasehold(&["switchover", "mail", "--to", wanted]);
+        // Who was away is refused at once, until it has been back for a ttl.
+        let output = until("a switchover that is not refused", RETURN_LIMIT, || {
+            let output = cluster.hosts[old].leasehold(&["switchover", "mail", "--to", wanted]);
+            let early = !output.status.success() && words(&output).contains("in contact with etcd for less than a ttl");
+            (!early).then_some(output)
+        });
         assert!(output.status.success(), "{}", words(&output));
     });
     assert_eq!(cluster.leader(), Some(new), "not moved to {wanted}");

@@ -40,7 +40,10 @@ impl Members {
                 self.lines.push(format!("etcd {url} answers, version {version}"));
             }
             // With users, etcd tells its version to root alone.
-            Err(StoreError::Refused(_)) => self.lines.push(format!("etcd {url} answers")),
+            Err(StoreError::Refused(why)) if why.contains("permission denied") => {
+                self.lines.push(format!("etcd {url} answers"));
+            }
+            Err(StoreError::Refused(why)) => self.warnings.push(format!("etcd {url} refuses this node: {why}")),
             Err(StoreError::Unknown(why)) => self.warnings.push(format!("etcd {url} does not answer: {why}")),
         }
     }
@@ -82,9 +85,16 @@ mod tests {
         seen.note("http://b", Ok("3.4.23".to_owned()));
         seen.note("http://c", Err(StoreError::Unknown("timed out".to_owned())));
         seen.note("http://d", Err(StoreError::Refused("permission denied".to_owned())));
+        seen.note("http://e", Err(StoreError::Refused("authentication failed".to_owned())));
         assert_eq!(seen.lines.len(), 3);
-        assert_eq!(seen.warnings.len(), 2, "{:?}", seen.warnings);
-        assert!(seen.warnings[0].contains("3.4.23") && seen.warnings[1].contains("timed out"));
+        assert_eq!(seen.warnings.len(), 3, "{:?}", seen.warnings);
+        for (warning, part) in seen
+            .warnings
+            .iter()
+            .zip(["3.4.23", "timed out", "authentication failed"])
+        {
+            assert!(warning.contains(part), "{warning}");
+        }
     }
 
     #[test]
