@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use reqwest::header::{HeaderMap, HeaderValue};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::text::{print, say};
 use crate::adapters::http::{
@@ -126,26 +127,18 @@ pub(super) async fn pause(facts: &NodeFacts, group: &str, length: Duration, why:
 
 /// Why a group is where it is.
 pub(super) async fn why(facts: &NodeFacts, group: &str) -> Result<Result<Why, Outcome>> {
-    let socket = facts.socket();
-    let call = client(&socket)?
-        .get(format!("http://local/v1/groups/{group}/why"))
-        .send()
-        .await;
-    let answer = call.with_context(|| absent(&socket))?;
-    if answer.status().is_success() {
-        Ok(Ok(answer.json().await?))
-    } else {
-        Ok(Err(answer.json().await?))
-    }
+    ask(facts, &format!("/v1/groups/{group}/why")).await
 }
 
 /// What is kept of a group's epochs, and of what operators asked for.
 pub(super) async fn history(facts: &NodeFacts, group: &str) -> Result<Result<History, Outcome>> {
+    ask(facts, &format!("/v1/groups/{group}/history")).await
+}
+
+/// What the daemon tells, or why it does not.
+async fn ask<T: DeserializeOwned>(facts: &NodeFacts, path: &str) -> Result<Result<T, Outcome>> {
     let socket = facts.socket();
-    let call = client(&socket)?
-        .get(format!("http://local/v1/groups/{group}/history"))
-        .send()
-        .await;
+    let call = client(&socket)?.get(format!("http://local{path}")).send().await;
     let answer = call.with_context(|| absent(&socket))?;
     if answer.status().is_success() {
         Ok(Ok(answer.json().await?))
