@@ -247,9 +247,15 @@ impl World {
         }
     }
 
-    /// For a driver that asks again and again: neither logged nor counted.
+    /// For a driver that asks again and again: neither logged nor counted, and refused where there is no need for it.
     pub(crate) fn accept_quietly(&mut self, h: usize) {
-        self.command(h, ACCEPT);
+        self.command(
+            h,
+            Command::Accept {
+                force: false,
+                epoch: None,
+            },
+        );
     }
 
     pub(crate) fn revive_quietly(&mut self) {

@@ -73,11 +73,13 @@ fn run(world: &mut World) -> Option<String> {
         world.run_until(next);
         // A service manager starts what ended; an operator accepts what is frozen.
         world.revive_quietly();
-        // A start that the claim refuses, because etcd was restored to an older epoch, is overcome by accepting again.
+        // A start that the claim refuses, because etcd was restored to an older epoch, is overcome by accepting again: on
+        // one host after the other, since one that is no member can't do it.
+        let look = next / (200 * MS);
         let frozen = world.hosts.iter().position(|host| host.frozen_core);
-        let wanted = frozen.or(world.claim_refused.then_some(0));
-        if let Some(h) = wanted.filter(|_| (next / (200 * MS)).is_multiple_of(15)) {
-            world.claim_refused = false;
+        let any = usize::try_from(look / 15).unwrap_or_default() % world.hosts.len();
+        let wanted = frozen.or(world.claim_refused.then_some(any));
+        if let Some(h) = wanted.filter(|_| look.is_multiple_of(15)) {
             world.accept_quietly(h);
         }
         if (next / (200 * MS)).is_multiple_of(50) {
