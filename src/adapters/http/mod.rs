@@ -5,6 +5,8 @@ mod access;
 mod acting;
 mod answer;
 mod audit;
+mod console;
+mod door;
 mod health;
 mod limits;
 mod reading;
@@ -17,8 +19,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{ConnectInfo, DefaultBodyLimit, Extension, Request, State};
-use axum::http::{StatusCode, header};
+use axum::extract::{DefaultBodyLimit, Extension, Request};
+use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -36,11 +38,11 @@ pub use answer::Outcome;
 pub use reading::Why;
 pub use tls::TlsFiles;
 
-use self::access::{Caller, Denied};
+use self::access::Caller;
 use self::answer::Refusal;
+use self::door::Door;
 use self::limits::{Limited, Rate};
 use self::tls::{LOOK_EVERY, Peer, Tls};
-use crate::clock;
 use crate::core::event::Command;
 use crate::core::history::{Act, History};
 use crate::core::status::Status;
@@ -230,7 +232,9 @@ fn api() -> Router<Shared> {
 
 /// For everybody who can reach the address: health is open, the rest takes a token.
 fn network(shared: Shared, access: Access) -> Router {
-    bounded(health::routes().merge(api().layer(from_fn_with_state(access, authenticate)))).with_state(shared)
+    let api = api().layer(from_fn_with_state(Door::of_tools(access.clone()), door::open));
+    let console = console::routes().layer(from_fn_with_state(Door::of_browsers(access), door::open));
+    bounded(health::routes().merge(api).merge(console)).with_state(shared)
 }
 
 /// For whoever may open the socket, which is root.
@@ -240,7 +244,7 @@ fn on_this_host(shared: Shared) -> Router {
         role: Role::Admin,
     };
     let api = api().layer(from_fn(name_the_user)).layer(Extension(root));
-    bounded(health::routes().merge(api)).with_state(shared)
+    bounded(health::routes().merge(api).merge(console::routes())).with_state(shared)
 }
 
 /// Whoever may open the socket is root; the CLI says who that is.
@@ -274,38 +278,6 @@ async fn in_time(request: Request, next: Next) -> Response {
     match tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await {
         Ok(answer) => answer,
         Err(_) => Refusal::new(StatusCode::REQUEST_TIMEOUT, "the request took too long").into_response(),
-    }
-}
-
-/// Lets callers with a known token or certificate through, and tells the handlers who they are.
-async fn authenticate(State(access): State<Access>, mut request: Request, next: Next) -> Response {
-    // Whatever stands in the header counts, also what is no token: a certificate must not stand in for a typing error.
-    let given = request.headers().get(header::AUTHORIZATION);
-    let token = given.map(|value| value.to_str().ok().and_then(|value| value.strip_prefix("Bearer ")));
-    let token = token.map(|token| token.unwrap_or_default().trim());
-    let peer = request.extensions().get::<ConnectInfo<Peer>>();
-    let shown = peer.and_then(|ConnectInfo(peer)| peer.0.as_ref());
-    match access.caller(token, shown, clock::wall_seconds()) {
-        Ok(caller) => {
-            request.extensions_mut().insert(caller);
-            next.run(request).await
-        }
-        Err(Denied::Closed) => Refusal::new(
-            StatusCode::FORBIDDEN,
-            "nobody may do this over the network: name a file of tokens in LEASEHOLD_TOKENS, or use the CLI on the host",
-        )
-        .into_response(),
-        Err(Denied::Unknown) => {
-            let message = "a known token is needed, `Authorization: Bearer TOKEN`, or a client certificate that the file of tokens names";
-            let mut answer = Refusal::new(StatusCode::UNAUTHORIZED, message).into_response();
-            let challenge = header::HeaderValue::from_static("Bearer");
-            answer.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
-            answer
-        }
-        Err(Denied::Broken(why)) => {
-            tracing::warn!(code = "tokens_unusable", %why, "the file of tokens can't be used: everybody is refused");
-            Refusal::new(StatusCode::FORBIDDEN, "the file of tokens can't be used: see the sidecar's log").into_response()
-        }
     }
 }
 
