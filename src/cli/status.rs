@@ -25,7 +25,7 @@ pub(super) fn render(status: &Status) -> String {
     for (name, line) in &status.groups {
         groups.push(row(&[
             name,
-            line.holder.as_deref().unwrap_or("-"),
+            &holder(line),
             &line.epoch.to_string(),
             &here(line),
             &line.vips.join(" "),
@@ -73,6 +73,14 @@ pub(super) fn render(status: &Status) -> String {
         text.push_str(&format!("\nlast decision of {}: {}", status.node, status.reason));
     }
     text
+}
+
+fn holder(line: &GroupLine) -> String {
+    match (&line.holder, &line.trouble) {
+        (Some(holder), Some(trouble)) => format!("{holder} ({})", trouble.state),
+        (Some(holder), None) => holder.clone(),
+        (None, _) => "-".to_owned(),
+    }
 }
 
 fn here(line: &GroupLine) -> String {

@@ -99,7 +99,13 @@ fn serving<'a>(name: &str, line: &'a GroupLine) -> Result<&'a str, String> {
     let holder = line.holder.as_deref();
     let holder = holder.ok_or_else(|| format!("{name} is active nowhere: see `leasehold why {name}`"))?;
     let Some(held) = &line.held else {
-        return Ok(holder);
+        return match &line.trouble {
+            Some(trouble) => Err(format!(
+                "{name} is not well on {holder} ({}): mend that first, see `leasehold why {name}`",
+                trouble.why
+            )),
+            None => Ok(holder),
+        };
     };
     if held.stage != "active" {
         let stage = &held.stage;
@@ -195,6 +201,7 @@ impl Plan {
 mod tests {
     use super::*;
     use crate::cli::check::testing::project;
+    use crate::core::records::Trouble;
     use crate::core::status::HeldLine;
 
     const GROUP: &str =
@@ -264,7 +271,7 @@ mod tests {
     #[test]
     fn whatever_is_not_well_is_refused_with_its_remedy() {
         type Change = fn(&mut Status, &mut GroupLine);
-        let cases: [(Change, &str); 10] = [
+        let cases: [(Change, &str); 11] = [
             (|status, _| status.member = "frozen".to_owned(), "a is frozen"),
             (
                 |_, line| line.stopped = Some("by root".to_owned()),
@@ -286,6 +293,14 @@ mod tests {
             (
                 |_, line| line.held.as_mut().unwrap().probe_failure = Some("smtp 25: refused".to_owned()),
                 "not well on a (smtp 25: refused)",
+            ),
+            (
+                |_, line| {
+                    let why = "seen from c: refused".to_owned();
+                    let state = "sick".to_owned();
+                    (line.held, line.trouble) = (None, Some(Trouble { state, why }));
+                },
+                "not well on a (seen from c: refused)",
             ),
             (
                 |status, _| status.nodes.get_mut("a").unwrap().drained = Some("by root".to_owned()),

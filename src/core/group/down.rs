@@ -124,6 +124,7 @@ impl Group {
     /// The run failed by itself: stop what is left of it and try again in place.
     pub(super) fn failed(&mut self, now: Time, why: String, out: &mut Vec<Action>) {
         self.trouble = Some(self.fault());
+        self.failure.clone_from(&why);
         let never_up = |held: &&Held| matches!(held.stage, Stage::Adopting | Stage::Starting | Stage::Checking);
         let coming = self.held.as_ref().filter(never_up).map(|held| held.coming);
         let code = coming.map_or(Code::ServiceFailed, Coming::failed);
