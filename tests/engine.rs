@@ -6,6 +6,8 @@
 mod keys;
 #[path = "engine/proxied.rs"]
 mod proxied;
+#[path = "engine/storage_probe.rs"]
+mod storage_probe;
 #[path = "engine/support.rs"]
 mod support;
 #[path = "engine/witness.rs"]

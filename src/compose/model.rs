@@ -178,6 +178,10 @@ pub enum Check {
     Docker {
         service: String,
     },
+    /// Every protected mount of a service takes a file and gives it back.
+    Storage {
+        service: String,
+    },
     /// An address outside that answers an echo request: the way to the clients.
     Gateway {
         address: Ipv4Addr,
@@ -203,6 +207,7 @@ impl Check {
                 format!("exec {} in {service}", command.first().map_or("", String::as_str))
             }
             Self::Docker { service } => format!("health of {service}"),
+            Self::Storage { service } => format!("storage of {service}"),
             Self::Gateway { address } => format!("gateway {address}"),
         }
     }
@@ -421,6 +426,15 @@ pub enum MountKind {
     Tmpfs { size: Option<i64>, mode: Option<u32> },
     /// A secret or config from a file of the Docker host, mounted read-only.
     File { source: PathBuf },
+}
+
+impl Service {
+    /// Where the group's storage is mounted in it.
+    #[must_use]
+    pub fn protected_targets(&self) -> Vec<String> {
+        let protected = self.mounts.iter().filter(|mount| mount.is_protected());
+        protected.map(|mount| mount.target.clone()).collect()
+    }
 }
 
 impl Mount {

@@ -20,7 +20,9 @@ const FALL_DEFAULT: u32 = 3;
 const COUNT_MAX: u32 = 1000;
 
 /// The keys that say what is checked: exactly one of them stands in each probe.
-const KINDS: [&str; 8] = ["tcp", "smtp", "imap", "pop3", "http", "exec", "docker", "gateway"];
+const KINDS: [&str; 9] = [
+    "tcp", "smtp", "imap", "pop3", "http", "exec", "docker", "storage", "gateway",
+];
 const CADENCE: [&str; 5] = ["interval", "timeout", "rise", "fall", "fall_timeout"];
 const EXAMPLE: &str = "write one of them, such as {smtp: 25} or {http: 80, path: /health}";
 
@@ -94,6 +96,7 @@ fn check(kind: &At<'_>, item: &At<'_>, stated_in: &str, context: &Context<'_>, f
             command.map(|command| Check::Exec { service, command })
         }
         "docker" => kind.text(faults).map(|service| Check::Docker { service }),
+        "storage" => kind.text(faults).map(|service| Check::Storage { service }),
         "gateway" => kind
             .parsed(faults, "an IPv4 address such as 10.0.0.1", |text| {
                 text.parse::<Ipv4Addr>()
@@ -219,7 +222,8 @@ mod tests {
 
     fn probes(list: &str) -> Vec<Probe> {
         let own = format!("probes: [{list}]");
-        let project = read_files(&[("compose.yaml", &file(&own, "network_mode: host", REST))])
+        let keys = "network_mode: host\nvolumes: [data:/store]";
+        let project = read_files(&[("compose.yaml", &file(&own, keys, REST))])
             .unwrap_or_else(|faults| panic!("{list}: {faults:#?}"));
         project.groups["s"].probes.clone()
     }
@@ -229,7 +233,7 @@ mod tests {
         let read = probes(
             "{smtp: 25, tls: start, login_file: /run/secrets/probe}, {imap: 993, tls: on}, \
              {http: 80, path: /up, host: h, status: 200-299, body: fine}, {exec: [check, -q]}, {exec: 'a b', service: s}, \
-             {docker: s}, {gateway: 10.0.0.1}",
+             {docker: s}, {storage: s}, {gateway: 10.0.0.1}",
         );
         let checks: Vec<Check> = read.into_iter().map(|probe| probe.check).collect();
         let mail = |protocol, port, tls, login: Option<&str>| {
@@ -260,6 +264,9 @@ mod tests {
                 exec(&["check", "-q"]),
                 exec(&["a", "b"]),
                 Check::Docker {
+                    service: "s".to_owned()
+                },
+                Check::Storage {
                     service: "s".to_owned()
                 },
                 Check::Gateway {
@@ -311,6 +318,11 @@ mod tests {
                 ["probes", "service web, which is not of this group"],
             ),
             ("{docker: web}", ["probes", "service web"]),
+            ("{storage: web}", ["probes", "service web"]),
+            (
+                "{storage: s}",
+                ["probes", "storage of service s, which mounts none that is writable"],
+            ),
             ("{gateway: 'fd00::1'}", ["probes.gateway", "IPv4"]),
             ("{tcp: 1, interval: 10ms}", ["probes.interval", "between"]),
             ("{tcp: 1, fall: 0}", ["probes.fall", "between 1 and 1000"]),

@@ -212,6 +212,7 @@ pub(super) fn open_relay(members: &[(At<'_>, &Service, bool)], probes: &[Probe],
         | Check::Http(_)
         | Check::Exec { .. }
         | Check::Docker { .. }
+        | Check::Storage { .. }
         | Check::Gateway { .. } => None,
     };
     let relays: Vec<u16> = probes.iter().filter_map(smtp).collect();

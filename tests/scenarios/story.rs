@@ -114,11 +114,12 @@ fn note() -> Note {
     }
 }
 
-/// `ok`, or why not: `silent ...` and `shared ...` say of which kind.
+/// `ok`, or why not: `silent ...`, `shared ...` and `unasked ...` say of which kind.
 fn probe_outcome(words: &[&str]) -> Result<(), ProbeFailure> {
     match words {
         ["ok"] => Ok(()),
         ["silent", why @ ..] => Err(ProbeFailure::silent(why.join(" "))),
+        ["unasked", why @ ..] => Err(ProbeFailure::unasked(why.join(" "))),
         ["shared", why @ ..] => Err(ProbeFailure::shared(why.join(" "))),
         why => Err(ProbeFailure::wrong(why.join(" "))),
     }

@@ -67,11 +67,16 @@ impl ProbeRun {
                     self.passes = Some(true);
                 }
             }
+            // What was found out before still holds.
+            Err(failure) if failure.kind == FailureKind::Unasked => {
+                self.failure.get_or_insert(failure);
+            }
             Err(failure) => {
                 self.good = 0;
                 match failure.kind {
                     FailureKind::Wrong | FailureKind::Shared => self.wrong = self.wrong.saturating_add(1),
                     FailureKind::Silent => self.silent = self.silent.saturating_add(1),
+                    FailureKind::Unasked => {}
                 }
                 self.failure = Some(failure);
                 let spent =
