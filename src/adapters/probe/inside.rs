@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use tokio::time::timeout;
 
 use crate::adapters::engine::{Engine, EngineError, ExecOutcome, Health};
 use crate::core::event::ProbeFailure;
@@ -17,6 +18,9 @@ const EX_CONFIG: i64 = 78;
 
 /// The tether, where every protected container finds it.
 const TETHER: &str = "/leasehold/tether";
+
+/// What the other mounts have for their answer once one has failed.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// How much of a check's time the engine may take for one answer.
 const ASKING: f64 = 0.9;
@@ -71,7 +75,11 @@ impl Inside {
         // One that hangs must not hide what another one says at once.
         let mut ended = each.collect::<FuturesUnordered<_>>();
         while let Some(result) = ended.next().await {
-            result?;
+            if result.is_err() {
+                // The others end as well, unless they hang; else they would lie in the way of the next check.
+                let _ = timeout(limit.min(LAST_WORDS), ended.count()).await;
+                return result;
+            }
         }
         Ok(())
     }
