@@ -337,7 +337,7 @@ impl Outbox {
         let vip = group.vips.first().filter(|_| at_vip || group.vip_first);
         let inside = match &probe.check {
             Check::Exec { service, .. } | Check::Docker { service } | Check::Storage { service } => Some(service),
-            Check::Tcp { .. } | Check::Mail(_) | Check::Http(_) | Check::Gateway { .. } => None,
+            Check::Tcp { .. } | Check::Mail(_) | Check::Http(_) | Check::Canary(_) | Check::Gateway { .. } => None,
         };
         let service = inside.and_then(|name| group.services.iter().find(|service| service.name == *name));
         let target = Target {

@@ -182,6 +182,8 @@ pub enum Check {
     Storage {
         service: String,
     },
+    /// A message that is sent over SMTP and fetched over IMAP.
+    Canary(CanaryCheck),
     /// An address outside that answers an echo request: the way to the clients.
     Gateway {
         address: Ipv4Addr,
@@ -208,6 +210,7 @@ impl Check {
             }
             Self::Docker { service } => format!("health of {service}"),
             Self::Storage { service } => format!("storage of {service}"),
+            Self::Canary(canary) => format!("canary {}", canary.mailbox),
             Self::Gateway { address } => format!("gateway {address}"),
         }
     }
@@ -221,6 +224,19 @@ pub struct MailCheck {
     pub tls: ProbeTls,
     /// A file with user and password, a line each; without it nobody logs in.
     pub login_file: Option<PathBuf>,
+}
+
+/// A message to a mailbox of its own and back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct CanaryCheck {
+    /// Its address: ASCII without anything that would have to be quoted.
+    pub mailbox: String,
+    pub smtp_port: u16,
+    pub imap_port: u16,
+    /// For both.
+    pub tls: ProbeTls,
+    /// A file with user and password of the mailbox, a line each.
+    pub login_file: PathBuf,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

@@ -207,6 +207,7 @@ pub(super) fn open_relay(members: &[(At<'_>, &Service, bool)], probes: &[Probe],
             port,
             ..
         }) => Some(*port),
+        Check::Canary(canary) => Some(canary.smtp_port),
         Check::Mail(_)
         | Check::Tcp { .. }
         | Check::Http(_)

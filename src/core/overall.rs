@@ -65,6 +65,10 @@ fn judge_trouble(name: &str, holder: &str, trouble: &Trouble) -> (Health, String
     let (health, text) = match trouble.state.as_str() {
         "sick" => (Health::Failed, format!("{name} is sick on {holder}")),
         "restarting" => (Health::Warning, format!("{name} is being started again on {holder}")),
+        "impaired" => (
+            Health::Warning,
+            format!("{name} serves on {holder}, but not as it should"),
+        ),
         // Between two tries, or a word of a later version: nothing serves.
         state => (Health::Failed, format!("{name} is {state} on {holder}")),
     };
@@ -310,6 +314,11 @@ mod tests {
                 "restarting",
                 Health::Warning,
                 "mail is being started again on a: refused",
+            ),
+            (
+                "impaired",
+                Health::Warning,
+                "mail serves on a, but not as it should: refused",
             ),
             ("down", Health::Failed, "mail is down on a: refused"),
             ("bewitched", Health::Failed, "mail is bewitched on a: refused"),

@@ -448,10 +448,10 @@ impl World {
                 of: service(of),
                 healthy: *word == "healthy",
             },
-            ["probed", group, at, result @ ..] => Event::Probed {
+            [word @ ("probed" | "canary"), group, at, result @ ..] => Event::Probed {
                 of: ProbeKey {
                     group: (*group).to_owned(),
-                    probe: 0,
+                    probe: usize::from(*word == "canary"),
                 },
                 run: run(at),
                 result: probe_outcome(result),

@@ -10,6 +10,7 @@ use tokio::time::timeout;
 use crate::compose::model::{Check, Probe};
 use crate::core::event::ProbeFailure;
 
+mod canary;
 mod conversation;
 mod gateway;
 mod http;
@@ -71,6 +72,7 @@ impl Prober {
             }
             Check::Docker { .. } => self.inside.health(container(target)?, limit).await,
             Check::Storage { .. } => self.inside.storage(container(target)?, &target.mounts, limit).await,
+            Check::Canary(wanted) => canary::check(target.address, wanted, limit).await,
             Check::Gateway { address } => gateway::answers(*address).await,
         }
     }

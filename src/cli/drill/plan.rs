@@ -77,7 +77,11 @@ fn from_outside(probe: &Probe) -> Option<Probe> {
             Check::Mail(mail)
         }
         Check::Tcp { .. } | Check::Http(_) => probe.check.clone(),
-        Check::Exec { .. } | Check::Docker { .. } | Check::Storage { .. } | Check::Gateway { .. } => return None,
+        Check::Exec { .. }
+        | Check::Docker { .. }
+        | Check::Storage { .. }
+        | Check::Canary(_)
+        | Check::Gateway { .. } => return None,
     };
     Some(Probe {
         check,

@@ -22,12 +22,8 @@ impl Group {
             Stage::Starting | Stage::Checking if held.coming == Coming::Recovery => {
                 ("restarting", Some(self.failure.as_str()))
             }
-            Stage::Adopting
-            | Stage::Starting
-            | Stage::Checking
-            | Stage::Active
-            | Stage::Stopping
-            | Stage::Withdrawing => return None,
+            Stage::Active => ("impaired", Some(self.canary_failure()?.text.as_str())),
+            Stage::Adopting | Stage::Starting | Stage::Checking | Stage::Stopping | Stage::Withdrawing => return None,
         };
         Some(Trouble {
             state: state.to_owned(),
