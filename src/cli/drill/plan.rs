@@ -102,23 +102,17 @@ fn serving<'a>(name: &str, line: &'a GroupLine) -> Result<&'a str, String> {
     }
     let holder = line.holder.as_deref();
     let holder = holder.ok_or_else(|| format!("{name} is active nowhere: see `leasehold why {name}`"))?;
-    let Some(held) = &line.held else {
-        return match &line.trouble {
-            Some(trouble) => Err(format!(
-                "{name} is not well on {holder} ({}): mend that first, see `leasehold why {name}`",
-                trouble.why
-            )),
-            None => Ok(holder),
-        };
-    };
-    if held.stage != "active" {
+    let held = line.held.as_ref();
+    if let Some(held) = held.filter(|held| held.stage != "active") {
         let stage = &held.stage;
         return Err(format!(
             "{name} is {stage} on {holder}: wait until `leasehold status` shows it as active"
         ));
     }
-    if held.sick || held.probe_failure.is_some() {
-        let why = held.probe_failure.as_deref().unwrap_or("its probes fail");
+    // One bad answer is too little for a trouble, and enough for a drill to wait.
+    let failure = held.and_then(|held| held.probe_failure.as_deref());
+    let trouble = line.trouble.as_ref().map(|trouble| trouble.why.as_str());
+    if let Some(why) = trouble.or(failure) {
         return Err(format!(
             "{name} is not well on {holder} ({why}): mend that first, see `leasehold why {name}`"
         ));
