@@ -48,6 +48,13 @@ pub fn wall() -> String {
     jiff::Timestamp::now().to_string()
 }
 
+/// Wall time as it stands in the head of a message (RFC 5322); empty beyond the calendar.
+#[must_use]
+pub fn wall_in_mail() -> String {
+    let printer = jiff::fmt::rfc2822::DateTimePrinter::new();
+    printer.timestamp_to_string(&jiff::Timestamp::now()).unwrap_or_default()
+}
+
 /// Wall time in RFC 3339 after `length`, for people; none beyond the calendar.
 #[must_use]
 pub fn wall_after(length: Duration) -> Option<String> {

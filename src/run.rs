@@ -20,7 +20,7 @@ use crate::archive::InEtcd;
 use crate::clock;
 use crate::compose::{
     self,
-    model::{Dependency, Fence, Group, OnStopFailure, Probe},
+    model::{Check, Dependency, Fence, Group, OnStopFailure, Probe},
 };
 use crate::core::event::{Action, Event};
 use crate::core::fencing::FenceSettings;
@@ -247,5 +247,6 @@ fn probe_settings(probe: &Probe) -> ProbeSettings {
         rise: cadence.rise,
         fall: cadence.fall,
         fall_timeout: cadence.fall_timeout,
+        alarms_only: matches!(probe.check, Check::Canary(_)),
     }
 }

@@ -2,10 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it, in its helpers too")]
 
+#[path = "engine/canary.rs"]
+mod canary;
 #[path = "engine/keys.rs"]
 mod keys;
 #[path = "engine/proxied.rs"]
 mod proxied;
+#[path = "engine/storage_probe.rs"]
+mod storage_probe;
 #[path = "engine/support.rs"]
 mod support;
 #[path = "engine/witness.rs"]

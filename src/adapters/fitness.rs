@@ -107,7 +107,11 @@ fn needs(services: &[Service], probes: &[Probe], vips: &[Vip]) -> Needs {
             Check::Tcp { port } => Some(*port),
             Check::Mail(mail) => Some(mail.port),
             Check::Http(http) => Some(http.port),
-            Check::Exec { .. } | Check::Docker { .. } | Check::Gateway { .. } => None,
+            Check::Exec { .. }
+            | Check::Docker { .. }
+            | Check::Storage { .. }
+            | Check::Canary(_)
+            | Check::Gateway { .. } => None,
         }));
     }
     let published = services.iter().flat_map(|service| &service.ports);

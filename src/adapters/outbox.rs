@@ -22,7 +22,7 @@ use super::tether::{TetherEvent, TetherHost};
 use super::vip::{self, VipCommand, VipEvent};
 use super::watchdog::Feeder;
 use crate::clock;
-use crate::compose::model::{Check, Group, Vip};
+use crate::compose::model::{Check, Group, Service, Vip};
 use crate::core::event::{Action, Decision, Event, Level, PageOrder, ProbeKey, ServiceKey, VipNews};
 use crate::core::history::Chronicler;
 use crate::core::records::Saved;
@@ -335,13 +335,15 @@ impl Outbox {
         };
         let own = IpAddr::from([127, 0, 0, 1]);
         let vip = group.vips.first().filter(|_| at_vip || group.vip_first);
-        let container = match &probe.check {
-            Check::Exec { service, .. } | Check::Docker { service } => self.site.container_name(service),
-            Check::Tcp { .. } | Check::Mail(_) | Check::Http(_) | Check::Gateway { .. } => None,
+        let inside = match &probe.check {
+            Check::Exec { service, .. } | Check::Docker { service } | Check::Storage { service } => Some(service),
+            Check::Tcp { .. } | Check::Mail(_) | Check::Http(_) | Check::Canary(_) | Check::Gateway { .. } => None,
         };
+        let service = inside.and_then(|name| group.services.iter().find(|service| service.name == *name));
         let target = Target {
             address: vip.map_or(own, |vip| vip.address),
-            container,
+            container: service.and_then(|service| self.site.container_name(&service.name)),
+            mounts: service.map(Service::protected_targets).unwrap_or_default(),
             place: of.probe,
         };
         let (prober, inbox) = (self.prober.clone(), self.inbox.clone());

@@ -128,13 +128,8 @@ fn refuse(mounts: &[Shown], in_etcd: Option<&StoreIds>, adopt: bool, group: &str
     bail!("nothing was changed:\n  {}", reasons.join("\n  "))
 }
 
-fn targets(service: &Service) -> Vec<String> {
-    let protected = service.mounts.iter().filter(|mount| mount.is_protected());
-    protected.map(|mount| mount.target.clone()).collect()
-}
-
 async fn show(site: &Site, service: &Service) -> Result<Vec<Shown>> {
-    let targets = targets(service);
+    let targets = service.protected_targets();
     if targets.is_empty() {
         return Ok(Vec::new());
     }
@@ -146,7 +141,7 @@ async fn show(site: &Site, service: &Service) -> Result<Vec<Shown>> {
 }
 
 async fn write(site: &Site, service: &Service, id: &str, adopt: bool) -> Result<()> {
-    let targets = targets(service);
+    let targets = service.protected_targets();
     if targets.is_empty() {
         return Ok(());
     }

@@ -25,7 +25,7 @@ pub(super) fn render(status: &Status) -> String {
     for (name, line) in &status.groups {
         groups.push(row(&[
             name,
-            line.holder.as_deref().unwrap_or("-"),
+            &holder(line),
             &line.epoch.to_string(),
             &here(line),
             &line.vips.join(" "),
@@ -75,6 +75,14 @@ pub(super) fn render(status: &Status) -> String {
     text
 }
 
+fn holder(line: &GroupLine) -> String {
+    match (&line.holder, &line.trouble) {
+        (Some(holder), Some(trouble)) => format!("{holder} ({})", trouble.state),
+        (Some(holder), None) => holder.clone(),
+        (None, _) => "-".to_owned(),
+    }
+}
+
 fn here(line: &GroupLine) -> String {
     match &line.held {
         Some(held) if line.stuck.is_some() => format!("stuck {}", held.run),
@@ -87,6 +95,7 @@ fn here(line: &GroupLine) -> String {
 mod tests {
     use super::*;
     use crate::core::overall::Health;
+    use crate::core::records::Trouble;
     use crate::core::status::{HeldLine, NodeLine};
 
     fn status(stuck: Option<&str>, holder: Option<&str>) -> Status {
@@ -111,6 +120,24 @@ mod tests {
             groups: [("mail".to_owned(), line)].into(),
             ..Status::default()
         }
+    }
+
+    #[test]
+    fn what_the_holder_says_stands_beside_its_name() {
+        let mut shown = status(None, Some("a"));
+        assert!(!render(&shown).contains("a ("), "{}", render(&shown));
+        for line in shown.groups.values_mut() {
+            line.trouble = Some(Trouble {
+                state: "sick".to_owned(),
+                why: "smtp 25: refused".to_owned(),
+            });
+        }
+        shown.overall = shown.judge();
+        let text = render(&shown);
+        assert!(
+            text.contains("a (sick)") && text.contains("\n! mail is sick on a: smtp 25: refused"),
+            "{text}"
+        );
     }
 
     #[test]

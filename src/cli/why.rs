@@ -30,6 +30,9 @@ fn render(why: &Why) -> String {
         }
     };
     fact("holder", line.holder.as_deref().unwrap_or("nobody"));
+    if let Some(trouble) = &line.trouble {
+        fact("trouble", &format!("{}: {}", trouble.state, trouble.why));
+    }
     fact("epoch", &format!("{}, because: {}", line.epoch, line.record));
     if let Some(held) = &line.held {
         fact(
@@ -62,6 +65,7 @@ fn render(why: &Why) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::records::Trouble;
     use crate::core::status::GroupLine;
     use crate::recent::Told;
 
@@ -76,6 +80,10 @@ mod tests {
                 epoch: 3,
                 record: "b fell silent".to_owned(),
                 paused: Some("by root on a at noon".to_owned()),
+                trouble: Some(Trouble {
+                    state: "sick".to_owned(),
+                    why: "smtp 25: refused".to_owned(),
+                }),
                 ..GroupLine::default()
             },
             decisions: vec![Told {
@@ -88,7 +96,7 @@ mod tests {
         };
         assert_eq!(
             render(&why),
-            "mail: a holds it\n  holder    a\n  epoch     3, because: b fell silent\n  here      could take it over\n  \
+            "mail: a holds it\n  holder    a\n  trouble   sick: smtp 25: refused\n  epoch     3, because: b fell silent\n  here      could take it over\n  \
              paused    by root on a at noon\n\nlast decisions of b:\n! 12:00  mail: smtp 25: refused [service_failed]"
         );
     }

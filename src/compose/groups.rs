@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::cursor::At;
 use super::fault::Faults;
 use super::leasehold::{Settings, Stated};
-use super::model::{Check, Dependency, Failback, Group, MountKind, NetworkMode, OnFailure, Probe, Service, Vip};
+use super::model::{Check, Dependency, Failback, Group, Mount, MountKind, NetworkMode, OnFailure, Probe, Service, Vip};
 use super::{order, refusals};
 
 /// One protected service on its way into a group.
@@ -84,12 +84,19 @@ fn probed_services(members: &[Member<'_>], faults: &mut Faults) {
     let ours: Vec<&str> = members.iter().map(|member| member.service.name.as_str()).collect();
     for (probes, at) in members.iter().filter_map(|member| member.settings.probes.as_ref()) {
         for probe in probes {
-            let (Check::Exec { service, .. } | Check::Docker { service }) = &probe.check else {
+            let (Check::Exec { service, .. } | Check::Docker { service } | Check::Storage { service }) = &probe.check
+            else {
                 continue;
             };
-            if !ours.contains(&service.as_str()) {
+            let Some(member) = members.iter().find(|member| member.service.name == *service) else {
                 let message = format!("looks into service {service}, which is not of this group");
                 at.fault(faults, message, format!("name one of {}", ours.join(", ")));
+                continue;
+            };
+            let is_storage = matches!(probe.check, Check::Storage { .. });
+            if is_storage && !member.service.mounts.iter().any(Mount::is_protected) {
+                let message = format!("writes to the storage of service {service}, which mounts none that is writable");
+                at.fault(faults, message, "name a service with a volume, or take the probe out");
             }
         }
     }

@@ -178,6 +178,12 @@ pub enum Check {
     Docker {
         service: String,
     },
+    /// Every protected mount of a service takes a file and gives it back.
+    Storage {
+        service: String,
+    },
+    /// A message that is sent over SMTP and fetched over IMAP.
+    Canary(CanaryCheck),
     /// An address outside that answers an echo request: the way to the clients.
     Gateway {
         address: Ipv4Addr,
@@ -203,6 +209,8 @@ impl Check {
                 format!("exec {} in {service}", command.first().map_or("", String::as_str))
             }
             Self::Docker { service } => format!("health of {service}"),
+            Self::Storage { service } => format!("storage of {service}"),
+            Self::Canary(canary) => format!("canary {}", canary.mailbox),
             Self::Gateway { address } => format!("gateway {address}"),
         }
     }
@@ -216,6 +224,19 @@ pub struct MailCheck {
     pub tls: ProbeTls,
     /// A file with user and password, a line each; without it nobody logs in.
     pub login_file: Option<PathBuf>,
+}
+
+/// A message to a mailbox of its own and back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct CanaryCheck {
+    /// Its address: ASCII without anything that would have to be quoted.
+    pub mailbox: String,
+    pub smtp_port: u16,
+    pub imap_port: u16,
+    /// For both.
+    pub tls: ProbeTls,
+    /// A file with user and password of the mailbox, a line each.
+    pub login_file: PathBuf,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -421,6 +442,15 @@ pub enum MountKind {
     Tmpfs { size: Option<i64>, mode: Option<u32> },
     /// A secret or config from a file of the Docker host, mounted read-only.
     File { source: PathBuf },
+}
+
+impl Service {
+    /// Where the group's storage is mounted in it.
+    #[must_use]
+    pub fn protected_targets(&self) -> Vec<String> {
+        let protected = self.mounts.iter().filter(|mount| mount.is_protected());
+        protected.map(|mount| mount.target.clone()).collect()
+    }
 }
 
 impl Mount {

@@ -7,7 +7,7 @@ use super::context::Context;
 use super::cursor::At;
 use super::fault::Faults;
 use super::leasehold::{seen_here, within};
-use super::model::{Cadence, Check, HttpCheck, MailCheck, MailProtocol, Probe, ProbeTls};
+use super::model::{Cadence, CanaryCheck, Check, HttpCheck, MailCheck, MailProtocol, Probe, ProbeTls};
 use super::service;
 
 const INTERVAL_DEFAULT: Duration = Duration::from_secs(5);
@@ -17,10 +17,17 @@ const TIMEOUT_DEFAULT: Duration = Duration::from_secs(3);
 const TIMEOUT_MIN: Duration = Duration::from_millis(100);
 const TIMEOUT_MAX: Duration = Duration::from_secs(60);
 const FALL_DEFAULT: u32 = 3;
+/// A canary costs the server a message each time.
+const CANARY_INTERVAL_DEFAULT: Duration = Duration::from_secs(300);
+const CANARY_INTERVAL_MIN: Duration = Duration::from_secs(30);
+const CANARY_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
+const CANARY_FALL_DEFAULT: u32 = 2;
 const COUNT_MAX: u32 = 1000;
 
 /// The keys that say what is checked: exactly one of them stands in each probe.
-const KINDS: [&str; 8] = ["tcp", "smtp", "imap", "pop3", "http", "exec", "docker", "gateway"];
+const KINDS: [&str; 10] = [
+    "tcp", "smtp", "imap", "pop3", "http", "exec", "docker", "storage", "canary", "gateway",
+];
 const CADENCE: [&str; 5] = ["interval", "timeout", "rise", "fall", "fall_timeout"];
 const EXAMPLE: &str = "write one of them, such as {smtp: 25} or {http: 80, path: /health}";
 
@@ -60,7 +67,7 @@ fn probe(item: &At<'_>, stated_in: &str, context: &Context<'_>, faults: &mut Fau
         .chain(CADENCE)
         .collect();
     item.map_of(faults, &known);
-    let cadence = cadence(item, faults);
+    let cadence = cadence(item, kind.name == "canary", faults);
     check.map(|check| Probe { check, cadence })
 }
 
@@ -70,6 +77,7 @@ fn options_of(kind: &str) -> &'static [&'static str] {
         "smtp" | "imap" | "pop3" => &["tls", "login_file"],
         "http" => &["tls", "path", "host", "status", "body"],
         "exec" => &["service"],
+        "canary" => &["smtp_port", "imap_port", "tls", "login_file"],
         _ => &[],
     }
 }
@@ -84,6 +92,7 @@ fn check(kind: &At<'_>, item: &At<'_>, stated_in: &str, context: &Context<'_>, f
         "imap" => mail(MailProtocol::Imap, kind, item, context, faults),
         "pop3" => mail(MailProtocol::Pop3, kind, item, context, faults),
         "http" => http(kind, item, faults),
+        "canary" => canary(kind, item, context, faults),
         "exec" => {
             let command = service::command(kind, faults).filter(|command| !command.is_empty());
             if command.is_none() {
@@ -94,6 +103,7 @@ fn check(kind: &At<'_>, item: &At<'_>, stated_in: &str, context: &Context<'_>, f
             command.map(|command| Check::Exec { service, command })
         }
         "docker" => kind.text(faults).map(|service| Check::Docker { service }),
+        "storage" => kind.text(faults).map(|service| Check::Storage { service }),
         "gateway" => kind
             .parsed(faults, "an IPv4 address such as 10.0.0.1", |text| {
                 text.parse::<Ipv4Addr>()
@@ -127,6 +137,40 @@ fn mail(
         port,
         tls,
         login_file,
+    }))
+}
+
+fn canary(kind: &At<'_>, item: &At<'_>, context: &Context<'_>, faults: &mut Faults) -> Option<Check> {
+    let tls = tls(item, &["off", "start", "on"], faults);
+    let mut port_of = |key: &str, usual: u16| match item.get(key) {
+        Some(field) => port(&field, faults),
+        None => Some(usual),
+    };
+    let (smtp_port, imap_port) = match tls {
+        ProbeTls::On => (port_of("smtp_port", 465), port_of("imap_port", 993)),
+        ProbeTls::Off | ProbeTls::Start => (port_of("smtp_port", 25), port_of("imap_port", 143)),
+    };
+    let mailbox = kind.parsed(faults, "an address such as canary@example.org", |text| {
+        let plain = |letter: char| letter.is_ascii_alphanumeric() || "@.!#$%&'*+/=?^_`{|}~-".contains(letter);
+        let (local, domain) = text.split_once('@')?;
+        let valid = !local.is_empty() && !domain.is_empty() && !domain.contains('@') && text.chars().all(plain);
+        valid.then(|| text.to_owned())
+    });
+    let login_file = item.get("login_file").and_then(|field| field.text(faults));
+    if login_file.is_none() {
+        let remedy = "write login_file: PATH, a file with user and password of the mailbox, a line each";
+        kind.fault(
+            faults,
+            "has no login_file, so nobody could look into the mailbox",
+            remedy,
+        );
+    }
+    Some(Check::Canary(CanaryCheck {
+        mailbox: mailbox?,
+        smtp_port: smtp_port?,
+        imap_port: imap_port?,
+        tls,
+        login_file: seen_here(&login_file?, context),
     }))
 }
 
@@ -177,14 +221,25 @@ fn tls(item: &At<'_>, allowed: &[&str], faults: &mut Faults) -> ProbeTls {
     }
 }
 
-fn cadence(item: &At<'_>, faults: &mut Faults) -> Cadence {
+fn cadence(item: &At<'_>, is_canary: bool, faults: &mut Faults) -> Cadence {
+    let (interval_min, interval, limit, fall) = if is_canary {
+        let fall = CANARY_FALL_DEFAULT;
+        (
+            CANARY_INTERVAL_MIN,
+            CANARY_INTERVAL_DEFAULT,
+            CANARY_TIMEOUT_DEFAULT,
+            fall,
+        )
+    } else {
+        (INTERVAL_MIN, INTERVAL_DEFAULT, TIMEOUT_DEFAULT, FALL_DEFAULT)
+    };
     let mut span = |key: &str, min, max, default| {
         item.get(key)
             .and_then(|field| within(&field, min, max, faults))
             .unwrap_or(default)
     };
-    let interval = span("interval", INTERVAL_MIN, INTERVAL_MAX, INTERVAL_DEFAULT);
-    let timeout = span("timeout", TIMEOUT_MIN, TIMEOUT_MAX, TIMEOUT_DEFAULT);
+    let interval = span("interval", interval_min, INTERVAL_MAX, interval);
+    let timeout = span("timeout", TIMEOUT_MIN, TIMEOUT_MAX, limit);
     let mut count = |key: &str, default| {
         item.get(key)
             .and_then(|field| {
@@ -195,8 +250,10 @@ fn cadence(item: &At<'_>, faults: &mut Faults) -> Cadence {
             .unwrap_or(default)
     };
     let rise = count("rise", 1);
-    let fall = count("fall", FALL_DEFAULT);
-    let fall_timeout = count("fall_timeout", fall.saturating_mul(2));
+    let fall = count("fall", fall);
+    // A canary that is slow has been given half a minute already.
+    let patience = if is_canary { 1 } else { 2 };
+    let fall_timeout = count("fall_timeout", fall.saturating_mul(patience));
     if fall_timeout < fall {
         let message = format!("is less than fall ({fall}): slowness would count for more than a refusal");
         if let Some(field) = item.get("fall_timeout") {
@@ -219,7 +276,8 @@ mod tests {
 
     fn probes(list: &str) -> Vec<Probe> {
         let own = format!("probes: [{list}]");
-        let project = read_files(&[("compose.yaml", &file(&own, "network_mode: host", REST))])
+        let keys = "network_mode: host\nvolumes: [data:/store]";
+        let project = read_files(&[("compose.yaml", &file(&own, keys, REST))])
             .unwrap_or_else(|faults| panic!("{list}: {faults:#?}"));
         project.groups["s"].probes.clone()
     }
@@ -229,7 +287,7 @@ mod tests {
         let read = probes(
             "{smtp: 25, tls: start, login_file: /run/secrets/probe}, {imap: 993, tls: on}, \
              {http: 80, path: /up, host: h, status: 200-299, body: fine}, {exec: [check, -q]}, {exec: 'a b', service: s}, \
-             {docker: s}, {gateway: 10.0.0.1}",
+             {docker: s}, {storage: s}, {gateway: 10.0.0.1}",
         );
         let checks: Vec<Check> = read.into_iter().map(|probe| probe.check).collect();
         let mail = |protocol, port, tls, login: Option<&str>| {
@@ -260,6 +318,9 @@ mod tests {
                 exec(&["check", "-q"]),
                 exec(&["a", "b"]),
                 Check::Docker {
+                    service: "s".to_owned()
+                },
+                Check::Storage {
                     service: "s".to_owned()
                 },
                 Check::Gateway {
@@ -297,6 +358,38 @@ mod tests {
     }
 
     #[test]
+    fn a_canary_has_a_pace_of_its_own() {
+        let read = |text: &str| probes(text).remove(0);
+        let usual = read("{canary: c+1@m.test, login_file: /run/secrets/canary}");
+        let wanted = CanaryCheck {
+            mailbox: "c+1@m.test".to_owned(),
+            smtp_port: 25,
+            imap_port: 143,
+            tls: ProbeTls::Off,
+            login_file: "/run/secrets/canary".into(),
+        };
+        assert_eq!(usual.check, Check::Canary(wanted.clone()));
+        assert_eq!(usual.check.name(), "canary c+1@m.test");
+        let pace = |probe: &Probe| {
+            let Cadence { interval, timeout, .. } = probe.cadence;
+            (
+                interval.as_secs(),
+                timeout.as_secs(),
+                probe.cadence.fall,
+                probe.cadence.fall_timeout,
+            )
+        };
+        assert_eq!(pace(&usual), (300, 30, 2, 2));
+        let other =
+            read("{canary: c@m.test, login_file: /l, tls: on, imap_port: 1993, interval: 30s, timeout: 9s, fall: 4}");
+        assert_eq!(pace(&other), (30, 9, 4, 4));
+        let Check::Canary(other) = other.check else {
+            panic!("{other:?}")
+        };
+        assert_eq!((other.smtp_port, other.imap_port, other.tls), (465, 1993, ProbeTls::On));
+    }
+
+    #[test]
     fn what_is_wrong_is_refused_with_its_key() {
         for (probe, words) in [
             ("{smtp: 25, imap: 143}", ["probes.imap", "stands beside smtp"]),
@@ -311,6 +404,24 @@ mod tests {
                 ["probes", "service web, which is not of this group"],
             ),
             ("{docker: web}", ["probes", "service web"]),
+            ("{storage: web}", ["probes", "service web"]),
+            (
+                "{storage: s}",
+                ["probes", "storage of service s, which mounts none that is writable"],
+            ),
+            ("{canary: c@m.test}", ["probes.canary", "has no login_file"]),
+            (
+                "{canary: '<c@m.test>', login_file: /l}",
+                ["probes.canary", "an address"],
+            ),
+            (
+                "{canary: 'a b@m.test', login_file: /l}",
+                ["probes.canary", "an address"],
+            ),
+            (
+                "{canary: c@m.test, login_file: /l, interval: 20s}",
+                ["probes.interval", "between"],
+            ),
             ("{gateway: 'fd00::1'}", ["probes.gateway", "IPv4"]),
             ("{tcp: 1, interval: 10ms}", ["probes.interval", "between"]),
             ("{tcp: 1, fall: 0}", ["probes.fall", "between 1 and 1000"]),

@@ -207,11 +207,13 @@ pub(super) fn open_relay(members: &[(At<'_>, &Service, bool)], probes: &[Probe],
             port,
             ..
         }) => Some(*port),
+        Check::Canary(canary) => Some(canary.smtp_port),
         Check::Mail(_)
         | Check::Tcp { .. }
         | Check::Http(_)
         | Check::Exec { .. }
         | Check::Docker { .. }
+        | Check::Storage { .. }
         | Check::Gateway { .. } => None,
     };
     let relays: Vec<u16> = probes.iter().filter_map(smtp).collect();

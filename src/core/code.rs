@@ -95,6 +95,8 @@ codes! {
     ProbeFaultOnPause = "probe_fault_on_pause", Alarm, "probe";
     /// A probe fails and `on_failure` is `notify`.
     ProbeFaultNotify = "probe_fault_notify", Alarm, "probe";
+    /// A canary message did not come through; the other probes pass or not, it changes nothing for them.
+    CanaryFailed = "canary_failed", Alarm, "probe";
     /// A probe passes again.
     ProbePasses = "probe_passes", Info, "probe";
 

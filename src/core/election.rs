@@ -6,7 +6,7 @@ use super::event::Action;
 use super::group::{After, Coming, Group, INTERRUPTED, LOST_PLACE, RAN_OUT, SILENT, Stage, claimed};
 use super::member::Purpose;
 use super::node::Node;
-use super::records::{GroupKeys, Intent, NodeStatus, Readiness, Record, RecordState, json};
+use super::records::{GroupKeys, Intent, NodeStatus, Readiness, Record, RecordState, Trouble, json};
 use super::store::{Compare, Op, Txn};
 use super::stuck::stuck_on;
 use super::surroundings::TOLD_TO_END;
@@ -464,12 +464,12 @@ impl Node {
                 Some(Some(Ok(digest))) => digest.clone(),
                 Some(Some(Err(_)) | None) | None => String::new(),
             };
-            let claim = self.claim_above(name);
             let readiness = Readiness {
                 ready,
                 why,
                 image,
-                claim,
+                claim: self.claim_above(name),
+                trouble: group.trouble().map(Trouble::brief),
             };
             (name.clone(), readiness)
         });

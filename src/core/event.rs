@@ -113,6 +113,8 @@ pub enum FailureKind {
     Silent,
     /// Something that would be as wrong on every other host: a full disk, a certificate, the configuration.
     Shared,
+    /// The check could not be made, because who makes it does not answer: no evidence at all.
+    Unasked,
 }
 
 impl ProbeFailure {
@@ -128,6 +130,14 @@ impl ProbeFailure {
     pub fn silent(text: impl Into<String>) -> Self {
         Self {
             kind: FailureKind::Silent,
+            text: text.into(),
+        }
+    }
+
+    #[must_use]
+    pub fn unasked(text: impl Into<String>) -> Self {
+        Self {
+            kind: FailureKind::Unasked,
             text: text.into(),
         }
     }

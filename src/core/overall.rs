@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::records::Trouble;
 use super::status::{GroupLine, Status};
 
 /// One word, in the order of the exit codes of monitoring plugins: 0 to 3.
@@ -57,6 +58,21 @@ fn because(text: String, reason: &str) -> String {
     } else {
         format!("{text}: {reason}")
     }
+}
+
+/// A group that has a holder and does not serve as it should.
+fn judge_trouble(name: &str, holder: &str, trouble: &Trouble) -> (Health, String) {
+    let (health, text) = match trouble.state.as_str() {
+        "sick" => (Health::Failed, format!("{name} is sick on {holder}")),
+        "restarting" => (Health::Warning, format!("{name} is being started again on {holder}")),
+        "impaired" => (
+            Health::Warning,
+            format!("{name} serves on {holder}, but not as it should"),
+        ),
+        // Between two tries, or a word of a later version: nothing serves.
+        state => (Health::Failed, format!("{name} is {state} on {holder}")),
+    };
+    (health, because(text, &trouble.why))
 }
 
 impl Status {
@@ -139,20 +155,15 @@ impl Status {
             found.push((Health::Failed, format!("{name}: {stuck}")));
         }
         // Its record names it until somebody takes over, which a pause, or no ready standby, may prevent for long.
-        if line.held.is_none() && self.nodes.get(holder).is_none_or(|node| node.state != "alive") {
+        let silent = line.held.is_none() && self.nodes.get(holder).is_none_or(|node| node.state != "alive");
+        if silent {
             let text = format!("{name} is down, because {holder} is silent");
             found.push((Health::Failed, because(text, &line.reason)));
         }
-        if let Some(held) = line.held.as_ref().filter(|held| held.sick) {
-            let why = held.probe_failure.as_deref().unwrap_or("its probes fail");
-            found.push((Health::Failed, format!("{name} is sick on {holder}: {why}")));
+        if let Some(trouble) = line.trouble.as_ref().filter(|_| !silent) {
+            found.push(judge_trouble(name, holder, trouble));
         }
         found.extend(line.warnings.iter().map(|text| (Health::Warning, text.clone())));
-        // Between two tries: nothing serves, though the group has a holder.
-        if line.held.as_ref().is_some_and(|held| held.stage == "stopped") {
-            let text = format!("{name} is down on {holder}");
-            found.push((Health::Failed, because(text, &line.reason)));
-        }
         let standby = self.ready_standbys(name) > 0;
         if !standby {
             let text = format!("{name} has no ready standby: were {holder} to fail, it would stay down");
@@ -191,6 +202,11 @@ mod tests {
         }
     }
 
+    fn trouble(state: &str, why: &str) -> Option<Trouble> {
+        let (state, why) = (state.to_owned(), why.to_owned());
+        Some(Trouble { state, why })
+    }
+
     fn judged(change: impl FnOnce(&mut Status, &mut GroupLine)) -> (Health, String) {
         let mut status = good();
         let mut line = status.groups.remove("mail").unwrap();
@@ -208,7 +224,7 @@ mod tests {
     #[test]
     fn each_trouble_has_its_word_and_its_sentence() {
         type Change = fn(&mut Status, &mut GroupLine);
-        let cases: [(Change, Health, &str); 11] = [
+        let cases: [(Change, Health, &str); 10] = [
             (|_, line| line.holder = None, Health::Failed, "mail is active nowhere"),
             (
                 |_, line| (line.holder, line.stopped) = (None, Some("by root".to_owned())),
@@ -219,11 +235,6 @@ mod tests {
                 |_, line| line.paused = Some("by root, until noon".to_owned()),
                 Health::Warning,
                 "mail is on pause by root, until noon",
-            ),
-            (
-                |_, line| line.held.as_mut().unwrap().sick = true,
-                Health::Failed,
-                "mail is sick on a: its probes fail",
             ),
             (
                 |status, _| {
@@ -281,17 +292,45 @@ mod tests {
     fn a_holder_that_serves_nothing_is_no_warning() {
         let silent = judged(|status, line| {
             (line.held, line.reason) = (None, "on pause".to_owned());
+            // What it said last is not what is wrong now.
+            line.trouble = trouble("sick", "smtp 25: refused");
             status.nodes.get_mut("a").unwrap().state = "silent".to_owned();
         });
-        let between_two_tries = judged(|_, line| {
-            line.held.as_mut().unwrap().stage = "stopped".to_owned();
-            line.reason = "keeps failing".to_owned();
-        });
+        let between_two_tries = judged(|_, line| line.trouble = trouble("down", "keeps failing"));
         for ((health, sentences), words) in [
             (silent, "mail is down, because a is silent: on pause"),
             (between_two_tries, "mail is down on a: keeps failing"),
         ] {
             assert!(health == Health::Failed && sentences.starts_with(words), "{sentences}");
+            assert!(!sentences.contains("sick"), "{sentences}");
+        }
+    }
+
+    #[test]
+    fn what_its_holder_says_counts_on_every_node() {
+        for (state, health, words) in [
+            ("sick", Health::Failed, "mail is sick on a: refused"),
+            (
+                "restarting",
+                Health::Warning,
+                "mail is being started again on a: refused",
+            ),
+            (
+                "impaired",
+                Health::Warning,
+                "mail serves on a, but not as it should: refused",
+            ),
+            ("down", Health::Failed, "mail is down on a: refused"),
+            ("bewitched", Health::Failed, "mail is bewitched on a: refused"),
+        ] {
+            for node in ["a", "b"] {
+                let said = judged(|status, line| {
+                    status.node = node.to_owned();
+                    line.held = line.held.take().filter(|_| node == "a");
+                    line.trouble = trouble(state, "refused");
+                });
+                assert_eq!(said, (health, words.to_owned()), "{node}");
+            }
         }
     }
 

@@ -5,6 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::event::Note;
 use super::keys::Keys;
@@ -108,6 +109,20 @@ pub struct Readiness {
     /// The epoch of a claim on the storage that is above the record's, once a tether of this node met it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claim: Option<u64>,
+    /// Of the holder alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<Trouble>,
+}
+
+/// Why a group that is held does not serve as it should: what only its holder can know.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Trouble {
+    /// `sick`: it runs, and a probe has failed as often as it takes. `restarting`: on the way down or up again after a
+    /// failure. `down`: nothing runs, as between two tries. `impaired`: it serves, but a canary did not come through. A later
+    /// version may know more words.
+    pub state: String,
+    /// In a sentence.
+    pub why: String,
 }
 
 /// What a node publishes for others to read.

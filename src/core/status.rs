@@ -9,7 +9,7 @@ use super::group::{Group, Held, ServiceState, Stage, VipStage};
 use super::member::Member;
 use super::node::Node;
 use super::overall::Overall;
-use super::records::RecordState;
+use super::records::{RecordState, Trouble};
 use super::time::Time;
 use super::watchdog::Watchdog;
 
@@ -74,6 +74,9 @@ pub struct GroupLine {
     /// This node's last decision about the group.
     pub reason: String,
     pub vips: Vec<String>,
+    /// Why it does not serve as it should, although it is held: as its holder says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<Trouble>,
     /// Of this node: present while it holds the group.
     pub held: Option<HeldLine>,
     /// The operator's order that it stays stopped.
@@ -248,6 +251,7 @@ impl Node {
             state,
             warnings: self.image_warnings(name, holder.as_deref()),
             last_holder: record.filter(|_| holder.is_none()).map(|record| record.node.clone()),
+            trouble: self.trouble_of(name, group, holder.as_deref()),
             holder,
             epoch: record.map_or(0, |record| record.epoch),
             record: record.map(|record| record.reason.clone()).unwrap_or_default(),
@@ -262,6 +266,17 @@ impl Node {
             paused: keys.paused.as_ref().map(|(order, _)| order.to_string()),
             unready: self.unready(name).unwrap_or_default(),
         }
+    }
+}
+
+impl Node {
+    /// What the holder of a group says of it; of this node's own it is known without etcd.
+    fn trouble_of(&self, name: &str, group: &Group, holder: Option<&str>) -> Option<Trouble> {
+        if group.held.is_some() {
+            return group.trouble();
+        }
+        let holder = holder.filter(|holder| *holder != self.me.name)?;
+        self.view.statuses.get(holder)?.groups.get(name)?.trouble.clone()
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! `tether --service S --group G --node N [--cluster C] [--stop-signal X] [--store ID=PATH]... -- command...` is the form
 //! the sidecar uses; it replaces docker-init. `tether store show|init` prepares storage for `leasehold init`; `tether claim`
-//! is what the tether itself starts beside the service. Anything else meets the closed gate.
+//! is what the tether itself starts beside the service, `tether probe-storage` what the sidecar starts to try the storage.
+//! Anything else meets the closed gate.
 //! Exit codes: [`exit::Code`].
 
 mod args;
@@ -20,6 +21,7 @@ mod own_namespace;
 pub mod page;
 mod service;
 mod signals;
+pub mod storage_probe;
 mod store;
 mod watch;
 
@@ -39,6 +41,7 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
     match args.split_first() {
         Some((first, rest)) if first == "store" => return store::main(rest),
         Some((first, rest)) if first == beat::FORM => return beat::main(rest),
+        Some((first, rest)) if first == storage_probe::FORM => return storage_probe::main(rest),
         Some(_) | None => {}
     }
     let own = match OwnNamespace::prove() {

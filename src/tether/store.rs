@@ -17,6 +17,7 @@ use rustix::fs::{Access, access};
 use super::args;
 use super::claim::{Found, Place, State, by_file_system};
 use super::claim_file::{CLAIM_FILE, ClaimFile};
+use super::storage_probe::PROBE_FILE;
 
 /// The file in the root of a protected mount that holds its store id.
 const STORE_FILE: &str = ".leasehold-store";
@@ -215,7 +216,7 @@ fn entries(path: &Path) -> io::Result<(Vec<String>, usize)> {
     let mut names = Vec::new();
     for entry in fs::read_dir(path)?.take(ENTRIES_MAX) {
         let name = entry?.file_name();
-        if name != STORE_FILE && name != CLAIM_FILE {
+        if name != STORE_FILE && name != CLAIM_FILE && name != PROBE_FILE {
             names.push(name.to_string_lossy().into_owned());
         }
     }

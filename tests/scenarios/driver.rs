@@ -557,7 +557,7 @@ fn services(group: &str, timing: &Timing) -> Vec<ServiceKey> {
         .collect()
 }
 
-/// `sams` has one service, an address and probes; `web` two services and neither.
+/// `sams` has one service, an address and a probe, `post` a canary besides; `web` has two services and neither.
 fn settings(group: &str, timing: &Timing, on_stop_failure: OnStopFailure) -> GroupSettings {
     let names: &[&str] = if group == "web" { &["db", "http"] } else { &["sams"] };
     let services = names.iter().map(|name| ServiceSettings {
@@ -583,6 +583,10 @@ fn settings(group: &str, timing: &Timing, on_stop_failure: OnStopFailure) -> Gro
 fn probes(group: &str) -> Vec<ProbeSettings> {
     match group {
         "web" => Vec::new(),
+        "post" => vec![
+            ProbeSettings::named("smtp 25"),
+            ProbeSettings::canary("canary p@m.test", Duration::from_secs(60)),
+        ],
         _ => vec![ProbeSettings::named("smtp 25")],
     }
 }

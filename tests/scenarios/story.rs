@@ -11,7 +11,8 @@ use leasehold::core::fencing::FenceSettings;
 use leasehold::core::group::OnFailure;
 use leasehold::core::history::{Entry, Phase};
 use leasehold::core::records::{
-    ClusterConfig, Intent, NodeStatus, Past, Readiness, Record, RecordState, Saved, SavedRun, StandingOrder, json,
+    ClusterConfig, Intent, NodeStatus, Past, Readiness, Record, RecordState, Saved, SavedRun, StandingOrder, Trouble,
+    json,
 };
 use leasehold::core::store::{Hint, StoreError};
 use leasehold::core::stuck::OnStopFailure;
@@ -113,11 +114,12 @@ fn note() -> Note {
     }
 }
 
-/// `ok`, or why not: `silent ...` and `shared ...` say of which kind.
+/// `ok`, or why not: `silent ...`, `shared ...` and `unasked ...` say of which kind.
 fn probe_outcome(words: &[&str]) -> Result<(), ProbeFailure> {
     match words {
         ["ok"] => Ok(()),
         ["silent", why @ ..] => Err(ProbeFailure::silent(why.join(" "))),
+        ["unasked", why @ ..] => Err(ProbeFailure::unasked(why.join(" "))),
         ["shared", why @ ..] => Err(ProbeFailure::shared(why.join(" "))),
         why => Err(ProbeFailure::wrong(why.join(" "))),
     }
@@ -170,7 +172,7 @@ impl World {
         let understood = match words[0] {
             "etcd" => self.etcd_input(&words[1..]),
             "node" | "notify" | "watchdog" | "start" | "restart" | "kill" | "saved" | "sleep" | "run" | "quick"
-            | "status" | "history" | "policy" | "hangs" => self.control(words),
+            | "status" | "health" | "history" | "policy" | "hangs" => self.control(words),
             "answer" | "timeout" | "landed" | "late" | "refused" => self.answer_input(words),
             "term" | "hold" | "switchover" | "accept" | "fenced" | "order" => self.operator(words),
             _ => match self.event(words) {
@@ -240,6 +242,7 @@ impl World {
                 status.is_some_and(|status| status.leads(Some(group)))
             }),
             ["status"] => self.tell_status(),
+            ["health"] => self.tell_health(),
             ["history"] => {
                 for entry in std::mem::take(&mut self.entries) {
                     self.tell(entry_line(&entry));
@@ -284,6 +287,16 @@ impl World {
             };
             let (state, epoch, reason) = (line.state, line.epoch, line.reason);
             self.tell(format!("{name}: {state}, epoch {epoch}, \"{reason}\"{unready}"));
+        }
+    }
+
+    fn tell_health(&mut self) {
+        let Some(status) = self.status() else {
+            return self.misled("no sidecar runs");
+        };
+        self.tell(status.overall.health.word().to_owned());
+        for sentence in status.overall.sentences {
+            self.tell(format!("! {sentence}"));
         }
     }
 
@@ -435,10 +448,10 @@ impl World {
                 of: service(of),
                 healthy: *word == "healthy",
             },
-            ["probed", group, at, result @ ..] => Event::Probed {
+            [word @ ("probed" | "canary"), group, at, result @ ..] => Event::Probed {
                 of: ProbeKey {
                     group: (*group).to_owned(),
-                    probe: 0,
+                    probe: usize::from(*word == "canary"),
                 },
                 run: run(at),
                 result: probe_outcome(result),
@@ -556,6 +569,7 @@ impl World {
             why: why.to_owned(),
             image: "sha256:1".to_owned(),
             claim: option(groups, "claim").map(|epoch| epoch.parse().unwrap()),
+            trouble: option(groups, "trouble").map(trouble),
         };
         let groups = groups.iter().filter(|word| !word.contains('='));
         let groups = groups.map(|group| ((*group).to_owned(), ready.clone()));
@@ -566,6 +580,15 @@ impl World {
             groups: groups.collect(),
         };
         self.etcd.put(&self.keys.status(node), &json(&status), lease);
+    }
+}
+
+/// `state:why`, with underscores for blanks.
+fn trouble(word: &str) -> Trouble {
+    let (state, why) = word.split_once(':').unwrap();
+    Trouble {
+        state: state.to_owned(),
+        why: why.replace('_', " "),
     }
 }
 

@@ -115,9 +115,15 @@ fn record(names: &mut Names, record: &Record) -> String {
 }
 
 fn status(status: &NodeStatus) -> String {
-    let groups = status.groups.iter().map(|(name, readiness)| match readiness.ready {
-        true => format!(", ready for {name}"),
-        false => format!(", not ready for {name} \"{}\"", readiness.why),
+    let groups = status.groups.iter().map(|(name, readiness)| {
+        let trouble = readiness.trouble.as_ref();
+        let trouble = trouble.map_or(String::new(), |trouble| {
+            format!(", {}: \"{}\"", trouble.state, trouble.why)
+        });
+        match readiness.ready {
+            true => format!(", ready for {name}{trouble}"),
+            false => format!(", not ready for {name} \"{}\"{trouble}", readiness.why),
+        }
     });
     format!("priority {}{}", status.priority, groups.collect::<String>())
 }

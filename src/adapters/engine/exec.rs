@@ -25,16 +25,17 @@ pub struct ExecOutcome {
 }
 
 impl Engine {
-    /// Starts a command in a running container.
+    /// Starts a command in a running container, in its working directory unless another one is named.
     ///
     /// # Errors
     /// The container does not run, has no such program, or the engine does not answer.
-    pub async fn exec(&self, container_id: &str, command: &[String]) -> Result<Exec> {
+    pub async fn exec(&self, container_id: &str, command: &[String], directory: Option<&str>) -> Result<Exec> {
         let docker = self.client().await?;
         let options = CreateExecOptions {
             attach_stdout: Some(true),
             attach_stderr: Some(true),
             cmd: Some(command.to_vec()),
+            working_dir: directory.map(str::to_owned),
             ..CreateExecOptions::default()
         };
         let made = self

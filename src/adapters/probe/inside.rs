@@ -3,19 +3,34 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use crate::adapters::engine::{Engine, EngineError, Health};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::time::timeout;
+
+use crate::adapters::engine::{Engine, EngineError, ExecOutcome, Health};
 use crate::core::event::ProbeFailure;
+use crate::tether::storage_probe::{self, Verdict};
 
 /// By convention of `sysexits.h`: something is configured wrongly. It would be as wrong on another host.
 const EX_CONFIG: i64 = 78;
+
+/// The tether, where every protected container finds it.
+const TETHER: &str = "/leasehold/tether";
+
+/// What the other mounts have for their answer once one has failed.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// How much of a check's time the engine may take for one answer.
+const ASKING: f64 = 0.9;
 
 /// Looks into containers; clones share what is still under way.
 #[derive(Clone, Debug)]
 pub struct Inside {
     engine: Engine,
-    /// Commands that have not ended, by container and place of the probe: none is started twice.
-    unended: Arc<Mutex<BTreeMap<(String, usize), String>>>,
+    /// Commands that have not ended, by container and what they look at: none is started twice.
+    unended: Arc<Mutex<BTreeMap<(String, String), String>>>,
 }
 
 impl Inside {
@@ -28,29 +43,17 @@ impl Inside {
     }
 
     /// Runs a command; `place` tells the probes of a container apart. Exit code 0 is good, 78 a fault that moves along.
-    /// Whoever stops waiting leaves the command behind: it is remembered until it ends.
-    pub(super) async fn command(&self, container: &str, place: usize, command: &[String]) -> Result<(), ProbeFailure> {
-        let key = (container.to_owned(), place);
-        let left = self.lock().get(&key).cloned();
-        if let Some(exec) = left
-            && self.engine.exec_goes_on(&exec).await.unwrap_or(true)
-        {
-            return Err(ProbeFailure::silent("the last check has not ended yet"));
-        }
-        let exec = self
-            .engine
-            .exec(container, command)
-            .await
-            .map_err(|error| refused(&error))?;
-        self.lock().insert(key.clone(), exec.id.clone());
-        let ended = self.engine.exec_outcome(exec).await;
-        self.lock().remove(&key);
-        let ended = ended.map_err(|error| refused(&error))?;
-        let said = ended.output.trim();
-        let said = if said.is_empty() {
-            String::new()
-        } else {
-            format!(": {said}")
+    pub(super) async fn command(
+        &self,
+        container: &str,
+        place: usize,
+        command: &[String],
+        limit: Duration,
+    ) -> Result<(), ProbeFailure> {
+        let ended = self.run(container, place.to_string(), command, None, limit).await?;
+        let said = match ended.output.trim() {
+            "" => String::new(),
+            said => format!(": {said}"),
         };
         match ended.exit_code {
             0 => Ok(()),
@@ -61,9 +64,75 @@ impl Inside {
         }
     }
 
+    /// Writes onto each of these mounts and reads back, each in a process of the container's own.
+    pub(super) async fn storage(
+        &self,
+        container: &str,
+        mounts: &[String],
+        limit: Duration,
+    ) -> Result<(), ProbeFailure> {
+        let each = mounts.iter().map(|mount| self.mount(container, mount, limit));
+        // One that hangs must not hide what another one says at once.
+        let mut ended = each.collect::<FuturesUnordered<_>>();
+        while let Some(result) = ended.next().await {
+            if result.is_err() {
+                // The others end as well, unless they hang; else they would lie in the way of the next check.
+                let _ = timeout(limit.min(LAST_WORDS), ended.count()).await;
+                return result;
+            }
+        }
+        Ok(())
+    }
+
+    async fn mount(&self, container: &str, mount: &str, limit: Duration) -> Result<(), ProbeFailure> {
+        let command = [TETHER, storage_probe::FORM, mount].map(str::to_owned);
+        // The working directory may be on the storage that hangs.
+        let ended = self
+            .run(container, mount.to_owned(), &command, Some("/"), limit)
+            .await?;
+        let said = ended.output.trim();
+        match Verdict::of(ended.exit_code) {
+            Some(Verdict::Well) => Ok(()),
+            Some(Verdict::Refused) => Err(ProbeFailure::wrong(said)),
+            Some(Verdict::Unended) => Err(ProbeFailure::silent(said)),
+            Some(Verdict::Shared) => Err(ProbeFailure::shared(said)),
+            None => Err(ProbeFailure::wrong(format!(
+                "{mount}: exit code {}: {said}",
+                ended.exit_code
+            ))),
+        }
+    }
+
+    /// Runs a command to its end. Whoever stops waiting leaves it behind: it is remembered until it ends, and none is
+    /// started beside it.
+    async fn run(
+        &self,
+        container: &str,
+        what: String,
+        command: &[String],
+        directory: Option<&str>,
+        limit: Duration,
+    ) -> Result<ExecOutcome, ProbeFailure> {
+        // An engine that does not answer is to be told from a command that does not end.
+        let engine = self.engine.within(limit.mul_f64(ASKING));
+        let key = (container.to_owned(), what);
+        let left = self.lock().get(&key).cloned();
+        if let Some(exec) = left
+            && engine.exec_goes_on(&exec).await.map_err(|error| refused(&error))?
+        {
+            return Err(ProbeFailure::silent("the last check has not ended yet"));
+        }
+        let exec = engine.exec(container, command, directory).await;
+        let exec = exec.map_err(|error| refused(&error))?;
+        self.lock().insert(key.clone(), exec.id.clone());
+        let ended = engine.exec_outcome(exec).await.map_err(|error| refused(&error))?;
+        self.lock().remove(&key);
+        Ok(ended)
+    }
+
     /// What the engine's health check says.
-    pub(super) async fn health(&self, container: &str) -> Result<(), ProbeFailure> {
-        let state = self.engine.inspect(container).await;
+    pub(super) async fn health(&self, container: &str, limit: Duration) -> Result<(), ProbeFailure> {
+        let state = self.engine.within(limit.mul_f64(ASKING)).inspect(container).await;
         match state.map_err(|error| refused(&error))?.health {
             Health::Healthy => Ok(()),
             Health::Starting => Err(ProbeFailure::silent("the engine's health check is still starting")),
@@ -72,16 +141,17 @@ impl Inside {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<(String, usize), String>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<(String, String), String>> {
         self.unended.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// An engine that does not answer says nothing about the service.
 fn refused(error: &EngineError) -> ProbeFailure {
-    if matches!(error, EngineError::Missing { .. } | EngineError::Invalid { .. }) {
-        ProbeFailure::wrong(error.to_string())
-    } else {
-        ProbeFailure::silent(error.to_string())
+    let text = error.to_string();
+    match error {
+        EngineError::Missing { .. } | EngineError::Invalid { .. } => ProbeFailure::wrong(text),
+        EngineError::Refused { .. } => ProbeFailure::silent(text),
+        EngineError::Unreachable(_) => ProbeFailure::unasked(text),
     }
 }

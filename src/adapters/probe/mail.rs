@@ -33,13 +33,13 @@ pub(super) async fn check(stream: TcpStream, wanted: &MailCheck) -> Result<(), P
 }
 
 /// User and password of the probe; never shown.
-struct Login {
+pub(super) struct Login {
     user: String,
     password: String,
 }
 
 impl Login {
-    async fn read(path: &Path) -> Result<Self, ProbeFailure> {
+    pub(super) async fn read(path: &Path) -> Result<Self, ProbeFailure> {
         let text = tokio::fs::read_to_string(path)
             .await
             .map_err(|error| ProbeFailure::shared(format!("login_file {}: {error}", path.display())))?;
@@ -58,16 +58,7 @@ impl Login {
 }
 
 async fn smtp(server: &mut Conversation, start: bool, login: Option<Login>) -> Result<(), ProbeFailure> {
-    smtp_answer(server, "greeting", "220").await?;
-    let mut offered = hello(server).await?;
-    if start {
-        if !offered.iter().any(|line| line.eq_ignore_ascii_case("STARTTLS")) {
-            return Err(ProbeFailure::wrong("EHLO: STARTTLS is not offered"));
-        }
-        smtp_ask(server, "STARTTLS", "STARTTLS", "220").await?;
-        server.encrypt().await?;
-        offered = hello(server).await?;
-    }
+    let offered = smtp_begin(server, start).await?;
     if let Some(login) = login {
         let plain = offered.iter().any(|line| {
             let mut words = line.split([' ', '=']);
@@ -88,6 +79,21 @@ async fn smtp(server: &mut Conversation, start: bool, login: Option<Login>) -> R
     Ok(())
 }
 
+/// The greeting, EHLO, and TLS if it is to be asked for; the extensions that the server offers.
+pub(super) async fn smtp_begin(server: &mut Conversation, start: bool) -> Result<Vec<String>, ProbeFailure> {
+    smtp_answer(server, "greeting", "220").await?;
+    let offered = hello(server).await?;
+    if !start {
+        return Ok(offered);
+    }
+    if !offered.iter().any(|line| line.eq_ignore_ascii_case("STARTTLS")) {
+        return Err(ProbeFailure::wrong("EHLO: STARTTLS is not offered"));
+    }
+    smtp_ask(server, "STARTTLS", "STARTTLS", "220").await?;
+    server.encrypt().await?;
+    hello(server).await
+}
+
 /// EHLO and the extensions that the server offers.
 async fn hello(server: &mut Conversation) -> Result<Vec<String>, ProbeFailure> {
     let lines = smtp_ask(server, &format!("EHLO {GREETING_NAME}"), "EHLO", "250").await?;
@@ -96,7 +102,12 @@ async fn hello(server: &mut Conversation) -> Result<Vec<String>, ProbeFailure> {
 }
 
 /// Says a line and hears the answer; `name` stands for the line wherever it is told.
-async fn smtp_ask(server: &mut Conversation, line: &str, name: &str, code: &str) -> Result<Vec<String>, ProbeFailure> {
+pub(super) async fn smtp_ask(
+    server: &mut Conversation,
+    line: &str,
+    name: &str,
+    code: &str,
+) -> Result<Vec<String>, ProbeFailure> {
     server.say(line).await?;
     smtp_answer(server, name, code).await
 }
@@ -120,6 +131,17 @@ async fn smtp_answer(server: &mut Conversation, name: &str, code: &str) -> Resul
 }
 
 async fn imap(server: &mut Conversation, start: bool, login: Option<Login>) -> Result<(), ProbeFailure> {
+    imap_begin(server, start, login).await?;
+    let _ = server.say("z LOGOUT").await;
+    Ok(())
+}
+
+/// The greeting, the capabilities, TLS and the login as far as they are wanted.
+pub(super) async fn imap_begin(
+    server: &mut Conversation,
+    start: bool,
+    login: Option<Login>,
+) -> Result<(), ProbeFailure> {
     let greeting = server.hear().await?;
     if !greeting.starts_with("* OK") && !greeting.starts_with("* PREAUTH") {
         return Err(unexpected("greeting", "* OK", &greeting));
@@ -141,11 +163,10 @@ async fn imap(server: &mut Conversation, start: bool, login: Option<Login>) -> R
         let line = format!("c LOGIN {} {}", quoted(&login.user), quoted(&login.password));
         imap_ask(server, &line, "LOGIN").await?;
     }
-    let _ = server.say("z LOGOUT").await;
     Ok(())
 }
 
-async fn imap_ask(server: &mut Conversation, line: &str, name: &str) -> Result<Vec<String>, ProbeFailure> {
+pub(super) async fn imap_ask(server: &mut Conversation, line: &str, name: &str) -> Result<Vec<String>, ProbeFailure> {
     server.say(line).await?;
     let tag = line.split(' ').next().unwrap_or_default().to_owned() + " ";
     let lines = server.hear_until(|line| line.starts_with(&tag)).await?;

@@ -2,6 +2,7 @@
 //! answer is said in a sentence.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -9,6 +10,7 @@ use tokio::time::timeout;
 use crate::compose::model::{Check, Probe};
 use crate::core::event::ProbeFailure;
 
+mod canary;
 mod conversation;
 mod gateway;
 mod http;
@@ -31,6 +33,8 @@ pub struct Target {
     pub address: IpAddr,
     /// The container of the service that the probe names, for checks inside it.
     pub container: Option<String>,
+    /// Where the storage of that service is mounted in it.
+    pub mounts: Vec<String>,
     /// The place of the probe in its group.
     pub place: usize,
 }
@@ -48,7 +52,7 @@ impl Prober {
     pub async fn check(&self, probe: &Probe, target: &Target) -> Result<(), ProbeFailure> {
         let limit = probe.cadence.timeout;
         let name = probe.check.name();
-        let ended = timeout(limit, self.make(&probe.check, target))
+        let ended = timeout(limit, self.make(&probe.check, target, limit))
             .await
             .unwrap_or_else(|_| Err(ProbeFailure::silent(format!("no answer within {limit:?}"))));
         ended.map_err(|failure| ProbeFailure {
@@ -57,13 +61,18 @@ impl Prober {
         })
     }
 
-    async fn make(&self, check: &Check, target: &Target) -> Result<(), ProbeFailure> {
+    async fn make(&self, check: &Check, target: &Target, limit: Duration) -> Result<(), ProbeFailure> {
         match check {
             Check::Tcp { port } => connect(target.address, *port).await.map(drop),
             Check::Mail(wanted) => mail::check(connect(target.address, wanted.port).await?, wanted).await,
             Check::Http(wanted) => http::check(target.address, wanted).await,
-            Check::Exec { command, .. } => self.inside.command(container(target)?, target.place, command).await,
-            Check::Docker { .. } => self.inside.health(container(target)?).await,
+            Check::Exec { command, .. } => {
+                let container = container(target)?;
+                self.inside.command(container, target.place, command, limit).await
+            }
+            Check::Docker { .. } => self.inside.health(container(target)?, limit).await,
+            Check::Storage { .. } => self.inside.storage(container(target)?, &target.mounts, limit).await,
+            Check::Canary(wanted) => canary::check(target.address, wanted, limit).await,
             Check::Gateway { address } => gateway::answers(*address).await,
         }
     }

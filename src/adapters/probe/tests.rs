@@ -110,7 +110,8 @@ async fn probe(check: Check) -> Result<(), ProbeFailure> {
     };
     let target = Target {
         address: HOME,
-        container: None,
+        container: Some("x".to_owned()),
+        mounts: vec!["/store".to_owned()],
         place: 0,
     };
     let prober = Prober::new(Inside::new(Engine::connect(Path::new("/nonexistent/docker.sock"))));
@@ -333,4 +334,25 @@ async fn a_closed_port_is_a_refusal_that_names_it() {
 async fn this_host_answers_an_echo_request() {
     let address = Ipv4Addr::LOCALHOST;
     assert_eq!(probe(Check::Gateway { address }).await, Ok(()));
+}
+
+#[tokio::test]
+async fn an_engine_that_does_not_answer_says_nothing_of_the_service() {
+    let service = || "sams".to_owned();
+    let command = vec!["true".to_owned()];
+    let checks = [
+        Check::Exec {
+            service: service(),
+            command,
+        },
+        Check::Docker { service: service() },
+        Check::Storage { service: service() },
+    ];
+    for check in checks {
+        let name = check.name();
+        let failure = probe(check).await.unwrap_err();
+        assert_eq!(failure.kind, FailureKind::Unasked, "{failure:?}");
+        let words = format!("{name}: the Docker engine does not answer");
+        assert!(failure.text.starts_with(&words), "{}", failure.text);
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::compose::model::{Failback, Group, OnFailure, OnStopFailure, Project};
+use crate::compose::model::{Check, Failback, Group, OnFailure, OnStopFailure, Project};
 use crate::core::sizing::Timing;
 
 /// What a new holder waits for on a storage whose last claim was not released, the watch of it included.
@@ -55,13 +55,20 @@ fn majority(voters: usize) -> String {
 
 fn sick(group: &Group) -> String {
     let name = &group.name;
-    if group.probes.is_empty() {
+    // What a canary finds is only told.
+    let deciding = || {
+        group
+            .probes
+            .iter()
+            .filter(|probe| !matches!(probe.check, Check::Canary(_)))
+    };
+    if deciding().next().is_none() {
         return format!(
             "If the service of {name} hangs, nobody notices: it has no probes. If it ends, it is started again."
         );
     }
     let noticed = |count: fn(&crate::compose::model::Cadence) -> u32| {
-        let all = group.probes.iter().map(|probe| probe.cadence);
+        let all = deciding().map(|probe| probe.cadence);
         let slowest = all.map(|cadence| (cadence.interval + cadence.timeout) * count(&cadence));
         words(slowest.max().unwrap_or_default())
     };

@@ -77,7 +77,11 @@ fn from_outside(probe: &Probe) -> Option<Probe> {
             Check::Mail(mail)
         }
         Check::Tcp { .. } | Check::Http(_) => probe.check.clone(),
-        Check::Exec { .. } | Check::Docker { .. } | Check::Gateway { .. } => return None,
+        Check::Exec { .. }
+        | Check::Docker { .. }
+        | Check::Storage { .. }
+        | Check::Canary(_)
+        | Check::Gateway { .. } => return None,
     };
     Some(Probe {
         check,
@@ -98,17 +102,17 @@ fn serving<'a>(name: &str, line: &'a GroupLine) -> Result<&'a str, String> {
     }
     let holder = line.holder.as_deref();
     let holder = holder.ok_or_else(|| format!("{name} is active nowhere: see `leasehold why {name}`"))?;
-    let Some(held) = &line.held else {
-        return Ok(holder);
-    };
-    if held.stage != "active" {
+    let held = line.held.as_ref();
+    if let Some(held) = held.filter(|held| held.stage != "active") {
         let stage = &held.stage;
         return Err(format!(
             "{name} is {stage} on {holder}: wait until `leasehold status` shows it as active"
         ));
     }
-    if held.sick || held.probe_failure.is_some() {
-        let why = held.probe_failure.as_deref().unwrap_or("its probes fail");
+    // One bad answer is too little for a trouble, and enough for a drill to wait.
+    let failure = held.and_then(|held| held.probe_failure.as_deref());
+    let trouble = line.trouble.as_ref().map(|trouble| trouble.why.as_str());
+    if let Some(why) = trouble.or(failure) {
         return Err(format!(
             "{name} is not well on {holder} ({why}): mend that first, see `leasehold why {name}`"
         ));
@@ -195,6 +199,7 @@ impl Plan {
 mod tests {
     use super::*;
     use crate::cli::check::testing::project;
+    use crate::core::records::Trouble;
     use crate::core::status::HeldLine;
 
     const GROUP: &str =
@@ -264,7 +269,7 @@ mod tests {
     #[test]
     fn whatever_is_not_well_is_refused_with_its_remedy() {
         type Change = fn(&mut Status, &mut GroupLine);
-        let cases: [(Change, &str); 10] = [
+        let cases: [(Change, &str); 11] = [
             (|status, _| status.member = "frozen".to_owned(), "a is frozen"),
             (
                 |_, line| line.stopped = Some("by root".to_owned()),
@@ -286,6 +291,14 @@ mod tests {
             (
                 |_, line| line.held.as_mut().unwrap().probe_failure = Some("smtp 25: refused".to_owned()),
                 "not well on a (smtp 25: refused)",
+            ),
+            (
+                |_, line| {
+                    let why = "seen from c: refused".to_owned();
+                    let state = "sick".to_owned();
+                    (line.held, line.trouble) = (None, Some(Trouble { state, why }));
+                },
+                "not well on a (seen from c: refused)",
             ),
             (
                 |status, _| status.nodes.get_mut("a").unwrap().drained = Some("by root".to_owned()),

@@ -41,6 +41,7 @@ fn target(plan: &Plan) -> Target {
     Target {
         address: plan.address,
         container: None,
+        mounts: Vec::new(),
         place: 0,
     }
 }

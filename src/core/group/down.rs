@@ -124,6 +124,7 @@ impl Group {
     /// The run failed by itself: stop what is left of it and try again in place.
     pub(super) fn failed(&mut self, now: Time, why: String, out: &mut Vec<Action>) {
         self.trouble = Some(self.fault());
+        self.failure.clone_from(&why);
         let never_up = |held: &&Held| matches!(held.stage, Stage::Adopting | Stage::Starting | Stage::Checking);
         let coming = self.held.as_ref().filter(never_up).map(|held| held.coming);
         let code = coming.map_or(Code::ServiceFailed, Coming::failed);
@@ -341,12 +342,10 @@ impl Group {
         let of_run = self.held.iter().flat_map(|held| &held.services);
         let mut services = of_run.zip(&self.settings.services);
         let gone = services.find(|(service, _)| service.state == ServiceState::Gone);
-        let of_run = self.held.iter().flat_map(|held| &held.probes);
-        let mut probes = of_run.zip(&self.settings.probes);
-        let bad = probes.find(|(probe, _)| probe.failure.is_some());
+        let bad = self.deciding().find(|(_, probe)| probe.failure.is_some());
         match (gone, bad) {
             (Some((_, service)), _) => format!("service {} ended", service.name),
-            (None, Some((_, probe))) => probe.name.clone(),
+            (None, Some((probe, _))) => probe.name.clone(),
             (None, None) => "it did not start".to_owned(),
         }
     }

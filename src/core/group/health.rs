@@ -10,6 +10,8 @@ use crate::core::time::Time;
 
 /// Between two checks until the first that passes.
 const UNTIL_FIRST: Duration = Duration::from_millis(50);
+/// The first canary after a start is not sent sooner.
+const FIRST_CANARY: Duration = Duration::from_secs(30);
 
 /// What the core must know of a probe.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +25,8 @@ pub struct ProbeSettings {
     pub fall: u32,
     /// The same where answers that did not come count too.
     pub fall_timeout: u32,
+    /// What it finds is told and nothing more: no start waits for it, nothing is restarted or moved because of it.
+    pub alarms_only: bool,
 }
 
 impl ProbeSettings {
@@ -35,6 +39,19 @@ impl ProbeSettings {
             rise: 1,
             fall: 3,
             fall_timeout: 6,
+            alarms_only: false,
+        }
+    }
+
+    /// A canary at this interval.
+    #[must_use]
+    pub fn canary(name: &str, interval: Duration) -> Self {
+        Self {
+            interval,
+            fall: 2,
+            fall_timeout: 2,
+            alarms_only: true,
+            ..Self::named(name)
         }
     }
 }
@@ -67,17 +84,22 @@ impl ProbeRun {
                     self.passes = Some(true);
                 }
             }
+            // What was found out before still holds.
+            Err(failure) if failure.kind == FailureKind::Unasked => {
+                self.failure.get_or_insert(failure);
+            }
             Err(failure) => {
                 self.good = 0;
                 match failure.kind {
                     FailureKind::Wrong | FailureKind::Shared => self.wrong = self.wrong.saturating_add(1),
                     FailureKind::Silent => self.silent = self.silent.saturating_add(1),
+                    FailureKind::Unasked => {}
                 }
                 self.failure = Some(failure);
                 let spent =
                     self.wrong >= settings.fall || self.wrong.saturating_add(self.silent) >= settings.fall_timeout;
                 // Until it passes for the first time it is only awaited, and asked again at once.
-                if spent && self.passes.is_some() {
+                if spent && (self.passes.is_some() || settings.alarms_only) {
                     self.passes = Some(false);
                 }
             }
@@ -104,22 +126,48 @@ impl Group {
         let Some(at) = held.probes.get_mut(probe) else { return };
         let before = at.passes;
         at.take(settings, result);
-        let passed_once = at.passes.is_some();
-        at.at = Some(now.plus(if passed_once { settings.interval } else { UNTIL_FIRST }));
+        let settled = at.passes.is_some() || settings.alarms_only;
+        at.at = Some(now.plus(if settled { settings.interval } else { UNTIL_FIRST }));
         let after = at.passes;
-        held.probed |= held.probes.iter().all(|probe| probe.passes == Some(true));
-        if before == Some(false) && after == Some(true) {
-            let text = format!("{} passes again", settings.name);
-            self.say(Code::ProbePasses, text, out);
+        let failure = at.failure.as_ref().map(|failure| failure.text.clone());
+        let passes = self.deciding().all(|(_, probe)| probe.passes == Some(true));
+        let (name, alarms_only) = (settings.name.clone(), settings.alarms_only);
+        if let Some(held) = &mut self.held {
+            held.probed |= passes;
         }
+        if before == Some(false) && after == Some(true) {
+            self.say(Code::ProbePasses, format!("{name} passes again"), out);
+        } else if alarms_only && before != Some(false) && after == Some(false) {
+            let text = format!("{}: nothing is restarted or moved for that", failure.unwrap_or(name));
+            self.say(Code::CanaryFailed, text, out);
+        }
+    }
+
+    /// The probes that decide on the run under way.
+    pub(super) fn deciding(&self) -> impl Iterator<Item = (&ProbeSettings, &ProbeRun)> {
+        self.probes().filter(|(settings, _)| !settings.alarms_only)
+    }
+
+    fn probes(&self) -> impl Iterator<Item = (&ProbeSettings, &ProbeRun)> {
+        let runs = self.held.iter().flat_map(|held| &held.probes);
+        self.settings.probes.iter().zip(runs)
+    }
+
+    /// What a canary found that is not told by anything else.
+    pub(super) fn canary_failure(&self) -> Option<&ProbeFailure> {
+        let canaries = self.probes().filter(|(settings, _)| settings.alarms_only);
+        let mut failed = canaries.filter(|(_, probe)| probe.passes == Some(false));
+        failed.find_map(|(_, probe)| probe.failure.as_ref())
     }
 
     /// Makes the checks that are due. The address of the clients is used once it is up.
     pub(super) fn step_probes(&mut self, now: Time, out: &mut Vec<Action>) {
         let Some(held) = &mut self.held else { return };
         let at_vip = held.vip == VipStage::Held;
-        for (place, probe) in held.probes.iter_mut().enumerate() {
-            if probe.at.is_some_and(|at| now.reached(at)) {
+        let active = held.stage == Stage::Active;
+        for (place, (probe, settings)) in held.probes.iter_mut().zip(&self.settings.probes).enumerate() {
+            let wanted = active || !settings.alarms_only;
+            if wanted && probe.at.is_some_and(|at| now.reached(at)) {
                 probe.at = None;
                 let of = ProbeKey {
                     group: self.settings.name.clone(),
@@ -134,22 +182,18 @@ impl Group {
     /// Lets all probes begin; `trusted`: an adopted run served until a moment ago.
     pub(super) fn begin_probes(&mut self, now: Time, trusted: bool) {
         let Some(held) = &mut self.held else { return };
-        for probe in &mut held.probes {
-            probe.at = Some(now);
-            probe.passes = trusted.then_some(true);
+        for (probe, settings) in held.probes.iter_mut().zip(&self.settings.probes) {
+            let pause = settings.alarms_only.then(|| settings.interval.min(FIRST_CANARY));
+            probe.at = Some(now.plus(pause.unwrap_or_default()));
+            probe.passes = (trusted && !settings.alarms_only).then_some(true);
         }
-        held.probed = trusted || held.probes.is_empty();
+        held.probed = trusted || self.settings.probes.iter().all(|probe| probe.alarms_only);
     }
 
     /// What follows from probes that stay bad: a restart, or only an alarm. True if the run is stopped.
     pub(super) fn heed_probes(&mut self, now: Time, out: &mut Vec<Action>) -> bool {
-        let Some(held) = &self.held else { return false };
-        let sick: Vec<&ProbeFailure> = held
-            .probes
-            .iter()
-            .filter(|probe| probe.passes == Some(false))
-            .filter_map(|probe| probe.failure.as_ref())
-            .collect();
+        let failed = self.deciding().filter(|(_, probe)| probe.passes == Some(false));
+        let sick: Vec<&ProbeFailure> = failed.filter_map(|(_, probe)| probe.failure.as_ref()).collect();
         let Some(first) = sick.first() else { return false };
         let moves_along = sick.iter().any(|failure| failure.kind == FailureKind::Shared);
         if moves_along {
@@ -185,12 +229,10 @@ impl Group {
 
     /// The sentence of the last failure of a probe, failing ones first.
     pub(in crate::core) fn probe_failure(&self) -> Option<&ProbeFailure> {
-        let held = self.held.as_ref()?;
         let of = |verdict: bool| {
-            held.probes
-                .iter()
-                .filter(move |probe| (probe.passes == Some(false)) == verdict)
-                .find_map(|probe| probe.failure.as_ref())
+            self.deciding()
+                .filter(move |(_, probe)| (probe.passes == Some(false)) == verdict)
+                .find_map(|(_, probe)| probe.failure.as_ref())
         };
         of(true).or_else(|| of(false))
     }
@@ -203,10 +245,8 @@ impl Group {
 
     /// Whether any probe has failed for good, while the run goes on.
     pub(in crate::core) fn is_sick(&self) -> bool {
-        let probes = self
-            .held
-            .as_ref()
-            .filter(|held| matches!(held.stage, Stage::Checking | Stage::Active));
-        probes.is_some_and(|held| held.probes.iter().any(|probe| probe.passes == Some(false)))
+        let mut held = self.held.iter();
+        held.any(|held| matches!(held.stage, Stage::Checking | Stage::Active))
+            && self.deciding().any(|(_, probe)| probe.passes == Some(false))
     }
 }

@@ -21,6 +21,7 @@ mod down;
 mod health;
 mod state;
 mod told;
+mod trouble;
 mod up;
 
 pub(in crate::core) use coming::{Coming, FAILED, FENCED, INTERRUPTED, LOST_PLACE, RAN_OUT, SILENT};
@@ -92,6 +93,8 @@ pub struct Group {
     pub(in crate::core) unfit: Option<String>,
     /// The last fault of a run, by a name that is the same on every node.
     trouble: Option<String>,
+    /// The same in the sentence that was said of it.
+    failure: String,
     /// What made it leave its holders before this one.
     pub(in crate::core) known_faults: Vec<String>,
     /// As of the last step.
@@ -152,6 +155,7 @@ impl Group {
             taking: Coming::Start,
             unfit: None,
             trouble: None,
+            failure: String::new(),
             known_faults: Vec::new(),
             paused: false,
             mentioned: None,

@@ -1,0 +1,59 @@
+//! What its holder alone knows of a group that does not serve: published, so that every node can say so.
+
+use super::{After, Coming, Group, Stage};
+use crate::core::records::Trouble;
+
+/// Every node reads it with every beat, so of a long sentence only the beginning is published.
+const PUBLISHED_MAX: usize = 200;
+
+impl Group {
+    /// Why it does not serve as it should, although it is held here.
+    pub(in crate::core) fn trouble(&self) -> Option<Trouble> {
+        let held = self.held.as_ref()?;
+        let (state, why) = match held.stage {
+            Stage::Stopped => ("down", self.last.as_ref().map(|last| last.text.as_str())),
+            Stage::Checking | Stage::Active if self.is_sick() => {
+                let failure = self.probe_failure().map(|failure| failure.text.as_str());
+                ("sick", failure)
+            }
+            Stage::Stopping | Stage::Withdrawing if held.after == After::Restart => {
+                ("restarting", Some(self.failure.as_str()))
+            }
+            Stage::Starting | Stage::Checking if held.coming == Coming::Recovery => {
+                ("restarting", Some(self.failure.as_str()))
+            }
+            Stage::Active => ("impaired", Some(self.canary_failure()?.text.as_str())),
+            Stage::Adopting | Stage::Starting | Stage::Checking | Stage::Stopping | Stage::Withdrawing => return None,
+        };
+        Some(Trouble {
+            state: state.to_owned(),
+            why: why.unwrap_or_default().to_owned(),
+        })
+    }
+}
+
+impl Trouble {
+    /// As it is published.
+    pub(in crate::core) fn brief(mut self) -> Self {
+        if self.why.chars().count() > PUBLISHED_MAX {
+            self.why = self.why.chars().take(PUBLISHED_MAX).chain("...".chars()).collect();
+        }
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Trouble;
+
+    #[test]
+    fn a_long_sentence_is_published_by_its_beginning() {
+        let trouble = |why: String| Trouble {
+            state: "sick".to_owned(),
+            why,
+        };
+        let short = trouble("smtp 25: refused".to_owned());
+        assert_eq!(short.clone().brief(), short);
+        assert_eq!(trouble("\u{e9}".repeat(500)).brief().why, "\u{e9}".repeat(200) + "...");
+    }
+}
