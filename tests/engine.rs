@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it, in its helpers too")]
 
+#[path = "engine/adopt.rs"]
+mod adopt;
 #[path = "engine/keys.rs"]
 mod keys;
 #[path = "engine/proxied.rs"]

@@ -1,5 +1,6 @@
 //! The command line: what can be said to the daemon, and the daemon itself. Stdout is data, stderr is talk.
 
+mod adopt;
 mod check;
 mod client;
 mod completions;
@@ -53,6 +54,12 @@ enum Verb {
     Node(NodeVerb),
     /// Read the compose file, print every fault at once and the times that follow from it; start nothing
     Check,
+    /// Print the patch that protects a service of a compose file, or the one that takes it back; change nothing
+    ///
+    /// On the host where the service runs: `leasehold adopt compose.yaml | patch -p0`. It adds whole lines and keeps what must
+    /// go in comments. Refused while containers of its own still use the service's storage. What `check` would refuse
+    /// afterwards is told on stderr, and the exit code is 1 then.
+    Adopt(adopt::Wanted),
     /// Prepare a group's storage once: show each mount, write a store id into each and into etcd
     ///
     /// A group without it does not start. With storage that is not mounted, or that holds somebody else's data, it is refused.
@@ -241,6 +248,7 @@ pub fn main() -> ExitCode {
                 Verb::Node(NodeVerb::List { json }) => nodes::list(&facts, json).await,
                 Verb::Node(NodeVerb::Remove { name }) => client::remove(&facts, &name).await,
                 Verb::Check => check::check(&facts).await,
+                Verb::Adopt(wanted) => adopt::adopt(&facts, &wanted).await,
                 Verb::Init { group, adopt } => init::init(&facts, &group, adopt).await,
                 Verb::Switchover { group, to, why } => client::switchover(&facts, &group, to, why).await,
                 Verb::Failback { group } => client::failback(&facts, &group).await,
