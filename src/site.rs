@@ -50,6 +50,8 @@ pub struct Site {
     pub facts: NodeFacts,
     pub engine: Engine,
     pub project: Arc<Project>,
+    /// Where it was read from, and is read again.
+    pub sources: Sources,
     /// The run directory on the Docker host.
     pub run_source: PathBuf,
     pub binary: MountSource,
@@ -83,6 +85,7 @@ impl Site {
             facts: facts.clone(),
             engine,
             project,
+            sources,
             run_source,
             binary,
             own_id: own.as_ref().map(|own| own.container_id.clone()),

@@ -106,6 +106,17 @@ enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// Start a group again in place with what the compose file and the image say now, if it runs with anything else
+    ///
+    /// `leasehold status` shows what differs. It may be asked for on any node, and means the file on the group's holder; the
+    /// outage is that of a restart. What is the same is left alone.
+    Apply {
+        /// Name of the group in the compose file
+        group: String,
+        /// For the log and the history
+        #[arg(long, default_value = "", hide_default_value = true)]
+        why: String,
+    },
     /// Stop a group wherever it runs; nobody starts it until `start`
     ///
     /// The order outlives reboots of every host: `leasehold status` shows who gave it, when and why.
@@ -253,6 +264,7 @@ pub fn main() -> ExitCode {
                 Verb::Switchover { group, to, why } => client::switchover(&facts, &group, to, why).await,
                 Verb::Failback { group } => client::failback(&facts, &group).await,
                 Verb::Drill { group, to, yes, json } => drill::drill(&facts, &group, to, yes, json).await,
+                Verb::Apply { group, why } => client::apply(&facts, &group, why).await,
                 Verb::Stop { group, why } => client::order(&facts, "groups", &group, "stop", why).await,
                 Verb::Start { group } => client::order(&facts, "groups", &group, "start", String::new()).await,
                 Verb::Pause { group, length, why } => client::pause(&facts, &group, length, why).await,

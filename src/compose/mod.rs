@@ -3,6 +3,7 @@
 //! - `files`: finds, reads and merges; `yaml`, `dotenv`, `interpolate` and `merge` are its tools
 //! - `project`: from the merged tree to [`model::Project`]; `service`, `leasehold` and `groups` read, `refusals` forbids
 //! - `adopt`: the edit of a file that protects a service, and the one that takes it back
+//! - `drift`: in what a container differs from what the file says now
 //! - `command`, `hash`, `report`: what others ask of a project that has been read
 
 pub mod adopt;
@@ -12,6 +13,7 @@ mod command;
 mod context;
 mod cursor;
 mod dotenv;
+mod drift;
 mod environment;
 pub mod events;
 mod fault;
@@ -41,6 +43,7 @@ mod words;
 mod yaml;
 
 pub use command::{command_line, must_be_pid_one};
+pub use drift::{beyond_containers, changed, fingerprints};
 pub use fault::Fault;
 pub use files::{Sources, override_of};
 pub use hash::config_hash;

@@ -147,6 +147,9 @@ impl Status {
             let why = held.probe_failure.as_deref().unwrap_or("its probes fail");
             found.push((Health::Failed, format!("{name} is sick on {holder}: {why}")));
         }
+        if let Some(drift) = &line.drift {
+            found.push((Health::Warning, format!("{name} on {holder}: {drift}")));
+        }
         found.extend(line.warnings.iter().map(|text| (Health::Warning, text.clone())));
         // Between two tries: nothing serves, though the group has a holder.
         if line.held.as_ref().is_some_and(|held| held.stage == "stopped") {

@@ -108,6 +108,19 @@ pub struct Readiness {
     /// The epoch of a claim on the storage that is above the record's, once a tether of this node met it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claim: Option<u64>,
+    /// Of the holder: what runs is not what the file and the image say now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drift: Option<Drift>,
+}
+
+/// In what a run differs from what would be started now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drift {
+    /// In a sentence without its full stop.
+    pub what: String,
+    /// Why a new start could not take it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub obstacle: Option<String>,
 }
 
 /// What a node publishes for others to read.
@@ -125,6 +138,12 @@ pub struct NodeStatus {
 pub enum Intent {
     Switchover {
         to: Option<String>,
+        by: String,
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        why: String,
+    },
+    /// Its holder starts it again in place, with what the file and the image say now.
+    Apply {
         by: String,
         #[serde(default, skip_serializing_if = "String::is_empty")]
         why: String,

@@ -17,6 +17,7 @@ use leasehold::core::store::{Hint, StoreError};
 use leasehold::core::stuck::OnStopFailure;
 
 use super::driver::{Call, Mode, World};
+use super::words;
 
 /// A story as it was played.
 pub(crate) struct Played {
@@ -172,7 +173,7 @@ impl World {
             "node" | "notify" | "watchdog" | "start" | "restart" | "kill" | "saved" | "sleep" | "run" | "quick"
             | "status" | "history" | "policy" | "hangs" => self.control(words),
             "answer" | "timeout" | "landed" | "late" | "refused" => self.answer_input(words),
-            "term" | "hold" | "switchover" | "accept" | "fenced" | "order" => self.operator(words),
+            "term" | "hold" | "switchover" | "apply" | "accept" | "fenced" | "order" => self.operator(words),
             _ => match self.event(words) {
                 Some(event) => {
                     self.deliver(event);
@@ -282,8 +283,9 @@ impl World {
                 "" => String::new(),
                 why => format!(", not ready: {why}"),
             };
+            let drift = line.drift.map_or_else(String::new, |text| format!(", but {text}"));
             let (state, epoch, reason) = (line.state, line.epoch, line.reason);
-            self.tell(format!("{name}: {state}, epoch {epoch}, \"{reason}\"{unready}"));
+            self.tell(format!("{name}: {state}, epoch {epoch}, \"{reason}\"{unready}{drift}"));
         }
     }
 
@@ -343,6 +345,10 @@ impl World {
             ["hold", length] => Command::Hold {
                 length: time(length).unwrap(),
             },
+            ["apply", group] => Command::Apply {
+                group: (*group).to_owned(),
+                note: note(),
+            },
             ["switchover", group, rest @ ..] => Command::Switchover {
                 group: (*group).to_owned(),
                 to: option(rest, "to").map(str::to_owned),
@@ -396,6 +402,7 @@ impl World {
                 result: outcome(result),
             },
             ["fit" | "unfit", group, why @ ..] => fitness(group, why),
+            ["compared", group, rest @ ..] => words::compared(group, rest),
             ["prepared", of, result @ ..] => Event::Prepared {
                 of: service(of),
                 result: outcome(result).map(|()| "sha256:1".to_owned()),
@@ -445,11 +452,7 @@ impl World {
             },
             ["fence", node, rest @ ..] => self.fence_ended(node, rest),
             ["reset", "failed", why @ ..] => Event::ResetFailed { why: why.join(" ") },
-            ["intruder", name] => Event::Intruder {
-                id: (*name).to_owned(),
-                name: (*name).to_owned(),
-                why: "it mounts the protected volume v".to_owned(),
-            },
+            ["intruder", name] => words::intruder(name),
             ["vip", word, rest @ ..] => Event::Vip(news(word, rest)?),
             _ => return None,
         };
@@ -483,6 +486,7 @@ impl World {
                 self.beat(node, lease, promise.unwrap_or(Duration::from_secs(5)));
             }
             ["ready", node, groups @ ..] => self.publish(node, groups, ""),
+            ["differs", node, groups @ ..] => self.publish(node, groups, "it differs"),
             ["unready", node, groups @ ..] => self.publish(node, groups, "no image"),
             ["ending", node, groups @ ..] => self.publish(node, groups, "its node was told to end"),
             ["record", group, epoch, node, state, rest @ ..] => {
@@ -491,6 +495,13 @@ impl World {
             }
             ["spoil", group] => self.etcd.put(&self.keys.record(group), "spoiled", 0),
             ["leader", group, node] => self.etcd.put(&self.keys.leader(group), node, 0),
+            ["intent", group, "apply"] => {
+                let intent = Intent::Apply {
+                    by: "b".to_owned(),
+                    why: String::new(),
+                };
+                self.etcd.put(&self.keys.intent(group), &json(&intent), 0);
+            }
             ["intent", group, rest @ ..] => {
                 let intent = Intent::Switchover {
                     to: option(rest, "to").map(str::to_owned),
@@ -556,6 +567,7 @@ impl World {
             why: why.to_owned(),
             image: "sha256:1".to_owned(),
             claim: option(groups, "claim").map(|epoch| epoch.parse().unwrap()),
+            drift: (why == "it differs").then(|| words::drift_of("image", None)),
         };
         let groups = groups.iter().filter(|word| !word.contains('='));
         let groups = groups.map(|group| ((*group).to_owned(), ready.clone()));
