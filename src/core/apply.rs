@@ -39,13 +39,6 @@ impl Node {
         if let Some(why) = moving(&group, &keys) {
             return Some(why);
         }
-        if let Some(Drift {
-            what,
-            obstacle: Some(obstacle),
-        }) = self.drift(&group)
-        {
-            return Some(format!("{what}, but it can't be applied: {obstacle}"));
-        }
         if !matches!(self.member, Member::Joined { .. }) || self.switch_wish.is_some() {
             return Some("this node is not a member now, or another wish is being written".to_owned());
         }
@@ -59,7 +52,13 @@ impl Node {
         let keys = self.view.group(group);
         let holder = keys.active().map_or("the holder", |record| record.node.as_str());
         match self.drift(group) {
-            Some(Drift { what, .. }) => format!("asked: {holder} starts {group} again in place: {what}"),
+            Some(Drift {
+                what,
+                obstacle: Some(obstacle),
+            }) => {
+                format!("asked: {holder} looks anew; as of its last look {what}, and it can't be applied: {obstacle}")
+            }
+            Some(Drift { what, obstacle: None }) => format!("asked: {holder} starts {group} again in place: {what}"),
             None => format!(
                 "asked: {holder} looks anew and starts {group} again in place where anything differs; as of its last look nothing \
                  does, and then nothing is done"
@@ -125,11 +124,13 @@ impl Node {
         }
     }
 
-    /// What the engine says of the run: to be told, and acted upon where somebody waits for it.
-    pub(super) fn compared(&mut self, now: Time, name: &str, drift: Option<Drift>, out: &mut Vec<Action>) {
+    /// What the engine says of the run: to be told, and acted upon where it was `asked` for.
+    pub(super) fn compared(&mut self, now: Time, name: &str, drift: Option<Drift>, asked: bool, out: &mut Vec<Action>) {
         let Some(group) = self.groups.get_mut(name) else { return };
         group.drift = drift.clone().filter(|_| group.held.is_some());
-        let Some(Comparing { revision, asked }) = self.comparing.remove(name) else {
+        // A look that began before the wish may have missed what the wish is about.
+        let waiting = asked.then(|| self.comparing.remove(name)).flatten();
+        let Some(Comparing { revision, asked }) = waiting else {
             return;
         };
         let stands = self.view.group(name).intent.is_some_and(|(_, read)| read == revision);
@@ -137,31 +138,38 @@ impl Node {
             return;
         }
         self.spend(name, revision);
-        let paused = self.on_pause(name);
+        let forbidden = match self.member {
+            Member::Joined { .. } => self.forbidden(name).map(|why| format!("it is {why}")),
+            // What is stopped might not be started again.
+            Member::Arriving
+            | Member::Waiting
+            | Member::Granting { .. }
+            | Member::Registering { .. }
+            | Member::Adopting { .. }
+            | Member::Lost { .. }
+            | Member::Frozen { .. }
+            | Member::Left => Some("its node is not a member now".to_owned()),
+        };
         let Some(group) = self.groups.get_mut(name) else { return };
-        if group.held.as_ref().is_none_or(|held| held.latched) || paused {
+        if group.held.as_ref().is_none_or(|held| held.latched) {
             return;
         }
-        match drift {
-            None => {
-                let text = format!(
-                    "apply, {asked}: nothing differs from what the file and the image say: it goes on as it is"
-                );
-                group.mention(now, Code::ApplyNeedless, text, out);
+        let (what, obstacle) = match (drift, forbidden) {
+            (None, _) => {
+                let text = "nothing differs from what the file and the image say: it goes on as it is";
+                return group.mention(now, Code::ApplyNeedless, format!("apply, {asked}: {text}"), out);
             }
-            Some(Drift {
-                what,
-                obstacle: Some(obstacle),
-            }) => {
+            (Some(Drift { what, .. }), Some(why)) => (what, Some(why)),
+            (Some(Drift { what, obstacle }), None) => (what, obstacle),
+        };
+        match obstacle {
+            Some(obstacle) => {
                 let text = format!("apply refused, {asked}: {what}; it can't be applied: {obstacle}");
                 group.mention(now, Code::ApplyRefused, text, out);
             }
-            Some(Drift { what, obstacle: None }) => {
-                group.start_anew(
-                    now,
-                    format!("apply, {asked}: {what}: stopping, to start again here"),
-                    out,
-                );
+            None => {
+                let text = format!("apply, {asked}: {what}: stopping, to start again here");
+                group.start_anew(now, text, out);
             }
         }
     }

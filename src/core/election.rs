@@ -470,7 +470,7 @@ impl Node {
                 why,
                 image,
                 claim,
-                drift: group.drift.clone(),
+                drift: group.drift.clone().filter(|_| group.held.is_some()),
             };
             (name.clone(), readiness)
         });

@@ -74,7 +74,11 @@ pub enum Event {
     Fitness { group: String, unfit: Option<String> },
     /// In what the run of the group differs from what the file and the image say now; the answer to [`Action::Compare`], and
     /// told by itself now and then.
-    Compared { group: String, drift: Option<Drift> },
+    Compared {
+        group: String,
+        drift: Option<Drift>,
+        asked: bool,
+    },
     /// A container that this node may not run was seen running.
     Intruder { id: String, name: String, why: String },
     /// A check of the service ended.

@@ -347,7 +347,7 @@ impl Node {
             }
             Event::Engine { result } => self.engine_failure = result.err(),
             Event::Fitness { group, unfit } => self.fitness(&group, unfit),
-            Event::Compared { group, drift } => self.compared(now, &group, drift, out),
+            Event::Compared { group, drift, asked } => self.compared(now, &group, drift, asked, out),
             Event::Intruder { id, name, why } => self.intruder(id, &name, why, out),
             Event::Vip(news) => self.take_vip(now, news, out),
             Event::ResetFailed { why } => self.reset_failed(&why, out),

@@ -232,3 +232,57 @@ fn a_file_that_lines_cannot_be_added_to_is_refused() {
         assert!(parts.iter().all(|part| said.contains(part)), "{text:?}: {said}");
     }
 }
+
+/// Whatever people write: an edit that can be read, done once, and a way back; or a refusal with its line.
+#[test]
+fn every_service_of_every_example_is_edited_or_refused() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut edited = 0;
+    for directory in ["tests/compose", "compose/node", "compose/demo", "compose/witness"] {
+        for entry in std::fs::read_dir(root.join(directory)).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_none_or(|extension| extension != "yaml") {
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).unwrap();
+            let names = text
+                .lines()
+                .filter_map(|line| line.strip_prefix("  ")?.strip_suffix(':'));
+            for name in names.filter(|name| !name.starts_with([' ', '#'])) {
+                edited += u32::from(edits(&text, name, &path));
+            }
+        }
+    }
+    assert!(edited >= 20, "only {edited} were edited");
+}
+
+fn edits(text: &str, name: &str, path: &Path) -> bool {
+    let place = Place::of("mail.yaml");
+    std::fs::write(place.file(), text).unwrap();
+    let find = || Subject::find(&place.sources(), Path::new("compose.yaml"), Some(name));
+    let drafted = find().and_then(|subject| subject.protect(&Request::default(), &Hints::default()));
+    let draft = match drafted {
+        Ok(draft) => draft,
+        Err(faults) => {
+            assert!(
+                !faults.is_empty() && !faults[0].message.is_empty(),
+                "{}: {name}",
+                path.display()
+            );
+            return false;
+        }
+    };
+    assert!(
+        draft.project.is_some(),
+        "{}: {name}: {:#?}",
+        path.display(),
+        draft.faults
+    );
+    place.patch(&draft);
+    let again = place.protect(Some(name), &Request::default());
+    assert_eq!(again.diff("x"), "", "{}: {name}", path.display());
+    let back = find().unwrap().release();
+    let back = back.unwrap_or_else(|faults| panic!("{}: {name}: {faults:#?}", path.display()));
+    place.patch(&back);
+    true
+}

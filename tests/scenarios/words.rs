@@ -272,10 +272,15 @@ pub(crate) fn drift_of(key: &str, obstacle: Option<&str>) -> Drift {
     }
 }
 
-/// `compared GROUP same`, `compared GROUP differs`, `compared GROUP impossible`.
+/// `compared GROUP same`, `compared GROUP differs`, `compared GROUP impossible`; `unasked` of a look that began by itself.
 pub(crate) fn compared(group: &str, rest: &[&str]) -> Event {
+    let (rest, asked) = match rest {
+        [rest @ .., "unasked"] => (rest, false),
+        rest => (rest, true),
+    };
     Event::Compared {
         group: group.to_owned(),
+        asked,
         drift: match rest {
             ["same"] => None,
             ["impossible"] => Some(drift_of("image", Some("image sams:2 is not on this host"))),

@@ -83,6 +83,10 @@ impl Shared {
             );
             reading.project = Arc::new(project);
         }
+        if let Some(Drift { what, obstacle }) = misfit.as_ref().filter(|_| reading.misfit != misfit) {
+            let why = obstacle.as_deref().unwrap_or_default();
+            tracing::warn!(code = "file_not_taken", why, "{what}");
+        }
         reading.misfit = misfit;
         is_news
     }
@@ -94,7 +98,8 @@ impl Shared {
         let _ = tokio::task::spawn_blocking(move || shared.read_anew()).await;
         let drift = self.drift_of(group).await;
         let group = group.to_owned();
-        self.report(Event::Compared { group, drift }).await;
+        let asked = true;
+        self.report(Event::Compared { group, drift, asked }).await;
     }
 
     /// The same now and then; an engine that does not answer is no news.
@@ -102,7 +107,8 @@ impl Shared {
         if self.runs(group).await {
             let drift = self.drift_of(group).await;
             let group = group.to_owned();
-            self.report(Event::Compared { group, drift }).await;
+            let asked = false;
+            self.report(Event::Compared { group, drift, asked }).await;
         }
     }
 

@@ -90,7 +90,11 @@ impl World {
             what: "the file has changed".to_owned(),
             obstacle: None,
         });
-        let event = Event::Compared { group, drift };
+        let event = Event::Compared {
+            group,
+            drift,
+            asked: true,
+        };
         self.push(soon, Ev::Inbox { host: h, life, event });
     }
 
