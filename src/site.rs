@@ -10,14 +10,12 @@ use crate::adapters::cgroup::Cgroups;
 use crate::adapters::engine::{self, Engine, EngineError, MountSource, OwnProject, TetherMounts};
 use crate::adapters::store;
 use crate::adapters::watchdog::{Device, WatchdogError};
-use crate::compose::model::{Project, Service};
+use crate::compose::model::{END_BUDGET, Project, Service};
 use crate::compose::{self, Fault, Sources};
 use crate::core::keys::Keys;
 use crate::core::sizing::{Timing, TooShort};
 use crate::node_facts::NodeFacts;
 
-/// Time that the sidecar needs besides its services to end in order: addresses, release, exit.
-const END_BUDGET: Duration = Duration::from_secs(5);
 /// The engine's own grace for a container that states none.
 const ENGINE_GRACE: Duration = Duration::from_secs(10);
 
@@ -52,6 +50,8 @@ pub struct Site {
     pub facts: NodeFacts,
     pub engine: Engine,
     pub project: Arc<Project>,
+    /// Where it was read from, and is read again.
+    pub sources: Sources,
     /// The run directory on the Docker host.
     pub run_source: PathBuf,
     pub binary: MountSource,
@@ -85,6 +85,7 @@ impl Site {
             facts: facts.clone(),
             engine,
             project,
+            sources,
             run_source,
             binary,
             own_id: own.as_ref().map(|own| own.container_id.clone()),
@@ -206,7 +207,8 @@ fn host_of(address: &nix::sys::socket::SockaddrStorage) -> Option<String> {
     v4.or_else(|| address.as_sockaddr_in6().map(|v6| format!("[{}]", v6.ip())))
 }
 
-fn sources(facts: &NodeFacts, own: Option<&OwnProject>) -> Result<Sources, SiteError> {
+/// Where the project is read from: from the files that are given, else from what the sidecar's own container says.
+pub(crate) fn sources(facts: &NodeFacts, own: Option<&OwnProject>) -> Result<Sources, SiteError> {
     let environment: BTreeMap<String, String> = std::env::vars().collect();
     if let Some(own) = own {
         return Ok(Sources {

@@ -1,5 +1,8 @@
 //! Compose files of the shapes that well-known projects use, read whole: what comes out, or which faults are told.
 
+#[path = "adopt/adopt.rs"]
+mod adopt;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;

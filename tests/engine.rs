@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it, in its helpers too")]
 
+#[path = "engine/adopt.rs"]
+mod adopt;
 #[path = "engine/canary.rs"]
 mod canary;
 #[path = "engine/keys.rs"]

@@ -1,10 +1,12 @@
-//! The whole sidecar as a process of its own, on a real etcd and this machine's engine. Its group is never ready (no
-//! storage is initialised, no image is there), so no container and no tether is ever started.
+//! The whole sidecar as a process of its own, on a real etcd and this machine's engine. But for `apply`, its group is never
+//! ready (no storage is initialised, no image is there), so no container and no tether is ever started.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it, in its helpers too")]
 
 #[path = "sidecar/api.rs"]
 mod api;
+#[path = "sidecar/apply.rs"]
+mod apply;
 #[path = "store/etcd.rs"]
 #[allow(dead_code, reason = "the store tests use the rest")]
 mod etcd;

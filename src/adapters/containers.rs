@@ -2,7 +2,7 @@
 //! the engine make it look; what it finds by looking is the truth. Whether a container has ended, the kernel says
 //! (`witness`), not the engine.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,8 +10,11 @@ use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::cgroup::{Cgroups, Memory};
-use super::engine::{Engine, EngineError, Guarded, Health, Hint, HintKind, Reason, Seen, Wanted};
-use crate::compose::{self, model::Service};
+use super::engine::{Engine, EngineError, Guarded, Health, Hint, HintKind, Prepared, Reason, Seen, Wanted};
+use crate::compose::{
+    self,
+    model::{Project, Service},
+};
 use crate::core::epoch::Run;
 use crate::core::event::{Event, ServiceKey};
 use crate::site::Site;
@@ -22,10 +25,14 @@ const LEFTOVER_WAIT: Duration = Duration::from_secs(10);
 const LEFTOVER_PAUSE: Duration = Duration::from_millis(20);
 /// Between two looks for containers that may not run here, beside the engine's hints.
 const SCAN_INTERVAL: Duration = Duration::from_secs(10);
+/// Between two readings of the compose file.
+const READ_INTERVAL: Duration = Duration::from_secs(2);
 
+mod drift;
 mod flights;
 mod witness;
 
+use drift::Reading;
 use flights::{Errand, Flights};
 
 /// What the core wants done to a container.
@@ -36,6 +43,7 @@ pub enum ContainerCommand {
     Kill { of: ServiceKey },
     KillForeign { id: String },
     Inspect { of: ServiceKey },
+    Compare { group: String },
 }
 
 /// What every task of this adapter shares.
@@ -45,6 +53,10 @@ struct Shared {
     ids: Mutex<BTreeMap<ServiceKey, String>>,
     /// For each group that was prepared: the id that its storage must carry.
     stores: Mutex<BTreeMap<String, Option<String>>>,
+    /// What the file says now.
+    reading: Mutex<Reading>,
+    /// What runs and differs from it: made anew before its next start.
+    stale: Mutex<BTreeSet<ServiceKey>>,
     /// One preparation at a time: two would make the same container, and the one that fails might be heard last.
     preparing: tokio::sync::Mutex<()>,
     cgroups: Cgroups,
@@ -63,6 +75,8 @@ pub fn spawn(site: Site, memory: Memory, commands: mpsc::Receiver<ContainerComma
         memory: Mutex::new(memory),
         looking: Arc::default(),
         flights: Flights::default(),
+        reading: Mutex::new(Reading::new(Arc::clone(&site.project))),
+        stale: Mutex::default(),
         site,
         ids: Mutex::default(),
         stores: Mutex::default(),
@@ -75,7 +89,10 @@ pub fn spawn(site: Site, memory: Memory, commands: mpsc::Receiver<ContainerComma
 async fn run(shared: Arc<Shared>, mut commands: mpsc::Receiver<ContainerCommand>) {
     let mut hints = shared.engine.events();
     let mut scan = interval(SCAN_INTERVAL);
-    scan.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut read = interval(READ_INTERVAL);
+    for timer in [&mut scan, &mut read] {
+        timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    }
     loop {
         tokio::select! {
             command = commands.recv() => match command {
@@ -83,6 +100,7 @@ async fn run(shared: Arc<Shared>, mut commands: mpsc::Receiver<ContainerCommand>
                 None => return,
             },
             Some(hint) = hints.recv() => Arc::clone(&shared).hinted(hint).await,
+            _ = read.tick() => shared.read_anew_soon(),
             _ = scan.tick() => shared.look_around_soon(),
         }
     }
@@ -126,7 +144,7 @@ impl Shared {
         }
     }
 
-    async fn carry_out(&self, command: ContainerCommand) {
+    async fn carry_out(self: &Arc<Self>, command: ContainerCommand) {
         match command {
             ContainerCommand::Prepare { group, .. } => self.prepare_group(&group).await,
             ContainerCommand::Start { of, run } => {
@@ -139,6 +157,7 @@ impl Shared {
                 }
             }
             ContainerCommand::KillForeign { id } => self.kill(&id).await,
+            ContainerCommand::Compare { group } => self.compare_anew(&group).await,
             ContainerCommand::Inspect { of } => {
                 let trace = self.witness(&of).await;
                 self.report(Event::Inspected { of, trace }).await;
@@ -180,13 +199,10 @@ impl Shared {
     /// Prepares what is not, and reports every container that may not run here.
     async fn look_around(&self) {
         self.note_living().await;
-        let groups: Vec<String> = self.site.project.groups.keys().cloned().collect();
-        for name in groups {
-            self.prepare_missing(&name).await;
-            let Some(group) = self.site.project.groups.get(&name) else {
-                continue;
-            };
-            let guarded = Guarded::of(&self.site.project, group);
+        let project = self.project();
+        for (name, group) in &project.groups {
+            self.prepare_missing(name).await;
+            let guarded = Guarded::of(&project, group);
             let allowed: Vec<String> = self.lock().values().cloned().collect();
             let seen = match self.engine.intruders(&guarded, &self.site.name, &allowed).await {
                 Ok(seen) => seen,
@@ -195,7 +211,7 @@ impl Shared {
                     continue;
                 }
             };
-            for one in seen.into_iter().filter(|one| one.writes && !self.is_own(&name, one)) {
+            for one in seen.into_iter().filter(|one| one.writes && !self.is_own(name, one)) {
                 let why = match one.reason {
                     Reason::Service(service) => format!("it is of the protected service {service}"),
                     Reason::Volume(volume) => format!("it mounts the protected volume {volume}"),
@@ -204,6 +220,10 @@ impl Shared {
                 let (id, name) = (one.container_id, one.name);
                 self.report(Event::Intruder { id, name, why }).await;
             }
+        }
+        // Last: nothing else waits for it.
+        for name in project.groups.keys() {
+            self.compare(name).await;
         }
     }
 
@@ -283,14 +303,17 @@ impl Shared {
         let result = match self.prepared(of).await {
             // What was prepared stands; that the engine does not answer is told by itself.
             Err(EngineError::Unreachable(_)) if self.id_of(of).is_some() => return,
-            other => other.map_err(|error| error.to_string()),
+            other => other
+                .map(|prepared| prepared.image_digest)
+                .map_err(|error| error.to_string()),
         };
         let of = of.clone();
         self.report(Event::Prepared { of, result }).await;
     }
 
-    async fn prepared(&self, of: &ServiceKey) -> Result<String, EngineError> {
-        let service = self.service(of)?;
+    async fn prepared(&self, of: &ServiceKey) -> Result<Prepared, EngineError> {
+        let project = self.project();
+        let service = self.service(&project, of)?;
         let image = self.engine.image(&service.image).await?;
         let command = compose::command_line(image.entrypoint.as_deref(), image.cmd.as_deref(), service);
         if compose::must_be_pid_one(&command) {
@@ -301,11 +324,11 @@ impl Shared {
             );
             return Err(EngineError::Invalid { message });
         }
-        let hash = compose::config_hash(service, &self.site.project);
+        let hash = compose::config_hash(service, &project);
         let tether = self.site.tether_mounts(&of.group, &service.name);
         let flags = self.tether_flags(&of.group, service, image.stop_signal.as_deref());
         let wanted = Wanted {
-            project: &self.site.project,
+            project: &project,
             group: &of.group,
             service,
             node: &self.site.name,
@@ -316,12 +339,12 @@ impl Shared {
         };
         let prepared = self.engine.prepare(&wanted).await?;
         let known = self.lock().insert(of.clone(), prepared.container_id.clone());
-        if known != Some(prepared.container_id) {
+        if known.as_ref() != Some(&prepared.container_id) {
             for note in &prepared.notes {
                 tracing::warn!(code = "container_noted", service = service.name, "{note}");
             }
         }
-        Ok(prepared.image_digest)
+        Ok(prepared)
     }
 
     /// The cluster, the stop signal of the service, and the id that each protected mount must carry.
@@ -348,6 +371,11 @@ impl Shared {
                 continue;
             };
             let state = self.engine.inspect(&id).await?;
+            let may_renew = self.is_stale(of) && state.exists && !state.running;
+            if may_renew && !self.has_leftover(of).await {
+                self.renew(of).await;
+                continue;
+            }
             if !state.exists {
                 self.lock().remove(of);
             } else if state.running || self.has_leftover(of).await {
@@ -375,8 +403,8 @@ impl Shared {
         }
     }
 
-    fn service(&self, of: &ServiceKey) -> Result<&Service, EngineError> {
-        let group = self.site.project.groups.get(&of.group);
+    fn service<'p>(&self, project: &'p Project, of: &ServiceKey) -> Result<&'p Service, EngineError> {
+        let group = project.groups.get(&of.group);
         group
             .and_then(|group| group.services.get(of.service))
             .ok_or_else(|| EngineError::Missing {

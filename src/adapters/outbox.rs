@@ -157,6 +157,7 @@ impl Outbox {
             Action::Kill { of } => give(&self.containers, ContainerCommand::Kill { of }),
             Action::KillForeign { id, .. } => give(&self.containers, ContainerCommand::KillForeign { id }),
             Action::Inspect { of } => give(&self.containers, ContainerCommand::Inspect { of }),
+            Action::Compare { group } => give(&self.containers, ContainerCommand::Compare { group }),
             Action::Probe { of, run, at_vip } => {
                 self.probe(of, run, at_vip);
                 Ok(())

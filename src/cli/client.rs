@@ -14,7 +14,7 @@ use crate::adapters::http::{
     AcceptRequest, HoldRequest, OrderRequest, Outcome, PauseRequest, SwitchoverRequest, USER_HEADER, Why,
 };
 use crate::core::history::History;
-use crate::core::status::{NodeLine, Status};
+use crate::core::status::{GroupLine, NodeLine, Status};
 use crate::node_facts::NodeFacts;
 
 /// One call; longer than the daemon's own wait for its loop.
@@ -22,6 +22,7 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 /// How long a switchover is watched.
 const MOVE_TIMEOUT: Duration = Duration::from_secs(120);
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
+const LOOKS_AT_DRIFT: u32 = 30;
 
 fn client(socket: &Path) -> Result<reqwest::Client> {
     // Refused where another part of the process was faster, which is as good.
@@ -197,6 +198,48 @@ pub(super) async fn switchover(facts: &NodeFacts, group: &str, to: Option<String
             ));
             Ok(ExitCode::FAILURE)
         }
+    }
+}
+
+/// Asks for it, then watches until the holder has done it or said why not.
+pub(super) async fn apply(facts: &NodeFacts, group: &str, why: String) -> Result<ExitCode> {
+    let outcome = tell(facts, &format!("/v1/groups/{group}/apply"), &OrderRequest { why }).await?;
+    if !outcome.ok {
+        return Ok(conclude(&outcome));
+    }
+    say(&outcome.message);
+    let Ok(line) = tokio::time::timeout(MOVE_TIMEOUT, applied(facts, group)).await else {
+        say(&format!(
+            "leasehold: {group} was not started again within {MOVE_TIMEOUT:?}: see `leasehold why {group}`"
+        ));
+        return Ok(ExitCode::FAILURE);
+    };
+    let line = line?;
+    if let Some(drift) = line.drift {
+        say(&format!("leasehold: {group}: {drift}"));
+        return Ok(ExitCode::FAILURE);
+    }
+    print(&match (line.held, line.holder) {
+        (None, Some(holder)) => format!("{holder} has taken it up: `leasehold status` there shows when {group} serves"),
+        (Some(_) | None, _) => format!("{group} runs as the file and the image say"),
+    });
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The group once nobody waits for anything of it any more, and it serves again where this can be seen. What differs all the
+/// same is believed after a while only: another node publishes it a beat later.
+async fn applied(facts: &NodeFacts, group: &str) -> Result<GroupLine> {
+    let mut differing = 0;
+    loop {
+        let line = status(facts).await?.groups.remove(group).unwrap_or_default();
+        let serves = line.held.as_ref().is_none_or(|held| held.stage == "active");
+        if line.wanted.is_none() && serves {
+            if line.drift.is_none() || differing >= LOOKS_AT_DRIFT {
+                return Ok(line);
+            }
+            differing += 1;
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
     }
 }
 

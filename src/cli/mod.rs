@@ -1,5 +1,6 @@
 //! The command line: what can be said to the daemon, and the daemon itself. Stdout is data, stderr is talk.
 
+mod adopt;
 mod check;
 mod client;
 mod completions;
@@ -53,6 +54,12 @@ enum Verb {
     Node(NodeVerb),
     /// Read the compose file, print every fault at once and the times that follow from it; start nothing
     Check,
+    /// Print the patch that protects a service of a compose file, or the one that takes it back; change nothing
+    ///
+    /// On the host where the service runs: `leasehold adopt compose.yaml | patch -p0`. It adds whole lines and keeps what must
+    /// go in comments. Refused while containers of its own still use the service's storage. What `check` would refuse
+    /// afterwards is told on stderr, and the exit code is 1 then.
+    Adopt(adopt::Wanted),
     /// Prepare a group's storage once: show each mount, write a store id into each and into etcd
     ///
     /// A group without it does not start. With storage that is not mounted, or that holds somebody else's data, it is refused.
@@ -98,6 +105,17 @@ enum Verb {
         /// Print the figures as JSON
         #[arg(long)]
         json: bool,
+    },
+    /// Start a group again in place with what the compose file and the image say now, if it runs with anything else
+    ///
+    /// `leasehold status` shows what differs. It may be asked for on any node, and means the file on the group's holder; the
+    /// outage is that of a restart. What is the same is left alone.
+    Apply {
+        /// Name of the group in the compose file
+        group: String,
+        /// For the log and the history
+        #[arg(long, default_value = "", hide_default_value = true)]
+        why: String,
     },
     /// Stop a group wherever it runs; nobody starts it until `start`
     ///
@@ -241,10 +259,12 @@ pub fn main() -> ExitCode {
                 Verb::Node(NodeVerb::List { json }) => nodes::list(&facts, json).await,
                 Verb::Node(NodeVerb::Remove { name }) => client::remove(&facts, &name).await,
                 Verb::Check => check::check(&facts).await,
+                Verb::Adopt(wanted) => adopt::adopt(&facts, &wanted).await,
                 Verb::Init { group, adopt } => init::init(&facts, &group, adopt).await,
                 Verb::Switchover { group, to, why } => client::switchover(&facts, &group, to, why).await,
                 Verb::Failback { group } => client::failback(&facts, &group).await,
                 Verb::Drill { group, to, yes, json } => drill::drill(&facts, &group, to, yes, json).await,
+                Verb::Apply { group, why } => client::apply(&facts, &group, why).await,
                 Verb::Stop { group, why } => client::order(&facts, "groups", &group, "stop", why).await,
                 Verb::Start { group } => client::order(&facts, "groups", &group, "start", String::new()).await,
                 Verb::Pause { group, length, why } => client::pause(&facts, &group, length, why).await,

@@ -48,6 +48,8 @@ fn render(why: &Why) -> String {
         };
         fact("here", ready);
     }
+    fact("drift", line.drift.as_deref().unwrap_or_default());
+    fact("wanted", line.wanted.as_deref().unwrap_or_default());
     fact("stopped", line.stopped.as_deref().unwrap_or_default());
     fact("paused", line.paused.as_deref().unwrap_or_default());
     text.push_str(&format!("\nlast decisions of {}:\n", why.node));

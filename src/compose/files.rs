@@ -45,8 +45,11 @@ pub(super) struct Loaded {
     pub(super) remarks: Vec<Remark>,
 }
 
+/// One file that is read from here instead of from the disk: what an edit would make of it.
+pub(super) type Instead<'a> = Option<(&'a Path, &'a str)>;
+
 /// `None` when no file could be read; the faults say why.
-pub(super) fn load(sources: &Sources, faults: &mut Faults) -> Option<Loaded> {
+pub(super) fn load(sources: &Sources, instead: Instead<'_>, faults: &mut Faults) -> Option<Loaded> {
     let paths = Paths::new(&sources.host_directory, &sources.local_directory);
     let mut environment = dotenv_of(&paths, &sources.environment, faults);
     environment.extend(sources.environment.clone());
@@ -54,7 +57,7 @@ pub(super) fn load(sources: &Sources, faults: &mut Faults) -> Option<Loaded> {
     let files = files_of(sources, &paths, &environment, faults);
     let mut trees: Vec<Node> = files
         .iter()
-        .filter_map(|file| read_tree(&paths, file, faults))
+        .filter_map(|file| read_tree(&paths, file, instead, faults))
         .collect();
     if trees.is_empty() || trees.len() < files.len() {
         return None;
@@ -132,7 +135,15 @@ fn files_of(
     [base.to_owned()].into_iter().chain(over).map(PathBuf::from).collect()
 }
 
-fn read_tree(paths: &Paths, name: &Path, faults: &mut Faults) -> Option<Node> {
+/// The file that Compose merges on top of one of its own names, if there is one beside it.
+#[must_use]
+pub fn override_of(file: &Path) -> Option<PathBuf> {
+    let name = file.file_name()?.to_str().filter(|name| DEFAULT_FILES.contains(name))?;
+    let over = file.with_file_name(name.replacen(".y", ".override.y", 1));
+    over.is_file().then_some(over)
+}
+
+fn read_tree(paths: &Paths, name: &Path, instead: Instead<'_>, faults: &mut Faults) -> Option<Node> {
     let file = faults.add_file(&paths.shown(name));
     let whole = Mark { file, line: 0 };
     let Some(path) = paths.local(name) else {
@@ -140,7 +151,10 @@ fn read_tree(paths: &Paths, name: &Path, faults: &mut Faults) -> Option<Node> {
         faults.fault(whole, "", "is outside the project directory", remedy);
         return None;
     };
-    let text = match std::fs::read_to_string(&path) {
+    let given = instead
+        .filter(|(file, _)| *file == name)
+        .map(|(_, text)| text.to_owned());
+    let text = match given.map_or_else(|| std::fs::read_to_string(&path), Ok) {
         Ok(text) => text,
         Err(error) => {
             faults.fault(whole, "", unreadable(&error), "");

@@ -274,7 +274,7 @@ fn vips(at: &At<'_>, faults: &mut Faults) -> Vec<Vip> {
     vips
 }
 
-fn vip(text: &str) -> Option<Vip> {
+pub(super) fn vip(text: &str) -> Option<Vip> {
     let (address, prefix) = text.split_once('/')?;
     let address: IpAddr = address.parse().ok()?;
     let prefix: u8 = prefix.parse().ok()?;

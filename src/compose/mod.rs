@@ -2,14 +2,18 @@
 //!
 //! - `files`: finds, reads and merges; `yaml`, `dotenv`, `interpolate` and `merge` are its tools
 //! - `project`: from the merged tree to [`model::Project`]; `service`, `leasehold` and `groups` read, `refusals` forbids
+//! - `adopt`: the edit of a file that protects a service, and the one that takes it back
+//! - `drift`: in what a container differs from what the file says now
 //! - `command`, `hash`, `report`: what others ask of a project that has been read
 
+pub mod adopt;
 pub mod model;
 
 mod command;
 mod context;
 mod cursor;
 mod dotenv;
+mod drift;
 mod environment;
 pub mod events;
 mod fault;
@@ -39,8 +43,10 @@ mod words;
 mod yaml;
 
 pub use command::{command_line, must_be_pid_one};
+pub use drift::{beyond_containers, changed, fingerprints};
 pub use fault::Fault;
-pub use files::Sources;
+pub use files::{Sources, override_of};
 pub use hash::config_hash;
 pub use project::read;
 pub use report::report;
+pub use scalar::is_name;

@@ -7,6 +7,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+/// Time that the sidecar needs besides its services to end in order: addresses, release, exit.
+pub const END_BUDGET: Duration = Duration::from_secs(5);
+
 /// A compose project as this node sees it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Project {

@@ -30,7 +30,7 @@ const TOP_LEVEL: [&str; 9] = [
 /// The faults in the order of files and lines, never an empty list.
 pub fn read(sources: &Sources) -> Result<Project, Vec<Fault>> {
     let mut faults = Faults::default();
-    let project = files::load(sources, &mut faults).map(|loaded| interpret(&loaded, &mut faults));
+    let project = files::load(sources, None, &mut faults).map(|loaded| interpret(&loaded, &mut faults));
     let whole = faults.is_empty();
     let (mut found, warnings) = faults.into_parts();
     match project {
@@ -48,6 +48,15 @@ pub fn read(sources: &Sources) -> Result<Project, Vec<Fault>> {
             Err(found)
         }
     }
+}
+
+/// The project as it would be with another text of one file, as far as it can be understood, with all faults and warnings.
+pub(super) fn imagine(sources: &Sources, file: &Path, text: &str) -> (Option<Project>, Vec<Fault>, Vec<String>) {
+    let mut faults = Faults::default();
+    let loaded = files::load(sources, Some((file, text)), &mut faults);
+    let project = loaded.map(|loaded| interpret(&loaded, &mut faults));
+    let (found, warnings) = faults.into_parts();
+    (project, found, warnings)
 }
 
 fn interpret(loaded: &Loaded, faults: &mut Faults) -> Project {

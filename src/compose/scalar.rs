@@ -6,7 +6,8 @@ use std::time::Duration;
 pub(super) const NAME_PATTERN: &str = "[a-zA-Z0-9][a-zA-Z0-9_.-]*";
 
 /// Whether a text may name a cluster, a group or a service.
-pub(super) fn is_name(text: &str) -> bool {
+#[must_use]
+pub fn is_name(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphanumeric())
         && text
             .chars()

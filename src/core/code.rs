@@ -89,6 +89,17 @@ codes! {
     /// It ended while nothing may be done about it.
     RecoveryPaused = "recovery_paused", Alarm, "recovery";
 
+    /// It is started again in place, because an operator wants it as the file and the image say now.
+    ApplyStarted = "apply_started", Info, "apply";
+    /// It serves.
+    ApplyDone = "apply_done", Info, "apply";
+    /// It did not come up.
+    ApplyFailed = "apply_failed", Alarm, "apply";
+    /// It can't be, or may not be, started again.
+    ApplyRefused = "apply_refused", Alarm, "apply";
+    /// It runs as the file and the image say.
+    ApplyNeedless = "apply_needless", Info, "apply";
+
     /// A probe fails for a reason that moves along.
     ProbeFaultShared = "probe_fault_shared", Alarm, "probe";
     /// A probe fails on pause.

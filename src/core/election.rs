@@ -38,10 +38,10 @@ impl Node {
                 continue;
             }
             // Whoever a switchover named, if its stop was cut short.
-            let wanted = keys
-                .intent
-                .as_ref()
-                .and_then(|(Intent::Switchover { to, .. }, _)| to.as_deref());
+            let wanted = keys.intent.as_ref().and_then(|(intent, _)| match intent {
+                Intent::Switchover { to, .. } => to.as_deref(),
+                Intent::Apply { .. } => None,
+            });
             let wanted = wanted.and_then(|wanted| self.successor(&name, Some(wanted)));
             let group = self.groups.get_mut(&name)?;
             let Some(held) = group
@@ -469,6 +469,7 @@ impl Node {
                 why,
                 image,
                 claim: self.claim_above(name),
+                drift: group.drift.clone().filter(|_| group.held.is_some()),
                 trouble: group.trouble().map(Trouble::brief),
             };
             (name.clone(), readiness)

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::code::Code;
 use super::epoch::Run;
 use super::fenced::Fenced;
-use super::records::{Pin, Saved};
+use super::records::{Drift, Pin, Saved};
 use super::store::{Answer, Grant, Hint, RequestId, StoreError, Txn};
 use super::time::Time;
 
@@ -72,6 +72,13 @@ pub enum Event {
     Engine { result: Result<(), String> },
     /// Whether this host could run the group, as far as its ports and its disk go; why it could not.
     Fitness { group: String, unfit: Option<String> },
+    /// In what the run of the group differs from what the file and the image say now; the answer to [`Action::Compare`], and
+    /// told by itself now and then.
+    Compared {
+        group: String,
+        drift: Option<Drift>,
+        asked: bool,
+    },
     /// A container that this node may not run was seen running.
     Intruder { id: String, name: String, why: String },
     /// A check of the service ended.
@@ -197,6 +204,8 @@ pub enum Command {
         to: Option<String>,
         note: Note,
     },
+    /// Start the group again in place with what the file and the image say now, if it runs with anything else.
+    Apply { group: String, note: Note },
     /// Free what somebody has made sure can't be written to (T10); `by` says who, and when.
     Fenced { what: Fenced, by: String },
     /// Take a strange etcd as the true one, after a restore, and lift every epoch above what is known and above `epoch`
@@ -324,6 +333,10 @@ pub enum Action {
     /// Feed the hardware watchdog, armed by the first meal; never at or after `until`. Carried out before what follows.
     Feed {
         until: Time,
+    },
+    /// Look at the file and the image, and tell in what the run differs: [`Event::Compared`].
+    Compare {
+        group: String,
     },
     /// Put it to sleep: nothing runs here that it guards.
     Disarm,

@@ -1,6 +1,7 @@
 //! The decision core: one event and a time in, actions out. It never awaits, reads a clock, or names an outside type.
 
 mod accept;
+mod apply;
 pub mod code;
 mod election;
 mod ending;

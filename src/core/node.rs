@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use super::apply::Comparing;
 use super::code::Code;
 use super::epoch::Run;
 use super::event::{Action, Command, Decision, Event, Order, PageOrder, ServiceKey};
@@ -112,6 +113,8 @@ pub struct Node {
     /// By node.
     pub(super) fencing: BTreeMap<String, Fencing>,
     pub(super) obeyed: BTreeMap<String, i64>,
+    /// By group: who waits for a comparison.
+    pub(super) comparing: BTreeMap<String, Comparing>,
     pub(super) published: Option<String>,
     pub(super) publishing: Option<String>,
     /// For each group: the record's mod revision and when this node first saw it.
@@ -190,6 +193,7 @@ impl Node {
             fence: setup.fence,
             fencing: BTreeMap::new(),
             obeyed: BTreeMap::new(),
+            comparing: BTreeMap::new(),
             published: None,
             publishing: None,
             first_seen: BTreeMap::new(),
@@ -343,6 +347,7 @@ impl Node {
             }
             Event::Engine { result } => self.engine_failure = result.err(),
             Event::Fitness { group, unfit } => self.fitness(&group, unfit),
+            Event::Compared { group, drift, asked } => self.compared(now, &group, drift, asked, out),
             Event::Intruder { id, name, why } => self.intruder(id, &name, why, out),
             Event::Vip(news) => self.take_vip(now, news, out),
             Event::ResetFailed { why } => self.reset_failed(&why, out),
@@ -427,6 +432,7 @@ impl Node {
             | Event::Hint(_)
             | Event::Engine { .. }
             | Event::Fitness { .. }
+            | Event::Compared { .. }
             | Event::Intruder { .. }
             | Event::Vip(_)
             | Event::ResetFailed { .. }
@@ -458,6 +464,7 @@ impl Node {
                 }
             }
             Command::Switchover { group, to, note } => self.want_switchover(reply, group, to, note),
+            Command::Apply { group, note } => self.want_apply(reply, group, note),
             Command::Fenced { what, by } => self.want_fenced(reply, what, by),
             Command::Accept { force, epoch } => {
                 if self.accept_wish.is_some() {

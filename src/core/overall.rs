@@ -163,6 +163,9 @@ impl Status {
         if let Some(trouble) = line.trouble.as_ref().filter(|_| !silent) {
             found.push(judge_trouble(name, holder, trouble));
         }
+        if let Some(drift) = &line.drift {
+            found.push((Health::Warning, format!("{name} on {holder}: {drift}")));
+        }
         found.extend(line.warnings.iter().map(|text| (Health::Warning, text.clone())));
         let standby = self.ready_standbys(name) > 0;
         if !standby {

@@ -112,6 +112,9 @@ pub struct Readiness {
     /// Of the holder alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trouble: Option<Trouble>,
+    /// Of the holder: what runs is not what the file and the image say now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drift: Option<Drift>,
 }
 
 /// Why a group that is held does not serve as it should: what only its holder can know.
@@ -123,6 +126,16 @@ pub struct Trouble {
     pub state: String,
     /// In a sentence.
     pub why: String,
+}
+
+/// In what a run differs from what would be started now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drift {
+    /// In a sentence without its full stop.
+    pub what: String,
+    /// Why a new start could not take it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub obstacle: Option<String>,
 }
 
 /// What a node publishes for others to read.
@@ -140,6 +153,12 @@ pub struct NodeStatus {
 pub enum Intent {
     Switchover {
         to: Option<String>,
+        by: String,
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        why: String,
+    },
+    /// Its holder starts it again in place, with what the file and the image say now.
+    Apply {
         by: String,
         #[serde(default, skip_serializing_if = "String::is_empty")]
         why: String,

@@ -9,7 +9,7 @@ use super::group::{Group, Held, ServiceState, Stage, VipStage};
 use super::member::Member;
 use super::node::Node;
 use super::overall::Overall;
-use super::records::{RecordState, Trouble};
+use super::records::{Intent, RecordState, Trouble};
 use super::time::Time;
 use super::watchdog::Watchdog;
 
@@ -85,6 +85,12 @@ pub struct GroupLine {
     /// The operator's order that nothing is done to it automatically.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused: Option<String>,
+    /// In what its run differs from what the file and the image say now, and what to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drift: Option<String>,
+    /// What an operator asked of its holder and is not done yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wanted: Option<String>,
     /// What would be different after a move.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
@@ -259,6 +265,8 @@ impl Node {
                 Some(stuck) => stuck.clone(),
                 None => said.filter(|_| held.is_some() || waits.is_empty()).unwrap_or(waits),
             },
+            drift: self.drift_line(name),
+            wanted: keys.intent.as_ref().map(|(intent, _)| wish(intent)),
             stuck,
             vips: Vec::new(),
             held,
@@ -277,6 +285,14 @@ impl Node {
         }
         let holder = holder.filter(|holder| *holder != self.me.name)?;
         self.view.statuses.get(holder)?.groups.get(name)?.trouble.clone()
+    }
+}
+
+fn wish(intent: &Intent) -> String {
+    match intent {
+        Intent::Switchover { to: Some(to), by, .. } => format!("switchover to {to}, asked by {by}"),
+        Intent::Switchover { to: None, by, .. } => format!("switchover, asked by {by}"),
+        Intent::Apply { by, .. } => format!("apply, asked by {by}"),
     }
 }
 

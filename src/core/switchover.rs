@@ -110,7 +110,10 @@ impl Node {
                 lease: 0,
             }],
         };
-        let done = "asked: the holder stops, then the successor starts".to_owned();
+        let done = match intent {
+            Intent::Switchover { .. } => "asked: the holder stops, then the successor starts".to_owned(),
+            Intent::Apply { .. } => self.apply_asked(&group),
+        };
         Some((txn, Purpose::Intent { reply, done }))
     }
 
@@ -118,8 +121,16 @@ impl Node {
     pub(super) fn obey(&mut self, now: Time, out: &mut Vec<Action>) {
         let names: Vec<String> = self.groups.keys().cloned().collect();
         for name in names {
-            let Some((Intent::Switchover { to, by, why }, revision)) = self.view.group(&name).intent else {
+            let Some((intent, revision)) = self.view.group(&name).intent else {
                 continue;
+            };
+            let (to, by, why) = match intent {
+                Intent::Switchover { to, by, why } => (to, by, why),
+                Intent::Apply { by, why } => {
+                    let why = if why.is_empty() { why } else { format!(" ({why})") };
+                    self.obey_apply(now, &name, revision, format!("asked by {by}{why}"), out);
+                    continue;
+                }
             };
             if self.obeyed.get(&name) == Some(&revision) {
                 continue;
@@ -169,10 +180,15 @@ impl Node {
 }
 
 /// Whose wish is already to move the group.
-fn moving(group: &str, keys: &GroupKeys) -> Option<String> {
-    let (Intent::Switchover { to, by, .. }, _) = keys.intent.as_ref()?;
-    let to = to.as_deref().unwrap_or("the best standby");
-    Some(format!(
-        "{group} is being moved already, to {to}, asked by {by}: see `leasehold status`"
-    ))
+pub(super) fn moving(group: &str, keys: &GroupKeys) -> Option<String> {
+    let (intent, _) = keys.intent.as_ref()?;
+    Some(match intent {
+        Intent::Switchover { to, by, .. } => {
+            let to = to.as_deref().unwrap_or("the best standby");
+            format!("{group} is being moved already, to {to}, asked by {by}: see `leasehold status`")
+        }
+        Intent::Apply { by, .. } => format!(
+            "{group} is about to be started again with what the file says, asked by {by}: see `leasehold status`"
+        ),
+    })
 }

@@ -18,6 +18,7 @@ use leasehold::core::store::{Hint, StoreError};
 use leasehold::core::stuck::OnStopFailure;
 
 use super::driver::{Call, Mode, World};
+use super::words;
 
 /// A story as it was played.
 pub(crate) struct Played {
@@ -174,7 +175,7 @@ impl World {
             "node" | "notify" | "watchdog" | "start" | "restart" | "kill" | "saved" | "sleep" | "run" | "quick"
             | "status" | "health" | "history" | "policy" | "hangs" => self.control(words),
             "answer" | "timeout" | "landed" | "late" | "refused" => self.answer_input(words),
-            "term" | "hold" | "switchover" | "accept" | "fenced" | "order" => self.operator(words),
+            "term" | "hold" | "switchover" | "apply" | "accept" | "fenced" | "order" => self.operator(words),
             _ => match self.event(words) {
                 Some(event) => {
                     self.deliver(event);
@@ -285,8 +286,9 @@ impl World {
                 "" => String::new(),
                 why => format!(", not ready: {why}"),
             };
+            let drift = line.drift.map_or_else(String::new, |text| format!(", but {text}"));
             let (state, epoch, reason) = (line.state, line.epoch, line.reason);
-            self.tell(format!("{name}: {state}, epoch {epoch}, \"{reason}\"{unready}"));
+            self.tell(format!("{name}: {state}, epoch {epoch}, \"{reason}\"{unready}{drift}"));
         }
     }
 
@@ -356,6 +358,10 @@ impl World {
             ["hold", length] => Command::Hold {
                 length: time(length).unwrap(),
             },
+            ["apply", group] => Command::Apply {
+                group: (*group).to_owned(),
+                note: note(),
+            },
             ["switchover", group, rest @ ..] => Command::Switchover {
                 group: (*group).to_owned(),
                 to: option(rest, "to").map(str::to_owned),
@@ -409,6 +415,7 @@ impl World {
                 result: outcome(result),
             },
             ["fit" | "unfit", group, why @ ..] => fitness(group, why),
+            ["compared", group, rest @ ..] => words::compared(group, rest),
             ["prepared", of, result @ ..] => Event::Prepared {
                 of: service(of),
                 result: outcome(result).map(|()| "sha256:1".to_owned()),
@@ -458,11 +465,7 @@ impl World {
             },
             ["fence", node, rest @ ..] => self.fence_ended(node, rest),
             ["reset", "failed", why @ ..] => Event::ResetFailed { why: why.join(" ") },
-            ["intruder", name] => Event::Intruder {
-                id: (*name).to_owned(),
-                name: (*name).to_owned(),
-                why: "it mounts the protected volume v".to_owned(),
-            },
+            ["intruder", name] => words::intruder(name),
             ["vip", word, rest @ ..] => Event::Vip(news(word, rest)?),
             _ => return None,
         };
@@ -496,6 +499,7 @@ impl World {
                 self.beat(node, lease, promise.unwrap_or(Duration::from_secs(5)));
             }
             ["ready", node, groups @ ..] => self.publish(node, groups, ""),
+            ["differs", node, groups @ ..] => self.publish(node, groups, "it differs"),
             ["unready", node, groups @ ..] => self.publish(node, groups, "no image"),
             ["ending", node, groups @ ..] => self.publish(node, groups, "its node was told to end"),
             ["record", group, epoch, node, state, rest @ ..] => {
@@ -504,6 +508,13 @@ impl World {
             }
             ["spoil", group] => self.etcd.put(&self.keys.record(group), "spoiled", 0),
             ["leader", group, node] => self.etcd.put(&self.keys.leader(group), node, 0),
+            ["intent", group, "apply"] => {
+                let intent = Intent::Apply {
+                    by: "b".to_owned(),
+                    why: String::new(),
+                };
+                self.etcd.put(&self.keys.intent(group), &json(&intent), 0);
+            }
             ["intent", group, rest @ ..] => {
                 let intent = Intent::Switchover {
                     to: option(rest, "to").map(str::to_owned),
@@ -570,6 +581,7 @@ impl World {
             image: "sha256:1".to_owned(),
             claim: option(groups, "claim").map(|epoch| epoch.parse().unwrap()),
             trouble: option(groups, "trouble").map(trouble),
+            drift: (why == "it differs").then(|| words::drift_of("image", None)),
         };
         let groups = groups.iter().filter(|word| !word.contains('='));
         let groups = groups.map(|group| ((*group).to_owned(), ready.clone()));

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use leasehold::core::event::{Action, Level, Order, PageOrder, ServiceKey};
+use leasehold::core::event::{Action, Event, Level, Order, PageOrder, ServiceKey};
 use leasehold::core::keys::Keys;
-use leasehold::core::records::{Beat, ClusterConfig, Intent, NodeStatus, Record, RecordState, Saved};
+use leasehold::core::records::{Beat, ClusterConfig, Drift, Intent, NodeStatus, Record, RecordState, Saved};
 use leasehold::core::store::{Compare, Op, Txn};
 use leasehold::core::time::Time;
 
@@ -114,15 +114,20 @@ fn record(names: &mut Names, record: &Record) -> String {
     )
 }
 
+fn drift(drift: Option<&Drift>) -> String {
+    drift.map_or_else(String::new, |drift| format!(" though \"{}\"", drift.what))
+}
+
 fn status(status: &NodeStatus) -> String {
     let groups = status.groups.iter().map(|(name, readiness)| {
         let trouble = readiness.trouble.as_ref();
         let trouble = trouble.map_or(String::new(), |trouble| {
             format!(", {}: \"{}\"", trouble.state, trouble.why)
         });
+        let drift = drift(readiness.drift.as_ref());
         match readiness.ready {
-            true => format!(", ready for {name}{trouble}"),
-            false => format!(", not ready for {name} \"{}\"{trouble}", readiness.why),
+            true => format!(", ready for {name}{trouble}{drift}"),
+            false => format!(", not ready for {name} \"{}\"{trouble}{drift}", readiness.why),
         }
     });
     format!("priority {}{}", status.priority, groups.collect::<String>())
@@ -143,12 +148,20 @@ fn value(names: &mut Names, key: &str, value: &str) -> String {
             .ok()
             .map(|read| record(names, &read)),
         ["groups", _, "intent"] => serde_json::from_str::<Intent>(value).ok().map(|intent| {
-            let Intent::Switchover { to, by, why } = intent;
-            let why = if why.is_empty() { why } else { format!(" ({why})") };
-            format!(
-                "switchover to {} by {by}{why}",
-                to.unwrap_or_else(|| "anyone".to_owned())
-            )
+            let because = |why: &str| {
+                if why.is_empty() {
+                    String::new()
+                } else {
+                    format!(" ({why})")
+                }
+            };
+            match intent {
+                Intent::Switchover { to, by, why } => {
+                    let to = to.unwrap_or_else(|| "anyone".to_owned());
+                    format!("switchover to {to} by {by}{}", because(&why))
+                }
+                Intent::Apply { by, why } => format!("apply by {by}{}", because(&why)),
+            }
         }),
         _ => None,
     };
@@ -234,6 +247,7 @@ pub(crate) fn action(names: &mut Names, now: Time, action: &Action) -> String {
         }
         Action::VipDrop { group } => format!("vip drop {group}"),
         Action::Feed { until } => format!("feed the watchdog until {}", ahead(now, *until)),
+        Action::Compare { group } => format!("compare {group}"),
         Action::Disarm => "put the watchdog to sleep".to_owned(),
         Action::Say(decision) => {
             let loud = match decision.code.level() {
@@ -250,5 +264,39 @@ pub(crate) fn action(names: &mut Names, now: Time, action: &Action) -> String {
         Action::Reset { why } => format!("RESET THE HOST: {why}"),
         Action::Fence { node, incarnation } => format!("FENCE {node} {}", names.lease(*incarnation)),
         Action::Exit { detached } => if *detached { "exit detached" } else { "exit" }.to_owned(),
+    }
+}
+
+/// What differs, as the engine's adapter says it.
+pub(crate) fn drift_of(key: &str, obstacle: Option<&str>) -> Drift {
+    Drift {
+        what: format!("the file has changed since sams was started: {key}"),
+        obstacle: obstacle.map(str::to_owned),
+    }
+}
+
+/// `compared GROUP same`, `compared GROUP differs`, `compared GROUP impossible`; `unasked` of a look that began by itself.
+pub(crate) fn compared(group: &str, rest: &[&str]) -> Event {
+    let (rest, asked) = match rest {
+        [rest @ .., "unasked"] => (rest, false),
+        rest => (rest, true),
+    };
+    Event::Compared {
+        group: group.to_owned(),
+        asked,
+        drift: match rest {
+            ["same"] => None,
+            ["impossible"] => Some(drift_of("image", Some("image sams:2 is not on this host"))),
+            _ => Some(drift_of("image", None)),
+        },
+    }
+}
+
+/// A container of this name that may not run.
+pub(crate) fn intruder(name: &str) -> Event {
+    Event::Intruder {
+        id: name.to_owned(),
+        name: name.to_owned(),
+        why: "it mounts the protected volume v".to_owned(),
     }
 }

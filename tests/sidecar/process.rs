@@ -85,6 +85,15 @@ impl Sidecar {
         self.child = Some(child);
     }
 
+    /// Ends it in order: what it holds is stopped first.
+    pub(crate) fn stop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let pid = rustix::process::Pid::from_child(&child);
+            rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+            child.wait().unwrap();
+        }
+    }
+
     /// A command of the CLI, for this node.
     pub(crate) fn cli(&self, arguments: &[&str]) -> Output {
         self.command().args(arguments).output().unwrap()

@@ -15,6 +15,9 @@ pub(super) enum Errand {
     KillForeign(String),
     Inspect(ServiceKey),
     LookAround,
+    /// Reading the file.
+    Read,
+    Compare(String),
 }
 
 impl Errand {
@@ -25,14 +28,15 @@ impl Errand {
             ContainerCommand::Kill { of } => Self::Kill(of.clone()),
             ContainerCommand::KillForeign { id } => Self::KillForeign(id.clone()),
             ContainerCommand::Inspect { of } => Self::Inspect(of.clone()),
+            ContainerCommand::Compare { group } => Self::Compare(group.clone()),
         }
     }
 
     /// One that is under way may have looked before the news that this one is about: it is done once more.
     fn limit(&self) -> usize {
         match self {
-            Self::Prepare(_) | Self::LookAround => 2,
-            Self::Start(_) | Self::Kill(_) | Self::KillForeign(_) | Self::Inspect(_) => 1,
+            Self::Prepare(_) | Self::LookAround | Self::Compare(_) => 2,
+            Self::Start(_) | Self::Kill(_) | Self::KillForeign(_) | Self::Inspect(_) | Self::Read => 1,
         }
     }
 }

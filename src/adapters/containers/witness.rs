@@ -132,7 +132,8 @@ impl Shared {
 
     /// By name, because a changed compose file may count its services anew.
     fn name_in_memory(&self, of: &ServiceKey) -> Option<String> {
-        let service = self.service(of).ok()?;
+        let project = self.project();
+        let service = self.service(&project, of).ok()?;
         Some(format!("{}/{}", of.group, service.name))
     }
 }

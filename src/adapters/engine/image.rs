@@ -21,6 +21,8 @@ pub struct Image {
     pub healthcheck: Option<Vec<String>>,
     /// Paths that the image declares as volumes: one that no mount covers gets a nameless local volume.
     pub volumes: Vec<String>,
+    /// The TCP ports that it says it listens on.
+    pub exposed: Vec<u16>,
 }
 
 impl Engine {
@@ -54,7 +56,16 @@ fn read(found: ImageInspect, reference: &str) -> Image {
         stop_signal: given(config.stop_signal),
         healthcheck: config.healthcheck.and_then(|check: HealthConfig| check.test),
         volumes: config.volumes.unwrap_or_default(),
+        exposed: exposed(&config.exposed_ports.unwrap_or_default()),
     }
+}
+
+/// `25/tcp` and the like, in order.
+fn exposed(ports: &[String]) -> Vec<u16> {
+    let tcp = ports.iter().filter_map(|port| port.strip_suffix("/tcp")?.parse().ok());
+    let mut all: Vec<u16> = tcp.collect();
+    all.sort_unstable();
+    all
 }
 
 /// The digest under the repository that was asked for; an image may carry those of several.
@@ -83,6 +94,12 @@ mod tests {
         assert_eq!(repository("sams:1.4.2"), "sams");
         assert_eq!(repository("reg:5000/a/sams"), "reg:5000/a/sams");
         assert_eq!(repository("reg:5000/a/sams:1@sha256:ab"), "reg:5000/a/sams");
+    }
+
+    #[test]
+    fn ports_of_tcp_are_told_in_order() {
+        let all = ["25/tcp", "110/tcp", "53/udp", "x"].map(str::to_owned);
+        assert_eq!(exposed(&all), [25, 110]);
     }
 
     #[test]

@@ -62,6 +62,17 @@ pub struct Seen {
 }
 
 impl Seen {
+    /// What an operator types to be rid of it.
+    #[must_use]
+    pub fn how_to_stop(&self, project: &str) -> String {
+        let label = |key: &str| self.labels.get(key).map(String::as_str);
+        match (label(labels::PROJECT), label(labels::SERVICE)) {
+            (Some(theirs), Some(service)) if theirs == project => format!("docker compose rm --stop {service}"),
+            (Some(theirs), Some(service)) => format!("docker compose -p {theirs} rm --stop {service}"),
+            _ => format!("docker stop {0} && docker rm {0}", self.name),
+        }
+    }
+
     /// Whether Leasehold itself made it, to be run by this node.
     #[must_use]
     pub fn is_made_for(&self, node: &str) -> bool {
@@ -109,6 +120,33 @@ impl Engine {
             }
         }
         Ok(seen)
+    }
+}
+
+impl Engine {
+    /// The containers that Leasehold did not make and that must be gone before it takes a service over: whatever may write
+    /// to its storage, and every container of the service, a stopped one too: a restart policy would start it at boot.
+    pub async fn plain_users(&self, guarded: &Guarded) -> Result<Vec<Seen>> {
+        // No node has this name, so containers of any node are left out.
+        let mut users = self.intruders(guarded, "", &[]).await?;
+        users.retain(|one| one.writes && !one.labels.contains_key(labels::NODE));
+        for service in &guarded.services {
+            for one in self.list_service(&guarded.project, service).await? {
+                let is_known = users.iter().any(|known| known.container_id == id(&one));
+                let is_oneoff = label(&one, labels::ONEOFF) == Some("True");
+                if !is_known && !is_oneoff && label(&one, labels::NODE).is_none() {
+                    users.push(Seen {
+                        container_id: id(&one).to_owned(),
+                        name: name(&one),
+                        status: one.state.map_or(Status::Unknown, status),
+                        reason: Reason::Service(service.clone()),
+                        writes: true,
+                        labels: one.labels.unwrap_or_default().into_iter().collect(),
+                    });
+                }
+            }
+        }
+        Ok(users)
     }
 }
 

@@ -10,9 +10,12 @@ use super::names::{container_name, id, label};
 use super::networking::Joined;
 use super::{ContainerState, Engine, EngineError, Image, Result, Status, TetherMounts, labels};
 use crate::compose::model::{MountKind, Project, Service};
+use crate::compose::{changed, fingerprints};
 
 /// Fingerprint of the request that made the container: anything that differs makes it anew.
 const FINGERPRINT: &str = "leasehold.fingerprint";
+/// The same of each key of its service, for people: what has changed.
+const KEYS: &str = "leasehold.keys";
 
 /// What the container of a service has to be.
 #[derive(Clone, Copy, Debug)]
@@ -44,6 +47,8 @@ pub struct Prepared {
     pub running: bool,
     /// Whether it is what the file asks for now; false only while `running`.
     pub is_current: bool,
+    /// If it is not: the keys of its service that changed, or what else did.
+    pub differs: Vec<String>,
     /// What the operator should know: warnings of the engine, keys that have no effect here.
     pub notes: Vec<String>,
 }
@@ -58,7 +63,11 @@ impl Engine {
         if let Some((running, state)) = standing.iter().find(|(_, state)| !state.status.is_down()) {
             let is_current = self.is_running_current(wanted, &image, running, state).await?;
             let found = Found::Running { is_current };
-            return Ok(prepared(id_of(running), &image, found, Vec::new()));
+            let mut prepared = prepared(id_of(running), &image, found, Vec::new());
+            if !is_current {
+                prepared.differs = differs(wanted.service, running, state, &image);
+            }
+            return Ok(prepared);
         }
         self.ensure_volumes(wanted.project, wanted.service).await?;
         let joined = self.join(wanted).await?;
@@ -76,9 +85,9 @@ impl Engine {
         if let Some(kept) = kept {
             return Ok(prepared(kept, &image, Found::Down, notes));
         }
-        body.labels
-            .get_or_insert_default()
-            .insert(FINGERPRINT.to_owned(), print);
+        let labels = body.labels.get_or_insert_default();
+        labels.insert(FINGERPRINT.to_owned(), print);
+        labels.insert(KEYS.to_owned(), fingerprints(wanted.service));
         let (made, warnings) = self.create(wanted, body, &joined).await?;
         notes.extend(warnings);
         Ok(prepared(made, &image, Found::Made, notes))
@@ -240,8 +249,27 @@ fn prepared(container_id: String, image: &Image, found: Found, notes: Vec<String
         created,
         running,
         is_current,
+        differs: Vec::new(),
         notes,
     }
+}
+
+/// What an operator would look at first.
+fn differs(
+    service: &Service,
+    running: &ContainerInspectResponse,
+    state: &ContainerState,
+    image: &Image,
+) -> Vec<String> {
+    let keys = state.labels.get(KEYS);
+    let mut all = keys.map_or_else(Vec::new, |keys| changed(keys, service));
+    if running.image.as_deref() != Some(image.id.as_str()) && !all.iter().any(|key| key == "image") {
+        all.push(format!("what {} means here", service.image));
+    }
+    if all.is_empty() {
+        all.push("something beside its own keys".to_owned());
+    }
+    all
 }
 
 fn id_of(container: &ContainerInspectResponse) -> String {

@@ -94,6 +94,7 @@ pub struct HoldRequest {
 pub(super) fn routes() -> OpenApiRouter<Shared> {
     OpenApiRouter::new()
         .routes(routes!(switchover))
+        .routes(routes!(apply))
         .routes(routes!(stop))
         .routes(routes!(start))
         .routes(routes!(pause))
@@ -173,6 +174,20 @@ async fn switchover(
         Command::Switchover { group, to, note },
     )
     .await
+}
+
+/// Start a group again in place with what the file and the image say now on its holder, if it runs with anything else.
+#[utoipa::path(post, path = "/v1/groups/{group}/apply", tag = "acting", request_body = Option<OrderRequest>,
+    params(("group" = String, Path, description = "The group's name")), responses(OfAGroup))]
+async fn apply(
+    State(shared): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Name(group): Name<String>,
+    Body(wanted): Body<OrderRequest>,
+) -> Answer {
+    known_group(&shared, &group)?;
+    let note = note(&shared, &caller, wanted.why, None)?;
+    ask(&shared, &caller, Role::Operator, Command::Apply { group, note }).await
 }
 
 /// Stop a group; nobody starts it until `start`.

@@ -24,6 +24,11 @@ pub(super) fn act(by: String, command: &Command) -> Act {
             (act.group, act.node) = (Some(group.clone()), to.clone());
             act.why.clone_from(&note.why);
         }
+        Command::Apply { group, note } => {
+            act.verb = "apply".to_owned();
+            act.group = Some(group.clone());
+            act.why.clone_from(&note.why);
+        }
         Command::Fenced { what, by } => {
             act.verb = "fenced".to_owned();
             act.why = format!("on the word of {by}");

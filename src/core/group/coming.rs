@@ -28,6 +28,8 @@ pub(in crate::core) enum Coming {
     Switchover,
     /// It failed here before.
     Recovery,
+    /// An operator wants it as the file says now.
+    Apply,
     /// A sidecar before this one started it.
     Adoption,
 }
@@ -55,6 +57,7 @@ impl Coming {
             Self::Failover => Code::FailoverStarted,
             Self::Switchover => Code::SwitchoverTaken,
             Self::Recovery => Code::RecoveryStarted,
+            Self::Apply => Code::ApplyStarted,
             Self::Adoption => Code::AdoptionStarted,
         }
     }
@@ -66,6 +69,7 @@ impl Coming {
             Self::Failover => Code::FailoverDone,
             Self::Switchover => Code::SwitchoverDone,
             Self::Recovery => Code::RecoveryDone,
+            Self::Apply => Code::ApplyDone,
             Self::Adoption => Code::AdoptionDone,
         }
     }
@@ -77,6 +81,7 @@ impl Coming {
             Self::Failover => Code::FailoverFailed,
             Self::Switchover => Code::SwitchoverFailed,
             Self::Recovery => Code::RecoveryFailed,
+            Self::Apply => Code::ApplyFailed,
             Self::Adoption => Code::AdoptionFailed,
         }
     }

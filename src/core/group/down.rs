@@ -121,6 +121,15 @@ impl Group {
         self.say(code, why, out);
     }
 
+    /// Stops the run, to start the next one with what the file and the image say now.
+    pub(in crate::core) fn start_anew(&mut self, now: Time, text: String, out: &mut Vec<Action>) {
+        if let Some(held) = &mut self.held {
+            held.anew = true;
+        }
+        self.drift = None;
+        self.stop(now, Way::Drain, After::Restart, text, Code::ApplyStarted, out);
+    }
+
     /// The run failed by itself: stop what is left of it and try again in place.
     pub(super) fn failed(&mut self, now: Time, why: String, out: &mut Vec<Action>) {
         self.trouble = Some(self.fault());
@@ -281,7 +290,8 @@ impl Group {
             );
             return;
         }
-        if let Some(at) = held.not_before {
+        // What an operator wants is no failure: it neither waits nor counts.
+        if let Some(at) = held.not_before.or(held.anew.then_some(now)) {
             if now.reached(at) {
                 let run = Run {
                     epoch: held.run.epoch,
@@ -371,7 +381,9 @@ impl Group {
         let Some(held) = &mut self.held else { return };
         let mut fresh = Held::new(run, held.lease, held.deadlines, now, &self.settings);
         fresh.vip = held.vip.clone();
-        fresh.coming = Coming::Recovery;
+        fresh.coming = if held.anew { Coming::Apply } else { Coming::Recovery };
+        let code = fresh.coming.started();
+        self.drift = None;
         *held = fresh;
         if self.settings.vips > 0 && held.vip == VipStage::Off {
             held.vip = VipStage::Probing;
@@ -379,6 +391,6 @@ impl Group {
                 group: self.settings.name.clone(),
             });
         }
-        self.say(Code::RecoveryStarted, format!("starting again here: run {run}"), out);
+        self.say(code, format!("starting again here: run {run}"), out);
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::code::Code;
 use super::epoch::Run;
 use super::event::{Action, Decision, ServiceKey};
-use super::records::SavedRun;
+use super::records::{Drift, SavedRun};
 use super::sizing::Deadlines;
 use super::stuck::OnStopFailure;
 use super::time::Time;
@@ -91,6 +91,8 @@ pub struct Group {
     pub(in crate::core) taking: Coming,
     /// Why the host itself could not run it, as of the last look while it is not held here.
     pub(in crate::core) unfit: Option<String>,
+    /// In what the run differs from what would be started now, as of the last look.
+    pub(in crate::core) drift: Option<Drift>,
     /// The last fault of a run, by a name that is the same on every node.
     trouble: Option<String>,
     /// The same in the sentence that was said of it.
@@ -154,6 +156,7 @@ impl Group {
             last: None,
             taking: Coming::Start,
             unfit: None,
+            drift: None,
             trouble: None,
             failure: String::new(),
             known_faults: Vec::new(),

@@ -119,6 +119,8 @@ pub(in crate::core) struct Held {
     /// All probes passed once.
     pub(super) probed: bool,
     pub(super) not_before: Option<Time>,
+    /// It is stopped only to be started again as the file says now.
+    pub(super) anew: bool,
     /// Its stop failed: why, as the record in etcd says it.
     pub stuck: Option<String>,
     /// An earlier sidecar started it, and its lease may have ended long ago.
@@ -194,6 +196,7 @@ impl Held {
             probes: vec![ProbeRun::default(); of.probes.len()],
             probed: false,
             not_before: None,
+            anew: false,
             stuck: None,
             inherited: false,
             parting: Parting::default(),

@@ -162,6 +162,7 @@ impl World {
                 self.power_off(h);
                 self.push(3 * S, Ev::Act(Act::PowerOn(h)));
             }
+            Action::Compare { group } => self.compare(h, group, soon),
             Action::Fence { .. } | Action::KillForeign { .. } | Action::Feed { .. } | Action::Disarm => {}
         }
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use shipped::core::epoch::Run;
 use shipped::core::event::{Event, ServiceKey, Trace};
 use shipped::core::group::{GroupSettings, OnFailure, ProbeSettings, ServiceSettings};
+use shipped::core::records::Drift;
 use shipped::core::sizing::Timing;
 use shipped::core::stuck::OnStopFailure;
 
@@ -79,6 +80,22 @@ impl World {
             };
             self.push(delay, started);
         }
+    }
+
+    /// The file has always changed: what an operator wants applied is started again.
+    pub(crate) fn compare(&mut self, h: usize, group: String, soon: u64) {
+        let life = self.hosts[h].life;
+        self.count("started again as the file says");
+        let drift = Some(Drift {
+            what: "the file has changed".to_owned(),
+            obstacle: None,
+        });
+        let event = Event::Compared {
+            group,
+            drift,
+            asked: true,
+        };
+        self.push(soon, Ev::Inbox { host: h, life, event });
     }
 
     /// What the engine says of a container: as it was when it looked, which may be a while ago.

@@ -113,7 +113,13 @@ impl World {
             Act::Term(h) => self.deliver(h, Event::Terminate),
             Act::Switchover(h, group, to) => {
                 let note = Note::default();
-                self.command(h, Command::Switchover { group, to, note });
+                // Whoever is asked for itself is rather asked to start the group again where it runs.
+                let here = to.as_ref() == Some(&self.hosts[h].name);
+                let command = match here {
+                    true => Command::Apply { group, note },
+                    false => Command::Switchover { group, to, note },
+                };
+                self.command(h, command);
             }
             Act::Hold(h, length) => self.command(h, Command::Hold { length }),
             Act::Accept(h) => self.command(h, ACCEPT),

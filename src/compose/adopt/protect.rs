@@ -1,0 +1,370 @@
+//! The lines that protect a service.
+
+use std::time::Duration;
+
+use super::super::context::Context;
+use super::super::cursor::At;
+use super::super::fault::{Fault, Faults};
+use super::super::model::{NetworkMode, Project};
+use super::super::yaml::Node;
+use super::lines::{Block, Edit, Lines, indent};
+use super::{Hints, KEPT, OURS, Request, Subject, context, guess};
+
+const TETHER: &str = "/leasehold/tether";
+/// What a sidecar mounts of its host, and nobody else does.
+const RUN_DIR: &str = "/run/leasehold";
+/// Time that a sidecar is given besides its services to end in order: what it needs, and a little.
+pub(super) const GRACE_MORE: Duration = Duration::from_secs(10);
+/// Documentation's addresses, for want of the real ones.
+const ETCD_EXAMPLE: [&str; 3] = [
+    "http://192.0.2.1:2379",
+    "http://192.0.2.2:2379",
+    "http://192.0.2.3:2379",
+];
+
+/// What is to be done, and said.
+pub(super) struct Plan {
+    pub(super) edits: Vec<Edit>,
+    pub(super) notes: Vec<String>,
+}
+
+/// One edit in the making.
+struct Work<'a> {
+    subject: &'a Subject,
+    lines: Lines<'a>,
+    service: Block,
+    indent: String,
+    plan: Plan,
+    /// Lines that go where the service says what it is.
+    head: Vec<String>,
+}
+
+pub(super) fn plan(subject: &Subject, request: &Request, hints: &Hints) -> Result<Plan, Fault> {
+    let lines = Lines::of(&subject.text);
+    let service = subject.service_block(&lines)?;
+    let mut work = Work {
+        subject,
+        service,
+        indent: " ".repeat(lines.inner_indent(service)),
+        lines,
+        plan: Plan {
+            edits: Vec::new(),
+            notes: Vec::new(),
+        },
+        head: Vec::new(),
+    };
+    let entrypoint = work.demanded_lines();
+    work.switches();
+    let host = work.network();
+    work.place_head();
+    work.leasehold(request, hints, host, entrypoint);
+    work.cluster(request)?;
+    work.sidecar()?;
+    Ok(work.plan)
+}
+
+/// The sidecar's service, if the project has one.
+pub(super) fn sidecar<'a>(context: &Context<'a>) -> Option<At<'a>> {
+    let services = context.root.get("services")?.map(&mut Faults::default());
+    services.into_iter().find(|at| {
+        let volumes = at.get("volumes").map(|field| field.node.items()).unwrap_or_default();
+        volumes.iter().any(|item| match item.scalar() {
+            Some(text) => text.split(':').nth(1) == Some(RUN_DIR),
+            None => item.get("target").and_then(|entry| entry.node.scalar()).as_deref() == Some(RUN_DIR),
+        })
+    })
+}
+
+/// How long the services of a group may take to stop, at most.
+pub(super) fn longest_stop(project: &Project) -> Option<Duration> {
+    let services = project.groups.values().map(|group| group.services.iter());
+    let sums = services.map(|services| services.map(|service| service.stop_grace_period).sum());
+    sums.max()
+}
+
+impl Work<'_> {
+    fn value(&self, key: &str) -> Option<&Node> {
+        let services = self.subject.own.get("services")?;
+        Some(&services.node.get(&self.subject.name)?.node.get(key)?.node)
+    }
+
+    fn add(&mut self, line: &str) {
+        self.head.push(format!("{}{line}", self.indent));
+    }
+
+    /// Puts a key of the service into a comment; one that is inherited is overridden by `instead`.
+    fn put_away(&mut self, key: &str, instead: Option<&str>) {
+        let Some(block) = self.subject.key_block(&self.lines, self.service, key) else {
+            if let Some(instead) = instead.filter(|_| self.value(key).is_some()) {
+                self.add(&format!("{instead}{OURS}instead of what it inherits"));
+            }
+            return;
+        };
+        let kept = |index: usize| {
+            let line = self.lines.line(index);
+            // Empty lines and comments further to the left stay what they are.
+            match line.get(block.indent..) {
+                Some(rest) if indent(line) >= block.indent && !rest.is_empty() => {
+                    format!("{}{KEPT}{rest}", self.indent)
+                }
+                Some(_) | None => line.to_owned(),
+            }
+        };
+        let insert = (block.first..block.end).map(kept).collect();
+        self.plan.edits.push(Edit {
+            at: block.first,
+            remove: block.end - block.first,
+            insert,
+        });
+    }
+
+    /// The three lines; gives back the entrypoint that was there.
+    fn demanded_lines(&mut self) -> Option<String> {
+        let words = |node: &Node| -> Vec<String> { node.items().iter().filter_map(Node::scalar).collect() };
+        if self.value("profiles").map(words) != Some(vec!["leasehold".to_owned()]) {
+            self.put_away("profiles", None);
+            self.add("profiles: [leasehold]");
+        }
+        if self.value("scale").and_then(Node::scalar).as_deref() != Some("0") {
+            self.put_away("scale", None);
+            self.add("scale: 0");
+        }
+        let stated = self.value("entrypoint").cloned();
+        let is_tether = stated
+            .as_ref()
+            .is_some_and(|node| node.scalar().as_deref() == Some(TETHER) || words(node) == [TETHER.to_owned()]);
+        if is_tether {
+            return None;
+        }
+        self.put_away("entrypoint", None);
+        self.add(&format!("entrypoint: [\"{TETHER}\"]"));
+        stated.filter(|node| !node.is_null()).map(|node| match node.scalar() {
+            Some(text) => quoted(&text),
+            None => format!(
+                "[{}]",
+                words(&node)
+                    .iter()
+                    .map(|word| quoted(word))
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            ),
+        })
+    }
+
+    /// What the engine or another init would do in the tether's place.
+    fn switches(&mut self) {
+        let is = |node: Option<&Node>, text: &str| node.and_then(Node::scalar).as_deref() == Some(text);
+        if self.value("restart").is_some() && !is(self.value("restart"), "no") {
+            self.put_away("restart", Some("restart: \"no\""));
+        }
+        if is(self.value("init"), "true") {
+            self.put_away("init", Some("init: false"));
+        }
+    }
+
+    /// Whether it ends up in the host's network.
+    fn network(&mut self) -> bool {
+        let service = &self.subject.service;
+        let host = match &service.network_mode {
+            Some(NetworkMode::Host) => true,
+            None | Some(NetworkMode::Bridge) => guess::needs_host(service),
+            Some(NetworkMode::None | NetworkMode::Service(_) | NetworkMode::Container(_)) => false,
+        };
+        if !host {
+            return false;
+        }
+        if service.network_mode != Some(NetworkMode::Host) {
+            self.put_away("network_mode", None);
+            self.add(&format!(
+                "network_mode: host{OURS}on a bridge all clients share one address, which a relay trusts"
+            ));
+            self.put_away("networks", None);
+            self.plan.notes.push(format!(
+                "{}: other services no longer find it by its name: give them its virtual IP",
+                service.name
+            ));
+            for port in service.ports.iter().filter(|port| {
+                let published = port.published.as_deref();
+                published.is_some_and(|published| published != port.target.to_string())
+            }) {
+                self.plan.notes.push(format!(
+                    "{}: what was published as port {} is port {} in the host's network",
+                    service.name,
+                    port.published.as_deref().unwrap_or_default(),
+                    port.target
+                ));
+            }
+        }
+        self.put_away("ports", Some("ports: []"));
+        true
+    }
+
+    fn place_head(&mut self) {
+        let image = self.subject.key_block(&self.lines, self.service, "image");
+        let insert = std::mem::take(&mut self.head);
+        if !insert.is_empty() {
+            self.plan.edits.push(Edit {
+                at: image.map_or(self.service.first + 1, |block| block.end),
+                remove: 0,
+                insert,
+            });
+        }
+    }
+
+    fn leasehold(&mut self, request: &Request, hints: &Hints, host: bool, entrypoint: Option<String>) {
+        if self.value("x-leasehold").is_some() {
+            return;
+        }
+        let subject = self.subject;
+        let group = request.group.clone().unwrap_or_else(|| subject.name.clone());
+        let mut keys = vec![format!("group: {group}")];
+        let vips = request.vips.iter().map(|vip| quoted(vip)).collect::<Vec<_>>();
+        if !vips.is_empty() {
+            keys.push(format!("vips: [{}]", vips.join(", ")));
+        }
+        if !self.is_known(&group) {
+            if vips.is_empty() {
+                let advice =
+                    "no virtual IP: its clients find it only if they know every host; give --vip ADDRESS/PREFIX";
+                self.plan.notes.push(format!("{}: {advice}", subject.name));
+            }
+            let probes = guess::probes(&subject.service, host, hints);
+            if probes.is_empty() {
+                let advice =
+                    "nothing tells how a client would notice that it is sick: write probes into its x-leasehold";
+                self.plan.notes.push(format!("{}: {advice}", subject.name));
+            } else {
+                keys.push(format!("probes: [{}]", probes.join(", ")));
+            }
+        }
+        keys.extend(entrypoint.map(|words| format!("entrypoint: {words}")));
+        let own = format!("{}x-leasehold:", self.indent);
+        let keys = keys.into_iter().map(|key| format!("{}  {key}", self.indent));
+        self.plan.edits.push(Edit {
+            at: self.service.end,
+            remove: 0,
+            insert: std::iter::once(own).chain(keys).collect(),
+        });
+    }
+
+    /// Whether another service states this group, and with it its addresses and probes.
+    fn is_known(&self, group: &str) -> bool {
+        let context = context(&self.subject.loaded);
+        let services = context.root.get("services");
+        let services = services.iter().flat_map(|at| at.map(&mut Faults::default()));
+        services.filter(|at| at.name != self.subject.name).any(|at| {
+            let own = at.get("x-leasehold");
+            let stated = own.as_ref().and_then(|own| own.get("group"));
+            let name = stated.and_then(|name| name.node.scalar());
+            own.is_some() && name.unwrap_or_else(|| at.name.to_owned()) == group
+        })
+    }
+
+    /// The top-level `x-leasehold`, where there is none.
+    fn cluster(&mut self, request: &Request) -> Result<(), Fault> {
+        let subject = self.subject;
+        if subject.loaded.tree.get("x-leasehold").is_some() {
+            return Ok(());
+        }
+        let mark = subject.own.get("services").map(|entry| entry.mark).unwrap_or_default();
+        let services = subject.open_block(&self.lines, "services", mark)?;
+        let mut etcd = request.etcd.clone();
+        if etcd.is_empty() {
+            etcd = ETCD_EXAMPLE.map(str::to_owned).to_vec();
+            let advice =
+                "x-leasehold.etcd: these addresses are examples: write those of your etcd members, or give --etcd URL";
+            self.plan.notes.push(advice.to_owned());
+        }
+        let etcd: Vec<_> = etcd.iter().map(|url| quoted(url)).collect();
+        self.plan.edits.push(Edit {
+            at: self.lines.with_comments(services.first),
+            remove: 0,
+            insert: vec![
+                "x-leasehold:".to_owned(),
+                format!("  cluster: {}", subject.loaded.name),
+                format!("  etcd: [{}]", etcd.join(", ")),
+                "  ttl: 10s".to_owned(),
+                String::new(),
+            ],
+        });
+        Ok(())
+    }
+
+    /// The sidecar and its volumes, where there is none.
+    fn sidecar(&mut self) -> Result<(), Fault> {
+        let subject = self.subject;
+        let context = context(&subject.loaded);
+        if sidecar(&context).is_some() {
+            return Ok(());
+        }
+        let mark = subject.own.get("services").map(|entry| entry.mark).unwrap_or_default();
+        let services = subject.open_block(&self.lines, "services", mark)?;
+        let indent = self.lines.inner_indent(services);
+        let taken = context.top("services", "leasehold").is_some();
+        let name = if taken { "leasehold-sidecar" } else { "leasehold" };
+        let grace = subject.service.stop_grace_period + GRACE_MORE;
+        let text = SIDECAR
+            .replace("NAME", name)
+            .replace("GRACE", &grace.as_secs().to_string());
+        let insert = std::iter::once(String::new())
+            .chain(text.lines().map(|line| format!("{}{line}", " ".repeat(indent))))
+            .collect();
+        self.plan.edits.push(Edit {
+            at: services.end,
+            remove: 0,
+            insert,
+        });
+        let advice = "name each host's interface and priority in its .env: LEASEHOLD_INTERFACE (eth0), LEASEHOLD_PRIORITY (unique, \
+                      lower is preferred)";
+        self.plan.notes.push(format!("services.{name}: {advice}"));
+        self.sidecar_volumes()
+    }
+
+    fn sidecar_volumes(&mut self) -> Result<(), Fault> {
+        let lines = |indent: usize| {
+            let line = |text: &str| format!("{}{text}", " ".repeat(indent));
+            vec![line("leasehold-bin: { name: leasehold-bin }"), line("leasehold-state:")]
+        };
+        let (at, insert) = match self.subject.own.get("volumes") {
+            Some(entry) => {
+                let block = self.subject.open_block(&self.lines, "volumes", entry.mark)?;
+                (block.end, lines(self.lines.inner_indent(block)))
+            }
+            None => {
+                let head = [String::new(), "volumes:".to_owned()];
+                (self.lines.len(), head.into_iter().chain(lines(2)).collect())
+            }
+        };
+        self.plan.edits.push(Edit { at, remove: 0, insert });
+        Ok(())
+    }
+}
+
+/// As YAML takes every text.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// As in `compose/node`, where every line is explained.
+const SIDECAR: &str = "\
+NAME:
+  image: ${LEASEHOLD_IMAGE:-leasehold/leasehold:dev}
+  network_mode: host
+  restart: always
+  read_only: true
+  cap_drop: [ALL]
+  cap_add: [NET_ADMIN, NET_RAW]
+  security_opt: [\"no-new-privileges:true\"]
+  stop_grace_period: GRACEs
+  environment:
+    LEASEHOLD_NODE: ${LEASEHOLD_NODE:-}
+    LEASEHOLD_INTERFACE: ${LEASEHOLD_INTERFACE:-eth0}
+    LEASEHOLD_PRIORITY: ${LEASEHOLD_PRIORITY:-100}
+  volumes:
+    - /var/run/docker.sock:/var/run/docker.sock
+    - .:/project:ro
+    - /run/leasehold:/run/leasehold
+    - leasehold-bin:/leasehold
+    - leasehold-state:/var/lib/leasehold
+    - /sys/fs/cgroup:/sys/fs/cgroup:ro
+";

@@ -1,0 +1,176 @@
+//! What runs and is no longer what the file and the image say: seen, told, and at an operator's word started again in place.
+//! The wish is written to etcd by whichever node was asked; the holder looks anew before it acts.
+
+use super::code::Code;
+use super::event::{Action, Note};
+use super::group::After;
+use super::member::Member;
+use super::node::Node;
+use super::records::{Drift, Intent};
+use super::switchover::moving;
+use super::time::Time;
+
+/// A wish that the holder has seen and whose answer the engine still owes.
+#[derive(Clone, Debug)]
+pub(super) struct Comparing {
+    revision: i64,
+    /// Who wants it, and why, as the end of a sentence.
+    asked: String,
+}
+
+impl Node {
+    /// Takes an operator's wish in, or says why not.
+    pub(super) fn want_apply(&mut self, reply: u64, group: String, note: Note) -> Option<String> {
+        let keys = self.view.group(&group);
+        let Some(record) = keys.active() else {
+            return Some(format!(
+                "group {group} is not active anywhere: its next start takes the file and the image as they are then"
+            ));
+        };
+        if record.stuck.is_some() {
+            let node = &record.node;
+            return Some(format!(
+                "{group} is stuck on {node} and can't be started again: see `leasehold status`"
+            ));
+        }
+        if let Some(why) = self.forbidden(&group) {
+            return Some(format!("{group} is {why}"));
+        }
+        if let Some(why) = moving(&group, &keys) {
+            return Some(why);
+        }
+        if !matches!(self.member, Member::Joined { .. }) || self.switch_wish.is_some() {
+            return Some("this node is not a member now, or another wish is being written".to_owned());
+        }
+        let Note { by, why, .. } = note;
+        self.switch_wish = Some((reply, group, Intent::Apply { by, why }));
+        None
+    }
+
+    /// What to answer once the wish is written.
+    pub(super) fn apply_asked(&self, group: &str) -> String {
+        let keys = self.view.group(group);
+        let holder = keys.active().map_or("the holder", |record| record.node.as_str());
+        match self.drift(group) {
+            Some(Drift {
+                what,
+                obstacle: Some(obstacle),
+            }) => {
+                format!("asked: {holder} looks anew; as of its last look {what}, and it can't be applied: {obstacle}")
+            }
+            Some(Drift { what, obstacle: None }) => format!("asked: {holder} starts {group} again in place: {what}"),
+            None => format!(
+                "asked: {holder} looks anew and starts {group} again in place where anything differs; as of its last look nothing \
+                 does, and then nothing is done"
+            ),
+        }
+    }
+
+    /// What the holder says of its run, as far as this node knows.
+    pub(super) fn drift(&self, group: &str) -> Option<Drift> {
+        if let Some(held) = self.groups.get(group).filter(|group| group.held.is_some()) {
+            return held.drift.clone();
+        }
+        let keys = self.view.groups.get(group)?;
+        let status = self.view.statuses.get(&keys.active()?.node)?;
+        status.groups.get(group)?.drift.clone()
+    }
+
+    /// The same in a sentence, with what to do.
+    pub(super) fn drift_line(&self, group: &str) -> Option<String> {
+        let Drift { what, obstacle } = self.drift(group)?;
+        Some(match obstacle {
+            Some(obstacle) => format!("{what}; it can't be applied: {obstacle}"),
+            None => format!("{what}; taken at the next start, or now with `leasehold apply {group}`"),
+        })
+    }
+
+    /// The holder meets the wish: it has the engine compare, unless there is nothing to do it for.
+    pub(super) fn obey_apply(&mut self, now: Time, name: &str, revision: i64, asked: String, out: &mut Vec<Action>) {
+        if self.obeyed.get(name) == Some(&revision) {
+            let waits = self.comparing.get(name).is_some_and(|one| one.revision == revision);
+            // Its end did not land.
+            if !waits && self.pending.is_none() {
+                self.spend(name, revision);
+            }
+            return;
+        }
+        let forbidden = self.forbidden(name);
+        let Some(group) = self.groups.get_mut(name) else { return };
+        let Some(held) = &group.held else { return };
+        let comes_anew = held.latched && matches!(held.after, After::Restart | After::Claimed);
+        if held.latched && !comes_anew {
+            // It leaves: the next holder starts it as the file says, and deletes the wish.
+            return;
+        }
+        self.obeyed.insert(name.to_owned(), revision);
+        if let Some(why) = forbidden.filter(|_| !comes_anew) {
+            let text = format!("apply refused, {asked}: it is {why}");
+            group.mention(now, Code::ApplyRefused, text, out);
+            return self.spend(name, revision);
+        }
+        if comes_anew {
+            return self.spend(name, revision);
+        }
+        self.comparing.insert(name.to_owned(), Comparing { revision, asked });
+        let group = name.to_owned();
+        out.push(Action::Compare { group });
+    }
+
+    fn spend(&mut self, name: &str, revision: i64) {
+        let wish = (name.to_owned(), revision);
+        if !self.refused_intents.contains(&wish) {
+            self.refused_intents.push(wish);
+        }
+    }
+
+    /// What the engine says of the run: to be told, and acted upon where it was `asked` for.
+    pub(super) fn compared(&mut self, now: Time, name: &str, drift: Option<Drift>, asked: bool, out: &mut Vec<Action>) {
+        let Some(group) = self.groups.get_mut(name) else { return };
+        group.drift = drift.clone().filter(|_| group.held.is_some());
+        // A look that began before the wish may have missed what the wish is about.
+        let waiting = asked.then(|| self.comparing.remove(name)).flatten();
+        let Some(Comparing { revision, asked }) = waiting else {
+            return;
+        };
+        let stands = self.view.group(name).intent.is_some_and(|(_, read)| read == revision);
+        if !stands {
+            return;
+        }
+        self.spend(name, revision);
+        let forbidden = match self.member {
+            Member::Joined { .. } => self.forbidden(name).map(|why| format!("it is {why}")),
+            // What is stopped might not be started again.
+            Member::Arriving
+            | Member::Waiting
+            | Member::Granting { .. }
+            | Member::Registering { .. }
+            | Member::Adopting { .. }
+            | Member::Lost { .. }
+            | Member::Frozen { .. }
+            | Member::Left => Some("its node is not a member now".to_owned()),
+        };
+        let Some(group) = self.groups.get_mut(name) else { return };
+        if group.held.as_ref().is_none_or(|held| held.latched) {
+            return;
+        }
+        let (what, obstacle) = match (drift, forbidden) {
+            (None, _) => {
+                let text = "nothing differs from what the file and the image say: it goes on as it is";
+                return group.mention(now, Code::ApplyNeedless, format!("apply, {asked}: {text}"), out);
+            }
+            (Some(Drift { what, .. }), Some(why)) => (what, Some(why)),
+            (Some(Drift { what, obstacle }), None) => (what, obstacle),
+        };
+        match obstacle {
+            Some(obstacle) => {
+                let text = format!("apply refused, {asked}: {what}; it can't be applied: {obstacle}");
+                group.mention(now, Code::ApplyRefused, text, out);
+            }
+            None => {
+                let text = format!("apply, {asked}: {what}: stopping, to start again here");
+                group.start_anew(now, text, out);
+            }
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! A compose file and an image that change under a running service: seen, told, and taken when an operator says so. The only
+//! test here that starts containers: of a busybox that borrows this machine's libraries for the tether.
+
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+use crate::etcd::{Cluster, FAST};
+use crate::process::Sidecar;
+
+fn docker(arguments: &[&str]) -> Output {
+    let out = Command::new("docker").args(arguments).output();
+    out.expect("this test calls the `docker` client")
+}
+
+fn said(out: &Output) -> String {
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    String::from_utf8_lossy(&out.stdout).trim().to_owned()
+}
+
+/// What this test left on the engine goes with it.
+struct Swept(String);
+
+impl Drop for Swept {
+    fn drop(&mut self) {
+        let label = format!("label=com.docker.compose.project={}", self.0);
+        let out = docker(&["ps", "-aq", "--filter", &label]);
+        for id in String::from_utf8_lossy(&out.stdout).split_whitespace() {
+            docker(&["rm", "-fv", id]);
+        }
+        for tag in ["1", "2"] {
+            docker(&["rmi", "-f", &format!("{}:{tag}", self.0)]);
+        }
+    }
+}
+
+/// Two images of this machine's static busybox that differ in a label.
+fn images(name: &str, dir: &std::path::Path) {
+    let root = dir.join("root");
+    std::fs::create_dir_all(root.join("bin")).unwrap();
+    std::fs::copy("/bin/busybox", root.join("bin/busybox")).expect("apt-get install busybox-static");
+    let tar = dir.join("image.tar");
+    let packed = Command::new("tar")
+        .arg("-C")
+        .arg(&root)
+        .arg("-cf")
+        .arg(&tar)
+        .arg(".")
+        .status();
+    assert!(packed.unwrap().success());
+    for tag in ["1", "2"] {
+        let (label, image) = (format!("LABEL v={tag}"), format!("{name}:{tag}"));
+        said(&docker(&["import", "--change", &label, &tar.to_string_lossy(), &image]));
+    }
+}
+
+/// Waits for the drift, or for its end, and gives the group's line.
+fn drift(node: &Sidecar, part: &str) -> Value {
+    let status = node.wait(&format!("said to differ in {part:?}"), |status| {
+        let line = &status["groups"]["mail"];
+        match (line["drift"].as_str(), part) {
+            (None, "") => true,
+            (Some(drift), part) => !part.is_empty() && drift.contains(part),
+            (None, _) => false,
+        }
+    });
+    status["groups"]["mail"].clone()
+}
+
+struct Service {
+    node: Sidecar,
+    container: String,
+}
+
+impl Service {
+    fn write(&self, keys: &str) {
+        let file = self.node.dir.join("compose.yaml");
+        let text = std::fs::read_to_string(&file).unwrap();
+        let (head, _) = text.split_once("    image:").unwrap();
+        let fixed = "    profiles: [leasehold]\n    scale: 0\n    entrypoint: [\"/leasehold/tether\"]\n    \
+                     command: [/bin/busybox, sleep, \"6000\"]\n    network_mode: none\n    x-leasehold: {group: mail}\n    \
+                     volumes: [\"/usr:/usr:ro\", \"/lib:/lib:ro\", \"/lib64:/lib64:ro\"]\n";
+        std::fs::write(file, format!("{head}{keys}{fixed}")).unwrap();
+    }
+
+    /// The container's id, and one variable of its environment.
+    fn seen(&self) -> (String, String) {
+        let format = "{{.Id}} {{range .Config.Env}}{{.}} {{end}}";
+        let text = said(&docker(&["inspect", "--format", format, &self.container]));
+        let (id, environment) = text.split_once(' ').unwrap_or((&text, ""));
+        (id.to_owned(), environment.trim().to_owned())
+    }
+
+    fn active(&self, run: &str) {
+        self.node.wait(&format!("active as {run}"), |status| {
+            let held = &status["groups"]["mail"]["held"];
+            held["run"] == run && held["stage"] == "active"
+        });
+    }
+
+    /// Exit code and what was said to an `apply`.
+    fn apply(&self) -> (bool, String) {
+        let out = self.node.cli(&["apply", "mail", "--why", "new settings"]);
+        let both = [out.stdout, out.stderr].concat();
+        (out.status.success(), String::from_utf8_lossy(&both).into_owned())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_file_is_told_and_taken_when_an_operator_says_so() {
+    let etcd = Cluster::start(1, &FAST).await;
+    let node = Sidecar::new(&[etcd.url(0)], "3s", &[]);
+    let name = node.dir.file_name().unwrap().to_string_lossy().into_owned();
+    let _swept = Swept(name.clone());
+    images(&name, &node.dir);
+    let image = format!("    image: {name}:1\n");
+    let mut service = Service {
+        container: format!("{name}-sams-a"),
+        node,
+    };
+    service.write(&image);
+    service.node.start();
+    service.node.wait("joined", |status| status["member"] == "joined");
+    said(&service.node.cli(&["init", "mail"]));
+    service.active("1.1");
+    let (first, _) = service.seen();
+
+    service.write(&format!("{image}    environment: {{V: one}}\n"));
+    let line = drift(
+        &service.node,
+        "since sams was started: environment; taken at the next start",
+    );
+    assert!(
+        line["drift"]
+            .as_str()
+            .unwrap()
+            .ends_with("or now with `leasehold apply mail`")
+    );
+    assert_eq!(service.seen().0, first, "it goes on untouched");
+    let (done, text) = service.apply();
+    assert!(
+        done && text.contains("mail runs as the file and the image say"),
+        "{text}"
+    );
+    service.active("1.2");
+    let (second, environment) = service.seen();
+    assert!(second != first && environment.contains("V=one"), "{environment}");
+    let (done, text) = service.apply();
+    assert!(done && text.contains("nothing is done"), "{text}");
+    assert_eq!(service.seen().0, second, "what is the same is left alone");
+
+    // The name means another image.
+    said(&docker(&["tag", &format!("{name}:2"), &format!("{name}:1")]));
+    let (done, text) = service.apply();
+    assert!(done, "{text}");
+    service.active("1.3");
+    assert_ne!(service.seen().0, second);
+
+    what_cannot_be_applied(&service, &image);
+
+    // Taken at the next start by itself.
+    service.write(&format!("{image}    environment: {{V: two}}\n"));
+    drift(&service.node, "environment; taken");
+    said(&docker(&["kill", &service.container]));
+    service.active("1.4");
+    assert!(service.seen().1.contains("V=two"));
+    drift(&service.node, "");
+    let acts = String::from_utf8(service.node.cli(&["history", "mail"]).stdout).unwrap();
+    assert!(acts.contains("apply") && acts.contains("new settings"), "{acts}");
+    service.node.stop();
+}
+
+/// It is said why, and the service goes on as it was.
+fn what_cannot_be_applied(service: &Service, image: &str) {
+    let before = service.seen().0;
+    let same = format!("{image}    environment: {{V: one}}\n");
+    for (keys, part) in [
+        ("    image: nowhere.invalid/none:1\n".to_owned(), "is not on this host"),
+        (format!("{image}    restart: always\n"), "services.sams.restart"),
+        (
+            format!("{same}    stop_grace_period: 3s\n"),
+            "stop_grace_period of service sams",
+        ),
+    ] {
+        service.write(&keys);
+        drift(&service.node, part);
+        let (done, text) = service.apply();
+        assert!(
+            !done && text.contains("can't be applied") && text.contains(part),
+            "{text}"
+        );
+    }
+    service.write(&same);
+    drift(&service.node, "");
+    assert_eq!(service.seen().0, before);
+    let (done, _) = service.apply();
+    assert!(done && service.seen().0 == before);
+    said(&service.node.cli(&["pause", "mail", "--for", "1m"]));
+    let (done, text) = service.apply();
+    assert!(!done && text.contains("on pause"), "{text}");
+    said(&service.node.cli(&["resume", "mail"]));
+}
