@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use reqwest::header::{HeaderMap, HeaderValue};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::text::{print, say};
 use crate::adapters::http::{
@@ -22,6 +23,8 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 /// How long a switchover is watched.
 const MOVE_TIMEOUT: Duration = Duration::from_secs(120);
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// As a shell names the end by SIGINT.
+const INTERRUPTED: u8 = 130;
 
 fn client(socket: &Path) -> Result<reqwest::Client> {
     // Refused where another part of the process was faster, which is as good.
@@ -175,8 +178,39 @@ pub(super) async fn failback(facts: &NodeFacts, group: &str) -> Result<ExitCode>
     }
 }
 
+/// What came of a wish to move a group.
+enum Fate {
+    Moved(String),
+    Refused(String),
+    /// By somebody, while it had not begun.
+    Withdrawn,
+}
+
+/// Takes back a wish to move a group.
+pub(super) async fn withdraw(facts: &NodeFacts, group: &str) -> Result<Outcome> {
+    let socket = facts.socket();
+    let call = client(&socket)?
+        .delete(format!("http://local/v1/groups/{group}/switchover"))
+        .send()
+        .await;
+    Ok(call.with_context(|| absent(&socket))?.json().await?)
+}
+
 /// Asks for the move, then watches until another node serves or the wish is refused.
 pub(super) async fn switchover(facts: &NodeFacts, group: &str, to: Option<String>, why: String) -> Result<ExitCode> {
+    let mut interrupted = signal(SignalKind::interrupt()).context("listening for Ctrl-C")?;
+    tokio::select! {
+        ended = ask_and_watch(facts, group, to, why) => ended,
+        _ = interrupted.recv() => {
+            say(&format!(
+                "leasehold: the wish stays: `leasehold switchover --withdraw {group}` takes it back while it has not begun"
+            ));
+            Ok(ExitCode::from(INTERRUPTED))
+        }
+    }
+}
+
+async fn ask_and_watch(facts: &NodeFacts, group: &str, to: Option<String>, why: String) -> Result<ExitCode> {
     let before = status(facts).await?.groups.get(group).map_or(0, |line| line.epoch);
     let outcome = tell(
         facts,
@@ -188,16 +222,30 @@ pub(super) async fn switchover(facts: &NodeFacts, group: &str, to: Option<String
         return Ok(conclude(&outcome));
     }
     say(&outcome.message);
-    let watched = tokio::time::timeout(MOVE_TIMEOUT, moved(facts, group, before)).await;
-    match watched {
-        Ok(holder) => Ok(arrived(group, &holder?, to.as_deref())),
-        Err(_) => {
-            say(&format!(
-                "leasehold: {group} did not move within {MOVE_TIMEOUT:?}: see `leasehold status`"
-            ));
-            Ok(ExitCode::FAILURE)
-        }
+    match tokio::time::timeout(MOVE_TIMEOUT, fate(facts, group, before)).await {
+        Ok(fate) => Ok(told(group, fate?, to.as_deref())),
+        Err(_) => given_up(facts, group).await,
     }
+}
+
+/// Nobody waits for the move any more, so it shall not happen any more.
+async fn given_up(facts: &NodeFacts, group: &str) -> Result<ExitCode> {
+    let withdrawn = withdraw(facts, group).await?;
+    say(&format!(
+        "leasehold: {group} did not move within {MOVE_TIMEOUT:?}: {}",
+        withdrawn.message
+    ));
+    Ok(ExitCode::FAILURE)
+}
+
+fn told(group: &str, fate: Fate, wanted: Option<&str>) -> ExitCode {
+    let why = match fate {
+        Fate::Moved(holder) => return arrived(group, &holder, wanted),
+        Fate::Refused(why) => format!("refused: {why}"),
+        Fate::Withdrawn => format!("{group} was not moved: the wish was withdrawn"),
+    };
+    say(&format!("leasehold: {why}"));
+    ExitCode::FAILURE
 }
 
 /// The node that was named may have failed to start it.
@@ -216,12 +264,16 @@ fn arrived(group: &str, holder: &str, wanted: Option<&str>) -> ExitCode {
     }
 }
 
-async fn moved(facts: &NodeFacts, group: &str, before: u64) -> Result<String> {
+async fn fate(facts: &NodeFacts, group: &str, before: u64) -> Result<Fate> {
     loop {
         let line = status(facts).await?.groups.remove(group).unwrap_or_default();
-        if let Some(holder) = line.holder.filter(|_| line.epoch > before) {
-            return Ok(holder);
+        let moved = line.epoch > before;
+        match (line.holder, line.refused, line.wish) {
+            (Some(holder), ..) if moved => return Ok(Fate::Moved(holder)),
+            (_, Some(why), _) => return Ok(Fate::Refused(why)),
+            // While it stops the wish stands; when it has stopped, nobody holds it.
+            (Some(_), None, None) => return Ok(Fate::Withdrawn),
+            (Some(_), None, Some(_)) | (None, None, _) => tokio::time::sleep(LOOK_AGAIN).await,
         }
-        tokio::time::sleep(LOOK_AGAIN).await;
     }
 }

@@ -65,7 +65,8 @@ enum Verb {
     },
     /// Move a group: it stops here or there, then the successor starts
     ///
-    /// It may be asked for on any node. Connections end; what was being stored is stored, within the service's stop_grace_period.
+    /// It may be asked for on any node; where the holder refuses, it says why. Connections end; what was being stored is stored,
+    /// within the service's stop_grace_period. A wish that the holder has not begun with can be withdrawn.
     Switchover {
         /// Name of the group in the compose file
         group: String,
@@ -75,6 +76,9 @@ enum Verb {
         /// For the log and the history
         #[arg(long, default_value = "", hide_default_value = true)]
         why: String,
+        /// Take the last wish back, if its holder has not begun; exit 0 if the group stays where it is
+        #[arg(long, conflicts_with_all = ["to", "why"])]
+        withdraw: bool,
     },
     /// Move a group back to the node that is preferred for it, if that one is ready
     Failback {
@@ -242,7 +246,10 @@ pub fn main() -> ExitCode {
                 Verb::Node(NodeVerb::Remove { name }) => client::remove(&facts, &name).await,
                 Verb::Check => check::check(&facts).await,
                 Verb::Init { group, adopt } => init::init(&facts, &group, adopt).await,
-                Verb::Switchover { group, to, why } => client::switchover(&facts, &group, to, why).await,
+                Verb::Switchover {
+                    group, withdraw: true, ..
+                } => Ok(client::conclude(&client::withdraw(&facts, &group).await?)),
+                Verb::Switchover { group, to, why, .. } => client::switchover(&facts, &group, to, why).await,
                 Verb::Failback { group } => client::failback(&facts, &group).await,
                 Verb::Drill { group, to, yes, json } => drill::drill(&facts, &group, to, yes, json).await,
                 Verb::Stop { group, why } => client::order(&facts, "groups", &group, "stop", why).await,

@@ -38,10 +38,10 @@ impl Node {
                 continue;
             }
             // Whoever a switchover named, if its stop was cut short.
-            let wanted = keys
-                .intent
-                .as_ref()
-                .and_then(|(Intent::Switchover { to, .. }, _)| to.as_deref());
+            let wanted = match &keys.intent {
+                Some((Intent::Switchover { to, .. }, _)) => to.as_deref(),
+                Some((Intent::Refused { .. }, _)) | None => None,
+            };
             let wanted = wanted.and_then(|wanted| self.successor(&name, Some(wanted)));
             let group = self.groups.get_mut(&name)?;
             let Some(held) = group

@@ -215,6 +215,10 @@ pub enum Wish {
         group: String,
     },
     /// The node gives its groups away and takes none.
+    /// A switchover that has not begun does not take place.
+    Withdraw {
+        group: String,
+    },
     Drain {
         node: String,
     },

@@ -19,6 +19,7 @@ use super::sizing::{HOLD_MAX, Timing};
 use super::store::Hint;
 use super::stuck::Reset;
 use super::surroundings::Surroundings;
+use super::switchover::AskedMove;
 use super::time::Time;
 use super::watchdog::Watchdog;
 
@@ -87,7 +88,10 @@ pub struct Node {
     overdue: BTreeSet<String>,
     /// For each group: the store id that its containers were prepared with.
     pub(super) prepared_stores: BTreeMap<String, Option<String>>,
-    pub(super) refused_intents: Vec<(String, i64)>,
+    /// Wishes that were written here and are not answered yet.
+    pub(super) asked: Vec<AskedMove>,
+    /// For each group: the mod revision of its refused wish, and when this node first saw it.
+    pub(super) refused: BTreeMap<String, (i64, Time)>,
     pub(super) pending: Option<Pending>,
     pub(super) attempts: Vec<Attempt>,
     /// The stamp and promise of the youngest beat known to have landed.
@@ -169,7 +173,8 @@ impl Node {
             pages: setup.pages,
             overdue: BTreeSet::new(),
             prepared_stores: BTreeMap::new(),
-            refused_intents: Vec::new(),
+            asked: Vec::new(),
+            refused: BTreeMap::new(),
             pending: None,
             attempts: Vec::new(),
             proof: None,
@@ -263,6 +268,7 @@ impl Node {
         }
         self.tire_of_wishes(now, out);
         self.obey(now, out);
+        self.answer_askers(now, out);
         self.obey_orders(now, out);
         self.step_failback(now, out);
         self.watch_over(now, first, out);
@@ -557,6 +563,7 @@ impl Node {
         times.extend(self.waits.values().filter_map(|(at, _)| *at));
         times.extend(self.holding_until);
         times.extend(self.wished_at.map(|at| at.plus(WISH_PATIENCE)));
+        times.extend(self.switchover_deadlines());
         times.extend(self.meal());
         let ahead = times.into_iter().filter(|at| !now.reached(*at));
         let soonest = ahead.min_by_key(|at| now.until(*at));

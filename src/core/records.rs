@@ -128,7 +128,12 @@ pub enum Intent {
         by: String,
         #[serde(default, skip_serializing_if = "String::is_empty")]
         why: String,
+        /// Written by the holder before it stops: the mod revision of the wish. From here on it can't be withdrawn.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        begun: Option<i64>,
     },
+    /// What the holder answered to the wish of that mod revision. It is there for the asker to read, for a while.
+    Refused { of: i64, why: String },
 }
 
 /// An operator's order that holds until it is taken back.
@@ -338,6 +343,31 @@ impl GroupKeys {
                 self.store.is_some()
             }
             _ => true,
+        }
+    }
+
+    /// What an operator wants of the group, as a sentence.
+    #[must_use]
+    pub fn wish(&self) -> Option<String> {
+        let (Intent::Switchover { to, by, why, begun }, _) = self.intent.as_ref()? else {
+            return None;
+        };
+        let to = to.as_deref().unwrap_or("the best standby");
+        let why = if why.is_empty() {
+            String::new()
+        } else {
+            format!(" ({why})")
+        };
+        let begun = if begun.is_some() { "" } else { ": not begun" };
+        Some(format!("switchover to {to}, asked by {by}{why}{begun}"))
+    }
+
+    /// Why the last wish was refused.
+    #[must_use]
+    pub fn refused(&self) -> Option<String> {
+        match self.intent.as_ref()? {
+            (Intent::Refused { why, .. }, _) => Some(why.clone()),
+            (Intent::Switchover { .. }, _) => None,
         }
     }
 

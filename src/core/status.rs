@@ -82,6 +82,12 @@ pub struct GroupLine {
     /// The operator's order that nothing is done to it automatically.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused: Option<String>,
+    /// What an operator wants of it, and whether its holder has begun.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wish: Option<String>,
+    /// Why the holder refused the last one; for half a minute.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
     /// What would be different after a move.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
@@ -260,6 +266,8 @@ impl Node {
             held,
             stopped: keys.stopped.as_ref().map(|(order, _)| order.to_string()),
             paused: keys.paused.as_ref().map(|(order, _)| order.to_string()),
+            wish: keys.wish(),
+            refused: keys.refused(),
             unready: self.unready(name).unwrap_or_default(),
         }
     }

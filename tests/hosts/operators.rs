@@ -102,7 +102,7 @@ fn two_at_once(cluster: &mut Cluster) -> Figure {
         let told = at_once(others.iter().map(to_itself).collect());
         winner = one_winner(
             &told,
-            "asked: the holder stops",
+            "stops mail, then its successor",
             &["is being moved already", "was faster"],
         );
         let wanted = others[winner];

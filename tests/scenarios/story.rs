@@ -97,6 +97,7 @@ fn wish(words: &[&str]) -> Option<Wish> {
             length: time(length)?,
         },
         ["resume", group] => Wish::Resume { group: named(group) },
+        ["withdraw", group] => Wish::Withdraw { group: named(group) },
         ["drain", node] => Wish::Drain { node: named(node) },
         ["undrain", node] => Wish::Undrain { node: named(node) },
         ["remove", node] => Wish::Remove { node: named(node) },
@@ -492,10 +493,18 @@ impl World {
             ["spoil", group] => self.etcd.put(&self.keys.record(group), "spoiled", 0),
             ["leader", group, node] => self.etcd.put(&self.keys.leader(group), node, 0),
             ["intent", group, rest @ ..] => {
-                let intent = Intent::Switchover {
-                    to: option(rest, "to").map(str::to_owned),
-                    by: option(rest, "by").unwrap_or("b").to_owned(),
-                    why: String::new(),
+                let number = |name| option(rest, name).map(|word| word.parse().unwrap());
+                let intent = match (number("refused"), option(rest, "why")) {
+                    (Some(of), why) => Intent::Refused {
+                        of,
+                        why: why.unwrap_or_default().replace('_', " "),
+                    },
+                    (None, _) => Intent::Switchover {
+                        to: option(rest, "to").map(str::to_owned),
+                        by: option(rest, "by").unwrap_or("b").to_owned(),
+                        why: String::new(),
+                        begun: number("begun"),
+                    },
                 };
                 self.etcd.put(&self.keys.intent(group), &json(&intent), 0);
             }

@@ -137,12 +137,14 @@ fn value(names: &mut Names, key: &str, value: &str) -> String {
             .ok()
             .map(|read| record(names, &read)),
         ["groups", _, "intent"] => serde_json::from_str::<Intent>(value).ok().map(|intent| {
-            let Intent::Switchover { to, by, why } = intent;
+            let (to, by, why, begun) = match intent {
+                Intent::Switchover { to, by, why, begun } => (to, by, why, begun),
+                Intent::Refused { of, why } => return format!("wish {of} refused: {why}"),
+            };
             let why = if why.is_empty() { why } else { format!(" ({why})") };
-            format!(
-                "switchover to {} by {by}{why}",
-                to.unwrap_or_else(|| "anyone".to_owned())
-            )
+            let begun = begun.map_or_else(String::new, |of| format!(", wish {of} begun"));
+            let to = to.unwrap_or_else(|| "anyone".to_owned());
+            format!("switchover to {to} by {by}{why}{begun}")
         }),
         _ => None,
     };

@@ -93,7 +93,7 @@ pub struct HoldRequest {
 
 pub(super) fn routes() -> OpenApiRouter<Shared> {
     OpenApiRouter::new()
-        .routes(routes!(switchover))
+        .routes(routes!(switchover, withdraw))
         .routes(routes!(stop))
         .routes(routes!(start))
         .routes(routes!(pause))
@@ -154,7 +154,7 @@ enum OfAGroup {
     TooMany(Outcome),
 }
 
-/// Move a group: it stops where it is, then the successor starts.
+/// Move a group: it stops where it is, then the successor starts. Answered when the holder has begun, or says why it refuses.
 #[utoipa::path(post, path = "/v1/groups/{group}/switchover", tag = "acting", request_body = Option<SwitchoverRequest>,
     params(("group" = String, Path, description = "The group's name")), responses(OfAGroup))]
 async fn switchover(
@@ -173,6 +173,19 @@ async fn switchover(
         Command::Switchover { group, to, note },
     )
     .await
+}
+
+/// Take a switchover back that its holder has not begun.
+#[utoipa::path(delete, path = "/v1/groups/{group}/switchover", tag = "acting",
+    params(("group" = String, Path, description = "The group's name")), responses(OfAGroup))]
+async fn withdraw(
+    State(shared): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Name(group): Name<String>,
+) -> Answer {
+    known_group(&shared, &group)?;
+    let wish = Wish::Withdraw { group };
+    order(&shared, &caller, Role::Operator, wish, String::new(), None).await
 }
 
 /// Stop a group; nobody starts it until `start`.
