@@ -437,10 +437,7 @@ impl World {
                 healthy: *word == "healthy",
             },
             ["probed", group, at, result @ ..] => Event::Probed {
-                of: ProbeKey {
-                    group: (*group).to_owned(),
-                    probe: 0,
-                },
+                of: probe(group),
                 run: run(at),
                 result: probe_outcome(result),
             },
@@ -575,6 +572,15 @@ impl World {
             groups: groups.collect(),
         };
         self.etcd.put(&self.keys.status(node), &json(&status), lease);
+    }
+}
+
+/// `pair/1` is the second probe of `pair`.
+fn probe(word: &str) -> ProbeKey {
+    let (group, place) = word.split_once('/').unwrap_or((word, "0"));
+    ProbeKey {
+        group: group.to_owned(),
+        probe: place.parse().unwrap(),
     }
 }
 

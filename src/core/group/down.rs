@@ -342,8 +342,11 @@ impl Group {
         let mut services = of_run.zip(&self.settings.services);
         let gone = services.find(|(service, _)| service.state == ServiceState::Gone);
         let of_run = self.held.iter().flat_map(|held| &held.probes);
-        let mut probes = of_run.zip(&self.settings.probes);
-        let bad = probes.find(|(probe, _)| probe.failure.is_some());
+        let probes = of_run
+            .zip(&self.settings.probes)
+            .filter(|(probe, _)| probe.failure.is_some());
+        // One with a verdict rather than one that is only awaited.
+        let bad = probes.min_by_key(|(probe, _)| probe.passes != Some(false));
         match (gone, bad) {
             (Some((_, service)), _) => format!("service {} ended", service.name),
             (None, Some((_, probe))) => probe.name.clone(),
