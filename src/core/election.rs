@@ -478,6 +478,7 @@ impl Node {
             address: self.me.address.clone(),
             priority: self.me.priority,
             groups: groups.collect(),
+            clock: self.clock_doubt.clone().unwrap_or_default(),
         }
     }
 

@@ -72,6 +72,8 @@ pub enum Event {
     Engine { result: Result<(), String> },
     /// Whether this host could run the group, as far as its ports and its disk go; why it could not.
     Fitness { group: String, unfit: Option<String> },
+    /// Why the rate of this host's clocks is in doubt, if it is.
+    ClockSource { doubt: Option<String> },
     /// A container that this node may not run was seen running.
     Intruder { id: String, name: String, why: String },
     /// A check of the service ended.

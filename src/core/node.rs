@@ -124,6 +124,8 @@ pub struct Node {
     pub(super) waits: BTreeMap<String, (Option<Time>, String)>,
     pub(super) engine_failure: Option<String>,
     pub(super) store_failure: Option<String>,
+    /// Why the rate of this host's clocks is in doubt.
+    pub(super) clock_doubt: Option<String>,
     pub(super) link_up: bool,
     pub(super) reset: Reset,
     /// For each group held here: the preferred node to which it may go back by itself.
@@ -201,6 +203,7 @@ impl Node {
             waits: BTreeMap::new(),
             engine_failure: Some("not asked yet".to_owned()),
             store_failure: None,
+            clock_doubt: None,
             link_up: true,
             reset: Reset::None,
             preferred: BTreeMap::new(),
@@ -349,6 +352,7 @@ impl Node {
             }
             Event::Engine { result } => self.engine_failure = result.err(),
             Event::Fitness { group, unfit } => self.fitness(&group, unfit),
+            Event::ClockSource { doubt } => self.doubt_clock(doubt, out),
             Event::Intruder { id, name, why } => self.intruder(id, &name, why, out),
             Event::Vip(news) => self.take_vip(now, news, out),
             Event::ResetFailed { why } => self.reset_failed(&why, out),
@@ -433,6 +437,7 @@ impl Node {
             | Event::Hint(_)
             | Event::Engine { .. }
             | Event::Fitness { .. }
+            | Event::ClockSource { .. }
             | Event::Intruder { .. }
             | Event::Vip(_)
             | Event::ResetFailed { .. }

@@ -117,6 +117,9 @@ pub struct NodeStatus {
     pub address: String,
     pub priority: u32,
     pub groups: BTreeMap<String, Readiness>,
+    /// Why the rate of its clocks is in doubt; empty when it is not.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub clock: String,
 }
 
 /// What an operator wants of a group.

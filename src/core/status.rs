@@ -51,6 +51,9 @@ pub struct NodeLine {
     pub beat_ms: Option<u64>,
     /// For each group: empty when it is ready, else why not.
     pub groups: BTreeMap<String, String>,
+    /// Why the rate of its clocks is in doubt; empty when it is not.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub clock: String,
     /// The operator's order that it shall hold nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drained: Option<String>,
@@ -219,6 +222,7 @@ impl Node {
                 priority: status.priority,
                 beat_ms: self.observer.silent_for(now, &name, lease).map(millis),
                 groups: groups.collect(),
+                clock: status.clock,
                 drained: self.view.drained.get(&name).map(|(order, _)| order.to_string()),
             };
             lines.insert(name, line);

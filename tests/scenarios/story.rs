@@ -396,6 +396,9 @@ impl World {
             ["engine", result @ ..] => Event::Engine {
                 result: outcome(result),
             },
+            ["clock", why @ ..] => Event::ClockSource {
+                doubt: (!why.is_empty()).then(|| why.join(" ")),
+            },
             ["fit" | "unfit", group, why @ ..] => fitness(group, why),
             ["prepared", of, result @ ..] => Event::Prepared {
                 of: service(of),
@@ -570,6 +573,7 @@ impl World {
             address: String::new(),
             priority: priority(node),
             groups: groups.collect(),
+            clock: String::new(),
         };
         self.etcd.put(&self.keys.status(node), &json(&status), lease);
     }

@@ -119,7 +119,11 @@ fn status(status: &NodeStatus) -> String {
         true => format!(", ready for {name}"),
         false => format!(", not ready for {name} \"{}\"", readiness.why),
     });
-    format!("priority {}{}", status.priority, groups.collect::<String>())
+    let clock = match status.clock.as_str() {
+        "" => String::new(),
+        doubt => format!(", \"{doubt}\""),
+    };
+    format!("priority {}{}{clock}", status.priority, groups.collect::<String>())
 }
 
 fn value(names: &mut Names, key: &str, value: &str) -> String {
