@@ -75,12 +75,11 @@ pub(super) async fn tell<T: Serialize + Sync>(facts: &NodeFacts, path: &str, bod
 }
 
 /// Forgets a node that is gone for good.
-pub(super) async fn remove(facts: &NodeFacts, node: &str) -> Result<ExitCode> {
+pub(super) async fn remove(facts: &NodeFacts, node: &str, why: &str) -> Result<ExitCode> {
     let socket = facts.socket();
-    let call = client(&socket)?
-        .delete(format!("http://local/v1/nodes/{node}"))
-        .send()
-        .await;
+    let url = format!("http://local/v1/nodes/{node}");
+    let url = reqwest::Url::parse_with_params(&url, [("why", why)]).with_context(|| format!("a node named {node}"))?;
+    let call = client(&socket)?.delete(url).send().await;
     let outcome: Outcome = call.with_context(|| absent(&socket))?.json().await?;
     Ok(conclude(&outcome))
 }

@@ -18,7 +18,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::node_facts::NodeFacts;
 
@@ -225,12 +225,21 @@ enum NodeVerb {
     Remove {
         /// The node's name, as `node list` shows it
         name: String,
+        /// For the log and the history
+        #[arg(long, default_value = "", hide_default_value = true)]
+        why: String,
     },
+}
+
+/// The command line as it is parsed, explained and printed. What the environment holds is nobody's business: help and
+/// manual are shown to others and kept.
+fn command() -> clap::Command {
+    Arguments::command().mut_args(|argument| argument.hide_env_values(true))
 }
 
 /// Parses, runs, and turns the outcome into an exit code: 0 good, 1 failed, 2 usage, 3 unknown.
 pub fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = Arguments::from_arg_matches(&command().get_matches()).unwrap_or_else(|error| error.exit());
     let facts = arguments.facts;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let result = runtime.map_err(anyhow::Error::from).and_then(|runtime| {
@@ -243,7 +252,7 @@ pub fn main() -> ExitCode {
                 Verb::Status { json, watch: true } => watch::show(&facts, json).await,
                 Verb::Status { json, watch: false } => status::show(&facts, json).await,
                 Verb::Node(NodeVerb::List { json }) => nodes::list(&facts, json).await,
-                Verb::Node(NodeVerb::Remove { name }) => client::remove(&facts, &name).await,
+                Verb::Node(NodeVerb::Remove { name, why }) => client::remove(&facts, &name, &why).await,
                 Verb::Check => check::check(&facts).await,
                 Verb::Init { group, adopt } => init::init(&facts, &group, adopt).await,
                 Verb::Switchover {

@@ -178,3 +178,40 @@ async fn a_wish_that_has_not_begun_is_withdrawn_and_one_that_has_is_not() {
     );
     assert!(world.intent().await.is_some());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupted_watch_ends_well_and_help_tells_no_secret() {
+    let mut world = world().await;
+    let before = world
+        .client
+        .get(world.prefix.clone(), Some(etcd_client::GetOptions::new().with_prefix()));
+    let count = before.await.unwrap().kvs().len();
+    let mut watching = world.node.cli_running(&["status", "--watch", "--json"]);
+    let mut shown = BufReader::new(watching.stdout.take().unwrap());
+    let mut line = String::new();
+    shown.read_line(&mut line).unwrap();
+    assert_eq!(serde_json::from_str::<Value>(&line).unwrap()["node"], "a");
+    let pid = Pid::from_raw(i32::try_from(watching.id()).unwrap()).unwrap();
+    kill_process(pid, Signal::INT).unwrap();
+    assert_eq!(end(watching), (Some(0), String::new()));
+    let after = world
+        .client
+        .get(world.prefix.clone(), Some(etcd_client::GetOptions::new().with_prefix()));
+    assert_eq!(after.await.unwrap().kvs().len(), count, "a watch writes nothing");
+
+    world.node = world.node.with("LEASEHOLD_TOKENS", "/run/secrets/0123456789abcdef");
+    for arguments in [vec!["--help"], vec!["-h"], vec!["status", "--help"]] {
+        let help = world.node.cli(&arguments);
+        let text = String::from_utf8_lossy(&help.stdout).into_owned();
+        assert!(
+            text.contains("LEASEHOLD_TOKENS") && !text.contains("0123456789abcdef"),
+            "{text}"
+        );
+    }
+    let manual = world.node.dir.join("manual");
+    assert!(world.node.cli(&["man", manual.to_str().unwrap()]).status.success());
+    for page in std::fs::read_dir(&manual).unwrap() {
+        let page = std::fs::read_to_string(page.unwrap().path()).unwrap();
+        assert!(!page.contains("0123456789abcdef"), "{page}");
+    }
+}
