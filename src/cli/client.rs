@@ -11,9 +11,7 @@ use serde::de::DeserializeOwned;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::text::{print, say};
-use crate::adapters::http::{
-    AcceptRequest, HoldRequest, OrderRequest, Outcome, PauseRequest, SwitchoverRequest, USER_HEADER, Why,
-};
+use crate::adapters::http::{HoldRequest, OrderRequest, Outcome, PauseRequest, SwitchoverRequest, USER_HEADER, Why};
 use crate::core::history::History;
 use crate::core::status::{NodeLine, Status};
 use crate::node_facts::NodeFacts;
@@ -99,11 +97,6 @@ pub(super) async fn hold(facts: &NodeFacts, length: Duration) -> Result<ExitCode
         seconds: length.as_secs(),
     };
     Ok(conclude(&tell(facts, "/v1/hold", &body).await?))
-}
-
-pub(super) async fn accept(facts: &NodeFacts, force: bool, epoch: Option<u64>) -> Result<ExitCode> {
-    let body = AcceptRequest { force, epoch };
-    Ok(conclude(&tell(facts, "/v1/accept", &body).await?))
 }
 
 /// A standing order about a group or a node, or its end. No name: this node.

@@ -191,6 +191,9 @@ enum Verb {
     },
     /// Trust a restored or replaced etcd as the true one, and lift every epoch above the claims on the storages; every
     /// node stops what it runs and starts over
+    ///
+    /// Said while the etcd of before still lives elsewhere, it makes two clusters, and only the claims on the storage stand
+    /// between two copies.
     Accept {
         /// Although nothing is strange
         #[arg(long)]
@@ -198,6 +201,9 @@ enum Verb {
         /// Lift every epoch above this one, read from a claim that no living node has met
         #[arg(long)]
         epoch: Option<u64>,
+        /// Do not ask for the cluster's name
+        #[arg(long)]
+        yes: bool,
     },
     /// Print what a shell needs to complete verbs and options
     ///
@@ -271,7 +277,7 @@ pub fn main() -> ExitCode {
                 Verb::History { group, json } => history::show(&facts, &group, json).await,
                 Verb::Hold { length } => client::hold(&facts, length).await,
                 Verb::Fenced { node, group, yes } => fenced::fenced(&facts, node, group, yes).await,
-                Verb::Accept { force, epoch } => client::accept(&facts, force, epoch).await,
+                Verb::Accept { force, epoch, yes } => fenced::accept(&facts, force, epoch, yes).await,
                 Verb::Completions { shell } => completions::write(shell, &mut std::io::stdout().lock()),
                 Verb::Man { directory } => man::write(&directory),
             }
