@@ -221,6 +221,7 @@ fn settings(group: &Group, timing: Timing) -> GroupSettings {
         vips: group.vips.len(),
         vip_first: group.vip_first,
         probes: group.probes.iter().map(probe_settings).collect(),
+        start_timeout: group.start_timeout,
         on_failure: match group.on_failure {
             compose::model::OnFailure::Recover => OnFailure::Recover,
             compose::model::OnFailure::Notify => OnFailure::Notify,

@@ -7,6 +7,8 @@
 mod api;
 #[path = "sidecar/apply.rs"]
 mod apply;
+#[path = "sidecar/asked.rs"]
+mod asked;
 #[path = "store/etcd.rs"]
 #[allow(dead_code, reason = "the store tests use the rest")]
 mod etcd;

@@ -2,6 +2,7 @@
 
 pub mod alarm;
 pub mod cgroup;
+pub mod clock_source;
 pub mod containers;
 mod descriptor;
 pub mod engine;

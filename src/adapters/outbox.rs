@@ -9,6 +9,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::cgroup::Memory;
+use super::clock_source;
 use super::containers::{self, ContainerCommand};
 use super::events::{Herald, Pace};
 use super::fence;
@@ -88,6 +89,7 @@ impl Outbox {
 
         let (containers, container_commands) = mpsc::channel(QUEUE_MAX);
         fitness::spawn(site, inbox.clone());
+        clock_source::spawn(inbox.clone());
         containers::spawn(site.clone(), memory, container_commands, inbox.clone());
 
         Ok(Self {

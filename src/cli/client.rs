@@ -8,11 +8,10 @@ use anyhow::{Context, Result};
 use reqwest::header::{HeaderMap, HeaderValue};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::text::{print, say};
-use crate::adapters::http::{
-    AcceptRequest, HoldRequest, OrderRequest, Outcome, PauseRequest, SwitchoverRequest, USER_HEADER, Why,
-};
+use crate::adapters::http::{HoldRequest, OrderRequest, Outcome, PauseRequest, SwitchoverRequest, USER_HEADER, Why};
 use crate::core::history::History;
 use crate::core::status::{GroupLine, NodeLine, Status};
 use crate::node_facts::NodeFacts;
@@ -23,6 +22,8 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 const MOVE_TIMEOUT: Duration = Duration::from_secs(120);
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 const LOOKS_AT_DRIFT: u32 = 30;
+/// As a shell names the end by SIGINT.
+const INTERRUPTED: u8 = 130;
 
 fn client(socket: &Path) -> Result<reqwest::Client> {
     // Refused where another part of the process was faster, which is as good.
@@ -73,12 +74,11 @@ pub(super) async fn tell<T: Serialize + Sync>(facts: &NodeFacts, path: &str, bod
 }
 
 /// Forgets a node that is gone for good.
-pub(super) async fn remove(facts: &NodeFacts, node: &str) -> Result<ExitCode> {
+pub(super) async fn remove(facts: &NodeFacts, node: &str, why: &str) -> Result<ExitCode> {
     let socket = facts.socket();
-    let call = client(&socket)?
-        .delete(format!("http://local/v1/nodes/{node}"))
-        .send()
-        .await;
+    let url = format!("http://local/v1/nodes/{node}");
+    let url = reqwest::Url::parse_with_params(&url, [("why", why)]).with_context(|| format!("a node named {node}"))?;
+    let call = client(&socket)?.delete(url).send().await;
     let outcome: Outcome = call.with_context(|| absent(&socket))?.json().await?;
     Ok(conclude(&outcome))
 }
@@ -98,11 +98,6 @@ pub(super) async fn hold(facts: &NodeFacts, length: Duration) -> Result<ExitCode
         seconds: length.as_secs(),
     };
     Ok(conclude(&tell(facts, "/v1/hold", &body).await?))
-}
-
-pub(super) async fn accept(facts: &NodeFacts, force: bool, epoch: Option<u64>) -> Result<ExitCode> {
-    let body = AcceptRequest { force, epoch };
-    Ok(conclude(&tell(facts, "/v1/accept", &body).await?))
 }
 
 /// A standing order about a group or a node, or its end. No name: this node.
@@ -176,8 +171,39 @@ pub(super) async fn failback(facts: &NodeFacts, group: &str) -> Result<ExitCode>
     }
 }
 
+/// What came of a wish to move a group.
+enum Fate {
+    Moved(String),
+    Refused(String),
+    /// By somebody, while it had not begun.
+    Withdrawn,
+}
+
+/// Takes back a wish to move a group.
+pub(super) async fn withdraw(facts: &NodeFacts, group: &str) -> Result<Outcome> {
+    let socket = facts.socket();
+    let call = client(&socket)?
+        .delete(format!("http://local/v1/groups/{group}/switchover"))
+        .send()
+        .await;
+    Ok(call.with_context(|| absent(&socket))?.json().await?)
+}
+
 /// Asks for the move, then watches until another node serves or the wish is refused.
 pub(super) async fn switchover(facts: &NodeFacts, group: &str, to: Option<String>, why: String) -> Result<ExitCode> {
+    let mut interrupted = signal(SignalKind::interrupt()).context("listening for Ctrl-C")?;
+    tokio::select! {
+        ended = ask_and_watch(facts, group, to, why) => ended,
+        _ = interrupted.recv() => {
+            say(&format!(
+                "leasehold: the wish stays: `leasehold switchover --withdraw {group}` takes it back while it has not begun"
+            ));
+            Ok(ExitCode::from(INTERRUPTED))
+        }
+    }
+}
+
+async fn ask_and_watch(facts: &NodeFacts, group: &str, to: Option<String>, why: String) -> Result<ExitCode> {
     let before = status(facts).await?.groups.get(group).map_or(0, |line| line.epoch);
     let outcome = tell(
         facts,
@@ -189,15 +215,9 @@ pub(super) async fn switchover(facts: &NodeFacts, group: &str, to: Option<String
         return Ok(conclude(&outcome));
     }
     say(&outcome.message);
-    let watched = tokio::time::timeout(MOVE_TIMEOUT, moved(facts, group, before)).await;
-    match watched {
-        Ok(holder) => Ok(arrived(group, &holder?, to.as_deref())),
-        Err(_) => {
-            say(&format!(
-                "leasehold: {group} did not move within {MOVE_TIMEOUT:?}: see `leasehold status`"
-            ));
-            Ok(ExitCode::FAILURE)
-        }
+    match tokio::time::timeout(MOVE_TIMEOUT, fate(facts, group, before)).await {
+        Ok(fate) => Ok(told(group, fate?, to.as_deref())),
+        Err(_) => given_up(facts, group).await,
     }
 }
 
@@ -233,7 +253,7 @@ async fn applied(facts: &NodeFacts, group: &str) -> Result<GroupLine> {
     loop {
         let line = status(facts).await?.groups.remove(group).unwrap_or_default();
         let serves = line.held.as_ref().is_none_or(|held| held.stage == "active");
-        if line.wanted.is_none() && serves {
+        if line.wish.is_none() && serves {
             if line.drift.is_none() || differing >= LOOKS_AT_DRIFT {
                 return Ok(line);
             }
@@ -241,6 +261,26 @@ async fn applied(facts: &NodeFacts, group: &str) -> Result<GroupLine> {
         }
         tokio::time::sleep(LOOK_AGAIN).await;
     }
+}
+
+/// Nobody waits for the move any more, so it shall not happen any more.
+async fn given_up(facts: &NodeFacts, group: &str) -> Result<ExitCode> {
+    let withdrawn = withdraw(facts, group).await?;
+    say(&format!(
+        "leasehold: {group} did not move within {MOVE_TIMEOUT:?}: {}",
+        withdrawn.message
+    ));
+    Ok(ExitCode::FAILURE)
+}
+
+fn told(group: &str, fate: Fate, wanted: Option<&str>) -> ExitCode {
+    let why = match fate {
+        Fate::Moved(holder) => return arrived(group, &holder, wanted),
+        Fate::Refused(why) => format!("refused: {why}"),
+        Fate::Withdrawn => format!("{group} was not moved: the wish was withdrawn"),
+    };
+    say(&format!("leasehold: {why}"));
+    ExitCode::FAILURE
 }
 
 /// The node that was named may have failed to start it.
@@ -259,12 +299,16 @@ fn arrived(group: &str, holder: &str, wanted: Option<&str>) -> ExitCode {
     }
 }
 
-async fn moved(facts: &NodeFacts, group: &str, before: u64) -> Result<String> {
+async fn fate(facts: &NodeFacts, group: &str, before: u64) -> Result<Fate> {
     loop {
         let line = status(facts).await?.groups.remove(group).unwrap_or_default();
-        if let Some(holder) = line.holder.filter(|_| line.epoch > before) {
-            return Ok(holder);
+        let moved = line.epoch > before;
+        match (line.holder, line.refused, line.wish) {
+            (Some(holder), ..) if moved => return Ok(Fate::Moved(holder)),
+            (_, Some(why), _) => return Ok(Fate::Refused(why)),
+            // While it stops the wish stands; when it has stopped, nobody holds it.
+            (Some(_), None, None) => return Ok(Fate::Withdrawn),
+            (Some(_), None, Some(_)) | (None, None, _) => tokio::time::sleep(LOOK_AGAIN).await,
         }
-        tokio::time::sleep(LOOK_AGAIN).await;
     }
 }

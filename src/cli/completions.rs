@@ -4,15 +4,14 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use clap::CommandFactory;
 use clap_complete::Shell;
 
-use super::Arguments;
+use super::command;
 
 pub(super) fn write(shell: Shell, out: &mut impl Write) -> Result<ExitCode> {
     // In memory first: the generator panics where it can't write, and a reader that has gone away is no bug.
     let mut text = Vec::new();
-    clap_complete::generate(shell, &mut Arguments::command(), "leasehold", &mut text);
+    clap_complete::generate(shell, &mut command(), "leasehold", &mut text);
     out.write_all(&text).context("writing the completions")?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,4 +1,4 @@
-//! `leasehold fenced`: the operator's word that a node can't write, asked for twice.
+//! `leasehold fenced` and `accept`: an operator's word that nothing but eyes can check, asked for twice.
 
 use std::io::{BufRead, Write};
 use std::process::ExitCode;
@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 
 use super::client::{conclude, status, tell, user};
 use super::text::say;
-use crate::adapters::http::FencedRequest;
+use crate::adapters::http::{AcceptRequest, FencedRequest};
 use crate::core::status::Status;
 use crate::node_facts::NodeFacts;
 
@@ -35,6 +35,23 @@ pub(super) async fn fenced(
     }
     let by = who(|name| std::env::var(name).ok());
     Ok(conclude(&tell(facts, &path, &FencedRequest { by }).await?))
+}
+
+/// Where nothing is strange there is nothing to confirm: the daemon refuses, and says so.
+pub(super) async fn accept(facts: &NodeFacts, force: bool, epoch: Option<u64>, yes: bool) -> Result<ExitCode> {
+    let status = status(facts).await?;
+    if !yes && (force || status.member == "frozen") {
+        let cluster = &status.cluster;
+        say(&format!(
+            "This etcd becomes the true one of cluster {cluster}: every node starts over. If the etcd of before still lives \
+             anywhere, two hosts may serve.\nMake sure that it is gone for good. Then type the cluster's name:"
+        ));
+        if !confirmed(cluster, &mut std::io::stdin().lock())? {
+            bail!("that is not {cluster}: nothing was done");
+        }
+    }
+    let body = AcceptRequest { force, epoch };
+    Ok(conclude(&tell(facts, "/v1/accept", &body).await?))
 }
 
 fn question(status: &Status, node: &str) -> String {

@@ -4,16 +4,14 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use clap::CommandFactory;
 
-use super::Arguments;
+use super::command;
 use super::text::print;
 
 pub(super) fn write(directory: &Path) -> Result<ExitCode> {
     let place = directory.display();
     std::fs::create_dir_all(directory).with_context(|| format!("making the directory {place}"))?;
-    clap_mangen::generate_to(Arguments::command(), directory)
-        .with_context(|| format!("writing the pages into {place}"))?;
+    clap_mangen::generate_to(command(), directory).with_context(|| format!("writing the pages into {place}"))?;
     print(&format!("written: read them with `man -l {place}/leasehold.1`"));
     Ok(ExitCode::SUCCESS)
 }
@@ -35,7 +33,7 @@ mod tests {
         let directory = std::env::temp_dir().join(format!("leasehold-man-{}", std::process::id()));
         write(&directory).unwrap();
         let mut pages = Vec::new();
-        expected(&Arguments::command(), "leasehold", &mut pages);
+        expected(&command(), "leasehold", &mut pages);
         pages.sort_unstable();
         let entries = std::fs::read_dir(&directory)
             .unwrap()
@@ -47,6 +45,27 @@ mod tests {
         assert_eq!(written, pages);
         assert!(pages.contains(&"leasehold-node-remove.1".to_owned()), "{pages:?}");
         assert!(pause.contains("ends by itself") && pause.contains("LENGTH"), "{pause}");
+    }
+
+    /// What the environment of whoever writes the manual holds is not for its readers.
+    #[test]
+    fn no_page_shows_what_the_environment_holds() {
+        fn look(command: &clap::Command) -> usize {
+            let named = command.get_arguments().filter(|argument| argument.get_env().is_some());
+            let named: Vec<_> = named.collect();
+            for argument in &named {
+                assert!(
+                    argument.is_hide_env_values_set(),
+                    "{} of {}",
+                    argument.get_id(),
+                    command.get_name()
+                );
+            }
+            named.len() + command.get_subcommands().map(look).sum::<usize>()
+        }
+        let mut whole = command();
+        whole.build();
+        assert!(look(&whole) > 100, "every verb takes the facts of the node");
     }
 
     /// Whoever asks for help about a verb learns what each of its words means.
@@ -64,6 +83,6 @@ mod tests {
             assert!(command.get_about().is_some(), "{}", command.get_name());
             command.get_subcommands().for_each(look);
         }
-        look(&Arguments::command());
+        look(&command());
     }
 }

@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::node_facts::NodeFacts;
 
@@ -72,7 +72,8 @@ enum Verb {
     },
     /// Move a group: it stops here or there, then the successor starts
     ///
-    /// It may be asked for on any node. Connections end; what was being stored is stored, within the service's stop_grace_period.
+    /// It may be asked for on any node; where the holder refuses, it says why. Connections end; what was being stored is stored,
+    /// within the service's stop_grace_period. A wish that the holder has not begun with can be withdrawn.
     Switchover {
         /// Name of the group in the compose file
         group: String,
@@ -82,6 +83,9 @@ enum Verb {
         /// For the log and the history
         #[arg(long, default_value = "", hide_default_value = true)]
         why: String,
+        /// Take the last wish back, if its holder has not begun; exit 0 if the group stays where it is
+        #[arg(long, conflicts_with_all = ["to", "why"])]
+        withdraw: bool,
     },
     /// Move a group back to the node that is preferred for it, if that one is ready
     Failback {
@@ -205,6 +209,9 @@ enum Verb {
     },
     /// Trust a restored or replaced etcd as the true one, and lift every epoch above the claims on the storages; every
     /// node stops what it runs and starts over
+    ///
+    /// Said while the etcd of before still lives elsewhere, it makes two clusters, and only the claims on the storage stand
+    /// between two copies.
     Accept {
         /// Although nothing is strange
         #[arg(long)]
@@ -212,6 +219,9 @@ enum Verb {
         /// Lift every epoch above this one, read from a claim that no living node has met
         #[arg(long)]
         epoch: Option<u64>,
+        /// Do not ask for the cluster's name
+        #[arg(long)]
+        yes: bool,
     },
     /// Print what a shell needs to complete verbs and options
     ///
@@ -239,12 +249,21 @@ enum NodeVerb {
     Remove {
         /// The node's name, as `node list` shows it
         name: String,
+        /// For the log and the history
+        #[arg(long, default_value = "", hide_default_value = true)]
+        why: String,
     },
+}
+
+/// The command line as it is parsed, explained and printed. What the environment holds is nobody's business: help and
+/// manual are shown to others and kept.
+fn command() -> clap::Command {
+    Arguments::command().mut_args(|argument| argument.hide_env_values(true))
 }
 
 /// Parses, runs, and turns the outcome into an exit code: 0 good, 1 failed, 2 usage, 3 unknown.
 pub fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = Arguments::from_arg_matches(&command().get_matches()).unwrap_or_else(|error| error.exit());
     let facts = arguments.facts;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let result = runtime.map_err(anyhow::Error::from).and_then(|runtime| {
@@ -257,11 +276,14 @@ pub fn main() -> ExitCode {
                 Verb::Status { json, watch: true } => watch::show(&facts, json).await,
                 Verb::Status { json, watch: false } => status::show(&facts, json).await,
                 Verb::Node(NodeVerb::List { json }) => nodes::list(&facts, json).await,
-                Verb::Node(NodeVerb::Remove { name }) => client::remove(&facts, &name).await,
+                Verb::Node(NodeVerb::Remove { name, why }) => client::remove(&facts, &name, &why).await,
                 Verb::Check => check::check(&facts).await,
                 Verb::Adopt(wanted) => adopt::adopt(&facts, &wanted).await,
                 Verb::Init { group, adopt } => init::init(&facts, &group, adopt).await,
-                Verb::Switchover { group, to, why } => client::switchover(&facts, &group, to, why).await,
+                Verb::Switchover {
+                    group, withdraw: true, ..
+                } => Ok(client::conclude(&client::withdraw(&facts, &group).await?)),
+                Verb::Switchover { group, to, why, .. } => client::switchover(&facts, &group, to, why).await,
                 Verb::Failback { group } => client::failback(&facts, &group).await,
                 Verb::Drill { group, to, yes, json } => drill::drill(&facts, &group, to, yes, json).await,
                 Verb::Apply { group, why } => client::apply(&facts, &group, why).await,
@@ -275,7 +297,7 @@ pub fn main() -> ExitCode {
                 Verb::History { group, json } => history::show(&facts, &group, json).await,
                 Verb::Hold { length } => client::hold(&facts, length).await,
                 Verb::Fenced { node, group, yes } => fenced::fenced(&facts, node, group, yes).await,
-                Verb::Accept { force, epoch } => client::accept(&facts, force, epoch).await,
+                Verb::Accept { force, epoch, yes } => fenced::accept(&facts, force, epoch, yes).await,
                 Verb::Completions { shell } => completions::write(shell, &mut std::io::stdout().lock()),
                 Verb::Man { directory } => man::write(&directory),
             }

@@ -49,8 +49,9 @@ fn render(why: &Why) -> String {
         fact("here", ready);
     }
     fact("drift", line.drift.as_deref().unwrap_or_default());
-    fact("wanted", line.wanted.as_deref().unwrap_or_default());
     fact("stopped", line.stopped.as_deref().unwrap_or_default());
+    fact("wish", line.wish.as_deref().unwrap_or_default());
+    fact("refused", line.refused.as_deref().unwrap_or_default());
     fact("paused", line.paused.as_deref().unwrap_or_default());
     text.push_str(&format!("\nlast decisions of {}:\n", why.node));
     for told in &why.decisions {

@@ -9,6 +9,9 @@ use super::leasehold::{Settings, Stated};
 use super::model::{Check, Dependency, Failback, Group, Mount, MountKind, NetworkMode, OnFailure, Probe, Service, Vip};
 use super::{order, refusals};
 
+/// How long a start may take until the probes pass, unless the file says so: in doubt rather slow than never.
+const START_DEFAULT: Duration = Duration::from_secs(60);
+
 /// One protected service on its way into a group.
 #[derive(Debug)]
 pub(super) struct Member<'a> {
@@ -42,6 +45,7 @@ fn group(name: String, members: Vec<Member<'_>>, faults: &mut Faults) -> Group {
     let settings = || members.iter().map(|member| &member.settings);
     let vips: Vec<Vip> = agreed(settings().map(|s| &s.vips), faults).unwrap_or_default();
     let probes: Vec<Probe> = agreed(settings().map(|s| &s.probes), faults).unwrap_or_default();
+    let start_timeout = agreed(settings().map(|s| &s.start_timeout), faults);
     let failback = agreed(settings().map(|s| &s.failback), faults).unwrap_or(Failback::Manual);
     let on_failure = agreed(settings().map(|s| &s.on_failure), faults).unwrap_or(OnFailure::Recover);
     let restarts = agreed(settings().map(|s| &s.restarts), faults).unwrap_or_default();
@@ -67,6 +71,7 @@ fn group(name: String, members: Vec<Member<'_>>, faults: &mut Faults) -> Group {
     });
     Group {
         name,
+        start_timeout: start_timeout.unwrap_or_else(|| start_period(&services).max(START_DEFAULT)),
         services,
         vips,
         vip_first,
@@ -77,6 +82,12 @@ fn group(name: String, members: Vec<Member<'_>>, faults: &mut Faults) -> Group {
         lease_loss_grace,
         on_stop_failure,
     }
+}
+
+/// The longest time that a health check leaves its service for its start.
+fn start_period(services: &[Service]) -> Duration {
+    let checks = services.iter().filter_map(|service| service.healthcheck.as_ref());
+    checks.filter_map(|check| check.start_period).max().unwrap_or_default()
 }
 
 /// A probe looks into containers of its own group only.

@@ -21,6 +21,8 @@ const TTL_MAX: Duration = Duration::from_secs(300);
 const ELECTION_TIMEOUT_MAX: Duration = Duration::from_secs(50);
 const WINDOW_MIN: Duration = Duration::from_secs(10);
 const WINDOW_MAX: Duration = Duration::from_secs(86_400);
+const START_MIN: Duration = Duration::from_secs(1);
+const START_MAX: Duration = Duration::from_secs(3600);
 /// How long a preferred node must be ready before a group goes back to it by itself.
 const QUIET_DEFAULT: Duration = Duration::from_secs(300);
 const QUIET_MIN: Duration = Duration::from_secs(30);
@@ -189,6 +191,7 @@ pub(super) struct Settings<'a> {
     pub(super) entrypoint: Option<Vec<String>>,
     pub(super) vips: Stated<'a, Vec<Vip>>,
     pub(super) probes: Stated<'a, Vec<Probe>>,
+    pub(super) start_timeout: Stated<'a, Duration>,
     pub(super) failback: Stated<'a, Failback>,
     pub(super) on_failure: Stated<'a, OnFailure>,
     pub(super) restarts: Stated<'a, RestartBudget>,
@@ -212,6 +215,7 @@ pub(super) fn settings<'a>(
         "group",
         "vips",
         "probes",
+        "start_timeout",
         "failback",
         "on_failure",
         "restarts",
@@ -226,6 +230,7 @@ pub(super) fn settings<'a>(
             "entrypoint" => settings.entrypoint = service::command(&field, faults),
             "vips" => settings.vips = Some((vips(&field, faults), field)),
             "probes" => settings.probes = Some((probes::read(&field, service_at.name, context, faults), field)),
+            "start_timeout" => settings.start_timeout = start_timeout(&field, faults).zip(Some(field)),
             "failback" => settings.failback = failback(&field, faults).zip(Some(field)),
             "on_failure" => settings.on_failure = on_failure(&field, faults).zip(Some(field)),
             "restarts" => settings.restarts = Some((restarts(&field, faults), field)),
@@ -235,6 +240,10 @@ pub(super) fn settings<'a>(
         }
     }
     settings
+}
+
+fn start_timeout(at: &At<'_>, faults: &mut Faults) -> Option<Duration> {
+    within(at, START_MIN, START_MAX, faults)
 }
 
 fn failback(at: &At<'_>, faults: &mut Faults) -> Option<Failback> {
@@ -454,6 +463,14 @@ mod tests {
         );
         assert!(group.vips.is_empty() && group.probes.is_empty() && group.lease_loss_grace.is_none());
         assert_eq!(group.on_stop_failure, OnStopFailure::Hold);
+        let started = |own: &str, more: &str| {
+            let project = read_files(&[("compose.yaml", &file(own, &format!("network_mode: host\n{more}"), REST))]);
+            project.unwrap().groups.remove("s").unwrap().start_timeout.as_secs()
+        };
+        let slow = "healthcheck: {test: x, start_period: 5m}";
+        let brisk = "healthcheck: {test: x, start_period: 1s}";
+        assert_eq!((started("", ""), started("", slow)), (60, 300));
+        assert_eq!((started("", brisk), started("start_timeout: 20s", slow)), (60, 20));
         let group = group_of(
             "group: mail, vips: ['192.0.2.10/24', 'fd00::10/64'], failback: auto, lease_loss_grace: 2s, vip_first: true, \
              probes: [{smtp: 25}, {imap: 143}, {pop3: 110}, {tcp: 4190}, {http: 80}], entrypoint: /bin/run --x, \
@@ -493,6 +510,7 @@ mod tests {
             ("probes: [{tcp: 0}]", ["probes.tcp", "a port"]),
             ("probes: [{tcp: 65536}]", ["probes.tcp", "a port"]),
             ("probes: [smtp]", ["x-leasehold.probes", "mapping"]),
+            ("start_timeout: 2h", ["x-leasehold.start_timeout", "between 1s"]),
             ("failback: never", ["x-leasehold.failback", "manual or auto"]),
             ("failback: {auto: 5s}", ["x-leasehold.failback.auto", "between 30s"]),
             ("failback: {auto: soon}", ["x-leasehold.failback.auto", "duration"]),

@@ -126,6 +126,8 @@ pub struct Group {
     /// Whether the addresses come before the containers, for a service that binds them itself (`vip_first`).
     pub vip_first: bool,
     pub probes: Vec<Probe>,
+    /// How long a start may take until all probes have passed once.
+    pub start_timeout: Duration,
     pub failback: Failback,
     pub on_failure: OnFailure,
     pub restarts: RestartBudget,

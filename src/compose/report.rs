@@ -49,6 +49,13 @@ fn describe_group(group: &Group, project: &Project, lines: &mut Lines) {
     lines.add(1, &format!("virtual IPs: {}{when}", or_none(&vips)));
     let probes: Vec<_> = group.probes.iter().map(describe_probe).collect();
     lines.add(1, &format!("probes: {}", or_none(&probes)));
+    if !group.probes.is_empty() {
+        let limit = group.start_timeout;
+        lines.add(
+            1,
+            &format!("a start has failed if the probes have not passed within {limit:?}"),
+        );
+    }
     let failback = match group.failback {
         Failback::Manual => "manual".to_owned(),
         Failback::Auto { quiet } => format!("by itself, to a node that is preferred and ready for {quiet:?}"),
@@ -172,6 +179,7 @@ fence: none; a silent node is taken to have stopped, a stuck one waits for `leas
 group mail
   virtual IPs: 192.0.2.10/24, fd00::10/64, before the containers
   probes: smtp 25 every 5s, http 80/ every 5s
+  a start has failed if the probes have not passed within 60s
   failback: manual
   when the service fails: restart in place up to 3 times in 600s, then hand over
   grace when the lease is lost: 2s

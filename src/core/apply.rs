@@ -119,8 +119,8 @@ impl Node {
 
     fn spend(&mut self, name: &str, revision: i64) {
         let wish = (name.to_owned(), revision);
-        if !self.refused_intents.contains(&wish) {
-            self.refused_intents.push(wish);
+        if !self.spent.contains(&wish) {
+            self.spent.push(wish);
         }
     }
 

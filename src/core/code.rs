@@ -153,6 +153,8 @@ codes! {
     Jeopardy = "jeopardy", Alarm, "jeopardy";
     /// It has one again.
     JeopardyOver = "jeopardy_over", Info, "jeopardy";
+    /// The rate of this host's clocks is in doubt.
+    ClockDoubtful = "clock_doubtful", Alarm, "jeopardy";
     /// This node is no member any more.
     PlaceLost = "place_lost", Alarm, "node";
     /// etcd does not answer this node.

@@ -38,10 +38,10 @@ impl Node {
                 continue;
             }
             // Whoever a switchover named, if its stop was cut short.
-            let wanted = keys.intent.as_ref().and_then(|(intent, _)| match intent {
-                Intent::Switchover { to, .. } => to.as_deref(),
-                Intent::Apply { .. } => None,
-            });
+            let wanted = match &keys.intent {
+                Some((Intent::Switchover { to, .. }, _)) => to.as_deref(),
+                Some((Intent::Apply { .. } | Intent::Refused { .. }, _)) | None => None,
+            };
             let wanted = wanted.and_then(|wanted| self.successor(&name, Some(wanted)));
             let group = self.groups.get_mut(&name)?;
             let Some(held) = group
@@ -479,6 +479,7 @@ impl Node {
             address: self.me.address.clone(),
             priority: self.me.priority,
             groups: groups.collect(),
+            clock: self.clock_doubt.clone().unwrap_or_default(),
         }
     }
 

@@ -79,6 +79,8 @@ pub enum Event {
         drift: Option<Drift>,
         asked: bool,
     },
+    /// Why the rate of this host's clocks is in doubt, if it is.
+    ClockSource { doubt: Option<String> },
     /// A container that this node may not run was seen running.
     Intruder { id: String, name: String, why: String },
     /// A check of the service ended.
@@ -234,6 +236,10 @@ pub enum Wish {
         group: String,
     },
     /// The node gives its groups away and takes none.
+    /// A switchover that has not begun does not take place.
+    Withdraw {
+        group: String,
+    },
     Drain {
         node: String,
     },

@@ -8,7 +8,7 @@ use super::code::Code;
 use super::event::Action;
 use super::group::{After, Parting, Way};
 use super::node::Node;
-use super::records::{GroupKeys, Past, Record, RecordState};
+use super::records::{GroupKeys, Intent, Past, Record, RecordState};
 use super::time::Time;
 
 /// The quiet window grows up to this, and so long a group must have served where it went back to until that is forgotten.
@@ -76,7 +76,8 @@ impl Node {
         let served = self.groups.get(name).and_then(|group| group.serves_for(now));
         let well = served.is_some_and(|served| served >= quiet);
         let keys = self.view.group(name);
-        well && !self.ending && keys.intent.is_none() && self.forbidden(name).is_none()
+        let wish = matches!(keys.intent, Some((Intent::Switchover { .. }, _)));
+        well && !self.ending && !wish && self.forbidden(name).is_none()
     }
 
     fn go_back(&mut self, now: Time, name: &str, quiet: Duration, out: &mut Vec<Action>) {

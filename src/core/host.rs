@@ -12,6 +12,14 @@ impl Node {
         }
     }
 
+    /// Nothing follows from it but words, for all to read: a standby with a doubtful clock is better than none.
+    pub(super) fn doubt_clock(&mut self, doubt: Option<String>, out: &mut Vec<Action>) {
+        if let Some(text) = doubt.as_ref().filter(|_| self.clock_doubt != doubt) {
+            self.mention(Code::ClockDoubtful, text.clone(), out);
+        }
+        self.clock_doubt = doubt;
+    }
+
     pub(super) fn intruder(&mut self, id: String, name: &str, why: String, out: &mut Vec<Action>) {
         let text = format!("container {name} may not run here ({why}): killed");
         self.mention(Code::IntruderKilled, text, out);

@@ -17,6 +17,7 @@ mod host;
 mod invariants;
 pub mod keys;
 mod member;
+mod moving;
 pub mod node;
 pub mod observe;
 mod orders;

@@ -20,6 +20,7 @@ use super::sizing::{HOLD_MAX, Timing};
 use super::store::Hint;
 use super::stuck::Reset;
 use super::surroundings::Surroundings;
+use super::switchover::AskedMove;
 use super::time::Time;
 use super::watchdog::Watchdog;
 
@@ -88,7 +89,10 @@ pub struct Node {
     overdue: BTreeSet<String>,
     /// For each group: the store id that its containers were prepared with.
     pub(super) prepared_stores: BTreeMap<String, Option<String>>,
-    pub(super) refused_intents: Vec<(String, i64)>,
+    /// Wishes that were written here and are not answered yet.
+    pub(super) asked: Vec<AskedMove>,
+    /// For each group: the mod revision of its refused wish, and when this node first saw it.
+    pub(super) refused: BTreeMap<String, (i64, Time)>,
     pub(super) pending: Option<Pending>,
     pub(super) attempts: Vec<Attempt>,
     /// The stamp and promise of the youngest beat known to have landed.
@@ -113,6 +117,8 @@ pub struct Node {
     /// By node.
     pub(super) fencing: BTreeMap<String, Fencing>,
     pub(super) obeyed: BTreeMap<String, i64>,
+    /// Wishes to apply that are answered: their group and revision, to be deleted.
+    pub(super) spent: Vec<(String, i64)>,
     /// By group: who waits for a comparison.
     pub(super) comparing: BTreeMap<String, Comparing>,
     pub(super) published: Option<String>,
@@ -123,6 +129,8 @@ pub struct Node {
     pub(super) waits: BTreeMap<String, (Option<Time>, String)>,
     pub(super) engine_failure: Option<String>,
     pub(super) store_failure: Option<String>,
+    /// Why the rate of this host's clocks is in doubt.
+    pub(super) clock_doubt: Option<String>,
     pub(super) link_up: bool,
     pub(super) reset: Reset,
     /// For each group held here: the preferred node to which it may go back by itself.
@@ -172,7 +180,8 @@ impl Node {
             pages: setup.pages,
             overdue: BTreeSet::new(),
             prepared_stores: BTreeMap::new(),
-            refused_intents: Vec::new(),
+            asked: Vec::new(),
+            refused: BTreeMap::new(),
             pending: None,
             attempts: Vec::new(),
             proof: None,
@@ -193,6 +202,7 @@ impl Node {
             fence: setup.fence,
             fencing: BTreeMap::new(),
             obeyed: BTreeMap::new(),
+            spent: Vec::new(),
             comparing: BTreeMap::new(),
             published: None,
             publishing: None,
@@ -200,6 +210,7 @@ impl Node {
             waits: BTreeMap::new(),
             engine_failure: Some("not asked yet".to_owned()),
             store_failure: None,
+            clock_doubt: None,
             link_up: true,
             reset: Reset::None,
             preferred: BTreeMap::new(),
@@ -267,6 +278,7 @@ impl Node {
         }
         self.tire_of_wishes(now, out);
         self.obey(now, out);
+        self.answer_askers(now, out);
         self.obey_orders(now, out);
         self.step_failback(now, out);
         self.watch_over(now, first, out);
@@ -348,6 +360,7 @@ impl Node {
             Event::Engine { result } => self.engine_failure = result.err(),
             Event::Fitness { group, unfit } => self.fitness(&group, unfit),
             Event::Compared { group, drift, asked } => self.compared(now, &group, drift, asked, out),
+            Event::ClockSource { doubt } => self.doubt_clock(doubt, out),
             Event::Intruder { id, name, why } => self.intruder(id, &name, why, out),
             Event::Vip(news) => self.take_vip(now, news, out),
             Event::ResetFailed { why } => self.reset_failed(&why, out),
@@ -433,6 +446,7 @@ impl Node {
             | Event::Engine { .. }
             | Event::Fitness { .. }
             | Event::Compared { .. }
+            | Event::ClockSource { .. }
             | Event::Intruder { .. }
             | Event::Vip(_)
             | Event::ResetFailed { .. }
@@ -564,6 +578,7 @@ impl Node {
         times.extend(self.waits.values().filter_map(|(at, _)| *at));
         times.extend(self.holding_until);
         times.extend(self.wished_at.map(|at| at.plus(WISH_PATIENCE)));
+        times.extend(self.switchover_deadlines());
         times.extend(self.meal());
         let ahead = times.into_iter().filter(|at| !now.reached(*at));
         let soonest = ahead.min_by_key(|at| now.until(*at));

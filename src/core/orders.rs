@@ -8,7 +8,7 @@ use super::event::{Action, Note, Wish};
 use super::group::{After, Way};
 use super::member::{Member, Purpose};
 use super::node::{AcceptWish, Node};
-use super::records::{StandingOrder, json};
+use super::records::{Intent, StandingOrder, json};
 use super::store::{Compare, Grant, Op, StoreError, Txn};
 use super::time::Time;
 
@@ -76,6 +76,7 @@ impl Node {
                 let drained = self.view.drained.contains_key(node);
                 (!known && !drained).then(|| format!("no node {node}: see `leasehold status`"))
             }
+            Wish::Withdraw { group } => self.unknown_group(group).or_else(|| self.not_withdrawable(group)),
             Wish::Remove { node } => self.not_removable(node),
         }
     }
@@ -101,6 +102,10 @@ impl Node {
             Wish::Resume { group } => {
                 let none = self.view.group(group).paused.is_none();
                 none.then(|| format!("{group} is not on pause"))
+            }
+            Wish::Withdraw { group } => {
+                let asked = matches!(self.view.group(group).intent, Some((Intent::Switchover { .. }, _)));
+                (!asked).then(|| format!("nobody wants {group} to be moved"))
             }
             Wish::Drain { node } => {
                 let order = self.view.drained.get(node)?;
@@ -138,8 +143,11 @@ impl Node {
             (_, None) => 0,
         };
         let Wanted { reply, wish, note, .. } = self.wanted.pop_front()?;
-        if let Wish::Remove { node } = &wish {
-            return self.removal(reply, node, out);
+        match &wish {
+            Wish::Remove { node } => return self.removal(reply, node, out),
+            Wish::Withdraw { group } => return self.withdrawal(reply, group, out),
+            Wish::Stop { .. } | Wish::Start { .. } | Wish::Pause { .. } | Wish::Resume { .. } => {}
+            Wish::Drain { .. } | Wish::Undrain { .. } => {}
         }
         let (key, revision, done) = self.order_key(&wish);
         let op = match wish {
@@ -148,9 +156,11 @@ impl Node {
                 value: json(&StandingOrder::from(note)),
                 lease,
             },
-            Wish::Start { .. } | Wish::Resume { .. } | Wish::Undrain { .. } | Wish::Remove { .. } => {
-                Op::Delete { key: key.clone() }
-            }
+            Wish::Start { .. }
+            | Wish::Resume { .. }
+            | Wish::Withdraw { .. }
+            | Wish::Undrain { .. }
+            | Wish::Remove { .. } => Op::Delete { key: key.clone() },
         };
         let txn = Txn {
             compare: vec![Compare::Mod { key, revision }],
@@ -196,6 +206,10 @@ impl Node {
             Wish::Undrain { node } => {
                 let done = format!("{node} may take groups again");
                 (self.keys.drained(node), revision(self.view.drained.get(node)), done)
+            }
+            Wish::Withdraw { group } => {
+                let done = format!("the wish to move {group} is withdrawn");
+                (self.keys.intent(group), self.view.group(group).intent_mod, done)
             }
             Wish::Remove { node } => {
                 let done = format!("what {node} left in etcd is deleted");
@@ -318,6 +332,7 @@ impl Node {
     /// What waits in vain when this node ends or is no member any more: nothing that an operator wanted may happen
     /// minutes later, when it is one again.
     pub(super) fn dismiss_wishes(&mut self, why: &str, out: &mut Vec<Action>) {
+        self.leave_askers(out);
         let orders = self.wanted.drain(..).map(|wanted| wanted.reply);
         let switch = self.switch_wish.take().map(|(reply, ..)| reply);
         let hold = self.hold_wish.take().map(|(reply, _)| reply);

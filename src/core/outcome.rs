@@ -8,6 +8,9 @@ use super::member::{Member, Pending, Purpose};
 use super::node::Node;
 use super::time::Time;
 
+/// The answer to an order that met a newer one.
+pub(super) const FASTER: &str = "somebody else was faster: look at `leasehold status` and try again";
+
 impl Node {
     /// What follows from the outcome, beyond what the view already told.
     pub(super) fn conclude(&mut self, now: Time, pending: &Pending, succeeded: bool, out: &mut Vec<Action>) {
@@ -38,10 +41,11 @@ impl Node {
                     self.mention(Code::OrderGiven, format!("an operator's order: {done}"), out);
                     Ok(done.clone())
                 } else {
-                    Err("somebody else was faster: look at `leasehold status` and try again".to_owned())
+                    Err(FASTER.to_owned())
                 };
                 out.push(Action::Reply { reply: *reply, result });
             }
+            Purpose::Switchover { reply, group } => self.switchover_written(now, *reply, group, succeeded, out),
             Purpose::Campaign { group } => {
                 let keys = self.view.group(group);
                 let holder = keys.active().map(|record| &record.node).filter(|_| !succeeded);
@@ -103,6 +107,7 @@ impl Node {
         match pending.purpose {
             Purpose::Hold { reply, .. }
             | Purpose::Intent { reply, .. }
+            | Purpose::Switchover { reply, .. }
             | Purpose::Fenced { reply: Some(reply) }
             | Purpose::Accept { reply } => {
                 out.push(Action::Reply {

@@ -95,6 +95,8 @@ impl Status {
                 found.push((Health::Warning, format!("{name} is drained {order}")));
             }
         }
+        let doubted = self.nodes.iter().filter(|(_, node)| !node.clock.is_empty());
+        found.extend(doubted.map(|(name, node)| (Health::Warning, format!("{name}: {}", node.clock))));
         found.extend(self.versions());
         let troubles = [("etcd", &self.etcd_failure), ("engine", &self.engine_failure)];
         for (what, trouble) in troubles {
@@ -289,6 +291,15 @@ mod tests {
                 "{words}: {got:?} {sentences}"
             );
         }
+    }
+
+    #[test]
+    fn a_doubtful_clock_is_a_warning_and_its_node_stays_a_standby() {
+        let change = |status: &mut Status, _: &mut GroupLine| {
+            status.nodes.get_mut("b").unwrap().clock = "the clock source is hpet".to_owned();
+        };
+        let wanted = (Health::Warning, "b: the clock source is hpet".to_owned());
+        assert_eq!(judged(change), wanted);
     }
 
     #[test]

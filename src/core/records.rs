@@ -145,6 +145,9 @@ pub struct NodeStatus {
     pub address: String,
     pub priority: u32,
     pub groups: BTreeMap<String, Readiness>,
+    /// Why the rate of its clocks is in doubt; empty when it is not.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub clock: String,
 }
 
 /// What an operator wants of a group.
@@ -156,6 +159,9 @@ pub enum Intent {
         by: String,
         #[serde(default, skip_serializing_if = "String::is_empty")]
         why: String,
+        /// Written by the holder before it stops: the mod revision of the wish. From here on it can't be withdrawn.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        begun: Option<i64>,
     },
     /// Its holder starts it again in place, with what the file and the image say now.
     Apply {
@@ -163,6 +169,8 @@ pub enum Intent {
         #[serde(default, skip_serializing_if = "String::is_empty")]
         why: String,
     },
+    /// What the holder answered to the wish of that mod revision. It is there for the asker to read, for a while.
+    Refused { of: i64, why: String },
 }
 
 /// An operator's order that holds until it is taken back.
@@ -372,6 +380,33 @@ impl GroupKeys {
                 self.store.is_some()
             }
             _ => true,
+        }
+    }
+
+    /// What an operator wants of the group, as a sentence.
+    #[must_use]
+    pub fn wish(&self) -> Option<String> {
+        let because = |why: &str| match why {
+            "" => String::new(),
+            why => format!(" ({why})"),
+        };
+        match &self.intent.as_ref()?.0 {
+            Intent::Switchover { to, by, why, begun } => {
+                let to = to.as_deref().unwrap_or("the best standby");
+                let begun = if begun.is_some() { "" } else { ": not begun" };
+                Some(format!("switchover to {to}, asked by {by}{}{begun}", because(why)))
+            }
+            Intent::Apply { by, why } => Some(format!("apply, asked by {by}{}", because(why))),
+            Intent::Refused { .. } => None,
+        }
+    }
+
+    /// Why the last wish was refused.
+    #[must_use]
+    pub fn refused(&self) -> Option<String> {
+        match self.intent.as_ref()? {
+            (Intent::Refused { why, .. }, _) => Some(why.clone()),
+            (Intent::Switchover { .. } | Intent::Apply { .. }, _) => None,
         }
     }
 

@@ -9,7 +9,7 @@ use super::group::{Group, Held, ServiceState, Stage, VipStage};
 use super::member::Member;
 use super::node::Node;
 use super::overall::Overall;
-use super::records::{Intent, RecordState, Trouble};
+use super::records::{RecordState, Trouble};
 use super::time::Time;
 use super::watchdog::Watchdog;
 
@@ -51,6 +51,9 @@ pub struct NodeLine {
     pub beat_ms: Option<u64>,
     /// For each group: empty when it is ready, else why not.
     pub groups: BTreeMap<String, String>,
+    /// Why the rate of its clocks is in doubt; empty when it is not.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub clock: String,
     /// The operator's order that it shall hold nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drained: Option<String>,
@@ -88,9 +91,12 @@ pub struct GroupLine {
     /// In what its run differs from what the file and the image say now, and what to do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drift: Option<String>,
-    /// What an operator asked of its holder and is not done yet.
+    /// What an operator wants of it, and whether its holder has begun.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub wanted: Option<String>,
+    pub wish: Option<String>,
+    /// Why the holder refused the last one; for half a minute.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
     /// What would be different after a move.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
@@ -222,6 +228,7 @@ impl Node {
                 priority: status.priority,
                 beat_ms: self.observer.silent_for(now, &name, lease).map(millis),
                 groups: groups.collect(),
+                clock: status.clock,
                 drained: self.view.drained.get(&name).map(|(order, _)| order.to_string()),
             };
             lines.insert(name, line);
@@ -266,12 +273,13 @@ impl Node {
                 None => said.filter(|_| held.is_some() || waits.is_empty()).unwrap_or(waits),
             },
             drift: self.drift_line(name),
-            wanted: keys.intent.as_ref().map(|(intent, _)| wish(intent)),
             stuck,
             vips: Vec::new(),
             held,
             stopped: keys.stopped.as_ref().map(|(order, _)| order.to_string()),
             paused: keys.paused.as_ref().map(|(order, _)| order.to_string()),
+            wish: keys.wish(),
+            refused: keys.refused(),
             unready: self.unready(name).unwrap_or_default(),
         }
     }
@@ -285,14 +293,6 @@ impl Node {
         }
         let holder = holder.filter(|holder| *holder != self.me.name)?;
         self.view.statuses.get(holder)?.groups.get(name)?.trouble.clone()
-    }
-}
-
-fn wish(intent: &Intent) -> String {
-    match intent {
-        Intent::Switchover { to: Some(to), by, .. } => format!("switchover to {to}, asked by {by}"),
-        Intent::Switchover { to: None, by, .. } => format!("switchover, asked by {by}"),
-        Intent::Apply { by, .. } => format!("apply, asked by {by}"),
     }
 }
 

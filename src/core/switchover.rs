@@ -1,13 +1,34 @@
-//! Switchovers: an operator's wish is written to etcd by whichever node was asked, and carried out by the holder.
+//! Switchovers, on the asker's side: an operator's wish is written to etcd by whichever node was asked, the holder answers
+//! it there, and its answer is the operator's. Of a withdrawal and a beginning one wins: each compares the wish as written.
+
+use std::time::Duration;
 
 use super::code::Code;
 use super::event::{Action, Note};
-use super::group::{After, Way};
 use super::member::{Member, Purpose};
 use super::node::Node;
+use super::outcome::FASTER;
 use super::records::{GroupKeys, Intent, json};
 use super::store::{Compare, Op, Txn};
 use super::time::Time;
+
+/// So long the asker waits for the holder's answer: with the time that the wish may wait to be written, less than the
+/// caller waits for its reply.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(4);
+/// Wishes that wait for an answer.
+const ASKED_MAX: usize = 16;
+
+/// A wish that was written here, and whom to tell what came of it.
+#[derive(Clone, Debug)]
+pub(in crate::core) struct AskedMove {
+    reply: u64,
+    group: String,
+    /// The wish as written: its mod revision.
+    revision: i64,
+    holder: String,
+    epoch: u64,
+    since: Time,
+}
 
 impl Node {
     /// Takes an operator's wish to move a group, or says why not.
@@ -43,16 +64,26 @@ impl Node {
         if let Some(why) = self.nobody_to_take(&group, &record.node, to.as_deref()) {
             return Some(why);
         }
-        if !matches!(self.member, Member::Joined { .. }) || self.switch_wish.is_some() {
+        let many = self.switch_wish.is_some() || self.asked.len() >= ASKED_MAX;
+        if many || !matches!(self.member, Member::Joined { .. }) {
             return Some("this node is not a member now, or another wish is being written".to_owned());
         }
         let Note { by, why, .. } = note;
-        self.switch_wish = Some((reply, group, Intent::Switchover { to, by, why }));
+        self.switch_wish = Some((
+            reply,
+            group,
+            Intent::Switchover {
+                to,
+                by,
+                why,
+                begun: None,
+            },
+        ));
         None
     }
 
     /// As the node itself says; of one that is gone, or says nothing of it, that.
-    fn why_not_ready(&self, group: &str, node: &str) -> String {
+    pub(super) fn why_not_ready(&self, group: &str, node: &str) -> String {
         let own = (*node == self.me.name).then(|| self.unready(group)).flatten();
         let told = self.view.statuses.get(node).and_then(|status| status.groups.get(group));
         let told = told.map(|ready| ready.why.clone()).filter(|why| !why.is_empty());
@@ -78,15 +109,8 @@ impl Node {
 
     /// An operator's wish that came in here, written for the holder to read.
     pub(super) fn intent_wish(&mut self, out: &mut Vec<Action>) -> Option<(Txn, Purpose)> {
-        if let Some((group, revision)) = self.refused_intents.pop() {
-            let key = self.keys.intent(&group);
-            let txn = Txn {
-                compare: vec![Compare::Mod {
-                    key: key.clone(),
-                    revision,
-                }],
-                then: vec![Op::Delete { key }],
-            };
+        if let Some((group, revision)) = self.spent.pop() {
+            let txn = self.intent_txn(&group, revision, |key| Op::Delete { key });
             return Some((txn, Purpose::Beat));
         }
         let (reply, group, intent) = self.switch_wish.take()?;
@@ -97,98 +121,159 @@ impl Node {
             out.push(Action::Reply { reply, result });
             return None;
         }
-        let key = self.keys.intent(&group);
-        let revision = keys.intent_mod;
-        let txn = Txn {
+        let value = json(&intent);
+        let txn = self.intent_txn(&group, keys.intent_mod, |key| Op::Put { key, value, lease: 0 });
+        let purpose = match intent {
+            Intent::Apply { .. } => {
+                let done = self.apply_asked(&group);
+                Purpose::Intent { reply, done }
+            }
+            Intent::Switchover { .. } | Intent::Refused { .. } => Purpose::Switchover { reply, group },
+        };
+        Some((txn, purpose))
+    }
+
+    /// One operation on a group's wish, as long as it is the one that was read.
+    pub(super) fn intent_txn(&self, group: &str, revision: i64, op: impl FnOnce(String) -> Op) -> Txn {
+        let key = self.keys.intent(group);
+        Txn {
             compare: vec![Compare::Mod {
                 key: key.clone(),
                 revision,
             }],
-            then: vec![Op::Put {
-                key,
-                value: json(&intent),
-                lease: 0,
-            }],
-        };
-        let done = match intent {
-            Intent::Switchover { .. } => "asked: the holder stops, then the successor starts".to_owned(),
-            Intent::Apply { .. } => self.apply_asked(&group),
-        };
-        Some((txn, Purpose::Intent { reply, done }))
+            then: vec![op(key)],
+        }
     }
 
-    /// The holder carries out what an operator wants of its group.
-    pub(super) fn obey(&mut self, now: Time, out: &mut Vec<Action>) {
-        let names: Vec<String> = self.groups.keys().cloned().collect();
-        for name in names {
-            let Some((intent, revision)) = self.view.group(&name).intent else {
-                continue;
-            };
-            let (to, by, why) = match intent {
-                Intent::Switchover { to, by, why } => (to, by, why),
-                Intent::Apply { by, why } => {
-                    let why = if why.is_empty() { why } else { format!(" ({why})") };
-                    self.obey_apply(now, &name, revision, format!("asked by {by}{why}"), out);
-                    continue;
-                }
-            };
-            if self.obeyed.get(&name) == Some(&revision) {
-                continue;
-            }
-            let successor = self.successor(&name, to.as_deref());
-            let Some(group) = self.groups.get_mut(&name) else {
-                continue;
-            };
-            if group.held.as_ref().is_some_and(|held| held.after == After::Claimed) {
-                self.obeyed.insert(name.clone(), revision);
-                self.refused_intents.push((name, revision));
-                continue;
-            }
-            if group.held.as_ref().is_none_or(|held| held.latched) {
-                continue;
-            }
-            self.obeyed.insert(name.clone(), revision);
-            match successor {
-                Some(next) => {
-                    let why = if why.is_empty() { why } else { format!(" ({why})") };
-                    let reason = format!("switchover to {next}, asked by {by}{why}");
-                    let after = After::Release {
-                        reason: reason.clone(),
-                        successor: Some(next),
-                    };
-                    group.stop(
-                        now,
-                        Way::Drain,
-                        after,
-                        format!("{reason}: stopping here first"),
-                        Code::SwitchoverStarted,
-                        out,
-                    );
-                }
-                None => {
-                    let wanted = to.unwrap_or_else(|| "any standby".to_owned());
-                    group.say(
-                        Code::SwitchoverRefused,
-                        format!("switchover refused: {wanted} is not ready"),
-                        out,
-                    );
-                    self.refused_intents.push((name, revision));
-                }
+    /// The wish is in etcd, or was not written; from here on the holder has the word.
+    pub(super) fn switchover_written(
+        &mut self,
+        now: Time,
+        reply: u64,
+        group: &str,
+        succeeded: bool,
+        out: &mut Vec<Action>,
+    ) {
+        let keys = self.view.group(group);
+        let (Some(record), true) = (keys.active(), succeeded) else {
+            let result = Err(FASTER.to_owned());
+            return out.push(Action::Reply { reply, result });
+        };
+        let holder = record.node.clone();
+        let text = format!("an operator's order: {holder} is asked to hand {group} over");
+        self.mention(Code::OrderGiven, text, out);
+        self.asked.push(AskedMove {
+            reply,
+            group: group.to_owned(),
+            revision: keys.intent_mod,
+            holder,
+            epoch: record.epoch,
+            since: now,
+        });
+    }
+
+    /// Tells whoever asked for a move what the holder says to it, or that it says nothing.
+    pub(super) fn answer_askers(&mut self, now: Time, out: &mut Vec<Action>) {
+        for asked in std::mem::take(&mut self.asked) {
+            match self.fate(now, &asked) {
+                Some(result) => out.push(Action::Reply {
+                    reply: asked.reply,
+                    result,
+                }),
+                None => self.asked.push(asked),
             }
         }
+    }
+
+    fn fate(&self, now: Time, asked: &AskedMove) -> Option<Result<String, String>> {
+        let AskedMove { group, holder, .. } = asked;
+        let keys = self.view.group(group);
+        match &keys.intent {
+            Some((Intent::Switchover { begun: None, .. }, revision)) if *revision == asked.revision => now
+                .reached(asked.since.plus(ANSWER_PATIENCE))
+                .then(|| Ok(not_begun(group, holder))),
+            Some((Intent::Switchover { begun: Some(of), .. }, _)) if *of == asked.revision => {
+                Some(Ok(format!("{holder} stops {group}, then its successor starts it")))
+            }
+            Some((Intent::Refused { of, why }, _)) if *of == asked.revision => {
+                Some(Err(format!("{holder} refuses: {why}")))
+            }
+            Some(_) | None => {
+                let here = keys.active().is_some_and(|record| record.epoch == asked.epoch);
+                let withdrawn = || format!("{group} stays on {holder}: the wish was withdrawn");
+                Some(if here {
+                    Err(withdrawn())
+                } else {
+                    Ok(format!("{group} has left {holder}"))
+                })
+            }
+        }
+    }
+
+    /// What waits for an answer when this node can't follow it any more: it is in etcd all the same.
+    pub(super) fn leave_askers(&mut self, out: &mut Vec<Action>) {
+        for AskedMove {
+            reply, group, holder, ..
+        } in self.asked.drain(..)
+        {
+            let result = Ok(not_begun(&group, &holder));
+            out.push(Action::Reply { reply, result });
+        }
+    }
+
+    pub(super) fn asked_deadlines(&self) -> impl Iterator<Item = Time> {
+        self.asked.iter().map(|asked| asked.since.plus(ANSWER_PATIENCE))
+    }
+
+    /// Why the group's switchover can't be withdrawn: it has begun.
+    pub(super) fn not_withdrawable(&self, group: &str) -> Option<String> {
+        match self.view.group(group).intent? {
+            (Intent::Switchover { begun: Some(_), .. }, _) => Some(format!(
+                "{group} is being stopped already, to be moved: it can't be withdrawn; see `leasehold status`"
+            )),
+            (Intent::Apply { .. }, _) => Some(format!("nobody wants to move {group}: it is about to be started again")),
+            (Intent::Switchover { begun: None, .. } | Intent::Refused { .. }, _) => None,
+        }
+    }
+
+    /// Takes a wish back that the holder has not begun with.
+    pub(super) fn withdrawal(&self, reply: u64, group: &str, out: &mut Vec<Action>) -> Option<(Txn, Purpose)> {
+        if let Some(why) = self.not_withdrawable(group) {
+            let result = Err(why);
+            out.push(Action::Reply { reply, result });
+            return None;
+        }
+        let revision = self.view.group(group).intent_mod;
+        let txn = self.intent_txn(group, revision, |key| Op::Delete { key });
+        let done = format!("{group} stays where it is: the wish to move it is withdrawn");
+        Some((txn, Purpose::Intent { reply, done }))
     }
 }
 
-/// Whose wish is already to move the group.
+fn not_begun(group: &str, holder: &str) -> String {
+    format!(
+        "asked, but {holder} has not begun: it may be busy with {group}, or gone; `leasehold switchover --withdraw {group}` takes \
+         the wish back"
+    )
+}
+
+/// Whose wish is already to move the group, or to start it again.
 pub(super) fn moving(group: &str, keys: &GroupKeys) -> Option<String> {
     let (intent, _) = keys.intent.as_ref()?;
-    Some(match intent {
-        Intent::Switchover { to, by, .. } => {
+    match intent {
+        Intent::Switchover { to, by, begun, .. } => {
             let to = to.as_deref().unwrap_or("the best standby");
-            format!("{group} is being moved already, to {to}, asked by {by}: see `leasehold status`")
+            let remedy = match begun {
+                Some(_) => String::new(),
+                None => format!(", and `leasehold switchover --withdraw {group}` to take that back"),
+            };
+            Some(format!(
+                "{group} is being moved already, to {to}, asked by {by}: see `leasehold status`{remedy}"
+            ))
         }
-        Intent::Apply { by, .. } => format!(
+        Intent::Apply { by, .. } => Some(format!(
             "{group} is about to be started again with what the file says, asked by {by}: see `leasehold status`"
-        ),
-    })
+        )),
+        Intent::Refused { .. } => None,
+    }
 }

@@ -146,6 +146,7 @@ impl Bed {
             vips: Vec::new(),
             vip_first: false,
             probes: Vec::new(),
+            start_timeout: Duration::from_secs(60),
             failback: Failback::Manual,
             on_failure: OnFailure::Recover,
             restarts: RestartBudget::default(),

@@ -34,7 +34,7 @@ pub(crate) fn accept(cluster: &mut Cluster, host: usize) {
             host.name
         );
     }
-    let output = cluster.hosts[host].leasehold(&["accept"]);
+    let output = cluster.hosts[host].leasehold(&["accept", "--yes"]);
     assert!(output.status.success(), "{}", words(&output));
 }
 

@@ -85,13 +85,26 @@ impl Host {
 
     /// Puts what was saved in the place of the member's data, as the manual says; the member does not run.
     pub(crate) fn restore_etcd(&self, snapshot: &Path) {
+        self.restore_etcd_as(snapshot, &members(), &[]);
+    }
+
+    /// Makes the member the only one of its cluster, out of its own data; it does not run.
+    pub(crate) fn restore_etcd_alone(&self) {
+        let kept = self.lab.run().join("etcd.kept");
+        fs::copy(self.etcd_data().join("member/snap/db"), &kept).expect("the member's data");
+        let alone = format!("{}={}", self.name, self.peer());
+        self.restore_etcd_as(&kept, &alone, &["--skip-hash-check"]);
+    }
+
+    fn restore_etcd_as(&self, snapshot: &Path, members: &str, more: &[&str]) {
         let data = self.etcd_data();
         let _ = fs::remove_dir_all(&data);
         let output = Command::new(etcd_program("etcdutl"))
             .args(["snapshot", "restore"])
             .arg(snapshot)
-            .args(["--name", self.name, "--initial-cluster", &members()])
+            .args(["--name", self.name, "--initial-cluster", members])
             .args(["--initial-advertise-peer-urls", &self.peer()])
+            .args(more)
             .arg("--data-dir")
             .arg(&data)
             .output()

@@ -1,19 +1,25 @@
 //! Operators at work while hosts fail, and while other operators work: one winner each, and a clear answer to the other.
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
+
 use crate::cluster::Cluster;
+use crate::parts::signal;
 use crate::row::Figure;
 use crate::scenarios::{Body, FAILOVER_LIMIT, HAND_OVER_LIMIT, RETURN_LIMIT, TTL, figure};
-use crate::shell::{now, say, until};
+use crate::shell::{now, say, until, words};
 use crate::socket;
 
-pub(crate) const OPERATORS: [(&str, Body); 4] = [
+pub(crate) const OPERATORS: [(&str, Body); 5] = [
     ("switchover storm", storm),
     ("two operators at once", two_at_once),
+    ("drill, interrupted", drill_interrupted),
     ("drain during failover", drain_during_failover),
     ("pause across sidecar restart and host crash", pause),
 ];
@@ -86,6 +92,64 @@ fn storm(cluster: &mut Cluster) -> Figure {
     figure(&seen, FAILOVER_LIMIT, &note)
 }
 
+/// Ctrl-C between the two moves of a drill: it says where the service is, and nothing of it goes on.
+fn drill_interrupted(cluster: &mut Cluster) -> Figure {
+    cluster.settle();
+    cluster.await_successors();
+    let before = cluster.last_run();
+    let asks = cluster.standby();
+    let seen = cluster.under_mail(|cluster| {
+        let host = &cluster.hosts[asks];
+        let drill = host
+            .command(Path::new("docker"))
+            .args([
+                "compose",
+                "exec",
+                "-T",
+                "leasehold",
+                "leasehold",
+                "drill",
+                "mail",
+                "--yes",
+            ])
+            .current_dir(host.disk().join("project"))
+            .env("DOCKER_HOST", host.socket())
+            .env_remove("LEASEHOLD_NODE")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("a drill");
+        until("the first move", RETURN_LIMIT, || {
+            (cluster.last_run().epoch > before.epoch).then_some(())
+        });
+        signal(until("the drill's process", RETURN_LIMIT, drilling), Signal::SIGINT);
+        let output = drill.wait_with_output().expect("the end of the drill");
+        let said = words(&output);
+        assert!(!output.status.success() && said.contains("interrupted"), "{said}");
+        assert!(said.contains("moves it back"), "where is it? {said}");
+    });
+    let leader = cluster.await_leader();
+    let left = cluster.hosts[leader].etcdctl(&["get", "/leasehold/mail/groups/mail/intent"]);
+    assert_eq!(left, "", "a wish is left behind");
+    let after = cluster.last_run();
+    assert_eq!(after.epoch, before.epoch + 1, "it went on by itself: {after:?}");
+    figure(&seen, HAND_OVER_LIMIT, &format!("stays on {}", after.node))
+}
+
+/// The process of the command in the sidecar's container, as this machine sees it.
+fn drilling() -> Option<i32> {
+    let is_it = |pid: &i32| {
+        let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let mut line = line.split('\0');
+        line.next()
+            .is_some_and(|program| Path::new(program).ends_with("leasehold"))
+            && line.next() == Some("drill")
+    };
+    let entries = fs::read_dir("/proc").ok()?.flatten();
+    let mut pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.find(is_it)
+}
+
 /// Two standbys want the service at the same moment; then both want the third host drained, each for its own reason.
 fn two_at_once(cluster: &mut Cluster) -> Figure {
     cluster.settle();
@@ -102,7 +166,7 @@ fn two_at_once(cluster: &mut Cluster) -> Figure {
         let told = at_once(others.iter().map(to_itself).collect());
         winner = one_winner(
             &told,
-            "asked: the holder stops",
+            "stops mail, then its successor",
             &["is being moved already", "was faster"],
         );
         let wanted = others[winner];

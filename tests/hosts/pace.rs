@@ -14,16 +14,23 @@ const LIMIT: Duration = Duration::from_secs(60);
 pub(crate) enum Pace {
     /// The defaults of the program.
     Usual,
-    /// A refusal counts after 2 s, an answer that does not come after 6 s; one restart in place.
+    /// A refusal counts after 2 s, an answer that does not come after 6 s; one restart in place, and 10 s for a start.
     Quick,
 }
 
 impl Pace {
-    pub(crate) fn settings(self) -> [(&'static str, &'static str); 5] {
-        let names = ["PROBE_INTERVAL", "PROBE_TIMEOUT", "FALL", "FALL_TIMEOUT", "RESTARTS"];
+    pub(crate) fn settings(self) -> [(&'static str, &'static str); 6] {
+        let names = [
+            "PROBE_INTERVAL",
+            "PROBE_TIMEOUT",
+            "FALL",
+            "FALL_TIMEOUT",
+            "RESTARTS",
+            "START_TIMEOUT",
+        ];
         let values = match self {
-            Self::Usual => ["5s", "3s", "3", "6", "3"],
-            Self::Quick => ["1s", "1s", "2", "3", "1"],
+            Self::Usual => ["5s", "3s", "3", "6", "3", "60s"],
+            Self::Quick => ["1s", "1s", "2", "3", "1", "10s"],
         };
         std::array::from_fn(|place| (names[place], values[place]))
     }

@@ -17,12 +17,13 @@ use crate::shell::{now, say, sh, until, within, words};
 const PAGE: &str = include_str!("../../docs/runbooks.md");
 const SECONDS: &str = "60";
 
-pub(crate) const RUNBOOKS: [(&str, Body); 6] = [
+pub(crate) const RUNBOOKS: [(&str, Body); 7] = [
     ("runbook: upgrade the sidecar", upgrade_sidecar),
     ("runbook: update the mail server's image", update_image),
     ("runbook: replace a lost etcd member", replace_member),
     ("runbook: replace a host", replace_host),
     ("runbook: restore etcd from a snapshot", restore_etcd),
+    ("runbook: two hosts without a third box", without_third_box),
     ("runbook: uninstall", uninstall),
 ];
 
@@ -62,6 +63,10 @@ fn in_the_lab(line: &str, archives: &Path) -> String {
         ),
         ("sams-next.tar", archives.join("sams-next.tar").display().to_string()),
         ("images.tar", archives.join("of-another.tar").display().to_string()),
+        (
+            "docker compose exec leasehold leasehold accept",
+            "echo mail | docker compose exec leasehold leasehold accept".to_owned(),
+        ),
         ("docker compose exec ", "docker compose exec -T ".to_owned()),
     ];
     table
@@ -290,7 +295,7 @@ fn restore_etcd(cluster: &mut Cluster) -> Figure {
                     ("all", "docker compose up -d etcd") => {
                         cluster.hosts.iter_mut().for_each(Host::start_etcd);
                         cluster.await_etcd_leader();
-                        await_frozen(cluster);
+                        await_frozen(&cluster.hosts);
                     }
                     ("any", line) => {
                         cluster.hosts[0].type_line(line);
@@ -321,14 +326,87 @@ fn restore_etcd(cluster: &mut Cluster) -> Figure {
 }
 
 /// What the page lets its reader see before the word is given.
-fn await_frozen(cluster: &Cluster) {
-    for host in &cluster.hosts {
+fn await_frozen(hosts: &[Host]) {
+    for host in hosts {
         until("the node to know that etcd is another one", RETURN_LIMIT, || {
             let member = host.status().map(|status| status.member);
             (member.as_deref() == Some("frozen") && host.serving().is_empty()).then_some(())
         });
         host.await_status(3, &["frozen"]);
     }
+}
+
+/// The active host and another one are lost together, and one etcd member of three is left: nothing starts until somebody who
+/// has looked says so.
+fn without_third_box(cluster: &mut Cluster) -> Figure {
+    cluster.await_successors();
+    let before = cluster.last_run();
+    let away = [cluster.await_leader(), cluster.standby()];
+    let left = 3 - away[0] - away[1];
+    let mut back = Duration::ZERO;
+    let seen = cluster.under_mail(|cluster| {
+        away.iter().for_each(|place| cluster.hosts[*place].power_off());
+        let began = now();
+        until("the host that is left to start nothing", TTL * 4, || {
+            assert_eq!(
+                cluster.hosts[left].serving(),
+                Vec::<String>::new(),
+                "without a majority"
+            );
+            (now() - began > TTL * 3).then_some(())
+        });
+        cluster.hosts[left].await_words(&["status"], &["etcd of"]);
+        back = start_alone(cluster, left, away);
+        assert_eq!(cluster.leader(), Some(left), "somebody else serves");
+        // Then the page sends its reader on.
+        let snapshot = cluster.save_etcd();
+        cluster.restore_all_etcd(&snapshot);
+        await_frozen(&cluster.hosts[left..=left]);
+        let last = blocks("Restore etcd from a snapshot");
+        let last = last.iter().rfind(|block| block.place == "any").expect("the last word");
+        cluster.hosts[left].type_block(last);
+        cluster.settle();
+    });
+    cluster.await_successors();
+    cluster.hosts[left].await_status(0, &[]);
+    let (old, new) = (before.epoch, cluster.last_run().epoch);
+    assert!(new > old, "epoch {new} after {old}");
+    Figure::new(&seen, Some(back), TTL * 4, &format!("epoch {old} to {new}"))
+}
+
+/// What the page says about the host that is left, and the others; how long it took from the word to a greeting.
+fn start_alone(cluster: &mut Cluster, left: usize, away: [usize; 2]) -> Duration {
+    let mut back = Duration::ZERO;
+    let page = blocks("Two hosts without a third box");
+    for (place, line) in page
+        .iter()
+        .flat_map(|block| block.lines.iter().map(|line| (block.place, *line)))
+    {
+        match (place, line) {
+            ("left", "docker compose stop etcd") => cluster.hosts[left].kill_etcd(),
+            ("left", line) if line.contains("etcdutl snapshot restore") => cluster.hosts[left].restore_etcd_alone(),
+            ("left", "docker compose up -d etcd") => {
+                cluster.hosts[left].start_etcd();
+                cluster.await_etcd_leader();
+                await_frozen(&cluster.hosts[left..=left]);
+            }
+            ("left", line) => {
+                cluster.hosts[left].type_line(line);
+                let accepted = now();
+                back = cluster.await_greeting().saturating_sub(accepted);
+            }
+            ("returned", "docker compose rm -sf etcd") => {}
+            ("returned", "docker volume rm mail_etcd") => away.iter().for_each(|place| {
+                let host = &mut cluster.hosts[*place];
+                sh(&format!("rm -rf {}", host.etcd_data().display()));
+                host.boot();
+                host.kill_etcd();
+                host.await_engine();
+            }),
+            (place, line) => panic!("{line} on {place} has no counterpart here"),
+        }
+    }
+    back
 }
 
 /// Nothing of it is left on any host but the volumes; and it comes back.

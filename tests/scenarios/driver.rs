@@ -557,7 +557,7 @@ fn services(group: &str, timing: &Timing) -> Vec<ServiceKey> {
         .collect()
 }
 
-/// `sams` has one service, an address and a probe, `post` a canary besides; `web` has two services and neither.
+/// `sams` has one service, an address and a probe, `pair` two probes, `post` a canary besides; `web` has two services and neither.
 fn settings(group: &str, timing: &Timing, on_stop_failure: OnStopFailure) -> GroupSettings {
     let names: &[&str] = if group == "web" { &["db", "http"] } else { &["sams"] };
     let services = names.iter().map(|name| ServiceSettings {
@@ -571,6 +571,7 @@ fn settings(group: &str, timing: &Timing, on_stop_failure: OnStopFailure) -> Gro
         vips: usize::from(group != "web"),
         vip_first: false,
         probes: probes(group),
+        start_timeout: Duration::from_secs(60),
         on_failure: OnFailure::Recover,
         restarts: 3,
         restart_window: Duration::from_secs(600),
@@ -587,6 +588,7 @@ fn probes(group: &str) -> Vec<ProbeSettings> {
             ProbeSettings::named("smtp 25"),
             ProbeSettings::canary("canary p@m.test", Duration::from_secs(60)),
         ],
+        "pair" => ["smtp 25", "imap 143"].map(ProbeSettings::named).into(),
         _ => vec![ProbeSettings::named("smtp 25")],
     }
 }

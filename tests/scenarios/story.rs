@@ -99,6 +99,7 @@ fn wish(words: &[&str]) -> Option<Wish> {
             length: time(length)?,
         },
         ["resume", group] => Wish::Resume { group: named(group) },
+        ["withdraw", group] => Wish::Withdraw { group: named(group) },
         ["drain", node] => Wish::Drain { node: named(node) },
         ["undrain", node] => Wish::Undrain { node: named(node) },
         ["remove", node] => Wish::Remove { node: named(node) },
@@ -414,6 +415,9 @@ impl World {
             ["engine", result @ ..] => Event::Engine {
                 result: outcome(result),
             },
+            ["clock", why @ ..] => Event::ClockSource {
+                doubt: (!why.is_empty()).then(|| why.join(" ")),
+            },
             ["fit" | "unfit", group, why @ ..] => fitness(group, why),
             ["compared", group, rest @ ..] => words::compared(group, rest),
             ["prepared", of, result @ ..] => Event::Prepared {
@@ -456,9 +460,9 @@ impl World {
                 healthy: *word == "healthy",
             },
             [word @ ("probed" | "canary"), group, at, result @ ..] => Event::Probed {
-                of: ProbeKey {
-                    group: (*group).to_owned(),
-                    probe: usize::from(*word == "canary"),
+                of: match *word {
+                    "canary" => probe(&format!("{group}/1")),
+                    _ => probe(group),
                 },
                 run: run(at),
                 result: probe_outcome(result),
@@ -516,10 +520,18 @@ impl World {
                 self.etcd.put(&self.keys.intent(group), &json(&intent), 0);
             }
             ["intent", group, rest @ ..] => {
-                let intent = Intent::Switchover {
-                    to: option(rest, "to").map(str::to_owned),
-                    by: option(rest, "by").unwrap_or("b").to_owned(),
-                    why: String::new(),
+                let number = |name| option(rest, name).map(|word| word.parse().unwrap());
+                let intent = match (number("refused"), option(rest, "why")) {
+                    (Some(of), why) => Intent::Refused {
+                        of,
+                        why: why.unwrap_or_default().replace('_', " "),
+                    },
+                    (None, _) => Intent::Switchover {
+                        to: option(rest, "to").map(str::to_owned),
+                        by: option(rest, "by").unwrap_or("b").to_owned(),
+                        why: String::new(),
+                        begun: number("begun"),
+                    },
                 };
                 self.etcd.put(&self.keys.intent(group), &json(&intent), 0);
             }
@@ -590,6 +602,7 @@ impl World {
             address: String::new(),
             priority: priority(node),
             groups: groups.collect(),
+            clock: String::new(),
         };
         self.etcd.put(&self.keys.status(node), &json(&status), lease);
     }
@@ -601,6 +614,15 @@ fn trouble(word: &str) -> Trouble {
     Trouble {
         state: state.to_owned(),
         why: why.replace('_', " "),
+    }
+}
+
+/// `pair/1` is the second probe of `pair`.
+fn probe(word: &str) -> ProbeKey {
+    let (group, place) = word.split_once('/').unwrap_or((word, "0"));
+    ProbeKey {
+        group: group.to_owned(),
+        probe: place.parse().unwrap(),
     }
 }
 

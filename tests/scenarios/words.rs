@@ -130,7 +130,11 @@ fn status(status: &NodeStatus) -> String {
             false => format!(", not ready for {name} \"{}\"{trouble}{drift}", readiness.why),
         }
     });
-    format!("priority {}{}", status.priority, groups.collect::<String>())
+    let clock = match status.clock.as_str() {
+        "" => String::new(),
+        doubt => format!(", \"{doubt}\""),
+    };
+    format!("priority {}{}{clock}", status.priority, groups.collect::<String>())
 }
 
 fn value(names: &mut Names, key: &str, value: &str) -> String {
@@ -156,11 +160,13 @@ fn value(names: &mut Names, key: &str, value: &str) -> String {
                 }
             };
             match intent {
-                Intent::Switchover { to, by, why } => {
+                Intent::Switchover { to, by, why, begun } => {
+                    let begun = begun.map_or_else(String::new, |of| format!(", wish {of} begun"));
                     let to = to.unwrap_or_else(|| "anyone".to_owned());
-                    format!("switchover to {to} by {by}{}", because(&why))
+                    format!("switchover to {to} by {by}{}{begun}", because(&why))
                 }
                 Intent::Apply { by, why } => format!("apply by {by}{}", because(&why)),
+                Intent::Refused { of, why } => format!("wish {of} refused: {why}"),
             }
         }),
         _ => None,

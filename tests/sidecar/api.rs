@@ -1,7 +1,8 @@
 //! `/v1` as schemathesis drives it by its description: requests that fit and requests that do not, for each role.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
+use std::time::Duration;
 
 use crate::etcd::{Cluster, FAST};
 use crate::process::Sidecar;
@@ -10,6 +11,8 @@ use crate::process::Sidecar;
 const EXAMPLES: &str = "10";
 /// Fewer than this would mean that something was left out.
 const LEAST: u32 = 300;
+/// One run takes some seconds.
+const LIMIT: Duration = Duration::from_secs(60);
 /// So long that every hold is refused as too short: under a real one, acts wait for minutes, as they should.
 const TTL: &str = "80s";
 
@@ -43,7 +46,7 @@ async fn the_api_keeps_to_its_description_whatever_is_asked() {
         let config = node.dir.join("schemathesis.toml");
         let text = format!("[headers]\nAuthorization = \"Bearer 0123456789abcdef-{role}\"\n");
         std::fs::write(&config, text + names).unwrap();
-        let output = Command::new(&program)
+        let run = tokio::process::Command::new(&program)
             .current_dir(&node.dir)
             .arg("--config-file")
             .arg(&config)
@@ -51,7 +54,11 @@ async fn the_api_keeps_to_its_description_whatever_is_asked() {
             .args(["--checks", "all", "--max-examples", EXAMPLES, "--seed", "1"])
             .args(["--request-timeout", "30", "--no-color"])
             .stdin(Stdio::null())
-            .output()
+            .kill_on_drop(true)
+            .output();
+        let output = tokio::time::timeout(LIMIT, run).await;
+        let output = output
+            .unwrap_or_else(|_| panic!("as {role}: not done within {LIMIT:?}"))
             .unwrap();
         let said = String::from_utf8_lossy(&output.stdout);
         assert!(

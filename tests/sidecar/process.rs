@@ -99,6 +99,13 @@ impl Sidecar {
         self.command().args(arguments).output().unwrap()
     }
 
+    /// The same, while it goes on.
+    pub(crate) fn cli_running(&self, arguments: &[&str]) -> Child {
+        let mut command = self.command();
+        command.args(arguments).stdin(Stdio::null());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
     pub(crate) fn status(&self) -> Option<Value> {
         serde_json::from_slice(&self.cli(&["status", "--json"]).stdout).ok()
     }

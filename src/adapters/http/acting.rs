@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use axum::extract::{Extension, Path as Name, State};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Extension, Path as Name, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
@@ -45,6 +46,14 @@ pub struct OrderRequest {
     #[serde(default)]
     #[schema(max_length = 200, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$")]
     pub why: String,
+}
+
+/// The same where there is no body.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Reason {
+    #[serde(default)]
+    why: String,
 }
 
 /// What `pause` takes.
@@ -93,7 +102,7 @@ pub struct HoldRequest {
 
 pub(super) fn routes() -> OpenApiRouter<Shared> {
     OpenApiRouter::new()
-        .routes(routes!(switchover))
+        .routes(routes!(switchover, withdraw))
         .routes(routes!(apply))
         .routes(routes!(stop))
         .routes(routes!(start))
@@ -155,7 +164,7 @@ enum OfAGroup {
     TooMany(Outcome),
 }
 
-/// Move a group: it stops where it is, then the successor starts.
+/// Move a group: it stops where it is, then the successor starts. Answered when the holder has begun, or says why it refuses.
 #[utoipa::path(post, path = "/v1/groups/{group}/switchover", tag = "acting", request_body = Option<SwitchoverRequest>,
     params(("group" = String, Path, description = "The group's name")), responses(OfAGroup))]
 async fn switchover(
@@ -188,6 +197,19 @@ async fn apply(
     known_group(&shared, &group)?;
     let note = note(&shared, &caller, wanted.why, None)?;
     ask(&shared, &caller, Role::Operator, Command::Apply { group, note }).await
+}
+
+/// Take a switchover back that its holder has not begun.
+#[utoipa::path(delete, path = "/v1/groups/{group}/switchover", tag = "acting",
+    params(("group" = String, Path, description = "The group's name")), responses(OfAGroup))]
+async fn withdraw(
+    State(shared): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Name(group): Name<String>,
+) -> Answer {
+    known_group(&shared, &group)?;
+    let wish = Wish::Withdraw { group };
+    order(&shared, &caller, Role::Operator, wish, String::new(), None).await
 }
 
 /// Stop a group; nobody starts it until `start`.
@@ -304,15 +326,20 @@ async fn undrain(
 
 /// Delete what a node that is gone for good left behind. Refused while it beats, or while a record names it as holder.
 #[utoipa::path(delete, path = "/v1/nodes/{node}", tag = "acting",
-    params(("node" = String, Path, description = "The node's name")), responses(OfTheNode))]
+    params(("node" = String, Path, description = "The node's name"),
+        ("why" = Option<String>, Query, max_length = 200, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$",
+            description = "For the log and the history")), responses(OfTheNode))]
 async fn remove(
     State(shared): State<Shared>,
     Extension(caller): Extension<Caller>,
     Name(node): Name<String>,
+    reason: Result<Query<Reason>, QueryRejection>,
 ) -> Answer {
+    let Query(Reason { why }) =
+        reason.map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, format!("the query does not fit: {error}")))?;
     // One that is removed already is no fault.
     let wish = Wish::Remove { node };
-    order(&shared, &caller, Role::Admin, wish, String::new(), None).await
+    order(&shared, &caller, Role::Admin, wish, why, None).await
 }
 
 /// Your word that the storage of a stuck group was cut from its host: the group is freed.

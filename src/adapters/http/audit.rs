@@ -56,6 +56,7 @@ fn wished(act: &mut Act, wish: &Wish) {
         Wish::Start { group } => ("start", Some(group), None),
         Wish::Pause { group, .. } => ("pause", Some(group), None),
         Wish::Resume { group } => ("resume", Some(group), None),
+        Wish::Withdraw { group } => ("withdraw switchover", Some(group), None),
         Wish::Drain { node } => ("drain", None, Some(node)),
         Wish::Undrain { node } => ("undrain", None, Some(node)),
         Wish::Remove { node } => ("remove", None, Some(node)),
@@ -65,6 +66,7 @@ fn wished(act: &mut Act, wish: &Wish) {
         Wish::Stop { .. }
         | Wish::Start { .. }
         | Wish::Resume { .. }
+        | Wish::Withdraw { .. }
         | Wish::Drain { .. }
         | Wish::Undrain { .. }
         | Wish::Remove { .. } => verb.to_owned(),

@@ -19,6 +19,7 @@ mod mail;
 mod tls;
 
 pub use inside::Inside;
+pub use tls::shown_certificate;
 
 /// Makes checks.
 #[derive(Clone, Debug)]

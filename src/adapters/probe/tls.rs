@@ -47,6 +47,15 @@ pub(super) async fn handshake(stream: TcpStream) -> Result<Stream, ProbeFailure>
     Ok(stream)
 }
 
+/// The certificate that a server shows, whoever has signed it; none where it speaks no TLS.
+pub async fn shown_certificate(stream: TcpStream) -> Option<CertificateDer<'static>> {
+    let address = stream.peer_addr().ok()?.ip();
+    let connector = TlsConnector::from(Arc::new(config().ok()?));
+    let stream = connector.connect(ServerName::from(address), stream).await.ok()?;
+    let certificate = stream.get_ref().1.peer_certificates()?.first()?;
+    Some(certificate.clone().into_owned())
+}
+
 /// Whether the certificate is valid at `now`, in seconds since 1970.
 pub(super) fn in_date(certificate: &CertificateDer<'_>, now: i64) -> Result<(), ProbeFailure> {
     let (_, parsed) = X509Certificate::from_der(certificate)

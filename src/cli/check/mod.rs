@@ -1,5 +1,7 @@
 //! `leasehold check`: everything that can be known before anything starts.
 
+mod certificates;
+mod images;
 mod mail;
 mod members;
 mod prospect;
@@ -11,7 +13,6 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use self::members::Members;
 use super::text::{print, say};
 use crate::adapters::http::Access;
 use crate::adapters::{events, fence, reset, store};
@@ -49,16 +50,27 @@ pub(super) async fn check(facts: &NodeFacts) -> Result<ExitCode> {
     faults.extend(endpoints(facts));
     faults.extend(site.project.cluster.fence.iter().flat_map(fence::faults));
     faults.extend(site.project.cluster.events.iter().flat_map(events::faults));
+    let certificates = certificates::look(&site.project.cluster, facts).await;
+    faults.extend(certificates.faults);
+    let mut warnings = members.warnings.clone();
+    warnings.extend(certificates.warnings);
+    let published = images::published(&site.store(ETCD_PATIENCE)).await;
     for group in site.project.groups.values() {
         faults.extend(reset_fault(&site, group));
-        for service in &group.services {
+        for (place, service) in group.services.iter().enumerate() {
             match site.engine.image(&service.image).await {
-                Ok(image) => print(&format!("image {} is here: {}", service.image, image.digest)),
+                Ok(image) => {
+                    print(&format!("image {} is here: {}", service.image, image.digest));
+                    // A node publishes the image of the first service.
+                    let own = (place == 0).then_some(image.digest);
+                    let differing = |own: String| images::differing(&group.name, &own, &site.name, &published);
+                    warnings.extend(own.map(differing).unwrap_or_default());
+                }
                 Err(error) => faults.push(format!("service {}: {error}", service.name)),
             }
         }
     }
-    warn(&site, &members).await;
+    warn(&site, warnings).await;
     if let Some(timing) = timing {
         print(&format!("\n{}", prospect::tell(&site.project, &timing, members.voters)));
     }
@@ -96,8 +108,7 @@ fn reset_fault(site: &Site, group: &Group) -> Option<String> {
 }
 
 /// What keeps nobody from running, but will be missed one day.
-async fn warn(site: &Site, members: &Members) {
-    let mut warnings = members.warnings.clone();
+async fn warn(site: &Site, mut warnings: Vec<String>) {
     for group in site.project.groups.values() {
         warnings.extend(mail::warnings(group).await);
     }

@@ -80,9 +80,11 @@ fn sick(group: &Group) -> String {
     match group.on_failure {
         OnFailure::Notify => format!("{seen}: you are told, and nothing else happens (on_failure: notify)."),
         OnFailure::Recover => format!(
-            "{seen}: it is restarted in place, up to {} in {}, then moved to a ready standby, if there is one.",
+            "{seen}: it is restarted in place, up to {} in {}, then moved to a ready standby, if there is one. A start whose probes \
+             have not passed within {} counts as failed, too.",
             count(group.restarts.count as usize, "time"),
-            words(group.restarts.window)
+            words(group.restarts.window),
+            words(group.start_timeout)
         ),
     }
 }

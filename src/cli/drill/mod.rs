@@ -28,6 +28,8 @@ const EDGE: Duration = Duration::from_millis(500);
 /// How long the group serves on the standby.
 const SETTLE: Duration = Duration::from_secs(2);
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// What its moves are for.
+const WHY: &str = "a drill";
 
 pub(super) async fn drill(
     facts: &NodeFacts,
@@ -100,6 +102,7 @@ impl Drill<'_> {
         let failure = match ended {
             Ok(()) => None,
             Err(error) => {
+                self.take_back().await;
                 let now = client::status(self.facts).await;
                 let now = now.map_or_else(
                     |_| format!("where {} is now this host can't say: ask another one", self.plan.group),
@@ -116,6 +119,19 @@ impl Drill<'_> {
             there: self.there,
             back: self.back,
             failure,
+        }
+    }
+
+    /// Nothing of it shall move any more that nobody watches. What has begun goes on to its end.
+    async fn take_back(&self) {
+        let group = &self.plan.group;
+        let wish = match client::status(self.facts).await {
+            Ok(mut status) => status.groups.remove(group).and_then(|line| line.wish),
+            Err(_) => None,
+        };
+        if wish.is_some_and(|wish| wish.contains(&format!("({WHY})"))) {
+            // A refusal changes nothing in what is said next.
+            let _ = client::withdraw(self.facts, group).await;
         }
     }
 
@@ -150,7 +166,7 @@ impl Drill<'_> {
         let ordered = clock::now().boot;
         let body = SwitchoverRequest {
             to: Some(to.to_owned()),
-            why: "a drill".to_owned(),
+            why: WHY.to_owned(),
         };
         let outcome = client::tell(self.facts, &format!("/v1/groups/{group}/switchover"), &body).await?;
         if !outcome.ok {

@@ -71,7 +71,7 @@ pub(super) fn whereabouts(plan: &Plan, status: &Status) -> String {
     match &line.holder {
         None => format!("nobody holds {group} now: see `leasehold why {group}`"),
         Some(holder) if holder == from && epoch == plan.epoch => format!(
-            "{group} is on {from}, as before (epoch {epoch}); if the move was asked for, it may still come: see `leasehold why {group}`"
+            "{group} is on {from}, as before (epoch {epoch}); a move that has begun may still come: see `leasehold why {group}`"
         ),
         Some(holder) if holder == from => format!("{group} is on {from} again (epoch {epoch})"),
         Some(holder) => {

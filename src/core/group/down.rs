@@ -352,7 +352,11 @@ impl Group {
         let of_run = self.held.iter().flat_map(|held| &held.services);
         let mut services = of_run.zip(&self.settings.services);
         let gone = services.find(|(service, _)| service.state == ServiceState::Gone);
-        let bad = self.deciding().find(|(_, probe)| probe.failure.is_some());
+        // One with a verdict rather than one that is only awaited.
+        let bad = self
+            .deciding()
+            .filter(|(_, probe)| probe.failure.is_some())
+            .min_by_key(|(_, probe)| probe.passes != Some(false));
         match (gone, bad) {
             (Some((_, service)), _) => format!("service {} ended", service.name),
             (None, Some((probe, _))) => probe.name.clone(),

@@ -13,7 +13,7 @@ use super::records::{Drift, SavedRun};
 use super::sizing::Deadlines;
 use super::stuck::OnStopFailure;
 use super::time::Time;
-use up::{ADOPT_TIMEOUT, GATE_TIMEOUT, PROBE_TIMEOUT};
+use up::{ADOPT_TIMEOUT, GATE_TIMEOUT};
 
 mod address;
 mod coming;
@@ -41,6 +41,8 @@ pub struct GroupSettings {
     pub vips: usize,
     pub vip_first: bool,
     pub probes: Vec<ProbeSettings>,
+    /// How long a run may take until all its probes have passed once.
+    pub start_timeout: Duration,
     pub on_failure: OnFailure,
     /// Restarts in place within `restart_window` before the group moves on.
     pub restarts: u32,
@@ -300,7 +302,7 @@ impl Group {
         wake.extend(held.vip.retry_at());
         match held.stage {
             Stage::Adopting => wake.push(held.since.plus(ADOPT_TIMEOUT)),
-            Stage::Checking => wake.push(held.since.plus(PROBE_TIMEOUT)),
+            Stage::Checking => wake.push(held.since.plus(self.settings.start_timeout)),
             Stage::Starting | Stage::Active | Stage::Stopping | Stage::Withdrawing | Stage::Stopped => {}
         }
         wake

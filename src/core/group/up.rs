@@ -11,8 +11,6 @@ use crate::core::time::Time;
 
 /// How long a started container may take to reach its gate.
 pub(super) const GATE_TIMEOUT: Duration = Duration::from_secs(20);
-/// How long a service may take until its probes pass.
-pub(super) const PROBE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a restarted sidecar waits for the tethers to report.
 pub(super) const ADOPT_TIMEOUT: Duration = Duration::from_millis(1500);
 
@@ -128,8 +126,8 @@ impl Group {
         if let Some(why) = self.run_broke(now) {
             return self.failed(now, why, out);
         }
-        let checked = self.held.as_ref().is_some_and(|held| held.probed);
-        if checked && self.heed_probes(now, out) {
+        // A probe that has passed in this run is judged by its budget from then on, whether or not the others have.
+        if self.heed_probes(now, out) {
             return;
         }
         self.step_probes(now, out);
@@ -157,10 +155,11 @@ impl Group {
                 ));
             }
         }
-        let probing = held.stage == Stage::Checking && !held.probed && now.since(held.since) >= PROBE_TIMEOUT;
+        let limit = self.settings.start_timeout;
+        let probing = held.stage == Stage::Checking && !held.probed && now.since(held.since) >= limit;
         probing.then(|| {
             let last = self.probe_failure().map_or("no answer", |failure| &failure.text);
-            format!("the probes did not pass within {PROBE_TIMEOUT:?}: {last}")
+            format!("the probes did not pass within {limit:?} (start_timeout): {last}")
         })
     }
 

@@ -82,6 +82,11 @@ pub(in crate::core) enum Purpose {
         /// What to answer once it is written.
         done: String,
     },
+    /// A wish to move a group, which its holder answers.
+    Switchover {
+        reply: u64,
+        group: String,
+    },
     Hold {
         reply: u64,
         length: Duration,

@@ -112,9 +112,12 @@ impl Node {
         due: bool,
         out: &mut Vec<Action>,
     ) {
-        let release = self.released(lease).or_else(|| self.stuck_mark(lease));
+        let release = self
+            .released(lease)
+            .or_else(|| self.stuck_mark(lease))
+            .or_else(|| self.beginning(lease));
         if self.holding_until.is_some_and(|until| !now.reached(until)) && release.is_none() {
-            // A beat with the ordinary promise would end the hold: only read. What is stopped here ends it.
+            // A beat with the ordinary promise would end the hold: only read. What is stopped, or shall stop, here ends it.
             if due {
                 self.send_read(now, out);
             }
@@ -133,6 +136,7 @@ impl Node {
             return self.send_own(now, lease, mod_revision, length, txn, purpose, out);
         }
         let wish = release
+            .or_else(|| self.refusal_mark(now, lease))
             .or_else(|| self.intent_wish(out))
             .or_else(|| self.order_txn(out))
             .or_else(|| self.campaign(now, lease));

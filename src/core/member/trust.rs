@@ -82,8 +82,13 @@ impl Node {
         }
     }
 
+    /// etcd is not the one that was trusted.
     pub(super) fn freeze(&mut self, code: Code, why: String, out: &mut Vec<Action>) {
         let text = format!("{why}: nothing starts until `leasehold accept`; see whether etcd was restored or replaced");
+        self.stand_still(code, text, why, out);
+    }
+
+    fn stand_still(&mut self, code: Code, text: String, why: String, out: &mut Vec<Action>) {
         self.say(code, text, out);
         self.contact.clear();
         // Held groups run on to their deadline; no beat counts from here.
@@ -140,7 +145,12 @@ impl Node {
             self.timing = Timing::new(ttl, self.timing.kappa, None, self.timing.election_timeout)
                 .with_watchdog(self.timing.watchdog);
             if let Err(short) = self.timing.check() {
-                self.freeze(Code::TtlUnusable, short.to_string(), out);
+                let why = short.to_string();
+                let text = format!(
+                    "{why}: nothing starts here; state the true etcd_election_timeout in the file and restart the sidecar, or give \
+                     the cluster a longer ttl"
+                );
+                self.stand_still(Code::TtlUnusable, text, why, out);
             }
         }
     }

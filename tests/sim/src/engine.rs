@@ -157,6 +157,7 @@ pub(crate) fn settings(group: &str, timing: &Timing) -> GroupSettings {
         vips: 1,
         vip_first: false,
         probes: vec![ProbeSettings::named("smtp 25")],
+        start_timeout: Duration::from_secs(60),
         on_failure: OnFailure::Recover,
         restarts: 3,
         restart_window: Duration::from_secs(600),

@@ -1,0 +1,97 @@
+//! The images that the services would run from: here, and as the other nodes publish theirs.
+
+use crate::adapters::store::{self, Settings};
+use crate::core::keys::Keys;
+use crate::core::records::NodeStatus;
+use crate::core::store::{Answer, Txn};
+
+/// What every node says of itself; nothing where etcd does not answer, which is told of elsewhere.
+pub(super) async fn published(settings: &Settings) -> Vec<(String, NodeStatus)> {
+    match store::once(settings, &Txn::default()).await {
+        Ok(answer) => read(&settings.keys, &answer),
+        Err(_) => Vec::new(),
+    }
+}
+
+fn read(keys: &Keys, answer: &Answer) -> Vec<(String, NodeStatus)> {
+    let of_node = |kv: &crate::core::store::KeyValue| {
+        let parts = keys.parts(&kv.key)?;
+        let ["status", node] = parts.as_slice() else {
+            return None;
+        };
+        Some(((*node).to_owned(), serde_json::from_str(&kv.value).ok()?))
+    };
+    answer.keys.iter().filter_map(of_node).collect()
+}
+
+/// Where another node would run the group from another image than this one.
+pub(super) fn differing(group: &str, own: &str, me: &str, published: &[(String, NodeStatus)]) -> Vec<String> {
+    let others = published.iter().filter(|(node, _)| node != me);
+    let others = others.filter_map(|(node, status)| Some((node, &status.groups.get(group)?.image)));
+    others
+        .filter(|(_, image)| !image.is_empty() && *image != own)
+        .map(|(node, image)| {
+            format!(
+                "{group} would be another image on {node} ({image}) than it is here ({own}): pull the same on both, or name it \
+                 by its digest"
+            )
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::records::{Readiness, json};
+    use crate::core::store::KeyValue;
+
+    #[test]
+    fn another_digest_on_another_node_is_warned_of() {
+        let keys = Keys::new("mail");
+        let node = |name: &str, image: &str| {
+            let ready = Readiness {
+                ready: true,
+                why: String::new(),
+                image: image.to_owned(),
+                claim: None,
+                trouble: None,
+                drift: None,
+            };
+            let status = NodeStatus {
+                groups: [("mail".to_owned(), ready)].into(),
+                ..NodeStatus::default()
+            };
+            KeyValue {
+                key: keys.status(name),
+                value: json(&status),
+                create_revision: 1,
+                mod_revision: 1,
+                lease: 1,
+            }
+        };
+        let stray = KeyValue {
+            key: keys.drained("b"),
+            ..node("b", "")
+        };
+        let answer = Answer {
+            succeeded: true,
+            cluster_id: 1,
+            revision: 1,
+            keys: vec![
+                node("a", "old"),
+                node("b", "sha256:1"),
+                node("c", "sha256:2"),
+                node("d", ""),
+                stray,
+            ],
+        };
+        let published = read(&keys, &answer);
+        assert_eq!(published.len(), 4);
+        let told = differing("mail", "sha256:1", "a", &published);
+        assert!(
+            told.len() == 1 && told[0].contains("on c (sha256:2) than it is here (sha256:1)"),
+            "{told:?}"
+        );
+        assert_eq!(differing("web", "sha256:1", "a", &published), Vec::<String>::new());
+    }
+}

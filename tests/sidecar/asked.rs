@@ -1,0 +1,217 @@
+//! Operators who ask for a move, on a real etcd: another node holds the group, played by this test.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, ChildStderr};
+
+use etcd_client::{Client, PutOptions};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+
+use crate::etcd::{Cluster, FAST};
+use crate::process::Sidecar;
+
+/// So long that nobody takes b for silent.
+const TTL: &str = "80s";
+const LEASE: i64 = 7777;
+
+struct World {
+    node: Sidecar,
+    client: Client,
+    prefix: String,
+    _etcd: Cluster,
+}
+
+/// b holds `mail`, c is ready for it, and a is the sidecar.
+async fn world() -> World {
+    let etcd = Cluster::start(1, &FAST).await;
+    let mut node = Sidecar::new(&[etcd.url(0)], TTL, &[]);
+    let mut client = Client::connect([etcd.url(0)], None).await.unwrap();
+    client
+        .lease_grant(600, Some(etcd_client::LeaseGrantOptions::new().with_id(LEASE)))
+        .await
+        .unwrap();
+    node.start();
+    let status = node.wait("joined", |status| status["member"] == "joined");
+    let prefix = format!("/leasehold/{}/", status["cluster"].as_str().unwrap());
+    let mut world = World {
+        node,
+        client,
+        prefix,
+        _etcd: etcd,
+    };
+    for name in ["b", "c"] {
+        let beat = json!({"machine": name, "boot": name, "seq": 1, "nonce": 1, "ttl_ms": 80_000});
+        world.put(&format!("nodes/{name}"), &beat).await;
+        let ready = json!({"version": "1", "address": "", "priority": 100, "groups": {"mail": {"ready": true}}});
+        world.put(&format!("status/{name}"), &ready).await;
+    }
+    let record = json!({"epoch": 3, "node": "b", "incarnation": LEASE, "state": "active", "reason": "told"});
+    world.put("groups/mail/record", &record).await;
+    world.node.wait("told of b and c", |status| {
+        status["groups"]["mail"]["holder"] == "b" && status["nodes"]["c"]["groups"]["mail"] == ""
+    });
+    world
+}
+
+impl World {
+    async fn put(&mut self, key: &str, value: &Value) {
+        let key = format!("{}{key}", self.prefix);
+        let options = Some(PutOptions::new().with_lease(LEASE));
+        self.client.put(key, value.to_string(), options).await.unwrap();
+    }
+
+    /// The wish as written, with its mod revision.
+    async fn intent(&mut self) -> Option<(Value, i64)> {
+        let key = format!("{}groups/mail/intent", self.prefix);
+        let answer = self.client.get(key, None).await.unwrap();
+        let kv = answer.kvs().first()?;
+        Some((serde_json::from_slice(kv.value()).unwrap(), kv.mod_revision()))
+    }
+
+    async fn asked(&mut self) -> i64 {
+        for _ in 0..200 {
+            if let Some((wish, revision)) = self.intent().await
+                && wish["want"] == "switchover"
+            {
+                return revision;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        panic!("no wish came: {}", self.node.log());
+    }
+
+    async fn refuse(&mut self) {
+        let of = self.asked().await;
+        let refused = json!({"want": "refused", "of": of, "why": "c is not ready: its disk is full"});
+        self.put("groups/mail/intent", &refused).await;
+    }
+}
+
+/// The end of a command: its exit code, and what it said.
+fn end(child: Child) -> (Option<i32>, String) {
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    (output.status.code(), said)
+}
+
+/// Waits until the command has said it.
+fn hear(said: &mut BufReader<ChildStderr>, sentence: &str) {
+    let mut all = String::new();
+    while !all.contains(sentence) {
+        assert_ne!(said.read_line(&mut all).unwrap(), 0, "never {sentence:?}: {all}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_of_the_holder_is_the_answer() {
+    let mut world = world().await;
+    let asking = world.node.cli_running(&["switchover", "mail", "--to", "c"]);
+    world.refuse().await;
+    assert_eq!(
+        end(asking),
+        (
+            Some(1),
+            "leasehold: b refuses: c is not ready: its disk is full\n".to_owned()
+        )
+    );
+    let status = world.node.status().unwrap();
+    assert_eq!(status["groups"]["mail"]["refused"], "c is not ready: its disk is full");
+
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let socket = world.node.dir.join("run/leasehold.sock");
+    let client = reqwest::Client::builder().unix_socket(socket).build().unwrap();
+    let call = client
+        .post("http://local/v1/groups/mail/switchover")
+        .json(&json!({"to": "c"}));
+    let call = tokio::spawn(call.send());
+    world.refuse().await;
+    let answer = call.await.unwrap().unwrap();
+    assert_eq!(answer.status(), 409);
+    let body: Value = answer.json().await.unwrap();
+    assert_eq!(
+        body,
+        json!({"ok": false, "message": "b refuses: c is not ready: its disk is full"})
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wish_that_has_not_begun_is_withdrawn_and_one_that_has_is_not() {
+    let mut world = world().await;
+    let nothing = world.node.cli(&["switchover", "mail", "--withdraw"]);
+    assert!(nothing.status.success(), "{nothing:?}");
+
+    let asking = world.node.cli_running(&["switchover", "mail", "--to", "c"]);
+    world.asked().await;
+    let withdrawn = world.node.cli(&["switchover", "mail", "--withdraw"]);
+    let said = String::from_utf8_lossy(&withdrawn.stdout).into_owned();
+    assert!(
+        withdrawn.status.success() && said.contains("is withdrawn"),
+        "{withdrawn:?}"
+    );
+    let (code, said) = end(asking);
+    assert!(
+        code == Some(1) && said.contains("the wish was withdrawn"),
+        "{code:?} {said}"
+    );
+    assert_eq!(world.intent().await, None);
+
+    // Whoever is tired of waiting learns how to take it back.
+    let mut asking = world.node.cli_running(&["switchover", "mail"]);
+    let mut said = BufReader::new(asking.stderr.take().unwrap());
+    hear(&mut said, "b has not begun");
+    let pid = Pid::from_raw(i32::try_from(asking.id()).unwrap()).unwrap();
+    kill_process(pid, Signal::INT).unwrap();
+    hear(&mut said, "`leasehold switchover --withdraw mail` takes it back");
+    assert_eq!(asking.wait().unwrap().code(), Some(130));
+
+    let revision = world.asked().await;
+    let begun = json!({"want": "switchover", "to": null, "by": "root on a", "begun": revision});
+    world.put("groups/mail/intent", &begun).await;
+    world.node.wait("told that it has begun", |status| {
+        status["groups"]["mail"]["wish"] == "switchover to the best standby, asked by root on a"
+    });
+    let late = world.node.cli(&["switchover", "mail", "--withdraw"]);
+    let said = String::from_utf8_lossy(&late.stderr).into_owned();
+    assert!(
+        late.status.code() == Some(1) && said.contains("can't be withdrawn"),
+        "{late:?}"
+    );
+    assert!(world.intent().await.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupted_watch_ends_well_and_help_tells_no_secret() {
+    let mut world = world().await;
+    let before = world
+        .client
+        .get(world.prefix.clone(), Some(etcd_client::GetOptions::new().with_prefix()));
+    let count = before.await.unwrap().kvs().len();
+    let mut watching = world.node.cli_running(&["status", "--watch", "--json"]);
+    let mut shown = BufReader::new(watching.stdout.take().unwrap());
+    let mut line = String::new();
+    shown.read_line(&mut line).unwrap();
+    assert_eq!(serde_json::from_str::<Value>(&line).unwrap()["node"], "a");
+    let pid = Pid::from_raw(i32::try_from(watching.id()).unwrap()).unwrap();
+    kill_process(pid, Signal::INT).unwrap();
+    assert_eq!(end(watching), (Some(0), String::new()));
+    let after = world
+        .client
+        .get(world.prefix.clone(), Some(etcd_client::GetOptions::new().with_prefix()));
+    assert_eq!(after.await.unwrap().kvs().len(), count, "a watch writes nothing");
+
+    world.node = world.node.with("LEASEHOLD_TOKENS", "/run/secrets/0123456789abcdef");
+    for arguments in [vec!["--help"], vec!["-h"], vec!["status", "--help"]] {
+        let help = world.node.cli(&arguments);
+        let text = String::from_utf8_lossy(&help.stdout).into_owned();
+        assert!(
+            text.contains("LEASEHOLD_TOKENS") && !text.contains("0123456789abcdef"),
+            "{text}"
+        );
+    }
+    let manual = world.node.dir.join("manual");
+    assert!(world.node.cli(&["man", manual.to_str().unwrap()]).status.success());
+    for page in std::fs::read_dir(&manual).unwrap() {
+        let page = std::fs::read_to_string(page.unwrap().path()).unwrap();
+        assert!(!page.contains("0123456789abcdef"), "{page}");
+    }
+}
