@@ -26,7 +26,8 @@ impl Node {
         }
         let known = self.pinned.map_or(0, |pin| pin.generation);
         let generation = self.view.config.map_or(0, |config| config.generation).max(known) + 1;
-        let ttl_ms = u64::try_from(self.timing.ttl.as_millis()).unwrap_or(u64::MAX);
+        // The snapshot may not know of a ttl that was longer: this node does, and everybody waits for it.
+        let config = ClusterConfig::new(generation, self.timing.ttl, self.waiting());
         let key = self.keys.config();
         let mut txn = Txn {
             compare: vec![Compare::Mod {
@@ -36,7 +37,7 @@ impl Node {
             then: vec![
                 Op::Put {
                     key,
-                    value: json(&ClusterConfig { generation, ttl_ms }),
+                    value: json(&config),
                     lease: 0,
                 },
                 Op::DeletePrefix {
@@ -114,7 +115,7 @@ impl Node {
     }
 
     fn held_elsewhere(&self) -> Option<String> {
-        let ttl = self.timing.ttl;
+        let ttl = self.waiting();
         let long = |key: &NodeKey| key.beat.as_ref().is_some_and(|beat| beat.promise() > ttl);
         let beats = self.view.nodes.iter().filter(|(_, key)| long(key));
         let beats = beats.map(|(name, key)| (name, key.lease));

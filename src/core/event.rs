@@ -225,6 +225,10 @@ pub enum Wish {
     Remove {
         node: String,
     },
+    /// The cluster's ttl changes, on every node and while it runs.
+    Configure {
+        ttl: Duration,
+    },
 }
 
 /// Who wants something, when and why: for people, never read by a rule.
@@ -251,6 +255,8 @@ pub enum Action {
     KeepAlive {
         lease: i64,
     },
+    /// From now on a call to etcd may take so long.
+    Attempt(Duration),
     Revoke {
         lease: i64,
     },

@@ -2,6 +2,7 @@
 
 mod accept;
 pub mod code;
+mod config;
 mod election;
 mod ending;
 pub mod epoch;

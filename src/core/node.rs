@@ -69,6 +69,12 @@ pub struct Node {
     pub(super) me: Identity,
     pub(super) keys: Keys,
     pub(super) timing: Timing,
+    /// The longest that an ordinary beat may have promised which this node did not see; 0 before anything is known.
+    pub(super) longest: Duration,
+    /// Of this host, as everybody is told.
+    pub(super) smallest_ttl_ms: Option<u64>,
+    /// Whether the ttl in force is the cluster's yet, and not the file's.
+    pub(super) adopted: bool,
     pub(super) groups: BTreeMap<String, Group>,
     pub(super) member: Member,
     pub(super) observer: Observer,
@@ -154,6 +160,12 @@ impl Node {
             me: setup.me,
             keys: Keys::new(&setup.cluster),
             timing: setup.timing,
+            longest: setup.pinned.map_or(Duration::ZERO, |pin| pin.longest(setup.timing.ttl)),
+            smallest_ttl_ms: setup
+                .timing
+                .smallest()
+                .and_then(|ttl| u64::try_from(ttl.as_millis()).ok()),
+            adopted: false,
             groups: groups.collect(),
             member: Member::Arriving,
             observer: Observer::default(),

@@ -100,6 +100,7 @@ fn wish(words: &[&str]) -> Option<Wish> {
         ["drain", node] => Wish::Drain { node: named(node) },
         ["undrain", node] => Wish::Undrain { node: named(node) },
         ["remove", node] => Wish::Remove { node: named(node) },
+        ["ttl", ttl] => Wish::Configure { ttl: time(ttl)? },
         _ => return None,
     })
 }
@@ -462,16 +463,16 @@ impl World {
             ["config", rest @ ..] => {
                 let generation = option(rest, "generation").map_or(1, |word| word.parse().unwrap());
                 let ttl = option(rest, "ttl").and_then(time).unwrap_or(Duration::from_secs(5));
-                let config = ClusterConfig {
-                    generation,
-                    ttl_ms: u64::try_from(ttl.as_millis()).unwrap(),
-                };
+                let longest = option(rest, "longest").and_then(time).unwrap_or(ttl);
+                let config = ClusterConfig::new(generation, ttl, longest);
                 self.etcd.put(&self.keys.config(), &json(&config), 0);
             }
-            ["lives", node] => {
+            ["lives", node, rest @ ..] => {
                 self.alive.insert((*node).to_owned(), self.now);
                 let lease = self.names.named(&format!("L{node}"));
-                self.beat(node, lease, Duration::from_secs(5));
+                let promise = option(rest, "ttl").and_then(time).unwrap_or(Duration::from_secs(5));
+                self.promises.insert((*node).to_owned(), promise);
+                self.beat(node, lease, promise);
             }
             ["silent", node] => {
                 self.alive.remove(*node);
@@ -557,12 +558,17 @@ impl World {
             image: "sha256:1".to_owned(),
             claim: option(groups, "claim").map(|epoch| epoch.parse().unwrap()),
         };
+        let words = groups;
         let groups = groups.iter().filter(|word| !word.contains('='));
         let groups = groups.map(|group| ((*group).to_owned(), ready.clone()));
         let status = NodeStatus {
             version: "1".to_owned(),
             address: String::new(),
             priority: priority(node),
+            smallest_ttl_ms: option(words, "needs")
+                .and_then(time)
+                .map(|ttl| ttl.as_secs() * 1000)
+                .or(Some(5000)),
             groups: groups.collect(),
         };
         self.etcd.put(&self.keys.status(node), &json(&status), lease);

@@ -54,9 +54,11 @@ fn wished(act: &mut Act, wish: &Wish) {
         Wish::Drain { node } => ("drain", None, Some(node)),
         Wish::Undrain { node } => ("undrain", None, Some(node)),
         Wish::Remove { node } => ("remove", None, Some(node)),
+        Wish::Configure { .. } => ("config apply", None, None),
     };
     act.verb = match wish {
         Wish::Pause { length, .. } => format!("{verb} {} s", length.as_secs()),
+        Wish::Configure { ttl } => format!("{verb}: ttl {ttl:?}"),
         Wish::Stop { .. }
         | Wish::Start { .. }
         | Wish::Resume { .. }

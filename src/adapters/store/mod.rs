@@ -55,6 +55,8 @@ pub enum StoreCommand {
     KeepAlive { lease: i64 },
     /// End a lease and delete the keys that hang on it. Without an event: a read shows it.
     Revoke { lease: i64 },
+    /// From now on a command may take so long. Without an event.
+    Attempt(Duration),
 }
 
 /// What came of it.

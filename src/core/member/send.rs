@@ -141,6 +141,7 @@ impl Node {
         } else if due {
             let mut txn = self.promise_in_records(lease, None);
             txn.then.extend(self.publication(lease));
+            self.settle_in(now, &mut txn);
             self.send_own(now, lease, mod_revision, self.timing.ttl, txn, Purpose::Beat, out);
         }
     }

@@ -7,7 +7,6 @@ use crate::core::code::Code;
 use crate::core::event::Action;
 use crate::core::node::Node;
 use crate::core::records::{Pin, View};
-use crate::core::sizing::Timing;
 use crate::core::time::Time;
 
 /// How long after its end a lease may still be there: an etcd that elects a leader starts every lease anew.
@@ -82,7 +81,7 @@ impl Node {
         }
     }
 
-    pub(super) fn freeze(&mut self, code: Code, why: String, out: &mut Vec<Action>) {
+    pub(in crate::core) fn freeze(&mut self, code: Code, why: String, out: &mut Vec<Action>) {
         let text = format!("{why}: nothing starts until `leasehold accept`; see whether etcd was restored or replaced");
         self.say(code, text, out);
         self.contact.clear();
@@ -99,6 +98,7 @@ impl Node {
     /// After T11: everything seen before counts for nothing, this incarnation included.
     pub(super) fn start_over(&mut self, now: Time, view: View, out: &mut Vec<Action>) {
         self.pinned = None;
+        self.heed_config(&view);
         self.pin(&view, out);
         self.observer.clear();
         self.contact.clear();
@@ -114,34 +114,18 @@ impl Node {
             cluster_id: view.cluster_id,
             generation: config.generation,
             revision: view.revision,
+            longest_ms: u64::try_from(self.longest.as_millis()).unwrap_or(u64::MAX),
         };
         let old = self.pinned.replace(pin);
         let far = old.is_none_or(|old| {
             old.cluster_id != pin.cluster_id
                 || old.generation != pin.generation
+                || old.longest_ms != pin.longest_ms
                 || pin.revision - self.pin_written >= PIN_STEP
         });
         if far {
             self.pin_written = pin.revision;
             out.push(Action::Pin(pin));
-        }
-    }
-
-    /// The ttl in etcd is everybody's; a file that says otherwise is reported, not obeyed.
-    pub(super) fn adopt_config(&mut self, out: &mut Vec<Action>) {
-        let Some(config) = self.view.config else { return };
-        let ttl = Duration::from_millis(config.ttl_ms);
-        if ttl != self.timing.ttl {
-            let text = format!(
-                "the compose file says ttl {:?}, the cluster {ttl:?}: the cluster's holds",
-                self.timing.ttl
-            );
-            self.say(Code::TtlDiffers, text, out);
-            self.timing = Timing::new(ttl, self.timing.kappa, None, self.timing.election_timeout)
-                .with_watchdog(self.timing.watchdog);
-            if let Err(short) = self.timing.check() {
-                self.freeze(Code::TtlUnusable, short.to_string(), out);
-            }
         }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::events::Act;
 use crate::host::{MS, S};
 use crate::mutants::Mutant;
-use crate::plan::plan;
+use crate::plan::{change_ttl, plan};
 use crate::world::World;
 
 /// How long faults rain, in true nanoseconds.
@@ -36,6 +36,7 @@ fn build(seed: u64, mutant: Mutant, logged: bool) -> World {
         at += world.rng.range(S / 2, 12 * S / level);
         plan(&mut world, at);
     }
+    change_ttl(&mut world, seed, STORM);
     world
 }
 
@@ -49,6 +50,9 @@ fn run(world: &mut World) -> Option<String> {
     }
     if world.restored {
         bound += 15 * S;
+    }
+    if world.counts.contains_key("act ChangeTtl") {
+        bound += 45 * S;
     }
     // Restarts in place back off, and a start that never says hello is waited for.
     let slow = [
