@@ -68,7 +68,12 @@ pub async fn run(facts: &NodeFacts) -> Result<()> {
         }
     }
     let archivist = Archivist::spawn(site.store(timing.attempt));
-    let archive = InEtcd::new(&site.name, site.store(timing.attempt), archivist.clone());
+    let archive = InEtcd::new(
+        &site.name,
+        site.store(timing.attempt),
+        archivist.clone(),
+        Arc::clone(&site.sources),
+    );
     let outbox = Outbox::open(
         &site,
         timing,

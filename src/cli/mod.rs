@@ -3,6 +3,7 @@
 mod check;
 mod client;
 mod completions;
+mod config;
 mod drill;
 mod fenced;
 mod history;
@@ -51,6 +52,9 @@ enum Verb {
     /// List the nodes, or forget one that is gone for good
     #[command(subcommand)]
     Node(NodeVerb),
+    /// Show or change what all nodes must agree on
+    #[command(subcommand)]
+    Config(config::ConfigVerb),
     /// Read the compose file, print every fault at once and the times that follow from it; start nothing
     Check,
     /// Prepare a group's storage once: show each mount, write a store id into each and into etcd
@@ -240,6 +244,7 @@ pub fn main() -> ExitCode {
                 Verb::Status { json, watch: false } => status::show(&facts, json).await,
                 Verb::Node(NodeVerb::List { json }) => nodes::list(&facts, json).await,
                 Verb::Node(NodeVerb::Remove { name }) => client::remove(&facts, &name).await,
+                Verb::Config(verb) => config::run(&facts, verb).await,
                 Verb::Check => check::check(&facts).await,
                 Verb::Init { group, adopt } => init::init(&facts, &group, adopt).await,
                 Verb::Switchover { group, to, why } => client::switchover(&facts, &group, to, why).await,

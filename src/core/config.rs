@@ -107,6 +107,13 @@ impl Node {
             })
     }
 
+    /// Writes the configuration if it is still the one that was read.
+    pub(super) fn config_txn(&self, config: ClusterConfig) -> Txn {
+        let mut txn = Txn::default();
+        self.put_config(config, &mut txn);
+        txn
+    }
+
     fn put_config(&self, config: ClusterConfig, txn: &mut Txn) {
         let key = self.keys.config();
         txn.compare.push(Compare::Mod {
@@ -163,8 +170,7 @@ impl Node {
             out.push(Action::Reply { reply, result });
             return None;
         };
-        let mut txn = Txn::default();
-        self.put_config(ClusterConfig::new(config.generation, ttl, self.waiting()), &mut txn);
+        let txn = self.config_txn(ClusterConfig::new(config.generation, ttl, self.waiting()));
         let done = format!(
             "the cluster's ttl is {ttl:?} now, it was {:?}: each node takes it with its next beat, which `leasehold config diff` shows",
             config.ttl()

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::code::Code;
 use super::epoch::Run;
+use super::exported::Exported;
 use super::fenced::Fenced;
 use super::records::{Pin, Saved};
 use super::store::{Answer, Grant, Hint, RequestId, StoreError, Txn};
@@ -192,6 +193,8 @@ pub enum Command {
     /// Take a strange etcd as the true one, after a restore, and lift every epoch above what is known and above `epoch`
     /// (T11). `force`: although nothing is strange.
     Accept { force: bool, epoch: Option<u64> },
+    /// Put back what was exported, into an etcd that knows no group.
+    Import { exported: Box<Exported> },
     /// Give or take back a standing order.
     Wish { wish: Wish, note: Note },
 }

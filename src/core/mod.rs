@@ -8,6 +8,7 @@ mod ending;
 pub mod epoch;
 
 pub mod event;
+pub mod exported;
 mod failback;
 pub mod fenced;
 pub mod fencing;

@@ -5,6 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::event::Note;
 use super::keys::Keys;
@@ -163,7 +164,7 @@ pub enum Intent {
 }
 
 /// An operator's order that holds until it is taken back.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct StandingOrder {
     /// Who gave it, such as `root on a`.
     pub by: String,
@@ -198,7 +199,7 @@ impl fmt::Display for StandingOrder {
 }
 
 /// What `leasehold init` wrote into the group's storage: mount target -> id.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct StoreIds {
     pub id: String,
     pub mounts: Vec<String>,

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use leasehold::core::code::Code;
 use leasehold::core::event::{Action, Event, Order, PageOrder, ServiceKey, VipNews};
+use leasehold::core::exported::Exported;
 use leasehold::core::fencing::FenceSettings;
 use leasehold::core::group::{GroupSettings, OnFailure, ProbeSettings, ServiceSettings};
 use leasehold::core::history::{Chronicler, Entry};
@@ -84,6 +85,8 @@ pub(crate) struct World {
     /// Containers that no kill ends.
     pub(crate) hung: BTreeSet<ServiceKey>,
     pub(crate) timing: Timing,
+    /// What `config export` printed last.
+    pub(crate) exported: Exported,
     chronicler: Chronicler,
     /// What the sidecar has to tell of its epochs, since it was last asked.
     pub(crate) entries: Vec<Entry>,
@@ -144,6 +147,7 @@ impl World {
             fence: None,
             hung: BTreeSet::new(),
             timing: Timing::new(TTL, 0.99, None, Duration::from_secs(1)),
+            exported: Exported::default(),
             chronicler: Chronicler::default(),
             entries: Vec::new(),
             pin: None,

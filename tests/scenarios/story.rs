@@ -6,12 +6,13 @@ use std::time::Duration;
 use leasehold::core::code::Code;
 use leasehold::core::epoch::Run;
 use leasehold::core::event::{Command, Event, Note, ProbeFailure, ProbeKey, ServiceKey, Trace, VipNews, Wish};
+use leasehold::core::exported::Exported;
 use leasehold::core::fenced::Fenced;
 use leasehold::core::fencing::FenceSettings;
 use leasehold::core::group::OnFailure;
 use leasehold::core::history::{Entry, Phase};
 use leasehold::core::records::{
-    ClusterConfig, Intent, NodeStatus, Past, Readiness, Record, RecordState, Saved, SavedRun, StandingOrder, json,
+    ClusterConfig, Intent, NodeStatus, Past, Readiness, Record, RecordState, Saved, SavedRun, StandingOrder, View, json,
 };
 use leasehold::core::store::{Hint, StoreError};
 use leasehold::core::stuck::OnStopFailure;
@@ -173,7 +174,9 @@ impl World {
             "node" | "notify" | "watchdog" | "start" | "restart" | "kill" | "saved" | "sleep" | "run" | "quick"
             | "status" | "history" | "policy" | "hangs" => self.control(words),
             "answer" | "timeout" | "landed" | "late" | "refused" => self.answer_input(words),
-            "term" | "hold" | "switchover" | "accept" | "fenced" | "order" => self.operator(words),
+            "term" | "hold" | "switchover" | "accept" | "fenced" | "order" | "export" | "import" => {
+                self.operator(words)
+            }
             _ => match self.event(words) {
                 Some(event) => {
                     self.deliver(event);
@@ -360,6 +363,14 @@ impl World {
                 force: rest.contains(&"force"),
                 epoch: option(rest, "epoch").map(|epoch| epoch.parse().unwrap()),
             },
+            ["export"] => {
+                let view = View::read(&self.keys, &self.etcd.answer(&self.keys, true));
+                self.exported = Exported::of("story", &view).unwrap();
+                return true;
+            }
+            ["import"] => Command::Import {
+                exported: Box::new(self.exported.clone()),
+            },
             ["order", order @ ..] => {
                 let Some(wish) = wish(order) else { return false };
                 let note = note();
@@ -459,6 +470,12 @@ impl World {
 
     fn etcd_input(&mut self, words: &[&str]) -> bool {
         match words {
+            // Lost for good, and put up anew.
+            ["lost"] => {
+                self.etcd = super::etcd::Etcd::new();
+                self.etcd.cluster_id = 0xc2;
+                self.alive.clear();
+            }
             ["store", group] => self.etcd.put(&self.keys.store(group), r#"{"id":"s1","mounts":[]}"#, 0),
             ["config", rest @ ..] => {
                 let generation = option(rest, "generation").map_or(1, |word| word.parse().unwrap());

@@ -37,6 +37,7 @@ pub(super) fn act(by: String, command: &Command) -> Act {
             let epoch = epoch.map_or_else(String::new, |epoch| format!(" --epoch {epoch}"));
             act.verb = format!("accept{force}{epoch}");
         }
+        Command::Import { exported } => act.verb = format!("config import: generation {}", exported.generation),
         Command::Wish { wish, note } => {
             act.why.clone_from(&note.why);
             wished(&mut act, wish);

@@ -20,7 +20,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-pub use direct::{floor_probe, member_count, once, server_version};
+pub use direct::{floor_probe, member_count, once, read, server_version};
 pub use history::{Archivist, history};
 
 use crate::compose::model::{EtcdTls, EtcdUser};
