@@ -5,6 +5,8 @@
 
 #[path = "sidecar/api.rs"]
 mod api;
+#[path = "sidecar/config.rs"]
+mod config;
 #[path = "store/etcd.rs"]
 #[allow(dead_code, reason = "the store tests use the rest")]
 mod etcd;

@@ -31,6 +31,19 @@ impl Node {
         self.longest = self.longest.max(longest);
     }
 
+    /// A restored etcd may know a shorter ttl only, and so does a node that was away when it grew and trusts what it reads:
+    /// it waits the shorter one from after the restore, hence from after this node's last answered beat. A hold is none of
+    /// this: it is known open that a restore forgets one.
+    pub(super) fn come_in(&mut self, out: &mut Vec<Action>) {
+        let known = self.view.config.map(|config| config.longest());
+        if let (Some(known), Some((stamp, promise))) = (known, self.proof)
+            && known < promise
+            && promise <= self.waiting()
+        {
+            self.shorten(stamp, known, out);
+        }
+    }
+
     /// The ttl in etcd is everybody's; a file that says otherwise is reported, not obeyed.
     pub(super) fn adopt_config(&mut self, out: &mut Vec<Action>) {
         let Some(config) = self.view.config else { return };

@@ -29,11 +29,14 @@ pub struct Exported {
     /// 1.
     pub format: u32,
     pub cluster: String,
+    #[schema(maximum = 281_474_976_710_656_u64)]
     pub generation: u64,
     /// What every beat promised, in milliseconds.
+    #[schema(maximum = 300_000)]
     pub ttl_ms: u64,
     /// While not every node had confirmed a shorter one: the longer one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(maximum = 300_000)]
     pub longest_ms: Option<u64>,
     pub groups: BTreeMap<String, ExportedGroup>,
     /// Nodes that shall hold nothing.
@@ -46,6 +49,7 @@ pub struct Exported {
 #[serde(deny_unknown_fields)]
 pub struct ExportedGroup {
     /// The highest that was given; 0: none yet.
+    #[schema(maximum = 281_474_976_710_656_u64)]
     pub epoch: u64,
     /// Who held it then, for people.
     pub node: String,

@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::{Extension, State};
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -13,7 +14,7 @@ use utoipa_axum::routes;
 use super::Shared;
 use super::access::{Caller, Role};
 use super::acting::{Answer, OfTheNode, OrderRequest, ask, may, order};
-use super::answer::{Body, Outcome, Refusal};
+use super::answer::{Body, Outcome, Refusal, whole};
 use crate::core::event::{Command, Wish};
 use crate::core::exported::Exported;
 use crate::core::status::Status;
@@ -128,8 +129,25 @@ async fn export(State(shared): State<Shared>) -> Result<Json<Exported>, Refusal>
 async fn import(
     State(shared): State<Shared>,
     Extension(caller): Extension<Caller>,
-    Body(exported): Body<Exported>,
+    Body(mut body): Body<Value>,
 ) -> Answer {
+    whole_numbers(&mut body);
+    let exported = serde_json::from_value(body)
+        .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, format!("the body does not fit: {error}")))?;
     let exported = Box::new(exported);
     ask(&shared, &caller, Role::Admin, Command::Import { exported }).await
+}
+
+/// A whole number as JSON means it: `60.0` is one. Every number of the body is.
+fn whole_numbers(value: &mut Value) {
+    match value {
+        Value::Object(fields) => fields.values_mut().for_each(whole_numbers),
+        Value::Array(items) => items.iter_mut().for_each(whole_numbers),
+        Value::Number(number) => {
+            if let Ok(whole) = whole(&*number) {
+                *value = whole.into();
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::String(_) => {}
+    }
 }

@@ -96,6 +96,7 @@ impl Node {
             self.observer.update(now, &view, longest.max(self.waiting()));
             self.view = view;
             self.viewed = true;
+            self.come_in(out);
             return self.freeze(Code::EtcdStrange, why, out);
         }
         if self.accepted_elsewhere(&view) {

@@ -270,7 +270,7 @@ impl Node {
     }
 
     /// Before a shorter promise is sent, every deadline that counts on a longer one comes in; that of the addresses, too.
-    pub(super) fn shorten(&mut self, stamp: Time, promise: Duration, out: &mut Vec<Action>) {
+    pub(in crate::core) fn shorten(&mut self, stamp: Time, promise: Duration, out: &mut Vec<Action>) {
         for group in self.groups.values_mut() {
             let deadlines = self.timing.deadlines(stamp, promise, group.settings.grace);
             let Some(held) = group.held.as_ref() else { continue };

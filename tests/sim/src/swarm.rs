@@ -114,13 +114,19 @@ fn stuck_on(world: &World) -> Option<usize> {
 /// An operator does what the alarm says: power off, say so on another node once it is silent, power on.
 fn power_cycle_what_is_stuck(world: &mut World) {
     let Some(node) = stuck_on(world) else { return };
-    let Some(host) = (0..world.hosts.len()).find(|other| *other != node) else {
-        return;
-    };
     world.act(Act::PowerOff(node));
-    world.run_until(world.now + 10 * S);
-    world.act(Act::Fenced { host, node });
-    world.run_until(world.now + S);
+    // Silent for as long as its last beat promised, under whatever ttl.
+    let silence = if world.counts.contains_key("act ChangeTtl") {
+        20
+    } else {
+        10
+    };
+    world.run_until(world.now + silence * S);
+    // One that is no member, such as the second of two machines of one name, says: say it on another one.
+    for host in (0..world.hosts.len()).filter(|other| *other != node) {
+        world.act(Act::Fenced { host, node });
+        world.run_until(world.now + S);
+    }
     world.act(Act::PowerOn(node));
 }
 
