@@ -26,7 +26,6 @@ use crate::core::event::{Action, Event};
 use crate::core::fencing::FenceSettings;
 use crate::core::group::{GroupSettings, OnFailure, ProbeSettings, ServiceSettings};
 use crate::core::node::{Identity, Node, Setup};
-use crate::core::sizing::Timing;
 use crate::core::stuck;
 use crate::node_facts::NodeFacts;
 use crate::site::Site;
@@ -69,7 +68,12 @@ pub async fn run(facts: &NodeFacts) -> Result<()> {
         }
     }
     let archivist = Archivist::spawn(site.store(timing.attempt));
-    let archive = InEtcd::new(&site.name, site.store(timing.attempt), archivist.clone());
+    let archive = InEtcd::new(
+        &site.name,
+        site.store(timing.attempt),
+        archivist.clone(),
+        Arc::clone(&site.sources),
+    );
     let outbox = Outbox::open(
         &site,
         timing,
@@ -83,12 +87,7 @@ pub async fn run(facts: &NodeFacts) -> Result<()> {
         cluster: site.project.cluster.name.clone(),
         timing,
         fence: site.project.cluster.fence.as_ref().map(fence_settings),
-        groups: site
-            .project
-            .groups
-            .values()
-            .map(|group| settings(group, timing))
-            .collect(),
+        groups: site.project.groups.values().map(settings).collect(),
         pinned: files.pin()?,
         pages: outbox.pages()?,
         saved,
@@ -195,7 +194,7 @@ fn fence_settings(fence: &Fence) -> FenceSettings {
 }
 
 /// What the core must know of a group.
-fn settings(group: &Group, timing: Timing) -> GroupSettings {
+fn settings(group: &Group) -> GroupSettings {
     let place: BTreeMap<&str, usize> = group
         .services
         .iter()
@@ -228,7 +227,7 @@ fn settings(group: &Group, timing: Timing) -> GroupSettings {
         },
         restarts: group.restarts.count,
         restart_window: group.restarts.window,
-        grace: group.lease_loss_grace.unwrap_or(timing.grace),
+        grace: group.lease_loss_grace,
         on_stop_failure: match group.on_stop_failure {
             OnStopFailure::Reboot => stuck::OnStopFailure::Reboot,
             OnStopFailure::Hold => stuck::OnStopFailure::Hold,

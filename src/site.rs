@@ -50,8 +50,8 @@ pub struct Site {
     pub facts: NodeFacts,
     pub engine: Engine,
     pub project: Arc<Project>,
-    /// Where it was read from, and is read again.
-    pub sources: Sources,
+    /// Where it was read from, to be read again.
+    pub sources: Arc<Sources>,
     /// The run directory on the Docker host.
     pub run_source: PathBuf,
     pub binary: MountSource,
@@ -75,7 +75,7 @@ impl Site {
             true => Some(own_container(&engine, &name).await?),
             false => None,
         };
-        let sources = sources(facts, own.as_ref())?;
+        let sources = Arc::new(sources(facts, own.as_ref())?);
         let project = Arc::new(compose::read(&sources).map_err(SiteError::File)?);
         let (run_source, binary) = places(facts, own.as_ref())?;
         let watchdog = facts.watchdog.as_deref().map(Device::find).transpose()?;
@@ -91,6 +91,15 @@ impl Site {
             own_id: own.as_ref().map(|own| own.container_id.clone()),
             own_grace: own.map(|own| own.stop_timeout.unwrap_or(ENGINE_GRACE)),
         })
+    }
+
+    /// The ttl as the compose file states it now, which may have been edited since.
+    ///
+    /// # Errors
+    /// [`SiteError::File`] with all its faults.
+    pub fn ttl_now(sources: &Sources) -> Result<Duration, SiteError> {
+        let project = compose::read(sources).map_err(SiteError::File)?;
+        Ok(project.cluster.ttl)
     }
 
     /// What every protected container of this service gets from the sidecar.

@@ -192,7 +192,7 @@ async fn endpoint(node: &str) -> SocketAddr {
         keys: Keys::new("mail"),
         attempt: Duration::from_secs(1),
     };
-    let archive = InEtcd::new(node, nowhere.clone(), store::Archivist::spawn(nowhere));
+    let archive = InEtcd::new(node, nowhere.clone(), store::Archivist::spawn(nowhere), Arc::default());
     let asked = http::serve(listen, &socket, Access::new(None), None, turn, archive)
         .await
         .unwrap();

@@ -9,6 +9,8 @@ mod api;
 mod apply;
 #[path = "sidecar/asked.rs"]
 mod asked;
+#[path = "sidecar/config.rs"]
+mod config;
 #[path = "store/etcd.rs"]
 #[allow(dead_code, reason = "the store tests use the rest")]
 mod etcd;

@@ -148,6 +148,7 @@ impl Outbox {
                 },
             ),
             Action::KeepAlive { lease } => give(&self.store, StoreCommand::KeepAlive { lease }),
+            Action::Attempt(limit) => give(&self.store, StoreCommand::Attempt(limit)),
             Action::Revoke { lease } => give(&self.store, StoreCommand::Revoke { lease }),
             Action::Save(saved) => self.files.save(&saved),
             Action::Pin(pin) => self.files.save_pin(&pin),

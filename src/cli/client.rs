@@ -132,7 +132,7 @@ pub(super) async fn history(facts: &NodeFacts, group: &str) -> Result<Result<His
 }
 
 /// What the daemon tells, or why it does not.
-async fn ask<T: DeserializeOwned>(facts: &NodeFacts, path: &str) -> Result<Result<T, Outcome>> {
+pub(super) async fn ask<T: DeserializeOwned>(facts: &NodeFacts, path: &str) -> Result<Result<T, Outcome>> {
     let socket = facts.socket();
     let call = client(&socket)?.get(format!("http://local{path}")).send().await;
     let answer = call.with_context(|| absent(&socket))?;

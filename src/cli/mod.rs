@@ -4,6 +4,7 @@ mod adopt;
 mod check;
 mod client;
 mod completions;
+mod config;
 mod drill;
 mod fenced;
 mod history;
@@ -52,6 +53,9 @@ enum Verb {
     /// List the nodes, or forget one that is gone for good
     #[command(subcommand)]
     Node(NodeVerb),
+    /// Show or change what all nodes must agree on
+    #[command(subcommand)]
+    Config(config::ConfigVerb),
     /// Read the compose file, print every fault at once and the times that follow from it; start nothing
     Check,
     /// Print the patch that protects a service of a compose file, or the one that takes it back; change nothing
@@ -277,6 +281,7 @@ pub fn main() -> ExitCode {
                 Verb::Status { json, watch: false } => status::show(&facts, json).await,
                 Verb::Node(NodeVerb::List { json }) => nodes::list(&facts, json).await,
                 Verb::Node(NodeVerb::Remove { name, why }) => client::remove(&facts, &name, &why).await,
+                Verb::Config(verb) => config::run(&facts, verb).await,
                 Verb::Check => check::check(&facts).await,
                 Verb::Adopt(wanted) => adopt::adopt(&facts, &wanted).await,
                 Verb::Init { group, adopt } => init::init(&facts, &group, adopt).await,

@@ -2,14 +2,14 @@
 
 use super::election::released;
 use super::event::Action;
-use super::member::Member;
+use super::member::{Member, Purpose};
 use super::node::{AcceptWish, Node};
 use super::records::{ClusterConfig, NodeKey, Past, Record, RecordState, json};
-use super::store::{Compare, Op, Txn};
+use super::store::{Op, Txn};
 
 impl Node {
     /// T11, when an operator asked for it.
-    pub(super) fn acceptance(&mut self, out: &mut Vec<Action>) -> Option<(u64, Txn)> {
+    pub(super) fn acceptance(&mut self, out: &mut Vec<Action>) -> Option<(Txn, Purpose)> {
         if !self.viewed {
             return None;
         }
@@ -17,6 +17,7 @@ impl Node {
             reply,
             force,
             epoch: given,
+            import,
         } = self.accept_wish.take()?;
         let refusal = self.needless(force, given).or_else(|| self.stuck_here_refusal());
         if let Some(why) = refusal.or_else(|| self.held_refusal()) {
@@ -24,26 +25,17 @@ impl Node {
             out.push(Action::Reply { reply, result });
             return None;
         }
+        if let Some(exported) = import {
+            return self.import(reply, &exported, out);
+        }
         let known = self.pinned.map_or(0, |pin| pin.generation);
         let generation = self.view.config.map_or(0, |config| config.generation).max(known) + 1;
-        let ttl_ms = u64::try_from(self.timing.ttl.as_millis()).unwrap_or(u64::MAX);
-        let key = self.keys.config();
-        let mut txn = Txn {
-            compare: vec![Compare::Mod {
-                key: key.clone(),
-                revision: self.view.config_mod,
-            }],
-            then: vec![
-                Op::Put {
-                    key,
-                    value: json(&ClusterConfig { generation, ttl_ms }),
-                    lease: 0,
-                },
-                Op::DeletePrefix {
-                    prefix: self.keys.nodes(),
-                },
-            ],
-        };
+        // The snapshot may not know of a ttl that was longer: this node does, and everybody waits for it.
+        let config = ClusterConfig::new(generation, self.timing.ttl, self.waiting());
+        let mut txn = self.config_txn(config);
+        txn.then.push(Op::DeletePrefix {
+            prefix: self.keys.nodes(),
+        });
         for (name, keys) in &self.view.groups {
             if let Some(still) = self.still_stuck(name, keys) {
                 txn.compare.push(still);
@@ -72,7 +64,8 @@ impl Node {
                 key: self.keys.leader(name),
             });
         }
-        Some((reply, txn))
+        let done = "accepted: every node starts over, which takes one ttl".to_owned();
+        Some((txn, Purpose::Accept { reply, done }))
     }
 
     /// A record in the place of one that a restore has lost.
@@ -114,7 +107,7 @@ impl Node {
     }
 
     fn held_elsewhere(&self) -> Option<String> {
-        let ttl = self.timing.ttl;
+        let ttl = self.waiting();
         let long = |key: &NodeKey| key.beat.as_ref().is_some_and(|beat| beat.promise() > ttl);
         let beats = self.view.nodes.iter().filter(|(_, key)| long(key));
         let beats = beats.map(|(name, key)| (name, key.lease));

@@ -174,6 +174,10 @@ codes! {
     TtlUnusable = "ttl_unusable", Alarm, "etcd";
     /// The compose file says another ttl than etcd.
     TtlDiffers = "ttl_differs", Alarm, "etcd";
+    /// The cluster has another ttl than before.
+    TtlChanged = "ttl_changed", Info, "etcd";
+    /// Every node beats with it, and the earlier one counts for nothing.
+    TtlConfirmed = "ttl_confirmed", Info, "etcd";
     /// The record of a group is unreadable.
     RecordUnreadable = "record_unreadable", Alarm, "etcd";
     /// The record of a held group names another holder.

@@ -241,7 +241,7 @@ impl Node {
         if let Some(why) = self.forbidden(name).or_else(|| self.unready(name)) {
             return Claim::No(why);
         }
-        let contact_at = self.contact.ready_at(self.timing.ttl);
+        let contact_at = self.contact.ready_at(self.waiting());
         let step = self.rank_step(RANK_STEP, &keys);
         // Ranks count from when everybody could: after a first start that is the contact, not the vacancy.
         let ranked = |node: &Self, at: Time| {
@@ -434,8 +434,8 @@ impl Node {
         self.contact_holds_at(self.now)
     }
 
-    fn contact_holds_at(&self, now: Time) -> bool {
-        self.contact.holds(now, self.timing.ttl, self.timing.contact_gap())
+    pub(super) fn contact_holds_at(&self, now: Time) -> bool {
+        self.contact.holds(now, self.waiting(), self.timing.contact_gap())
     }
 
     /// What this node publishes, when it has changed.
@@ -478,6 +478,7 @@ impl Node {
             version: self.me.version.clone(),
             address: self.me.address.clone(),
             priority: self.me.priority,
+            smallest_ttl_ms: self.smallest_ttl_ms,
             groups: groups.collect(),
             clock: self.clock_doubt.clone().unwrap_or_default(),
         }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::code::Code;
 use super::epoch::Run;
+use super::exported::Exported;
 use super::fenced::Fenced;
 use super::records::{Drift, Pin, Saved};
 use super::store::{Answer, Grant, Hint, RequestId, StoreError, Txn};
@@ -213,6 +214,8 @@ pub enum Command {
     /// Take a strange etcd as the true one, after a restore, and lift every epoch above what is known and above `epoch`
     /// (T11). `force`: although nothing is strange.
     Accept { force: bool, epoch: Option<u64> },
+    /// Put back what was exported, into an etcd that knows no group.
+    Import { exported: Box<Exported> },
     /// Give or take back a standing order.
     Wish { wish: Wish, note: Note },
 }
@@ -250,6 +253,10 @@ pub enum Wish {
     Remove {
         node: String,
     },
+    /// The cluster's ttl changes, on every node and while it runs.
+    Configure {
+        ttl: Duration,
+    },
 }
 
 /// Who wants something, when and why: for people, never read by a rule.
@@ -276,6 +283,8 @@ pub enum Action {
     KeepAlive {
         lease: i64,
     },
+    /// From now on a call to etcd may take so long.
+    Attempt(Duration),
     Revoke {
         lease: i64,
     },

@@ -15,6 +15,13 @@ impl Keys {
         }
     }
 
+    /// The cluster's name.
+    #[must_use]
+    pub fn cluster(&self) -> &str {
+        let parts = self.prefix.trim_end_matches('/').rsplit('/');
+        parts.into_iter().next().unwrap_or_default()
+    }
+
     /// Everything of this cluster.
     #[must_use]
     pub fn prefix(&self) -> &str {

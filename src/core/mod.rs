@@ -3,11 +3,13 @@
 mod accept;
 mod apply;
 pub mod code;
+mod config;
 mod election;
 mod ending;
 pub mod epoch;
 
 pub mod event;
+pub mod exported;
 mod failback;
 pub mod fenced;
 pub mod fencing;

@@ -7,6 +7,7 @@ use super::apply::Comparing;
 use super::code::Code;
 use super::epoch::Run;
 use super::event::{Action, Command, Decision, Event, Order, PageOrder, ServiceKey};
+use super::exported::Exported;
 use super::failback::Preferred;
 use super::fenced::FencedWish;
 use super::fencing::{FenceSettings, Fencing};
@@ -17,6 +18,7 @@ use super::observe::{Contact, Observer};
 use super::orders::{WISH_PATIENCE, Wanted};
 use super::records::{Intent, Pin, Saved, SavedRun, View};
 use super::sizing::{HOLD_MAX, Timing};
+use super::status::millis;
 use super::store::Hint;
 use super::stuck::Reset;
 use super::surroundings::Surroundings;
@@ -58,11 +60,13 @@ pub struct Setup {
 }
 
 /// An operator's wish for T11, until it can be sent.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct AcceptWish {
     pub reply: u64,
     pub force: bool,
     pub epoch: Option<u64>,
+    /// With this in the place of what etcd holds, which is nothing.
+    pub import: Option<Box<Exported>>,
 }
 
 /// The decision core of one host.
@@ -71,6 +75,12 @@ pub struct Node {
     pub(super) me: Identity,
     pub(super) keys: Keys,
     pub(super) timing: Timing,
+    /// The longest that an ordinary beat may have promised which this node did not see; 0 before anything is known.
+    pub(super) longest: Duration,
+    /// Of this host, as everybody is told.
+    pub(super) smallest_ttl_ms: Option<u64>,
+    /// Whether the ttl in force is the cluster's yet, and not the file's.
+    pub(super) adopted: bool,
     pub(super) groups: BTreeMap<String, Group>,
     pub(super) member: Member,
     pub(super) observer: Observer,
@@ -165,6 +175,9 @@ impl Node {
             me: setup.me,
             keys: Keys::new(&setup.cluster),
             timing: setup.timing,
+            longest: setup.pinned.map_or(Duration::ZERO, |pin| pin.longest(setup.timing.ttl)),
+            smallest_ttl_ms: setup.timing.smallest().map(millis),
+            adopted: false,
             groups: groups.collect(),
             member: Member::Arriving,
             observer: Observer::default(),
@@ -486,9 +499,24 @@ impl Node {
                 } else if epoch.is_some_and(|epoch| epoch > EPOCH_GIVEN_MAX) {
                     Some(format!("no epoch is above {EPOCH_GIVEN_MAX}: look at the claim again"))
                 } else {
-                    self.accept_wish = Some(AcceptWish { reply, force, epoch });
+                    self.accept_wish = Some(AcceptWish {
+                        reply,
+                        force,
+                        epoch,
+                        import: None,
+                    });
                     None
                 }
+            }
+            Command::Import { .. } if self.accept_wish.is_some() => Some("an accept is under way".to_owned()),
+            Command::Import { exported } => {
+                self.accept_wish = Some(AcceptWish {
+                    reply,
+                    force: true,
+                    epoch: None,
+                    import: Some(exported),
+                });
+                None
             }
             Command::Wish { wish, note } => {
                 self.wish(reply, wish, note, out);

@@ -38,10 +38,10 @@ pub struct Observer {
 }
 
 impl Observer {
-    /// Takes a fresh linearizable view. `ttl` is the promise of an incarnation never seen beating.
-    pub fn update(&mut self, now: Time, view: &View, ttl: Duration) {
+    /// Takes a fresh linearizable view. `longest` is the most that an ordinary beat may have promised which was not seen.
+    pub fn update(&mut self, now: Time, view: &View, longest: Duration) {
         for (name, key) in &view.nodes {
-            let promise = key.beat.as_ref().map_or(ttl, super::records::Beat::promise);
+            let promise = key.beat.as_ref().map_or(longest, super::records::Beat::promise);
             self.note(now, (name.clone(), key.lease), Seen::Beat(key.mod_revision), promise);
         }
         // Every holder, with the longest promise that its records carry.
@@ -53,7 +53,12 @@ impl Observer {
         let absent: BTreeSet<_> = self.seen.keys().chain(wanted.keys()).cloned().collect();
         for identity in absent {
             if view.nodes.get(&identity.0).is_none_or(|key| key.lease != identity.1) {
-                let seen = self.seen.get(&identity).map_or(ttl, |seen| seen.promise);
+                let seen = match self.seen.get(&identity) {
+                    // Its last beat may be one that was not seen, of a longer ttl.
+                    Some(before) if before.seen != Seen::Gone => before.promise.max(longest),
+                    Some(before) => before.promise,
+                    None => longest,
+                };
                 let recorded = wanted.get(&identity).copied().unwrap_or_default();
                 self.note(now, identity, Seen::Gone, seen.max(recorded));
             }
@@ -246,6 +251,18 @@ mod tests {
         observer.update(at(4000), &view(None), TTL);
         assert!(!observer.ripe(at(8999), "b", 7));
         assert!(observer.ripe(at(9000), "b", 7));
+    }
+
+    #[test]
+    fn a_key_that_vanished_unseen_may_have_promised_more_than_was_seen() {
+        let mut observer = Observer::default();
+        observer.update(at(0), &view(Some((7, 10, 5000))), TTL);
+        observer.update(at(1000), &view(None), 2 * TTL);
+        assert!(!observer.ripe(at(10_999), "b", 7));
+        assert!(observer.ripe(at(11_000), "b", 7));
+        // It beats no more: a ttl that grows after it was gone is none of its affair.
+        observer.update(at(2000), &view(None), 3 * TTL);
+        assert!(observer.ripe(at(11_000), "b", 7));
     }
 
     #[test]

@@ -78,6 +78,7 @@ impl Node {
             }
             Wish::Withdraw { group } => self.unknown_group(group).or_else(|| self.not_withdrawable(group)),
             Wish::Remove { node } => self.not_removable(node),
+            Wish::Configure { ttl } => self.unfit_ttl(*ttl),
         }
     }
 
@@ -121,6 +122,7 @@ impl Node {
                     || self.view.drained.contains_key(node);
                 (!left).then(|| format!("nothing of {node} is in etcd: it was removed before, or never was"))
             }
+            Wish::Configure { ttl } => self.configured(*ttl),
             // A new one starts over, with its own end.
             Wish::Pause { .. } => None,
         }
@@ -143,24 +145,17 @@ impl Node {
             (_, None) => 0,
         };
         let Wanted { reply, wish, note, .. } = self.wanted.pop_front()?;
-        match &wish {
-            Wish::Remove { node } => return self.removal(reply, node, out),
-            Wish::Withdraw { group } => return self.withdrawal(reply, group, out),
-            Wish::Stop { .. } | Wish::Start { .. } | Wish::Pause { .. } | Wish::Resume { .. } => {}
-            Wish::Drain { .. } | Wish::Undrain { .. } => {}
-        }
         let (key, revision, done) = self.order_key(&wish);
         let op = match wish {
+            Wish::Remove { node } => return self.removal(reply, &node, out),
+            Wish::Withdraw { group } => return self.withdrawal(reply, &group, out),
+            Wish::Configure { ttl } => return self.configuration(reply, ttl, out),
             Wish::Stop { .. } | Wish::Pause { .. } | Wish::Drain { .. } => Op::Put {
                 key: key.clone(),
                 value: json(&StandingOrder::from(note)),
                 lease,
             },
-            Wish::Start { .. }
-            | Wish::Resume { .. }
-            | Wish::Withdraw { .. }
-            | Wish::Undrain { .. }
-            | Wish::Remove { .. } => Op::Delete { key: key.clone() },
+            Wish::Start { .. } | Wish::Resume { .. } | Wish::Undrain { .. } => Op::Delete { key: key.clone() },
         };
         let txn = Txn {
             compare: vec![Compare::Mod { key, revision }],
@@ -215,6 +210,7 @@ impl Node {
                 let done = format!("what {node} left in etcd is deleted");
                 (self.keys.drained(node), revision(self.view.drained.get(node)), done)
             }
+            Wish::Configure { ttl } => (self.keys.config(), self.view.config_mod, format!("the ttl is {ttl:?}")),
         }
     }
 

@@ -67,11 +67,11 @@ impl Node {
             }
             Purpose::Fenced { reply } => self.fenced(*reply, succeeded, out),
             Purpose::Mark { group } => self.marked(group, succeeded, out),
-            Purpose::Accept { reply } => {
+            Purpose::Accept { reply, done } => {
                 let result = if succeeded {
                     let text = "an operator accepted etcd as it is: every node starts over".to_owned();
                     self.mention(Code::EtcdAccepted, text, out);
-                    Ok("accepted: every node starts over, which takes one ttl".to_owned())
+                    Ok(done.clone())
                 } else {
                     Err("the configuration changed meanwhile: look at `leasehold status` and try again".to_owned())
                 };
@@ -109,7 +109,7 @@ impl Node {
             | Purpose::Intent { reply, .. }
             | Purpose::Switchover { reply, .. }
             | Purpose::Fenced { reply: Some(reply) }
-            | Purpose::Accept { reply } => {
+            | Purpose::Accept { reply, .. } => {
                 out.push(Action::Reply {
                     reply,
                     result: Err(why.to_owned()),

@@ -95,6 +95,34 @@ pub struct ClusterConfig {
     /// +1 with every `leasehold accept`.
     pub generation: u64,
     pub ttl_ms: u64,
+    /// While the ttl changes, in milliseconds: the longest that a beat may have promised which nobody saw.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub longest_ms: Option<u64>,
+}
+
+impl ClusterConfig {
+    /// With `longest` where it is more than the ttl.
+    #[must_use]
+    pub fn new(generation: u64, ttl: Duration, longest: Duration) -> Self {
+        let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        Self {
+            generation,
+            ttl_ms: millis(ttl),
+            longest_ms: (longest > ttl).then(|| millis(longest)),
+        }
+    }
+
+    /// What every beat promises from now on.
+    #[must_use]
+    pub fn ttl(&self) -> Duration {
+        Duration::from_millis(self.ttl_ms)
+    }
+
+    /// The longest that an ordinary beat may promise or have promised.
+    #[must_use]
+    pub fn longest(&self) -> Duration {
+        Duration::from_millis(self.longest_ms.unwrap_or(0).max(self.ttl_ms))
+    }
 }
 
 /// A node's readiness for one group.
@@ -144,6 +172,9 @@ pub struct NodeStatus {
     pub version: String,
     pub address: String,
     pub priority: u32,
+    /// The smallest ttl that would do on this node, in milliseconds; none from a version that can't change it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub smallest_ttl_ms: Option<u64>,
     pub groups: BTreeMap<String, Readiness>,
     /// Why the rate of its clocks is in doubt; empty when it is not.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -174,7 +205,7 @@ pub enum Intent {
 }
 
 /// An operator's order that holds until it is taken back.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct StandingOrder {
     /// Who gave it, such as `root on a`.
     pub by: String,
@@ -209,7 +240,7 @@ impl fmt::Display for StandingOrder {
 }
 
 /// What `leasehold init` wrote into the group's storage: mount target -> id.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct StoreIds {
     pub id: String,
     pub mounts: Vec<String>,
@@ -221,6 +252,20 @@ pub struct Pin {
     pub cluster_id: u64,
     pub generation: u64,
     pub revision: i64,
+    /// The longest that an ordinary beat may promise, in milliseconds, as last known: a restored etcd may know less.
+    #[serde(default)]
+    pub longest_ms: u64,
+}
+
+impl Pin {
+    /// The longest promise that is known, or the file's where an earlier version pinned none.
+    #[must_use]
+    pub fn longest(&self, file: Duration) -> Duration {
+        match self.longest_ms {
+            0 => file,
+            known => Duration::from_millis(known),
+        }
+    }
 }
 
 /// What a restarted sidecar needs to adopt its running containers; kept in a boot-scoped file.

@@ -24,6 +24,8 @@ pub struct Timing {
     pub attempt: Duration,
     /// From the stop signal to the kill when the lease runs out.
     pub grace: Duration,
+    /// The same where the file states it; else it is a tenth of the ttl.
+    pub stated_grace: Option<Duration>,
     /// How long etcd may take to elect a leader.
     pub election_timeout: Duration,
     /// How long the hardware watchdog waits for its next meal, where this node has one.
@@ -70,6 +72,7 @@ impl Timing {
             beat: (ttl * 2 / 25).clamp(Duration::from_millis(200), Duration::from_secs(1)),
             attempt: tenth.clamp(Duration::from_millis(250), Duration::from_secs(1)),
             grace: grace.unwrap_or(tenth),
+            stated_grace: grace,
             election_timeout,
             watchdog: None,
         }
@@ -84,6 +87,12 @@ impl Timing {
         }
     }
 
+    /// The same on this host with another ttl.
+    #[must_use]
+    pub fn with_ttl(self, ttl: Duration) -> Self {
+        Self::new(ttl, self.kappa, self.stated_grace, self.election_timeout).with_watchdog(self.watchdog)
+    }
+
     /// Time kept between the kill and the end of validity. A watchdog may strike a second before that end: whatever is
     /// killed in time must be proved stopped before it.
     #[must_use]
@@ -94,9 +103,12 @@ impl Timing {
         }
     }
 
-    /// The deadlines of a group whose grace is `grace`, from a beat stamped `stamp` that promised `promise`.
+    /// The deadlines of a group, from a beat stamped `stamp` that promised `promise`. `grace`: what its file states.
+    /// Nothing here counts on the ttl: a beat that was sent under a shorter one is good for what it promised.
     #[must_use]
-    pub fn deadlines(&self, stamp: Time, promise: Duration, grace: Duration) -> Deadlines {
+    pub fn deadlines(&self, stamp: Time, promise: Duration, grace: Option<Duration>) -> Deadlines {
+        let derived = || self.grace.min(promise / 10);
+        let grace = grace.or(self.stated_grace).unwrap_or_else(derived);
         let end = stamp.plus(promise.mul_f64(self.kappa));
         let hard = end.minus(self.kill_budget());
         Deadlines {
@@ -144,18 +156,18 @@ impl Timing {
     /// [`TooShort`] with the sum that fails and the smallest ttl that would do.
     pub fn check(&self) -> Result<(), TooShort> {
         let Err(sum) = self.sums() else { return Ok(()) };
-        let fixed_grace = (self.grace != self.ttl / 10).then_some(self.grace);
-        let smallest = (1..=600).map(|halves| Duration::from_millis(500) * halves).find(|ttl| {
-            Self::new(*ttl, self.kappa, fixed_grace, self.election_timeout)
-                .with_watchdog(self.watchdog)
-                .sums()
-                .is_ok()
-        });
         Err(TooShort {
             ttl_ms: self.ttl.as_millis(),
             sum,
-            smallest_ms: smallest.map_or(0, |ttl| ttl.as_millis()),
+            smallest_ms: self.smallest().map_or(0, |ttl| ttl.as_millis()),
         })
+    }
+
+    /// The smallest ttl that would do here, in steps of half a second.
+    #[must_use]
+    pub fn smallest(&self) -> Option<Duration> {
+        let mut halves = (1..=600).map(|halves| Duration::from_millis(500) * halves);
+        halves.find(|ttl| self.with_ttl(*ttl).sums().is_ok())
     }
 
     fn sums(&self) -> Result<(), String> {
@@ -239,7 +251,7 @@ mod tests {
         assert_eq!(refused.smallest_ms, 11_000);
         // The kill comes a second earlier, so that a stop in the last moment is proved before it strikes.
         let (now, timing) = (Time::default(), with(10_000, 6));
-        let deadlines = timing.deadlines(now, timing.ttl, timing.grace);
+        let deadlines = timing.deadlines(now, timing.ttl, None);
         assert_eq!(deadlines.end.boot, Duration::from_millis(9_900));
         assert_eq!(deadlines.hard.boot, Duration::from_millis(8_400));
     }
@@ -248,9 +260,25 @@ mod tests {
     fn deadlines_count_from_the_stamp_and_leave_room_for_the_kill() {
         let timing = timing(10_000, 1000);
         let stamp = Time::default().plus(Duration::from_secs(100));
-        let deadlines = timing.deadlines(stamp, timing.ttl, timing.grace);
+        let deadlines = timing.deadlines(stamp, timing.ttl, None);
         assert_eq!(deadlines.end.boot, Duration::from_millis(109_900));
         assert_eq!(deadlines.hard.boot, Duration::from_millis(109_400));
         assert_eq!(deadlines.soft.boot, Duration::from_millis(108_400));
+    }
+
+    #[test]
+    fn a_beat_of_an_earlier_ttl_is_good_for_what_it_promised() {
+        let (stamp, old) = (Time::default(), Duration::from_secs(5));
+        // Grown: the grace of sixty seconds would eat all of the five.
+        let grown = timing(5_000, 1000).with_ttl(Duration::from_secs(60));
+        let deadlines = grown.deadlines(stamp, old, None);
+        assert_eq!(deadlines.end.boot, Duration::from_millis(4_950));
+        assert_eq!(deadlines.soft.boot, Duration::from_millis(3_950));
+        // A grace that the file states is kept through a change, whatever a tenth would be.
+        let stated = Timing::new(old, 0.99, Some(old / 10), Duration::from_secs(1));
+        assert_eq!(
+            stated.with_ttl(Duration::from_secs(60)).grace,
+            Duration::from_millis(500)
+        );
     }
 }

@@ -28,7 +28,11 @@ pub struct Status {
     /// Of the hardware watchdog: `fed`, `asleep`, or `not fed`, after which this host is reset; empty without one.
     #[serde(default)]
     pub watchdog: String,
+    /// What every beat of the cluster promises.
     pub ttl_ms: u64,
+    /// While not every node has confirmed a shorter one: how long a node that nobody sees is waited for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub longest_ms: Option<u64>,
     /// The node's last decision that is not about one group.
     pub reason: String,
     /// The health of all of it in one word.
@@ -49,6 +53,9 @@ pub struct NodeLine {
     /// Milliseconds since its last beat was seen; none without a key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub beat_ms: Option<u64>,
+    /// What its last beat promised, in milliseconds; none without a key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl_ms: Option<u64>,
     /// For each group: empty when it is ready, else why not.
     pub groups: BTreeMap<String, String>,
     /// Why the rate of its clocks is in doubt; empty when it is not.
@@ -169,14 +176,7 @@ impl Node {
     pub fn status(&self, now: Time) -> Status {
         let mut status = Status {
             node: self.me.name.clone(),
-            cluster: self
-                .keys
-                .prefix()
-                .trim_end_matches('/')
-                .rsplit('/')
-                .next()
-                .unwrap_or_default()
-                .to_owned(),
+            cluster: self.keys.cluster().to_owned(),
             version: self.me.version.clone(),
             member: self.member.word().to_owned(),
             etcd_age_ms: self.contact.age(now).map(millis),
@@ -184,6 +184,7 @@ impl Node {
             engine_failure: self.engine_failure.clone(),
             watchdog: self.watchdog_word().to_owned(),
             ttl_ms: millis(self.timing.ttl),
+            longest_ms: (self.waiting() > self.timing.ttl).then(|| millis(self.waiting())),
             reason: self
                 .last
                 .as_ref()
@@ -226,6 +227,11 @@ impl Node {
                 version: status.version,
                 address: status.address,
                 priority: status.priority,
+                ttl_ms: self
+                    .view
+                    .nodes
+                    .get(&name)
+                    .and_then(|key| Some(key.beat.as_ref()?.ttl_ms)),
                 beat_ms: self.observer.silent_for(now, &name, lease).map(millis),
                 groups: groups.collect(),
                 clock: status.clock,
@@ -349,6 +355,6 @@ impl Stage {
     }
 }
 
-fn millis(duration: std::time::Duration) -> u64 {
+pub(super) fn millis(duration: std::time::Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -17,13 +17,15 @@ use crate::shell::{now, say, sh, until, within, words};
 const PAGE: &str = include_str!("../../docs/runbooks.md");
 const SECONDS: &str = "60";
 
-pub(crate) const RUNBOOKS: [(&str, Body); 7] = [
+pub(crate) const RUNBOOKS: [(&str, Body); 9] = [
     ("runbook: upgrade the sidecar", upgrade_sidecar),
     ("runbook: update the mail server's image", update_image),
     ("runbook: replace a lost etcd member", replace_member),
     ("runbook: replace a host", replace_host),
     ("runbook: restore etcd from a snapshot", restore_etcd),
     ("runbook: two hosts without a third box", without_third_box),
+    ("runbook: change the ttl", change_ttl),
+    ("runbook: add a host", add_host),
     ("runbook: uninstall", uninstall),
 ];
 
@@ -407,6 +409,102 @@ fn start_alone(cluster: &mut Cluster, left: usize, away: [usize; 2]) -> Duration
         }
     }
     back
+}
+
+/// Longer, and by the same page shorter again: the same container serves all the while.
+fn change_ttl(cluster: &mut Cluster) -> Figure {
+    cluster.await_successors();
+    let before = (cluster.last_run(), TTL.as_millis());
+    let mut changes = Vec::new();
+    let seen = cluster.under_mail(|cluster| {
+        for (name, wanted) in [("TTL=8s", 8000), (&*format!("TTL={}s", TTL.as_secs()), before.1)] {
+            let began = now();
+            for block in blocks("Change the ttl") {
+                for line in &block.lines {
+                    let line = line.replace("TTL=8s", name);
+                    let many = match block.place {
+                        "all" => cluster.hosts.len(),
+                        "any" => 1,
+                        other => panic!("the page names a place that this test does not know: {other}"),
+                    };
+                    // Some seconds, says the page.
+                    cluster.hosts.iter().take(many).for_each(|host| {
+                        until(&format!("{line} on {}", host.name), TTL * 2, || {
+                            host.try_line(&line).ok()
+                        });
+                    });
+                }
+            }
+            changes.push((now() - began).as_millis());
+            for host in &cluster.hosts {
+                let status = host.status().expect("a status");
+                assert_eq!(u128::from(status.ttl_ms), wanted, "{}", host.name);
+            }
+        }
+        let typed = now();
+        until("the shorter ttl to be confirmed by all", TTL * 6, || {
+            let settled = |host: &Host| host.status().is_some_and(|status| status.longest_ms.is_none());
+            (now() - typed > TTL * 2 && cluster.hosts.iter().all(settled)).then_some(())
+        });
+    });
+    assert!(
+        cluster.last_run().is(&before.0),
+        "another run: {:?}",
+        cluster.last_run()
+    );
+    no_outage(&seen, &format!("5 s, 8 s, 5 s: typed and confirmed in {changes:?} ms"))
+}
+
+/// A standby is taken out for good, with its disks, and comes as a host that nobody knows. Its member of etcd stays: the page
+/// is about a host without one.
+fn add_host(cluster: &mut Cluster) -> Figure {
+    cluster.await_successors();
+    let new = cluster.standby();
+    let name = cluster.hosts[new].name;
+    let healthy = cluster.await_leader();
+    let run = cluster.last_run();
+    let mut ready = Duration::ZERO;
+    let seen = cluster.under_mail(|cluster| {
+        cluster.hosts[new].power_off();
+        let disk = cluster.hosts[new].disk().join("data");
+        sh(&format!("rm -rf --one-file-system {0}; mkdir {0}", disk.display()));
+        until("it to be forgotten", RETURN_LIMIT, || {
+            let removed = cluster.hosts[healthy].leasehold(&["node", "remove", name]);
+            removed.status.success().then_some(())
+        });
+        let known = words(&cluster.hosts[healthy].leasehold(&["node", "list"]));
+        assert!(
+            !known.lines().any(|line| line.starts_with(&format!("{name} "))),
+            "{known}"
+        );
+        cluster.hosts[new].boot();
+        cluster.hosts[new].await_engine();
+        for block in blocks("Add a host") {
+            for line in &block.lines {
+                match (block.place, *line) {
+                    ("healthy", line) => cluster.hosts[healthy].type_line(line),
+                    ("new", "./volumes") => cluster.hosts[new].make_volumes(),
+                    ("new", "docker compose up -d leasehold") => {
+                        let began = now();
+                        cluster.hosts[new].type_line(line);
+                        cluster.settle();
+                        cluster.await_successors();
+                        ready = now() - began;
+                    }
+                    ("new", line) => cluster.hosts[new].type_line(line),
+                    (place, line) => panic!("{line} on {place} has no counterpart here"),
+                }
+            }
+        }
+        let known = words(&cluster.hosts[healthy].leasehold(&["node", "list"]));
+        assert!(
+            known.lines().any(|line| line.starts_with(&format!("{name} "))),
+            "{known}"
+        );
+    });
+    cluster.hosts[new].await_status(0, &[]);
+    assert!(cluster.last_run().is(&run), "another run: {:?}", cluster.last_run());
+    no_outage(&seen, &format!("{name} is new, and ready after {ready:.1?}"))
 }
 
 /// Nothing of it is left on any host but the volumes; and it comes back.

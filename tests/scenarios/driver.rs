@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use leasehold::core::code::Code;
 use leasehold::core::event::{Action, Event, Order, PageOrder, ServiceKey, VipNews};
+use leasehold::core::exported::Exported;
 use leasehold::core::fencing::FenceSettings;
 use leasehold::core::group::{GroupSettings, OnFailure, ProbeSettings, ServiceSettings};
 use leasehold::core::history::{Chronicler, Entry};
@@ -73,6 +74,8 @@ pub(crate) struct World {
     pub(crate) saved: Option<Saved>,
     /// Nodes that beat by themselves.
     pub(crate) alive: BTreeMap<String, Time>,
+    /// What those promise that do not promise the usual.
+    pub(crate) promises: BTreeMap<String, Duration>,
     pub(crate) connection: u64,
     /// The mod revision of the key that the story deleted last.
     pub(crate) deleted: i64,
@@ -82,6 +85,8 @@ pub(crate) struct World {
     /// Containers that no kill ends.
     pub(crate) hung: BTreeSet<ServiceKey>,
     pub(crate) timing: Timing,
+    /// What `config export` printed last.
+    pub(crate) exported: Exported,
     chronicler: Chronicler,
     /// What the sidecar has to tell of its epochs, since it was last asked.
     pub(crate) entries: Vec<Entry>,
@@ -100,7 +105,7 @@ impl World {
         GroupSettings {
             on_failure: self.on_failure,
             failback: self.failback,
-            ..settings(group, &self.timing, self.on_stop_failure)
+            ..settings(group, self.on_stop_failure)
         }
     }
 
@@ -134,6 +139,7 @@ impl World {
             on_failure: OnFailure::Recover,
             saved: None,
             alive: BTreeMap::new(),
+            promises: BTreeMap::new(),
             connection: 0,
             deleted: 0,
             on_stop_failure: OnStopFailure::Hold,
@@ -141,6 +147,7 @@ impl World {
             fence: None,
             hung: BTreeSet::new(),
             timing: Timing::new(TTL, 0.99, None, Duration::from_secs(1)),
+            exported: Exported::default(),
             chronicler: Chronicler::default(),
             entries: Vec::new(),
             pin: None,
@@ -349,7 +356,7 @@ impl World {
         let mut answer = |event| self.soon.push_back((at, event));
         match action.clone() {
             Action::Prepare { group, .. } => {
-                for of in services(&group, &self.timing) {
+                for of in services(&group) {
                     let result = Ok("sha256:1".to_owned());
                     answer(Event::Prepared { of, result });
                 }
@@ -444,7 +451,8 @@ impl World {
         let due: Vec<String> = due.map(|(name, _)| name.clone()).collect();
         for name in due {
             let lease = self.names.named(&format!("L{name}"));
-            self.beat(&name, lease, TTL);
+            let promise = self.promises.get(&name).copied().unwrap_or(TTL);
+            self.beat(&name, lease, promise);
             self.alive.insert(name, self.now);
         }
     }
@@ -540,6 +548,7 @@ impl World {
             None if creates => "T1",
             None if deletes && !puts => "T9",
             None if deletes => "removal",
+            None if puts && compares(&|c| matches!(c, Compare::Mod { key, .. } if *key == self.keys.config())) => "T12",
             None if puts => "T2",
             None => "configure",
         };
@@ -547,8 +556,8 @@ impl World {
     }
 }
 
-fn services(group: &str, timing: &Timing) -> Vec<ServiceKey> {
-    let group = settings(group, timing, OnStopFailure::Hold);
+fn services(group: &str) -> Vec<ServiceKey> {
+    let group = settings(group, OnStopFailure::Hold);
     (0..group.services.len())
         .map(|service| ServiceKey {
             group: group.name.clone(),
@@ -558,7 +567,7 @@ fn services(group: &str, timing: &Timing) -> Vec<ServiceKey> {
 }
 
 /// `sams` has one service, an address and a probe, `pair` two probes, `post` a canary besides; `web` has two services and neither.
-fn settings(group: &str, timing: &Timing, on_stop_failure: OnStopFailure) -> GroupSettings {
+fn settings(group: &str, on_stop_failure: OnStopFailure) -> GroupSettings {
     let names: &[&str] = if group == "web" { &["db", "http"] } else { &["sams"] };
     let services = names.iter().map(|name| ServiceSettings {
         name: (*name).to_owned(),
@@ -575,7 +584,7 @@ fn settings(group: &str, timing: &Timing, on_stop_failure: OnStopFailure) -> Gro
         on_failure: OnFailure::Recover,
         restarts: 3,
         restart_window: Duration::from_secs(600),
-        grace: timing.grace,
+        grace: None,
         on_stop_failure,
         failback: None,
     }

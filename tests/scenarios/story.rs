@@ -6,13 +6,14 @@ use std::time::Duration;
 use leasehold::core::code::Code;
 use leasehold::core::epoch::Run;
 use leasehold::core::event::{Command, Event, Note, ProbeFailure, ProbeKey, ServiceKey, Trace, VipNews, Wish};
+use leasehold::core::exported::Exported;
 use leasehold::core::fenced::Fenced;
 use leasehold::core::fencing::FenceSettings;
 use leasehold::core::group::OnFailure;
 use leasehold::core::history::{Entry, Phase};
 use leasehold::core::records::{
     ClusterConfig, Intent, NodeStatus, Past, Readiness, Record, RecordState, Saved, SavedRun, StandingOrder, Trouble,
-    json,
+    View, json,
 };
 use leasehold::core::store::{Hint, StoreError};
 use leasehold::core::stuck::OnStopFailure;
@@ -103,6 +104,7 @@ fn wish(words: &[&str]) -> Option<Wish> {
         ["drain", node] => Wish::Drain { node: named(node) },
         ["undrain", node] => Wish::Undrain { node: named(node) },
         ["remove", node] => Wish::Remove { node: named(node) },
+        ["ttl", ttl] => Wish::Configure { ttl: time(ttl)? },
         _ => return None,
     })
 }
@@ -176,7 +178,9 @@ impl World {
             "node" | "notify" | "watchdog" | "start" | "restart" | "kill" | "saved" | "sleep" | "run" | "quick"
             | "status" | "health" | "history" | "policy" | "hangs" => self.control(words),
             "answer" | "timeout" | "landed" | "late" | "refused" => self.answer_input(words),
-            "term" | "hold" | "switchover" | "apply" | "accept" | "fenced" | "order" => self.operator(words),
+            "term" | "hold" | "switchover" | "apply" | "accept" | "fenced" | "order" | "export" | "import" => {
+                self.operator(words)
+            }
             _ => match self.event(words) {
                 Some(event) => {
                     self.deliver(event);
@@ -379,6 +383,14 @@ impl World {
                 force: rest.contains(&"force"),
                 epoch: option(rest, "epoch").map(|epoch| epoch.parse().unwrap()),
             },
+            ["export"] => {
+                let view = View::read(&self.keys, &self.etcd.answer(&self.keys, true));
+                self.exported = Exported::of("story", &view).unwrap();
+                return true;
+            }
+            ["import"] => Command::Import {
+                exported: Box::new(self.exported.clone()),
+            },
             ["order", order @ ..] => {
                 let Some(wish) = wish(order) else { return false };
                 let note = note();
@@ -478,20 +490,26 @@ impl World {
 
     fn etcd_input(&mut self, words: &[&str]) -> bool {
         match words {
+            // Lost for good, and put up anew.
+            ["lost"] => {
+                self.etcd = super::etcd::Etcd::new();
+                self.etcd.cluster_id = 0xc2;
+                self.alive.clear();
+            }
             ["store", group] => self.etcd.put(&self.keys.store(group), r#"{"id":"s1","mounts":[]}"#, 0),
             ["config", rest @ ..] => {
                 let generation = option(rest, "generation").map_or(1, |word| word.parse().unwrap());
                 let ttl = option(rest, "ttl").and_then(time).unwrap_or(Duration::from_secs(5));
-                let config = ClusterConfig {
-                    generation,
-                    ttl_ms: u64::try_from(ttl.as_millis()).unwrap(),
-                };
+                let longest = option(rest, "longest").and_then(time).unwrap_or(ttl);
+                let config = ClusterConfig::new(generation, ttl, longest);
                 self.etcd.put(&self.keys.config(), &json(&config), 0);
             }
-            ["lives", node] => {
+            ["lives", node, rest @ ..] => {
                 self.alive.insert((*node).to_owned(), self.now);
                 let lease = self.names.named(&format!("L{node}"));
-                self.beat(node, lease, Duration::from_secs(5));
+                let promise = option(rest, "ttl").and_then(time).unwrap_or(Duration::from_secs(5));
+                self.promises.insert((*node).to_owned(), promise);
+                self.beat(node, lease, promise);
             }
             ["silent", node] => {
                 self.alive.remove(*node);
@@ -595,12 +613,17 @@ impl World {
             trouble: option(groups, "trouble").map(trouble),
             drift: (why == "it differs").then(|| words::drift_of("image", None)),
         };
+        let words = groups;
         let groups = groups.iter().filter(|word| !word.contains('='));
         let groups = groups.map(|group| ((*group).to_owned(), ready.clone()));
         let status = NodeStatus {
             version: "1".to_owned(),
             address: String::new(),
             priority: priority(node),
+            smallest_ttl_ms: option(words, "needs")
+                .and_then(time)
+                .map(|ttl| ttl.as_secs() * 1000)
+                .or(Some(5000)),
             groups: groups.collect(),
             clock: String::new(),
         };

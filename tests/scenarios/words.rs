@@ -144,8 +144,15 @@ fn value(names: &mut Names, key: &str, value: &str) -> String {
             format!("beat {} {nonce} boot {} promises {promise}", beat.seq, beat.boot)
         }),
         ["config"] => serde_json::from_str::<ClusterConfig>(value).ok().map(|config| {
-            let ttl = seconds(Duration::from_millis(config.ttl_ms));
-            format!("generation {} ttl {ttl}", config.generation)
+            let ttl = seconds(config.ttl());
+            let longest = config
+                .longest_ms
+                .map(|_| format!(" longest {}", seconds(config.longest())));
+            format!(
+                "generation {} ttl {ttl}{}",
+                config.generation,
+                longest.unwrap_or_default()
+            )
         }),
         ["status", _] => serde_json::from_str::<NodeStatus>(value).ok().map(|read| status(&read)),
         ["groups", _, "record"] => serde_json::from_str::<Record>(value)
@@ -226,6 +233,7 @@ pub(crate) fn action(names: &mut Names, now: Time, action: &Action) -> String {
         Action::Read { .. } => "read".to_owned(),
         Action::Grant(grant) => format!("grant {} for {}", names.lease(grant.lease), seconds(grant.ttl)),
         Action::KeepAlive { lease } => format!("keep alive {}", names.lease(*lease)),
+        Action::Attempt(limit) => format!("a call to etcd may take {} ms", limit.as_millis()),
         Action::Revoke { lease } => format!("revoke {}", names.lease(*lease)),
         Action::Page { of, page: order } => page(now, of, order),
         Action::Save(memory) => saved(names, memory),

@@ -117,12 +117,12 @@ pub(super) fn routes() -> OpenApiRouter<Shared> {
         .routes(routes!(accept))
 }
 
-type Answer = Result<Response, Refusal>;
+pub(super) type Answer = Result<Response, Refusal>;
 
 /// What an act about this node or the cluster is answered with.
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "a description of answers, never made")]
-enum OfTheNode {
+pub(super) enum OfTheNode {
     /// It is done, or was before.
     #[response(status = 200)]
     Done(Outcome),
@@ -415,7 +415,7 @@ fn one_line(name: &str, text: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-async fn order(
+pub(super) async fn order(
     shared: &Shared,
     caller: &Caller,
     needed: Role,
@@ -437,17 +437,23 @@ fn note(shared: &Shared, caller: &Caller, why: String, until: Option<String>) ->
     })
 }
 
-/// Hands the command to the loop and waits for its reply.
-async fn ask(shared: &Shared, caller: &Caller, needed: Role, command: Command) -> Answer {
-    if caller.role < needed {
-        let message = format!(
-            "{} is {}: this takes {}",
-            caller.name,
-            caller.role.word(),
-            needed.word()
-        );
-        return Err(Refusal::new(StatusCode::FORBIDDEN, message));
+/// Whether the caller's role is enough.
+pub(super) fn may(caller: &Caller, needed: Role) -> Result<(), Refusal> {
+    if caller.role >= needed {
+        return Ok(());
     }
+    let message = format!(
+        "{} is {}: this takes {}",
+        caller.name,
+        caller.role.word(),
+        needed.word()
+    );
+    Err(Refusal::new(StatusCode::FORBIDDEN, message))
+}
+
+/// Hands the command to the loop and waits for its reply.
+pub(super) async fn ask(shared: &Shared, caller: &Caller, needed: Role, command: Command) -> Answer {
+    may(caller, needed)?;
     if !shared.rate.admits() {
         return Err(Refusal::new(
             StatusCode::TOO_MANY_REQUESTS,

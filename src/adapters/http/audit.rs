@@ -42,6 +42,7 @@ pub(super) fn act(by: String, command: &Command) -> Act {
             let epoch = epoch.map_or_else(String::new, |epoch| format!(" --epoch {epoch}"));
             act.verb = format!("accept{force}{epoch}");
         }
+        Command::Import { exported } => act.verb = format!("config import: generation {}", exported.generation),
         Command::Wish { wish, note } => {
             act.why.clone_from(&note.why);
             wished(&mut act, wish);
@@ -60,9 +61,11 @@ fn wished(act: &mut Act, wish: &Wish) {
         Wish::Drain { node } => ("drain", None, Some(node)),
         Wish::Undrain { node } => ("undrain", None, Some(node)),
         Wish::Remove { node } => ("remove", None, Some(node)),
+        Wish::Configure { .. } => ("config apply", None, None),
     };
     act.verb = match wish {
         Wish::Pause { length, .. } => format!("{verb} {} s", length.as_secs()),
+        Wish::Configure { ttl } => format!("{verb}: ttl {ttl:?}"),
         Wish::Stop { .. }
         | Wish::Start { .. }
         | Wish::Resume { .. }

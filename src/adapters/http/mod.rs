@@ -5,6 +5,7 @@ mod access;
 mod acting;
 mod answer;
 mod audit;
+mod config;
 mod console;
 mod door;
 mod health;
@@ -35,6 +36,7 @@ use utoipa_axum::router::OpenApiRouter;
 pub use access::{Access, Role};
 pub use acting::{AcceptRequest, FencedRequest, HoldRequest, OrderRequest, PauseRequest, SwitchoverRequest};
 pub use answer::Outcome;
+pub use config::{Configuration, Confirmed};
 pub use reading::Why;
 pub use tls::TlsFiles;
 
@@ -44,6 +46,7 @@ use self::door::Door;
 use self::limits::{Limited, Rate};
 use self::tls::{LOOK_EVERY, Peer, Tls};
 use crate::core::event::Command;
+use crate::core::exported::Exported;
 use crate::core::history::{Act, History};
 use crate::core::status::Status;
 use crate::core::time::Time;
@@ -78,12 +81,16 @@ pub struct Turn {
     pub recent: Arc<Recent>,
 }
 
-/// Where acts are kept, and where the history is read.
+/// What lies behind the endpoints beside the loop: where acts are kept, the history and the compose file.
 pub trait Archive: Send + Sync {
     /// Never waits.
     fn keep(&self, act: Act);
     /// What is kept of a group; within a deadline, or why not.
     fn history<'a>(&'a self, group: &'a str) -> BoxFuture<'a, Result<History, String>>;
+    /// The ttl in this node's compose file as it is now; within a deadline, or why not.
+    fn file_ttl_ms(&self) -> BoxFuture<'_, Result<u64, String>>;
+    /// The cluster's own keys; within a deadline, or why not.
+    fn export(&self) -> BoxFuture<'_, Result<Exported, String>>;
 }
 
 #[derive(Clone)]
@@ -214,6 +221,7 @@ fn v1() -> (Router<Shared>, utoipa::openapi::OpenApi) {
     OpenApiRouter::with_openapi(Document::openapi())
         .merge(reading::routes())
         .merge(acting::routes())
+        .merge(config::routes())
         .split_for_parts()
 }
 
@@ -291,6 +299,14 @@ impl Archive for Nowhere {
 
     fn history<'a>(&'a self, _group: &'a str) -> BoxFuture<'a, Result<History, String>> {
         Box::pin(async { Ok(History::default()) })
+    }
+
+    fn file_ttl_ms(&self) -> BoxFuture<'_, Result<u64, String>> {
+        Box::pin(async { Ok(10_000) })
+    }
+
+    fn export(&self) -> BoxFuture<'_, Result<Exported, String>> {
+        Box::pin(async { Ok(Exported::default()) })
     }
 }
 

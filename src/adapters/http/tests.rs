@@ -38,6 +38,29 @@ impl Archive for Kept {
         };
         Box::pin(async move { history })
     }
+
+    fn export(&self) -> BoxFuture<'_, Result<Exported, String>> {
+        let cluster = "mail".to_owned();
+        let exported = Exported {
+            format: 1,
+            cluster,
+            generation: 1,
+            ttl_ms: 8000,
+            ..Exported::default()
+        };
+        Box::pin(async { Ok(exported) })
+    }
+
+    fn file_ttl_ms(&self) -> BoxFuture<'_, Result<u64, String>> {
+        let silent = self.silent.load(std::sync::atomic::Ordering::Relaxed);
+        Box::pin(async move {
+            if silent {
+                Err("line 3: no ttl".to_owned())
+            } else {
+                Ok(8000)
+            }
+        })
+    }
 }
 
 /// Both routers over one status, the commands that reach the loop, and the file of tokens.
@@ -124,6 +147,8 @@ async fn health_is_open_and_the_rest_takes_a_token() {
         "/v1/groups/mail",
         "/v1/groups/mail/why",
         "/v1/groups/mail/history",
+        "/v1/config",
+        "/v1/config/export",
         "/v1/openapi.json",
     ] {
         assert_eq!(call(&bench.network, "GET", path, None, "").await.0, 401, "{path}");
@@ -278,6 +303,66 @@ async fn the_history_of_an_unknown_group_and_a_silent_etcd_are_told_apart() {
     bench.kept.silent.store(true, std::sync::atomic::Ordering::Relaxed);
     let (code, text) = call(&bench.host, "GET", "/v1/groups/mail/history", None, "").await;
     assert!(code == 503 && text.contains("etcd does not tell"), "{code} {text}");
+}
+
+#[tokio::test]
+async fn what_was_exported_is_imported_by_an_admin_alone() {
+    let mut bench = Bench::new();
+    let looped = bench.loops();
+    let (code, text) = call(&bench.network, "GET", "/v1/config/export", Some(VIEWER), "").await;
+    let exported: Exported = serde_json::from_str(&text).unwrap();
+    assert!(code == 200 && exported.cluster == "mail", "{text}");
+    for (token, wanted) in [(VIEWER, 403), (OPERATOR, 403), (ADMIN, 200)] {
+        let (code, text) = call(&bench.network, "POST", "/v1/config/import", Some(token), &text).await;
+        assert_eq!(code, wanted, "{text}");
+    }
+    let (code, text) = call(
+        &bench.network,
+        "POST",
+        "/v1/config/import",
+        Some(ADMIN),
+        "{\"format\":1}",
+    )
+    .await;
+    assert!(code == 400 && text.contains("missing field"), "{code} {text}");
+    drop(bench);
+    let seen = looped.await.unwrap();
+    assert!(
+        matches!(&seen[..], [Command::Import { exported: asked }] if **asked == exported),
+        "{seen:?}"
+    );
+}
+
+#[tokio::test]
+async fn the_file_is_read_anew_and_applied_as_it_is() {
+    let mut bench = Bench::new();
+    let looped = bench.loops();
+    let (code, text) = call(&bench.host, "GET", "/v1/config", None, "").await;
+    let told: Configuration = serde_json::from_str(&text).unwrap();
+    assert!(code == 200 && told.file_ttl_ms == Some(8000) && !told.equal, "{text}");
+    for (token, wanted) in [(VIEWER, 403), (OPERATOR, 403), (ADMIN, 200)] {
+        let (code, text) = call(&bench.network, "POST", "/v1/config/apply", Some(token), "").await;
+        assert_eq!(code, wanted, "{text}");
+    }
+    bench.kept.silent.store(true, std::sync::atomic::Ordering::Relaxed);
+    let (code, text) = call(&bench.host, "POST", "/v1/config/apply", None, "").await;
+    assert!(code == 409 && text.contains("line 3"), "{code} {text}");
+    let acts: Vec<String> = bench
+        .kept
+        .acts
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|act| act.verb.clone())
+        .collect();
+    assert_eq!(acts, ["config apply: ttl 8s"]);
+    drop(bench);
+    let seen = looped.await.unwrap();
+    let ttl = Duration::from_secs(8);
+    assert!(
+        matches!(&seen[..], [Command::Wish { wish: Wish::Configure { ttl: asked }, .. }] if *asked == ttl),
+        "{seen:?}"
+    );
 }
 
 #[tokio::test]

@@ -28,6 +28,25 @@ pub async fn once(settings: &Settings, txn: &Txn) -> Result<Answer, StoreError> 
     limited(settings, url, wire::txn(&mut client, &settings.keys, txn)).await
 }
 
+/// One whole read of the cluster's keys, from the first endpoint that answers; for the sidecar, beside its loop.
+///
+/// # Errors
+/// As [`StoreError`] says; with no endpoint answering, that of the last one.
+pub async fn read(settings: &Settings) -> Result<Answer, StoreError> {
+    let mut last = StoreError::Refused("no etcd endpoint is configured".to_owned());
+    for url in &settings.endpoints {
+        let work = async {
+            let mut client = connect(settings, url, Purpose::Calls).await?;
+            wire::txn(&mut client, &settings.keys, &Txn::default()).await
+        };
+        match limited(settings, url, work).await {
+            Err(error @ StoreError::Unknown(_)) => last = error,
+            result => return result,
+        }
+    }
+    Err(last)
+}
+
 /// The ttl that etcd grants when asked for 1 s: its floor, 1.5 election timeouts rounded up to whole seconds, so the
 /// election timeout is at most this divided by 1.5. The lease is revoked again.
 ///

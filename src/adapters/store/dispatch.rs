@@ -76,6 +76,11 @@ struct Outcome {
 
 impl Dispatcher {
     async fn start(&mut self, command: StoreCommand) {
+        if let StoreCommand::Attempt(attempt) = command {
+            let settings = Settings::clone(&self.settings);
+            self.settings = Arc::new(Settings { attempt, ..settings });
+            return;
+        }
         let number = self.pool.preferred();
         let full = self.under_way.len() >= IN_FLIGHT_MAX;
         let Some(url) = self.settings.endpoints.get(number).filter(|_| !full).cloned() else {
@@ -217,6 +222,7 @@ async fn carry_out(
             debug!(lease, "etcd lease revoked");
             None
         }
+        StoreCommand::Attempt(_) => None,
     };
     Ok((client, event))
 }
@@ -232,7 +238,7 @@ fn failure(command: &StoreCommand, error: StoreError) -> Option<StoreEvent> {
             lease: *lease,
             result: Err(error),
         }),
-        StoreCommand::KeepAlive { .. } | StoreCommand::Revoke { .. } => None,
+        StoreCommand::KeepAlive { .. } | StoreCommand::Revoke { .. } | StoreCommand::Attempt(_) => None,
     }
 }
 

@@ -20,7 +20,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-pub use direct::{floor_probe, member_count, once, server_version};
+pub use direct::{floor_probe, member_count, once, read, server_version};
 pub use history::{Archivist, history};
 
 use crate::compose::model::{EtcdTls, EtcdUser};
@@ -55,6 +55,8 @@ pub enum StoreCommand {
     KeepAlive { lease: i64 },
     /// End a lease and delete the keys that hang on it. Without an event: a read shows it.
     Revoke { lease: i64 },
+    /// From now on a command may take so long. Without an event.
+    Attempt(Duration),
 }
 
 /// What came of it.

@@ -47,8 +47,8 @@ pub struct GroupSettings {
     /// Restarts in place within `restart_window` before the group moves on.
     pub restarts: u32,
     pub restart_window: Duration,
-    /// From the stop signal to the kill when the lease runs out.
-    pub grace: Duration,
+    /// From the stop signal to the kill when the lease runs out, where the file states it.
+    pub grace: Option<Duration>,
     pub on_stop_failure: OnStopFailure,
     /// It goes back to a preferred node by itself, once that one has been ready for so long without a break.
     pub failback: Option<Duration>,

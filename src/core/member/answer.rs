@@ -13,6 +13,9 @@ use crate::core::time::Time;
 /// How often a sidecar that adopts lets a late beat of its predecessor go by.
 const ADOPT_TRIES: u32 = 3;
 
+/// The lease of a node that joined under a short ttl lives five minutes, whatever the ttl is by now.
+const KEEP_ALIVE_MAX: Duration = Duration::from_secs(100);
+
 /// What happened to a node's key that is no longer its last beat.
 fn robbed(own: Option<&NodeKey>) -> &'static str {
     match own {
@@ -89,21 +92,25 @@ impl Node {
             if !matches!(self.member, Member::Frozen { .. }) {
                 self.observer.clear();
             }
-            self.observer.update(now, &view, self.timing.ttl);
+            let longest = view.config.map_or(Duration::ZERO, |config| config.longest());
+            self.observer.update(now, &view, longest.max(self.waiting()));
             self.view = view;
             self.viewed = true;
+            self.come_in(out);
             return self.freeze(Code::EtcdStrange, why, out);
         }
         if self.accepted_elsewhere(&view) {
             return self.start_over(now, view, out);
         }
+        self.heed_config(&view);
         self.pin(&view, out);
         self.contact.good(pending.stamp, now, self.timing.contact_gap());
-        self.observer.update(now, &view, self.timing.ttl);
+        self.observer.update(now, &view, self.waiting());
         self.view = view;
         self.viewed = true;
         self.suspect_leases(now, out);
         self.adopt_config(out);
+        self.settle_config(now, out);
         self.prepare(out);
         self.locate(now, out);
         self.compare_records(now, out);
@@ -198,9 +205,8 @@ impl Node {
     /// `own`: the key of this node's name, whosever it is.
     pub(super) fn arrived(&mut self, now: Time, own: Option<NodeKey>, out: &mut Vec<Action>) {
         if self.view.config.is_none() {
-            let (generation, ttl_ms) = (1, u64::try_from(self.timing.ttl.as_millis()).unwrap_or(u64::MAX));
             let key = self.keys.config();
-            let value = json(&ClusterConfig { generation, ttl_ms });
+            let value = json(&ClusterConfig::new(1, self.timing.ttl, self.timing.ttl));
             let txn = Txn {
                 compare: vec![Compare::Create {
                     key: key.clone(),
@@ -278,7 +284,7 @@ impl Node {
                 group.renew(deadlines, out);
             }
         }
-        if now.since(self.kept_alive) >= self.timing.ttl {
+        if now.since(self.kept_alive) >= self.timing.ttl.min(KEEP_ALIVE_MAX) {
             self.kept_alive = now;
             out.push(Action::KeepAlive { lease });
         }

@@ -110,6 +110,8 @@ pub(in crate::core) enum Purpose {
     },
     Accept {
         reply: u64,
+        /// What to answer once it is written.
+        done: String,
     },
 }
 

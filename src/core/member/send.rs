@@ -75,8 +75,8 @@ impl Node {
     }
 
     pub(super) fn request_unjoined(&mut self, now: Time, due: bool, out: &mut Vec<Action>) {
-        if let Some((reply, txn)) = self.acceptance(out) {
-            return self.send_acceptance(now, reply, txn, out);
+        if let Some((txn, purpose)) = self.acceptance(out) {
+            return self.send_acceptance(now, txn, purpose, out);
         }
         if due || !self.viewed {
             self.send_read(now, out);
@@ -124,8 +124,8 @@ impl Node {
             return;
         }
         self.holding_until = None;
-        if let Some((reply, txn)) = self.acceptance(out) {
-            return self.send_acceptance(now, reply, txn, out);
+        if let Some((txn, purpose)) = self.acceptance(out) {
+            return self.send_acceptance(now, txn, purpose, out);
         }
         if let Some((txn, purpose)) = self.fenced_by_hand(now, out) {
             return self.send_own(now, lease, mod_revision, self.timing.ttl, txn, purpose, out);
@@ -145,6 +145,7 @@ impl Node {
         } else if due {
             let mut txn = self.promise_in_records(lease, None);
             txn.then.extend(self.publication(lease));
+            self.settle_in(now, &mut txn);
             self.send_own(now, lease, mod_revision, self.timing.ttl, txn, Purpose::Beat, out);
         }
     }
@@ -171,11 +172,11 @@ impl Node {
     }
 
     /// T11: it may land unseen, and everybody then waits one ttl, whatever a hold promised before.
-    fn send_acceptance(&mut self, now: Time, reply: u64, txn: Txn, out: &mut Vec<Action>) {
+    fn send_acceptance(&mut self, now: Time, txn: Txn, purpose: Purpose, out: &mut Vec<Action>) {
         self.shorten(now, self.timing.ttl, out);
         self.shorten_adoptable(now, self.timing.ttl, out);
         self.step_groups(now, out);
-        self.send_plain(now, txn, Purpose::Accept { reply }, out);
+        self.send_plain(now, txn, purpose, out);
     }
 
     /// OWN: compares that the key is still this incarnation's last beat, and beats again.
@@ -273,7 +274,7 @@ impl Node {
     }
 
     /// Before a shorter promise is sent, every deadline that counts on a longer one comes in; that of the addresses, too.
-    pub(super) fn shorten(&mut self, stamp: Time, promise: Duration, out: &mut Vec<Action>) {
+    pub(in crate::core) fn shorten(&mut self, stamp: Time, promise: Duration, out: &mut Vec<Action>) {
         for group in self.groups.values_mut() {
             let deadlines = self.timing.deadlines(stamp, promise, group.settings.grace);
             let Some(held) = group.held.as_ref() else { continue };

@@ -7,7 +7,6 @@ use crate::core::code::Code;
 use crate::core::event::Action;
 use crate::core::node::Node;
 use crate::core::records::{Pin, View};
-use crate::core::sizing::Timing;
 use crate::core::time::Time;
 
 /// How long after its end a lease may still be there: an etcd that elects a leader starts every lease anew.
@@ -83,12 +82,12 @@ impl Node {
     }
 
     /// etcd is not the one that was trusted.
-    pub(super) fn freeze(&mut self, code: Code, why: String, out: &mut Vec<Action>) {
+    pub(in crate::core) fn freeze(&mut self, code: Code, why: String, out: &mut Vec<Action>) {
         let text = format!("{why}: nothing starts until `leasehold accept`; see whether etcd was restored or replaced");
         self.stand_still(code, text, why, out);
     }
 
-    fn stand_still(&mut self, code: Code, text: String, why: String, out: &mut Vec<Action>) {
+    pub(in crate::core) fn stand_still(&mut self, code: Code, text: String, why: String, out: &mut Vec<Action>) {
         self.say(code, text, out);
         self.contact.clear();
         // Held groups run on to their deadline; no beat counts from here.
@@ -104,6 +103,7 @@ impl Node {
     /// After T11: everything seen before counts for nothing, this incarnation included.
     pub(super) fn start_over(&mut self, now: Time, view: View, out: &mut Vec<Action>) {
         self.pinned = None;
+        self.heed_config(&view);
         self.pin(&view, out);
         self.observer.clear();
         self.contact.clear();
@@ -119,39 +119,18 @@ impl Node {
             cluster_id: view.cluster_id,
             generation: config.generation,
             revision: view.revision,
+            longest_ms: u64::try_from(self.longest.as_millis()).unwrap_or(u64::MAX),
         };
         let old = self.pinned.replace(pin);
         let far = old.is_none_or(|old| {
             old.cluster_id != pin.cluster_id
                 || old.generation != pin.generation
+                || old.longest_ms != pin.longest_ms
                 || pin.revision - self.pin_written >= PIN_STEP
         });
         if far {
             self.pin_written = pin.revision;
             out.push(Action::Pin(pin));
-        }
-    }
-
-    /// The ttl in etcd is everybody's; a file that says otherwise is reported, not obeyed.
-    pub(super) fn adopt_config(&mut self, out: &mut Vec<Action>) {
-        let Some(config) = self.view.config else { return };
-        let ttl = Duration::from_millis(config.ttl_ms);
-        if ttl != self.timing.ttl {
-            let text = format!(
-                "the compose file says ttl {:?}, the cluster {ttl:?}: the cluster's holds",
-                self.timing.ttl
-            );
-            self.say(Code::TtlDiffers, text, out);
-            self.timing = Timing::new(ttl, self.timing.kappa, None, self.timing.election_timeout)
-                .with_watchdog(self.timing.watchdog);
-            if let Err(short) = self.timing.check() {
-                let why = short.to_string();
-                let text = format!(
-                    "{why}: nothing starts here; state the true etcd_election_timeout in the file and restart the sidecar, or give \
-                     the cluster a longer ttl"
-                );
-                self.stand_still(Code::TtlUnusable, text, why, out);
-            }
         }
     }
 }

@@ -21,12 +21,14 @@ impl World {
             Action::Read { id } => self.call(h, Call::Read(id)),
             Action::Grant(grant) => self.call(h, Call::Grant(grant)),
             Action::KeepAlive { lease } => self.call(h, Call::KeepAlive(lease)),
+            // The network here gives every call the same time.
+            Action::Attempt(_) => {}
             Action::Revoke { lease } => self.call(h, Call::Revoke(lease)),
             Action::Page { of, page } => self.write_page(h, of, page),
             Action::Save(saved) => self.hosts[h].saved = Some(saved),
             Action::Pin(pin) => self.hosts[h].pin = Some(pin),
             Action::Prepare { group, .. } => {
-                for service in 0..settings(&group, &self.timing).services.len() {
+                for service in 0..settings(&group).services.len() {
                     let of = ServiceKey {
                         group: group.clone(),
                         service,

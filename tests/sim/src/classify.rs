@@ -50,6 +50,7 @@ impl World {
             Some(_) => "T8",
             None if creates => "T1",
             None if deletes => "T9",
+            None if own && changes.iter().any(|(key, ..)| *key == self.keys.config()) => "T12",
             None if own => "T2",
             None => "configure",
         };

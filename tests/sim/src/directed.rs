@@ -10,7 +10,7 @@ use crate::world::World;
 use shipped::core::records::RecordState;
 
 /// A running cluster; on panic its log is shown.
-fn cluster(hosts: usize, groups: usize) -> World {
+pub(crate) fn cluster(hosts: usize, groups: usize) -> World {
     let mut world = World::new(7, hosts, groups, Mutant::None);
     world.log = Some(Vec::new());
     for h in 0..hosts {
@@ -19,14 +19,14 @@ fn cluster(hosts: usize, groups: usize) -> World {
     world
 }
 
-fn check(world: &World, holds: bool, what: &str) {
+pub(crate) fn check(world: &World, holds: bool, what: &str) {
     let log = world.log.as_ref().map(|log| log.join("\n")).unwrap_or_default();
     assert!(world.failure.is_none(), "{log}\n{:?}", world.failure);
     assert!(holds, "{log}\n{what}");
 }
 
 /// Runs until the group is served by `by` (any, if `None`), and tells how long that took in ms.
-fn until_active(world: &mut World, group: &str, by: Option<usize>, limit_ms: u64) -> u64 {
+pub(crate) fn until_active(world: &mut World, group: &str, by: Option<usize>, limit_ms: u64) -> u64 {
     let from = world.now;
     while world.now < from + limit_ms * MS && world.failure.is_none() {
         world.run_for(10);
@@ -43,7 +43,7 @@ fn until_active(world: &mut World, group: &str, by: Option<usize>, limit_ms: u64
     0
 }
 
-fn settled(hosts: usize, groups: usize) -> World {
+pub(crate) fn settled(hosts: usize, groups: usize) -> World {
     let mut world = cluster(hosts, groups);
     for group in world.groups.clone() {
         until_active(&mut world, &group, Some(0), 8000);
@@ -53,11 +53,11 @@ fn settled(hosts: usize, groups: usize) -> World {
     world
 }
 
-fn starts(world: &World) -> u64 {
+pub(crate) fn starts(world: &World) -> u64 {
     world.counts.get("started").copied().unwrap_or(0)
 }
 
-fn saw(world: &World, kind: &str) -> bool {
+pub(crate) fn saw(world: &World, kind: &str) -> bool {
     world.counts.contains_key(kind)
 }
 

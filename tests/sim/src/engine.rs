@@ -6,7 +6,6 @@ use shipped::core::epoch::Run;
 use shipped::core::event::{Event, ServiceKey, Trace};
 use shipped::core::group::{GroupSettings, OnFailure, ProbeSettings, ServiceSettings};
 use shipped::core::records::Drift;
-use shipped::core::sizing::Timing;
 use shipped::core::stuck::OnStopFailure;
 
 use crate::events::Ev;
@@ -141,7 +140,7 @@ impl World {
     }
 }
 
-pub(crate) fn settings(group: &str, timing: &Timing) -> GroupSettings {
+pub(crate) fn settings(group: &str) -> GroupSettings {
     let service = |name: &str| ServiceSettings {
         name: name.to_owned(),
         stop_grace: Duration::from_secs(1),
@@ -161,7 +160,7 @@ pub(crate) fn settings(group: &str, timing: &Timing) -> GroupSettings {
         on_failure: OnFailure::Recover,
         restarts: 3,
         restart_window: Duration::from_secs(600),
-        grace: timing.grace,
+        grace: None,
         on_stop_failure: OnStopFailure::Hold,
         failback: None,
     }

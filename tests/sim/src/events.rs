@@ -96,6 +96,8 @@ pub(crate) enum Act {
     Term(usize),
     Switchover(usize, String, Option<String>),
     Hold(usize, Duration),
+    /// An operator on the host gives the cluster another ttl.
+    ChangeTtl(usize, Duration),
     Accept(usize),
     /// An operator on `host` says that `node` was powered off.
     Fenced {

@@ -1,6 +1,6 @@
 //! Faults, repairs and operators.
 
-use shipped::core::event::{Command, Event, Note};
+use shipped::core::event::{Command, Event, Note, Wish};
 use shipped::core::fenced::Fenced;
 
 use crate::events::{Act, Ev};
@@ -122,6 +122,10 @@ impl World {
                 self.command(h, command);
             }
             Act::Hold(h, length) => self.command(h, Command::Hold { length }),
+            Act::ChangeTtl(h, ttl) => {
+                let (wish, note) = (Wish::Configure { ttl }, Note::default());
+                self.command(h, Command::Wish { wish, note });
+            }
             Act::Accept(h) => self.command(h, ACCEPT),
             // What an operator says of a host that is on would be untrue.
             Act::Fenced { host, node } if !self.hosts[node].powered => {

@@ -34,6 +34,8 @@ mod sidecar;
 mod storage;
 mod swarm;
 mod tether;
+#[cfg(test)]
+mod ttl;
 mod world;
 
 use std::io::Write as _;

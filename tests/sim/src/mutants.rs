@@ -2,7 +2,7 @@
 
 use shipped::core::event::{Order, PageOrder};
 use shipped::core::keys::Keys;
-use shipped::core::records::Beat;
+use shipped::core::records::{Beat, ClusterConfig};
 use shipped::core::store::{Answer, Compare, Op, Txn};
 use shipped::core::time::Time;
 use std::time::Duration;
@@ -21,6 +21,8 @@ pub(crate) enum Mutant {
     ShortPromise,
     /// Observers take every beat for an ordinary one: a hold counts for nothing.
     HoldUnseen,
+    /// Observers wait for every beat with the ttl in force, whatever it promised.
+    NewTtlForOldBeat,
     /// A page is never shortened.
     PageNeverShorter,
     /// Validity counts from the answer: up to one attempt later.
@@ -67,6 +69,8 @@ impl Mutant {
 
     pub(crate) fn answer(self, answer: &mut Answer, keys: &Keys, me: &str) {
         let own = keys.node(me);
+        let config = answer.keys.iter().find(|kv| kv.key == keys.config());
+        let config = config.and_then(|kv| serde_json::from_str::<ClusterConfig>(&kv.value).ok());
         for kv in &mut answer.keys {
             if kv.key == own || !kv.key.starts_with(&keys.nodes()) {
                 continue;
@@ -76,6 +80,8 @@ impl Mutant {
                     beat.ttl_ms = beat.ttl_ms * 4 / 5;
                 } else if self == Self::HoldUnseen {
                     beat.ttl_ms = beat.ttl_ms.min(5000);
+                } else if let (Self::NewTtlForOldBeat, Some(config)) = (self, config) {
+                    beat.ttl_ms = config.ttl_ms;
                 } else {
                     return;
                 }
@@ -127,11 +133,12 @@ mod tests {
 
     /// Bugs between the core and the world, and in the world's tethers; those inside the core are in `planted.rs`. Each
     /// with a seed that is known to see it: tried first, so that the whole table is quick.
-    const PLANTED: [(Mutant, u64); 8] = [
-        (Mutant::NoOwn, 413),
-        (Mutant::NoRecordInCampaign, 196),
+    const PLANTED: [(Mutant, u64); 9] = [
+        (Mutant::NoOwn, 30),
+        (Mutant::NoRecordInCampaign, 275),
         (Mutant::ShortPromise, 27),
         (Mutant::HoldUnseen, 44),
+        (Mutant::NewTtlForOldBeat, 21),
         (Mutant::PageNeverShorter, 21),
         (Mutant::FromReceipt, 227),
         (Mutant::NoKillBudget, 46),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::events::Act;
 use crate::host::{MS, S};
 use crate::members::{MEMBERS, State};
+use crate::rng::Rng;
 use crate::storage::Fault;
 use crate::world::World;
 
@@ -221,6 +222,21 @@ fn of_the_container(world: &mut World, blow: &Blow) {
 fn any_group(world: &mut World) -> String {
     let g = world.rng.pick(world.groups.len());
     world.groups[g].clone()
+}
+
+/// The ttl changes, up or down, to what the sizing takes and to less; from a source of its own, so that the schedules
+/// without it stay what they were.
+pub(crate) fn change_ttl(world: &mut World, seed: u64, until: u64) {
+    let mut rng = Rng(seed ^ 0x7474_6c00);
+    if !rng.chance(350) {
+        return;
+    }
+    let mut at = rng.range(6 * S, 25 * S);
+    while at < until {
+        let ttl = Duration::from_millis(500 * rng.range(8, 33));
+        world.schedule(at, Act::ChangeTtl(rng.pick(world.hosts.len()), ttl));
+        at += rng.range(S / 10, 25 * S);
+    }
 }
 
 fn by_an_operator(world: &mut World, blow: &Blow) {

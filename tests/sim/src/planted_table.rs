@@ -63,6 +63,27 @@ const BUGS: &[Bug] = &[
         seen_by: Seen::Unit("core::sizing::tests::each_sum_is_checked"),
     },
     Bug {
+        name: "a new ttl counts for an old beat",
+        file: "member/answer.rs",
+        old: "let Some(attempt) = landed.map(|at| self.attempts[at]) else {",
+        new: "let Some(attempt) = landed.map(|at| if crate::planted::on(\"a new ttl counts for an old beat\") { super::Attempt { promise: self.timing.ttl, ..self.attempts[at] } } else { self.attempts[at] }) else {",
+        seen_by: Seen::Schedule("ttl::a_ttl_that_grows_counts_for_the_beats_that_promise_it"),
+    },
+    Bug {
+        name: "the longer ttl of before counts for nothing",
+        file: "config.rs",
+        old: "known => known,",
+        new: "known => if crate::planted::on(\"the longer ttl of before counts for nothing\") { self.timing.ttl } else { known },",
+        seen_by: Seen::Schedule("ttl::an_observer_that_saw_neither_the_holder_nor_the_longer_ttl_waits_for_it"),
+    },
+    Bug {
+        name: "a restored ttl is believed",
+        file: "records.rs",
+        old: "            0 => file,",
+        new: "            known if known == 0 || crate::planted::on(\"a restored ttl is believed\") => file,",
+        seen_by: Seen::Schedule("ttl::a_restored_etcd_that_knows_only_the_shorter_ttl_is_accepted_with_the_longer_wait"),
+    },
+    Bug {
         name: "a deadline needs both clocks",
         file: "time.rs",
         old: "self.boot >= deadline.boot || self.raw >= deadline.raw",

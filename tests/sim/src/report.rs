@@ -10,7 +10,7 @@ use crate::swarm;
 const ENOUGH: u64 = 2000;
 
 /// Every transaction and every fault must have been there, or the run proves nothing.
-pub(crate) const SOMETIMES: [&str; 34] = [
+pub(crate) const SOMETIMES: [&str; 36] = [
     "T1",
     "T2",
     "T3",
@@ -22,6 +22,7 @@ pub(crate) const SOMETIMES: [&str; 34] = [
     "T8",
     "T9",
     "T11",
+    "T12",
     "compare failed",
     "request lost",
     "answer lost",
@@ -45,6 +46,7 @@ pub(crate) const SOMETIMES: [&str; 34] = [
     "act Switchover",
     "act Hold",
     "act Restore",
+    "act ChangeTtl",
 ];
 
 /// The sum over all seeds.

@@ -34,7 +34,7 @@ impl World {
             },
             cluster: "sim".to_owned(),
             timing: self.timing,
-            groups: self.groups.iter().map(|name| settings(name, &self.timing)).collect(),
+            groups: self.groups.iter().map(|name| settings(name)).collect(),
             pinned: host.pin,
             saved: host.saved.clone(),
             pages: host.pages.clone(),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::events::Act;
 use crate::host::{MS, S};
 use crate::mutants::Mutant;
-use crate::plan::plan;
+use crate::plan::{change_ttl, plan};
 use crate::world::World;
 
 /// How long faults rain, in true nanoseconds.
@@ -36,6 +36,7 @@ fn build(seed: u64, mutant: Mutant, logged: bool) -> World {
         at += world.rng.range(S / 2, 12 * S / level);
         plan(&mut world, at);
     }
+    change_ttl(&mut world, seed, STORM);
     world
 }
 
@@ -49,6 +50,9 @@ fn run(world: &mut World) -> Option<String> {
     }
     if world.restored {
         bound += 15 * S;
+    }
+    if world.counts.contains_key("act ChangeTtl") {
+        bound += 45 * S;
     }
     // Restarts in place back off, and a start that never says hello is waited for.
     let slow = [
@@ -112,13 +116,19 @@ fn stuck_on(world: &World) -> Option<usize> {
 /// An operator does what the alarm says: power off, say so on another node once it is silent, power on.
 fn power_cycle_what_is_stuck(world: &mut World) {
     let Some(node) = stuck_on(world) else { return };
-    let Some(host) = (0..world.hosts.len()).find(|other| *other != node) else {
-        return;
-    };
     world.act(Act::PowerOff(node));
-    world.run_until(world.now + 10 * S);
-    world.act(Act::Fenced { host, node });
-    world.run_until(world.now + S);
+    // Silent for as long as its last beat promised, under whatever ttl.
+    let silence = if world.counts.contains_key("act ChangeTtl") {
+        20
+    } else {
+        10
+    };
+    world.run_until(world.now + silence * S);
+    // One that is no member, such as the second of two machines of one name, says: say it on another one.
+    for host in (0..world.hosts.len()).filter(|other| *other != node) {
+        world.act(Act::Fenced { host, node });
+        world.run_until(world.now + S);
+    }
     world.act(Act::PowerOn(node));
 }
 

@@ -1,0 +1,164 @@
+//! `leasehold config`: what all nodes must agree on.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::Subcommand;
+
+use super::client;
+use super::text::{print, say, table};
+use crate::adapters::http::{Configuration, OrderRequest};
+use crate::core::exported::Exported;
+use crate::node_facts::NodeFacts;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ConfigVerb {
+    /// Show this host's compose file beside the cluster's values, and which node has confirmed them; exit 0 equal, 1 not
+    ///
+    /// The file is read as it is now, not as it was when the sidecar started.
+    Diff {
+        /// Print it as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make the ttl of this host's compose file the cluster's, while everything runs
+    ///
+    /// Edit the file on every host first, so that no sidecar says otherwise when it starts next. Each node takes the new ttl
+    /// with its next beat; nothing stops. It is refused where it would be too short for some node, which is named.
+    Apply {
+        /// For the log and the history
+        #[arg(long, default_value = "", hide_default_value = true)]
+        why: String,
+    },
+    /// Print what the cluster itself has in etcd, as JSON: its configuration, every group's epoch and store id, standing orders
+    ///
+    /// No secrets are in it. Keep it beside the snapshots of etcd: it is all that `import` needs.
+    Export,
+    /// Put back what `export` printed, into an etcd that was lost for good and starts empty
+    ///
+    /// Refused where etcd knows a group already; nothing is overwritten. Each group comes back one epoch higher and free, so that
+    /// the claims on the storages stay below; then every node starts over, which takes one ttl.
+    Import {
+        /// What `config export` printed
+        file: PathBuf,
+    },
+}
+
+pub(super) async fn run(facts: &NodeFacts, verb: ConfigVerb) -> Result<ExitCode> {
+    match verb {
+        ConfigVerb::Diff { json } => diff(facts, json).await,
+        ConfigVerb::Apply { why } => {
+            let outcome = client::tell(facts, "/v1/config/apply", &OrderRequest { why }).await?;
+            Ok(client::conclude(&outcome))
+        }
+        ConfigVerb::Export => match client::ask::<Exported>(facts, "/v1/config/export").await? {
+            Ok(exported) => {
+                print(&serde_json::to_string_pretty(&exported)?);
+                Ok(ExitCode::SUCCESS)
+            }
+            Err(outcome) => Ok(client::conclude(&outcome)),
+        },
+        ConfigVerb::Import { file } => {
+            let text = std::fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
+            let exported: Exported = serde_json::from_str(&text)
+                .with_context(|| format!("{} is not what `leasehold config export` prints", file.display()))?;
+            Ok(client::conclude(
+                &client::tell(facts, "/v1/config/import", &exported).await?,
+            ))
+        }
+    }
+}
+
+async fn diff(facts: &NodeFacts, json: bool) -> Result<ExitCode> {
+    let configuration: Configuration = match client::ask(facts, "/v1/config").await? {
+        Ok(configuration) => configuration,
+        Err(outcome) => {
+            say(&format!("leasehold: {}", outcome.message));
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    if json {
+        print(&serde_json::to_string_pretty(&configuration)?);
+    } else {
+        print(&render(&configuration));
+    }
+    Ok(match configuration.equal {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    })
+}
+
+fn render(configuration: &Configuration) -> String {
+    let words = |ms: Option<u64>| ms.map_or("-".to_owned(), |ms| format!("{:?}", Duration::from_millis(ms)));
+    let row = |cells: [&str; 3]| cells.map(str::to_owned).to_vec();
+    let cluster = words(Some(configuration.cluster_ttl_ms));
+    let file = words(configuration.file_ttl_ms);
+    let mut rows = vec![row(["WHO", "TTL", ""])];
+    rows.push(row(["the cluster", &cluster, ""]));
+    rows.push(row(["the compose file here", &file, ""]));
+    for (name, node) in &configuration.nodes {
+        let note = match node.ttl_ms {
+            _ if node.state != "alive" => node.state.as_str(),
+            Some(ttl) if ttl == configuration.cluster_ttl_ms => "",
+            Some(_) | None => "not confirmed yet, or under a hold",
+        };
+        rows.push(row([&format!("the beats of {name}"), &words(node.ttl_ms), note]));
+    }
+    let mut text = table(&rows);
+    let mut add = |line: String| text.push_str(&format!("\n{line}"));
+    if let Some(longest) = configuration.longest_ms {
+        let longest = words(Some(longest));
+        add(format!(
+            "until every node beats with {cluster}, a holder that nobody sees is waited for {longest}"
+        ));
+    }
+    match &configuration.file_fault {
+        Some(fault) => add(format!("the compose file here can't be used: {fault}")),
+        None if configuration.file_ttl_ms != Some(configuration.cluster_ttl_ms) => add(format!(
+            "the file says {file}, the cluster {cluster}: `leasehold config apply` makes it {file} everywhere"
+        )),
+        None if configuration.equal => add("equal".to_owned()),
+        None => add("the file is the cluster's; not every node beats with it yet".to_owned()),
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::adapters::http::Confirmed;
+
+    #[test]
+    fn a_difference_is_shown_with_what_ends_it() {
+        let node = |state: &str, ttl_ms| Confirmed {
+            state: state.to_owned(),
+            ttl_ms,
+        };
+        let mut configuration = Configuration {
+            node: "a".to_owned(),
+            file_ttl_ms: Some(5000),
+            cluster_ttl_ms: 10_000,
+            nodes: [
+                ("a".to_owned(), node("alive", Some(10_000))),
+                ("b".to_owned(), node("silent", None)),
+            ]
+            .into(),
+            ..Configuration::default()
+        };
+        let wanted = "WHO                    TTL\n\
+                      the cluster            10s\n\
+                      the compose file here  5s\n\
+                      the beats of a         10s\n\
+                      the beats of b         -    silent\n\
+                      the file says 5s, the cluster 10s: `leasehold config apply` makes it 5s everywhere";
+        assert_eq!(render(&configuration), wanted);
+        configuration.cluster_ttl_ms = 5000;
+        configuration.longest_ms = Some(10_000);
+        let text = render(&configuration);
+        assert!(text.contains("10s  not confirmed yet"), "{text}");
+        assert!(text.contains("until every node beats with 5s"), "{text}");
+        assert!(text.ends_with("not every node beats with it yet"), "{text}");
+    }
+}

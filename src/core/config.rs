@@ -1,0 +1,198 @@
+//! The cluster's ttl, and how it changes while everything runs.
+//!
+//! A beat carries its own promise: its holder counts by that, and so does whoever saw it, whatever the ttl is by now. So
+//! a node takes a new ttl for its next beats and nothing else. What remains are waits for beats that were *not* seen:
+//! an incarnation whose key is gone, and contact. They take the longest ttl that may be in force. A node beats with a
+//! ttl only once it has read it, so whoever reads that a key is gone reads the ttl of its last beat, too, or, after a ttl
+//! has shrunk, the longer one that stands beside it until every key carries a beat of the new one.
+
+use std::time::Duration;
+
+use super::code::Code;
+use super::event::Action;
+use super::member::{Member, Purpose};
+use super::node::Node;
+use super::records::{Beat, ClusterConfig, View, json};
+use super::store::{Compare, Op, Txn};
+use super::time::Time;
+
+impl Node {
+    /// How long to wait for a beat that was not seen, and in contact.
+    pub(super) fn waiting(&self) -> Duration {
+        match self.longest {
+            Duration::ZERO => self.timing.ttl,
+            known => known,
+        }
+    }
+
+    /// A longer promise counts as soon as it is read, before anything else of the same view does.
+    pub(super) fn heed_config(&mut self, view: &View) {
+        let longest = view.config.map_or(Duration::ZERO, |config| config.longest());
+        self.longest = self.longest.max(longest);
+    }
+
+    /// A restored etcd may know a shorter ttl only, and so does a node that was away when it grew and trusts what it reads:
+    /// it waits the shorter one from after the restore, hence from after this node's last answered beat. A hold is none of
+    /// this: it is known open that a restore forgets one.
+    pub(super) fn come_in(&mut self, out: &mut Vec<Action>) {
+        let known = self.view.config.map(|config| config.longest());
+        if let (Some(known), Some((stamp, promise))) = (known, self.proof)
+            && known < promise
+            && promise <= self.waiting()
+        {
+            self.shorten(stamp, known, out);
+        }
+    }
+
+    /// The ttl in etcd is everybody's; a file that says otherwise is reported, not obeyed.
+    pub(super) fn adopt_config(&mut self, out: &mut Vec<Action>) {
+        let Some(config) = self.view.config else { return };
+        let first = !std::mem::replace(&mut self.adopted, true);
+        let (ttl, before) = (config.ttl(), self.timing.ttl);
+        let timing = self.timing.with_ttl(ttl);
+        if ttl == before || matches!(self.member, Member::Frozen { .. }) {
+            return;
+        }
+        let (code, text) = match first {
+            true => {
+                let text = format!("the compose file says ttl {before:?}, the cluster {ttl:?}: the cluster's holds");
+                (Code::TtlDiffers, text)
+            }
+            false => {
+                let text = format!("the cluster's ttl is {ttl:?} from here on; it was {before:?}");
+                (Code::TtlChanged, text)
+            }
+        };
+        self.say(code, text, out);
+        if let Err(short) = timing.check() {
+            let why = short.to_string();
+            let text = format!(
+                "{why}: nothing starts here; state the true etcd_election_timeout in the file and restart the sidecar, or give \
+                 the cluster a longer ttl"
+            );
+            return self.stand_still(Code::TtlUnusable, text, why, out);
+        }
+        if timing.attempt != self.timing.attempt {
+            out.push(Action::Attempt(timing.attempt));
+        }
+        self.timing = timing;
+    }
+
+    /// Nobody waits for an earlier, longer ttl once every node has beaten with the new one, and time has passed in which
+    /// whatever nobody sees any more has ended.
+    pub(super) fn settle_config(&mut self, now: Time, out: &mut Vec<Action>) {
+        let Some(config) = self.view.config.filter(|config| config.longest_ms.is_none()) else {
+            return;
+        };
+        let (ttl, before) = (config.ttl(), self.longest);
+        if before > ttl && self.all_beat_with(now, ttl) && self.contact_holds_at(now) {
+            self.longest = ttl;
+            let text = format!("every node beats with the ttl {ttl:?}: nobody waits for {before:?} any more");
+            self.mention(Code::TtlConfirmed, text, out);
+        }
+    }
+
+    /// The same for everybody, with a beat; it is the first node's task, so that beats do not fail for each other.
+    pub(super) fn settle_in(&self, now: Time, txn: &mut Txn) {
+        let Some(config) = self.view.config.filter(|config| config.longest_ms.is_some()) else {
+            return;
+        };
+        let first = self.view.nodes.keys().next() == Some(&self.me.name);
+        if first && self.all_beat_with(now, config.ttl()) && self.contact_holds_at(now) {
+            let settled = ClusterConfig {
+                longest_ms: None,
+                ..config
+            };
+            self.put_config(settled, txn);
+        }
+    }
+
+    /// Whether no incarnation that may hold anything can have been promised more: each key carries a beat that came after
+    /// the configuration and promises no more than this, so none that was sent before can land any more; and a holder
+    /// without a key, which can't beat any more, has been silent for as long as it takes.
+    fn all_beat_with(&self, now: Time, ttl: Duration) -> bool {
+        let within = |beat: &Beat| beat.promise() <= ttl;
+        let beats = self.view.nodes.values().all(|key| {
+            let since = key.mod_revision > self.view.config_mod;
+            since && key.beat.as_ref().is_some_and(within)
+        });
+        beats
+            && self.view.groups.values().all(|keys| {
+                let gone =
+                    |node: &str, lease| self.view.lease_of(node) != lease && !self.observer.ripe(now, node, lease);
+                let active = keys.active();
+                !keys.unreadable() && active.is_none_or(|record| !gone(&record.node, record.incarnation))
+            })
+    }
+
+    /// Writes the configuration if it is still the one that was read.
+    pub(super) fn config_txn(&self, config: ClusterConfig) -> Txn {
+        let mut txn = Txn::default();
+        self.put_config(config, &mut txn);
+        txn
+    }
+
+    fn put_config(&self, config: ClusterConfig, txn: &mut Txn) {
+        let key = self.keys.config();
+        txn.compare.push(Compare::Mod {
+            key: key.clone(),
+            revision: self.view.config_mod,
+        });
+        txn.then.push(Op::Put {
+            key,
+            value: json(&config),
+            lease: 0,
+        });
+    }
+
+    /// Why the cluster can't have this ttl: each node must be able to keep it.
+    pub(super) fn unfit_ttl(&self, ttl: Duration) -> Option<String> {
+        let before = self.timing.ttl;
+        if let Err(short) = self.timing.with_ttl(ttl).check() {
+            return Some(format!("{short}; the cluster's ttl stays {before:?}"));
+        }
+        self.view.nodes.iter().find_map(|(name, key)| {
+            let silent = self.observer.ripe(self.now, name, key.lease);
+            if silent || *name == self.me.name {
+                return None;
+            }
+            match self.view.statuses.get(name).and_then(|status| status.smallest_ttl_ms) {
+                None => Some(format!(
+                    "{name} does not tell which ttl it could keep: run the same version there (`leasehold node list`), and \
+                     try again"
+                )),
+                Some(smallest) => {
+                    let smallest = Duration::from_millis(smallest);
+                    (smallest > ttl).then(|| {
+                        format!(
+                            "ttl {ttl:?} is too short for {name}, which needs {smallest:?} at least: see `leasehold check` there; \
+                             the cluster's ttl stays {before:?}"
+                        )
+                    })
+                }
+            }
+        })
+    }
+
+    /// What to answer where it is the cluster's already.
+    pub(super) fn configured(&self, ttl: Duration) -> Option<String> {
+        let same = self.view.config.is_some_and(|config| config.ttl() == ttl);
+        same.then(|| format!("the cluster's ttl is {ttl:?} already"))
+    }
+
+    /// One transaction that compares the configuration as read, so that of two operators one wins.
+    pub(super) fn configuration(&self, reply: u64, ttl: Duration, out: &mut Vec<Action>) -> Option<(Txn, Purpose)> {
+        let refused = self.unfit_ttl(ttl);
+        let Some(config) = self.view.config.filter(|_| refused.is_none()) else {
+            let result = Err(refused.unwrap_or_else(|| "the cluster has no configuration yet: try again".to_owned()));
+            out.push(Action::Reply { reply, result });
+            return None;
+        };
+        let txn = self.config_txn(ClusterConfig::new(config.generation, ttl, self.waiting()));
+        let done = format!(
+            "the cluster's ttl is {ttl:?} now, it was {:?}: each node takes it with its next beat, which `leasehold config diff` shows",
+            config.ttl()
+        );
+        Some((txn, Purpose::Intent { reply, done }))
+    }
+}

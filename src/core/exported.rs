@@ -1,0 +1,223 @@
+//! What the cluster itself has in etcd, to be put back when etcd is lost for good: `config export` and `config import`.
+//!
+//! No secrets are in it, and nothing of which node holds what: after an import everybody starts over, as after T11, with
+//! every epoch above the one that was exported, so that the claims on the storages stay below.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::event::Action;
+use super::member::Purpose;
+use super::node::Node;
+use super::records::{ClusterConfig, GroupKeys, Past, Record, RecordState, StandingOrder, StoreIds, View, json};
+use super::store::{Compare, Op, Txn};
+
+/// The form of the file.
+pub const FORMAT: u32 = 1;
+/// More would not fit into one transaction; each has four keys at most.
+const GROUPS_MAX: usize = 25;
+/// A generation or an epoch above this is no number that Leasehold counted.
+const COUNT_MAX: u64 = 1 << 48;
+const TTL_MAX_MS: u64 = 300_000;
+
+/// The cluster's own keys.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Exported {
+    /// 1.
+    pub format: u32,
+    pub cluster: String,
+    #[schema(maximum = 281_474_976_710_656_u64)]
+    pub generation: u64,
+    /// What every beat promised, in milliseconds.
+    #[schema(maximum = 300_000)]
+    pub ttl_ms: u64,
+    /// While not every node had confirmed a shorter one: the longer one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(maximum = 300_000)]
+    pub longest_ms: Option<u64>,
+    pub groups: BTreeMap<String, ExportedGroup>,
+    /// Nodes that shall hold nothing.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub drained: BTreeMap<String, StandingOrder>,
+}
+
+/// A group's own keys.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ExportedGroup {
+    /// The highest that was given; 0: none yet.
+    #[schema(maximum = 281_474_976_710_656_u64)]
+    pub epoch: u64,
+    /// Who held it then, for people.
+    pub node: String,
+    /// What `leasehold init` wrote into its storage.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store: Option<StoreIds>,
+    /// The order that it stays stopped. A pause is not kept: it ends with its lease.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<StandingOrder>,
+}
+
+impl Exported {
+    /// What a whole read of the cluster's keys holds.
+    ///
+    /// # Errors
+    /// What can't be exported, in a sentence.
+    pub fn of(cluster: &str, view: &View) -> Result<Self, String> {
+        if let Some(key) = view.unreadable.first() {
+            return Err(format!("the key {key} can't be read: put it right first"));
+        }
+        let config = view.config.ok_or("this etcd holds no configuration of the cluster")?;
+        let group = |(name, keys): (&String, &GroupKeys)| {
+            let record = keys.record.as_ref();
+            let exported = ExportedGroup {
+                epoch: record.map_or(0, |record| record.epoch),
+                node: record.map(|record| record.node.clone()).unwrap_or_default(),
+                store: keys.store.clone(),
+                stopped: keys.stopped.as_ref().map(|(order, _)| order.clone()),
+            };
+            (name.clone(), exported)
+        };
+        Ok(Self {
+            format: FORMAT,
+            cluster: cluster.to_owned(),
+            generation: config.generation,
+            ttl_ms: config.ttl_ms,
+            longest_ms: config.longest_ms,
+            groups: view.groups.iter().map(group).collect(),
+            drained: view
+                .drained
+                .iter()
+                .map(|(name, (order, _))| (name.clone(), order.clone()))
+                .collect(),
+        })
+    }
+
+    /// Why this is not an export that can be put back as it is.
+    fn unsound(&self) -> Option<String> {
+        if self.format != FORMAT {
+            return Some(format!(
+                "its format is {}, this version reads {FORMAT}: import it with the version that wrote it",
+                self.format
+            ));
+        }
+        let names = self.groups.keys().chain(self.drained.keys());
+        if let Some(name) = names.into_iter().find(|name| !is_name(name)) {
+            return Some(format!("{name:?} is no name of a group or node"));
+        }
+        if self.groups.len() > GROUPS_MAX || self.drained.len() > GROUPS_MAX {
+            return Some(format!("it has more than {GROUPS_MAX} groups or drained nodes"));
+        }
+        let counts = self.groups.values().map(|group| group.epoch).chain([self.generation]);
+        if counts.into_iter().any(|count| count > COUNT_MAX)
+            || self.longest_ms.max(Some(self.ttl_ms)) > Some(TTL_MAX_MS)
+        {
+            return Some("it has a number that Leasehold never wrote".to_owned());
+        }
+        None
+    }
+}
+
+/// As in the compose file: letters, digits, dot, dash and underscore, not a dash first.
+fn is_name(text: &str) -> bool {
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    !text.is_empty() && text.len() <= 63 && !text.starts_with(['-', '.']) && text.chars().all(fits)
+}
+
+impl Node {
+    /// T11 with what was exported, into a prefix that holds no group: nothing that somebody counts on is overwritten.
+    pub(super) fn import(&mut self, reply: u64, exported: &Exported, out: &mut Vec<Action>) -> Option<(Txn, Purpose)> {
+        if let Some(why) = self.not_importable(exported) {
+            let result = Err(format!("nothing is imported: {why}"));
+            out.push(Action::Reply { reply, result });
+            return None;
+        }
+        let ttl = std::time::Duration::from_millis(exported.ttl_ms);
+        let longest = std::time::Duration::from_millis(exported.longest_ms.unwrap_or(0));
+        let known = self.pinned.map_or(0, |pin| pin.generation);
+        let present = self.view.config.map_or(0, |config| config.generation);
+        let generation = exported.generation.max(known).max(present) + 1;
+        let config = ClusterConfig::new(generation, ttl, self.waiting().max(longest));
+        let mut txn = self.config_txn(config);
+        txn.then.push(Op::DeletePrefix {
+            prefix: self.keys.nodes(),
+        });
+        for (name, group) in &exported.groups {
+            self.import_group(name, group, &mut txn);
+        }
+        for (node, order) in &exported.drained {
+            let (key, value) = (self.keys.drained(node), json(order));
+            txn.then.push(Op::Put { key, value, lease: 0 });
+        }
+        let groups: Vec<String> = exported
+            .groups
+            .iter()
+            .map(|(name, group)| format!("{name} at epoch {}", self.epoch_above(name, group)))
+            .collect();
+        let done = format!(
+            "imported: ttl {ttl:?}, generation {generation}; {}, each free; every node starts over, which takes one ttl; what was \
+             on pause is not any more",
+            groups.join(", ")
+        );
+        Some((txn, Purpose::Accept { reply, done }))
+    }
+
+    /// Above the one that was exported, and above every later one that this node knows of.
+    fn epoch_above(&self, name: &str, group: &ExportedGroup) -> u64 {
+        let held = self.groups.get(name).and_then(|group| group.held.as_ref());
+        let held = held.map_or(0, |held| held.run.epoch);
+        let claimed = self.claim_above(name).unwrap_or(0);
+        group.epoch.max(held).max(claimed) + 1
+    }
+
+    fn import_group(&self, name: &str, group: &ExportedGroup, txn: &mut Txn) {
+        let key = self.keys.record(name);
+        txn.compare.push(Compare::Create {
+            key: key.clone(),
+            revision: 0,
+        });
+        let mut put = |key, value| txn.then.push(Op::Put { key, value, lease: 0 });
+        let record = Record {
+            epoch: self.epoch_above(name, group),
+            node: group.node.clone(),
+            incarnation: 0,
+            state: RecordState::Released,
+            reason: "imported".to_owned(),
+            successor: None,
+            stuck: None,
+            promise_ms: None,
+            past: Past::default(),
+        };
+        put(key, json(&record));
+        if let Some(store) = &group.store {
+            put(self.keys.store(name), json(store));
+        }
+        if let Some(order) = &group.stopped {
+            put(self.keys.stopped(name), json(order));
+        }
+    }
+
+    fn not_importable(&self, exported: &Exported) -> Option<String> {
+        if let Some(why) = exported.unsound() {
+            return Some(why);
+        }
+        let own = self.keys.cluster();
+        if exported.cluster != own {
+            return Some(format!(
+                "it was exported by the cluster {}, this one is {own}",
+                exported.cluster
+            ));
+        }
+        if let Some((group, _)) = self.view.groups.first_key_value() {
+            return Some(format!(
+                "this etcd knows the group {group} already, and an import is for an etcd that was lost for good and starts \
+                 empty; after a restore it is `leasehold accept`"
+            ));
+        }
+        let ttl = std::time::Duration::from_millis(exported.ttl_ms);
+        self.timing.with_ttl(ttl).check().err().map(|short| short.to_string())
+    }
+}
