@@ -87,8 +87,12 @@ impl Node {
 
     /// The holder meets the wish: it has the engine compare, unless there is nothing to do it for.
     pub(super) fn obey_apply(&mut self, now: Time, name: &str, revision: i64, asked: String, out: &mut Vec<Action>) {
-        if self.obeyed.get(name) == Some(&revision) {
-            let waits = self.comparing.get(name).is_some_and(|one| one.revision == revision);
+        if self.intents.obeyed.get(name) == Some(&revision) {
+            let waits = self
+                .intents
+                .comparing
+                .get(name)
+                .is_some_and(|one| one.revision == revision);
             // Its end did not land.
             if !waits && self.pending.is_none() {
                 self.spend(name, revision);
@@ -103,7 +107,7 @@ impl Node {
             // It leaves: the next holder starts it as the file says, and deletes the wish.
             return;
         }
-        self.obeyed.insert(name.to_owned(), revision);
+        self.intents.obeyed.insert(name.to_owned(), revision);
         if let Some(why) = forbidden.filter(|_| !comes_anew) {
             let text = format!("apply refused, {asked}: it is {why}");
             group.mention(now, Code::ApplyRefused, text, out);
@@ -112,15 +116,17 @@ impl Node {
         if comes_anew {
             return self.spend(name, revision);
         }
-        self.comparing.insert(name.to_owned(), Comparing { revision, asked });
+        self.intents
+            .comparing
+            .insert(name.to_owned(), Comparing { revision, asked });
         let group = name.to_owned();
         out.push(Action::Compare { group });
     }
 
     fn spend(&mut self, name: &str, revision: i64) {
         let wish = (name.to_owned(), revision);
-        if !self.spent.contains(&wish) {
-            self.spent.push(wish);
+        if !self.intents.spent.contains(&wish) {
+            self.intents.spent.push(wish);
         }
     }
 
@@ -129,7 +135,7 @@ impl Node {
         let Some(group) = self.groups.get_mut(name) else { return };
         group.drift = drift.clone().filter(|_| group.held.is_some());
         // A look that began before the wish may have missed what the wish is about.
-        let waiting = asked.then(|| self.comparing.remove(name)).flatten();
+        let waiting = asked.then(|| self.intents.comparing.remove(name)).flatten();
         let Some(Comparing { revision, asked }) = waiting else {
             return;
         };

@@ -81,6 +81,7 @@ impl Node {
     pub(super) fn refusal_mark(&self, now: Time, lease: i64) -> Option<(Txn, Purpose)> {
         self.wishes().into_iter().find_map(|(name, intent, revision)| {
             let over = self
+                .intents
                 .refused
                 .get(&name)
                 .is_some_and(|(of, since)| *of == revision && now.reached(since.plus(REFUSAL_KEPT)));
@@ -124,8 +125,8 @@ impl Node {
                     let after = After::Release { reason, successor };
                     group.stop(now, Way::Drain, after, text, Code::SwitchoverStarted, out);
                 }
-                (Verdict::Refuse(why), _) if self.obeyed.get(&name) != Some(&revision) => {
-                    self.obeyed.insert(name, revision);
+                (Verdict::Refuse(why), _) if self.intents.obeyed.get(&name) != Some(&revision) => {
+                    self.intents.obeyed.insert(name, revision);
                     group.say(Code::SwitchoverRefused, format!("switchover refused: {why}"), out);
                 }
                 (Verdict::Nothing | Verdict::Begin | Verdict::Stop(_) | Verdict::Refuse(_), _) => {}
@@ -135,21 +136,21 @@ impl Node {
 
     fn remember_refusal(&mut self, now: Time, name: &str, intent: &Intent, revision: i64) {
         let held = self.groups.get(name).is_some_and(|group| group.held.is_some());
-        let known = self.refused.get(name).is_some_and(|(of, _)| *of == revision);
+        let known = self.intents.refused.get(name).is_some_and(|(of, _)| *of == revision);
         match intent {
             Intent::Refused { .. } if held && !known => {
-                self.refused.insert(name.to_owned(), (revision, now));
+                self.intents.refused.insert(name.to_owned(), (revision, now));
             }
             Intent::Refused { .. } if held => {}
             Intent::Refused { .. } | Intent::Switchover { .. } | Intent::Apply { .. } => {
-                self.refused.remove(name);
+                self.intents.refused.remove(name);
             }
         }
     }
 
     /// When an asker is told that nothing has happened, and when a refusal is taken away.
     pub(super) fn switchover_deadlines(&self) -> impl Iterator<Item = Time> {
-        let kept = self.refused.values().map(|(_, since)| since.plus(REFUSAL_KEPT));
+        let kept = self.intents.refused.values().map(|(_, since)| since.plus(REFUSAL_KEPT));
         kept.chain(self.asked_deadlines())
     }
 }

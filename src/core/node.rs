@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use super::apply::Comparing;
 use super::code::Code;
 use super::epoch::Run;
 use super::event::{Action, Command, Decision, Event, Order, PageOrder, ServiceKey};
@@ -22,7 +21,7 @@ use super::status::millis;
 use super::store::Hint;
 use super::stuck::Reset;
 use super::surroundings::Surroundings;
-use super::switchover::AskedMove;
+use super::switchover::Intents;
 use super::time::Time;
 use super::watchdog::Watchdog;
 
@@ -99,10 +98,6 @@ pub struct Node {
     overdue: BTreeSet<String>,
     /// For each group: the store id that its containers were prepared with.
     pub(super) prepared_stores: BTreeMap<String, Option<String>>,
-    /// Wishes that were written here and are not answered yet.
-    pub(super) asked: Vec<AskedMove>,
-    /// For each group: the mod revision of its refused wish, and when this node first saw it.
-    pub(super) refused: BTreeMap<String, (i64, Time)>,
     pub(super) pending: Option<Pending>,
     pub(super) attempts: Vec<Attempt>,
     /// The stamp and promise of the youngest beat known to have landed.
@@ -126,11 +121,7 @@ pub struct Node {
     pub(super) fence: Option<FenceSettings>,
     /// By node.
     pub(super) fencing: BTreeMap<String, Fencing>,
-    pub(super) obeyed: BTreeMap<String, i64>,
-    /// Wishes to apply that are answered: their group and revision, to be deleted.
-    pub(super) spent: Vec<(String, i64)>,
-    /// By group: who waits for a comparison.
-    pub(super) comparing: BTreeMap<String, Comparing>,
+    pub(super) intents: Intents,
     pub(super) published: Option<String>,
     pub(super) publishing: Option<String>,
     /// For each group: the record's mod revision and when this node first saw it.
@@ -193,8 +184,6 @@ impl Node {
             pages: setup.pages,
             overdue: BTreeSet::new(),
             prepared_stores: BTreeMap::new(),
-            asked: Vec::new(),
-            refused: BTreeMap::new(),
             pending: None,
             attempts: Vec::new(),
             proof: None,
@@ -214,9 +203,7 @@ impl Node {
             fenced_wish: None,
             fence: setup.fence,
             fencing: BTreeMap::new(),
-            obeyed: BTreeMap::new(),
-            spent: Vec::new(),
-            comparing: BTreeMap::new(),
+            intents: Intents::default(),
             published: None,
             publishing: None,
             first_seen: BTreeMap::new(),

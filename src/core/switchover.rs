@@ -1,8 +1,10 @@
 //! Switchovers, on the asker's side: an operator's wish is written to etcd by whichever node was asked, the holder answers
 //! it there, and its answer is the operator's. Of a withdrawal and a beginning one wins: each compares the wish as written.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::apply::Comparing;
 use super::code::Code;
 use super::event::{Action, Note};
 use super::member::{Member, Purpose};
@@ -17,6 +19,21 @@ use super::time::Time;
 const ANSWER_PATIENCE: Duration = Duration::from_secs(4);
 /// Wishes that wait for an answer.
 const ASKED_MAX: usize = 16;
+
+/// What became of operators' wishes to move a group or to start it again.
+#[derive(Clone, Debug, Default)]
+pub(in crate::core) struct Intents {
+    /// Written here, and not answered yet.
+    pub(super) asked: Vec<AskedMove>,
+    /// By group: the mod revision of its refused wish, and when this node first saw it.
+    pub(super) refused: BTreeMap<String, (i64, Time)>,
+    /// By group: the mod revision of the last wish that its holder has taken up, or refused.
+    pub(super) obeyed: BTreeMap<String, i64>,
+    /// Wishes to apply that are answered: their group and revision, to be deleted.
+    pub(super) spent: Vec<(String, i64)>,
+    /// By group: the wish to apply that waits for the engine's comparison.
+    pub(super) comparing: BTreeMap<String, Comparing>,
+}
 
 /// A wish that was written here, and whom to tell what came of it.
 #[derive(Clone, Debug)]
@@ -64,7 +81,7 @@ impl Node {
         if let Some(why) = self.nobody_to_take(&group, &record.node, to.as_deref()) {
             return Some(why);
         }
-        let many = self.switch_wish.is_some() || self.asked.len() >= ASKED_MAX;
+        let many = self.switch_wish.is_some() || self.intents.asked.len() >= ASKED_MAX;
         if many || !matches!(self.member, Member::Joined { .. }) {
             return Some("this node is not a member now, or another wish is being written".to_owned());
         }
@@ -109,7 +126,7 @@ impl Node {
 
     /// An operator's wish that came in here, written for the holder to read.
     pub(super) fn intent_wish(&mut self, out: &mut Vec<Action>) -> Option<(Txn, Purpose)> {
-        if let Some((group, revision)) = self.spent.pop() {
+        if let Some((group, revision)) = self.intents.spent.pop() {
             let txn = self.intent_txn(&group, revision, |key| Op::Delete { key });
             return Some((txn, Purpose::Beat));
         }
@@ -162,7 +179,7 @@ impl Node {
         let holder = record.node.clone();
         let text = format!("an operator's order: {holder} is asked to hand {group} over");
         self.mention(Code::OrderGiven, text, out);
-        self.asked.push(AskedMove {
+        self.intents.asked.push(AskedMove {
             reply,
             group: group.to_owned(),
             revision: keys.intent_mod,
@@ -174,13 +191,13 @@ impl Node {
 
     /// Tells whoever asked for a move what the holder says to it, or that it says nothing.
     pub(super) fn answer_askers(&mut self, now: Time, out: &mut Vec<Action>) {
-        for asked in std::mem::take(&mut self.asked) {
+        for asked in std::mem::take(&mut self.intents.asked) {
             match self.fate(now, &asked) {
                 Some(result) => out.push(Action::Reply {
                     reply: asked.reply,
                     result,
                 }),
-                None => self.asked.push(asked),
+                None => self.intents.asked.push(asked),
             }
         }
     }
@@ -214,7 +231,7 @@ impl Node {
     pub(super) fn leave_askers(&mut self, out: &mut Vec<Action>) {
         for AskedMove {
             reply, group, holder, ..
-        } in self.asked.drain(..)
+        } in self.intents.asked.drain(..)
         {
             let result = Ok(not_begun(&group, &holder));
             out.push(Action::Reply { reply, result });
@@ -222,7 +239,7 @@ impl Node {
     }
 
     pub(super) fn asked_deadlines(&self) -> impl Iterator<Item = Time> {
-        self.asked.iter().map(|asked| asked.since.plus(ANSWER_PATIENCE))
+        self.intents.asked.iter().map(|asked| asked.since.plus(ANSWER_PATIENCE))
     }
 
     /// Why the group's switchover can't be withdrawn: it has begun.

@@ -12,8 +12,8 @@ use leasehold::core::fencing::FenceSettings;
 use leasehold::core::group::OnFailure;
 use leasehold::core::history::{Entry, Phase};
 use leasehold::core::records::{
-    ClusterConfig, Intent, NodeStatus, Past, Readiness, Record, RecordState, Saved, SavedRun, StandingOrder, Trouble,
-    View, json,
+    ClusterConfig, NodeStatus, Past, Readiness, Record, RecordState, Saved, SavedRun, StandingOrder, Trouble, View,
+    json,
 };
 use leasehold::core::store::{Hint, StoreError};
 use leasehold::core::stuck::OnStopFailure;
@@ -530,28 +530,8 @@ impl World {
             }
             ["spoil", group] => self.etcd.put(&self.keys.record(group), "spoiled", 0),
             ["leader", group, node] => self.etcd.put(&self.keys.leader(group), node, 0),
-            ["intent", group, "apply"] => {
-                let intent = Intent::Apply {
-                    by: "b".to_owned(),
-                    why: String::new(),
-                };
-                self.etcd.put(&self.keys.intent(group), &json(&intent), 0);
-            }
             ["intent", group, rest @ ..] => {
-                let number = |name| option(rest, name).map(|word| word.parse().unwrap());
-                let intent = match (number("refused"), option(rest, "why")) {
-                    (Some(of), why) => Intent::Refused {
-                        of,
-                        why: why.unwrap_or_default().replace('_', " "),
-                    },
-                    (None, _) => Intent::Switchover {
-                        to: option(rest, "to").map(str::to_owned),
-                        by: option(rest, "by").unwrap_or("b").to_owned(),
-                        why: String::new(),
-                        begun: number("begun"),
-                    },
-                };
-                self.etcd.put(&self.keys.intent(group), &json(&intent), 0);
+                self.etcd.put(&self.keys.intent(group), &json(&words::intent(rest)), 0);
             }
             ["stopped", group] => self
                 .etcd

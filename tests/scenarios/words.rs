@@ -314,3 +314,21 @@ pub(crate) fn intruder(name: &str) -> Event {
         why: "it mounts the protected volume v".to_owned(),
     }
 }
+
+/// `apply`, `refused=REVISION why=...`, or a switchover with `to=`, `by=` and `begun=REVISION`.
+pub(crate) fn intent(words: &[&str]) -> Intent {
+    let option = |name: &str| words.iter().find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
+    let number = |name| option(name).map(|word| word.parse().unwrap());
+    let by = option("by").unwrap_or("b").to_owned();
+    let why = option("why").unwrap_or_default().replace('_', " ");
+    match (words.first(), number("refused")) {
+        (Some(&"apply"), _) => Intent::Apply { by, why },
+        (_, Some(of)) => Intent::Refused { of, why },
+        (_, None) => Intent::Switchover {
+            to: option("to").map(str::to_owned),
+            by,
+            why,
+            begun: number("begun"),
+        },
+    }
+}
