@@ -65,6 +65,13 @@ impl Tone {
         }
     }
 
+    fn of_trouble(word: &str) -> Self {
+        match word {
+            "restarting" | "impaired" => Self::Warn,
+            _ => Self::Bad,
+        }
+    }
+
     fn of_health(word: &str) -> Self {
         match word {
             "normal" => Self::Good,
@@ -77,10 +84,14 @@ impl Tone {
 /// What a group is on a node: one word, and the sentence to it where there is one. None: the node's file has no such group.
 fn cell<'a>(group: &str, line: &'a GroupLine, name: &str, node: &'a NodeLine) -> Option<(Tone, &'a str, &'a str)> {
     if line.holder.as_deref() == Some(name) {
-        return Some(match (&line.stuck, line.state.as_str()) {
-            (Some(stuck), _) => (Tone::Bad, "stuck", stuck),
-            (None, state @ "active") => (Tone::Good, state, ""),
-            (None, state) => (Tone::Warn, state, ""),
+        // What runs on another node is known by what that one says of it; of a silent one nothing is known.
+        let stage = line.held.as_ref().map_or("active", |held| held.stage.as_str());
+        return Some(match (&line.stuck, &line.trouble, stage) {
+            (Some(stuck), _, _) => (Tone::Bad, "stuck", stuck),
+            (None, _, _) if node.state != "alive" => (Tone::Bad, "silent", ""),
+            (None, Some(trouble), _) => (Tone::of_trouble(&trouble.state), &trouble.state, &trouble.why),
+            (None, None, "active") => (Tone::Good, stage, ""),
+            (None, None, _) => (Tone::Warn, stage, ""),
         });
     }
     let unready = node.groups.get(group);
@@ -205,6 +216,8 @@ mod tests {
     use super::*;
     use crate::core::code::Code;
     use crate::core::event::Decision;
+    use crate::core::records::Trouble;
+    use crate::core::status::HeldLine;
 
     fn node(state: &str, unready: Option<&str>) -> NodeLine {
         NodeLine {
@@ -220,12 +233,27 @@ mod tests {
     #[test]
     fn each_cell_says_what_the_group_is_there() {
         let active = GroupLine {
-            state: "active".to_owned(),
+            // As the others see it: each names what it is itself.
+            state: "standby".to_owned(),
             holder: Some("a".to_owned()),
             ..GroupLine::default()
         };
         let stuck = GroupLine {
             stuck: Some("stuck on a".to_owned()),
+            ..active.clone()
+        };
+        let sick = GroupLine {
+            trouble: Some(Trouble {
+                state: "sick".to_owned(),
+                why: "smtp 25: refused".to_owned(),
+            }),
+            ..active.clone()
+        };
+        let stopping = GroupLine {
+            held: Some(HeldLine {
+                stage: "stopping".to_owned(),
+                ..HeldLine::default()
+            }),
             ..active.clone()
         };
         let drained = NodeLine {
@@ -234,7 +262,19 @@ mod tests {
         };
         for (line, name, node, wanted) in [
             (&active, "a", node("alive", Some("")), Some((Tone::Good, "active", ""))),
-            (&active, "a", node("silent", Some("")), Some((Tone::Good, "active", ""))),
+            (&active, "a", node("silent", Some("")), Some((Tone::Bad, "silent", ""))),
+            (
+                &stopping,
+                "a",
+                node("alive", Some("")),
+                Some((Tone::Warn, "stopping", "")),
+            ),
+            (
+                &sick,
+                "a",
+                node("alive", Some("")),
+                Some((Tone::Bad, "sick", "smtp 25: refused")),
+            ),
             (
                 &stuck,
                 "a",
@@ -254,6 +294,13 @@ mod tests {
         ] {
             assert_eq!(cell("mail", line, name, &node), wanted, "{line:?} on {name}");
         }
+    }
+
+    #[test]
+    fn a_trouble_is_coloured_as_health_judges_it() {
+        assert_eq!(Tone::of_trouble("restarting"), Tone::Warn);
+        assert_eq!(Tone::of_trouble("sick"), Tone::Bad);
+        assert_eq!(Tone::of_trouble("a word of a later version"), Tone::Bad);
     }
 
     #[test]
