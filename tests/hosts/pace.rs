@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::cluster::Cluster;
 use crate::host::{Host, SIDECAR};
-use crate::scenarios::succeed;
-use crate::shell::until;
+use crate::scenarios::{TTL, succeed};
+use crate::shell::{now, until};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -54,8 +54,13 @@ impl Cluster {
             succeed(host, &["kill", SIDECAR]);
             succeed(host, &["start", SIDECAR]);
         }
+        let started = now();
         until("the new sidecar to lead", LIMIT, || {
             self.hosts[leader].leads().then_some(())
+        });
+        // Until then what the holder reads of the others may be what their old sidecars said.
+        until("a ttl of the new sidecars", LIMIT, || {
+            (now() - started > TTL).then_some(())
         });
         self.await_successors();
     }

@@ -181,7 +181,7 @@ fn flapping(cluster: &mut Cluster) -> Figure {
         let leader = cluster.await_leader();
         let serving = cluster.hosts[leader].serving();
         succeed(&cluster.hosts[leader], &["kill", &serving[0]]);
-        let alarm = "keeps failing and";
+        let alarm = "keeps failing and came here because of the same fault";
         let last = until("the alarm of the host that is left with it", RETURN_LIMIT, || {
             cluster.hosts.iter().find(|host| said_of_mail(host).contains(alarm))
         });
