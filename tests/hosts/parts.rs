@@ -114,6 +114,16 @@ impl Host {
         }
     }
 
+    /// What the host's init does before the power goes: everything is told to end, and is waited for.
+    pub(crate) fn end_in_order(&mut self) {
+        for part in [Part::Engine, Part::Etcd] {
+            signal(self.pid(part), Signal::SIGTERM);
+        }
+        for mut child in [self.engine.take(), self.etcd.take()].into_iter().flatten() {
+            child.wait().expect("the end of engine and etcd");
+        }
+    }
+
     /// As the machine's service manager restarts it: told to end, then started.
     pub(crate) fn restart_engine_orderly(&mut self) {
         signal(self.pid(Part::Engine), Signal::SIGTERM);

@@ -24,11 +24,12 @@ pub(crate) const RETURN_LIMIT: Duration = Duration::from_secs(60);
 
 pub(crate) type Body = fn(&mut Cluster) -> Figure;
 
-pub(crate) const SCENARIOS: [(&str, Body); 19] = [
+pub(crate) const SCENARIOS: [(&str, Body); 20] = [
     ("first start", first_start),
     ("host killed", host_killed),
     ("dead host comes back", host_returns),
     ("sidecar told to end", sidecar_ends),
+    ("host shut down in order", host_shut_down),
     ("sidecar killed", sidecar_killed),
     ("sidecar upgraded under hold", sidecar_upgraded),
     ("sidecar frozen", sidecar_frozen),
@@ -109,6 +110,21 @@ fn sidecar_ends(cluster: &mut Cluster) -> Figure {
         until("the service to be gone in the engine's view", ENGINE_VIEW, || {
             cluster.hosts[old].serving().is_empty().then_some(())
         });
+    });
+    let figure = figure(&seen, HAND_OVER_LIMIT, &moved(cluster, old));
+    cluster.heal();
+    figure
+}
+
+/// As `systemctl poweroff` does it: engine and etcd are told to end at once, the engine ends all containers beside one
+/// another, and then the power goes. Nobody drained the host before.
+fn host_shut_down(cluster: &mut Cluster) -> Figure {
+    cluster.settle();
+    let old = cluster.await_leader();
+    let seen = cluster.under_mail(|cluster| {
+        let host = &mut cluster.hosts[old];
+        host.end_in_order();
+        host.power_off();
     });
     let figure = figure(&seen, HAND_OVER_LIMIT, &moved(cluster, old));
     cluster.heal();
