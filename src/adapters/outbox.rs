@@ -340,7 +340,7 @@ impl Outbox {
         let own = IpAddr::from([127, 0, 0, 1]);
         let vip = group.vips.first().filter(|_| at_vip || group.vip_first);
         let inside = match &probe.check {
-            Check::Exec { service, .. } | Check::Docker { service } | Check::Storage { service } => Some(service),
+            Check::Exec { service, .. } | Check::Docker { service } | Check::Storage { service, .. } => Some(service),
             Check::Tcp { .. } | Check::Mail(_) | Check::Http(_) | Check::Canary(_) | Check::Gateway { .. } => None,
         };
         let service = inside.and_then(|name| group.services.iter().find(|service| service.name == *name));

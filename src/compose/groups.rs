@@ -95,7 +95,8 @@ fn probed_services(members: &[Member<'_>], faults: &mut Faults) {
     let ours: Vec<&str> = members.iter().map(|member| member.service.name.as_str()).collect();
     for (probes, at) in members.iter().filter_map(|member| member.settings.probes.as_ref()) {
         for probe in probes {
-            let (Check::Exec { service, .. } | Check::Docker { service } | Check::Storage { service }) = &probe.check
+            let (Check::Exec { service, .. } | Check::Docker { service } | Check::Storage { service, .. }) =
+                &probe.check
             else {
                 continue;
             };

@@ -186,6 +186,8 @@ pub enum Check {
     /// Every protected mount of a service takes a file and gives it back.
     Storage {
         service: String,
+        /// Percent of it that should be free.
+        floor: u8,
     },
     /// A message that is sent over SMTP and fetched over IMAP.
     Canary(CanaryCheck),
@@ -214,7 +216,7 @@ impl Check {
                 format!("exec {} in {service}", command.first().map_or("", String::as_str))
             }
             Self::Docker { service } => format!("health of {service}"),
-            Self::Storage { service } => format!("storage of {service}"),
+            Self::Storage { service, .. } => format!("storage of {service}"),
             Self::Canary(canary) => format!("canary {}", canary.mailbox),
             Self::Gateway { address } => format!("gateway {address}"),
         }

@@ -22,6 +22,9 @@ const CANARY_INTERVAL_DEFAULT: Duration = Duration::from_secs(300);
 const CANARY_INTERVAL_MIN: Duration = Duration::from_secs(30);
 const CANARY_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
 const CANARY_FALL_DEFAULT: u32 = 2;
+/// Percent of the storage.
+const FLOOR_DEFAULT: u8 = 10;
+const FLOOR_MAX: u8 = 50;
 const COUNT_MAX: u32 = 1000;
 
 /// The keys that say what is checked: exactly one of them stands in each probe.
@@ -77,6 +80,7 @@ fn options_of(kind: &str) -> &'static [&'static str] {
         "smtp" | "imap" | "pop3" => &["tls", "login_file"],
         "http" => &["tls", "path", "host", "status", "body"],
         "exec" => &["service"],
+        "storage" => &["floor"],
         "canary" => &["smtp_port", "imap_port", "tls", "login_file"],
         _ => &[],
     }
@@ -103,7 +107,11 @@ fn check(kind: &At<'_>, item: &At<'_>, stated_in: &str, context: &Context<'_>, f
             command.map(|command| Check::Exec { service, command })
         }
         "docker" => kind.text(faults).map(|service| Check::Docker { service }),
-        "storage" => kind.text(faults).map(|service| Check::Storage { service }),
+        "storage" => {
+            let floor = item.get("floor").and_then(|field| floor(&field, faults));
+            let floor = floor.unwrap_or(FLOOR_DEFAULT);
+            kind.text(faults).map(|service| Check::Storage { service, floor })
+        }
         "gateway" => kind
             .parsed(faults, "an IPv4 address such as 10.0.0.1", |text| {
                 text.parse::<Ipv4Addr>()
@@ -117,6 +125,13 @@ fn check(kind: &At<'_>, item: &At<'_>, stated_in: &str, context: &Context<'_>, f
 
 fn port(at: &At<'_>, faults: &mut Faults) -> Option<u16> {
     at.parsed(faults, "a port", |text| text.parse().ok().filter(|port| *port > 0))
+}
+
+fn floor(at: &At<'_>, faults: &mut Faults) -> Option<u8> {
+    at.parsed(faults, "a share such as 10%, at most 50%", |text| {
+        let percent = text.strip_suffix('%')?.parse().ok()?;
+        (percent <= FLOOR_MAX).then_some(percent)
+    })
 }
 
 fn mail(
@@ -287,7 +302,7 @@ mod tests {
         let read = probes(
             "{smtp: 25, tls: start, login_file: /run/secrets/probe}, {imap: 993, tls: on}, \
              {http: 80, path: /up, host: h, status: 200-299, body: fine}, {exec: [check, -q]}, {exec: 'a b', service: s}, \
-             {docker: s}, {storage: s}, {gateway: 10.0.0.1}",
+             {docker: s}, {storage: s}, {storage: s, floor: 0%}, {gateway: 10.0.0.1}",
         );
         let checks: Vec<Check> = read.into_iter().map(|probe| probe.check).collect();
         let mail = |protocol, port, tls, login: Option<&str>| {
@@ -321,7 +336,12 @@ mod tests {
                     service: "s".to_owned()
                 },
                 Check::Storage {
-                    service: "s".to_owned()
+                    service: "s".to_owned(),
+                    floor: 10
+                },
+                Check::Storage {
+                    service: "s".to_owned(),
+                    floor: 0
                 },
                 Check::Gateway {
                     address: Ipv4Addr::new(10, 0, 0, 1)
@@ -405,6 +425,7 @@ mod tests {
             ),
             ("{docker: web}", ["probes", "service web"]),
             ("{storage: web}", ["probes", "service web"]),
+            ("{tcp: 1, floor: 10%}", ["probes.floor", "not a key"]),
             (
                 "{storage: s}",
                 ["probes", "storage of service s, which mounts none that is writable"],
@@ -433,6 +454,11 @@ mod tests {
         ] {
             let own = format!("probes: [{probe}]");
             assert_one(&faults(&own, "network_mode: host"), &words, probe);
+        }
+        for floor in ["10", "51%", "-1%"] {
+            let own = format!("probes: [{{storage: s, floor: {floor}}}]");
+            let found = faults(&own, "network_mode: host\nvolumes: [data:/store]");
+            assert_one(&found, &["probes.floor", "a share such as 10%, at most 50%"], floor);
         }
     }
 }

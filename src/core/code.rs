@@ -108,6 +108,8 @@ codes! {
     ProbeFaultNotify = "probe_fault_notify", Alarm, "probe";
     /// A canary message did not come through; the other probes pass or not, it changes nothing for them.
     CanaryFailed = "canary_failed", Alarm, "probe";
+    /// A probe passes, and saw what will make it fail before long.
+    ProbeWarns = "probe_warns", Alarm, "probe";
     /// A probe passes again.
     ProbePasses = "probe_passes", Info, "probe";
 

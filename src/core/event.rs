@@ -106,7 +106,7 @@ pub enum Event {
     Command { reply: u64, command: Command },
 }
 
-/// Why a check of the service failed.
+/// Why a check of the service failed, or what it has to say although it passes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProbeFailure {
     pub kind: FailureKind,
@@ -125,6 +125,8 @@ pub enum FailureKind {
     Shared,
     /// The check could not be made, because who makes it does not answer: no evidence at all.
     Unasked,
+    /// It passes, and saw what will make it fail before long: a disk that fills up, a certificate that is about to end.
+    Warning,
 }
 
 impl ProbeFailure {
@@ -148,6 +150,14 @@ impl ProbeFailure {
     pub fn unasked(text: impl Into<String>) -> Self {
         Self {
             kind: FailureKind::Unasked,
+            text: text.into(),
+        }
+    }
+
+    #[must_use]
+    pub fn warning(text: impl Into<String>) -> Self {
+        Self {
+            kind: FailureKind::Warning,
             text: text.into(),
         }
     }

@@ -69,6 +69,7 @@ fn judge_trouble(name: &str, holder: &str, trouble: &Trouble) -> (Health, String
             Health::Warning,
             format!("{name} serves on {holder}, but not as it should"),
         ),
+        "endangered" => (Health::Warning, format!("{name} serves on {holder}, and soon may not")),
         // Between two tries, or a word of a later version: nothing serves.
         state => (Health::Failed, format!("{name} is {state} on {holder}")),
     };
@@ -333,6 +334,11 @@ mod tests {
                 "impaired",
                 Health::Warning,
                 "mail serves on a, but not as it should: refused",
+            ),
+            (
+                "endangered",
+                Health::Warning,
+                "mail serves on a, and soon may not: refused",
             ),
             ("down", Health::Failed, "mail is down on a: refused"),
             ("bewitched", Health::Failed, "mail is bewitched on a: refused"),

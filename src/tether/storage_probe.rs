@@ -1,4 +1,5 @@
-//! `tether probe-storage PATH`: writes a small file onto a mount of the service, reads it back and takes it away again.
+//! `tether probe-storage FLOOR PATH`: writes a small file onto a mount of the service, reads it back, takes it away again,
+//! and looks whether less than FLOOR percent of the storage is free.
 //!
 //! The sidecar starts it in the container, as `docker exec` would, so that with storage that hangs nobody hangs but this
 //! process. It takes no claim and kills nothing. Its exit code is a [`Verdict`], its output the sentence to it.
@@ -10,7 +11,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::ExitCode;
 
-use rustix::fs::{Advice, AtFlags, Mode, OFlags, fadvise, openat, unlinkat};
+use rustix::fs::{Advice, AtFlags, Mode, OFlags, fadvise, fstatvfs, openat, unlinkat};
 use rustix::io::Errno;
 
 /// The tether's first word in this form.
@@ -28,6 +29,8 @@ pub enum Verdict {
     Well = 0,
     /// The storage refused, or gave back something else.
     Refused = 1,
+    /// Well, but there is little room left.
+    Tight = 2,
     /// Another such process has not come back from the same mount yet.
     Unended = 75,
     /// Refused for a reason that every host would meet.
@@ -38,7 +41,7 @@ impl Verdict {
     /// What an exit code means; none is another program's.
     #[must_use]
     pub fn of(code: i64) -> Option<Self> {
-        let all = [Self::Well, Self::Refused, Self::Unended, Self::Shared];
+        let all = [Self::Well, Self::Refused, Self::Tight, Self::Unended, Self::Shared];
         all.into_iter().find(|verdict| *verdict as i64 == code)
     }
 }
@@ -46,16 +49,22 @@ impl Verdict {
 /// The form, from the words behind [`FORM`].
 pub(super) fn main(args: &[OsString]) -> ExitCode {
     let (verdict, said) = match args {
-        [path] if Path::new(path).is_absolute() => {
+        [floor, path] if Path::new(path).is_absolute() => {
             if is_under_way(Path::new("/proc"), path) {
                 let why = "the last check has not ended yet".to_owned();
                 (Verdict::Unended, why)
             } else {
+                let floor = floor.to_str().and_then(|floor| floor.parse().ok()).unwrap_or_default();
                 let path = Path::new(path);
-                check(path).map_or_else(|error| judge(path, &error), |()| (Verdict::Well, String::new()))
+                let done = check(path).and_then(|()| little_left(path, floor));
+                match done {
+                    Ok(None) => (Verdict::Well, String::new()),
+                    Ok(Some(left)) => (Verdict::Tight, left),
+                    Err(error) => judge(path, &error),
+                }
             }
         }
-        _ => (Verdict::Refused, format!("usage: tether {FORM} PATH")),
+        _ => (Verdict::Refused, format!("usage: tether {FORM} FLOOR PATH")),
     };
     // Whoever does not listen any more has stopped waiting.
     let _ = io::stdout().write_all(said.as_bytes());
@@ -66,13 +75,16 @@ pub(super) fn main(args: &[OsString]) -> ExitCode {
 /// beyond its own restart.
 fn is_under_way(proc: &Path, path: &OsStr) -> bool {
     let own = std::process::id();
-    let ending = [b"\0", FORM.as_bytes(), b"\0", path.as_bytes(), b"\0"].concat();
+    let is_same = |line: &[u8]| {
+        let mut words = line.strip_suffix(b"\0").unwrap_or(line).rsplit(|byte| *byte == 0);
+        words.next() == Some(path.as_bytes()) && words.nth(1) == Some(FORM.as_bytes())
+    };
     let processes = fs::read_dir(proc).into_iter().flatten().flatten();
     let numbered = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     numbered
         .filter(|process| *process != own)
         .filter_map(|process| fs::read(proc.join(process.to_string()).join("cmdline")).ok())
-        .any(|line| line.ends_with(&ending))
+        .any(|line| is_same(&line))
 }
 
 fn check(path: &Path) -> io::Result<()> {
@@ -104,6 +116,21 @@ fn write_and_read(directory: &File) -> io::Result<()> {
     } else {
         Err(io::Error::other("other bytes come back than were written"))
     }
+}
+
+/// What to say where less than `floor` percent of the space or of the inodes is free. A file system that counts no inodes
+/// has enough of them.
+fn little_left(path: &Path, floor: u64) -> io::Result<Option<String>> {
+    let room = fstatvfs(File::open(path)?)?;
+    let kinds = [
+        ("", room.f_bavail, room.f_blocks),
+        ("the inodes of ", room.f_favail, room.f_files),
+    ];
+    let percents = kinds.map(|(of, free, all)| (of, free.saturating_mul(100).checked_div(all)));
+    let tight = percents
+        .into_iter()
+        .find_map(|(of, percent)| Some((of, percent.filter(|percent| *percent < floor)?)));
+    Ok(tight.map(|(of, percent)| format!("{percent} % of {of}the storage at {} is free", path.display())))
 }
 
 fn judge(path: &Path, error: &io::Error) -> (Verdict, String) {
@@ -154,10 +181,26 @@ mod tests {
             let (judged, said) = judge(Path::new("/mail"), &errno.into());
             assert!(judged == verdict && said.contains(words), "{judged:?}: {said}");
         }
-        for verdict in [Verdict::Well, Verdict::Refused, Verdict::Unended, Verdict::Shared] {
+        for verdict in [
+            Verdict::Well,
+            Verdict::Refused,
+            Verdict::Tight,
+            Verdict::Unended,
+            Verdict::Shared,
+        ] {
             assert_eq!(Verdict::of(verdict as i64), Some(verdict));
         }
         assert_eq!(Verdict::of(200), None);
+    }
+
+    #[test]
+    fn little_room_is_told_before_there_is_none() {
+        let at = place("room");
+        assert_eq!(little_left(&at, 0).unwrap(), None);
+        let said = little_left(&at, 101).unwrap().unwrap();
+        let words = format!(" % of the storage at {} is free", at.display());
+        assert!(said.ends_with(&words), "{said}");
+        fs::remove_dir(&at).unwrap();
     }
 
     #[test]
@@ -171,11 +214,11 @@ mod tests {
         of("1", "/leasehold/tether\0--service\0s\0");
         of(
             &std::process::id().to_string(),
-            "/leasehold/tether\0probe-storage\0/a\0",
+            "/leasehold/tether\0probe-storage\x0010\0/a\0",
         );
-        of("self", "/leasehold/tether\0probe-storage\0/a\0");
+        of("self", "/leasehold/tether\0probe-storage\x0010\0/a\0");
         assert!(!seen("/a"));
-        of("7", "/leasehold/tether\0probe-storage\0/a\0");
+        of("7", "/leasehold/tether\0probe-storage\x0010\0/a\0");
         assert!(seen("/a") && !seen("/b") && !seen("/"));
         fs::remove_dir_all(&proc).unwrap();
     }

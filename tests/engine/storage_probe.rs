@@ -81,7 +81,12 @@ struct Asking {
 }
 
 impl Asking {
+    /// How much is free where the test itself lies is nobody's business.
     async fn ask(&self, limit: Duration) -> Result<(), ProbeFailure> {
+        self.ask_of(&["/calm", "/store"], 0, limit).await
+    }
+
+    async fn ask_of(&self, mounts: &[&str], floor: u8, limit: Duration) -> Result<(), ProbeFailure> {
         let cadence = Cadence {
             interval: limit,
             timeout: limit,
@@ -91,11 +96,12 @@ impl Asking {
         };
         let check = Check::Storage {
             service: "sams".to_owned(),
+            floor,
         };
         let target = Target {
             address: [127, 0, 0, 1].into(),
             container: Some(self.container.clone()),
-            mounts: vec!["/calm".to_owned(), "/store".to_owned()],
+            mounts: mounts.iter().map(|mount| (*mount).to_owned()).collect(),
             place: 0,
         };
         self.prober.check(&Probe { check, cadence }, &target).await
@@ -124,7 +130,7 @@ impl Asking {
 
 /// Processes of the probe on this host that look at the mount.
 fn under_way(mount: &str) -> usize {
-    let ending = format!("\0{FORM}\0{mount}\0");
+    let ending = format!("\0{FORM}\0{floor}\0{mount}\0", floor = 0);
     let processes = fs::read_dir("/proc").unwrap().flatten();
     let lines = processes.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
     lines.filter(|line| line.ends_with(ending.as_bytes())).count()
@@ -171,6 +177,29 @@ async fn storage_that_refuses_says_why() {
         .await;
     disk.does("mount -o remount,rw");
     asking.passes().await;
+}
+
+/// Bytes and inodes alike; a mailbox of many small messages runs out of the second.
+#[tokio::test]
+async fn storage_that_fills_up_is_told_before_it_is_full() {
+    let bed = Bed::new().await;
+    let disk = Disk::new(&bed.directory);
+    let asking = asked(&bed, &disk).await;
+    asking.passes().await;
+    let path = disk.0.display();
+    let bytes = format!("cd {path}; fallocate -l $(($(stat -f -c '(%a - %b * 5 / 100) * %S' .))) fill");
+    let inodes = format!("cd {path}; seq $(($(stat -f -c '%d - %c * 5 / 100' .))) | xargs touch");
+    for (fill, words) in [(bytes, "% of the storage"), (inodes, "% of the inodes of the storage")] {
+        sh(&fill);
+        let failure = asking.ask_of(&["/store"], 10, PATIENCE).await.unwrap_err();
+        let ending = format!(" {words} at /store is free");
+        assert!(
+            failure.kind == FailureKind::Warning && failure.text.ends_with(&ending),
+            "{failure:?}"
+        );
+        sh(&format!("cd {path}; ls | grep -v lost+found | xargs rm"));
+        asking.ask_of(&["/store"], 10, PATIENCE).await.unwrap();
+    }
 }
 
 #[tokio::test]

@@ -118,11 +118,12 @@ fn note() -> Note {
     }
 }
 
-/// `ok`, or why not: `silent ...`, `shared ...` and `unasked ...` say of which kind.
+/// `ok`, or why not: `silent ...`, `shared ...` and `unasked ...` say of which kind; `warning ...` passes.
 fn probe_outcome(words: &[&str]) -> Result<(), ProbeFailure> {
     match words {
         ["ok"] => Ok(()),
         ["silent", why @ ..] => Err(ProbeFailure::silent(why.join(" "))),
+        ["warning", why @ ..] => Err(ProbeFailure::warning(why.join(" "))),
         ["unasked", why @ ..] => Err(ProbeFailure::unasked(why.join(" "))),
         ["shared", why @ ..] => Err(ProbeFailure::shared(why.join(" "))),
         why => Err(ProbeFailure::wrong(why.join(" "))),

@@ -53,6 +53,14 @@ impl Conversation {
         Ok(())
     }
 
+    /// What there is to say of the certificate that was shown.
+    pub(super) fn judge_certificate(&self) -> Result<(), ProbeFailure> {
+        match &self.stream {
+            Stream::Tls(stream) => tls::shown_ends_soon(stream),
+            Stream::Plain(_) | Stream::None => Ok(()),
+        }
+    }
+
     /// Sends one line; it may hold a password, so no error repeats it.
     pub(super) async fn say(&mut self, line: &str) -> Result<(), ProbeFailure> {
         let bytes = format!("{line}\r\n").into_bytes();

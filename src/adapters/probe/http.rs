@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use reqwest::header::HOST;
 use reqwest::redirect::Policy;
+use rustls::pki_types::CertificateDer;
 
 use super::tls;
 use crate::clock;
@@ -30,30 +31,37 @@ pub(super) async fn check(address: IpAddr, wanted: &HttpCheck) -> Result<(), Pro
         request = request.header(HOST, host);
     }
     let mut answer = request.send().await.map_err(failed)?;
-    if let Some(certificate) = answer
-        .extensions()
-        .get::<reqwest::tls::TlsInfo>()
-        .and_then(|info| info.peer_certificate())
-    {
-        tls::in_date(&certificate.into(), clock::wall_seconds())?;
+    let shown = answer.extensions().get::<reqwest::tls::TlsInfo>();
+    let certificate = shown.and_then(|info| info.peer_certificate()).map(<[u8]>::to_vec);
+    let certificate = certificate.map(CertificateDer::from);
+    let now = clock::wall_seconds();
+    if let Some(certificate) = &certificate {
+        tls::in_date(certificate, now)?;
     }
     let status = answer.status().as_u16();
     let (first, last) = wanted.status;
     if !(first..=last).contains(&status) {
         return Err(ProbeFailure::wrong(format!("answered {status}, not {first} to {last}")));
     }
-    let Some(body) = &wanted.body else { return Ok(()) };
+    if let Some(body) = &wanted.body {
+        contains(&mut answer, body).await?;
+    }
+    certificate.map_or(Ok(()), |certificate| tls::ends_soon(&certificate, now))
+}
+
+async fn contains(answer: &mut reqwest::Response, wanted: &str) -> Result<(), ProbeFailure> {
     let mut heard: Vec<u8> = Vec::new();
     while heard.len() < BODY_MAX {
-        match answer.chunk().await.map_err(failed)? {
+        let piece = answer.chunk().await;
+        match piece.map_err(|error| ProbeFailure::wrong(reason(&error)))? {
             Some(piece) => heard.extend_from_slice(&piece),
             None => break,
         }
     }
-    if String::from_utf8_lossy(&heard).contains(body.as_str()) {
+    if String::from_utf8_lossy(&heard).contains(wanted) {
         Ok(())
     } else {
-        Err(ProbeFailure::wrong(format!("its answer does not contain {body:?}")))
+        Err(ProbeFailure::wrong(format!("its answer does not contain {wanted:?}")))
     }
 }
 

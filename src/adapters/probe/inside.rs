@@ -10,7 +10,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::time::timeout;
 
 use crate::adapters::engine::{Engine, EngineError, ExecOutcome, Health};
-use crate::core::event::ProbeFailure;
+use crate::core::event::{FailureKind, ProbeFailure};
 use crate::tether::storage_probe::{self, Verdict};
 
 /// By convention of `sysexits.h`: something is configured wrongly. It would be as wrong on another host.
@@ -64,28 +64,36 @@ impl Inside {
         }
     }
 
-    /// Writes onto each of these mounts and reads back, each in a process of the container's own.
+    /// Writes onto each of these mounts and reads back, each in a process of the container's own. `floor` percent of each
+    /// should be free.
     pub(super) async fn storage(
         &self,
         container: &str,
         mounts: &[String],
+        floor: u8,
         limit: Duration,
     ) -> Result<(), ProbeFailure> {
-        let each = mounts.iter().map(|mount| self.mount(container, mount, limit));
+        let each = mounts.iter().map(|mount| self.mount(container, mount, floor, limit));
         // One that hangs must not hide what another one says at once.
         let mut ended = each.collect::<FuturesUnordered<_>>();
+        let mut warning = Ok(());
         while let Some(result) = ended.next().await {
-            if result.is_err() {
+            if result
+                .as_ref()
+                .is_err_and(|failure| failure.kind == FailureKind::Warning)
+            {
+                warning = result;
+            } else if result.is_err() {
                 // The others end as well, unless they hang; else they would lie in the way of the next check.
                 let _ = timeout(limit.min(LAST_WORDS), ended.count()).await;
                 return result;
             }
         }
-        Ok(())
+        warning
     }
 
-    async fn mount(&self, container: &str, mount: &str, limit: Duration) -> Result<(), ProbeFailure> {
-        let command = [TETHER, storage_probe::FORM, mount].map(str::to_owned);
+    async fn mount(&self, container: &str, mount: &str, floor: u8, limit: Duration) -> Result<(), ProbeFailure> {
+        let command = [TETHER, storage_probe::FORM, &floor.to_string(), mount].map(str::to_owned);
         // The working directory may be on the storage that hangs.
         let ended = self
             .run(container, mount.to_owned(), &command, Some("/"), limit)
@@ -94,6 +102,7 @@ impl Inside {
         match Verdict::of(ended.exit_code) {
             Some(Verdict::Well) => Ok(()),
             Some(Verdict::Refused) => Err(ProbeFailure::wrong(said)),
+            Some(Verdict::Tight) => Err(ProbeFailure::warning(said)),
             Some(Verdict::Unended) => Err(ProbeFailure::silent(said)),
             Some(Verdict::Shared) => Err(ProbeFailure::shared(said)),
             None => Err(ProbeFailure::wrong(format!(

@@ -29,7 +29,8 @@ pub(super) async fn check(stream: TcpStream, wanted: &MailCheck) -> Result<(), P
         MailProtocol::Smtp => smtp(&mut server, start, login).await,
         MailProtocol::Imap => imap(&mut server, start, login).await,
         MailProtocol::Pop3 => pop3(&mut server, start, login).await,
-    }
+    }?;
+    server.judge_certificate()
 }
 
 /// User and password of the probe; never shown.

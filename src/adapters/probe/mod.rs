@@ -72,7 +72,10 @@ impl Prober {
                 self.inside.command(container, target.place, command, limit).await
             }
             Check::Docker { .. } => self.inside.health(container(target)?, limit).await,
-            Check::Storage { .. } => self.inside.storage(container(target)?, &target.mounts, limit).await,
+            Check::Storage { floor, .. } => {
+                let container = container(target)?;
+                self.inside.storage(container, &target.mounts, *floor, limit).await
+            }
             Check::Canary(wanted) => canary::check(target.address, wanted, limit).await,
             Check::Gateway { address } => gateway::answers(*address).await,
         }

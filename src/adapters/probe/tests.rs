@@ -13,6 +13,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::{Inside, Prober, Target};
 use crate::adapters::engine::Engine;
+use crate::clock;
 use crate::compose::model::{Cadence, Check, HttpCheck, MailCheck, MailProtocol, Probe, ProbeTls};
 use crate::core::event::{FailureKind, ProbeFailure};
 
@@ -22,8 +23,8 @@ const HOME: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 struct Script {
     greeting: &'static str,
     answers: &'static [(&'static str, &'static str)],
-    /// Valid from and to, in years; none: no TLS.
-    certificate: Option<(i32, i32)>,
+    /// Valid from and to, in days from today; none: no TLS.
+    certificate: Option<(i64, i64)>,
 }
 
 impl Script {
@@ -43,8 +44,8 @@ async fn against(script: Script, check: impl FnOnce(u16) -> Check) -> (Vec<Strin
     let server = tokio::spawn(async move {
         let (stream, _) = listener.accept().await.unwrap();
         let (mut lines, stream) = converse(stream, script.greeting, script.answers).await;
-        if let (Some(years), Some(stream)) = (script.certificate, stream)
-            && let Ok(stream) = acceptor(years).accept(stream).await
+        if let (Some(days), Some(stream)) = (script.certificate, stream)
+            && let Ok(stream) = acceptor(days).accept(stream).await
         {
             lines.extend(converse(stream, "", script.answers).await.0);
         }
@@ -81,10 +82,14 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
     }
 }
 
-fn acceptor((first, last): (i32, i32)) -> TlsAcceptor {
+fn acceptor((first, last): (i64, i64)) -> TlsAcceptor {
+    let day = |days: i64| {
+        let seconds = clock::wall_seconds() + days * 86_400;
+        rcgen::date_time_ymd(1970, 1, 1) + Duration::from_secs(seconds.try_into().unwrap())
+    };
     let mut params = rcgen::CertificateParams::new(vec!["mail.example.test".to_owned()]).unwrap();
-    params.not_before = rcgen::date_time_ymd(first, 1, 1);
-    params.not_after = rcgen::date_time_ymd(last, 1, 1);
+    params.not_before = day(first);
+    params.not_after = day(last);
     let key = rcgen::KeyPair::generate().unwrap();
     let certificate = params.self_signed(&key).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -180,7 +185,7 @@ async fn tls_and_login_go_through_and_the_password_only_encrypted() {
         (MailProtocol::Pop3, "+OK\r\n", POP3, "PASS se\"cret"),
     ] {
         let script = Script {
-            certificate: Some((2020, 2120)),
+            certificate: Some((-1000, 1000)),
             ..Script::plain(greeting, answers)
         };
         let (lines, result) = against(script, mail(protocol, ProbeTls::Start, Some(path.clone()))).await;
@@ -196,15 +201,35 @@ async fn tls_and_login_go_through_and_the_password_only_encrypted() {
 
 #[tokio::test]
 async fn a_certificate_out_of_date_is_the_same_everywhere() {
-    for (years, word) in [((2020, 2021), "has run out"), ((2120, 2121), "only from")] {
+    for (days, word) in [((-90, -1), "has run out"), ((1, 90), "only from")] {
         let script = Script {
-            certificate: Some(years),
+            certificate: Some(days),
             ..Script::plain("220 mail\r\n", SMTP)
         };
         let (_, result) = against(script, mail(MailProtocol::Smtp, ProbeTls::Start, None)).await;
         let failure = result.unwrap_err();
         assert_eq!(failure.kind, FailureKind::Shared);
         assert!(failure.text.contains(word), "{}", failure.text);
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_that_ends_soon_passes_with_a_word() {
+    // The last one lives for a week, and is renewed when a quarter of it is left.
+    for (days, warns) in [((-80, 13), true), ((-80, 15), false), ((-4, 3), false), ((-6, 1), true)] {
+        let script = Script {
+            certificate: Some(days),
+            ..Script::plain("220 mail\r\n", SMTP)
+        };
+        let (lines, result) = against(script, mail(MailProtocol::Smtp, ProbeTls::Start, None)).await;
+        let warning = result
+            .err()
+            .map(|failure| (failure.kind, failure.text.contains("its certificate ends on")));
+        assert_eq!(warning, warns.then_some((FailureKind::Warning, true)), "{days:?}");
+        assert!(
+            lines.iter().any(|line| line.starts_with("MAIL")),
+            "not asked to the end: {lines:?}"
+        );
     }
 }
 
@@ -346,7 +371,10 @@ async fn an_engine_that_does_not_answer_says_nothing_of_the_service() {
             command,
         },
         Check::Docker { service: service() },
-        Check::Storage { service: service() },
+        Check::Storage {
+            service: service(),
+            floor: 10,
+        },
     ];
     for check in checks {
         let name = check.name();

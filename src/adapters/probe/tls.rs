@@ -76,6 +76,30 @@ pub(super) fn in_date(certificate: &CertificateDer<'_>, now: i64) -> Result<(), 
     Ok(())
 }
 
+/// Renewals that work by themselves leave this much; of a short-lived certificate a quarter of its life.
+const SOON: i64 = 14 * 86_400;
+
+/// What to say of a certificate that is valid at `now` and will not be for long.
+pub(super) fn ends_soon(certificate: &CertificateDer<'_>, now: i64) -> Result<(), ProbeFailure> {
+    let Ok((_, parsed)) = X509Certificate::from_der(certificate) else {
+        return Ok(());
+    };
+    let (start, end) = (parsed.validity().not_before, parsed.validity().not_after);
+    let life = end.timestamp().saturating_sub(start.timestamp());
+    if end.timestamp().saturating_sub(now) > SOON.min(life / 4) {
+        return Ok(());
+    }
+    Err(ProbeFailure::warning(format!("its certificate ends on {end}")))
+}
+
+/// The same of a connection's.
+pub(super) fn shown_ends_soon(stream: &Stream) -> Result<(), ProbeFailure> {
+    let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
+    chain
+        .first()
+        .map_or(Ok(()), |certificate| ends_soon(certificate, clock::wall_seconds()))
+}
+
 /// Takes every certificate whose key the server can prove to have.
 #[derive(Debug)]
 struct AnyCertificate(Arc<CryptoProvider>);

@@ -12,6 +12,8 @@ use crate::core::time::Time;
 const UNTIL_FIRST: Duration = Duration::from_millis(50);
 /// The first canary after a start is not sent sooner.
 const FIRST_CANARY: Duration = Duration::from_secs(30);
+/// A warning that came and went within this is still the same one: a disk breathes.
+const WARNING_LASTS: Duration = Duration::from_secs(300);
 
 /// What the core must know of a probe.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,19 +72,25 @@ pub(in crate::core) struct ProbeRun {
     pub(in crate::core) passes: Option<bool>,
     /// The last failure since the last good answer.
     pub(in crate::core) failure: Option<ProbeFailure>,
+    /// What it said while it passed, and when it said so last.
+    warning: Option<(Time, String)>,
 }
 
 impl ProbeRun {
     /// Takes one result up. A single good answer ends a row of bad ones; a verdict needs its count.
-    fn take(&mut self, settings: &ProbeSettings, result: Result<(), ProbeFailure>) {
+    fn take(&mut self, now: Time, settings: &ProbeSettings, result: Result<(), ProbeFailure>) {
+        if self
+            .warning
+            .as_ref()
+            .is_some_and(|(said, _)| now.reached(said.plus(WARNING_LASTS)))
+        {
+            self.warning = None;
+        }
         match result {
-            Ok(()) => {
-                self.good = self.good.saturating_add(1);
-                (self.wrong, self.silent) = (0, 0);
-                self.failure = None;
-                if self.good >= settings.rise {
-                    self.passes = Some(true);
-                }
+            Ok(()) => self.take_good(settings),
+            Err(failure) if failure.kind == FailureKind::Warning => {
+                self.take_good(settings);
+                self.warning = Some((now, failure.text));
             }
             // What was found out before still holds.
             Err(failure) if failure.kind == FailureKind::Unasked => {
@@ -93,7 +101,7 @@ impl ProbeRun {
                 match failure.kind {
                     FailureKind::Wrong | FailureKind::Shared => self.wrong = self.wrong.saturating_add(1),
                     FailureKind::Silent => self.silent = self.silent.saturating_add(1),
-                    FailureKind::Unasked => {}
+                    FailureKind::Unasked | FailureKind::Warning => {}
                 }
                 self.failure = Some(failure);
                 let spent =
@@ -103,6 +111,15 @@ impl ProbeRun {
                     self.passes = Some(false);
                 }
             }
+        }
+    }
+
+    fn take_good(&mut self, settings: &ProbeSettings) {
+        self.good = self.good.saturating_add(1);
+        (self.wrong, self.silent) = (0, 0);
+        self.failure = None;
+        if self.good >= settings.rise {
+            self.passes = Some(true);
         }
     }
 }
@@ -124,12 +141,13 @@ impl Group {
             return;
         };
         let Some(at) = held.probes.get_mut(probe) else { return };
-        let before = at.passes;
-        at.take(settings, result);
+        let (before, warned) = (at.passes, at.warning.is_some());
+        at.take(now, settings, result);
         let settled = at.passes.is_some() || settings.alarms_only;
         at.at = Some(now.plus(if settled { settings.interval } else { UNTIL_FIRST }));
         let after = at.passes;
         let failure = at.failure.as_ref().map(|failure| failure.text.clone());
+        let warning = at.warning.as_ref().map(|(_, text)| text.clone());
         let passes = self.deciding().all(|(_, probe)| probe.passes == Some(true));
         let (name, alarms_only) = (settings.name.clone(), settings.alarms_only);
         if let Some(held) = &mut self.held {
@@ -138,8 +156,16 @@ impl Group {
         if before == Some(false) && after == Some(true) {
             self.say(Code::ProbePasses, format!("{name} passes again"), out);
         } else if alarms_only && before != Some(false) && after == Some(false) {
-            let text = format!("{}: nothing is restarted or moved for that", failure.unwrap_or(name));
+            let text = format!(
+                "{}: nothing is restarted or moved for that",
+                failure.as_deref().unwrap_or(&name)
+            );
             self.say(Code::CanaryFailed, text, out);
+        }
+        match warning {
+            Some(text) if !warned => self.say(Code::ProbeWarns, format!("{text}: it passes, for now"), out),
+            None if warned => self.say(Code::ProbePasses, format!("{name}: what it warned of is over"), out),
+            Some(_) | None => {}
         }
     }
 
@@ -158,6 +184,12 @@ impl Group {
         let canaries = self.probes().filter(|(settings, _)| settings.alarms_only);
         let mut failed = canaries.filter(|(_, probe)| probe.passes == Some(false));
         failed.find_map(|(_, probe)| probe.failure.as_ref())
+    }
+
+    /// What a probe that passes has to say.
+    pub(super) fn probe_warning(&self) -> Option<&str> {
+        let mut warnings = self.probes().filter_map(|(_, probe)| probe.warning.as_ref());
+        warnings.next().map(|(_, text)| text.as_str())
     }
 
     /// Makes the checks that are due. The address of the clients is used once it is up.

@@ -22,7 +22,10 @@ impl Group {
             Stage::Starting | Stage::Checking if held.coming == Coming::Recovery => {
                 ("restarting", Some(self.failure.as_str()))
             }
-            Stage::Active => ("impaired", Some(self.canary_failure()?.text.as_str())),
+            Stage::Active => match self.canary_failure() {
+                Some(failure) => ("impaired", Some(failure.text.as_str())),
+                None => ("endangered", Some(self.probe_warning()?)),
+            },
             Stage::Adopting | Stage::Starting | Stage::Checking | Stage::Stopping | Stage::Withdrawing => return None,
         };
         Some(Trouble {
