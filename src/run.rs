@@ -22,6 +22,7 @@ use crate::compose::{
     self,
     model::{Check, Dependency, Fence, Group, OnStopFailure, Probe},
 };
+use crate::core::confirm::Failover;
 use crate::core::event::{Action, Event};
 use crate::core::fencing::FenceSettings;
 use crate::core::group::{GroupSettings, OnFailure, ProbeSettings, ServiceSettings};
@@ -231,6 +232,10 @@ fn settings(group: &Group) -> GroupSettings {
         on_stop_failure: match group.on_stop_failure {
             OnStopFailure::Reboot => stuck::OnStopFailure::Reboot,
             OnStopFailure::Hold => stuck::OnStopFailure::Hold,
+        },
+        failover: match group.failover {
+            compose::model::Failover::Auto => Failover::Auto,
+            compose::model::Failover::Confirm => Failover::Confirm,
         },
         failback: match group.failback {
             compose::model::Failback::Manual => None,

@@ -51,6 +51,7 @@ fn group(name: String, members: Vec<Member<'_>>, faults: &mut Faults) -> Group {
     let restarts = agreed(settings().map(|s| &s.restarts), faults).unwrap_or_default();
     let lease_loss_grace: Option<Duration> = agreed(settings().map(|s| &s.lease_loss_grace), faults);
     let on_stop_failure = agreed(settings().map(|s| &s.on_stop_failure), faults).unwrap_or_default();
+    let failover = agreed(settings().map(|s| &s.failover), faults).unwrap_or_default();
     let vip_first = agreed(settings().map(|s| &s.vip_first), faults).unwrap_or_default();
     let known: Vec<_> = members
         .iter()
@@ -81,6 +82,7 @@ fn group(name: String, members: Vec<Member<'_>>, faults: &mut Faults) -> Group {
         restarts,
         lease_loss_grace,
         on_stop_failure,
+        failover,
     }
 }
 

@@ -9,7 +9,9 @@ use super::cursor::At;
 use super::events;
 use super::fault::Faults;
 use super::fence;
-use super::model::{Cluster, EtcdTls, EtcdUser, Failback, OnFailure, OnStopFailure, Probe, RestartBudget, Vip};
+use super::model::{
+    Cluster, EtcdTls, EtcdUser, Failback, Failover, OnFailure, OnStopFailure, Probe, RestartBudget, Vip,
+};
 use super::probes;
 use super::scalar::{self, NAME_PATTERN};
 use super::service;
@@ -198,6 +200,7 @@ pub(super) struct Settings<'a> {
     pub(super) lease_loss_grace: Stated<'a, Duration>,
     pub(super) vip_first: Stated<'a, bool>,
     pub(super) on_stop_failure: Stated<'a, OnStopFailure>,
+    pub(super) failover: Stated<'a, Failover>,
 }
 
 /// Reads `x-leasehold` of a service; the group's name is the service's unless it says otherwise.
@@ -223,6 +226,7 @@ pub(super) fn settings<'a>(
         "lease_loss_grace",
         "vip_first",
         "on_stop_failure",
+        "failover",
     ];
     for field in at.map_of(faults, &known) {
         match field.name {
@@ -236,6 +240,7 @@ pub(super) fn settings<'a>(
             "restarts" => settings.restarts = Some((restarts(&field, faults), field)),
             "lease_loss_grace" => settings.lease_loss_grace = field.duration(faults).zip(Some(field)),
             "on_stop_failure" => settings.on_stop_failure = on_stop_failure(&field, faults).zip(Some(field)),
+            "failover" => settings.failover = failover(&field, faults).zip(Some(field)),
             _ => settings.vip_first = field.bool(faults).zip(Some(field)),
         }
     }
@@ -265,6 +270,14 @@ fn on_stop_failure(at: &At<'_>, faults: &mut Faults) -> Option<OnStopFailure> {
     at.parsed(faults, "reboot or hold", |text| match text {
         "reboot" => Some(OnStopFailure::Reboot),
         "hold" => Some(OnStopFailure::Hold),
+        _ => None,
+    })
+}
+
+fn failover(at: &At<'_>, faults: &mut Faults) -> Option<Failover> {
+    at.parsed(faults, "auto or confirm", |text| match text {
+        "auto" => Some(Failover::Auto),
+        "confirm" => Some(Failover::Confirm),
         _ => None,
     })
 }
@@ -463,6 +476,8 @@ mod tests {
         );
         assert!(group.vips.is_empty() && group.probes.is_empty() && group.lease_loss_grace.is_none());
         assert_eq!(group.on_stop_failure, OnStopFailure::Hold);
+        assert_eq!(group.failover, Failover::Auto);
+        assert_eq!(group_of("failover: confirm").failover, Failover::Confirm);
         let started = |own: &str, more: &str| {
             let project = read_files(&[("compose.yaml", &file(own, &format!("network_mode: host\n{more}"), REST))]);
             project.unwrap().groups.remove("s").unwrap().start_timeout.as_secs()
@@ -521,6 +536,7 @@ mod tests {
             ("failback: {after: 5m}", ["x-leasehold.failback", "manual or auto"]),
             ("lease_loss_grace: 5", ["lease_loss_grace", "duration"]),
             ("on_stop_failure: panic", ["on_stop_failure", "reboot or hold"]),
+            ("failover: never", ["failover", "auto or confirm"]),
             ("vip_first: first", ["vip_first", "true or false"]),
             ("priority: 5", ["x-leasehold.priority", "not a key"]),
         ] {

@@ -135,6 +135,7 @@ pub struct Group {
     pub lease_loss_grace: Option<Duration>,
     /// What follows when a run can't be stopped.
     pub on_stop_failure: OnStopFailure,
+    pub failover: Failover,
 }
 
 /// A virtual IP with its prefix length.
@@ -285,6 +286,16 @@ pub enum OnStopFailure {
     /// Holds on to the group, which stays down until a fence.
     #[default]
     Hold,
+}
+
+/// Who decides that a group is taken from a node that fell silent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub enum Failover {
+    /// The standbys.
+    #[default]
+    Auto,
+    /// A person, with `leasehold fenced`.
+    Confirm,
 }
 
 /// When a group goes back to a preferred node by itself.

@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::model::{Failback, Fence, Group, Mount, MountKind, OnFailure, OnStopFailure, Probe, Project, Service};
+use super::model::{
+    Failback, Failover, Fence, Group, Mount, MountKind, OnFailure, OnStopFailure, Probe, Project, Service,
+};
 
 /// Groups, services in start order, mounts with protected or not, virtual IPs, probes, warnings.
 #[must_use]
@@ -61,6 +63,13 @@ fn describe_group(group: &Group, project: &Project, lines: &mut Lines) {
         Failback::Auto { quiet } => format!("by itself, to a node that is preferred and ready for {quiet:?}"),
     };
     lines.add(1, &format!("failback: {failback}"));
+    let failover = match group.failover {
+        Failover::Auto => "when its node falls silent: the best ready standby takes it",
+        Failover::Confirm => {
+            "when its node falls silent: it stays down until somebody says `leasehold fenced` (failover: confirm)"
+        }
+    };
+    lines.add(1, failover);
     let budget = group.restarts;
     let on_failure = match group.on_failure {
         OnFailure::Recover => format!(
@@ -181,6 +190,7 @@ group mail
   probes: smtp 25 every 5s, http 80/ every 5s
   a start has failed if the probes have not passed within 60s
   failback: manual
+  when its node falls silent: the best ready standby takes it
   when the service fails: restart in place up to 3 times in 600s, then hand over
   grace when the lease is lost: 2s
   when it can't be stopped: it is held, marked stuck and stays down until a fence

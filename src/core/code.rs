@@ -56,6 +56,8 @@ codes! {
 
     /// A group is taken over from a node that did not hand it over.
     FailoverStarted = "failover_started", Info, "failover";
+    /// A silent holder's group waits for a person's word.
+    FailoverWaits = "failover_waits", Alarm, "failover";
     /// It serves.
     FailoverDone = "failover_done", Info, "failover";
     /// Its first run here did not come up.

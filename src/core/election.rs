@@ -269,6 +269,9 @@ impl Node {
         let Some(txn) = self.claim_txn(now, name, &keys, lease) else {
             return Claim::No("its holder is not silent for long enough".to_owned());
         };
+        if let Some(why) = self.word_awaited(now, name, &keys) {
+            return Claim::No(why);
+        }
         self.fence_first(now, &keys).unwrap_or(Claim::Now(txn))
     }
 
@@ -344,8 +347,9 @@ impl Node {
                 key: record_key.clone(),
                 revision: other_keys.record_mod,
             });
-            // Silence frees no record that is marked stuck; that it was not marked meanwhile is compared all the same.
-            if record.stuck.is_some() {
+            // Silence frees no record that is marked stuck, or waits for a person's word; that it was not marked meanwhile is
+            // compared all the same.
+            if record.stuck.is_some() || self.needs_word(other, record) {
                 continue;
             }
             let value = json(&released(record, SILENT.to_owned(), None));
@@ -362,7 +366,7 @@ impl Node {
     }
 
     /// The place of this node among the ready and living candidates; 0 campaigns at once.
-    fn rank(&self, now: Time, name: &str, keys: &GroupKeys) -> u32 {
+    pub(super) fn rank(&self, now: Time, name: &str, keys: &GroupKeys) -> u32 {
         let named = keys.record.as_ref().and_then(|record| record.successor.as_ref());
         if named.is_some_and(|named| *named == self.me.name) {
             return 0;

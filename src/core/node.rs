@@ -286,6 +286,7 @@ impl Node {
         self.step_stuck(now, out);
         self.request(now, out);
         self.step_fencing(now, out);
+        self.ask_for_word(now, out);
         self.look_around(now, out);
         self.finish(out);
         self.watch_over(now, first, out);

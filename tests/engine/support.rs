@@ -16,8 +16,8 @@ use bollard::query_parameters::{
 use futures_util::StreamExt;
 use leasehold::adapters::engine::{Engine, EngineError, MountSource, Prepared, TetherMounts, Wanted};
 use leasehold::compose::model::{
-    Cluster, Failback, Group, Mount, MountKind, NetworkMode, OnFailure, OnStopFailure, Project, RestartBudget, Service,
-    Volume,
+    Cluster, Failback, Failover, Group, Mount, MountKind, NetworkMode, OnFailure, OnStopFailure, Project,
+    RestartBudget, Service, Volume,
 };
 
 pub(crate) const SOCKET: &str = "/var/run/docker.sock";
@@ -152,6 +152,7 @@ impl Bed {
             restarts: RestartBudget::default(),
             lease_loss_grace: None,
             on_stop_failure: OnStopFailure::Hold,
+            failover: Failover::Auto,
         }
     }
 

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use leasehold::core::code::Code;
+use leasehold::core::confirm::Failover;
 use leasehold::core::event::{Action, Event, Order, PageOrder, ServiceKey, VipNews};
 use leasehold::core::exported::Exported;
 use leasehold::core::fencing::FenceSettings;
@@ -81,6 +82,7 @@ pub(crate) struct World {
     pub(crate) deleted: i64,
     pub(crate) on_stop_failure: OnStopFailure,
     pub(crate) failback: Option<Duration>,
+    pub(crate) failover: Failover,
     pub(crate) fence: Option<FenceSettings>,
     /// Containers that no kill ends.
     pub(crate) hung: BTreeSet<ServiceKey>,
@@ -105,8 +107,14 @@ impl World {
         GroupSettings {
             on_failure: self.on_failure,
             failback: self.failback,
+            failover: self.confirmed(group),
             ..settings(group, self.on_stop_failure)
         }
+    }
+
+    /// `web` is nobody's concern.
+    fn confirmed(&self, group: &str) -> Failover {
+        if group == "web" { Failover::Auto } else { self.failover }
     }
 
     pub(crate) fn new(seed: u64) -> Self {
@@ -144,6 +152,7 @@ impl World {
             deleted: 0,
             on_stop_failure: OnStopFailure::Hold,
             failback: None,
+            failover: Failover::Auto,
             fence: None,
             hung: BTreeSet::new(),
             timing: Timing::new(TTL, 0.99, None, Duration::from_secs(1)),
@@ -586,6 +595,7 @@ fn settings(group: &str, on_stop_failure: OnStopFailure) -> GroupSettings {
         restart_window: Duration::from_secs(600),
         grace: None,
         on_stop_failure,
+        failover: Failover::Auto,
         failback: None,
     }
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use leasehold::core::code::Code;
+use leasehold::core::confirm::Failover;
 use leasehold::core::epoch::Run;
 use leasehold::core::event::{Command, Event, Note, ProbeFailure, ProbeKey, ServiceKey, Trace, VipNews, Wish};
 use leasehold::core::exported::Exported;
@@ -220,6 +221,7 @@ impl World {
                     tries: 3,
                 });
             }
+            ["policy", "confirm"] => self.failover = Failover::Confirm,
             ["policy", "failback", quiet] => self.failback = time(quiet),
             ["policy", word] => {
                 self.on_stop_failure = match *word {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::compose::model::{Check, Failback, Group, OnFailure, OnStopFailure, Project};
+use crate::compose::model::{Check, Failback, Failover, Group, OnFailure, OnStopFailure, Project};
 use crate::core::sizing::Timing;
 
 /// What a new holder waits for on a storage whose last claim was not released, the watch of it included.
@@ -20,6 +20,7 @@ pub(super) fn tell(project: &Project, timing: &Timing, voters: Option<usize>) ->
         "If the sidecar alone dies or is replaced, the service goes on as long as that, and the next sidecar takes it up."
             .to_owned(),
     );
+    sentences.extend(project.groups.values().filter_map(confirm));
     sentences.extend(project.groups.values().map(sick));
     sentences.extend(project.groups.values().map(stop));
     sentences.extend(project.groups.values().filter_map(failback));
@@ -44,6 +45,16 @@ fn dead_host(project: &Project, timing: &Timing) -> String {
         words(first),
         words(last)
     )
+}
+
+fn confirm(group: &Group) -> Option<String> {
+    let name = &group.name;
+    match group.failover {
+        Failover::Auto => None,
+        Failover::Confirm => Some(format!(
+            "Not so {name}: when its host dies, it stays down until you have made sure that this host can't write any more, and said              `leasehold fenced HOST` (failover: confirm)."
+        )),
+    }
 }
 
 fn majority(voters: usize) -> String {
@@ -174,19 +185,21 @@ mod tests {
         ] {
             assert!(told.contains(part), "{part:?} is not in\n{told}");
         }
-        assert!(!told.contains("goes back"));
+        assert!(!told.contains("goes back") && !told.contains("confirm"));
     }
 
     #[test]
     fn what_is_configured_is_said() {
         let fence = ", fence: {agent: /usr/sbin/fence_ipmilan, timeout: 60s, action: off}";
-        let group = ", on_stop_failure: reboot, failback: auto, on_failure: notify, probes: [{tcp: 25}]";
+        let group =
+            ", failover: confirm, on_stop_failure: reboot, failback: auto, on_failure: notify, probes: [{tcp: 25}]";
         let told = tell(&project(fence, group, ""), &timing(), Some(2));
         for part in [
             "after /usr/sbin/fence_ipmilan has fenced it (up to 60 s more",
             "its 2 members can't lose one",
             "you are told, and nothing else happens",
             "its host is reset",
+            "Not so mail: when its host dies, it stays down",
             "goes back by itself",
         ] {
             assert!(told.contains(part), "{part:?} is not in\n{told}");

@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use super::code::Code;
+use super::confirm::Failover;
 use super::epoch::Run;
 use super::event::{Action, Decision, ServiceKey};
 use super::records::{Drift, SavedRun};
@@ -50,6 +51,7 @@ pub struct GroupSettings {
     /// From the stop signal to the kill when the lease runs out, where the file states it.
     pub grace: Option<Duration>,
     pub on_stop_failure: OnStopFailure,
+    pub failover: Failover,
     /// It goes back to a preferred node by itself, once that one has been ready for so long without a break.
     pub failback: Option<Duration>,
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use shipped::core::confirm::Failover;
 use shipped::core::epoch::Run;
 use shipped::core::event::{Event, ServiceKey, Trace};
 use shipped::core::group::{GroupSettings, OnFailure, ProbeSettings, ServiceSettings};
@@ -162,6 +163,7 @@ pub(crate) fn settings(group: &str) -> GroupSettings {
         restart_window: Duration::from_secs(600),
         grace: None,
         on_stop_failure: OnStopFailure::Hold,
+        failover: Failover::Auto,
         failback: None,
     }
 }

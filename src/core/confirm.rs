@@ -1,0 +1,63 @@
+//! `failover: confirm`: nobody takes a group from a node that fell silent before a person has said that it can't write any
+//! more (T10). For two sites whose line fails more often than their hosts, where a majority alone is not believed.
+//!
+//! It withholds T4 and T5, and what a T4 for another group would free; it changes no compare and no wait. A node takes its
+//! own record of an earlier life as ever: the gate of its own containers guards it.
+
+use super::code::Code;
+use super::event::Action;
+use super::node::Node;
+use super::records::{GroupKeys, Record};
+use super::time::Time;
+
+/// Who decides that the group is taken from a node that fell silent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Failover {
+    /// The standbys.
+    #[default]
+    Auto,
+    /// A person, with `leasehold fenced`.
+    Confirm,
+}
+
+impl Node {
+    /// Whether silence does not free this record for this node.
+    pub(super) fn needs_word(&self, group: &str, record: &Record) -> bool {
+        let confirms = |settings: &super::group::GroupSettings| settings.failover == Failover::Confirm;
+        record.node != self.me.name && self.groups.get(group).is_some_and(|group| confirms(&group.settings))
+    }
+
+    /// What to wait for, once the holder has been silent for as long as it promised.
+    pub(super) fn word_awaited(&self, now: Time, group: &str, keys: &GroupKeys) -> Option<String> {
+        let record = keys.active().filter(|record| self.needs_word(group, record))?;
+        let node = &record.node;
+        let silent = self.observer.ripe(now, node, record.incarnation) && record.stuck.is_none();
+        silent.then(|| {
+            format!(
+                "{node} fell silent, and {group} is taken from nobody without your word (failover: confirm): make sure that {node} \
+                 can't write any more, then `leasehold fenced {node}`"
+            )
+        })
+    }
+
+    /// The standby that would take it says what it waits for.
+    pub(super) fn ask_for_word(&mut self, now: Time, out: &mut Vec<Action>) {
+        if self.ending || !self.contact_holds_at(now) {
+            return;
+        }
+        let names: Vec<String> = self.groups.keys().cloned().collect();
+        for name in names {
+            let keys = self.view.group(&name);
+            let Some(text) = self.word_awaited(now, &name, &keys) else {
+                continue;
+            };
+            let able = self.forbidden(&name).is_none() && self.unready(&name).is_none();
+            if able
+                && self.rank(now, &name, &keys) == 0
+                && let Some(group) = self.groups.get_mut(&name)
+            {
+                group.say(Code::FailoverWaits, text, out);
+            }
+        }
+    }
+}
