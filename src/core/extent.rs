@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::code::Code;
-use super::event::{Action, Note};
+use super::event::{Action, Note, Wish};
 use super::group::claimed;
 use super::member::Purpose;
 use super::node::Node;
@@ -272,6 +272,14 @@ impl Node {
     pub(super) fn creation(&self, reply: u64, group: &str, out: &mut Vec<Action>) -> Sent {
         if let Some(why) = self.not_creatable(group) {
             return refuse(reply, why, out);
+        }
+        let wish = Wish::Create {
+            group: group.to_owned(),
+        };
+        if let Some(already) = self.fulfilled(&wish) {
+            let result = Ok(already);
+            out.push(Action::Reply { reply, result });
+            return None;
         }
         let key = self.keys.deleted(group);
         let txn = Txn {

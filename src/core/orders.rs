@@ -26,6 +26,7 @@ pub(in crate::core) struct Wanted {
     reply: u64,
     wish: Wish,
     note: Note,
+    at: Time,
     /// A pause ends with a lease of its own, so that it ends even if nobody is there to end it.
     lease: Option<Asked>,
 }
@@ -56,6 +57,7 @@ impl Node {
                         reply,
                         wish,
                         note,
+                        at: self.now,
                         lease: None,
                     });
                     self.hinted = true;
@@ -82,7 +84,8 @@ impl Node {
             Wish::Remove { node } => self.not_removable(node),
             Wish::Extend { group, node } => self.not_extendable(group, node),
             Wish::Unextend { group, node } => self.not_unextendable(group, node),
-            Wish::Create { group } => self.not_creatable(group),
+            // The rest once etcd was read anew: its storage may have been initialised a moment ago.
+            Wish::Create { group } => self.unknown_group(group),
             Wish::Delete { group } => self.not_deletable(group),
             Wish::Configure { ttl } => self.unfit_ttl(*ttl),
         }
@@ -96,7 +99,7 @@ impl Node {
     }
 
     /// What to answer where there is nothing to do.
-    fn fulfilled(&self, wish: &Wish) -> Option<String> {
+    pub(super) fn fulfilled(&self, wish: &Wish) -> Option<String> {
         match wish {
             Wish::Stop { group } => {
                 let order = self.view.group(group).stopped?;
@@ -165,6 +168,10 @@ impl Node {
                 return None;
             }
             (_, Some(Asked::Waiting(_))) => return None,
+            (Wish::Create { .. }, _) if !self.read_since(next.at) => {
+                self.hinted = true;
+                return None;
+            }
             (_, Some(Asked::Granted(lease))) => lease,
             (_, None) => 0,
         };
@@ -191,6 +198,12 @@ impl Node {
             then: vec![op],
         };
         Some((txn, Purpose::Intent { reply, done }))
+    }
+
+    /// Whether what is known of etcd was asked for after this.
+    fn read_since(&self, at: Time) -> bool {
+        let age = self.contact.age(self.now);
+        age.is_some_and(|age| age <= self.now.since(at))
     }
 
     /// The key of an order, its mod revision as read, and what to answer once it is written.
