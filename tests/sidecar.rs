@@ -1,4 +1,4 @@
-//! The whole sidecar as a process of its own, on a real etcd and this machine's engine. But for `apply`, its group is never
+//! The whole sidecar as a process of its own, on a real etcd and this machine's engine. But for `apply` and `group`, its group is never
 //! ready (no storage is initialised, no image is there), so no container and no tether is ever started.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it, in its helpers too")]
@@ -14,6 +14,8 @@ mod config;
 #[path = "store/etcd.rs"]
 #[allow(dead_code, reason = "the store tests use the rest")]
 mod etcd;
+#[path = "sidecar/group.rs"]
+mod group;
 #[path = "sidecar/process.rs"]
 mod process;
 #[path = "sidecar/secure.rs"]

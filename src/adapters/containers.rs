@@ -38,12 +38,30 @@ use flights::{Errand, Flights};
 /// What the core wants done to a container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ContainerCommand {
-    Prepare { group: String, store: Option<String> },
-    Start { of: ServiceKey, run: Run },
-    Kill { of: ServiceKey },
-    KillForeign { id: String },
-    Inspect { of: ServiceKey },
-    Compare { group: String },
+    Prepare {
+        group: String,
+        store: Option<String>,
+    },
+    /// The group is deleted: nothing of it is made any more, and who uses its storage is told, not killed.
+    LetGo {
+        group: String,
+    },
+    Start {
+        of: ServiceKey,
+        run: Run,
+    },
+    Kill {
+        of: ServiceKey,
+    },
+    KillForeign {
+        id: String,
+    },
+    Inspect {
+        of: ServiceKey,
+    },
+    Compare {
+        group: String,
+    },
 }
 
 /// What every task of this adapter shares.
@@ -53,6 +71,8 @@ struct Shared {
     ids: Mutex<BTreeMap<ServiceKey, String>>,
     /// For each group that was prepared: the id that its storage must carry.
     stores: Mutex<BTreeMap<String, Option<String>>>,
+    /// Groups that are deleted.
+    let_go: Mutex<BTreeSet<String>>,
     /// What the file says now.
     reading: Mutex<Reading>,
     /// What runs and differs from it: made anew before its next start.
@@ -80,6 +100,7 @@ pub fn spawn(site: Site, memory: Memory, commands: mpsc::Receiver<ContainerComma
         site,
         ids: Mutex::default(),
         stores: Mutex::default(),
+        let_go: Mutex::default(),
         preparing: tokio::sync::Mutex::default(),
         events,
     });
@@ -110,10 +131,7 @@ impl Shared {
     /// Each command in a task of its own: one that hangs must not hold up the next. An errand that is under way
     /// already is not begun again, so their number is bounded by that of the services.
     fn take(self: &Arc<Self>, command: ContainerCommand) {
-        if let ContainerCommand::Prepare { group, store } = &command {
-            let mut stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner);
-            stores.insert(group.clone(), store.clone());
-        }
+        self.note_group(&command);
         let shared = Arc::clone(self);
         match self.flights.begin(Errand::of(&command)) {
             Some(flight) => drop(tokio::spawn(async move {
@@ -122,6 +140,33 @@ impl Shared {
             })),
             None => self.crowded_out(command),
         }
+    }
+
+    /// In the order of the commands, before any errand of theirs.
+    fn note_group(&self, command: &ContainerCommand) {
+        let mut stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut let_go = self.let_go.lock().unwrap_or_else(PoisonError::into_inner);
+        match command {
+            ContainerCommand::Prepare { group, store } => {
+                stores.insert(group.clone(), store.clone());
+                let_go.remove(group);
+            }
+            ContainerCommand::LetGo { group } => {
+                stores.remove(group);
+                let_go.insert(group.clone());
+                self.lock().retain(|of, _| of.group != *group);
+            }
+            ContainerCommand::Start { .. }
+            | ContainerCommand::Kill { .. }
+            | ContainerCommand::KillForeign { .. }
+            | ContainerCommand::Inspect { .. }
+            | ContainerCommand::Compare { .. } => {}
+        }
+    }
+
+    fn is_let_go(&self, group: &str) -> bool {
+        let let_go = self.let_go.lock().unwrap_or_else(PoisonError::into_inner);
+        let_go.contains(group)
     }
 
     /// The same errand hangs. What is asked for again by itself needs no answer; a start does.
@@ -146,7 +191,12 @@ impl Shared {
 
     async fn carry_out(self: &Arc<Self>, command: ContainerCommand) {
         match command {
-            ContainerCommand::Prepare { group, .. } => self.prepare_group(&group).await,
+            ContainerCommand::Prepare { group, .. } => {
+                self.prepare_group(&group).await;
+                // Who may not run beside it was left alone while nobody knew whether it is deleted.
+                self.look_around_soon();
+            }
+            ContainerCommand::LetGo { .. } => self.look_around_soon(),
             ContainerCommand::Start { of, run } => {
                 let result = self.start(&of).await.map_err(|error| error.to_string());
                 self.report(Event::StartAnswered { of, run, result }).await;
@@ -211,14 +261,20 @@ impl Shared {
                     continue;
                 }
             };
-            for one in seen.into_iter().filter(|one| one.writes && !self.is_own(name, one)) {
+            let mut seen = seen.into_iter().filter(|one| one.writes && !self.is_own(name, one));
+            if self.is_let_go(name) {
+                let (group, by) = (name.clone(), seen.next().map(|one| one.name));
+                self.report(Event::Used { group, by }).await;
+                continue;
+            }
+            for one in seen {
                 let why = match one.reason {
                     Reason::Service(service) => format!("it is of the protected service {service}"),
                     Reason::Volume(volume) => format!("it mounts the protected volume {volume}"),
                     Reason::Path(path) => format!("it mounts the protected path {}", path.display()),
                 };
-                let (id, name) = (one.container_id, one.name);
-                self.report(Event::Intruder { id, name, why }).await;
+                let (group, id, name) = (name.clone(), one.container_id, one.name);
+                self.report(Event::Intruder { group, id, name, why }).await;
             }
         }
         // Last: nothing else waits for it.
@@ -300,6 +356,9 @@ impl Shared {
     /// Makes sure that the container exists and tells the core.
     async fn prepare(&self, of: &ServiceKey) {
         let _alone = self.preparing.lock().await;
+        if self.is_let_go(&of.group) {
+            return;
+        }
         let result = match self.prepared(of).await {
             // What was prepared stands; that the engine does not answer is told by itself.
             Err(EngineError::Unreachable(_)) if self.id_of(of).is_some() => return,

@@ -193,9 +193,11 @@ const OF_GROUPS: &[GroupGauge] = &[
     ("paused", "Whether the group is on pause", |_, _, line| {
         truth(line.paused.is_some())
     }),
-    ("stopped", "Whether an operator stopped the group", |_, _, line| {
-        truth(line.stopped.is_some())
-    }),
+    (
+        "stopped",
+        "Whether an operator stopped or deleted the group",
+        |_, _, line| truth(line.stopped.is_some() || line.deleted.is_some()),
+    ),
 ];
 
 fn about_groups(status: &Status, registry: &mut Registry) {

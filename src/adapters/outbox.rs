@@ -156,6 +156,7 @@ impl Outbox {
             Action::Admit { of, connection } => self.tether(&of)?.admit(connection),
             Action::Refuse { of, connection } => self.tether(&of)?.refuse(connection),
             Action::Prepare { group, store } => give(&self.containers, ContainerCommand::Prepare { group, store }),
+            Action::LetGo { group } => self.let_go(group),
             Action::Start { of, run } => give(&self.containers, ContainerCommand::Start { of, run }),
             Action::Kill { of } => give(&self.containers, ContainerCommand::Kill { of }),
             Action::KillForeign { id, .. } => give(&self.containers, ContainerCommand::KillForeign { id }),
@@ -206,6 +207,13 @@ impl Outbox {
                 Ok(())
             }
         }
+    }
+
+    /// Containers and addresses of a group that is no more are whoever's they are.
+    fn let_go(&self, group: String) -> io::Result<()> {
+        let vips = self.vips(&group);
+        give(&self.vip, VipCommand::Forget { vips })?;
+        give(&self.containers, ContainerCommand::LetGo { group })
     }
 
     /// To the log, to whoever asks why, and to the world.

@@ -125,13 +125,17 @@ async fn hints(engine: &Engine, subject: &Subject) -> Result<(Hints, Option<Stri
     }
 }
 
+/// A container without a lease, and the way to be rid of it.
+pub(super) fn how_to_stop(one: &Seen, project: &str) -> String {
+    let status = format!("{:?}", one.status).to_lowercase();
+    format!("{} ({status}): {}", one.name, one.how_to_stop(project))
+}
+
 fn in_use(users: &[Seen], service: &str, project: &str) -> String {
-    let line = |one: &Seen| {
-        let how = one.how_to_stop(project);
-        let status = format!("{:?}", one.status).to_lowercase();
-        format!("  {} ({status}): {how}", one.name)
-    };
-    let lines: Vec<String> = users.iter().map(line).collect();
+    let lines: Vec<String> = users
+        .iter()
+        .map(|one| format!("  {}", how_to_stop(one, project)))
+        .collect();
     format!(
         "leasehold: nothing was printed: containers without a lease are {service}'s, or may write to its storage; take them down \
          first, by the file as it is now:\n{}",
@@ -181,7 +185,7 @@ fn refused(faults: &[Fault]) -> ExitCode {
     ExitCode::FAILURE
 }
 
-fn lines(faults: &[Fault]) -> String {
+pub(super) fn lines(faults: &[Fault]) -> String {
     let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
     lines.join("\n  ")
 }

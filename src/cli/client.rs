@@ -75,12 +75,18 @@ pub(super) async fn tell<T: Serialize + Sync>(facts: &NodeFacts, path: &str, bod
 
 /// Forgets a node that is gone for good.
 pub(super) async fn remove(facts: &NodeFacts, node: &str, why: &str) -> Result<ExitCode> {
+    Ok(conclude(&delete(facts, &format!("/v1/nodes/{node}"), why).await?))
+}
+
+/// Deletes what is named in the path.
+pub(super) async fn delete(facts: &NodeFacts, path: &str, why: &str) -> Result<Outcome> {
     let socket = facts.socket();
-    let url = format!("http://local/v1/nodes/{node}");
-    let url = reqwest::Url::parse_with_params(&url, [("why", why)]).with_context(|| format!("a node named {node}"))?;
-    let call = client(&socket)?.delete(url).send().await;
-    let outcome: Outcome = call.with_context(|| absent(&socket))?.json().await?;
-    Ok(conclude(&outcome))
+    let url = reqwest::Url::parse_with_params(&format!("http://local{path}"), [("why", why)]);
+    let call = client(&socket)?
+        .delete(url.with_context(|| path.to_owned())?)
+        .send()
+        .await;
+    Ok(call.with_context(|| absent(&socket))?.json().await?)
 }
 
 pub(super) fn conclude(outcome: &Outcome) -> ExitCode {

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::text::{print, table};
 use crate::adapters::engine::Helper;
 use crate::adapters::{store, tether};
-use crate::compose::model::Service;
+use crate::compose::model::{Group, Service};
 use crate::core::keys::Keys;
 use crate::core::records::{StoreIds, json};
 use crate::core::store::{Compare, Op, StoreError, Txn};
@@ -39,12 +39,7 @@ struct Shown {
 
 pub(super) async fn init(facts: &NodeFacts, group: &str, adopt: bool) -> Result<ExitCode> {
     let site = Site::open(facts).await?;
-    let known = || site.project.groups.keys().cloned().collect::<Vec<_>>().join(", ");
-    let settings = site
-        .project
-        .groups
-        .get(group)
-        .with_context(|| format!("no group {group} in the compose file; there is {}", known()))?;
+    let settings = known(&site, group)?;
     tether::install_binary(&facts.tether_dir).context("installing the tether's binary")?;
     let mut mounts = Vec::new();
     for service in &settings.services {
@@ -76,6 +71,18 @@ pub(super) async fn init(facts: &NodeFacts, group: &str, adopt: bool) -> Result<
     }
     print(&format!("{group} is initialised: store id {id}"));
     Ok(ExitCode::SUCCESS)
+}
+
+/// The group as the compose file has it.
+pub(super) fn known<'s>(site: &'s Site, group: &str) -> Result<&'s Group> {
+    let known = || site.project.groups.keys().cloned().collect::<Vec<_>>().join(", ");
+    let settings = site.project.groups.get(group);
+    settings.with_context(|| format!("no group {group} in the compose file; there is {}", known()))
+}
+
+/// Whether etcd knows the group's storage.
+pub(super) async fn is_done(site: &Site, group: &str) -> Result<bool> {
+    Ok(read_store(site, group).await?.is_some())
 }
 
 /// Everything that speaks against it, before anything is written.

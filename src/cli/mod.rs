@@ -7,6 +7,7 @@ mod completions;
 mod config;
 mod drill;
 mod fenced;
+mod group;
 mod history;
 mod init;
 mod man;
@@ -53,6 +54,9 @@ enum Verb {
     /// List the nodes, or forget one that is gone for good
     #[command(subcommand)]
     Node(NodeVerb),
+    /// List the groups; say on which nodes one may run; delete one, or take that back
+    #[command(subcommand)]
+    Group(group::GroupVerb),
     /// Show or change what all nodes must agree on
     #[command(subcommand)]
     Config(config::ConfigVerb),
@@ -281,6 +285,7 @@ pub fn main() -> ExitCode {
                 Verb::Status { json, watch: false } => status::show(&facts, json).await,
                 Verb::Node(NodeVerb::List { json }) => nodes::list(&facts, json).await,
                 Verb::Node(NodeVerb::Remove { name, why }) => client::remove(&facts, &name, &why).await,
+                Verb::Group(verb) => group::run(&facts, verb).await,
                 Verb::Config(verb) => config::run(&facts, verb).await,
                 Verb::Check => check::check(&facts).await,
                 Verb::Adopt(wanted) => adopt::adopt(&facts, &wanted).await,

@@ -49,6 +49,13 @@ fn render(why: &Why) -> String {
         fact("here", ready);
     }
     fact("drift", line.drift.as_deref().unwrap_or_default());
+    fact("deleted", line.deleted.as_deref().unwrap_or_default());
+    for (node, by) in &line.used {
+        fact("used", &format!("by container {by} on {node}, without a lease"));
+    }
+    for (node, order) in &line.without {
+        fact("without", &format!("{node} {order}"));
+    }
     fact("stopped", line.stopped.as_deref().unwrap_or_default());
     fact("wish", line.wish.as_deref().unwrap_or_default());
     fact("refused", line.refused.as_deref().unwrap_or_default());

@@ -144,6 +144,8 @@ codes! {
     StopOrdered = "stop_ordered", Info, "order";
     /// The node is drained, and nobody could take the group.
     DrainWaits = "drain_waits", Alarm, "order";
+    /// The group is not extended to the node that holds it, and nobody could take it.
+    UnextendWaits = "unextend_waits", Alarm, "order";
     /// The node ends, and nobody could take the group.
     StopWithoutSuccessor = "stop_without_successor", Info, "order";
 

@@ -86,7 +86,7 @@ impl Node {
             if let Some((reason, named)) = release {
                 let successor = named
                     .or_else(|| self.successor(&name, None))
-                    .filter(|_| keys.stopped.is_none());
+                    .filter(|_| keys.stopped.is_none() && keys.deleted.is_none());
                 let mut record = released(record, reason, successor);
                 record.past = self.past_of_release(&name, &keys);
                 let txn = self.record_txn(&name, &keys, &record);
@@ -389,7 +389,14 @@ impl Node {
 
     fn alive_and_ready(&self, now: Time, group: &str, node: &str, status: &NodeStatus) -> bool {
         let lease = self.view.lease_of(node);
-        lease != 0 && !self.observer.ripe(now, node, lease) && status.groups.get(group).is_some_and(|ready| ready.ready)
+        // An order counts from when it is read, not from when its node has published what follows from it.
+        let extended = self
+            .view
+            .groups
+            .get(group)
+            .is_none_or(|keys| !keys.without.contains_key(node));
+        let living = lease != 0 && !self.observer.ripe(now, node, lease);
+        extended && living && status.groups.get(group).is_some_and(|ready| ready.ready)
     }
 
     /// The best living standby that is ready for the group, or `wanted` if it is one.
@@ -411,6 +418,9 @@ impl Node {
         if let Some(claim) = self.claim_above(name) {
             let epoch = self.view.group(name).record.map_or(0, |record| record.epoch);
             return Some(claimed(name, claim, epoch));
+        }
+        if let Some(why) = self.deleted(name).or_else(|| self.unextended(name, &self.me.name)) {
+            return Some(why);
         }
         if self.view.group(name).store.is_none() {
             return Some(format!("its storage is not initialised: run `leasehold init {name}`"));
@@ -475,6 +485,7 @@ impl Node {
                 claim: self.claim_above(name),
                 drift: group.drift.clone().filter(|_| group.held.is_some()),
                 trouble: group.trouble().map(Trouble::brief),
+                used: group.used.clone(),
             };
             (name.clone(), readiness)
         });

@@ -82,8 +82,15 @@ pub enum Event {
     },
     /// Why the rate of this host's clocks is in doubt, if it is.
     ClockSource { doubt: Option<String> },
-    /// A container that this node may not run was seen running.
-    Intruder { id: String, name: String, why: String },
+    /// A container that this node may not run was seen running: it is of the group, or could touch its storage.
+    Intruder {
+        group: String,
+        id: String,
+        name: String,
+        why: String,
+    },
+    /// The container that uses the storage of a group which was let go, if there is one.
+    Used { group: String, by: Option<String> },
     /// A check of the service ended.
     Probed {
         of: ProbeKey,
@@ -263,6 +270,24 @@ pub enum Wish {
     Remove {
         node: String,
     },
+    /// The node may take the group again.
+    Extend {
+        group: String,
+        node: String,
+    },
+    /// The node never takes the group, until it is extended to it again.
+    Unextend {
+        group: String,
+        node: String,
+    },
+    /// A group that was deleted is looked after again.
+    Create {
+        group: String,
+    },
+    /// The group is no more; its record and its storage stay.
+    Delete {
+        group: String,
+    },
     /// The cluster's ttl changes, on every node and while it runs.
     Configure {
         ttl: Duration,
@@ -312,6 +337,11 @@ pub enum Action {
     Prepare {
         group: String,
         store: Option<String>,
+    },
+    /// The group is deleted: its containers are neither made nor watched any more, and whoever uses its storage or its
+    /// addresses is let alone, until the next [`Action::Prepare`].
+    LetGo {
+        group: String,
     },
     Start {
         of: ServiceKey,

@@ -16,8 +16,10 @@ use super::store::{Compare, Op, Txn};
 
 /// The form of the file.
 pub const FORMAT: u32 = 1;
-/// More would not fit into one transaction; each has four keys at most.
+/// More is no cluster that one transaction could put back.
 const GROUPS_MAX: usize = 25;
+/// What one transaction holds besides the configuration and the end of all beats.
+const KEYS_MAX: usize = 120;
 /// A generation or an epoch above this is no number that Leasehold counted.
 const COUNT_MAX: u64 = 1 << 48;
 const TTL_MAX_MS: u64 = 300_000;
@@ -59,6 +61,12 @@ pub struct ExportedGroup {
     /// The order that it stays stopped. A pause is not kept: it ends with its lease.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped: Option<StandingOrder>,
+    /// The order that it is no more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deleted: Option<StandingOrder>,
+    /// Nodes that it is not extended to.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub without: BTreeMap<String, StandingOrder>,
 }
 
 impl Exported {
@@ -78,6 +86,12 @@ impl Exported {
                 node: record.map(|record| record.node.clone()).unwrap_or_default(),
                 store: keys.store.clone(),
                 stopped: keys.stopped.as_ref().map(|(order, _)| order.clone()),
+                deleted: keys.deleted.as_ref().map(|(order, _)| order.clone()),
+                without: keys
+                    .without
+                    .iter()
+                    .map(|(node, (order, _))| (node.clone(), order.clone()))
+                    .collect(),
             };
             (name.clone(), exported)
         };
@@ -104,12 +118,23 @@ impl Exported {
                 self.format
             ));
         }
-        let names = self.groups.keys().chain(self.drained.keys());
+        let without = self.groups.values().flat_map(|group| group.without.keys());
+        let names = self.groups.keys().chain(self.drained.keys()).chain(without);
         if let Some(name) = names.into_iter().find(|name| !is_name(name)) {
             return Some(format!("{name:?} is no name of a group or node"));
         }
         if self.groups.len() > GROUPS_MAX || self.drained.len() > GROUPS_MAX {
             return Some(format!("it has more than {GROUPS_MAX} groups or drained nodes"));
+        }
+        let keys = |group: &ExportedGroup| {
+            let orders = [group.store.is_some(), group.stopped.is_some(), group.deleted.is_some()];
+            1 + orders.into_iter().filter(|there| *there).count() + group.without.len()
+        };
+        let keys: usize = self.groups.values().map(keys).sum();
+        if keys + self.drained.len() > KEYS_MAX {
+            return Some(format!(
+                "it has more than {KEYS_MAX} keys, which is more than one transaction holds"
+            ));
         }
         let counts = self.groups.values().map(|group| group.epoch).chain([self.generation]);
         if counts.into_iter().any(|count| count > COUNT_MAX)
@@ -197,6 +222,12 @@ impl Node {
         }
         if let Some(order) = &group.stopped {
             put(self.keys.stopped(name), json(order));
+        }
+        if let Some(order) = &group.deleted {
+            put(self.keys.deleted(name), json(order));
+        }
+        for (node, order) in &group.without {
+            put(self.keys.without(name, node), json(order));
         }
     }
 

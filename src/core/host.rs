@@ -1,8 +1,14 @@
 //! What this host shows of itself: whether it could run a group, and containers that may not run.
 
+use std::time::Duration;
+
 use super::code::Code;
 use super::event::Action;
 use super::node::Node;
+
+/// So long after its start a sidecar that has no word of etcd yet does not know whether a group is deleted; containers that
+/// may not run are reported again when it is over.
+const UNDECIDED: Duration = Duration::from_secs(5);
 
 impl Node {
     /// While the group is held here, its own service takes the ports.
@@ -20,10 +26,22 @@ impl Node {
         self.clock_doubt = doubt;
     }
 
-    pub(super) fn intruder(&mut self, id: String, name: &str, why: String, out: &mut Vec<Action>) {
+    /// The storage of a deleted group is its owner's.
+    pub(super) fn intruder(&mut self, group: &str, id: String, name: &str, why: String, out: &mut Vec<Action>) {
+        let deleted = self.view.group(group).deleted.is_some();
+        let undecided = !self.prepared_stores.contains_key(group) && self.now.since(self.started) < UNDECIDED;
+        if deleted || undecided {
+            return;
+        }
         let text = format!("container {name} may not run here ({why}): killed");
         self.mention(Code::IntruderKilled, text, out);
         out.push(Action::KillForeign { id, why });
+    }
+
+    pub(super) fn used(&mut self, group: &str, by: Option<String>) {
+        if let Some(group) = self.groups.get_mut(group) {
+            group.used = by.filter(|_| group.let_go);
+        }
     }
 
     /// What would be another service after a move: a standby whose image is not the holder's.
@@ -36,7 +54,13 @@ impl Node {
         let Some((holder, own)) = holder.and_then(|node| Some((node, image(node)?))) else {
             return Vec::new();
         };
-        let others = self.view.statuses.keys().filter_map(|node| Some((node, image(node)?)));
+        let keys = self.view.group(group);
+        let others = self
+            .view
+            .statuses
+            .keys()
+            .filter(|node| !keys.without.contains_key(*node));
+        let others = others.filter_map(|node| Some((node, image(node)?)));
         others
             .filter(|(_, other)| *other != own)
             .map(|(node, other)| {

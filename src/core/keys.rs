@@ -94,6 +94,18 @@ impl Keys {
         format!("{}groups/{group}/paused", self.prefix)
     }
 
+    /// An operator's order that the group is no more: no node starts it.
+    #[must_use]
+    pub fn deleted(&self, group: &str) -> String {
+        format!("{}groups/{group}/deleted", self.prefix)
+    }
+
+    /// An operator's order that one node never takes the group.
+    #[must_use]
+    pub fn without(&self, group: &str, node: &str) -> String {
+        format!("{}groups/{group}/without/{node}", self.prefix)
+    }
+
     /// An operator's order that the node holds nothing.
     #[must_use]
     pub fn drained(&self, node: &str) -> String {
@@ -175,6 +187,7 @@ mod tests {
             keys.status("a"),
             keys.record("g"),
             keys.intent("g"),
+            keys.without("g", "a"),
         ] {
             assert!(inside(&key), "{key}");
         }

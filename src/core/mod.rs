@@ -11,6 +11,7 @@ pub mod epoch;
 
 pub mod event;
 pub mod exported;
+mod extent;
 mod failback;
 pub mod fenced;
 pub mod fencing;

@@ -104,6 +104,7 @@ pub struct Node {
     pub(super) proof: Option<(Time, Duration)>,
     pub(super) read_back: bool,
     pub(super) hinted: bool,
+    pub(super) started: Time,
     pub(super) sent_at: Time,
     pub(super) pause: Duration,
     pub(super) kept_alive: Time,
@@ -189,6 +190,7 @@ impl Node {
             proof: None,
             read_back: false,
             hinted: false,
+            started: Time::default(),
             sent_at: Time::default(),
             pause: Duration::ZERO,
             kept_alive: Time::default(),
@@ -230,6 +232,7 @@ impl Node {
     /// The actions before the first event: leave no address of an earlier life behind, unless its run may be adopted.
     pub fn start(&mut self, now: Time, out: &mut Vec<Action>) {
         self.now = now;
+        self.started = now;
         self.sent_at = now;
         for (name, group) in &self.groups {
             let adoptable = self.saved.as_ref().is_some_and(|saved| saved.groups.contains_key(name));
@@ -362,7 +365,8 @@ impl Node {
             Event::Fitness { group, unfit } => self.fitness(&group, unfit),
             Event::Compared { group, drift, asked } => self.compared(now, &group, drift, asked, out),
             Event::ClockSource { doubt } => self.doubt_clock(doubt, out),
-            Event::Intruder { id, name, why } => self.intruder(id, &name, why, out),
+            Event::Intruder { group, id, name, why } => self.intruder(&group, id, &name, why, out),
+            Event::Used { group, by } => self.used(&group, by),
             Event::Vip(news) => self.take_vip(now, news, out),
             Event::ResetFailed { why } => self.reset_failed(&why, out),
             Event::FenceEnded {
@@ -449,6 +453,7 @@ impl Node {
             | Event::Compared { .. }
             | Event::ClockSource { .. }
             | Event::Intruder { .. }
+            | Event::Used { .. }
             | Event::Vip(_)
             | Event::ResetFailed { .. }
             | Event::FenceEnded { .. }

@@ -1,10 +1,12 @@
-//! Standing orders of operators: a group that stays stopped, a group on pause, a node that is drained. They live in etcd,
+//! Standing orders of operators: a group that stays stopped, a group on pause, a node that is drained; `extent` has those about
+//! where a group may run at all. They live in etcd,
 //! one key and one transaction each; every node reads them with every beat and obeys them until they are taken back.
 
 use std::time::Duration;
 
 use super::code::Code;
 use super::event::{Action, Note, Wish};
+use super::extent::Leaving;
 use super::group::{After, Way};
 use super::member::{Member, Purpose};
 use super::node::{AcceptWish, Node};
@@ -24,6 +26,7 @@ pub(in crate::core) struct Wanted {
     reply: u64,
     wish: Wish,
     note: Note,
+    at: Time,
     /// A pause ends with a lease of its own, so that it ends even if nobody is there to end it.
     lease: Option<Asked>,
 }
@@ -54,6 +57,7 @@ impl Node {
                         reply,
                         wish,
                         note,
+                        at: self.now,
                         lease: None,
                     });
                     self.hinted = true;
@@ -66,8 +70,8 @@ impl Node {
 
     fn refusal(&self, wish: &Wish) -> Option<String> {
         match wish {
-            Wish::Stop { group } | Wish::Start { group } | Wish::Resume { group } => self.unknown_group(group),
-            Wish::Pause { group, length } => self.unknown_group(group).or_else(|| {
+            Wish::Stop { group } | Wish::Start { group } | Wish::Resume { group } => self.not_there(group),
+            Wish::Pause { group, length } => self.not_there(group).or_else(|| {
                 (*length < PAUSE_MIN || *length > PAUSE_MAX)
                     .then(|| format!("a pause lasts between {PAUSE_MIN:?} and 7 days: after that it ends by itself"))
             }),
@@ -78,11 +82,16 @@ impl Node {
             }
             Wish::Withdraw { group } => self.unknown_group(group).or_else(|| self.not_withdrawable(group)),
             Wish::Remove { node } => self.not_removable(node),
+            Wish::Extend { group, node } => self.not_extendable(group, node),
+            Wish::Unextend { group, node } => self.not_unextendable(group, node),
+            // The rest once etcd was read anew: its storage may have been initialised a moment ago.
+            Wish::Create { group } => self.unknown_group(group),
+            Wish::Delete { group } => self.not_deletable(group),
             Wish::Configure { ttl } => self.unfit_ttl(*ttl),
         }
     }
 
-    fn unknown_group(&self, group: &str) -> Option<String> {
+    pub(super) fn unknown_group(&self, group: &str) -> Option<String> {
         (!self.groups.contains_key(group)).then(|| {
             let known: Vec<&str> = self.groups.keys().map(String::as_str).collect();
             format!("no group {group}: the compose file has {}", known.join(", "))
@@ -90,7 +99,7 @@ impl Node {
     }
 
     /// What to answer where there is nothing to do.
-    fn fulfilled(&self, wish: &Wish) -> Option<String> {
+    pub(super) fn fulfilled(&self, wish: &Wish) -> Option<String> {
         match wish {
             Wish::Stop { group } => {
                 let order = self.view.group(group).stopped?;
@@ -119,8 +128,26 @@ impl Node {
             Wish::Remove { node } => {
                 let left = self.view.nodes.contains_key(node)
                     || self.view.statuses.contains_key(node)
-                    || self.view.drained.contains_key(node);
+                    || self.view.drained.contains_key(node)
+                    || self.view.groups.values().any(|keys| keys.without.contains_key(node));
                 (!left).then(|| format!("nothing of {node} is in etcd: it was removed before, or never was"))
+            }
+            Wish::Extend { group, node } => {
+                let none = !self.view.group(group).without.contains_key(node);
+                none.then(|| format!("{group} is extended to {node} already"))
+            }
+            Wish::Unextend { group, node } => {
+                let keys = self.view.group(group);
+                let (order, _) = keys.without.get(node)?;
+                Some(format!("{group} is not extended to {node} already: {order}"))
+            }
+            Wish::Create { group } => {
+                let none = self.view.group(group).deleted.is_none();
+                none.then(|| format!("{group} is there already: see `leasehold status`"))
+            }
+            Wish::Delete { group } => {
+                let order = self.view.group(group).deleted?;
+                Some(format!("{group} is deleted already: {}", order.0))
             }
             Wish::Configure { ttl } => self.configured(*ttl),
             // A new one starts over, with its own end.
@@ -141,6 +168,10 @@ impl Node {
                 return None;
             }
             (_, Some(Asked::Waiting(_))) => return None,
+            (Wish::Create { .. }, _) if !self.read_since(next.at) => {
+                self.hinted = true;
+                return None;
+            }
             (_, Some(Asked::Granted(lease))) => lease,
             (_, None) => 0,
         };
@@ -150,18 +181,29 @@ impl Node {
             Wish::Remove { node } => return self.removal(reply, &node, out),
             Wish::Withdraw { group } => return self.withdrawal(reply, &group, out),
             Wish::Configure { ttl } => return self.configuration(reply, ttl, out),
+            Wish::Unextend { group, node } => return self.unextension(reply, &group, &node, note, out),
+            Wish::Create { group } => return self.creation(reply, &group, out),
+            Wish::Delete { group } => return self.deletion(reply, &group, note, out),
             Wish::Stop { .. } | Wish::Pause { .. } | Wish::Drain { .. } => Op::Put {
                 key: key.clone(),
                 value: json(&StandingOrder::from(note)),
                 lease,
             },
-            Wish::Start { .. } | Wish::Resume { .. } | Wish::Undrain { .. } => Op::Delete { key: key.clone() },
+            Wish::Start { .. } | Wish::Resume { .. } | Wish::Undrain { .. } | Wish::Extend { .. } => {
+                Op::Delete { key: key.clone() }
+            }
         };
         let txn = Txn {
             compare: vec![Compare::Mod { key, revision }],
             then: vec![op],
         };
         Some((txn, Purpose::Intent { reply, done }))
+    }
+
+    /// Whether what is known of etcd was asked for after this.
+    fn read_since(&self, at: Time) -> bool {
+        let age = self.contact.age(self.now);
+        age.is_some_and(|age| age <= self.now.since(at))
     }
 
     /// The key of an order, its mod revision as read, and what to answer once it is written.
@@ -210,6 +252,16 @@ impl Node {
                 let done = format!("what {node} left in etcd is deleted");
                 (self.keys.drained(node), revision(self.view.drained.get(node)), done)
             }
+            Wish::Extend { group, node } | Wish::Unextend { group, node } => {
+                let keys = self.view.group(group);
+                let done = format!("{node} may take {group} again");
+                (self.keys.without(group, node), revision(keys.without.get(node)), done)
+            }
+            // These write more than one key, and say themselves what is done.
+            Wish::Create { group } | Wish::Delete { group } => {
+                let keys = self.view.group(group);
+                (self.keys.deleted(group), revision(keys.deleted.as_ref()), String::new())
+            }
             Wish::Configure { ttl } => (self.keys.config(), self.view.config_mod, format!("the ttl is {ttl:?}")),
         }
     }
@@ -239,6 +291,9 @@ impl Node {
     /// Why nobody may start the group, whoever is ready.
     pub(super) fn forbidden(&self, group: &str) -> Option<String> {
         let keys = self.view.groups.get(group)?;
+        if let Some(why) = self.deleted(group) {
+            return Some(why);
+        }
         if let Some((order, _)) = &keys.stopped {
             return Some(format!("stopped {order}: `leasehold start {group}` takes it back"));
         }
@@ -260,12 +315,19 @@ impl Node {
         ))
     }
 
+    /// By which order nobody may run the group.
+    fn ended(&self, name: &str) -> Option<String> {
+        let keys = self.view.groups.get(name)?;
+        let deleted = keys.deleted.as_ref().map(|(order, _)| format!("deleted {order}"));
+        deleted.or_else(|| keys.stopped.as_ref().map(|(order, _)| format!("stopped {order}")))
+    }
+
     /// What this node holds and may not: it stops, and the stop is released.
     pub(super) fn obey_orders(&mut self, now: Time, out: &mut Vec<Action>) {
-        let drained = self.view.drained.get(&self.me.name).map(|(order, _)| order.clone());
         let names: Vec<String> = self.groups.keys().cloned().collect();
         for name in names {
-            let stopped = self.view.groups.get(&name).and_then(|keys| keys.stopped.clone());
+            let ended = self.ended(&name);
+            let leaving = self.leaving(&name);
             let successor = self.successor(&name, None);
             let paused = self.on_pause(&name);
             let Some(group) = self.groups.get_mut(&name) else {
@@ -276,23 +338,19 @@ impl Node {
             if !matches!(after, Some(After::Restart | After::RanOut)) {
                 continue;
             }
-            let (code, reason, successor, text) = match (stopped, &drained) {
-                (Some((order, _)), _) => (
-                    Code::StopOrdered,
-                    format!("stopped {order}"),
-                    None,
-                    format!("stopped {order}: stopping here"),
-                ),
+            let (code, reason, successor, text) = match (ended, leaving) {
+                (Some(reason), _) => {
+                    let text = format!("{reason}: stopping here");
+                    (Code::StopOrdered, reason, None, text)
+                }
                 (None, Some(_)) if paused => continue,
-                (None, Some(order)) => {
+                (None, Some(Leaving { code, order, reason })) => {
                     let Some(next) = successor else {
-                        let text =
-                            format!("this node is drained {order}, but no standby is ready: the group stays here");
-                        group.mention(now, Code::DrainWaits, text, out);
+                        let text = format!("{order}, but no standby is ready: the group stays here");
+                        group.mention(now, code, text, out);
                         continue;
                     };
-                    let text = format!("this node is drained {order}: handing over to {next}");
-                    let reason = format!("its node was drained {order}");
+                    let text = format!("{order}: handing over to {next}");
                     (Code::SwitchoverStarted, reason, Some(next), text)
                 }
                 (None, None) => continue,

@@ -140,6 +140,10 @@ impl Status {
 
     fn judge_group(&self, name: &str, line: &GroupLine) -> Vec<(Health, String)> {
         let mut found = Vec::new();
+        // Nobody wants it up.
+        if line.deleted.is_some() && line.holder.is_none() {
+            return found;
+        }
         if let Some(order) = &line.paused {
             found.push((Health::Warning, format!("{name} is on pause {order}")));
         }
@@ -230,7 +234,12 @@ mod tests {
     #[test]
     fn each_trouble_has_its_word_and_its_sentence() {
         type Change = fn(&mut Status, &mut GroupLine);
-        let cases: [(Change, Health, &str); 10] = [
+        let cases: [(Change, Health, &str); 11] = [
+            (
+                |_, line| (line.holder, line.deleted) = (None, Some("by root".to_owned())),
+                Health::Normal,
+                "",
+            ),
             (|_, line| line.holder = None, Health::Failed, "mail is active nowhere"),
             (
                 |_, line| (line.holder, line.stopped) = (None, Some("by root".to_owned())),

@@ -143,6 +143,9 @@ pub struct Readiness {
     /// Of the holder: what runs is not what the file and the image say now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drift: Option<Drift>,
+    /// Of a deleted group: the container on this node that uses its storage now, without a lease.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used: Option<String>,
 }
 
 /// Why a group that is held does not serve as it should: what only its holder can know.
@@ -315,6 +318,9 @@ pub struct GroupKeys {
     /// With the key's mod revision, as the next.
     pub stopped: Option<(StandingOrder, i64)>,
     pub paused: Option<(StandingOrder, i64)>,
+    pub deleted: Option<(StandingOrder, i64)>,
+    /// Nodes that never take it.
+    pub without: BTreeMap<String, (StandingOrder, i64)>,
     pub store: Option<StoreIds>,
     /// The key that tells people who leads hangs on no lease.
     pub immortal_leader: bool,
@@ -377,6 +383,12 @@ impl View {
                     group.immortal_leader |= *leaf == "leader" && kv.lease == 0;
                     group.read(leaf, &kv.value, kv.mod_revision)
                 }
+                ["groups", group, "without", node] => {
+                    let group = view.groups.entry((*group).to_owned()).or_default();
+                    let order = standing_order(&kv.value);
+                    group.without.insert((*node).to_owned(), (order, kv.mod_revision));
+                    true
+                }
                 _ => true,
             };
             if !understood {
@@ -418,6 +430,10 @@ impl GroupKeys {
             }
             "paused" => {
                 self.paused = Some((standing_order(value), mod_revision));
+                true
+            }
+            "deleted" => {
+                self.deleted = Some((standing_order(value), mod_revision));
                 true
             }
             "store" => {

@@ -1,6 +1,7 @@
 //! A node that is gone for good: what it left in etcd is deleted at an operator's word.
 
 use super::event::Action;
+use super::extent::found;
 use super::member::Purpose;
 use super::node::Node;
 use super::store::{Compare, Op, Txn};
@@ -43,7 +44,7 @@ impl Node {
             return None;
         }
         let (key, drained) = (self.keys.node(node), self.keys.drained(node));
-        let compare = vec![
+        let mut compare = vec![
             Compare::Mod {
                 key: key.clone(),
                 revision: self.view.nodes.get(node).map_or(0, |key| key.mod_revision),
@@ -53,7 +54,14 @@ impl Node {
                 revision: self.view.drained.get(node).map_or(0, |(_, revision)| *revision),
             },
         ];
-        let keys = [key, self.keys.status(node), drained];
+        let mut keys = vec![key, self.keys.status(node), drained];
+        for (group, orders) in &self.view.groups {
+            if let Some(order) = orders.without.get(node) {
+                let key = self.keys.without(group, node);
+                compare.push(found(key.clone(), Some(order)));
+                keys.push(key);
+            }
+        }
         let txn = Txn {
             compare,
             then: keys.into_iter().map(|key| Op::Delete { key }).collect(),

@@ -69,7 +69,7 @@ pub struct NodeLine {
 /// A group as this node sees it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct GroupLine {
-    /// `active`, `starting`, `stopping`, `stuck`, `standby`, `free` or `unknown`: of the group, wherever it is held.
+    /// `active`, `starting`, `stopping`, `stuck`, `standby`, `free`, `deleted` or `unknown`: of the group, wherever it is held.
     pub state: String,
     /// The node that the record names, while it is active.
     pub holder: Option<String>,
@@ -95,6 +95,15 @@ pub struct GroupLine {
     /// The operator's order that nothing is done to it automatically.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused: Option<String>,
+    /// The operator's order that it is no more: nobody starts it, and its storage is let alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deleted: Option<String>,
+    /// Nodes that it is not extended to, with the operator's order.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub without: BTreeMap<String, String>,
+    /// While it is deleted: the container that uses its storage without a lease, by node.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub used: BTreeMap<String, String>,
     /// In what its run differs from what the file and the image say now, and what to do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drift: Option<String>,
@@ -161,7 +170,10 @@ impl Status {
             .groups
             .iter()
             .filter(|(name, _)| group.is_none_or(|wanted| wanted == name.as_str()));
+        let named = group.is_some();
         let fault = wanted.find_map(|(name, line)| match (&line.held, &line.stuck) {
+            // What nobody wants here, by an order of its own, is no fault of the node.
+            (None, _) if !named && (line.deleted.is_some() || line.without.contains_key(&self.node)) => None,
             (Some(_), Some(stuck)) => Some(format!("{name}: {stuck}")),
             (None, _) if !line.unready.is_empty() => Some(format!("{name}: {}", line.unready)),
             (Some(_) | None, _) => None,
@@ -218,10 +230,10 @@ impl Node {
             let status = self.view.statuses.get(&name).cloned().unwrap_or_default();
             let lease = self.view.lease_of(&name);
             let silent = lease == 0 || self.observer.ripe(now, &name, lease);
-            let groups = status
-                .groups
-                .into_iter()
-                .map(|(group, readiness)| (group, readiness.why));
+            let groups = status.groups.into_iter().map(|(group, readiness)| {
+                let order = self.unextended(&group, &name);
+                (group, order.unwrap_or(readiness.why))
+            });
             let line = NodeLine {
                 state: if silent { "silent" } else { "alive" }.to_owned(),
                 version: status.version,
@@ -261,6 +273,7 @@ impl Node {
             _ if stuck.is_some() => "stuck".to_owned(),
             (Some(held), _) => held.stage.clone(),
             (None, Some(RecordState::Active)) => "standby".to_owned(),
+            (None, Some(RecordState::Released) | None) if keys.deleted.is_some() => "deleted".to_owned(),
             (None, Some(RecordState::Released) | None) if self.viewed => "free".to_owned(),
             (None, Some(RecordState::Released) | None) => "unknown".to_owned(),
         };
@@ -284,6 +297,13 @@ impl Node {
             held,
             stopped: keys.stopped.as_ref().map(|(order, _)| order.to_string()),
             paused: keys.paused.as_ref().map(|(order, _)| order.to_string()),
+            deleted: keys.deleted.as_ref().map(|(order, _)| order.to_string()),
+            used: self.users(name),
+            without: keys
+                .without
+                .iter()
+                .map(|(node, (order, _))| (node.clone(), order.to_string()))
+                .collect(),
             wish: keys.wish(),
             refused: keys.refused(),
             unready: self.unready(name).unwrap_or_default(),

@@ -104,7 +104,10 @@ impl Node {
         let own = (*node == self.me.name).then(|| self.unready(group)).flatten();
         let told = self.view.statuses.get(node).and_then(|status| status.groups.get(group));
         let told = told.map(|ready| ready.why.clone()).filter(|why| !why.is_empty());
-        own.or(told).unwrap_or_else(|| "see `leasehold status`".to_owned())
+        let order = self.unextended(group, node);
+        own.or(order)
+            .or(told)
+            .unwrap_or_else(|| "see `leasehold status`".to_owned())
     }
 
     /// Why neither the node that is wanted nor, where none is named, any other could take the group from its holder.

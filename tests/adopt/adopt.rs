@@ -152,10 +152,13 @@ fn what_a_service_inherits_is_overridden_and_what_is_there_stays() {
     let names: Vec<_> = project.groups.keys().map(String::as_str).collect();
     assert_eq!(names, ["db", "wiki"]);
 
+    let both = ["wiki", "db"].map(|service| place.subject(Some(service)));
+    let both = Subject::release_all(&both).unwrap();
     for service in ["wiki", "db"] {
         let back = place.subject(Some(service)).release().unwrap();
         place.patch(&back);
     }
+    assert_eq!(both.after, place.text(), "one patch does the same");
     let own = std::fs::read_to_string(here().join("web.yaml")).unwrap();
     assert_eq!(place.text(), own.replace("    x-leasehold: {group: db}\n", ""));
 }

@@ -534,8 +534,20 @@ impl World {
             .iter()
             .any(|op| matches!(op, Op::Delete { key } if key.starts_with(&nodes)));
         let all = txn.then.iter().any(|op| matches!(op, Op::DeletePrefix { .. }));
+        let order = |leaf: &str| {
+            let of = |key: &str| key.starts_with(&self.keys.groups()) && key.contains(leaf);
+            let mut puts = txn.then.iter().filter_map(|op| match op {
+                Op::Put { key, .. } => Some((true, key)),
+                Op::Delete { key } => Some((false, key)),
+                Op::DeletePrefix { .. } => None,
+            });
+            puts.find(|(_, key)| of(key)).map(|(put, _)| put)
+        };
         let kind = match record {
             _ if all => "T11",
+            _ if order("/deleted") == Some(true) => "T14",
+            _ if order("/deleted") == Some(false) => "T15",
+            None if puts && order("/without/") == Some(true) => "T13",
             Some((key, record)) if record.state == RecordState::Active && record.stuck.is_none() => {
                 let before = self.etcd.keys.get(key);
                 let before = before.and_then(|kv| serde_json::from_str::<Record>(&kv.value).ok());

@@ -105,6 +105,16 @@ fn wish(words: &[&str]) -> Option<Wish> {
         ["drain", node] => Wish::Drain { node: named(node) },
         ["undrain", node] => Wish::Undrain { node: named(node) },
         ["remove", node] => Wish::Remove { node: named(node) },
+        ["extend", group, node] => Wish::Extend {
+            group: named(group),
+            node: named(node),
+        },
+        ["unextend", group, node] => Wish::Unextend {
+            group: named(group),
+            node: named(node),
+        },
+        ["create", group] => Wish::Create { group: named(group) },
+        ["delete", group] => Wish::Delete { group: named(group) },
         ["ttl", ttl] => Wish::Configure { ttl: time(ttl)? },
         _ => return None,
     })
@@ -485,6 +495,10 @@ impl World {
             ["fence", node, rest @ ..] => self.fence_ended(node, rest),
             ["reset", "failed", why @ ..] => Event::ResetFailed { why: why.join(" ") },
             ["intruder", name] => words::intruder(name),
+            ["used", group, by @ ..] => Event::Used {
+                group: (*group).to_owned(),
+                by: by.first().map(|by| (*by).to_owned()),
+            },
             ["vip", word, rest @ ..] => Event::Vip(news(word, rest)?),
             _ => return None,
         };
@@ -542,6 +556,13 @@ impl World {
             ["paused", group] => self
                 .etcd
                 .put(&self.keys.paused(group), &json(&StandingOrder::from(note())), 0),
+            ["deleted", group] => self
+                .etcd
+                .put(&self.keys.deleted(group), &json(&StandingOrder::from(note())), 0),
+            ["without", group, node] => {
+                self.etcd
+                    .put(&self.keys.without(group, node), &json(&StandingOrder::from(note())), 0)
+            }
             ["drained", node] => self
                 .etcd
                 .put(&self.keys.drained(node), &json(&StandingOrder::from(note())), 0),
@@ -593,6 +614,7 @@ impl World {
             why: why.to_owned(),
             image: "sha256:1".to_owned(),
             claim: option(groups, "claim").map(|epoch| epoch.parse().unwrap()),
+            used: option(groups, "used").map(str::to_owned),
             trouble: option(groups, "trouble").map(trouble),
             drift: (why == "it differs").then(|| words::drift_of("image", None)),
         };

@@ -125,9 +125,11 @@ fn status(status: &NodeStatus) -> String {
             format!(", {}: \"{}\"", trouble.state, trouble.why)
         });
         let drift = drift(readiness.drift.as_ref());
+        let used = readiness.used.as_ref().map(|by| format!(", used by {by}"));
+        let used = used.unwrap_or_default();
         match readiness.ready {
             true => format!(", ready for {name}{trouble}{drift}"),
-            false => format!(", not ready for {name} \"{}\"{trouble}{drift}", readiness.why),
+            false => format!(", not ready for {name} \"{}\"{trouble}{drift}{used}", readiness.why),
         }
     });
     let clock = match status.clock.as_str() {
@@ -244,6 +246,7 @@ pub(crate) fn action(names: &mut Names, now: Time, action: &Action) -> String {
         Action::Prepare { group, store } => {
             format!("prepare {group} for store {}", store.as_deref().unwrap_or("none"))
         }
+        Action::LetGo { group } => format!("let go of {group}"),
         Action::Start { of, run } => format!("start {} {run}", service(of)),
         Action::Admit { of, .. } => format!("admit {}", service(of)),
         Action::Refuse { of, .. } => format!("refuse {}", service(of)),
@@ -309,6 +312,7 @@ pub(crate) fn compared(group: &str, rest: &[&str]) -> Event {
 /// A container of this name that may not run.
 pub(crate) fn intruder(name: &str) -> Event {
     Event::Intruder {
+        group: "sams".to_owned(),
         id: name.to_owned(),
         name: name.to_owned(),
         why: "it mounts the protected volume v".to_owned(),

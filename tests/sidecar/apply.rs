@@ -1,5 +1,5 @@
 //! A compose file and an image that change under a running service: seen, told, and taken when an operator says so. The only
-//! test here that starts containers: of a busybox that borrows this machine's libraries for the tether.
+//! test here, but for `group`, that starts containers: of a busybox that borrows this machine's libraries for the tether.
 
 use std::process::{Command, Output};
 
@@ -8,18 +8,18 @@ use serde_json::Value;
 use crate::etcd::{Cluster, FAST};
 use crate::process::Sidecar;
 
-fn docker(arguments: &[&str]) -> Output {
+pub(crate) fn docker(arguments: &[&str]) -> Output {
     let out = Command::new("docker").args(arguments).output();
     out.expect("this test calls the `docker` client")
 }
 
-fn said(out: &Output) -> String {
+pub(crate) fn said(out: &Output) -> String {
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
     String::from_utf8_lossy(&out.stdout).trim().to_owned()
 }
 
 /// What this test left on the engine goes with it.
-struct Swept(String);
+pub(crate) struct Swept(pub(crate) String);
 
 impl Drop for Swept {
     fn drop(&mut self) {
@@ -28,6 +28,10 @@ impl Drop for Swept {
         for id in String::from_utf8_lossy(&out.stdout).split_whitespace() {
             docker(&["rm", "-fv", id]);
         }
+        let out = docker(&["volume", "ls", "-q", "--filter", &label]);
+        for volume in String::from_utf8_lossy(&out.stdout).split_whitespace() {
+            docker(&["volume", "rm", volume]);
+        }
         for tag in ["1", "2"] {
             docker(&["rmi", "-f", &format!("{}:{tag}", self.0)]);
         }
@@ -35,7 +39,7 @@ impl Drop for Swept {
 }
 
 /// Two images of this machine's static busybox that differ in a label.
-fn images(name: &str, dir: &std::path::Path) {
+pub(crate) fn images(name: &str, dir: &std::path::Path) {
     let root = dir.join("root");
     std::fs::create_dir_all(root.join("bin")).unwrap();
     std::fs::copy("/bin/busybox", root.join("bin/busybox")).expect("apt-get install busybox-static");

@@ -10,6 +10,7 @@ use crate::core::event::ServiceKey;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Errand {
     Prepare(String),
+    LetGo(String),
     Start(ServiceKey),
     Kill(ServiceKey),
     KillForeign(String),
@@ -24,6 +25,7 @@ impl Errand {
     pub(super) fn of(command: &ContainerCommand) -> Self {
         match command {
             ContainerCommand::Prepare { group, .. } => Self::Prepare(group.clone()),
+            ContainerCommand::LetGo { group } => Self::LetGo(group.clone()),
             ContainerCommand::Start { of, .. } => Self::Start(of.clone()),
             ContainerCommand::Kill { of } => Self::Kill(of.clone()),
             ContainerCommand::KillForeign { id } => Self::KillForeign(id.clone()),
@@ -36,7 +38,7 @@ impl Errand {
     fn limit(&self) -> usize {
         match self {
             Self::Prepare(_) | Self::LookAround | Self::Compare(_) => 2,
-            Self::Start(_) | Self::Kill(_) | Self::KillForeign(_) | Self::Inspect(_) | Self::Read => 1,
+            Self::Start(_) | Self::Kill(_) | Self::KillForeign(_) | Self::Inspect(_) | Self::LetGo(_) | Self::Read => 1,
         }
     }
 }

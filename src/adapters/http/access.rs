@@ -26,9 +26,10 @@ const BY_CERTIFICATE: &str = "cert";
 pub enum Role {
     /// Read everything.
     Viewer,
-    /// Move, stop and start groups; pause them; drain nodes.
+    /// Move, stop and start groups; pause them; say where they may run; drain nodes.
     Operator,
-    /// What can cost safety if it is done wrongly, or is done for good: hold, accept, fenced, the removal of a node.
+    /// What can cost safety if it is done wrongly, or is done for good: hold, accept, fenced, the removal of a node, the
+    /// deletion of a group and its return.
     Admin,
 }
 

@@ -51,9 +51,9 @@ pub struct OrderRequest {
 /// The same where there is no body.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Reason {
+pub(super) struct Reason {
     #[serde(default)]
-    why: String,
+    pub(super) why: String,
 }
 
 /// What `pause` takes.
@@ -146,7 +146,7 @@ pub(super) enum OfTheNode {
 /// The same about a group or a node that is named, and may be unknown.
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "a description of answers, never made")]
-enum OfAGroup {
+pub(super) enum OfAGroup {
     #[response(status = 200)]
     Done(Outcome),
     #[response(status = 400)]
@@ -396,7 +396,7 @@ async fn accept(
     ask(&shared, &caller, Role::Admin, Command::Accept { force, epoch }).await
 }
 
-fn known_group(shared: &Shared, group: &str) -> Result<(), Refusal> {
+pub(super) fn known_group(shared: &Shared, group: &str) -> Result<(), Refusal> {
     let known = shared.turn.borrow().status.groups.contains_key(group);
     if known { Ok(()) } else { Err(unknown_group(group)) }
 }

@@ -61,6 +61,10 @@ fn wished(act: &mut Act, wish: &Wish) {
         Wish::Drain { node } => ("drain", None, Some(node)),
         Wish::Undrain { node } => ("undrain", None, Some(node)),
         Wish::Remove { node } => ("remove", None, Some(node)),
+        Wish::Extend { group, node } => ("group extend", Some(group), Some(node)),
+        Wish::Unextend { group, node } => ("group unextend", Some(group), Some(node)),
+        Wish::Create { group } => ("group create", Some(group), None),
+        Wish::Delete { group } => ("group delete", Some(group), None),
         Wish::Configure { .. } => ("config apply", None, None),
     };
     act.verb = match wish {
@@ -72,7 +76,11 @@ fn wished(act: &mut Act, wish: &Wish) {
         | Wish::Withdraw { .. }
         | Wish::Drain { .. }
         | Wish::Undrain { .. }
-        | Wish::Remove { .. } => verb.to_owned(),
+        | Wish::Remove { .. }
+        | Wish::Extend { .. }
+        | Wish::Unextend { .. }
+        | Wish::Create { .. }
+        | Wish::Delete { .. } => verb.to_owned(),
     };
     (act.group, act.node) = (group.cloned(), node.cloned());
 }

@@ -193,7 +193,11 @@ fn nodes(status: &Status) -> Markup {
 }
 
 fn group(name: &str, line: &GroupLine, decisions: &[Told]) -> Markup {
-    let orders = [("Stopped", &line.stopped), ("Paused", &line.paused)];
+    let orders = [
+        ("Deleted", &line.deleted),
+        ("Stopped", &line.stopped),
+        ("Paused", &line.paused),
+    ];
     html! {
         h2 { "Why " (name) " is where it is" }
         p { (if line.reason.is_empty() { &line.record } else { &line.reason }) }

@@ -8,6 +8,7 @@ mod audit;
 mod config;
 mod console;
 mod door;
+mod extent;
 mod health;
 mod limits;
 mod reading;
@@ -37,6 +38,7 @@ pub use access::{Access, Role};
 pub use acting::{AcceptRequest, FencedRequest, HoldRequest, OrderRequest, PauseRequest, SwitchoverRequest};
 pub use answer::Outcome;
 pub use config::{Configuration, Confirmed};
+pub use extent::ExtentRequest;
 pub use reading::Why;
 pub use tls::TlsFiles;
 
@@ -221,6 +223,7 @@ fn v1() -> (Router<Shared>, utoipa::openapi::OpenApi) {
     OpenApiRouter::with_openapi(Document::openapi())
         .merge(reading::routes())
         .merge(acting::routes())
+        .merge(extent::routes())
         .merge(config::routes())
         .split_for_parts()
 }

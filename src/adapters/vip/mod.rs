@@ -45,6 +45,8 @@ pub enum VipCommand {
     },
     /// Take the addresses, and what else the group holds, off every interface; answered by `Dropped` or `Failed`.
     Drop { group: String, vips: Vec<Vip> },
+    /// The addresses are nobody's business here any more: whoever adds one by hand keeps it. Those that are held stay held.
+    Forget { vips: Vec<Vip> },
 }
 
 /// What the task reports.

@@ -182,6 +182,11 @@ impl Task {
                 self.probes.remove(&group);
                 self.release(group, vips).await;
             }
+            VipCommand::Forget { vips } => {
+                for vip in vips {
+                    self.idle.remove(&vip.address);
+                }
+            }
         }
     }
 

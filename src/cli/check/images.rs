@@ -56,6 +56,7 @@ mod tests {
                 claim: None,
                 trouble: None,
                 drift: None,
+                used: None,
             };
             let status = NodeStatus {
                 groups: [("mail".to_owned(), ready)].into(),

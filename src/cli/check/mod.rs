@@ -17,7 +17,7 @@ use super::text::{print, say};
 use crate::adapters::http::Access;
 use crate::adapters::{events, fence, reset, store};
 use crate::compose;
-use crate::compose::model::{Fence, Group, OnStopFailure};
+use crate::compose::model::{Fence, Group, OnStopFailure, Service};
 use crate::core::sizing::Timing;
 use crate::core::store::StoreError;
 use crate::node_facts::NodeFacts;
@@ -56,19 +56,17 @@ pub(super) async fn check(facts: &NodeFacts) -> Result<ExitCode> {
     warnings.extend(certificates.warnings);
     let published = images::published(&site.store(ETCD_PATIENCE)).await;
     for group in site.project.groups.values() {
-        faults.extend(reset_fault(&site, group));
-        for (place, service) in group.services.iter().enumerate() {
-            match site.engine.image(&service.image).await {
-                Ok(image) => {
-                    print(&format!("image {} is here: {}", service.image, image.digest));
-                    // A node publishes the image of the first service.
-                    let own = (place == 0).then_some(image.digest);
-                    let differing = |own: String| images::differing(&group.name, &own, &site.name, &published);
-                    warnings.extend(own.map(differing).unwrap_or_default());
-                }
-                Err(error) => faults.push(format!("service {}: {error}", service.name)),
-            }
+        let (digests, found) = group_here(&site, group).await;
+        faults.extend(found);
+        for (service, digest) in &digests {
+            print(&format!("image {} is here: {digest}", service.image));
         }
+        // A node publishes the image of the first service.
+        let first = digests
+            .iter()
+            .find(|(service, _)| group.services.first() == Some(*service));
+        let differing = |digest: &String| images::differing(&group.name, digest, &site.name, &published);
+        warnings.extend(first.map(|(_, digest)| differing(digest)).unwrap_or_default());
     }
     warn(&site, warnings).await;
     if let Some(timing) = timing {
@@ -93,6 +91,26 @@ async fn timing(site: &Site, faults: &mut Vec<String>) -> Option<Timing> {
         .ok()?;
     print(&times(&timing, source, site.project.cluster.fence.as_ref()));
     Some(timing)
+}
+
+/// The digest of each image that is here, and what keeps the group from running on this host.
+async fn group_here<'g>(site: &Site, group: &'g Group) -> (Vec<(&'g Service, String)>, Vec<String>) {
+    let mut digests = Vec::new();
+    let mut faults: Vec<String> = reset_fault(site, group).into_iter().collect();
+    for service in &group.services {
+        match site.engine.image(&service.image).await {
+            Ok(image) => digests.push((service, image.digest)),
+            Err(error) => faults.push(format!("service {}: {error}", service.name)),
+        }
+    }
+    (digests, faults)
+}
+
+/// What `check` finds wrong with a group on this host.
+pub(super) async fn faults_of(site: &Site, group: &Group) -> Vec<String> {
+    let grace = site.check_grace().err().map(|error| error.to_string());
+    let (_, faults) = group_here(site, group).await;
+    grace.into_iter().chain(faults).collect()
 }
 
 fn reset_fault(site: &Site, group: &Group) -> Option<String> {

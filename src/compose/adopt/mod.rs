@@ -152,19 +152,33 @@ impl Subject {
     /// # Errors
     /// What stands in the way: a file written so that its lines can't be told apart.
     pub fn release(&self) -> Result<Draft, Vec<Fault>> {
-        let edits = release::plan(self).map_err(|fault| vec![fault])?;
-        let mut draft = self.draft(edits, Vec::new());
+        Self::release_all(std::slice::from_ref(self))
+    }
+
+    /// The same for several services of one file, in one edit.
+    ///
+    /// # Errors
+    /// As [`Self::release`].
+    pub fn release_all(subjects: &[Self]) -> Result<Draft, Vec<Fault>> {
+        let [first, ..] = subjects else { return Err(Vec::new()) };
+        let mut edits = Vec::new();
+        for subject in subjects {
+            edits.extend(release::plan(subject).map_err(|fault| vec![fault])?);
+        }
+        let mut draft = first.draft(edits, Vec::new());
         // It no longer is a file of Leasehold's as a whole, perhaps: only that it can be read counts.
         draft.faults.clear();
         draft.warnings.clear();
-        match yaml::parse(&draft.after, 0) {
-            Ok(tree) if release::is_plain(&tree, &self.name) => Ok(draft),
-            Ok(_) => Err(vec![self.fault(
-                &self.name,
+        let tree = yaml::parse(&draft.after, 0);
+        let tree = tree.map_err(|broken| vec![first.fault(&first.name, &broken.message, "")])?;
+        let left = subjects.iter().find(|one| !release::is_plain(&tree, &one.name));
+        match left {
+            None => Ok(draft),
+            Some(left) => Err(vec![left.fault(
+                &left.name,
                 "would still have a line of Leasehold's: it comes from an anchor or another file",
                 "take it out there",
             )]),
-            Err(broken) => Err(vec![self.fault(&self.name, &broken.message, "")]),
         }
     }
 

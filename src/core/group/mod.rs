@@ -97,6 +97,10 @@ pub struct Group {
     pub(in crate::core) unfit: Option<String>,
     /// In what the run differs from what would be started now, as of the last look.
     pub(in crate::core) drift: Option<Drift>,
+    /// It is deleted, and the adapters know.
+    pub(in crate::core) let_go: bool,
+    /// While it is let go: the container that uses its storage, as of the last look.
+    pub(in crate::core) used: Option<String>,
     /// The last fault of a run, by a name that is the same on every node.
     trouble: Option<String>,
     /// The same in the sentence that was said of it.
@@ -161,6 +165,8 @@ impl Group {
             taking: Coming::Start,
             unfit: None,
             drift: None,
+            let_go: false,
+            used: None,
             trouble: None,
             failure: String::new(),
             known_faults: Vec::new(),
@@ -213,6 +219,27 @@ impl Group {
                 Some(Err(why)) => Some(format!("service {}: {why}", service.name)),
                 None => Some(format!("service {}: its container is not prepared yet", service.name)),
             })
+    }
+
+    /// It is deleted: nothing of it is made or watched any more.
+    pub(in crate::core) fn let_go(&mut self, out: &mut Vec<Action>) {
+        if std::mem::replace(&mut self.let_go, true) {
+            return;
+        }
+        self.prepared.fill(None);
+        out.push(Action::LetGo {
+            group: self.settings.name.clone(),
+        });
+    }
+
+    /// It is there again: its addresses belong to nobody until a run takes them.
+    pub(in crate::core) fn take_back(&mut self, out: &mut Vec<Action>) {
+        self.used = None;
+        if std::mem::take(&mut self.let_go) && self.settings.vips > 0 {
+            out.push(Action::VipDrop {
+                group: self.settings.name.clone(),
+            });
+        }
     }
 
     /// What the boot-scoped file must remember of this group.

@@ -182,7 +182,7 @@ impl Seen {
         if line.state == "unknown" {
             return;
         }
-        let ordered = line.stopped.is_some() || line.paused.is_some();
+        let ordered = line.stopped.is_some() || line.paused.is_some() || line.deleted.is_some();
         self.free = match &line.holder {
             Some(_) => None,
             None if self.holder.is_some() => Some(now),

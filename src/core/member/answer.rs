@@ -116,14 +116,24 @@ impl Node {
         self.compare_records(now, out);
     }
 
-    /// The containers are made once the storage is known, and anew when it is initialised.
+    /// The containers are made once the storage is known, and anew when it is initialised; those of a deleted group are not.
     pub(super) fn prepare(&mut self, out: &mut Vec<Action>) {
-        for group in self.groups.keys() {
-            let store = self.view.group(group).store.map(|store| store.id);
-            if self.prepared_stores.get(group) != Some(&store) {
-                self.prepared_stores.insert(group.clone(), store.clone());
+        for (name, group) in &mut self.groups {
+            let keys = self.view.group(name);
+            if keys.deleted.is_some() {
+                // What still runs is stopped and released first.
+                if group.held.is_none() {
+                    self.prepared_stores.remove(name);
+                    group.let_go(out);
+                }
+                continue;
+            }
+            group.take_back(out);
+            let store = keys.store.map(|store| store.id);
+            if self.prepared_stores.get(name) != Some(&store) {
+                self.prepared_stores.insert(name.clone(), store.clone());
                 out.push(Action::Prepare {
-                    group: group.clone(),
+                    group: name.clone(),
                     store,
                 });
             }

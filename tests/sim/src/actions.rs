@@ -165,6 +165,8 @@ impl World {
                 self.push(3 * S, Ev::Act(Act::PowerOn(h)));
             }
             Action::Compare { group } => self.compare(h, group, soon),
+            // Nobody but the core looks at containers here.
+            Action::LetGo { .. } => {}
             Action::Fence { .. } | Action::KillForeign { .. } | Action::Feed { .. } | Action::Disarm => {}
         }
     }

@@ -1,0 +1,308 @@
+//! Which nodes a group is extended to, and whether it is there at all: operators' orders like the others, each in a key of its
+//! own. A group that is deleted keeps its record, because epochs never go down, and its storage, because that is not ours.
+
+use std::collections::BTreeMap;
+
+use super::code::Code;
+use super::event::{Action, Note, Wish};
+use super::group::claimed;
+use super::member::Purpose;
+use super::node::Node;
+use super::records::{GroupKeys, Past, Record, RecordState, StandingOrder, json};
+use super::store::{Compare, Op, Txn};
+use super::stuck::stuck_on;
+use super::switchover::moving;
+
+/// A node that holds what it shall not, by which order, and what is said of it.
+pub(super) struct Leaving {
+    /// Without a standby.
+    pub code: Code,
+    /// As the beginning of a sentence.
+    pub order: String,
+    /// For the record.
+    pub reason: String,
+}
+
+impl Node {
+    /// Why nobody starts the group: it is no more.
+    pub(super) fn deleted(&self, group: &str) -> Option<String> {
+        let (order, _) = self.view.groups.get(group)?.deleted.as_ref()?;
+        Some(format!(
+            "deleted {order}: `leasehold group create {group}` takes it back"
+        ))
+    }
+
+    /// Why a node may not hold the group, whoever else may.
+    pub(super) fn unextended(&self, group: &str, node: &str) -> Option<String> {
+        let (order, _) = self.view.groups.get(group)?.without.get(node)?;
+        Some(format!(
+            "not extended to {node} {order}: `leasehold group extend {group} {node}` takes it back"
+        ))
+    }
+
+    /// By which order this node shall give the group away; one about the node comes first.
+    pub(super) fn leaving(&self, group: &str) -> Option<Leaving> {
+        if let Some((order, _)) = self.view.drained.get(&self.me.name) {
+            return Some(Leaving {
+                code: Code::DrainWaits,
+                order: format!("this node is drained {order}"),
+                reason: format!("its node was drained {order}"),
+            });
+        }
+        let (order, _) = self.view.groups.get(group)?.without.get(&self.me.name)?;
+        Some(Leaving {
+            code: Code::UnextendWaits,
+            order: format!("not extended to {} {order}", self.me.name),
+            reason: format!("not extended to {} {order}", self.me.name),
+        })
+    }
+
+    /// Why there is nothing to order about a group.
+    pub(super) fn not_there(&self, group: &str) -> Option<String> {
+        let deleted = || self.deleted(group).map(|why| format!("{group} is {why}"));
+        self.unknown_group(group).or_else(deleted)
+    }
+
+    pub(super) fn not_extendable(&self, group: &str, node: &str) -> Option<String> {
+        if let Some(why) = self.not_there(group) {
+            return Some(why);
+        }
+        let lease = self.view.lease_of(node);
+        if lease == 0 || self.observer.ripe(self.now, node, lease) {
+            return Some(format!(
+                "{node} does not beat: start its sidecar, and try again; see `leasehold node list`"
+            ));
+        }
+        (!self.has_group(node, group)).then(|| {
+            format!(
+                "the compose file of {node} has no group {group}: put it there, start its sidecar anew, and try again"
+            )
+        })
+    }
+
+    pub(super) fn not_unextendable(&self, group: &str, node: &str) -> Option<String> {
+        if let Some(why) = self.not_there(group) {
+            return Some(why);
+        }
+        let keys = self.view.group(group);
+        if keys.without.contains_key(node) {
+            return None;
+        }
+        if !self.view.nodes.contains_key(node) && !self.view.statuses.contains_key(node) {
+            return Some(format!("no node {node}: see `leasehold node list`"));
+        }
+        if keys.unreadable() {
+            return Some(format!(
+                "the record of {group} can't be read, and may name {node}: see the key in etcd"
+            ));
+        }
+        if let Some(record) = keys.active().filter(|record| record.node == node) {
+            return Some(match &record.stuck {
+                Some(why) => format!("{group} is {}", stuck_on(node, why)),
+                None => format!("{node} holds {group}: `leasehold switchover {group}` moves it first"),
+            });
+        }
+        self.other_extended(group, node).is_none().then(|| {
+            format!(
+                "{group} is extended to no node but {node}: first `leasehold group extend {group} NODE`, or `leasehold group delete \
+                 {group}` if nobody wants it any more"
+            )
+        })
+    }
+
+    /// Another node that is known and may take the group; one that lives comes first.
+    fn other_extended(&self, group: &str, node: &str) -> Option<String> {
+        let keys = self.view.group(group);
+        let others = self.view.statuses.keys().chain([&self.me.name]);
+        let others = others.filter(|other| *other != node && !keys.without.contains_key(*other));
+        let others = others.filter(|other| self.has_group(other, group));
+        let silent = |other: &String| {
+            let lease = self.view.lease_of(other);
+            lease == 0 || self.observer.ripe(self.now, other, lease)
+        };
+        others.min_by_key(|other| (silent(other), (*other).clone())).cloned()
+    }
+
+    fn has_group(&self, node: &str, group: &str) -> bool {
+        let told = self.view.statuses.get(node);
+        let own = *node == self.me.name && self.groups.contains_key(group);
+        own || told.is_some_and(|status| status.groups.contains_key(group))
+    }
+
+    /// One that is not in this node's file any more can be deleted all the same: its keys are.
+    pub(super) fn not_deletable(&self, group: &str) -> Option<String> {
+        let keys = match self.view.groups.get(group) {
+            Some(keys) => keys.clone(),
+            None => return self.unknown_group(group),
+        };
+        if keys.deleted.is_some() {
+            return None;
+        }
+        if keys.unreadable() {
+            return Some(format!(
+                "the record of {group} can't be read, and may name a holder: see the key in etcd"
+            ));
+        }
+        if let Some(why) = moving(group, &keys) {
+            return Some(why);
+        }
+        if let Some(Record { node, stuck, .. }) = keys.active() {
+            return Some(match stuck {
+                Some(why) => format!("{group} is {}", stuck_on(node, why)),
+                None => format!("{node} holds {group}: `leasehold group delete {group} --stop` stops it first"),
+            });
+        }
+        if self.groups.get(group).is_some_and(|group| group.held.is_some()) {
+            return Some(format!(
+                "{group} is still being stopped here: wait until `leasehold status` shows it as free"
+            ));
+        }
+        let epoch = keys.record.as_ref().map_or(0, |record| record.epoch);
+        self.claim_above(group).map(|claim| claimed(group, claim, epoch))
+    }
+
+    pub(super) fn not_creatable(&self, group: &str) -> Option<String> {
+        if let Some(why) = self.unknown_group(group) {
+            return Some(why);
+        }
+        let keys = self.view.group(group);
+        if keys.store.is_none() {
+            return Some(format!(
+                "the storage of {group} is not initialised: run `leasehold init {group}` first"
+            ));
+        }
+        keys.deleted?;
+        let (node, by) = self.users(group).pop_first()?;
+        Some(format!(
+            "container {by} on {node} uses the storage of {group} without a lease: take it down there, and try again 10 s later"
+        ))
+    }
+
+    /// Who uses the storage of a deleted group, on which node: this node's own are known without etcd.
+    pub(super) fn users(&self, group: &str) -> BTreeMap<String, String> {
+        let told = self.view.statuses.iter().filter(|(node, _)| **node != self.me.name);
+        let told = told.filter_map(|(node, status)| Some((node.clone(), status.groups.get(group)?.used.clone()?)));
+        let own = self.groups.get(group).and_then(|group| group.used.clone());
+        told.chain(own.map(|by| (self.me.name.clone(), by))).collect()
+    }
+
+    /// T13. It compares that nobody holds the group and that a node is left for it; each of two operators who take away
+    /// the other's last node compares what the other one writes.
+    pub(super) fn unextension(&self, reply: u64, group: &str, node: &str, note: Note, out: &mut Vec<Action>) -> Sent {
+        let refused = self.not_unextendable(group, node);
+        let rest = self.other_extended(group, node);
+        let (None, Some(rest)) = (refused.as_ref(), rest) else {
+            return refuse(reply, refused.unwrap_or_else(|| super::outcome::FASTER.to_owned()), out);
+        };
+        let keys = self.view.group(group);
+        let key = self.keys.without(group, node);
+        let compare = vec![
+            found(self.keys.without(group, node), keys.without.get(node)),
+            found(self.keys.without(group, &rest), None),
+            Compare::Mod {
+                key: self.keys.record(group),
+                revision: keys.record_mod,
+            },
+        ];
+        let value = json(&StandingOrder::from(note));
+        let then = vec![Op::Put { key, value, lease: 0 }];
+        let done = format!("{node} never takes {group} until `leasehold group extend {group} {node}`");
+        Some((Txn { compare, then }, Purpose::Intent { reply, done }))
+    }
+
+    /// T14. The record is written anew with its epoch, so that no campaign which read the one before can land: from here on
+    /// every candidate has read that the group is deleted.
+    pub(super) fn deletion(&self, reply: u64, group: &str, note: Note, out: &mut Vec<Action>) -> Sent {
+        if let Some(why) = self.not_deletable(group) {
+            return refuse(reply, why, out);
+        }
+        let keys = self.view.group(group);
+        let order = StandingOrder::from(note);
+        let key = self.keys.record(group);
+        let compare = vec![
+            Compare::Mod {
+                key: key.clone(),
+                revision: keys.record_mod,
+            },
+            Compare::Mod {
+                key: self.keys.intent(group),
+                revision: keys.intent_mod,
+            },
+            found(self.keys.deleted(group), None),
+            found(self.keys.stopped(group), keys.stopped.as_ref()),
+            found(self.keys.paused(group), keys.paused.as_ref()),
+        ];
+        let put = |key, value| Op::Put { key, value, lease: 0 };
+        let mut then = vec![
+            put(key, json(&self.left_behind(&keys, &order))),
+            put(self.keys.deleted(group), json(&order)),
+        ];
+        let gone = [
+            self.keys.store(group),
+            self.keys.stopped(group),
+            self.keys.paused(group),
+            self.keys.intent(group),
+            self.keys.leader(group),
+        ];
+        let without = keys.without.keys().map(|node| self.keys.without(group, node));
+        then.extend(gone.into_iter().chain(without).map(|key| Op::Delete { key }));
+        let done = format!(
+            "{group} is deleted: no node starts it, its storage stays as it is; `leasehold group create {group}` takes it back"
+        );
+        Some((Txn { compare, then }, Purpose::Intent { reply, done }))
+    }
+
+    /// What the record says of a group that is no more: its epoch, and nothing of what moves remember.
+    fn left_behind(&self, keys: &GroupKeys, order: &StandingOrder) -> Record {
+        let before = keys.record.as_ref();
+        Record {
+            epoch: before.map_or(0, |record| record.epoch),
+            node: before.map_or_else(|| self.me.name.clone(), |record| record.node.clone()),
+            incarnation: before.map_or(0, |record| record.incarnation),
+            state: RecordState::Released,
+            reason: format!("deleted {order}"),
+            successor: None,
+            stuck: None,
+            promise_ms: None,
+            past: Past::default(),
+        }
+    }
+
+    /// T15: whoever may take it takes it, with the epoch after the record's.
+    pub(super) fn creation(&self, reply: u64, group: &str, out: &mut Vec<Action>) -> Sent {
+        if let Some(why) = self.not_creatable(group) {
+            return refuse(reply, why, out);
+        }
+        let wish = Wish::Create {
+            group: group.to_owned(),
+        };
+        if let Some(already) = self.fulfilled(&wish) {
+            let result = Ok(already);
+            out.push(Action::Reply { reply, result });
+            return None;
+        }
+        let key = self.keys.deleted(group);
+        let txn = Txn {
+            compare: vec![found(key.clone(), self.view.group(group).deleted.as_ref())],
+            then: vec![Op::Delete { key }],
+        };
+        let epoch = self.view.group(group).record.map_or(0, |record| record.epoch) + 1;
+        let done = format!("{group} is there again: the first ready node starts it, as epoch {epoch}");
+        Some((txn, Purpose::Intent { reply, done }))
+    }
+}
+
+type Sent = Option<(Txn, Purpose)>;
+
+/// That an order is as it was read.
+pub(super) fn found(key: String, order: Option<&(StandingOrder, i64)>) -> Compare {
+    let revision = order.map_or(0, |(_, revision)| *revision);
+    Compare::Mod { key, revision }
+}
+
+/// It was good when it came in, and is not any more.
+fn refuse(reply: u64, why: String, out: &mut Vec<Action>) -> Sent {
+    let result = Err(why);
+    out.push(Action::Reply { reply, result });
+    None
+}
