@@ -24,7 +24,7 @@ use crate::compose::{
 };
 use crate::core::event::{Action, Event};
 use crate::core::fencing::FenceSettings;
-use crate::core::group::{GroupSettings, OnFailure, ProbeSettings, ServiceSettings};
+use crate::core::group::{GroupSettings, OnFailure, OnStandby, ProbeSettings, SecondOpinion, ServiceSettings};
 use crate::core::node::{Identity, Node, Setup};
 use crate::core::stuck;
 use crate::node_facts::NodeFacts;
@@ -232,6 +232,16 @@ fn settings(group: &Group) -> GroupSettings {
             OnStopFailure::Reboot => stuck::OnStopFailure::Reboot,
             OnStopFailure::Hold => stuck::OnStopFailure::Hold,
         },
+        second_opinion: match group.second_opinion {
+            compose::model::SecondOpinion::Off => SecondOpinion::Off,
+            compose::model::SecondOpinion::Tell => SecondOpinion::Tell,
+            compose::model::SecondOpinion::Act => SecondOpinion::Act,
+        },
+        address: group
+            .vips
+            .first()
+            .map(|vip| vip.address.to_string())
+            .unwrap_or_default(),
         failback: match group.failback {
             compose::model::Failback::Manual => None,
             compose::model::Failback::Auto { quiet } => Some(quiet),
@@ -248,5 +258,10 @@ fn probe_settings(probe: &Probe) -> ProbeSettings {
         fall: cadence.fall,
         fall_timeout: cadence.fall_timeout,
         alarms_only: matches!(probe.check, Check::Canary(_)),
+        on_standby: match probe.check {
+            Check::Gateway { .. } => OnStandby::ChecksWay,
+            _ if probe.is_asked_from_outside() => OnStandby::Asks,
+            _ => OnStandby::Skips,
+        },
     }
 }

@@ -48,6 +48,7 @@ fn render(why: &Why) -> String {
         };
         fact("here", ready);
     }
+    fact("unreached", line.unreached.as_deref().unwrap_or_default());
     fact("drift", line.drift.as_deref().unwrap_or_default());
     fact("stopped", line.stopped.as_deref().unwrap_or_default());
     fact("wish", line.wish.as_deref().unwrap_or_default());

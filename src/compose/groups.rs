@@ -6,7 +6,9 @@ use std::time::Duration;
 use super::cursor::At;
 use super::fault::Faults;
 use super::leasehold::{Settings, Stated};
-use super::model::{Check, Dependency, Failback, Group, Mount, MountKind, NetworkMode, OnFailure, Probe, Service, Vip};
+use super::model::{
+    Check, Dependency, Failback, Group, Mount, MountKind, NetworkMode, OnFailure, Probe, SecondOpinion, Service, Vip,
+};
 use super::{order, refusals};
 
 /// How long a start may take until the probes pass, unless the file says so: in doubt rather slow than never.
@@ -51,6 +53,9 @@ fn group(name: String, members: Vec<Member<'_>>, faults: &mut Faults) -> Group {
     let restarts = agreed(settings().map(|s| &s.restarts), faults).unwrap_or_default();
     let lease_loss_grace: Option<Duration> = agreed(settings().map(|s| &s.lease_loss_grace), faults);
     let on_stop_failure = agreed(settings().map(|s| &s.on_stop_failure), faults).unwrap_or_default();
+    let second_opinion = settings().map(|s| &s.second_opinion);
+    askable(second_opinion.clone(), &vips, &probes, faults);
+    let second_opinion = agreed(second_opinion, faults).unwrap_or_default();
     let vip_first = agreed(settings().map(|s| &s.vip_first), faults).unwrap_or_default();
     let known: Vec<_> = members
         .iter()
@@ -81,6 +86,25 @@ fn group(name: String, members: Vec<Member<'_>>, faults: &mut Faults) -> Group {
         restarts,
         lease_loss_grace,
         on_stop_failure,
+        second_opinion,
+    }
+}
+
+/// Whoever wants an act to follow from it should not wait for it in vain.
+fn askable<'s, 'a: 's>(
+    stated: impl Iterator<Item = &'s Stated<'a, SecondOpinion>>,
+    vips: &[Vip],
+    probes: &[Probe],
+    faults: &mut Faults,
+) {
+    let missing = match (vips, probes.iter().any(Probe::is_asked_from_outside)) {
+        ([], _) => "an address in vips",
+        (_, false) => "a probe that others can make: tcp, smtp, imap, pop3 or http",
+        (_, true) => return,
+    };
+    for (_, at) in stated.flatten().filter(|(value, _)| *value == SecondOpinion::Act) {
+        let message = "has nothing to ask: no standby could give an opinion".to_owned();
+        at.fault(faults, message, format!("add {missing}, or take it out"));
     }
 }
 

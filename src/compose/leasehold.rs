@@ -9,7 +9,9 @@ use super::cursor::At;
 use super::events;
 use super::fault::Faults;
 use super::fence;
-use super::model::{Cluster, EtcdTls, EtcdUser, Failback, OnFailure, OnStopFailure, Probe, RestartBudget, Vip};
+use super::model::{
+    Cluster, EtcdTls, EtcdUser, Failback, OnFailure, OnStopFailure, Probe, RestartBudget, SecondOpinion, Vip,
+};
 use super::probes;
 use super::scalar::{self, NAME_PATTERN};
 use super::service;
@@ -198,6 +200,7 @@ pub(super) struct Settings<'a> {
     pub(super) lease_loss_grace: Stated<'a, Duration>,
     pub(super) vip_first: Stated<'a, bool>,
     pub(super) on_stop_failure: Stated<'a, OnStopFailure>,
+    pub(super) second_opinion: Stated<'a, SecondOpinion>,
 }
 
 /// Reads `x-leasehold` of a service; the group's name is the service's unless it says otherwise.
@@ -223,6 +226,7 @@ pub(super) fn settings<'a>(
         "lease_loss_grace",
         "vip_first",
         "on_stop_failure",
+        "second_opinion",
     ];
     for field in at.map_of(faults, &known) {
         match field.name {
@@ -236,6 +240,7 @@ pub(super) fn settings<'a>(
             "restarts" => settings.restarts = Some((restarts(&field, faults), field)),
             "lease_loss_grace" => settings.lease_loss_grace = field.duration(faults).zip(Some(field)),
             "on_stop_failure" => settings.on_stop_failure = on_stop_failure(&field, faults).zip(Some(field)),
+            "second_opinion" => settings.second_opinion = second_opinion(&field, faults).zip(Some(field)),
             _ => settings.vip_first = field.bool(faults).zip(Some(field)),
         }
     }
@@ -265,6 +270,15 @@ fn on_stop_failure(at: &At<'_>, faults: &mut Faults) -> Option<OnStopFailure> {
     at.parsed(faults, "reboot or hold", |text| match text {
         "reboot" => Some(OnStopFailure::Reboot),
         "hold" => Some(OnStopFailure::Hold),
+        _ => None,
+    })
+}
+
+fn second_opinion(at: &At<'_>, faults: &mut Faults) -> Option<SecondOpinion> {
+    at.parsed(faults, "tell, act or off", |text| match text {
+        "tell" => Some(SecondOpinion::Tell),
+        "act" => Some(SecondOpinion::Act),
+        "off" => Some(SecondOpinion::Off),
         _ => None,
     })
 }
@@ -462,7 +476,10 @@ mod tests {
             ("s", Failback::Manual, false)
         );
         assert!(group.vips.is_empty() && group.probes.is_empty() && group.lease_loss_grace.is_none());
-        assert_eq!(group.on_stop_failure, OnStopFailure::Hold);
+        assert_eq!(
+            (group.on_stop_failure, group.second_opinion),
+            (OnStopFailure::Hold, SecondOpinion::Tell)
+        );
         let started = |own: &str, more: &str| {
             let project = read_files(&[("compose.yaml", &file(own, &format!("network_mode: host\n{more}"), REST))]);
             project.unwrap().groups.remove("s").unwrap().start_timeout.as_secs()
@@ -474,8 +491,9 @@ mod tests {
         let group = group_of(
             "group: mail, vips: ['192.0.2.10/24', 'fd00::10/64'], failback: auto, lease_loss_grace: 2s, vip_first: true, \
              probes: [{smtp: 25}, {imap: 143}, {pop3: 110}, {tcp: 4190}, {http: 80}], entrypoint: /bin/run --x, \
-             on_stop_failure: reboot",
+             on_stop_failure: reboot, second_opinion: act",
         );
+        assert_eq!(group.second_opinion, SecondOpinion::Act);
         assert_eq!(
             (group.name.as_str(), group.failback, group.vip_first),
             ("mail", Failback::Auto { quiet: QUIET_DEFAULT }, true)
@@ -520,6 +538,18 @@ mod tests {
             ),
             ("failback: {after: 5m}", ["x-leasehold.failback", "manual or auto"]),
             ("lease_loss_grace: 5", ["lease_loss_grace", "duration"]),
+            (
+                "second_opinion: ask, vips: ['192.0.2.10/24']",
+                ["second_opinion", "tell, act or off"],
+            ),
+            (
+                "second_opinion: act, probes: [{tcp: 25}]",
+                ["second_opinion", "an address in vips"],
+            ),
+            (
+                "second_opinion: act, vips: ['192.0.2.10/24'], probes: [{gateway: 192.0.2.1}]",
+                ["second_opinion", "tcp, smtp"],
+            ),
             ("on_stop_failure: panic", ["on_stop_failure", "reboot or hold"]),
             ("vip_first: first", ["vip_first", "true or false"]),
             ("priority: 5", ["x-leasehold.priority", "not a key"]),

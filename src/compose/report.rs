@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::model::{Failback, Fence, Group, Mount, MountKind, OnFailure, OnStopFailure, Probe, Project, Service};
+use super::model::{
+    Failback, Fence, Group, Mount, MountKind, OnFailure, OnStopFailure, Probe, Project, SecondOpinion, Service,
+};
 
 /// Groups, services in start order, mounts with protected or not, virtual IPs, probes, warnings.
 #[must_use]
@@ -70,6 +72,18 @@ fn describe_group(group: &Group, project: &Project, lines: &mut Lines) {
         OnFailure::Notify => "alarm only (on_failure: notify)".to_owned(),
     };
     lines.add(1, &format!("when the service fails: {on_failure}"));
+    if !group.vips.is_empty() && group.probes.iter().any(Probe::is_asked_from_outside) {
+        lines.add(
+            1,
+            match group.second_opinion {
+                SecondOpinion::Off => "second opinion: none; standbys do not look at it (second_opinion: off)",
+                SecondOpinion::Tell => "second opinion: where standbys can't reach it at its address, you are told",
+                SecondOpinion::Act => {
+                    "second opinion: where no standby reaches it at its address for long, it is handed over"
+                }
+            },
+        );
+    }
     if let Some(grace) = group.lease_loss_grace {
         lines.add(1, &format!("grace when the lease is lost: {grace:?}"));
     }
@@ -182,6 +196,7 @@ group mail
   a start has failed if the probes have not passed within 60s
   failback: manual
   when the service fails: restart in place up to 3 times in 600s, then hand over
+  second opinion: where standbys can't reach it at its address, you are told
   grace when the lease is lost: 2s
   when it can't be stopped: it is held, marked stuck and stays down until a fence
   1. s (i), stop within 20s

@@ -90,6 +90,12 @@ pub enum Event {
         run: Run,
         result: Result<(), ProbeFailure>,
     },
+    /// A standby's question to the holder's service ended.
+    HolderAsked {
+        of: ProbeKey,
+        run: Run,
+        result: Result<(), ProbeFailure>,
+    },
     /// News of the virtual addresses.
     Vip(VipNews),
     /// The host could not be reset, or goes on all the same.
@@ -128,6 +134,12 @@ pub enum FailureKind {
 }
 
 impl ProbeFailure {
+    /// Whether it would be the same on every other host.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.kind == FailureKind::Shared
+    }
+
     #[must_use]
     pub fn wrong(text: impl Into<String>) -> Self {
         Self {
@@ -332,6 +344,11 @@ pub enum Action {
         of: ProbeKey,
         run: Run,
         at_vip: bool,
+    },
+    /// Make one check of a run that another node serves, at the first virtual address and without a login.
+    AskHolder {
+        of: ProbeKey,
+        run: Run,
     },
     VipProbe {
         group: String,

@@ -22,6 +22,7 @@ mod member;
 mod moving;
 pub mod node;
 pub mod observe;
+mod opinion;
 mod orders;
 mod outcome;
 pub mod overall;

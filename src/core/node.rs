@@ -281,6 +281,7 @@ impl Node {
         self.answer_askers(now, out);
         self.obey_orders(now, out);
         self.step_failback(now, out);
+        self.step_opinions(now, out);
         self.watch_over(now, first, out);
         self.step_groups(now, out);
         self.step_stuck(now, out);
@@ -378,7 +379,8 @@ impl Node {
             | Event::TetherGone { .. }
             | Event::Inspected { .. }
             | Event::Health { .. }
-            | Event::Probed { .. } => self.take_run(now, event, out),
+            | Event::Probed { .. }
+            | Event::HolderAsked { .. } => self.take_run(now, event, out),
         }
     }
 
@@ -437,6 +439,11 @@ impl Node {
             Event::Probed { of, run, result } => {
                 if let Some(group) = self.groups.get_mut(&of.group) {
                     group.probed(now, run, of.probe, result, out);
+                }
+            }
+            Event::HolderAsked { of, run, result } => {
+                if let Some(group) = self.groups.get_mut(&of.group) {
+                    group.holder_asked(now, run, of.probe, result);
                 }
             }
             Event::Tick

@@ -152,6 +152,7 @@ impl Bed {
             restarts: RestartBudget::default(),
             lease_loss_grace: None,
             on_stop_failure: OnStopFailure::Hold,
+            second_opinion: leasehold::compose::model::SecondOpinion::Off,
         }
     }
 

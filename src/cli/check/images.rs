@@ -56,6 +56,8 @@ mod tests {
                 claim: None,
                 trouble: None,
                 drift: None,
+                serves: None,
+                opinion: None,
             };
             let status = NodeStatus {
                 groups: [("mail".to_owned(), ready)].into(),

@@ -165,7 +165,11 @@ impl World {
                 self.push(3 * S, Ev::Act(Act::PowerOn(h)));
             }
             Action::Compare { group } => self.compare(h, group, soon),
-            Action::Fence { .. } | Action::KillForeign { .. } | Action::Feed { .. } | Action::Disarm => {}
+            Action::AskHolder { .. }
+            | Action::Fence { .. }
+            | Action::KillForeign { .. }
+            | Action::Feed { .. }
+            | Action::Disarm => {}
         }
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use shipped::core::epoch::Run;
 use shipped::core::event::{Event, ServiceKey, Trace};
-use shipped::core::group::{GroupSettings, OnFailure, ProbeSettings, ServiceSettings};
+use shipped::core::group::{GroupSettings, OnFailure, ProbeSettings, SecondOpinion, ServiceSettings};
 use shipped::core::records::Drift;
 use shipped::core::stuck::OnStopFailure;
 
@@ -163,5 +163,7 @@ pub(crate) fn settings(group: &str) -> GroupSettings {
         grace: None,
         on_stop_failure: OnStopFailure::Hold,
         failback: None,
+        second_opinion: SecondOpinion::Off,
+        address: String::new(),
     }
 }
