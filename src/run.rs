@@ -237,6 +237,7 @@ fn settings(group: &Group) -> GroupSettings {
             compose::model::SecondOpinion::Tell => SecondOpinion::Tell,
             compose::model::SecondOpinion::Act => SecondOpinion::Act,
         },
+        storage_look: group.storage_look.filter(|_| has_storage(group)),
         address: group
             .vips
             .first()
@@ -247,6 +248,13 @@ fn settings(group: &Group) -> GroupSettings {
             compose::model::Failback::Auto { quiet } => Some(quiet),
         },
     }
+}
+
+fn has_storage(group: &Group) -> bool {
+    group
+        .services
+        .iter()
+        .any(|service| !service.protected_targets().is_empty())
 }
 
 fn probe_settings(probe: &Probe) -> ProbeSettings {

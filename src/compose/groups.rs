@@ -13,6 +13,7 @@ use super::{order, refusals};
 
 /// How long a start may take until the probes pass, unless the file says so: in doubt rather slow than never.
 const START_DEFAULT: Duration = Duration::from_secs(60);
+const LOOK_DEFAULT: Duration = Duration::from_secs(60);
 
 /// One protected service on its way into a group.
 #[derive(Debug)]
@@ -53,6 +54,7 @@ fn group(name: String, members: Vec<Member<'_>>, faults: &mut Faults) -> Group {
     let restarts = agreed(settings().map(|s| &s.restarts), faults).unwrap_or_default();
     let lease_loss_grace: Option<Duration> = agreed(settings().map(|s| &s.lease_loss_grace), faults);
     let on_stop_failure = agreed(settings().map(|s| &s.on_stop_failure), faults).unwrap_or_default();
+    let storage_look = agreed(settings().map(|s| &s.storage_look), faults);
     let second_opinion = settings().map(|s| &s.second_opinion);
     askable(second_opinion.clone(), &vips, &probes, faults);
     let second_opinion = agreed(second_opinion, faults).unwrap_or_default();
@@ -87,6 +89,7 @@ fn group(name: String, members: Vec<Member<'_>>, faults: &mut Faults) -> Group {
         lease_loss_grace,
         on_stop_failure,
         second_opinion,
+        storage_look: storage_look.unwrap_or(Some(LOOK_DEFAULT)),
     }
 }
 

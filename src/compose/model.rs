@@ -137,6 +137,8 @@ pub struct Group {
     pub on_stop_failure: OnStopFailure,
     /// What the standbys' own look at the service is for.
     pub second_opinion: SecondOpinion,
+    /// Between two looks of a standby at the storage; none where nobody shall look.
+    pub storage_look: Option<Duration>,
 }
 
 /// A virtual IP with its prefix length.

@@ -421,7 +421,12 @@ impl Node {
             return Some("the interface has no link".to_owned());
         }
         let unfit = || group.unfit.clone().filter(|_| group.held.is_none());
-        group.unprepared().or_else(unfit).or_else(|| self.drained())
+        let unseen = || group.look.fault().filter(|_| group.held.is_none());
+        group
+            .unprepared()
+            .or_else(unfit)
+            .or_else(unseen)
+            .or_else(|| self.drained())
     }
 
     /// The service failed here several times: nobody hands it over to this node, and every other one goes first.

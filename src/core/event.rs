@@ -73,6 +73,11 @@ pub enum Event {
     Engine { result: Result<(), String> },
     /// Whether this host could run the group, as far as its ports and its disk go; why it could not.
     Fitness { group: String, unfit: Option<String> },
+    /// Whether the storage is as it must be, as far as a standby may look; the answer to [`Action::LookAtStorage`].
+    StorageSeen {
+        group: String,
+        result: Result<(), ProbeFailure>,
+    },
     /// In what the run of the group differs from what the file and the image say now; the answer to [`Action::Compare`], and
     /// told by itself now and then.
     Compared {
@@ -338,6 +343,11 @@ pub enum Action {
     },
     Inspect {
         of: ServiceKey,
+    },
+    /// Look, without harm to whoever writes there, whether the storage carries this store id.
+    LookAtStorage {
+        group: String,
+        store: String,
     },
     /// Make one check; `at_vip`: where clients connect, else on this host's own address.
     Probe {

@@ -1,14 +1,30 @@
 //! What this host shows of itself: whether it could run a group, and containers that may not run.
 
 use super::code::Code;
-use super::event::Action;
+use super::event::{Action, ProbeFailure};
 use super::node::Node;
+use super::time::Time;
 
 impl Node {
     /// While the group is held here, its own service takes the ports.
     pub(super) fn fitness(&mut self, group: &str, unfit: Option<String>) {
         if let Some(group) = self.groups.get_mut(group) {
             group.unfit = unfit.filter(|_| group.held.is_none());
+        }
+    }
+
+    /// The same for the storage, once it is initialised and a container of the service could be started at all.
+    pub(super) fn step_looks(&mut self, now: Time, out: &mut Vec<Action>) {
+        for (name, group) in &mut self.groups {
+            let store = self.view.groups.get(name).and_then(|keys| keys.store.as_ref());
+            let could = self.engine_failure.is_none() && group.unprepared().is_none();
+            group.step_look(now, store.filter(|_| could).map(|store| store.id.clone()), out);
+        }
+    }
+
+    pub(super) fn storage_seen(&mut self, now: Time, group: &str, result: Result<(), ProbeFailure>) {
+        if let Some(group) = self.groups.get_mut(group) {
+            group.storage_seen(now, result);
         }
     }
 

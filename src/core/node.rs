@@ -282,6 +282,7 @@ impl Node {
         self.obey_orders(now, out);
         self.step_failback(now, out);
         self.step_opinions(now, out);
+        self.step_looks(now, out);
         self.watch_over(now, first, out);
         self.step_groups(now, out);
         self.step_stuck(now, out);
@@ -360,6 +361,7 @@ impl Node {
             }
             Event::Engine { result } => self.engine_failure = result.err(),
             Event::Fitness { group, unfit } => self.fitness(&group, unfit),
+            Event::StorageSeen { group, result } => self.storage_seen(now, &group, result),
             Event::Compared { group, drift, asked } => self.compared(now, &group, drift, asked, out),
             Event::ClockSource { doubt } => self.doubt_clock(doubt, out),
             Event::Intruder { id, name, why } => self.intruder(id, &name, why, out),
@@ -452,6 +454,7 @@ impl Node {
             | Event::Hint(_)
             | Event::Engine { .. }
             | Event::Fitness { .. }
+            | Event::StorageSeen { .. }
             | Event::Compared { .. }
             | Event::ClockSource { .. }
             | Event::Intruder { .. }

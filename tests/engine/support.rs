@@ -153,6 +153,7 @@ impl Bed {
             lease_loss_grace: None,
             on_stop_failure: OnStopFailure::Hold,
             second_opinion: leasehold::compose::model::SecondOpinion::Off,
+            storage_look: None,
         }
     }
 

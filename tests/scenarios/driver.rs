@@ -82,6 +82,7 @@ pub(crate) struct World {
     pub(crate) on_stop_failure: OnStopFailure,
     pub(crate) failback: Option<Duration>,
     pub(crate) second_opinion: SecondOpinion,
+    pub(crate) storage_look: Option<Duration>,
     /// What a standby finds at the address by itself.
     pub(crate) afar: Result<(), ProbeFailure>,
     pub(crate) fence: Option<FenceSettings>,
@@ -109,6 +110,7 @@ impl World {
             on_failure: self.on_failure,
             failback: self.failback,
             second_opinion: self.second_opinion,
+            storage_look: self.storage_look,
             ..settings(group, self.on_stop_failure)
         }
     }
@@ -149,6 +151,7 @@ impl World {
             on_stop_failure: OnStopFailure::Hold,
             failback: None,
             second_opinion: SecondOpinion::Off,
+            storage_look: None,
             afar: Ok(()),
             fence: None,
             hung: BTreeSet::new(),
@@ -600,6 +603,7 @@ fn settings(group: &str, on_stop_failure: OnStopFailure) -> GroupSettings {
         failback: None,
         second_opinion: SecondOpinion::Off,
         address: "192.0.2.10".to_owned(),
+        storage_look: None,
     }
 }
 

@@ -219,6 +219,7 @@ impl World {
                     tries: 3,
                 });
             }
+            ["policy", "look", every] => self.storage_look = time(every),
             ["policy", "opinion", word] => {
                 self.second_opinion = match *word {
                     "tell" => SecondOpinion::Tell,
@@ -485,6 +486,10 @@ impl World {
                     _ => probe(group),
                 },
                 run: run(at),
+                result: probe_outcome(result),
+            },
+            ["seen", group, result @ ..] => Event::StorageSeen {
+                group: (*group).to_owned(),
                 result: probe_outcome(result),
             },
             ["asked", group, at, result @ ..] => Event::HolderAsked {

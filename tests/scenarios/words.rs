@@ -267,6 +267,7 @@ pub(crate) fn action(names: &mut Names, now: Time, action: &Action) -> String {
             let through = if *at_vip { " at the address" } else { "" };
             format!("probe {} {run}{through}", of.group)
         }
+        Action::LookAtStorage { group, store } => format!("look at the storage of {group} for {store}"),
         Action::AskHolder { of, run } => format!("ask the holder of {} {run}, probe {}", of.group, of.probe),
         Action::VipProbe { group } => format!("vip probe {group}"),
         Action::VipHold { group, until, announce } => {

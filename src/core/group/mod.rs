@@ -19,6 +19,7 @@ mod address;
 mod coming;
 mod down;
 mod health;
+mod look;
 mod opinion;
 mod state;
 mod told;
@@ -27,6 +28,7 @@ mod up;
 
 pub(in crate::core) use coming::{Coming, FAILED, FENCED, INTERRUPTED, LOST_PLACE, RAN_OUT, SILENT};
 pub use health::ProbeSettings;
+use look::Look;
 pub(in crate::core) use opinion::Doubt;
 use opinion::{Asking, Weighed};
 pub use opinion::{OnStandby, SecondOpinion};
@@ -60,6 +62,8 @@ pub struct GroupSettings {
     pub second_opinion: SecondOpinion,
     /// That address, for people; empty without one.
     pub address: String,
+    /// Between two looks of a standby at the storage; none where it may not look.
+    pub storage_look: Option<Duration>,
 }
 
 /// What follows when a service fails.
@@ -109,6 +113,8 @@ pub struct Group {
     failure: String,
     /// What made it leave its holders before this one.
     pub(in crate::core) known_faults: Vec<String>,
+    /// Of a standby.
+    pub(in crate::core) look: Look,
     /// Of a standby.
     asking: Asking,
     /// Of the holder.
@@ -174,6 +180,7 @@ impl Group {
             trouble: None,
             failure: String::new(),
             known_faults: Vec::new(),
+            look: Look::default(),
             asking: Asking::default(),
             weighed: Weighed::default(),
             paused: false,
@@ -295,7 +302,7 @@ impl Group {
 
     /// When time alone will change something here.
     pub(in crate::core) fn wake(&self) -> Vec<Time> {
-        let mut wake: Vec<Time> = self.opinion_wakes().collect();
+        let mut wake: Vec<Time> = self.opinion_wakes().chain(self.look.wakes()).collect();
         let Some(held) = &self.held else { return wake };
         let of_services = held
             .services

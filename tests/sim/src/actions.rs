@@ -166,6 +166,7 @@ impl World {
             }
             Action::Compare { group } => self.compare(h, group, soon),
             Action::AskHolder { .. }
+            | Action::LookAtStorage { .. }
             | Action::Fence { .. }
             | Action::KillForeign { .. }
             | Action::Feed { .. }

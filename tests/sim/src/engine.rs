@@ -165,5 +165,6 @@ pub(crate) fn settings(group: &str) -> GroupSettings {
         failback: None,
         second_opinion: SecondOpinion::Off,
         address: String::new(),
+        storage_look: None,
     }
 }
