@@ -25,7 +25,7 @@ use crate::compose::{
 use crate::core::confirm::Failover;
 use crate::core::event::{Action, Event};
 use crate::core::fencing::FenceSettings;
-use crate::core::group::{GroupSettings, OnFailure, ProbeSettings, ServiceSettings};
+use crate::core::group::{GroupSettings, OnFailure, OnStandby, ProbeSettings, SecondOpinion, ServiceSettings};
 use crate::core::node::{Identity, Node, Setup};
 use crate::core::stuck;
 use crate::node_facts::NodeFacts;
@@ -237,11 +237,29 @@ fn settings(group: &Group) -> GroupSettings {
             compose::model::Failover::Auto => Failover::Auto,
             compose::model::Failover::Confirm => Failover::Confirm,
         },
+        second_opinion: match group.second_opinion {
+            compose::model::SecondOpinion::Off => SecondOpinion::Off,
+            compose::model::SecondOpinion::Tell => SecondOpinion::Tell,
+            compose::model::SecondOpinion::Act => SecondOpinion::Act,
+        },
+        storage_look: group.storage_look.filter(|_| has_storage(group)),
+        address: group
+            .vips
+            .first()
+            .map(|vip| vip.address.to_string())
+            .unwrap_or_default(),
         failback: match group.failback {
             compose::model::Failback::Manual => None,
             compose::model::Failback::Auto { quiet } => Some(quiet),
         },
     }
+}
+
+fn has_storage(group: &Group) -> bool {
+    group
+        .services
+        .iter()
+        .any(|service| !service.protected_targets().is_empty())
 }
 
 fn probe_settings(probe: &Probe) -> ProbeSettings {
@@ -253,5 +271,10 @@ fn probe_settings(probe: &Probe) -> ProbeSettings {
         fall: cadence.fall,
         fall_timeout: cadence.fall_timeout,
         alarms_only: matches!(probe.check, Check::Canary(_)),
+        on_standby: match probe.check {
+            Check::Gateway { .. } => OnStandby::ChecksWay,
+            _ if probe.is_asked_from_outside() => OnStandby::Asks,
+            _ => OnStandby::Skips,
+        },
     }
 }

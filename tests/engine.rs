@@ -8,6 +8,8 @@ mod adopt;
 mod canary;
 #[path = "engine/keys.rs"]
 mod keys;
+#[path = "engine/looks.rs"]
+mod looks;
 #[path = "engine/proxied.rs"]
 mod proxied;
 #[path = "engine/storage_probe.rs"]
@@ -711,6 +713,8 @@ async fn a_helper_sees_the_storage_and_leaves_nothing_behind() {
             service: &service,
             node: NODE,
             binary: &bed.tether.binary,
+            name: "init",
+            only: None,
             command: &command,
             user: Some("65534"),
             deadline,

@@ -38,6 +38,8 @@ mod mixture;
 mod observer;
 #[path = "hosts/operators.rs"]
 mod operators;
+#[path = "hosts/opinions.rs"]
+mod opinions;
 #[path = "hosts/pace.rs"]
 mod pace;
 #[path = "hosts/parts.rs"]
@@ -70,6 +72,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use cluster::Cluster;
 use faults::{LONG_FAULTS, SHORT_FAULTS};
 use operators::OPERATORS;
+use opinions::OPINIONS;
 use pace::Pace;
 use row::{Fault, Figure};
 use runbooks::RUNBOOKS;
@@ -144,6 +147,7 @@ fn rows() -> Vec<Row> {
     rows.extend(OPERATORS.into_iter().map(|it| story(it, false)));
     rows.extend(RUNBOOKS.into_iter().map(|it| story(it, false)));
     rows.extend(SICKNESSES.into_iter().map(|it| sickness(it, false)));
+    rows.extend(OPINIONS.into_iter().map(|it| sickness(it, true)));
     rows.extend(LONG_SICKNESSES.into_iter().map(|it| sickness(it, true)));
     rows.extend(LONG_FAULTS.iter().map(|it| fault(it, true)));
     rows.push(story(("30 switchovers in a row", mixture::many_switchovers), true));

@@ -30,6 +30,7 @@ const READ_INTERVAL: Duration = Duration::from_secs(2);
 
 mod drift;
 mod flights;
+mod looks;
 mod witness;
 
 use drift::Reading;
@@ -61,6 +62,10 @@ pub enum ContainerCommand {
     },
     Compare {
         group: String,
+    },
+    Look {
+        group: String,
+        store: String,
     },
 }
 
@@ -160,7 +165,8 @@ impl Shared {
             | ContainerCommand::Kill { .. }
             | ContainerCommand::KillForeign { .. }
             | ContainerCommand::Inspect { .. }
-            | ContainerCommand::Compare { .. } => {}
+            | ContainerCommand::Compare { .. }
+            | ContainerCommand::Look { .. } => {}
         }
     }
 
@@ -172,11 +178,22 @@ impl Shared {
     /// The same errand hangs. What is asked for again by itself needs no answer; a start does.
     fn crowded_out(&self, command: ContainerCommand) {
         tracing::warn!(code = "engine_busy", ?command, "not begun: the same is still under way");
-        if let ContainerCommand::Start { of, run } = command {
-            let result = Err("an earlier start of it still waits for the engine".to_owned());
-            // A full inbox drops it: then the gate's own deadline tells.
-            let _ = self.events.try_send(Event::StartAnswered { of, run, result });
-        }
+        let answer = match command {
+            ContainerCommand::Start { of, run } => Event::StartAnswered {
+                of,
+                run,
+                result: Err("an earlier start of it still waits for the engine".to_owned()),
+            },
+            ContainerCommand::Look { group, .. } => looks::hangs(group),
+            ContainerCommand::Prepare { .. }
+            | ContainerCommand::LetGo { .. }
+            | ContainerCommand::Kill { .. }
+            | ContainerCommand::KillForeign { .. }
+            | ContainerCommand::Inspect { .. }
+            | ContainerCommand::Compare { .. } => return,
+        };
+        // A full inbox drops it: then the gate's own deadline tells, and of a look its own end.
+        let _ = self.events.try_send(answer);
     }
 
     fn look_around_soon(self: &Arc<Self>) {
@@ -208,6 +225,7 @@ impl Shared {
             }
             ContainerCommand::KillForeign { id } => self.kill(&id).await,
             ContainerCommand::Compare { group } => self.compare_anew(&group).await,
+            ContainerCommand::Look { group, store } => self.look_at_storage(&group, &store).await,
             ContainerCommand::Inspect { of } => {
                 let trace = self.witness(&of).await;
                 self.report(Event::Inspected { of, trace }).await;

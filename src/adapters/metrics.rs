@@ -174,6 +174,11 @@ const OF_GROUPS: &[GroupGauge] = &[
         "Nodes besides the holder that could take the group over",
         |status, name, _| status.ready_standbys(name) as f64,
     ),
+    (
+        "unreached_by",
+        "Standbys that can't reach the group at its first virtual address, by their own word",
+        |_, _, line| line.opinions.values().filter(|fault| !fault.is_empty()).count() as f64,
+    ),
     ("epoch", "The group's epoch", |_, _, line| line.epoch as f64),
     (
         "validity_seconds",
@@ -284,6 +289,11 @@ mod tests {
             epoch: 3,
             holder: Some("a".into()),
             stuck: Some("stuck on a".into()),
+            opinions: [
+                ("b".to_owned(), "smtp 25: refused".to_owned()),
+                ("c".to_owned(), String::new()),
+            ]
+            .into(),
             held: Some(held),
             ..GroupLine::default()
         };
@@ -324,6 +334,7 @@ mod tests {
                 "leasehold_stuck{group=\"mail\"} 1.0",
                 "leasehold_leader{group=\"mail\"} 1.0",
                 "leasehold_ready_standbys{group=\"mail\"} 1.0",
+                "leasehold_unreached_by{group=\"mail\"} 1.0",
                 "leasehold_service_healthy{group=\"mail\",service=\"sams\"} 1",
                 "leasehold_probe_up{group=\"mail\",probe=\"imap 143\"} 0",
                 "leasehold_validity_seconds{group=\"mail\"} 1.5",

@@ -24,6 +24,7 @@ use super::vip::{self, VipCommand, VipEvent};
 use super::watchdog::Feeder;
 use crate::clock;
 use crate::compose::model::{Check, Group, Service, Vip};
+use crate::core::epoch::Run;
 use crate::core::event::{Action, Decision, Event, Level, PageOrder, ProbeKey, ServiceKey, VipNews};
 use crate::core::history::Chronicler;
 use crate::core::records::Saved;
@@ -162,8 +163,13 @@ impl Outbox {
             Action::KillForeign { id, .. } => give(&self.containers, ContainerCommand::KillForeign { id }),
             Action::Inspect { of } => give(&self.containers, ContainerCommand::Inspect { of }),
             Action::Compare { group } => give(&self.containers, ContainerCommand::Compare { group }),
+            Action::LookAtStorage { group, store } => give(&self.containers, ContainerCommand::Look { group, store }),
             Action::Probe { of, run, at_vip } => {
                 self.probe(of, run, at_vip);
+                Ok(())
+            }
+            Action::AskHolder { of, run } => {
+                self.ask_holder(of, run);
                 Ok(())
             }
             Action::VipProbe { group } => give(
@@ -340,7 +346,7 @@ impl Outbox {
     }
 
     /// One check in a task of its own; the core has one of a probe under way at most.
-    fn probe(&self, of: ProbeKey, run: crate::core::epoch::Run, at_vip: bool) {
+    fn probe(&self, of: ProbeKey, run: Run, at_vip: bool) {
         let Some(group) = self.group(&of.group) else { return };
         let Some(probe) = group.probes.get(of.probe).cloned() else {
             return;
@@ -367,6 +373,25 @@ impl Outbox {
             }
             // The receiver goes away only with the process.
             let _ = inbox.send(Event::Probed { of, run, result }).await;
+        });
+    }
+
+    /// The same of another node's run, as a client would: at the address, and without a login.
+    fn ask_holder(&self, of: ProbeKey, run: Run) {
+        let Some(group) = self.group(&of.group) else { return };
+        let (Some(probe), Some(vip)) = (group.probes.get(of.probe), group.vips.first()) else {
+            return;
+        };
+        let (prober, inbox, probe) = (self.prober.clone(), self.inbox.clone(), probe.from_outside());
+        let target = Target {
+            address: vip.address,
+            container: None,
+            mounts: Vec::new(),
+            place: of.probe,
+        };
+        tokio::spawn(async move {
+            let result = prober.check(&probe, &target).await;
+            let _ = inbox.send(Event::HolderAsked { of, run, result }).await;
         });
     }
 }

@@ -171,6 +171,8 @@ async fn helper(site: &Site, service: &Service, words: Vec<String>) -> Result<St
             service,
             node: &site.name,
             binary: &site.binary,
+            name: "init",
+            only: None,
             command: &command,
             user: None,
             deadline: DEADLINE,

@@ -48,6 +48,7 @@ fn render(why: &Why) -> String {
         };
         fact("here", ready);
     }
+    fact("unreached", line.unreached.as_deref().unwrap_or_default());
     fact("drift", line.drift.as_deref().unwrap_or_default());
     fact("deleted", line.deleted.as_deref().unwrap_or_default());
     for (node, by) in &line.used {

@@ -6,11 +6,14 @@ use std::time::Duration;
 use super::cursor::At;
 use super::fault::Faults;
 use super::leasehold::{Settings, Stated};
-use super::model::{Check, Dependency, Failback, Group, Mount, MountKind, NetworkMode, OnFailure, Probe, Service, Vip};
+use super::model::{
+    Check, Dependency, Failback, Group, Mount, MountKind, NetworkMode, OnFailure, Probe, SecondOpinion, Service, Vip,
+};
 use super::{order, refusals};
 
 /// How long a start may take until the probes pass, unless the file says so: in doubt rather slow than never.
 const START_DEFAULT: Duration = Duration::from_secs(60);
+const LOOK_DEFAULT: Duration = Duration::from_secs(60);
 
 /// One protected service on its way into a group.
 #[derive(Debug)]
@@ -52,6 +55,10 @@ fn group(name: String, members: Vec<Member<'_>>, faults: &mut Faults) -> Group {
     let lease_loss_grace: Option<Duration> = agreed(settings().map(|s| &s.lease_loss_grace), faults);
     let on_stop_failure = agreed(settings().map(|s| &s.on_stop_failure), faults).unwrap_or_default();
     let failover = agreed(settings().map(|s| &s.failover), faults).unwrap_or_default();
+    let storage_look = agreed(settings().map(|s| &s.storage_look), faults);
+    let second_opinion = settings().map(|s| &s.second_opinion);
+    askable(second_opinion.clone(), &vips, &probes, faults);
+    let second_opinion = agreed(second_opinion, faults).unwrap_or_default();
     let vip_first = agreed(settings().map(|s| &s.vip_first), faults).unwrap_or_default();
     let known: Vec<_> = members
         .iter()
@@ -83,6 +90,26 @@ fn group(name: String, members: Vec<Member<'_>>, faults: &mut Faults) -> Group {
         lease_loss_grace,
         on_stop_failure,
         failover,
+        second_opinion,
+        storage_look: storage_look.unwrap_or(Some(LOOK_DEFAULT)),
+    }
+}
+
+/// Whoever wants an act to follow from it should not wait for it in vain.
+fn askable<'s, 'a: 's>(
+    stated: impl Iterator<Item = &'s Stated<'a, SecondOpinion>>,
+    vips: &[Vip],
+    probes: &[Probe],
+    faults: &mut Faults,
+) {
+    let missing = match (vips, probes.iter().any(Probe::is_asked_from_outside)) {
+        ([], _) => "an address in vips",
+        (_, false) => "a probe that others can make: tcp, smtp, imap, pop3 or http",
+        (_, true) => return,
+    };
+    for (_, at) in stated.flatten().filter(|(value, _)| *value == SecondOpinion::Act) {
+        let message = "has nothing to ask: no standby could give an opinion".to_owned();
+        at.fault(faults, message, format!("add {missing}, or take it out"));
     }
 }
 

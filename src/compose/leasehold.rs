@@ -10,7 +10,7 @@ use super::events;
 use super::fault::Faults;
 use super::fence;
 use super::model::{
-    Cluster, EtcdTls, EtcdUser, Failback, Failover, OnFailure, OnStopFailure, Probe, RestartBudget, Vip,
+    Cluster, EtcdTls, EtcdUser, Failback, Failover, OnFailure, OnStopFailure, Probe, RestartBudget, SecondOpinion, Vip,
 };
 use super::probes;
 use super::scalar::{self, NAME_PATTERN};
@@ -25,6 +25,8 @@ const WINDOW_MIN: Duration = Duration::from_secs(10);
 const WINDOW_MAX: Duration = Duration::from_secs(86_400);
 const START_MIN: Duration = Duration::from_secs(1);
 const START_MAX: Duration = Duration::from_secs(3600);
+/// Each look costs a container.
+const LOOK_MIN: Duration = Duration::from_secs(10);
 /// How long a preferred node must be ready before a group goes back to it by itself.
 const QUIET_DEFAULT: Duration = Duration::from_secs(300);
 const QUIET_MIN: Duration = Duration::from_secs(30);
@@ -201,6 +203,8 @@ pub(super) struct Settings<'a> {
     pub(super) vip_first: Stated<'a, bool>,
     pub(super) on_stop_failure: Stated<'a, OnStopFailure>,
     pub(super) failover: Stated<'a, Failover>,
+    pub(super) second_opinion: Stated<'a, SecondOpinion>,
+    pub(super) storage_look: Stated<'a, Option<Duration>>,
 }
 
 /// Reads `x-leasehold` of a service; the group's name is the service's unless it says otherwise.
@@ -227,6 +231,8 @@ pub(super) fn settings<'a>(
         "vip_first",
         "on_stop_failure",
         "failover",
+        "second_opinion",
+        "storage_look",
     ];
     for field in at.map_of(faults, &known) {
         match field.name {
@@ -241,6 +247,8 @@ pub(super) fn settings<'a>(
             "lease_loss_grace" => settings.lease_loss_grace = field.duration(faults).zip(Some(field)),
             "on_stop_failure" => settings.on_stop_failure = on_stop_failure(&field, faults).zip(Some(field)),
             "failover" => settings.failover = failover(&field, faults).zip(Some(field)),
+            "second_opinion" => settings.second_opinion = second_opinion(&field, faults).zip(Some(field)),
+            "storage_look" => settings.storage_look = storage_look(&field, faults).zip(Some(field)),
             _ => settings.vip_first = field.bool(faults).zip(Some(field)),
         }
     }
@@ -279,6 +287,26 @@ fn failover(at: &At<'_>, faults: &mut Faults) -> Option<Failover> {
         "auto" => Some(Failover::Auto),
         "confirm" => Some(Failover::Confirm),
         _ => None,
+    })
+}
+
+fn second_opinion(at: &At<'_>, faults: &mut Faults) -> Option<SecondOpinion> {
+    at.parsed(faults, "tell, act or off", |text| match text {
+        "tell" => Some(SecondOpinion::Tell),
+        "act" => Some(SecondOpinion::Act),
+        "off" => Some(SecondOpinion::Off),
+        _ => None,
+    })
+}
+
+/// `off`, or how often.
+fn storage_look(at: &At<'_>, faults: &mut Faults) -> Option<Option<Duration>> {
+    at.parsed(faults, "off, or a duration between 10s and 1h", |text| match text {
+        "off" => Some(None),
+        text => {
+            let every = scalar::duration(text).filter(|every| (LOOK_MIN..=START_MAX).contains(every))?;
+            Some(Some(every))
+        }
     })
 }
 
@@ -475,7 +503,10 @@ mod tests {
             ("s", Failback::Manual, false)
         );
         assert!(group.vips.is_empty() && group.probes.is_empty() && group.lease_loss_grace.is_none());
-        assert_eq!(group.on_stop_failure, OnStopFailure::Hold);
+        assert_eq!(
+            (group.on_stop_failure, group.second_opinion),
+            (OnStopFailure::Hold, SecondOpinion::Tell)
+        );
         assert_eq!(group.failover, Failover::Auto);
         assert_eq!(group_of("failover: confirm").failover, Failover::Confirm);
         let started = |own: &str, more: &str| {
@@ -489,8 +520,14 @@ mod tests {
         let group = group_of(
             "group: mail, vips: ['192.0.2.10/24', 'fd00::10/64'], failback: auto, lease_loss_grace: 2s, vip_first: true, \
              probes: [{smtp: 25}, {imap: 143}, {pop3: 110}, {tcp: 4190}, {http: 80}], entrypoint: /bin/run --x, \
-             on_stop_failure: reboot",
+             on_stop_failure: reboot, second_opinion: act",
         );
+        assert_eq!(group.second_opinion, SecondOpinion::Act);
+        assert_eq!(group.storage_look, Some(Duration::from_secs(60)));
+        let blind = group_of("second_opinion: off, storage_look: off");
+        assert_eq!((blind.second_opinion, blind.storage_look), (SecondOpinion::Off, None));
+        let every = Some(Duration::from_secs(90));
+        assert_eq!(group_of("storage_look: 1m30s").storage_look, every);
         assert_eq!(
             (group.name.as_str(), group.failback, group.vip_first),
             ("mail", Failback::Auto { quiet: QUIET_DEFAULT }, true)
@@ -535,6 +572,20 @@ mod tests {
             ),
             ("failback: {after: 5m}", ["x-leasehold.failback", "manual or auto"]),
             ("lease_loss_grace: 5", ["lease_loss_grace", "duration"]),
+            (
+                "second_opinion: ask, vips: ['192.0.2.10/24']",
+                ["second_opinion", "tell, act or off"],
+            ),
+            (
+                "second_opinion: act, probes: [{tcp: 25}]",
+                ["second_opinion", "an address in vips"],
+            ),
+            (
+                "second_opinion: act, vips: ['192.0.2.10/24'], probes: [{gateway: 192.0.2.1}]",
+                ["second_opinion", "tcp, smtp"],
+            ),
+            ("storage_look: 5s", ["storage_look", "between 10s and 1h"]),
+            ("storage_look: soon", ["storage_look", "off, or a duration"]),
             ("on_stop_failure: panic", ["on_stop_failure", "reboot or hold"]),
             ("failover: never", ["failover", "auto or confirm"]),
             ("vip_first: first", ["vip_first", "true or false"]),

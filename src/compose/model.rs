@@ -136,6 +136,10 @@ pub struct Group {
     /// What follows when a run can't be stopped.
     pub on_stop_failure: OnStopFailure,
     pub failover: Failover,
+    /// What the standbys' own look at the service is for.
+    pub second_opinion: SecondOpinion,
+    /// Between two looks of a standby at the storage; none where nobody shall look.
+    pub storage_look: Option<Duration>,
 }
 
 /// A virtual IP with its prefix length.
@@ -150,6 +154,31 @@ pub struct Vip {
 pub struct Probe {
     pub check: Check,
     pub cadence: Cadence,
+}
+
+impl Probe {
+    /// Whether a standby can make it at the address of the clients.
+    #[must_use]
+    pub fn is_asked_from_outside(&self) -> bool {
+        match self.check {
+            Check::Tcp { .. } | Check::Mail(_) | Check::Http(_) => true,
+            Check::Exec { .. }
+            | Check::Docker { .. }
+            | Check::Storage { .. }
+            | Check::Canary(_)
+            | Check::Gateway { .. } => false,
+        }
+    }
+
+    /// The same check without a login: whether the service is reached shows before it.
+    #[must_use]
+    pub fn from_outside(&self) -> Self {
+        let mut probe = self.clone();
+        if let Check::Mail(mail) = &mut probe.check {
+            mail.login_file = None;
+        }
+        probe
+    }
 }
 
 /// How often a check is made, and how many of a kind it takes to change one's mind.
@@ -296,6 +325,18 @@ pub enum Failover {
     Auto,
     /// A person, with `leasehold fenced`.
     Confirm,
+}
+
+/// What follows where standbys can't reach the service at its address, though its holder does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub enum SecondOpinion {
+    /// They do not look.
+    Off,
+    /// Warnings and alarms.
+    #[default]
+    Tell,
+    /// Besides, it is handed over where none of them reaches it for long.
+    Act,
 }
 
 /// When a group goes back to a preferred node by itself.

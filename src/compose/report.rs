@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use super::model::{
-    Failback, Failover, Fence, Group, Mount, MountKind, OnFailure, OnStopFailure, Probe, Project, Service,
+    Failback, Failover, Fence, Group, Mount, MountKind, OnFailure, OnStopFailure, Probe, Project, SecondOpinion,
+    Service,
 };
 
 /// Groups, services in start order, mounts with protected or not, virtual IPs, probes, warnings.
@@ -79,6 +80,25 @@ fn describe_group(group: &Group, project: &Project, lines: &mut Lines) {
         OnFailure::Notify => "alarm only (on_failure: notify)".to_owned(),
     };
     lines.add(1, &format!("when the service fails: {on_failure}"));
+    if !group.vips.is_empty() && group.probes.iter().any(Probe::is_asked_from_outside) {
+        lines.add(
+            1,
+            match group.second_opinion {
+                SecondOpinion::Off => "second opinion: none; standbys do not look at it (second_opinion: off)",
+                SecondOpinion::Tell => "second opinion: where standbys can't reach it at its address, you are told",
+                SecondOpinion::Act => {
+                    "second opinion: where no standby reaches it at its address for long, it is handed over"
+                }
+            },
+        );
+    }
+    match group.storage_look {
+        Some(every) => lines.add(
+            1,
+            &format!("standbys look at the storage every {every:?}, where that can do no harm"),
+        ),
+        None => lines.add(1, "standbys do not look at the storage (storage_look: off)"),
+    }
     if let Some(grace) = group.lease_loss_grace {
         lines.add(1, &format!("grace when the lease is lost: {grace:?}"));
     }
@@ -192,6 +212,8 @@ group mail
   failback: manual
   when its node falls silent: the best ready standby takes it
   when the service fails: restart in place up to 3 times in 600s, then hand over
+  second opinion: where standbys can't reach it at its address, you are told
+  standbys look at the storage every 60s, where that can do no harm
   grace when the lease is lost: 2s
   when it can't be stopped: it is held, marked stuck and stays down until a fence
   1. s (i), stop within 20s

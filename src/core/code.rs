@@ -114,6 +114,14 @@ codes! {
     ProbeWarns = "probe_warns", Alarm, "probe";
     /// A probe passes again.
     ProbePasses = "probe_passes", Info, "probe";
+    /// Standbys can't reach at its address what its holder's own probes find well.
+    Unreached = "unreached", Alarm, "probe";
+    /// None of them says so any more.
+    UnreachedOver = "unreached_over", Info, "probe";
+    /// No standby has reached it for long: another host's turn.
+    UnreachedMoved = "unreached_moved", Alarm, "probe";
+    /// The same, and it stays.
+    UnreachedStays = "unreached_stays", Alarm, "probe";
 
     /// A restarted sidecar takes up the run that it finds.
     AdoptionStarted = "adoption_started", Info, "adoption";

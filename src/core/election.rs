@@ -387,7 +387,7 @@ impl Node {
         u32::try_from(before.count()).unwrap_or(u32::MAX)
     }
 
-    fn alive_and_ready(&self, now: Time, group: &str, node: &str, status: &NodeStatus) -> bool {
+    pub(super) fn alive_and_ready(&self, now: Time, group: &str, node: &str, status: &NodeStatus) -> bool {
         let lease = self.view.lease_of(node);
         // An order counts from when it is read, not from when its node has published what follows from it.
         let extended = self
@@ -435,7 +435,12 @@ impl Node {
             return Some("the interface has no link".to_owned());
         }
         let unfit = || group.unfit.clone().filter(|_| group.held.is_none());
-        group.unprepared().or_else(unfit).or_else(|| self.drained())
+        let unseen = || group.look.fault().filter(|_| group.held.is_none());
+        group
+            .unprepared()
+            .or_else(unfit)
+            .or_else(unseen)
+            .or_else(|| self.drained())
     }
 
     /// The service failed here several times: nobody hands it over to this node, and every other one goes first.
@@ -463,13 +468,20 @@ impl Node {
         vec![Op::Put { key, value, lease }]
     }
 
+    /// Why nobody should hand the group over to this node.
+    pub(super) fn not_a_successor(&self, name: &str) -> Option<String> {
+        let failed = || Some(self.groups.get(name)?.failed_here().to_owned());
+        let failing = || failed().filter(|_| self.failing(name));
+        let ending = self.ending.then(|| TOLD_TO_END.to_owned());
+        ending
+            .or_else(|| self.unready(name))
+            .or_else(failing)
+            .or_else(|| self.ill())
+    }
+
     fn published_status(&self) -> NodeStatus {
         let groups = self.groups.iter().map(|(name, group)| {
-            let failing = self
-                .failing(name)
-                .then(|| "the service failed here several times".to_owned());
-            let ending = self.ending.then(|| TOLD_TO_END.to_owned());
-            let unready = ending.or_else(|| self.unready(name)).or(failing).or_else(|| self.ill());
+            let unready = self.not_a_successor(name);
             let ready = unready.is_none();
             // Ready, and ranked as such, but nobody should hand over to it yet: it could not campaign at once.
             let new = (!self.contact_holds()).then(|| "in contact with etcd for less than a ttl".to_owned());
@@ -486,6 +498,8 @@ impl Node {
                 drift: group.drift.clone().filter(|_| group.held.is_some()),
                 trouble: group.trouble().map(Trouble::brief),
                 used: group.used.clone(),
+                serves: group.serves(),
+                opinion: group.opinion(),
             };
             (name.clone(), readiness)
         });

@@ -73,6 +73,11 @@ pub enum Event {
     Engine { result: Result<(), String> },
     /// Whether this host could run the group, as far as its ports and its disk go; why it could not.
     Fitness { group: String, unfit: Option<String> },
+    /// Whether the storage is as it must be, as far as a standby may look; the answer to [`Action::LookAtStorage`].
+    StorageSeen {
+        group: String,
+        result: Result<(), ProbeFailure>,
+    },
     /// In what the run of the group differs from what the file and the image say now; the answer to [`Action::Compare`], and
     /// told by itself now and then.
     Compared {
@@ -93,6 +98,12 @@ pub enum Event {
     Used { group: String, by: Option<String> },
     /// A check of the service ended.
     Probed {
+        of: ProbeKey,
+        run: Run,
+        result: Result<(), ProbeFailure>,
+    },
+    /// A standby's question to the holder's service ended.
+    HolderAsked {
         of: ProbeKey,
         run: Run,
         result: Result<(), ProbeFailure>,
@@ -137,6 +148,12 @@ pub enum FailureKind {
 }
 
 impl ProbeFailure {
+    /// Whether the service was reached, and has this to say: it would be the same wherever it is asked from.
+    #[must_use]
+    pub fn is_of_the_service(&self) -> bool {
+        matches!(self.kind, FailureKind::Shared | FailureKind::Warning)
+    }
+
     #[must_use]
     pub fn wrong(text: impl Into<String>) -> Self {
         Self {
@@ -367,11 +384,21 @@ pub enum Action {
     Inspect {
         of: ServiceKey,
     },
+    /// Look, without harm to whoever writes there, whether the storage carries this store id.
+    LookAtStorage {
+        group: String,
+        store: String,
+    },
     /// Make one check; `at_vip`: where clients connect, else on this host's own address.
     Probe {
         of: ProbeKey,
         run: Run,
         at_vip: bool,
+    },
+    /// Make one check of a run that another node serves, at the first virtual address and without a login.
+    AskHolder {
+        of: ProbeKey,
+        run: Run,
     },
     VipProbe {
         group: String,

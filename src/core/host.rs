@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::code::Code;
-use super::event::Action;
+use super::event::{Action, ProbeFailure};
 use super::node::Node;
+use super::time::Time;
 
 /// So long after its start a sidecar that has no word of etcd yet does not know whether a group is deleted; containers that
 /// may not run are reported again when it is over.
@@ -15,6 +16,21 @@ impl Node {
     pub(super) fn fitness(&mut self, group: &str, unfit: Option<String>) {
         if let Some(group) = self.groups.get_mut(group) {
             group.unfit = unfit.filter(|_| group.held.is_none());
+        }
+    }
+
+    /// The same for the storage, once it is initialised and a container of the service could be started at all.
+    pub(super) fn step_looks(&mut self, now: Time, out: &mut Vec<Action>) {
+        for (name, group) in &mut self.groups {
+            let store = self.view.groups.get(name).and_then(|keys| keys.store.as_ref());
+            let could = self.engine_failure.is_none() && group.unprepared().is_none();
+            group.step_look(now, store.filter(|_| could).map(|store| store.id.clone()), out);
+        }
+    }
+
+    pub(super) fn storage_seen(&mut self, now: Time, group: &str, result: Result<(), ProbeFailure>) {
+        if let Some(group) = self.groups.get_mut(group) {
+            group.storage_seen(now, result);
         }
     }
 

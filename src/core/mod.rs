@@ -24,6 +24,7 @@ mod member;
 mod moving;
 pub mod node;
 pub mod observe;
+mod opinion;
 mod orders;
 mod outcome;
 pub mod overall;

@@ -284,6 +284,8 @@ impl Node {
         self.answer_askers(now, out);
         self.obey_orders(now, out);
         self.step_failback(now, out);
+        self.step_opinions(now, out);
+        self.step_looks(now, out);
         self.watch_over(now, first, out);
         self.step_groups(now, out);
         self.step_stuck(now, out);
@@ -363,6 +365,7 @@ impl Node {
             }
             Event::Engine { result } => self.engine_failure = result.err(),
             Event::Fitness { group, unfit } => self.fitness(&group, unfit),
+            Event::StorageSeen { group, result } => self.storage_seen(now, &group, result),
             Event::Compared { group, drift, asked } => self.compared(now, &group, drift, asked, out),
             Event::ClockSource { doubt } => self.doubt_clock(doubt, out),
             Event::Intruder { group, id, name, why } => self.intruder(&group, id, &name, why, out),
@@ -383,7 +386,8 @@ impl Node {
             | Event::TetherGone { .. }
             | Event::Inspected { .. }
             | Event::Health { .. }
-            | Event::Probed { .. } => self.take_run(now, event, out),
+            | Event::Probed { .. }
+            | Event::HolderAsked { .. } => self.take_run(now, event, out),
         }
     }
 
@@ -444,12 +448,18 @@ impl Node {
                     group.probed(now, run, of.probe, result, out);
                 }
             }
+            Event::HolderAsked { of, run, result } => {
+                if let Some(group) = self.groups.get_mut(&of.group) {
+                    group.holder_asked(now, run, of.probe, result);
+                }
+            }
             Event::Tick
             | Event::Answer { .. }
             | Event::Granted { .. }
             | Event::Hint(_)
             | Event::Engine { .. }
             | Event::Fitness { .. }
+            | Event::StorageSeen { .. }
             | Event::Compared { .. }
             | Event::ClockSource { .. }
             | Event::Intruder { .. }

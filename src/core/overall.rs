@@ -170,6 +170,10 @@ impl Status {
         if let Some(trouble) = line.trouble.as_ref().filter(|_| !silent) {
             found.push(judge_trouble(name, holder, trouble));
         }
+        // The service itself may be well, and so may the network of those who say so: somebody should look.
+        if let Some(unreached) = line.unreached.as_ref().filter(|_| !silent) {
+            found.push((Health::Warning, unreached.clone()));
+        }
         if let Some(drift) = &line.drift {
             found.push((Health::Warning, format!("{name} on {holder}: {drift}")));
         }
@@ -234,7 +238,7 @@ mod tests {
     #[test]
     fn each_trouble_has_its_word_and_its_sentence() {
         type Change = fn(&mut Status, &mut GroupLine);
-        let cases: [(Change, Health, &str); 11] = [
+        let cases: [(Change, Health, &str); 12] = [
             (
                 |_, line| (line.holder, line.deleted) = (None, Some("by root".to_owned())),
                 Health::Normal,
@@ -267,6 +271,11 @@ mod tests {
                 |_, line| line.warnings = vec!["mail would be another image on b".to_owned()],
                 Health::Warning,
                 "mail would be another image on b",
+            ),
+            (
+                |_, line| line.unreached = Some("b can't reach mail at 192.0.2.10".to_owned()),
+                Health::Warning,
+                "b can't reach mail at 192.0.2.10",
             ),
             (
                 |status, _| {

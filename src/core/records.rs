@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::epoch::Run;
 use super::event::Note;
 use super::keys::Keys;
 use super::store::Answer;
@@ -146,6 +147,21 @@ pub struct Readiness {
     /// Of a deleted group: the container on this node that uses its storage now, without a lease.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub used: Option<String>,
+    /// Of the holder: the run that serves, where standbys may ask it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub serves: Option<Run>,
+    /// Of a standby that asked it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub opinion: Option<Opinion>,
+}
+
+/// What a standby finds at the group's first virtual address. It says nothing of when: whoever reads it times it for himself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Opinion {
+    pub of: Run,
+    /// What it does not reach, in a sentence without its full stop; empty when it reaches everything.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub fault: String,
 }
 
 /// Why a group that is held does not serve as it should: what only its holder can know.

@@ -87,6 +87,12 @@ pub struct GroupLine {
     /// Why it does not serve as it should, although it is held: as its holder says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trouble: Option<Trouble>,
+    /// What each standby finds that asks the service at its first virtual address: empty where it reaches everything.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub opinions: BTreeMap<String, String>,
+    /// Those that do not reach it, in a sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unreached: Option<String>,
     /// Of this node: present while it holds the group.
     pub held: Option<HeldLine>,
     /// The operator's order that it stays stopped.
@@ -279,8 +285,11 @@ impl Node {
         };
         let waits = self.waits.get(name).map(|(_, why)| why.clone()).unwrap_or_default();
         let said = group.last.as_ref().map(|decision| decision.text.clone());
+        let opinions = self.opinions(name);
         GroupLine {
             state,
+            unreached: self.doubt(name, &opinions).map(|doubt| doubt.text),
+            opinions: opinions.into_iter().collect(),
             warnings: self.image_warnings(name, holder.as_deref()),
             last_holder: record.filter(|_| holder.is_none()).map(|record| record.node.clone()),
             trouble: self.trouble_of(name, group, holder.as_deref()),

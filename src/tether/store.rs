@@ -1,5 +1,5 @@
-//! Protected mounts: marked by `tether store show|init` in a helper container, checked before every start, synced at the
-//! end.
+//! Protected mounts: marked by `tether store show|init` in a helper container, looked at by `tether store look` on standbys,
+//! checked before every start, synced at the end.
 
 use std::ffi::OsString;
 use std::fmt::{self, Write as _};
@@ -9,6 +9,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
@@ -32,13 +33,19 @@ const ID_BYTES_MAX: u64 = 128;
 /// A claim that stands still for this long has no host that beats on it: five beats.
 const CLAIM_WATCH: Duration = Duration::from_secs(1);
 
-const USAGE: &str = "usage: tether store show PATH... | tether store init --id ID [--adopt] PATH...";
+/// Storage that takes longer for one file does not answer.
+const LOOK_MAX: Duration = Duration::from_secs(5);
+
+const USAGE: &str = "usage: tether store show PATH... | tether store init --id ID [--adopt] PATH... | tether store look --id ID PATH...";
 
 /// The sub-form, from the words after `store`. Never kills anything.
 pub(super) fn main(args: &[OsString]) -> ExitCode {
     let result = match args.split_first() {
         Some((form, paths)) if form == "show" && !paths.is_empty() => {
             paths.iter().try_for_each(|path| show(path.as_ref()))
+        }
+        Some((form, [flag, id, paths @ ..])) if form == "look" && flag == "--id" && !paths.is_empty() => {
+            look(paths, &id.to_string_lossy(), LOOK_MAX)
         }
         Some((form, rest)) if form == "init" => match rest {
             [flag, id, adopt, paths @ ..] if flag == "--id" && adopt == "--adopt" && !paths.is_empty() => {
@@ -107,6 +114,28 @@ fn show(path: &Path) -> io::Result<()> {
     let _ = write!(line, ",\"writable\":{}", access(path, Access::WRITE_OK).is_ok());
     line.push_str("}\n");
     io::stdout().write_all(line.as_bytes())
+}
+
+/// Whether each path carries the store id. One that hangs is told, and left to end with this process.
+fn look(paths: &[OsString], id: &str, limit: Duration) -> io::Result<()> {
+    for path in paths {
+        let store = args::Store {
+            id: id.to_owned(),
+            path: path.into(),
+        };
+        let (tell, told) = mpsc::channel();
+        thread::spawn(move || tell.send(open(&store).map(drop)));
+        match told.recv_timeout(limit) {
+            Ok(found) => found.map_err(io::Error::other)?,
+            Err(_) => {
+                let path = path.to_string_lossy();
+                return Err(io::Error::other(format!(
+                    "storage at {path}: no answer within {limit:?}"
+                )));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn init_all(paths: &[OsString], id: &[u8], adopt: bool) -> io::Result<()> {

@@ -29,7 +29,7 @@ fn sh(script: &str) {
 }
 
 /// The static binary: an image may hold no C library.
-fn shipped() -> PathBuf {
+pub(crate) fn shipped() -> PathBuf {
     let target = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
     let beside = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
     let beside = beside.join(&target).join("release/leasehold");

@@ -153,6 +153,8 @@ impl Bed {
             lease_loss_grace: None,
             on_stop_failure: OnStopFailure::Hold,
             failover: Failover::Auto,
+            second_opinion: leasehold::compose::model::SecondOpinion::Off,
+            storage_look: None,
         }
     }
 

@@ -16,10 +16,12 @@ pub(crate) enum Pace {
     Usual,
     /// A refusal counts after 2 s, an answer that does not come after 6 s; one restart in place, and 10 s for a start.
     Quick,
+    /// The same, and standbys' opinions are acted upon; they look at their storage every 10 s.
+    Acting,
 }
 
 impl Pace {
-    pub(crate) fn settings(self) -> [(&'static str, &'static str); 6] {
+    pub(crate) fn settings(self) -> [(&'static str, &'static str); 8] {
         let names = [
             "PROBE_INTERVAL",
             "PROBE_TIMEOUT",
@@ -27,10 +29,13 @@ impl Pace {
             "FALL_TIMEOUT",
             "RESTARTS",
             "START_TIMEOUT",
+            "SECOND_OPINION",
+            "STORAGE_LOOK",
         ];
         let values = match self {
-            Self::Usual => ["5s", "3s", "3", "6", "3", "60s"],
-            Self::Quick => ["1s", "1s", "2", "3", "1", "10s"],
+            Self::Usual => ["5s", "3s", "3", "6", "3", "60s", "tell", "60s"],
+            Self::Quick => ["1s", "1s", "2", "3", "1", "10s", "tell", "60s"],
+            Self::Acting => ["1s", "1s", "2", "3", "1", "10s", "act", "10s"],
         };
         std::array::from_fn(|place| (names[place], values[place]))
     }

@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use leasehold::core::code::Code;
 use leasehold::core::confirm::Failover;
-use leasehold::core::event::{Action, Event, Order, PageOrder, ServiceKey, VipNews};
+use leasehold::core::event::{Action, Event, Order, PageOrder, ProbeFailure, ServiceKey, VipNews};
 use leasehold::core::exported::Exported;
 use leasehold::core::fencing::FenceSettings;
-use leasehold::core::group::{GroupSettings, OnFailure, ProbeSettings, ServiceSettings};
+use leasehold::core::group::{GroupSettings, OnFailure, OnStandby, ProbeSettings, SecondOpinion, ServiceSettings};
 use leasehold::core::history::{Chronicler, Entry};
 use leasehold::core::keys::Keys;
 use leasehold::core::node::{Identity, Node, Setup};
@@ -83,6 +83,10 @@ pub(crate) struct World {
     pub(crate) on_stop_failure: OnStopFailure,
     pub(crate) failback: Option<Duration>,
     pub(crate) failover: Failover,
+    pub(crate) second_opinion: SecondOpinion,
+    pub(crate) storage_look: Option<Duration>,
+    /// What a standby finds at the address by itself.
+    pub(crate) afar: Result<(), ProbeFailure>,
     pub(crate) fence: Option<FenceSettings>,
     /// Containers that no kill ends.
     pub(crate) hung: BTreeSet<ServiceKey>,
@@ -108,6 +112,8 @@ impl World {
             on_failure: self.on_failure,
             failback: self.failback,
             failover: self.confirmed(group),
+            second_opinion: self.second_opinion,
+            storage_look: self.storage_look,
             ..settings(group, self.on_stop_failure)
         }
     }
@@ -153,6 +159,9 @@ impl World {
             on_stop_failure: OnStopFailure::Hold,
             failback: None,
             failover: Failover::Auto,
+            second_opinion: SecondOpinion::Off,
+            storage_look: None,
+            afar: Ok(()),
             fence: None,
             hung: BTreeSet::new(),
             timing: Timing::new(TTL, 0.99, None, Duration::from_secs(1)),
@@ -362,6 +371,7 @@ impl World {
     /// The answers of a world in which all goes well.
     fn respond(&mut self, action: &Action) {
         let at = self.now.plus(ANSWER);
+        let afar = self.afar.clone();
         let mut answer = |event| self.soon.push_back((at, event));
         match action.clone() {
             Action::Prepare { group, .. } => {
@@ -386,6 +396,10 @@ impl World {
                 run,
                 result: Ok(()),
             }),
+            Action::AskHolder { of, run } => {
+                let result = afar.clone();
+                answer(Event::HolderAsked { of, run, result });
+            }
             Action::VipProbe { group } => answer(Event::Vip(VipNews::Free { group })),
             Action::VipHold {
                 group, announce: true, ..
@@ -587,7 +601,7 @@ fn services(group: &str) -> Vec<ServiceKey> {
         .collect()
 }
 
-/// `sams` has one service, an address and a probe, `pair` two probes, `post` a canary besides; `web` has two services and neither.
+/// `sams` has one service, an address and a probe, `pair` two probes, `post` a canary besides, `routed` a gateway; `web` has two services and neither.
 fn settings(group: &str, on_stop_failure: OnStopFailure) -> GroupSettings {
     let names: &[&str] = if group == "web" { &["db", "http"] } else { &["sams"] };
     let services = names.iter().map(|name| ServiceSettings {
@@ -609,17 +623,31 @@ fn settings(group: &str, on_stop_failure: OnStopFailure) -> GroupSettings {
         on_stop_failure,
         failover: Failover::Auto,
         failback: None,
+        second_opinion: SecondOpinion::Off,
+        address: "192.0.2.10".to_owned(),
+        storage_look: None,
     }
 }
 
 fn probes(group: &str) -> Vec<ProbeSettings> {
+    let asked = |name: &str| ProbeSettings {
+        on_standby: OnStandby::Asks,
+        ..ProbeSettings::named(name)
+    };
     match group {
         "web" => Vec::new(),
         "post" => vec![
             ProbeSettings::named("smtp 25"),
             ProbeSettings::canary("canary p@m.test", Duration::from_secs(60)),
         ],
-        "pair" => ["smtp 25", "imap 143"].map(ProbeSettings::named).into(),
-        _ => vec![ProbeSettings::named("smtp 25")],
+        "pair" => ["smtp 25", "imap 143"].map(asked).into(),
+        "routed" => vec![
+            asked("smtp 25"),
+            ProbeSettings {
+                on_standby: OnStandby::ChecksWay,
+                ..ProbeSettings::named("gateway 192.0.2.1")
+            },
+        ],
+        _ => vec![asked("smtp 25")],
     }
 }

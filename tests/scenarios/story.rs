@@ -10,7 +10,7 @@ use leasehold::core::event::{Command, Event, Note, ProbeFailure, ProbeKey, Servi
 use leasehold::core::exported::Exported;
 use leasehold::core::fenced::Fenced;
 use leasehold::core::fencing::FenceSettings;
-use leasehold::core::group::OnFailure;
+use leasehold::core::group::{OnFailure, SecondOpinion};
 use leasehold::core::history::{Entry, Phase};
 use leasehold::core::records::{
     ClusterConfig, NodeStatus, Past, Readiness, Record, RecordState, Saved, SavedRun, StandingOrder, Trouble, View,
@@ -183,12 +183,12 @@ impl World {
         let before = self.told.len();
         let setting = matches!(
             words[0],
-            "etcd" | "node" | "notify" | "watchdog" | "saved" | "sleep" | "kill" | "policy" | "hangs"
+            "etcd" | "node" | "notify" | "watchdog" | "saved" | "sleep" | "kill" | "policy" | "hangs" | "afar"
         );
         let understood = match words[0] {
             "etcd" => self.etcd_input(&words[1..]),
             "node" | "notify" | "watchdog" | "start" | "restart" | "kill" | "saved" | "sleep" | "run" | "quick"
-            | "status" | "health" | "history" | "policy" | "hangs" => self.control(words),
+            | "status" | "health" | "history" | "policy" | "hangs" | "afar" => self.control(words),
             "answer" | "timeout" | "landed" | "late" | "refused" => self.answer_input(words),
             "term" | "hold" | "switchover" | "apply" | "accept" | "fenced" | "order" | "export" | "import" => {
                 self.operator(words)
@@ -232,6 +232,15 @@ impl World {
                 });
             }
             ["policy", "confirm"] => self.failover = Failover::Confirm,
+            ["policy", "look", every] => self.storage_look = time(every),
+            ["policy", "opinion", word] => {
+                self.second_opinion = match *word {
+                    "tell" => SecondOpinion::Tell,
+                    "act" => SecondOpinion::Act,
+                    _ => SecondOpinion::Off,
+                }
+            }
+            ["afar", result @ ..] => self.afar = probe_outcome(result),
             ["policy", "failback", quiet] => self.failback = time(quiet),
             ["policy", word] => {
                 self.on_stop_failure = match *word {
@@ -492,6 +501,15 @@ impl World {
                 run: run(at),
                 result: probe_outcome(result),
             },
+            ["seen", group, result @ ..] => Event::StorageSeen {
+                group: (*group).to_owned(),
+                result: probe_outcome(result),
+            },
+            ["asked", group, at, result @ ..] => Event::HolderAsked {
+                of: probe(group),
+                run: run(at),
+                result: probe_outcome(result),
+            },
             ["fence", node, rest @ ..] => self.fence_ended(node, rest),
             ["reset", "failed", why @ ..] => Event::ResetFailed { why: why.join(" ") },
             ["intruder", name] => words::intruder(name),
@@ -616,6 +634,8 @@ impl World {
             claim: option(groups, "claim").map(|epoch| epoch.parse().unwrap()),
             used: option(groups, "used").map(str::to_owned),
             trouble: option(groups, "trouble").map(trouble),
+            serves: option(groups, "serves").map(run),
+            opinion: option(groups, "opinion").map(words::opinion_of),
             drift: (why == "it differs").then(|| words::drift_of("image", None)),
         };
         let words = groups;

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use leasehold::core::epoch::Run;
 use leasehold::core::event::{Action, Event, Level, Order, PageOrder, ServiceKey};
 use leasehold::core::keys::Keys;
-use leasehold::core::records::{Beat, ClusterConfig, Drift, Intent, NodeStatus, Record, RecordState, Saved};
+use leasehold::core::records::{Beat, ClusterConfig, Drift, Intent, NodeStatus, Opinion, Record, RecordState, Saved};
 use leasehold::core::store::{Compare, Op, Txn};
 use leasehold::core::time::Time;
 
@@ -118,6 +119,13 @@ fn drift(drift: Option<&Drift>) -> String {
     drift.map_or_else(String::new, |drift| format!(" though \"{}\"", drift.what))
 }
 
+fn opinion(opinion: &Opinion) -> String {
+    match opinion.fault.as_str() {
+        "" => format!(", reaches {}", opinion.of),
+        fault => format!(", does not reach {}: \"{fault}\"", opinion.of),
+    }
+}
+
 fn status(status: &NodeStatus) -> String {
     let groups = status.groups.iter().map(|(name, readiness)| {
         let trouble = readiness.trouble.as_ref();
@@ -127,9 +135,14 @@ fn status(status: &NodeStatus) -> String {
         let drift = drift(readiness.drift.as_ref());
         let used = readiness.used.as_ref().map(|by| format!(", used by {by}"));
         let used = used.unwrap_or_default();
+        let serves = readiness
+            .serves
+            .map_or_else(String::new, |run| format!(", serves {run}"));
+        let opinion = readiness.opinion.as_ref().map(opinion).unwrap_or_default();
+        let more = format!("{trouble}{drift}{serves}{opinion}");
         match readiness.ready {
-            true => format!(", ready for {name}{trouble}{drift}"),
-            false => format!(", not ready for {name} \"{}\"{trouble}{drift}{used}", readiness.why),
+            true => format!(", ready for {name}{more}"),
+            false => format!(", not ready for {name} \"{}\"{more}{used}", readiness.why),
         }
     });
     let clock = match status.clock.as_str() {
@@ -257,6 +270,8 @@ pub(crate) fn action(names: &mut Names, now: Time, action: &Action) -> String {
             let through = if *at_vip { " at the address" } else { "" };
             format!("probe {} {run}{through}", of.group)
         }
+        Action::LookAtStorage { group, store } => format!("look at the storage of {group} for {store}"),
+        Action::AskHolder { of, run } => format!("ask the holder of {} {run}, probe {}", of.group, of.probe),
         Action::VipProbe { group } => format!("vip probe {group}"),
         Action::VipHold { group, until, announce } => {
             let announce = if *announce { " announce" } else { "" };
@@ -306,6 +321,19 @@ pub(crate) fn compared(group: &str, rest: &[&str]) -> Event {
             ["impossible"] => Some(drift_of("image", Some("image sams:2 is not on this host"))),
             _ => Some(drift_of("image", None)),
         },
+    }
+}
+
+/// `1.1`, or `1.1:why` with underscores for blanks where it is not reached.
+pub(crate) fn opinion_of(word: &str) -> Opinion {
+    let (at, fault) = word.split_once(':').unwrap_or((word, ""));
+    let (epoch, n) = at.split_once('.').unwrap();
+    Opinion {
+        of: Run {
+            epoch: epoch.parse().unwrap(),
+            n: n.parse().unwrap(),
+        },
+        fault: fault.replace('_', " "),
     }
 }
 

@@ -1,4 +1,4 @@
-//! `tether store show|init`, as the helper container of `leasehold init` runs it.
+//! `tether store show|init|look`, as a helper container runs it.
 
 use crate::harness::{Place, Setup};
 
@@ -41,4 +41,23 @@ fn init_marks_a_mount_once() {
     assert_eq!(place.out("kept").unwrap(), "one\n");
     assert!(store(&place, &["show", "/run/a"]).1.contains("\"store_id\":\"one\""));
     assert_eq!(store(&place, &["init", "/run/a"]).0, 1);
+}
+
+#[test]
+fn look_finds_the_store_id_or_says_what_there_is_in_its_place() {
+    let place = Place::new();
+    let looks = |id: &str, path: &str| store(&place, &["look", "--id", id, path]).0;
+    assert_eq!(looks("one", "/run/a"), 1);
+    let stderr = place.stderr();
+    assert!(
+        stderr.contains("storage at /run/a: it has no store id: not mounted"),
+        "{stderr}"
+    );
+    assert_eq!(store(&place, &["init", "--id", "one", "/run/a"]).0, 0);
+    assert_eq!(looks("one", "/run/a"), 0);
+    assert_eq!(looks("two", "/run/a"), 1);
+    let stderr = place.stderr();
+    assert!(stderr.contains("it is store \"one\", not \"two\""), "{stderr}");
+    assert_eq!(store(&place, &["look", "--id", "one", "/run/a", "/run/b"]).0, 1);
+    assert_eq!(store(&place, &["look", "--id", "one"]).0, 1);
 }

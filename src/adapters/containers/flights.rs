@@ -19,6 +19,7 @@ pub(super) enum Errand {
     /// Reading the file.
     Read,
     Compare(String),
+    Look(String),
 }
 
 impl Errand {
@@ -31,6 +32,7 @@ impl Errand {
             ContainerCommand::KillForeign { id } => Self::KillForeign(id.clone()),
             ContainerCommand::Inspect { of } => Self::Inspect(of.clone()),
             ContainerCommand::Compare { group } => Self::Compare(group.clone()),
+            ContainerCommand::Look { group, .. } => Self::Look(group.clone()),
         }
     }
 
@@ -38,7 +40,13 @@ impl Errand {
     fn limit(&self) -> usize {
         match self {
             Self::Prepare(_) | Self::LookAround | Self::Compare(_) => 2,
-            Self::Start(_) | Self::Kill(_) | Self::KillForeign(_) | Self::Inspect(_) | Self::LetGo(_) | Self::Read => 1,
+            Self::Start(_)
+            | Self::Kill(_)
+            | Self::KillForeign(_)
+            | Self::Inspect(_)
+            | Self::LetGo(_)
+            | Self::Read
+            | Self::Look(_) => 1,
         }
     }
 }

@@ -1,4 +1,5 @@
-//! A one-off container with a service's mounts: `leasehold init` looks at the storage and marks it through one.
+//! A one-off container with a service's mounts: `leasehold init` looks at the storage and marks it through one, a standby
+//! looks through one whether it is still there.
 
 use std::time::Duration;
 
@@ -24,6 +25,10 @@ pub struct Helper<'a> {
     pub node: &'a str,
     /// Where the tether's binary comes from.
     pub binary: &'a MountSource,
+    /// The end of the container's name: one of a name at a time.
+    pub name: &'a str,
+    /// The targets of the only mounts that it gets, and these read-only; all of the service's where none.
+    pub only: Option<&'a [String]>,
     /// Program and arguments, such as `/leasehold/tether store ...`.
     pub command: &'a [String],
     /// In place of the service's user.
@@ -47,7 +52,10 @@ impl Engine {
     pub async fn run_helper(&self, helper: &Helper<'_>) -> Result<HelperOutcome> {
         self.image(&helper.service.image).await?;
         self.ensure_volumes(helper.project, helper.service).await?;
-        let name = format!("{}-{}-{}-init", helper.project.name, helper.service.name, helper.node);
+        let name = format!(
+            "{}-{}-{}-{}",
+            helper.project.name, helper.service.name, helper.node, helper.name
+        );
         self.clear_leftover(&name).await?;
         let docker = self.client().await?;
         let options = CreateContainerOptionsBuilder::new().name(&name).build();
@@ -139,6 +147,10 @@ impl Engine {
 fn request(helper: &Helper<'_>) -> Result<ContainerCreateBody> {
     let service = helper.service;
     let mut all = mounts::of_service(helper.project, service)?;
+    if let Some(only) = helper.only {
+        all.retain(|mount| mount.target.as_ref().is_some_and(|target| only.contains(target)));
+        all.iter_mut().for_each(|mount| mount.read_only = Some(true));
+    }
     all.push(mounts::binary(helper.binary));
     let mut host = body::host(service, all)?;
     host.network_mode = Some("none".to_owned());

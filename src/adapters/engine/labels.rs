@@ -18,7 +18,7 @@ pub(super) const GROUP: &str = "leasehold.group";
 pub(super) const NODE: &str = "leasehold.node";
 pub(super) const ROLE: &str = "leasehold.role";
 
-/// [`ROLE`] of the one-off containers of `leasehold init`.
+/// [`ROLE`] of the one-off containers of `leasehold init` and of a standby's look at the storage.
 pub(super) const ROLE_INIT: &str = "init";
 
 /// The Compose version whose label format is followed; Compose shows it and decides nothing by it.

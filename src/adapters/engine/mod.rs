@@ -12,6 +12,7 @@ mod helper;
 mod image;
 mod intruders;
 mod labels;
+mod looks;
 mod mounts;
 mod names;
 mod networking;
@@ -35,6 +36,7 @@ pub use exec::{Exec, ExecOutcome};
 pub use helper::{Helper, HelperOutcome};
 pub use image::Image;
 pub use intruders::{Guarded, Reason, Seen};
+pub use looks::Look;
 pub use mounts::{MountSource, TetherMounts};
 pub use names::container_name;
 pub use own::OwnProject;
@@ -140,7 +142,8 @@ mod tests {
     fn is_send(_: impl Send) {}
 
     /// Compiles only if the loop may spawn every call.
-    fn can_be_spawned(engine: &Engine, wanted: &Wanted<'_>, helper: &Helper<'_>, guarded: &Guarded) {
+    fn can_be_spawned(engine: &Engine, wanted: &Wanted<'_>, helper: &Helper<'_>, look: &Look<'_>, guarded: &Guarded) {
+        is_send(engine.look(look));
         is_send(engine.ping());
         is_send(engine.prepare(wanted));
         is_send(engine.start(""));

@@ -90,7 +90,10 @@ fn cell<'a>(group: &str, line: &'a GroupLine, name: &str, node: &'a NodeLine) ->
             (Some(stuck), _, _) => (Tone::Bad, "stuck", stuck),
             (None, _, _) if node.state != "alive" => (Tone::Bad, "silent", ""),
             (None, Some(trouble), _) => (Tone::of_trouble(&trouble.state), &trouble.state, &trouble.why),
-            (None, None, "active") => (Tone::Good, stage, ""),
+            (None, None, "active") => match &line.unreached {
+                Some(unreached) => (Tone::Warn, stage, unreached),
+                None => (Tone::Good, stage, ""),
+            },
             (None, None, _) => (Tone::Warn, stage, ""),
         });
     }
@@ -253,6 +256,10 @@ mod tests {
             }),
             ..active.clone()
         };
+        let unreached = GroupLine {
+            unreached: Some("b can't reach mail".to_owned()),
+            ..active.clone()
+        };
         let stopping = GroupLine {
             held: Some(HeldLine {
                 stage: "stopping".to_owned(),
@@ -267,6 +274,12 @@ mod tests {
         for (line, name, node, wanted) in [
             (&active, "a", node("alive", Some("")), Some((Tone::Good, "active", ""))),
             (&active, "a", node("silent", Some("")), Some((Tone::Bad, "silent", ""))),
+            (
+                &unreached,
+                "a",
+                node("alive", Some("")),
+                Some((Tone::Warn, "active", "b can't reach mail")),
+            ),
             (
                 &stopping,
                 "a",

@@ -57,6 +57,8 @@ mod tests {
                 trouble: None,
                 drift: None,
                 used: None,
+                serves: None,
+                opinion: None,
             };
             let status = NodeStatus {
                 groups: [("mail".to_owned(), ready)].into(),

@@ -327,7 +327,7 @@ impl Group {
     }
 
     /// Why the group is not handed over although its restarts are spent.
-    fn why_it_stays(&self, context: Context) -> Option<&'static str> {
+    pub(super) fn why_it_stays(&self, context: Context) -> Option<&'static str> {
         if self.trouble_is_shared() {
             Some("would fail in the same way on every host")
         } else if self.settings.on_failure == OnFailure::Notify {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Group, OnFailure, Stage, VipStage};
+use super::{Group, OnFailure, OnStandby, Stage, VipStage};
 use crate::core::code::Code;
 use crate::core::epoch::Run;
 use crate::core::event::{Action, FailureKind, ProbeFailure, ProbeKey};
@@ -29,6 +29,7 @@ pub struct ProbeSettings {
     pub fall_timeout: u32,
     /// What it finds is told and nothing more: no start waits for it, nothing is restarted or moved because of it.
     pub alarms_only: bool,
+    pub on_standby: OnStandby,
 }
 
 impl ProbeSettings {
@@ -42,6 +43,7 @@ impl ProbeSettings {
             fall: 3,
             fall_timeout: 6,
             alarms_only: false,
+            on_standby: OnStandby::Skips,
         }
     }
 
@@ -77,8 +79,15 @@ pub(in crate::core) struct ProbeRun {
 }
 
 impl ProbeRun {
-    /// Takes one result up. A single good answer ends a row of bad ones; a verdict needs its count.
-    fn take(&mut self, now: Time, settings: &ProbeSettings, result: Result<(), ProbeFailure>) {
+    /// Takes one result up. A single good answer ends a row of bad ones; a verdict needs its count. `awaited`: until it
+    /// passes for the first time there is none, and it is asked again at once.
+    pub(super) fn take(
+        &mut self,
+        now: Time,
+        settings: &ProbeSettings,
+        result: Result<(), ProbeFailure>,
+        awaited: bool,
+    ) {
         if self
             .warning
             .as_ref()
@@ -106,8 +115,7 @@ impl ProbeRun {
                 self.failure = Some(failure);
                 let spent =
                     self.wrong >= settings.fall || self.wrong.saturating_add(self.silent) >= settings.fall_timeout;
-                // Until it passes for the first time it is only awaited, and asked again at once.
-                if spent && (self.passes.is_some() || settings.alarms_only) {
+                if spent && (self.passes.is_some() || !awaited) {
                     self.passes = Some(false);
                 }
             }
@@ -142,7 +150,7 @@ impl Group {
         };
         let Some(at) = held.probes.get_mut(probe) else { return };
         let (before, warned) = (at.passes, at.warning.is_some());
-        at.take(now, settings, result);
+        at.take(now, settings, result, !settings.alarms_only);
         let settled = at.passes.is_some() || settings.alarms_only;
         at.at = Some(now.plus(if settled { settings.interval } else { UNTIL_FIRST }));
         let after = at.passes;

@@ -20,6 +20,8 @@ mod address;
 mod coming;
 mod down;
 mod health;
+mod look;
+mod opinion;
 mod state;
 mod told;
 mod trouble;
@@ -27,6 +29,10 @@ mod up;
 
 pub(in crate::core) use coming::{Coming, FAILED, FENCED, INTERRUPTED, LOST_PLACE, RAN_OUT, SILENT};
 pub use health::ProbeSettings;
+use look::Look;
+pub(in crate::core) use opinion::Doubt;
+use opinion::{Asking, Weighed};
+pub use opinion::{OnStandby, SecondOpinion};
 pub use state::Stage;
 pub(in crate::core) use state::{After, Held, Parting, ServiceRun, ServiceState, VipStage, Way};
 
@@ -54,6 +60,12 @@ pub struct GroupSettings {
     pub failover: Failover,
     /// It goes back to a preferred node by itself, once that one has been ready for so long without a break.
     pub failback: Option<Duration>,
+    /// What the standbys find at the first virtual address, and what follows from it.
+    pub second_opinion: SecondOpinion,
+    /// That address, for people; empty without one.
+    pub address: String,
+    /// Between two looks of a standby at the storage; none where it may not look.
+    pub storage_look: Option<Duration>,
 }
 
 /// What follows when a service fails.
@@ -107,6 +119,12 @@ pub struct Group {
     failure: String,
     /// What made it leave its holders before this one.
     pub(in crate::core) known_faults: Vec<String>,
+    /// Of a standby.
+    pub(in crate::core) look: Look,
+    /// Of a standby.
+    asking: Asking,
+    /// Of the holder.
+    weighed: Weighed,
     /// As of the last step.
     paused: bool,
     mentioned: Option<(Decision, Time)>,
@@ -170,6 +188,9 @@ impl Group {
             trouble: None,
             failure: String::new(),
             known_faults: Vec::new(),
+            look: Look::default(),
+            asking: Asking::default(),
+            weighed: Weighed::default(),
             paused: false,
             mentioned: None,
         }
@@ -310,8 +331,9 @@ impl Group {
 
     /// When time alone will change something here.
     pub(in crate::core) fn wake(&self) -> Vec<Time> {
-        let Some(held) = &self.held else { return Vec::new() };
-        let mut wake: Vec<Time> = held
+        let mut wake: Vec<Time> = self.opinion_wakes().chain(self.look.wakes()).collect();
+        let Some(held) = &self.held else { return wake };
+        let of_services = held
             .services
             .iter()
             .flat_map(|service| {
@@ -322,8 +344,8 @@ impl Group {
                     service.stop_by,
                 ]
             })
-            .flatten()
-            .collect();
+            .flatten();
+        wake.extend(of_services);
         wake.extend([held.deadlines.soft, held.deadlines.hard, held.deadlines.end]);
         wake.extend(self.stop_fails_at());
         wake.extend(held.probes.iter().filter_map(|probe| probe.at));

@@ -167,7 +167,12 @@ impl World {
             Action::Compare { group } => self.compare(h, group, soon),
             // Nobody but the core looks at containers here.
             Action::LetGo { .. } => {}
-            Action::Fence { .. } | Action::KillForeign { .. } | Action::Feed { .. } | Action::Disarm => {}
+            Action::AskHolder { .. }
+            | Action::LookAtStorage { .. }
+            | Action::Fence { .. }
+            | Action::KillForeign { .. }
+            | Action::Feed { .. }
+            | Action::Disarm => {}
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use shipped::core::confirm::Failover;
 use shipped::core::epoch::Run;
 use shipped::core::event::{Event, ServiceKey, Trace};
-use shipped::core::group::{GroupSettings, OnFailure, ProbeSettings, ServiceSettings};
+use shipped::core::group::{GroupSettings, OnFailure, ProbeSettings, SecondOpinion, ServiceSettings};
 use shipped::core::records::Drift;
 use shipped::core::stuck::OnStopFailure;
 
@@ -165,5 +165,8 @@ pub(crate) fn settings(group: &str) -> GroupSettings {
         on_stop_failure: OnStopFailure::Hold,
         failover: Failover::Auto,
         failback: None,
+        second_opinion: SecondOpinion::Off,
+        address: String::new(),
+        storage_look: None,
     }
 }

@@ -1,0 +1,58 @@
+//! A standby's look at the storage, now and then: what a start would not find there, nobody should hand over to.
+
+use super::Group;
+use crate::core::event::{Action, FailureKind, ProbeFailure};
+use crate::core::time::Time;
+
+/// Where it stands.
+#[derive(Clone, Debug, Default)]
+pub(in crate::core) struct Look {
+    /// When the next is due; none before the first, and while one is under way.
+    at: Option<Time>,
+    under_way: bool,
+    /// What the last one found.
+    fault: Option<String>,
+}
+
+impl Look {
+    pub(super) fn wakes(&self) -> Option<Time> {
+        self.at
+    }
+
+    /// Why the group could not be started here.
+    pub(in crate::core) fn fault(&self) -> Option<String> {
+        self.fault.clone()
+    }
+}
+
+impl Group {
+    /// Looks when it is due. `store`: the id that the storage must carry; none while this node may not look, or need not.
+    pub(in crate::core) fn step_look(&mut self, now: Time, store: Option<String>, out: &mut Vec<Action>) {
+        let (Some(every), None) = (self.settings.storage_look, &self.held) else {
+            // The holder's run has found it, and its own probes look on.
+            self.look.fault = None;
+            self.look.at = self.settings.storage_look.map(|every| now.plus(every));
+            return;
+        };
+        let Some(store) = store.filter(|_| !self.look.under_way) else {
+            return;
+        };
+        if self.look.at.is_none_or(|at| now.reached(at)) {
+            self.look.under_way = true;
+            self.look.at = Some(now.plus(every));
+            let group = self.settings.name.clone();
+            out.push(Action::LookAtStorage { group, store });
+        }
+    }
+
+    /// What a look found. One that could not be made says nothing, and what was found out before stays.
+    pub(in crate::core) fn storage_seen(&mut self, now: Time, result: Result<(), ProbeFailure>) {
+        self.look.under_way = false;
+        self.look.at = self.settings.storage_look.map(|every| now.plus(every));
+        match result {
+            Ok(()) => self.look.fault = None,
+            Err(failure) if failure.kind == FailureKind::Unasked => {}
+            Err(failure) => self.look.fault = Some(failure.text).filter(|_| self.held.is_none()),
+        }
+    }
+}

@@ -1,0 +1,293 @@
+//! The second opinion on one group. Its holder probes it on its own host, where nothing of the network can be in the way;
+//! a standby asks at the first virtual address, as a client would, and what the standbys find is weighed by the holder.
+
+use std::time::Duration;
+
+use super::health::{ProbeRun, ProbeSettings};
+use super::{After, Context, FAILED, Group, Parting, Way};
+use crate::core::code::Code;
+use crate::core::epoch::Run;
+use crate::core::event::{Action, ProbeFailure, ProbeKey};
+use crate::core::records::Opinion;
+use crate::core::time::Time;
+
+/// A standby asks no probe more often than this.
+const CALM: Duration = Duration::from_secs(5);
+/// Every node reads it with every beat, so of a long sentence only the beginning is published.
+const FAULT_MAX: usize = 120;
+/// The fault for which the group moves, whichever port it was: the same on every node.
+const NOT_REACHED: &str = "not reached at its address";
+
+/// What the standbys' opinions are for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SecondOpinion {
+    /// Nobody asks.
+    Off,
+    /// Everybody is told.
+    #[default]
+    Tell,
+    /// Where all of them fail for long, the group is handed over besides.
+    Act,
+}
+
+/// What a standby makes of a probe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnStandby {
+    /// It asks the service at the address of the clients.
+    Asks,
+    /// The probe tells whether this host's own way to the clients is there.
+    ChecksWay,
+    /// It means nothing there.
+    Skips,
+}
+
+/// A standby's look at one run.
+#[derive(Clone, Debug, Default)]
+pub(in crate::core) struct Asking {
+    /// None: there is nobody to ask.
+    of: Option<Run>,
+    probes: Vec<Asked>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Asked {
+    run: ProbeRun,
+    passed_at: Option<Time>,
+    /// Since when it is taken to fail, and what it said then: a text that changes with each try would be news each time.
+    fails: Option<(Time, String)>,
+}
+
+/// What all standbys say, as the holder weighs it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::core) struct Doubt {
+    /// In a sentence.
+    pub text: String,
+    /// Not one of them reaches it.
+    pub all: bool,
+}
+
+/// What the holder has made of it so far.
+#[derive(Clone, Debug, Default)]
+pub(in crate::core) struct Weighed {
+    told: Option<String>,
+    /// Since when nobody reaches it.
+    since: Option<Time>,
+    /// Why it was not handed over, as told.
+    stays: Option<String>,
+}
+
+impl ProbeSettings {
+    fn calm(&self) -> Duration {
+        self.interval.max(CALM)
+    }
+}
+
+impl Group {
+    /// Whether standbys ask at all: there must be an address, and something to ask there.
+    pub(in crate::core) fn is_asked(&self) -> bool {
+        let settings = &self.settings;
+        let asks = |probe: &ProbeSettings| probe.on_standby == OnStandby::Asks;
+        settings.second_opinion != SecondOpinion::Off && settings.vips > 0 && settings.probes.iter().any(asks)
+    }
+
+    /// The run that others may ask, as it is published: it serves, and its own probes find nothing.
+    pub(in crate::core) fn serves(&self) -> Option<Run> {
+        let held = self.held.as_ref().filter(|_| self.is_asked())?;
+        (self.active() && !self.is_sick()).then_some(held.run)
+    }
+
+    /// On a standby: asks what is due of that run. None: there is nobody to ask.
+    pub(in crate::core) fn step_asking(&mut self, now: Time, of: Option<Run>, out: &mut Vec<Action>) {
+        if self.asking.of != of {
+            let mut asked = Asked::default();
+            asked.run.at = Some(now);
+            self.asking = Asking {
+                of,
+                probes: vec![asked; self.settings.probes.len()],
+            };
+        }
+        let Some(run) = of else { return };
+        for (place, (asked, settings)) in self.asking.probes.iter_mut().zip(&self.settings.probes).enumerate() {
+            let due = asked.run.at.is_some_and(|at| now.reached(at));
+            if due && settings.on_standby != OnStandby::Skips {
+                asked.run.at = None;
+                let of = ProbeKey {
+                    group: self.settings.name.clone(),
+                    probe: place,
+                };
+                out.push(Action::AskHolder { of, run });
+            }
+        }
+    }
+
+    /// What came of one question. An answer that would be as wrong on every host is one: the service was reached, and its
+    /// holder finds the same.
+    pub(in crate::core) fn holder_asked(
+        &mut self,
+        now: Time,
+        run: Run,
+        probe: usize,
+        result: Result<(), ProbeFailure>,
+    ) {
+        let pace = self.pace();
+        let (Some(settings), Some(asked)) = (self.settings.probes.get(probe), self.asking.probes.get_mut(probe)) else {
+            return;
+        };
+        if self.asking.of != Some(run) {
+            return;
+        }
+        let result = result.or_else(|failure| {
+            if failure.is_of_the_service() {
+                Ok(())
+            } else {
+                Err(failure)
+            }
+        });
+        if result.is_ok() {
+            asked.passed_at = Some(now);
+        }
+        asked.run.take(now, settings, result, false);
+        // The way is looked at as often as anything is asked over it.
+        let pause = match settings.on_standby {
+            OnStandby::ChecksWay => settings.calm().min(pace),
+            OnStandby::Asks | OnStandby::Skips => settings.calm(),
+        };
+        asked.run.at = Some(now.plus(pause));
+        asked.fails = match (asked.run.passes, asked.fails.take()) {
+            (Some(false), None) => asked.run.failure.as_ref().map(|failure| (now, brief(&failure.text))),
+            (Some(false), known) => known,
+            (Some(true) | None, _) => None,
+        };
+    }
+
+    /// What this standby publishes. None while it does not know yet, or while its own way out is in doubt.
+    pub(in crate::core) fn opinion(&self) -> Option<Opinion> {
+        let of = self.asking.of?;
+        let probes = || self.settings.probes.iter().zip(&self.asking.probes);
+        let on = |kind| probes().filter(move |(settings, _)| settings.on_standby == kind);
+        let asked = || on(OnStandby::Asks).map(|(_, asked)| asked);
+        let fails = asked().find_map(|asked| asked.fails.as_ref());
+        // It must have passed after the fault was found: until then both may have the same cause.
+        let clear = |way: &Asked| {
+            let after = fails.is_none_or(|(since, _)| way.passed_at.is_some_and(|at| at.awake() > since.awake()));
+            way.run.passes == Some(true) && way.run.failure.is_none() && after
+        };
+        if !on(OnStandby::ChecksWay).all(|(_, way)| clear(way)) {
+            return None;
+        }
+        let fault = match fails {
+            Some((_, fault)) => fault.clone(),
+            None if asked().all(|asked| asked.run.passes == Some(true)) => String::new(),
+            None => return None,
+        };
+        Some(Opinion { of, fault })
+    }
+
+    /// The shortest time between two questions.
+    fn pace(&self) -> Duration {
+        let asks = self.settings.probes.iter();
+        let asks = asks.filter(|probe| probe.on_standby == OnStandby::Asks);
+        asks.map(ProbeSettings::calm).min().unwrap_or(CALM)
+    }
+
+    /// How long nobody must reach it before it is handed over: as many rounds again as the standbys took to be sure.
+    fn patience(&self) -> Duration {
+        let asks = self.settings.probes.iter();
+        let asks = asks.filter(|probe| probe.on_standby == OnStandby::Asks);
+        asks.map(|probe| probe.calm() * probe.fall).max().unwrap_or(CALM)
+    }
+
+    /// On the holder: tells what the standbys find, and acts upon it where the file says so.
+    pub(in crate::core) fn weigh(&mut self, context: Context, doubt: Option<Doubt>, out: &mut Vec<Action>) {
+        let now = context.now;
+        let Some(doubt) = doubt.filter(|_| self.serves().is_some()) else {
+            let over = self.weighed.told.is_some() && self.serves().is_some();
+            self.weighed = Weighed::default();
+            if over {
+                let text = "no standby says any more that it can't reach it at its address".to_owned();
+                self.mention(now, Code::UnreachedOver, text, out);
+            }
+            return;
+        };
+        if self.weighed.told.as_ref() != Some(&doubt.text) {
+            self.weighed.told = Some(doubt.text.clone());
+            self.mention(now, Code::Unreached, doubt.text.clone(), out);
+        }
+        self.weighed.since = match doubt.all {
+            true => self.weighed.since.or(Some(now)),
+            false => None,
+        };
+        if self.hands_over_at().is_some_and(|at| now.reached(at)) {
+            self.heed_doubt(context, &doubt.text, out);
+        }
+    }
+
+    /// When it is handed over, if nobody reaches it until then.
+    pub(in crate::core) fn hands_over_at(&self) -> Option<Time> {
+        let acts = self.settings.second_opinion == SecondOpinion::Act;
+        let since = self.weighed.since.filter(|_| acts)?;
+        Some(since.plus(self.patience()))
+    }
+
+    /// A restart in place heals no network. By the same rules as any other fault it moves once, and not for ever.
+    fn heed_doubt(&mut self, context: Context, text: &str, out: &mut Vec<Action>) {
+        let well = |probe: &ProbeRun| probe.passes == Some(true) && probe.failure.is_none();
+        if context.frozen || !self.deciding().all(|(_, probe)| well(probe)) {
+            return;
+        }
+        self.trouble = Some(NOT_REACHED.to_owned());
+        let paused = context.paused.then_some("is on pause");
+        if let Some(why) = paused.or_else(|| self.why_it_stays(context)) {
+            if self.weighed.stays.as_deref() != Some(why) {
+                self.weighed.stays = Some(why.to_owned());
+                let text = format!("{text}: it {why}, so it is not handed over");
+                self.mention(context.now, Code::UnreachedStays, text, out);
+            }
+            return;
+        }
+        self.failing_until = Some(context.now.plus(self.settings.restart_window));
+        if let Some(held) = &mut self.held {
+            held.parting = Parting::Fault(self.trouble.clone());
+        }
+        let after = After::Release {
+            reason: format!("{FAILED}: no standby reached it at its address"),
+            successor: None,
+        };
+        let text = format!("{text}: stopping here, to hand over (second_opinion: act)");
+        self.stop(context.now, Way::Drain, after, text, Code::UnreachedMoved, out);
+    }
+
+    /// Why nobody should hand over to this node, once the group was handed over by it.
+    pub(in crate::core) fn failed_here(&self) -> &'static str {
+        match self.trouble.as_deref() {
+            Some(NOT_REACHED) => "the standbys could not reach the service here",
+            Some(_) | None => "the service failed here several times",
+        }
+    }
+
+    /// When time alone will change something here.
+    pub(super) fn opinion_wakes(&self) -> impl Iterator<Item = Time> {
+        let asked = self.asking.probes.iter().zip(&self.settings.probes);
+        let asked = asked.filter(|(_, settings)| settings.on_standby != OnStandby::Skips);
+        let due = asked.filter_map(|(asked, _)| asked.run.at);
+        due.filter(|_| self.asking.of.is_some()).chain(self.hands_over_at())
+    }
+}
+
+fn brief(text: &str) -> String {
+    match text.char_indices().nth(FAULT_MAX) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{FAULT_MAX, brief};
+
+    #[test]
+    fn a_long_sentence_is_published_by_its_beginning() {
+        assert_eq!(brief("smtp 25: no answer"), "smtp 25: no answer");
+        assert_eq!(brief(&"\u{e9}".repeat(500)), "\u{e9}".repeat(FAULT_MAX) + "...");
+    }
+}

@@ -1,0 +1,145 @@
+//! A standby's look at the storage, through a helper container with the real program in it.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use leasehold::adapters::engine::{EngineError, Look};
+use leasehold::compose::model::Service;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::bind;
+use crate::storage_probe::shipped;
+use crate::support::{Bed, NODE};
+
+/// In place of the tether's binary, which is found by its name.
+const STAND_IN: &str = "#!/bin/busybox sh\nexec /leasehold/real tether \"$@\"\n";
+const MARK: &str = ".leasehold-store";
+
+fn lay_out(bed: &Bed) {
+    let bin = bed.directory.join("bin");
+    fs::write(bin.join("tether"), STAND_IN).unwrap();
+    fs::copy(shipped(), bin.join("real")).unwrap();
+}
+
+async fn look(bed: &Bed, service: &Service, within: Duration) -> Result<Option<String>, EngineError> {
+    let look = Look {
+        project: &bed.project,
+        service,
+        node: NODE,
+        binary: &bed.tether.binary,
+        store: "one",
+    };
+    bed.engine.within(within).look(&look).await
+}
+
+/// Containers of looks, in whatever state.
+fn helpers(bed: &Bed) -> usize {
+    let filter = format!("name={}-sams-{NODE}-look", bed.project.name);
+    let listed = Command::new("docker")
+        .args(["ps", "-aq", "--filter", &filter])
+        .output()
+        .unwrap();
+    assert!(listed.status.success(), "{listed:?}");
+    String::from_utf8_lossy(&listed.stdout).lines().count()
+}
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+#[tokio::test]
+async fn storage_is_found_missed_and_found_again() {
+    let mut bed = Bed::new().await;
+    lay_out(&bed);
+    let store = bed.directory.join("store");
+    fs::create_dir(&store).unwrap();
+    let mut service = bed.service();
+    // What another host may have mounted is left alone: this one could not even be.
+    let disk = bed.volume("disk", &[("type", "ext4"), ("device", "/dev/absent")], "/disk");
+    service.mounts = vec![bind(&store, "/store"), disk];
+    bed.prepare(&service).await.unwrap();
+    let says = async |words: &str| {
+        let found = look(&bed, &service, PATIENCE).await.unwrap().unwrap_or_default();
+        assert!(found.contains(words) && found.is_empty() == words.is_empty(), "{found}");
+        assert_eq!(helpers(&bed), 0, "left behind");
+    };
+    says("storage at /store: it has no store id: not mounted").await;
+    fs::write(store.join(MARK), "one\n").unwrap();
+    let began = Instant::now();
+    says("").await;
+    println!("a look takes {} ms", began.elapsed().as_millis());
+    fs::write(store.join(MARK), "two\n").unwrap();
+    says("it is store \"two\", not \"one\"").await;
+    fs::write(store.join(MARK), "one\n").unwrap();
+    says("").await;
+    fs::rename(&store, bed.directory.join("away")).unwrap();
+    says("storage is missing").await;
+    let left: Vec<_> = fs::read_dir(bed.directory.join("away")).unwrap().collect();
+    assert_eq!(left.len(), 1, "something is left behind");
+}
+
+/// A file system that hangs for everybody while its process is stopped.
+struct Through(Child, std::path::PathBuf);
+
+impl Through {
+    fn new(from: &Path, at: &Path) -> Self {
+        let child = Command::new("bindfs")
+            .arg("-f")
+            .args([from, at])
+            .stdin(Stdio::null())
+            .spawn();
+        let through = Self(child.unwrap(), at.to_owned());
+        let began = Instant::now();
+        let line = format!(" {} ", at.display());
+        while !fs::read_to_string("/proc/self/mountinfo").unwrap().contains(&line) {
+            assert!(began.elapsed() < PATIENCE, "not mounted");
+            std::thread::yield_now();
+        }
+        through
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(i32::try_from(self.0.id()).unwrap()), signal).unwrap();
+    }
+}
+
+impl Drop for Through {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = Command::new("umount").arg("--lazy").arg(&self.1).output();
+        let _ = self.0.wait();
+    }
+}
+
+#[tokio::test]
+async fn storage_that_hangs_makes_no_pile_of_containers() {
+    let bed = Bed::new().await;
+    lay_out(&bed);
+    let (store, at) = (bed.directory.join("store"), bed.directory.join("view"));
+    for directory in [&store, &at] {
+        fs::create_dir(directory).unwrap();
+    }
+    fs::write(store.join(MARK), "one\n").unwrap();
+    let view = Through::new(&store, &at);
+    let mut service = bed.service();
+    service.mounts = vec![bind(&at, "/store")];
+    bed.prepare(&service).await.unwrap();
+    assert_eq!(look(&bed, &service, PATIENCE).await.unwrap(), None);
+    view.signal(Signal::SIGSTOP);
+    for _ in 0..3 {
+        // The program's word, or the engine hangs where it looks for the directory itself.
+        let found = look(&bed, &service, Duration::from_secs(8)).await;
+        let hangs = match &found {
+            Ok(Some(fault)) => fault.contains("no answer within 5s"),
+            Err(EngineError::Unreachable(_)) => true,
+            Ok(None) | Err(_) => false,
+        };
+        println!("{found:?}");
+        assert!(hangs, "{found:?}");
+        assert!(helpers(&bed) <= 1, "a pile");
+    }
+    view.signal(Signal::SIGCONT);
+    assert_eq!(look(&bed, &service, PATIENCE).await.unwrap(), None);
+    assert_eq!(helpers(&bed), 0);
+}
