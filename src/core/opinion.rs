@@ -20,11 +20,13 @@ impl Node {
         let names: Vec<String> = asked.map(|(name, _)| name.clone()).collect();
         for name in names {
             let (of, context) = (self.asks(now, &name), self.context(now, &name));
-            let doubt = Some(self.opinions(&name)).filter(|_| self.hears(now));
-            let doubt = doubt.and_then(|opinions| self.doubt(&name, &opinions));
+            let (heard, doubt) = (self.hears(now), self.doubt(&name, &self.opinions(&name)));
             if let Some(group) = self.groups.get_mut(&name) {
                 group.step_asking(now, of, out);
-                group.weigh(context, doubt, out);
+                match heard {
+                    true => group.weigh(context, doubt, out),
+                    false => group.hears_nobody(),
+                }
             }
         }
     }

@@ -222,6 +222,11 @@ impl Group {
         }
     }
 
+    /// Without a word of etcd nobody knows what the standbys find now: nothing is told, and nothing follows from what they found.
+    pub(in crate::core) fn hears_nobody(&mut self) {
+        self.weighed.since = None;
+    }
+
     /// When it is handed over, if nobody reaches it until then.
     pub(in crate::core) fn hands_over_at(&self) -> Option<Time> {
         let acts = self.settings.second_opinion == SecondOpinion::Act;
