@@ -45,7 +45,8 @@ impl Node {
     /// The storage of a deleted group is its owner's.
     pub(super) fn intruder(&mut self, group: &str, id: String, name: &str, why: String, out: &mut Vec<Action>) {
         let deleted = self.view.group(group).deleted.is_some();
-        let undecided = !self.prepared_stores.contains_key(group) && self.now.since(self.started) < UNDECIDED;
+        let undecided =
+            !self.prepared_stores.contains_key(group) && self.now.since(self.surroundings.started) < UNDECIDED;
         if deleted || undecided {
             return;
         }

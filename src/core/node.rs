@@ -104,7 +104,6 @@ pub struct Node {
     pub(super) proof: Option<(Time, Duration)>,
     pub(super) read_back: bool,
     pub(super) hinted: bool,
-    pub(super) started: Time,
     pub(super) sent_at: Time,
     pub(super) pause: Duration,
     pub(super) kept_alive: Time,
@@ -190,7 +189,6 @@ impl Node {
             proof: None,
             read_back: false,
             hinted: false,
-            started: Time::default(),
             sent_at: Time::default(),
             pause: Duration::ZERO,
             kept_alive: Time::default(),
@@ -232,7 +230,7 @@ impl Node {
     /// The actions before the first event: leave no address of an earlier life behind, unless its run may be adopted.
     pub fn start(&mut self, now: Time, out: &mut Vec<Action>) {
         self.now = now;
-        self.started = now;
+        self.surroundings.started = now;
         self.sent_at = now;
         for (name, group) in &self.groups {
             let adoptable = self.saved.as_ref().is_some_and(|saved| saved.groups.contains_key(name));
@@ -394,9 +392,8 @@ impl Node {
     fn take_run(&mut self, now: Time, event: Event, out: &mut Vec<Action>) {
         match event {
             Event::Prepared { of, result } => {
-                if let Some(group) = self.groups.get_mut(&of.group)
-                    && let Some(prepared) = group.prepared.get_mut(of.service)
-                {
+                let group = self.groups.get_mut(&of.group);
+                if let Some(prepared) = group.and_then(|group| group.prepared.get_mut(of.service)) {
                     *prepared = Some(result);
                 }
             }

@@ -23,6 +23,8 @@ enum Neighbour {
 /// What was told last.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Surroundings {
+    /// When this sidecar began.
+    pub(super) started: Time,
     cut_off: bool,
     nodes: BTreeMap<String, Neighbour>,
     /// Groups that are active here without a ready standby: since when, and whether that was told.

@@ -10,18 +10,22 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use crate::cluster::Cluster;
+use crate::host::Host;
+use crate::lab::VIP4;
 use crate::parts::signal;
 use crate::row::Figure;
 use crate::scenarios::{Body, FAILOVER_LIMIT, HAND_OVER_LIMIT, RETURN_LIMIT, TTL, figure};
-use crate::shell::{now, say, until, words};
+use crate::shell::{now, say, sh, until, words};
 use crate::socket;
 
-pub(crate) const OPERATORS: [(&str, Body); 5] = [
+pub(crate) const OPERATORS: [(&str, Body); 7] = [
     ("switchover storm", storm),
     ("two operators at once", two_at_once),
     ("drill, interrupted", drill_interrupted),
     ("drain during failover", drain_during_failover),
     ("pause across sidecar restart and host crash", pause),
+    ("a group without one node, host killed", unextended),
+    ("a group deleted and created again", deleted),
 ];
 
 const STORM_CALLERS: usize = 4;
@@ -287,6 +291,98 @@ fn pause(cluster: &mut Cluster) -> Figure {
         cluster.hosts[old].name, cluster.hosts[new].name
     );
     Figure::new(&seen, Some(back), TTL * 2, &note)
+}
+
+/// The host that would take over is not one of the group's any more: the third takes it, and the order is taken back.
+fn unextended(cluster: &mut Cluster) -> Figure {
+    cluster.settle();
+    cluster.await_successors();
+    let old = cluster.await_leader();
+    let heir = cluster.standby();
+    let last = 3 - old - heir;
+    let (name, holder) = (cluster.hosts[heir].name, cluster.hosts[old].name);
+    let before = cluster.last_run();
+    let seen = cluster.under_mail(|cluster| {
+        let host = &cluster.hosts[last];
+        host.is_refused(&["group", "unextend", "mail", holder], "holds mail");
+        host.does(&["group", "unextend", "mail", name, "--why", "new disk"]);
+        host.is_refused(&["switchover", "mail", "--to", name], "not extended to");
+        cluster.hosts[heir].await_words(
+            &["group", "list"],
+            &[&format!("not extended to {name} by"), "(new disk)"],
+        );
+        cluster.hosts[old].power_off();
+        let host = &cluster.hosts[last];
+        until("the service on the host that is left", RETURN_LIMIT, || {
+            host.leads().then_some(())
+        });
+    });
+    let run = cluster.last_run();
+    let place = (run.epoch, run.node.as_str());
+    assert_eq!(
+        place,
+        (before.epoch + 1, cluster.hosts[last].name),
+        "another node had it"
+    );
+    cluster.hosts[heir].does(&["group", "extend", "mail", name]);
+    cluster.heal();
+    let note = format!("{holder} died, {name} was left out, {} serves", run.node);
+    figure(&seen, FAILOVER_LIMIT, &note)
+}
+
+/// Deleted from one host, by way of a stop; its patch fits on every host, and so does the way back; created from another.
+fn deleted(cluster: &mut Cluster) -> Figure {
+    cluster.settle();
+    cluster.await_successors();
+    let before = cluster.last_run();
+    let mut back = Duration::ZERO;
+    let seen = cluster.under_mail(|cluster| {
+        let standby = &cluster.hosts[cluster.standby()];
+        standby.is_refused(&["group", "delete", "mail", "--yes"], "holds mail");
+        let output = standby.leasehold(&["group", "delete", "mail", "--stop", "--yes", "--why", "plain"]);
+        assert!(output.status.success(), "{}", words(&output));
+        for host in &cluster.hosts {
+            host.await_status(0, &["deleted by", "(plain)"]);
+            assert!(host.serving().is_empty() && !host.carries(VIP4), "{} serves", host.name);
+            patched(host, &output.stdout);
+        }
+        let record = cluster.hosts[0].etcdctl(&["get", "/leasehold/mail/groups/mail/record"]);
+        assert!(record.contains(&format!("\"epoch\":{},", before.epoch)), "{record}");
+        let began = now();
+        let other = &cluster.hosts[2];
+        until("the group to be created", RETURN_LIMIT, || {
+            other
+                .leasehold(&["group", "create", "mail"])
+                .status
+                .success()
+                .then_some(())
+        });
+        cluster.await_greeting();
+        back = now() - began;
+    });
+    assert_eq!(cluster.last_run().epoch, before.epoch + 1, "the epoch goes on");
+    cluster.settle();
+    Figure::new(&seen, Some(back), RETURN_LIMIT, "all mail is there")
+}
+
+/// The patch makes a file that Compose would start the service from, and is taken back.
+fn patched(host: &Host, patch: &[u8]) {
+    let file = host.disk().join("plain.patch");
+    fs::write(&file, patch).expect("the patch");
+    let project = host.disk().join("project");
+    let patch = |more: &str| {
+        sh(&format!(
+            "cd {} && patch -p0 --fuzz=0 {more} < {}",
+            project.display(),
+            file.display()
+        ))
+    };
+    patch("");
+    let services = words(&host.compose(&["config", "--services"]));
+    assert!(services.lines().any(|name| name == "sams"), "{}: {services}", host.name);
+    patch("-R");
+    let services = words(&host.compose(&["config", "--services"]));
+    assert!(services.lines().all(|name| name != "sams"), "{}: {services}", host.name);
 }
 
 impl Cluster {

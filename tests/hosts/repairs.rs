@@ -84,9 +84,10 @@ impl Cluster {
             host.await_engine();
             host.start_sidecar();
         }
-        // A row that failed half-way may have left the group stopped by order.
+        // A row that failed half-way may have left the group stopped or deleted by order.
         if within(JOIN_LIMIT, || self.leader()).is_none() {
             self.hosts[0].leasehold(&["start", "mail"]);
+            self.hosts[0].leasehold(&["group", "create", "mail"]);
         }
         self.settle();
         self.show_plainly();

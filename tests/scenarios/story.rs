@@ -512,11 +512,7 @@ impl World {
             },
             ["fence", node, rest @ ..] => self.fence_ended(node, rest),
             ["reset", "failed", why @ ..] => Event::ResetFailed { why: why.join(" ") },
-            ["intruder", name] => words::intruder(name),
-            ["used", group, by @ ..] => Event::Used {
-                group: (*group).to_owned(),
-                by: by.first().map(|by| (*by).to_owned()),
-            },
+            [word @ ("intruder" | "used"), rest @ ..] => words::stranger(word, rest)?,
             ["vip", word, rest @ ..] => Event::Vip(news(word, rest)?),
             _ => return None,
         };

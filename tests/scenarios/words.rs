@@ -337,14 +337,21 @@ pub(crate) fn opinion_of(word: &str) -> Opinion {
     }
 }
 
-/// A container of this name that may not run.
-pub(crate) fn intruder(name: &str) -> Event {
-    Event::Intruder {
-        group: "sams".to_owned(),
-        id: name.to_owned(),
-        name: name.to_owned(),
-        why: "it mounts the protected volume v".to_owned(),
-    }
+/// `intruder NAME`, a container that may not run; `used GROUP [NAME]`, who uses the storage of a deleted group.
+pub(crate) fn stranger(word: &str, rest: &[&str]) -> Option<Event> {
+    let first = (*rest.first()?).to_owned();
+    Some(match word {
+        "intruder" => Event::Intruder {
+            group: "sams".to_owned(),
+            id: first.clone(),
+            name: first,
+            why: "it mounts the protected volume v".to_owned(),
+        },
+        _ => Event::Used {
+            group: first,
+            by: rest.get(1).map(|by| (*by).to_owned()),
+        },
+    })
 }
 
 /// `apply`, `refused=REVISION why=...`, or a switchover with `to=`, `by=` and `begun=REVISION`.

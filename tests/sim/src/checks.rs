@@ -14,6 +14,7 @@
 //! | S10 | a strange etcd starts nothing | `sidecar.rs: trusted`, `trusts` |
 //! | S11 | epochs grow, across restores, too | `storage.rs: reached`, `recorded` |
 //! | S12 | the tether alone keeps S3, the sidecar killed after any action | S3 under `KillSidecar` and `CrashAfter` |
+//! | S13 | nobody wins a group that is deleted | `recorded` |
 //! | V1 | faults healed: one holder a group, in time | `swarm.rs: run` |
 //! | V2 | a disturbance that the sizing covers stops nothing | `calm.rs` |
 //! | V3 | a clean switchover never waits for a ttl | `calm.rs` |
@@ -82,6 +83,10 @@ impl World {
         }
         let before = before.and_then(|text| serde_json::from_str::<Record>(text).ok());
         let known = before.as_ref().is_some_and(|before| before.epoch >= after.epoch);
+        let deleted = self.etcd.keys.contains_key(&self.keys.deleted(group));
+        if deleted && by.is_some() && after.state == RecordState::Active && !known {
+            self.fail(format!("S13: {group} was won by {by:?} after it was deleted"));
+        }
         if self.restored && after.state == RecordState::Active && !known {
             // The epoch of a record that a restore has forgotten is given once more (known open, as in `reached`).
             for host in self.hosts.iter_mut().filter(|host| host.name == after.node) {

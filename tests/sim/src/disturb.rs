@@ -1,13 +1,13 @@
 //! Faults of what the hosts share: the storage's way to a host, and hands that change etcd.
 
-use shipped::core::event::ServiceKey;
+use shipped::core::event::{Command, Note, ServiceKey, Wish};
 
 use crate::etcd::Etcd;
 use crate::events::Ev;
 use crate::host::{Container, Life, S};
 use crate::members::SWEEP;
 use crate::storage::Fault;
-use crate::world::World;
+use crate::world::{STORE, World};
 
 impl World {
     /// When storage that hung goes on, what was written meanwhile lands first, whatever has become of its writer.
@@ -90,6 +90,33 @@ impl World {
         if self.etcd.keys.get(&key).is_some_and(|kv| kv.value == "spoiled") {
             self.put_by_hand(&key, &value);
         }
+    }
+
+    /// Whoever creates a group prepares its storage first.
+    pub(crate) fn order(&mut self, h: usize, wish: Wish) {
+        if let Wish::Create { group } = &wish {
+            self.initialise(group);
+        }
+        let note = Note::default();
+        self.command(h, Command::Wish { wish, note });
+    }
+
+    fn initialise(&mut self, group: &str) {
+        let key = self.keys.store(group);
+        if !self.etcd.keys.contains_key(&key) {
+            self.put_by_hand(&key, STORE);
+        }
+    }
+
+    /// Everything that an operator ordered is taken back.
+    pub(crate) fn end_orders(&mut self, group: &str) {
+        self.initialise(group);
+        let orders = [self.keys.stopped(group), self.keys.deleted(group)];
+        let without = self.keys.without(group, "");
+        let changes = self
+            .etcd
+            .remove(|kv| orders.contains(&kv.key) || kv.key.starts_with(&without));
+        self.changed(None, &changes);
     }
 
     fn put_by_hand(&mut self, key: &str, value: &str) {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use shipped::core::epoch::Run;
-use shipped::core::event::{Event, ServiceKey};
+use shipped::core::event::{Event, ServiceKey, Wish};
 use shipped::core::store::{Grant, RequestId, Txn};
 
 use crate::gate::Gate;
@@ -98,6 +98,8 @@ pub(crate) enum Act {
     Hold(usize, Duration),
     /// An operator on the host gives the cluster another ttl.
     ChangeTtl(usize, Duration),
+    /// An operator on the host orders something of a group.
+    Order(usize, Wish),
     Accept(usize),
     /// An operator on `host` says that `node` was powered off.
     Fenced {

@@ -126,6 +126,7 @@ impl World {
                 let (wish, note) = (Wish::Configure { ttl }, Note::default());
                 self.command(h, Command::Wish { wish, note });
             }
+            Act::Order(h, wish) => self.order(h, wish),
             Act::Accept(h) => self.command(h, ACCEPT),
             // What an operator says of a host that is on would be untrue.
             Act::Fenced { host, node } if !self.hosts[node].powered => {
@@ -239,6 +240,7 @@ impl World {
         self.act(Act::Members);
         for group in self.groups.clone() {
             self.repair_record(&group);
+            self.end_orders(&group);
         }
         for h in 0..self.hosts.len() {
             let host = &mut self.hosts[h];

@@ -230,8 +230,19 @@ impl World {
                     }),
                     (None, None) => {}
                 },
+                ["groups", _, "without", _] => {
+                    hints.push(Hint::Changed);
+                    if by.is_some() && after.is_some() {
+                        self.count("a node left out");
+                    }
+                }
                 ["groups", group, leaf] => {
                     hints.push(Hint::Changed);
+                    match (*leaf, by, after) {
+                        ("deleted", Some(_), Some(_)) => self.count("a group deleted"),
+                        ("deleted", Some(_), None) => self.count("a group created"),
+                        _ => {}
+                    }
                     if *leaf == "record"
                         && let Some(after) = after
                     {

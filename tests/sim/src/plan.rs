@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use shipped::core::event::Wish;
+
 use crate::events::Act;
 use crate::host::{MS, S};
 use crate::members::{MEMBERS, State};
@@ -236,6 +238,29 @@ pub(crate) fn change_ttl(world: &mut World, seed: u64, until: u64) {
         let ttl = Duration::from_millis(500 * rng.range(8, 33));
         world.schedule(at, Act::ChangeTtl(rng.pick(world.hosts.len()), ttl));
         at += rng.range(S / 10, 25 * S);
+    }
+}
+
+/// Groups are stopped, deleted, taken from nodes, and given back; from a source of its own, too.
+pub(crate) fn give_orders(world: &mut World, seed: u64, until: u64) {
+    let mut rng = Rng(seed ^ 0x6f72_6465);
+    if !rng.chance(250) {
+        return;
+    }
+    let mut at = rng.range(6 * S, 20 * S);
+    while at < until {
+        let group = world.groups[rng.pick(world.groups.len())].clone();
+        let node = world.hosts[rng.pick(world.hosts.len())].name.clone();
+        let wish = match rng.range(0, 8) {
+            0 | 1 => Wish::Stop { group },
+            2 => Wish::Start { group },
+            3 | 4 => Wish::Delete { group },
+            5 => Wish::Create { group },
+            6 => Wish::Unextend { group, node },
+            _ => Wish::Extend { group, node },
+        };
+        world.schedule(at, Act::Order(rng.pick(world.hosts.len()), wish));
+        at += rng.range(S / 10, 6 * S);
     }
 }
 

@@ -10,7 +10,7 @@ use crate::swarm;
 const ENOUGH: u64 = 2000;
 
 /// Every transaction and every fault must have been there, or the run proves nothing.
-pub(crate) const SOMETIMES: [&str; 36] = [
+pub(crate) const SOMETIMES: [&str; 40] = [
     "T1",
     "T2",
     "T3",
@@ -47,6 +47,10 @@ pub(crate) const SOMETIMES: [&str; 36] = [
     "act Hold",
     "act Restore",
     "act ChangeTtl",
+    "act Order",
+    "a group deleted",
+    "a group created",
+    "a node left out",
 ];
 
 /// The sum over all seeds.

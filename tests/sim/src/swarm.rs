@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::events::Act;
 use crate::host::{MS, S};
 use crate::mutants::Mutant;
-use crate::plan::{change_ttl, plan};
+use crate::plan::{change_ttl, give_orders, plan};
 use crate::world::World;
 
 /// How long faults rain, in true nanoseconds.
@@ -37,6 +37,7 @@ fn build(seed: u64, mutant: Mutant, logged: bool) -> World {
         plan(&mut world, at);
     }
     change_ttl(&mut world, seed, STORM);
+    give_orders(&mut world, seed, STORM);
     world
 }
 

@@ -52,6 +52,9 @@ pub(crate) struct World {
     pub(crate) alarms: Vec<String>,
 }
 
+/// What `leasehold init` wrote.
+pub(crate) const STORE: &str = r#"{"id":"s","mounts":[]}"#;
+
 impl World {
     pub(crate) fn new(seed: u64, hosts: usize, groups: usize, mutant: Mutant) -> Self {
         let mut rng = Rng(seed);
@@ -63,7 +66,7 @@ impl World {
             .collect();
         let mut etcd = Etcd::new();
         for group in &groups {
-            etcd.put(&keys.store(group), r#"{"id":"s","mounts":[]}"#, 0, 1);
+            etcd.put(&keys.store(group), STORE, 0, 1);
         }
         let hosts = (0..hosts)
             .map(|at| {
