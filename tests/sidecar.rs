@@ -14,6 +14,8 @@ mod config;
 #[path = "store/etcd.rs"]
 #[allow(dead_code, reason = "the store tests use the rest")]
 mod etcd;
+#[path = "sidecar/json.rs"]
+mod json;
 #[path = "sidecar/process.rs"]
 mod process;
 #[path = "sidecar/secure.rs"]

@@ -106,8 +106,10 @@ impl Sidecar {
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
 
+    /// None where no sidecar answers.
     pub(crate) fn status(&self) -> Option<Value> {
-        serde_json::from_slice(&self.cli(&["status", "--json"]).stdout).ok()
+        let read: Option<Value> = serde_json::from_slice(&self.cli(&["status", "--json"]).stdout).ok();
+        read.filter(|status| status["ok"].is_null())
     }
 
     pub(crate) fn log(&self) -> String {
