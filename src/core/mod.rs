@@ -4,6 +4,7 @@ mod accept;
 mod apply;
 pub mod code;
 mod config;
+pub mod drift;
 mod election;
 mod ending;
 pub mod epoch;

@@ -94,6 +94,20 @@ impl Sidecar {
         }
     }
 
+    /// Ends it as a crash does.
+    pub(crate) fn crash(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    /// Whether it has ended by itself.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        let child = self.child.as_mut();
+        child.is_none_or(|child| child.try_wait().unwrap().is_some())
+    }
+
     /// A command of the CLI, for this node.
     pub(crate) fn cli(&self, arguments: &[&str]) -> Output {
         self.command().args(arguments).output().unwrap()
