@@ -2,6 +2,7 @@
 //! [`Node::handle`].
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::adapters::alarm::Alarm;
 use crate::adapters::fence;
-use crate::adapters::files::Files;
+use crate::adapters::files::{Files, Taken};
 use crate::adapters::http::{self, Access, Asked, Turn};
 use crate::adapters::outbox::Outbox;
 use crate::adapters::store::{self, Archivist};
@@ -45,7 +46,14 @@ const ETCD_PAUSE: Duration = Duration::from_secs(1);
 pub async fn run(facts: &NodeFacts) -> Result<()> {
     let files = Files::open(&facts.run_dir, &facts.state_dir)?;
     let _lock = Files::lock(&facts.run_dir).context("another sidecar runs on this host")?;
-    let site = Site::open(facts).await?;
+    let saved = files.saved().unwrap_or_else(|error| {
+        tracing::warn!(code = "memory_unreadable", %error, "the state of the earlier sidecar is unreadable: nothing is adopted");
+        None
+    });
+    let boot = clock::boot_id_text().context("the boot id")?;
+    let may_run = saved.as_ref().is_some_and(|saved| saved.may_run(&boot));
+    let taken = may_run.then(|| Taken::read(&facts.run_dir, &boot)).flatten();
+    let site = Site::open_after(facts, taken).await?;
     site.check_grace()?;
     for warning in &site.project.warnings {
         tracing::warn!(code = "file_warning", "{warning}");
@@ -54,17 +62,12 @@ pub async fn run(facts: &NodeFacts) -> Result<()> {
     let timing = site.timing(election_timeout(&site).await)?;
     let listen = http::listen_address(facts.listen.as_deref(), &site.project.cluster.etcd)?;
 
+    // Not before it is known to do: what keeps a sidecar from starting is mended in the file.
+    site.remember(&site.project);
     let (inbox, events) = mpsc::channel(INBOX_MAX);
-    let saved = files.saved().unwrap_or_else(|error| {
-        tracing::warn!(code = "memory_unreadable", %error, "the state of the earlier sidecar is unreadable: nothing is adopted");
-        None
-    });
     if let Some(watchdog) = &site.watchdog {
         tracing::info!(code = "watchdog_armed", identity = watchdog.identity, timeout = ?watchdog.timeout, "the watchdog is armed before anything starts");
-        if !saved
-            .as_ref()
-            .is_some_and(|saved| saved.may_run(&clock::boot_id_text().unwrap_or_default()))
-        {
+        if !may_run {
             watchdog.try_out()?;
         }
     }
@@ -105,7 +108,7 @@ pub async fn run(facts: &NodeFacts) -> Result<()> {
     let tls = facts.tls().map_err(anyhow::Error::msg)?;
     let asked = http::serve(listen, &facts.socket(), access, tls, turns, archive).await?;
     tracing::info!(code = "sidecar_started", node = site.name, cluster = site.project.cluster.name, %listen, "leasehold {} runs", env!("CARGO_PKG_VERSION"));
-    turn(node, outbox, events, asked, &published).await?;
+    turn(node, outbox, events, asked, &published, &facts.run_dir).await?;
     archivist.flush(LAST_WORDS).await;
     Ok(())
 }
@@ -117,6 +120,7 @@ async fn turn(
     mut events: mpsc::Receiver<Event>,
     mut asked: mpsc::Receiver<Asked>,
     published: &watch::Sender<Turn>,
+    run_dir: &Path,
 ) -> Result<()> {
     let alarm = Alarm::new()?;
     let mut terminate = signal(SignalKind::terminate())?;
@@ -142,6 +146,9 @@ async fn turn(
             Some(event) = events.recv() => event,
             Some(asked) = asked.recv() => outbox.remember(asked),
         };
+        if matches!(event, Event::Terminate) {
+            Taken::forget(run_dir);
+        }
         node.handle(clock::now(), event, &mut actions);
     }
 }

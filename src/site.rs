@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use crate::adapters::cgroup::Cgroups;
 use crate::adapters::engine::{self, Engine, EngineError, MountSource, OwnProject, TetherMounts};
+use crate::adapters::files::Taken;
 use crate::adapters::store;
 use crate::adapters::watchdog::{Device, WatchdogError};
+use crate::clock;
 use crate::compose::model::{END_BUDGET, Project, Service};
 use crate::compose::{self, Fault, Sources};
 use crate::core::keys::Keys;
@@ -69,6 +71,15 @@ impl Site {
     /// # Errors
     /// [`SiteError`]; a faulty file gives all its faults at once.
     pub async fn open(facts: &NodeFacts) -> Result<Self, SiteError> {
+        Self::open_after(facts, None).await
+    }
+
+    /// The same for a sidecar that comes after one which crashed: it goes on with what that one took, as that one would have.
+    /// What was edited since is told, and taken as a living one takes it.
+    ///
+    /// # Errors
+    /// As [`Site::open`].
+    pub async fn open_after(facts: &NodeFacts, taken: Option<Taken>) -> Result<Self, SiteError> {
         let name = facts.name().map_err(SiteError::Setting)?;
         let engine = Engine::connect(&facts.engine);
         let own = match facts.files.is_empty() {
@@ -76,7 +87,15 @@ impl Site {
             false => None,
         };
         let sources = Arc::new(sources(facts, own.as_ref())?);
-        let project = Arc::new(compose::read(&sources).map_err(SiteError::File)?);
+        let own_id = own.as_ref().map(|own| own.container_id.clone());
+        let taken = taken.filter(|taken| taken.own_id == own_id).map(|taken| taken.project);
+        let (project, is_remembered) = compose::after_crash(taken, compose::read(&sources)).map_err(SiteError::File)?;
+        if is_remembered {
+            tracing::info!(
+                code = "file_remembered",
+                "after a crash it goes on with the compose file as it was taken before"
+            );
+        }
         let (run_source, binary) = places(facts, own.as_ref())?;
         let watchdog = facts.watchdog.as_deref().map(Device::find).transpose()?;
         Ok(Self {
@@ -84,13 +103,25 @@ impl Site {
             watchdog,
             facts: facts.clone(),
             engine,
-            project,
+            project: Arc::new(project),
             sources,
             run_source,
             binary,
-            own_id: own.as_ref().map(|own| own.container_id.clone()),
+            own_id,
             own_grace: own.map(|own| own.stop_timeout.unwrap_or(ENGINE_GRACE)),
         })
+    }
+
+    /// Keeps what was taken from the compose file, for a sidecar that comes after a crash of this one.
+    pub fn remember(&self, project: &Project) {
+        let taken = clock::boot_id_text().map(|boot| Taken {
+            boot,
+            own_id: self.own_id.clone(),
+            project: project.clone(),
+        });
+        if let Err(error) = taken.and_then(|taken| taken.write(&self.facts.run_dir)) {
+            tracing::warn!(code = "file_not_remembered", %error, "a restart after a crash will read the compose file as it is then");
+        }
     }
 
     /// The ttl as the compose file states it now, which may have been edited since.

@@ -16,6 +16,8 @@ mod config;
 mod etcd;
 #[path = "sidecar/group.rs"]
 mod group;
+#[path = "sidecar/json.rs"]
+mod json;
 #[path = "sidecar/process.rs"]
 mod process;
 #[path = "sidecar/secure.rs"]

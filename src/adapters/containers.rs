@@ -15,6 +15,7 @@ use crate::compose::{
     self,
     model::{Project, Service},
 };
+use crate::core::drift::{Step, step};
 use crate::core::epoch::Run;
 use crate::core::event::{Event, ServiceKey};
 use crate::site::Site;
@@ -448,32 +449,32 @@ impl Shared {
                 continue;
             };
             let state = self.engine.inspect(&id).await?;
-            let may_renew = self.is_stale(of) && state.exists && !state.running;
-            if may_renew && !self.has_leftover(of).await {
-                self.renew(of).await;
-                continue;
-            }
-            if !state.exists {
-                self.lock().remove(of);
-            } else if state.running || self.has_leftover(of).await {
-                if waited >= LEFTOVER_WAIT {
-                    let message = format!("container {id} of an earlier run is still there after {LEFTOVER_WAIT:?}");
-                    return Err(EngineError::Invalid { message });
-                }
-                sleep(LEFTOVER_PAUSE).await;
-                waited += LEFTOVER_PAUSE;
-            } else {
-                self.remember(of, &id)?;
-                match self.engine.start(&id).await {
-                    // Made anew between the two looks, because its image was replaced.
-                    Err(EngineError::Missing { .. }) if waited < LEFTOVER_WAIT => {
-                        sleep(LEFTOVER_PAUSE).await;
-                        waited += LEFTOVER_PAUSE;
+            let leftover = state.exists && !state.running && self.has_leftover(of).await;
+            match step(state.exists, state.running, leftover, self.is_stale(of)) {
+                Step::Replace => drop(self.lock().remove(of)),
+                Step::Renew => self.renew(of).await,
+                Step::Wait => {
+                    if waited >= LEFTOVER_WAIT {
+                        let message =
+                            format!("container {id} of an earlier run is still there after {LEFTOVER_WAIT:?}");
+                        return Err(EngineError::Invalid { message });
                     }
-                    other => {
-                        other?;
-                        self.note_living().await;
-                        return Ok(());
+                    sleep(LEFTOVER_PAUSE).await;
+                    waited += LEFTOVER_PAUSE;
+                }
+                Step::Start => {
+                    self.remember(of, &id)?;
+                    match self.engine.start(&id).await {
+                        // Made anew between the two looks, because its image was replaced.
+                        Err(EngineError::Missing { .. }) if waited < LEFTOVER_WAIT => {
+                            sleep(LEFTOVER_PAUSE).await;
+                            waited += LEFTOVER_PAUSE;
+                        }
+                        other => {
+                            other?;
+                            self.note_living().await;
+                            return Ok(());
+                        }
                     }
                 }
             }

@@ -1,14 +1,16 @@
-//! Two small files of the sidecar: the boot-scoped state in the run directory and the pin in the state directory;
-//! and the host-wide lock.
+//! Small files of the sidecar: the boot-scoped state and the compose file as it was taken in the run directory, the pin in the
+//! state directory; and the host-wide lock.
 
 use std::fs::File;
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
+use crate::compose::model::Project;
 use crate::core::records::{Pin, Saved};
 
 /// Where they lie.
@@ -87,6 +89,43 @@ impl Files {
     }
 }
 
+/// The compose file as the sidecar last took it. One that crashed goes on with that, whatever an editor made of the file
+/// meanwhile; one that was told to end has forgotten it. It holds what `docker inspect` shows, and is root's alone.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub struct Taken {
+    pub boot: String,
+    /// The sidecar's own container: another one was made to take the file as it is.
+    pub own_id: Option<String>,
+    pub project: Project,
+}
+
+impl Taken {
+    fn path(run_dir: &Path) -> PathBuf {
+        run_dir.join("project.json")
+    }
+
+    /// What a sidecar of this boot left behind, if this version can read it: else the file counts.
+    #[must_use]
+    pub fn read(run_dir: &Path, boot: &str) -> Option<Self> {
+        let found: Option<Self> = read(&Self::path(run_dir)).ok()?;
+        found.filter(|taken| taken.boot == boot)
+    }
+
+    /// Replaces it whole.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn write(&self, run_dir: &Path) -> io::Result<()> {
+        write(&Self::path(run_dir), self)
+    }
+
+    /// Told to end: whoever comes next reads the file.
+    pub fn forget(run_dir: &Path) {
+        // One that can't be removed can't have been written either.
+        let _ = std::fs::remove_file(Self::path(run_dir));
+    }
+}
+
 fn read<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
     match std::fs::read_to_string(path) {
         Ok(text) => serde_json::from_str(&text).map(Some).map_err(|error| {
@@ -100,7 +139,13 @@ fn read<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
 
 fn write<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
     let next = path.with_extension("next");
-    let mut file = File::create(&next).map_err(|error| named(&next, &error))?;
+    let file = File::options()
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .mode(0o600)
+        .open(&next);
+    let mut file = file.map_err(|error| named(&next, &error))?;
     file.write_all(serde_json::to_string(value)?.as_bytes())?;
     file.sync_data()?;
     std::fs::rename(&next, path).map_err(|error| named(path, &error))

@@ -1,7 +1,6 @@
 //! The CLI's end of the operator's socket.
 
 use std::path::Path;
-use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -10,7 +9,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::text::{print, say};
+use super::answer::Answer;
+use super::text::say;
 use crate::adapters::http::{HoldRequest, OrderRequest, Outcome, PauseRequest, SwitchoverRequest, USER_HEADER, Why};
 use crate::core::history::History;
 use crate::core::status::{GroupLine, NodeLine, Status};
@@ -74,7 +74,7 @@ pub(super) async fn tell<T: Serialize + Sync>(facts: &NodeFacts, path: &str, bod
 }
 
 /// Forgets a node that is gone for good.
-pub(super) async fn remove(facts: &NodeFacts, node: &str, why: &str) -> Result<ExitCode> {
+pub(super) async fn remove(facts: &NodeFacts, node: &str, why: &str) -> Result<Answer> {
     Ok(conclude(&delete(facts, &format!("/v1/nodes/{node}"), why).await?))
 }
 
@@ -89,17 +89,12 @@ pub(super) async fn delete(facts: &NodeFacts, path: &str, why: &str) -> Result<O
     Ok(call.with_context(|| absent(&socket))?.json().await?)
 }
 
-pub(super) fn conclude(outcome: &Outcome) -> ExitCode {
-    if outcome.ok {
-        print(&outcome.message);
-        ExitCode::SUCCESS
-    } else {
-        say(&format!("leasehold: {}", outcome.message));
-        ExitCode::FAILURE
-    }
+/// What the daemon made of an act, as the verb's answer.
+pub(super) fn conclude(outcome: &Outcome) -> Answer {
+    outcome.into()
 }
 
-pub(super) async fn hold(facts: &NodeFacts, length: Duration) -> Result<ExitCode> {
+pub(super) async fn hold(facts: &NodeFacts, length: Duration) -> Result<Answer> {
     let body = HoldRequest {
         seconds: length.as_secs(),
     };
@@ -107,7 +102,7 @@ pub(super) async fn hold(facts: &NodeFacts, length: Duration) -> Result<ExitCode
 }
 
 /// A standing order about a group or a node, or its end. No name: this node.
-pub(super) async fn order(facts: &NodeFacts, of: &str, name: &str, verb: &str, why: String) -> Result<ExitCode> {
+pub(super) async fn order(facts: &NodeFacts, of: &str, name: &str, verb: &str, why: String) -> Result<Answer> {
     let name = if name.is_empty() {
         status(facts).await?.node
     } else {
@@ -117,7 +112,7 @@ pub(super) async fn order(facts: &NodeFacts, of: &str, name: &str, verb: &str, w
     Ok(conclude(&tell(facts, &path, &OrderRequest { why }).await?))
 }
 
-pub(super) async fn pause(facts: &NodeFacts, group: &str, length: Duration, why: String) -> Result<ExitCode> {
+pub(super) async fn pause(facts: &NodeFacts, group: &str, length: Duration, why: String) -> Result<Answer> {
     let body = PauseRequest {
         seconds: length.as_secs(),
         why,
@@ -150,7 +145,7 @@ pub(super) async fn ask<T: DeserializeOwned>(facts: &NodeFacts, path: &str) -> R
 }
 
 /// A switchover to the living, ready node of the best priority; nothing to do where that one holds the group.
-pub(super) async fn failback(facts: &NodeFacts, group: &str) -> Result<ExitCode> {
+pub(super) async fn failback(facts: &NodeFacts, group: &str) -> Result<Answer> {
     let status = status(facts).await?;
     let holder = status.groups.get(group).and_then(|line| line.holder.clone());
     let ready = |line: &NodeLine| line.state == "alive" && line.groups.get(group).is_some_and(String::is_empty);
@@ -161,19 +156,13 @@ pub(super) async fn failback(facts: &NodeFacts, group: &str) -> Result<ExitCode>
         .min_by_key(|(name, line)| (line.priority, (*name).clone()))
         .map(|(name, _)| name.clone());
     match best {
-        Some(best) if Some(&best) == holder.as_ref() => {
-            print(&format!(
-                "{group} is on {best} already: no ready node is preferred to it"
-            ));
-            Ok(ExitCode::SUCCESS)
-        }
+        Some(best) if Some(&best) == holder.as_ref() => Ok(Answer::good(format!(
+            "{group} is on {best} already: no ready node is preferred to it"
+        ))),
         Some(best) => switchover(facts, group, Some(best), "failback".to_owned()).await,
-        None => {
-            say(&format!(
-                "leasehold: no node is ready for {group}: see `leasehold status`"
-            ));
-            Ok(ExitCode::FAILURE)
-        }
+        None => Ok(Answer::bad(format!(
+            "no node is ready for {group}: see `leasehold status`"
+        ))),
     }
 }
 
@@ -196,20 +185,17 @@ pub(super) async fn withdraw(facts: &NodeFacts, group: &str) -> Result<Outcome> 
 }
 
 /// Asks for the move, then watches until another node serves or the wish is refused.
-pub(super) async fn switchover(facts: &NodeFacts, group: &str, to: Option<String>, why: String) -> Result<ExitCode> {
+pub(super) async fn switchover(facts: &NodeFacts, group: &str, to: Option<String>, why: String) -> Result<Answer> {
     let mut interrupted = signal(SignalKind::interrupt()).context("listening for Ctrl-C")?;
     tokio::select! {
         ended = ask_and_watch(facts, group, to, why) => ended,
-        _ = interrupted.recv() => {
-            say(&format!(
-                "leasehold: the wish stays: `leasehold switchover --withdraw {group}` takes it back while it has not begun"
-            ));
-            Ok(ExitCode::from(INTERRUPTED))
-        }
+        _ = interrupted.recv() => Ok(Answer::bad(format!(
+            "the wish stays: `leasehold switchover --withdraw {group}` takes it back while it has not begun"
+        )).code(INTERRUPTED)),
     }
 }
 
-async fn ask_and_watch(facts: &NodeFacts, group: &str, to: Option<String>, why: String) -> Result<ExitCode> {
+async fn ask_and_watch(facts: &NodeFacts, group: &str, to: Option<String>, why: String) -> Result<Answer> {
     let before = status(facts).await?.groups.get(group).map_or(0, |line| line.epoch);
     let outcome = tell(
         facts,
@@ -228,28 +214,25 @@ async fn ask_and_watch(facts: &NodeFacts, group: &str, to: Option<String>, why: 
 }
 
 /// Asks for it, then watches until the holder has done it or said why not.
-pub(super) async fn apply(facts: &NodeFacts, group: &str, why: String) -> Result<ExitCode> {
+pub(super) async fn apply(facts: &NodeFacts, group: &str, why: String) -> Result<Answer> {
     let outcome = tell(facts, &format!("/v1/groups/{group}/apply"), &OrderRequest { why }).await?;
     if !outcome.ok {
         return Ok(conclude(&outcome));
     }
     say(&outcome.message);
     let Ok(line) = tokio::time::timeout(MOVE_TIMEOUT, applied(facts, group)).await else {
-        say(&format!(
-            "leasehold: {group} was not started again within {MOVE_TIMEOUT:?}: see `leasehold why {group}`"
-        ));
-        return Ok(ExitCode::FAILURE);
+        return Ok(Answer::bad(format!(
+            "{group} was not started again within {MOVE_TIMEOUT:?}: see `leasehold why {group}`"
+        )));
     };
     let line = line?;
     if let Some(drift) = line.drift {
-        say(&format!("leasehold: {group}: {drift}"));
-        return Ok(ExitCode::FAILURE);
+        return Ok(Answer::bad(format!("{group}: {drift}")));
     }
-    print(&match (line.held, line.holder) {
+    Ok(Answer::good(match (line.held, line.holder) {
         (None, Some(holder)) => format!("{holder} has taken it up: `leasehold status` there shows when {group} serves"),
         (Some(_) | None, _) => format!("{group} runs as the file and the image say"),
-    });
-    Ok(ExitCode::SUCCESS)
+    }))
 }
 
 /// The group once nobody waits for anything of it any more, and it serves again where this can be seen. What differs all the
@@ -270,38 +253,30 @@ async fn applied(facts: &NodeFacts, group: &str) -> Result<GroupLine> {
 }
 
 /// Nobody waits for the move any more, so it shall not happen any more.
-async fn given_up(facts: &NodeFacts, group: &str) -> Result<ExitCode> {
+async fn given_up(facts: &NodeFacts, group: &str) -> Result<Answer> {
     let withdrawn = withdraw(facts, group).await?;
-    say(&format!(
-        "leasehold: {group} did not move within {MOVE_TIMEOUT:?}: {}",
+    Ok(Answer::bad(format!(
+        "{group} did not move within {MOVE_TIMEOUT:?}: {}",
         withdrawn.message
-    ));
-    Ok(ExitCode::FAILURE)
+    )))
 }
 
-fn told(group: &str, fate: Fate, wanted: Option<&str>) -> ExitCode {
+fn told(group: &str, fate: Fate, wanted: Option<&str>) -> Answer {
     let why = match fate {
         Fate::Moved(holder) => return arrived(group, &holder, wanted),
         Fate::Refused(why) => format!("refused: {why}"),
         Fate::Withdrawn => format!("{group} was not moved: the wish was withdrawn"),
     };
-    say(&format!("leasehold: {why}"));
-    ExitCode::FAILURE
+    Answer::bad(why)
 }
 
 /// The node that was named may have failed to start it.
-fn arrived(group: &str, holder: &str, wanted: Option<&str>) -> ExitCode {
+fn arrived(group: &str, holder: &str, wanted: Option<&str>) -> Answer {
     match wanted.filter(|wanted| *wanted != holder) {
-        None => {
-            print(&format!("{group} moved to {holder}"));
-            ExitCode::SUCCESS
-        }
-        Some(wanted) => {
-            say(&format!(
-                "leasehold: {group} moved to {holder} instead of {wanted}: see `leasehold why {group}`"
-            ));
-            ExitCode::FAILURE
-        }
+        None => Answer::good(format!("{group} moved to {holder}")),
+        Some(wanted) => Answer::bad(format!(
+            "{group} moved to {holder} instead of {wanted}: see `leasehold why {group}`"
+        )),
     }
 }
 

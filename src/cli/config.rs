@@ -1,14 +1,14 @@
 //! `leasehold config`: what all nodes must agree on.
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Subcommand;
 
+use super::answer::Answer;
 use super::client;
-use super::text::{print, say, table};
+use super::text::table;
 use crate::adapters::http::{Configuration, OrderRequest};
 use crate::core::exported::Exported;
 use crate::node_facts::NodeFacts;
@@ -18,11 +18,7 @@ pub(super) enum ConfigVerb {
     /// Show this host's compose file beside the cluster's values, and which node has confirmed them; exit 0 equal, 1 not
     ///
     /// The file is read as it is now, not as it was when the sidecar started.
-    Diff {
-        /// Print it as JSON
-        #[arg(long)]
-        json: bool,
-    },
+    Diff,
     /// Make the ttl of this host's compose file the cluster's, while everything runs
     ///
     /// Edit the file on every host first, so that no sidecar says otherwise when it starts next. Each node takes the new ttl
@@ -46,18 +42,15 @@ pub(super) enum ConfigVerb {
     },
 }
 
-pub(super) async fn run(facts: &NodeFacts, verb: ConfigVerb) -> Result<ExitCode> {
+pub(super) async fn run(facts: &NodeFacts, verb: ConfigVerb) -> Result<Answer> {
     match verb {
-        ConfigVerb::Diff { json } => diff(facts, json).await,
+        ConfigVerb::Diff => diff(facts).await,
         ConfigVerb::Apply { why } => {
             let outcome = client::tell(facts, "/v1/config/apply", &OrderRequest { why }).await?;
             Ok(client::conclude(&outcome))
         }
         ConfigVerb::Export => match client::ask::<Exported>(facts, "/v1/config/export").await? {
-            Ok(exported) => {
-                print(&serde_json::to_string_pretty(&exported)?);
-                Ok(ExitCode::SUCCESS)
-            }
+            Ok(exported) => Answer::document(&exported, serde_json::to_string_pretty(&exported)?),
             Err(outcome) => Ok(client::conclude(&outcome)),
         },
         ConfigVerb::Import { file } => {
@@ -71,23 +64,13 @@ pub(super) async fn run(facts: &NodeFacts, verb: ConfigVerb) -> Result<ExitCode>
     }
 }
 
-async fn diff(facts: &NodeFacts, json: bool) -> Result<ExitCode> {
+async fn diff(facts: &NodeFacts) -> Result<Answer> {
     let configuration: Configuration = match client::ask(facts, "/v1/config").await? {
         Ok(configuration) => configuration,
-        Err(outcome) => {
-            say(&format!("leasehold: {}", outcome.message));
-            return Ok(ExitCode::FAILURE);
-        }
+        Err(outcome) => return Ok(client::conclude(&outcome)),
     };
-    if json {
-        print(&serde_json::to_string_pretty(&configuration)?);
-    } else {
-        print(&render(&configuration));
-    }
-    Ok(match configuration.equal {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::FAILURE,
-    })
+    let answer = Answer::document(&configuration, render(&configuration))?;
+    Ok(answer.code(u8::from(!configuration.equal)))
 }
 
 fn render(configuration: &Configuration) -> String {

@@ -1,10 +1,10 @@
 //! `leasehold fenced` and `accept`: an operator's word that nothing but eyes can check, asked for twice.
 
 use std::io::{BufRead, Write};
-use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
+use super::answer::Answer;
 use super::client::{conclude, status, tell, user};
 use super::text::say;
 use crate::adapters::http::{AcceptRequest, FencedRequest};
@@ -16,7 +16,7 @@ pub(super) async fn fenced(
     node: Option<String>,
     group: Option<String>,
     yes: bool,
-) -> Result<ExitCode> {
+) -> Result<Answer> {
     let status = status(facts).await?;
     let (path, holder) = match (node, group) {
         (Some(node), _) => (format!("/v1/nodes/{node}/fenced"), Some(node)),
@@ -38,7 +38,7 @@ pub(super) async fn fenced(
 }
 
 /// Where nothing is strange there is nothing to confirm: the daemon refuses, and says so.
-pub(super) async fn accept(facts: &NodeFacts, force: bool, epoch: Option<u64>, yes: bool) -> Result<ExitCode> {
+pub(super) async fn accept(facts: &NodeFacts, force: bool, epoch: Option<u64>, yes: bool) -> Result<Answer> {
     let status = status(facts).await?;
     if !yes && (force || status.member == "frozen") {
         let cluster = &status.cluster;

@@ -2,15 +2,15 @@
 //! compose file are the operator's.
 
 use std::collections::BTreeMap;
-use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Subcommand;
 use serde_json::json;
 
+use super::answer::Answer;
 use super::fenced::confirmed;
-use super::text::{print, say, table};
+use super::text::{say, table};
 use super::{adopt, check, client, init};
 use crate::adapters::engine::Guarded;
 use crate::adapters::http::{ExtentRequest, OrderRequest};
@@ -26,11 +26,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 #[derive(Debug, Subcommand)]
 pub(super) enum GroupVerb {
     /// Show every group: where it is, to which nodes it is extended, which orders stand
-    List {
-        /// Print it as JSON
-        #[arg(long)]
-        json: bool,
-    },
+    List,
     /// Let a group that was deleted be looked after again: check it here, prepare its storage, then the first ready node starts it
     ///
     /// Refused while anything of it is wrong here, or while a container without a lease uses its storage on any host; then
@@ -87,9 +83,9 @@ pub(super) enum GroupVerb {
     },
 }
 
-pub(super) async fn run(facts: &NodeFacts, verb: GroupVerb) -> Result<ExitCode> {
+pub(super) async fn run(facts: &NodeFacts, verb: GroupVerb) -> Result<Answer> {
     match verb {
-        GroupVerb::List { json } => list(facts, json).await,
+        GroupVerb::List => list(facts).await,
         GroupVerb::Create { group, adopt, why } => create(facts, &group, adopt, why).await,
         GroupVerb::Extend { group, node, why } => extent(facts, &group, node, "extend", why).await,
         GroupVerb::Unextend { group, node, why } => extent(facts, &group, node, "unextend", why).await,
@@ -97,24 +93,18 @@ pub(super) async fn run(facts: &NodeFacts, verb: GroupVerb) -> Result<ExitCode> 
     }
 }
 
-async fn extent(facts: &NodeFacts, group: &str, node: String, verb: &str, why: String) -> Result<ExitCode> {
+async fn extent(facts: &NodeFacts, group: &str, node: String, verb: &str, why: String) -> Result<Answer> {
     let path = format!("/v1/groups/{group}/{verb}");
     let outcome = client::tell(facts, &path, &ExtentRequest { node, why }).await?;
     Ok(client::conclude(&outcome))
 }
 
-async fn list(facts: &NodeFacts, json: bool) -> Result<ExitCode> {
+async fn list(facts: &NodeFacts) -> Result<Answer> {
     let status = client::status(facts).await?;
-    if json {
-        let lines = status
-            .groups
-            .iter()
-            .map(|(name, line)| json!({ "name": name, "nodes": extended_to(&status, name), "group": line }));
-        print(&serde_json::to_string_pretty(&lines.collect::<Vec<_>>())?);
-    } else {
-        print(&render(&status));
-    }
-    Ok(ExitCode::SUCCESS)
+    let each = status.groups.iter();
+    let lines = each.map(|(name, line)| json!({ "name": name, "nodes": extended_to(&status, name), "group": line }));
+    let lines: Vec<_> = lines.collect();
+    Answer::document(&lines, render(&status))
 }
 
 /// The nodes that have it in their file and may take it.
@@ -158,7 +148,7 @@ fn orders(line: &GroupLine) -> Vec<String> {
         .collect()
 }
 
-async fn create(facts: &NodeFacts, group: &str, adopt: bool, why: String) -> Result<ExitCode> {
+async fn create(facts: &NodeFacts, group: &str, adopt: bool, why: String) -> Result<Answer> {
     let site = Site::open(facts).await?;
     let settings = init::known(&site, group)?;
     let status = client::status(facts).await?;
@@ -168,6 +158,7 @@ async fn create(facts: &NodeFacts, group: &str, adopt: bool, why: String) -> Res
             "the sidecar of this host was started with a file without {group}: `docker compose up -d` it anew first"
         )
     })?;
+    let mut prepared = String::new();
     if line.deleted.is_some() || !init::is_done(&site, group).await? {
         let mut faults = check::faults_of(&site, settings).await;
         faults.extend(line.used.iter().map(|(node, by)| {
@@ -179,24 +170,25 @@ async fn create(facts: &NodeFacts, group: &str, adopt: bool, why: String) -> Res
         if !faults.is_empty() {
             bail!("nothing was changed:\n  {}", faults.join("\n  "));
         }
-        init::init(facts, group, adopt).await?;
+        let answer = init::init(facts, group, adopt).await?;
+        if !answer.is_good() {
+            return Ok(answer);
+        }
+        answer.words().clone_into(&mut prepared);
     }
     let path = format!("/v1/groups/{group}/create");
     let outcome = client::tell(facts, &path, &OrderRequest { why }).await?;
     if !outcome.ok || line.deleted.is_none() {
-        return Ok(client::conclude(&outcome));
+        return Ok(client::conclude(&outcome).below(&prepared));
     }
     say(&outcome.message);
-    match held(facts, group, true).await? {
-        Some(holder) => print(&format!("{holder} starts {group}")),
-        None => {
-            say(&format!(
-                "leasehold: no node has taken {group} within {MOVE_TIMEOUT:?}: see `leasehold why {group}`"
-            ));
-            return Ok(ExitCode::FAILURE);
-        }
-    }
-    Ok(ExitCode::SUCCESS)
+    let answer = match held(facts, group, true).await? {
+        Some(holder) => Answer::good(format!("{holder} starts {group}")).with("holder", holder),
+        None => Answer::bad(format!(
+            "no node has taken {group} within {MOVE_TIMEOUT:?}: see `leasehold why {group}`"
+        )),
+    };
+    Ok(answer.below(&prepared))
 }
 
 /// Waits until somebody holds the group, or nobody any more, and says who; none when that took too long, or is so.
@@ -220,7 +212,7 @@ async fn held(facts: &NodeFacts, group: &str, wanted: bool) -> Result<Option<Str
     }
 }
 
-async fn delete(facts: &NodeFacts, group: &str, stop: bool, yes: bool, why: &str) -> Result<ExitCode> {
+async fn delete(facts: &NodeFacts, group: &str, stop: bool, yes: bool, why: &str) -> Result<Answer> {
     let line = client::status(facts).await?.groups.remove(group).unwrap_or_default();
     let holder = line.holder.clone().filter(|_| stop && line.deleted.is_none());
     if let Some(why) = holder.as_ref().and_then(|_| unstoppable(group, &line)) {
@@ -245,13 +237,12 @@ async fn delete(facts: &NodeFacts, group: &str, stop: bool, yes: bool, why: &str
     if !outcome.ok {
         return Ok(client::conclude(&outcome));
     }
-    say(&outcome.message);
-    if let Err(error) = way_back(facts, group).await {
-        say(&format!(
-            "leasehold: the group is deleted, but its patch can't be printed: {error:#}"
-        ));
-    }
-    Ok(ExitCode::SUCCESS)
+    let (patch, advice) = way_back(facts, group)
+        .await
+        .unwrap_or_else(|error| (String::new(), format!("its patch can't be printed: {error:#}")));
+    let answer = Answer::good(outcome.message.clone());
+    let answer = answer.with("patch", patch.clone()).with("advice", advice.clone());
+    Ok(answer.instead(patch, format!("{}\n{advice}", outcome.message)))
 }
 
 /// What a stop would wait for in vain, or cut short.
@@ -273,14 +264,13 @@ fn question(group: &str, holder: Option<&str>) -> String {
     )
 }
 
-/// Prints the patch that makes the group's services plain ones, and says what to do with it.
-async fn way_back(facts: &NodeFacts, group: &str) -> Result<()> {
+/// The patch that makes the group's services plain ones, and what to do with it.
+async fn way_back(facts: &NodeFacts, group: &str) -> Result<(String, String)> {
     let site = Site::open(facts).await?;
     let Some(settings) = site.project.groups.get(group) else {
-        say(&format!(
-            "the compose file of this host has no group {group} any more: there is nothing to take out of it"
-        ));
-        return Ok(());
+        let advice =
+            format!("the compose file of this host has no group {group} any more: there is nothing to take out of it");
+        return Ok((String::new(), advice));
     };
     let names: Vec<&str> = settings.services.iter().map(|one| one.name.as_str()).collect();
     let mut files: BTreeMap<_, Vec<Subject>> = BTreeMap::new();
@@ -292,23 +282,23 @@ async fn way_back(facts: &NodeFacts, group: &str) -> Result<()> {
         let (file, subject) = found.with_context(|| format!("no file has the lines of service {name}"))?;
         files.entry(file).or_default().push(subject);
     }
-    let mut directory = None;
+    let (mut patch, mut directory) = (String::new(), None);
     for (file, subjects) in &files {
         let drafted = Subject::release_all(subjects);
         let draft = drafted.map_err(|faults| anyhow::anyhow!(adopt::lines(&faults)))?;
         let shown = file.file_name().unwrap_or_default().to_string_lossy();
-        print(draft.diff(&shown).trim_end_matches('\n'));
+        patch.push_str(&draft.diff(&shown));
         directory = directory.or_else(|| file.parent());
     }
     let directory = directory.unwrap_or(std::path::Path::new("/"));
-    say(&format!(
+    let advice = format!(
         "to make it plain: on every host apply this patch in {} with `patch -p0`; then, on ONE host: `docker compose up -d {}`. \
          If nothing else is protected, end the sidecars first (`docker compose rm --stop leasehold`, on every host) and take \
          them and the top-level x-leasehold out of the file",
         directory.display(),
         names.join(" ")
-    ));
-    Ok(())
+    );
+    Ok((patch.trim_end_matches('\n').to_owned(), advice))
 }
 
 #[cfg(test)]

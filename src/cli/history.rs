@@ -1,11 +1,10 @@
 //! `leasehold history GROUP`: every epoch with its cause and its times, and what operators asked for.
 
-use std::process::ExitCode;
-
 use anyhow::{Result, anyhow};
 
+use super::answer::Answer;
 use super::client;
-use super::text::{print, say, table};
+use super::text::{say, table};
 use crate::adapters::store;
 use crate::core::history::{Act, Before, Epoch, History, Phase};
 use crate::core::store::StoreError;
@@ -15,24 +14,16 @@ use crate::site::Site;
 /// Of one call to etcd, where no sidecar answers.
 const ETCD_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
 
-pub(super) async fn show(facts: &NodeFacts, group: &str, json: bool) -> Result<ExitCode> {
+pub(super) async fn show(facts: &NodeFacts, group: &str) -> Result<Answer> {
     let history = match client::history(facts, group).await {
         Ok(Ok(history)) => history,
-        Ok(Err(outcome)) => {
-            say(&format!("leasehold: {}", outcome.message));
-            return Ok(ExitCode::FAILURE);
-        }
+        Ok(Err(outcome)) => return Ok(client::conclude(&outcome)),
         Err(error) => {
             say(&format!("leasehold: {error:#}; reading etcd directly"));
             read(facts, group).await?
         }
     };
-    if json {
-        print(&serde_json::to_string_pretty(&history)?);
-    } else {
-        print(&render(&history));
-    }
-    Ok(ExitCode::SUCCESS)
+    Answer::document(&history, render(&history))
 }
 
 async fn read(facts: &NodeFacts, group: &str) -> Result<History> {

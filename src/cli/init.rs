@@ -1,13 +1,13 @@
 //! `leasehold init`: prepares a group's storage, once. Each mount gets a store id, which every tether looks for before
 //! it starts the service: an empty directory in place of the real storage has none.
 
-use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
-use super::text::{print, table};
+use super::answer::Answer;
+use super::text::table;
 use crate::adapters::engine::Helper;
 use crate::adapters::{store, tether};
 use crate::compose::model::{Group, Service};
@@ -22,7 +22,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 const ETCD_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What the helper says of a mount.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Shown {
     path: String,
     mounted: bool,
@@ -37,7 +37,7 @@ struct Shown {
     writable: bool,
 }
 
-pub(super) async fn init(facts: &NodeFacts, group: &str, adopt: bool) -> Result<ExitCode> {
+pub(super) async fn init(facts: &NodeFacts, group: &str, adopt: bool) -> Result<Answer> {
     let site = Site::open(facts).await?;
     let settings = known(&site, group)?;
     tether::install_binary(&facts.tether_dir).context("installing the tether's binary")?;
@@ -45,9 +45,20 @@ pub(super) async fn init(facts: &NodeFacts, group: &str, adopt: bool) -> Result<
     for service in &settings.services {
         mounts.extend(show(&site, service).await?);
     }
-    print(&render(&mounts));
-    let in_etcd = read_store(&site, group).await?;
-    refuse(&mounts, in_etcd.as_ref(), adopt, group)?;
+    let answer = match write_all(&site, settings, &mounts, adopt).await {
+        Ok(id) => Answer::good(format!("{group} is initialised: store id {id}")).with("store_id", id),
+        Err(error) => Answer::bad(format!("{error:#}")),
+    };
+    Ok(answer
+        .below(&render(&mounts))
+        .with("mounts", serde_json::to_value(&mounts)?))
+}
+
+/// A store id into each mount and into etcd, unless something speaks against it.
+async fn write_all(site: &Site, settings: &Group, mounts: &[Shown], adopt: bool) -> Result<String> {
+    let group = &settings.name;
+    let in_etcd = read_store(site, group).await?;
+    refuse(mounts, in_etcd.as_ref(), adopt, group)?;
     let found = mounts.iter().find_map(|mount| mount.store_id.clone());
     let id = match in_etcd.as_ref().map(|ids| ids.id.clone()).or(found) {
         Some(id) => id,
@@ -55,12 +66,12 @@ pub(super) async fn init(facts: &NodeFacts, group: &str, adopt: bool) -> Result<
     };
     for service in &settings.services {
         // Storage that etcd knows keeps its claims, whatever was asked: they belong to it.
-        write(&site, service, &id, adopt && in_etcd.is_none()).await?;
+        write(site, service, &id, adopt && in_etcd.is_none()).await?;
     }
     if in_etcd.is_none() {
-        let targets = mounts.into_iter().map(|mount| mount.path).collect();
+        let targets = mounts.iter().map(|mount| mount.path.clone()).collect();
         put_store(
-            &site,
+            site,
             group,
             StoreIds {
                 id: id.clone(),
@@ -69,8 +80,7 @@ pub(super) async fn init(facts: &NodeFacts, group: &str, adopt: bool) -> Result<
         )
         .await?;
     }
-    print(&format!("{group} is initialised: store id {id}"));
-    Ok(ExitCode::SUCCESS)
+    Ok(id)
 }
 
 /// The group as the compose file has it.

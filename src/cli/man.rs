@@ -1,19 +1,19 @@
 //! `leasehold man DIR`: the manual, a page for each verb.
 
 use std::path::Path;
-use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 
+use super::answer::Answer;
 use super::command;
-use super::text::print;
 
-pub(super) fn write(directory: &Path) -> Result<ExitCode> {
+pub(super) fn write(directory: &Path) -> Result<Answer> {
     let place = directory.display();
     std::fs::create_dir_all(directory).with_context(|| format!("making the directory {place}"))?;
     clap_mangen::generate_to(command(), directory).with_context(|| format!("writing the pages into {place}"))?;
-    print(&format!("written: read them with `man -l {place}/leasehold.1`"));
-    Ok(ExitCode::SUCCESS)
+    Ok(Answer::good(format!(
+        "written: read them with `man -l {place}/leasehold.1`"
+    )))
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The command line: what can be said to the daemon, and the daemon itself. Stdout is data, stderr is talk.
 
 mod adopt;
+mod answer;
 mod check;
 mod client;
 mod completions;
@@ -21,8 +22,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use self::answer::{Answer, USAGE};
 use crate::node_facts::NodeFacts;
 
 /// Keeps one container alive on exactly one of several Docker hosts.
@@ -34,6 +37,12 @@ use crate::node_facts::NodeFacts;
 struct Arguments {
     #[command(flatten)]
     facts: NodeFacts,
+    /// Print one JSON object on stdout and nothing else, failures as well: `{"ok": false, "message": ...}`
+    ///
+    /// What is read is the same as `/v1` answers; an act is answered with `ok`, `message` and what there is to know of it. The
+    /// exit code does not change.
+    #[arg(long, global = true)]
+    json: bool,
     #[command(subcommand)]
     verb: Verb,
 }
@@ -44,9 +53,6 @@ enum Verb {
     Run,
     /// Show the cluster as this node sees it; exit 0 normal, 1 warning, 2 failed, 3 unknown
     Status {
-        /// Print the whole status as JSON
-        #[arg(long)]
-        json: bool,
         /// Go on: show it anew whenever it changes, until Ctrl-C
         #[arg(long)]
         watch: bool,
@@ -114,9 +120,6 @@ enum Verb {
         /// Do not ask for the group's name again
         #[arg(long)]
         yes: bool,
-        /// Print the figures as JSON
-        #[arg(long)]
-        json: bool,
     },
     /// Start a group again in place with what the compose file and the image say now, if it runs with anything else
     ///
@@ -181,17 +184,11 @@ enum Verb {
     Why {
         /// Name of the group in the compose file
         group: String,
-        /// Print all of it as JSON
-        #[arg(long)]
-        json: bool,
     },
     /// Tell every epoch of a group: from where, to where, why, and how long each phase took; and what operators asked for
     History {
         /// Name of the group in the compose file
         group: String,
-        /// Print all of it as JSON
-        #[arg(long)]
-        json: bool,
     },
     /// Promise one long beat, so that this sidecar can be replaced without an outage: `hold 120s`
     ///
@@ -248,11 +245,7 @@ enum Verb {
 #[derive(Debug, Subcommand)]
 enum NodeVerb {
     /// Show every node: whether it beats, what it holds, what it is ready for
-    List {
-        /// Print it as JSON
-        #[arg(long)]
-        json: bool,
-    },
+    List,
     /// Delete what a node that is gone for good left in etcd; refused while it beats or a record names it as holder
     Remove {
         /// The node's name, as `node list` shows it
@@ -265,58 +258,91 @@ enum NodeVerb {
 
 /// The command line as it is parsed, explained and printed. What the environment holds is nobody's business: help and
 /// manual are shown to others and kept.
-fn command() -> clap::Command {
+#[must_use]
+pub fn command() -> clap::Command {
     Arguments::command().mut_args(|argument| argument.hide_env_values(true))
 }
 
 /// Parses, runs, and turns the outcome into an exit code: 0 good, 1 failed, 2 usage, 3 unknown.
 pub fn main() -> ExitCode {
-    let arguments = Arguments::from_arg_matches(&command().get_matches()).unwrap_or_else(|error| error.exit());
-    let facts = arguments.facts;
+    let parsed = command()
+        .try_get_matches()
+        .and_then(|matches| Arguments::from_arg_matches(&matches))
+        .and_then(|arguments| match arguments.verb.why_no_json() {
+            Some(why) if arguments.json => Err(command().error(ErrorKind::ArgumentConflict, why)),
+            Some(_) | None => Ok(arguments),
+        });
+    let arguments = match parsed {
+        Ok(arguments) => arguments,
+        Err(error) if error.use_stderr() && std::env::args_os().any(|word| word == "--json") => {
+            return Answer::bad(error.to_string().trim()).code(USAGE).write(true);
+        }
+        Err(error) => error.exit(),
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let result = runtime.map_err(anyhow::Error::from).and_then(|runtime| {
-        runtime.block_on(async {
-            match arguments.verb {
-                Verb::Run => {
-                    log();
-                    crate::run::run(&facts).await.map(|()| ExitCode::SUCCESS)
-                }
-                Verb::Status { json, watch: true } => watch::show(&facts, json).await,
-                Verb::Status { json, watch: false } => status::show(&facts, json).await,
-                Verb::Node(NodeVerb::List { json }) => nodes::list(&facts, json).await,
-                Verb::Node(NodeVerb::Remove { name, why }) => client::remove(&facts, &name, &why).await,
-                Verb::Group(verb) => group::run(&facts, verb).await,
-                Verb::Config(verb) => config::run(&facts, verb).await,
-                Verb::Check => check::check(&facts).await,
-                Verb::Adopt(wanted) => adopt::adopt(&facts, &wanted).await,
-                Verb::Init { group, adopt } => init::init(&facts, &group, adopt).await,
-                Verb::Switchover {
-                    group, withdraw: true, ..
-                } => Ok(client::conclude(&client::withdraw(&facts, &group).await?)),
-                Verb::Switchover { group, to, why, .. } => client::switchover(&facts, &group, to, why).await,
-                Verb::Failback { group } => client::failback(&facts, &group).await,
-                Verb::Drill { group, to, yes, json } => drill::drill(&facts, &group, to, yes, json).await,
-                Verb::Apply { group, why } => client::apply(&facts, &group, why).await,
-                Verb::Stop { group, why } => client::order(&facts, "groups", &group, "stop", why).await,
-                Verb::Start { group } => client::order(&facts, "groups", &group, "start", String::new()).await,
-                Verb::Pause { group, length, why } => client::pause(&facts, &group, length, why).await,
-                Verb::Resume { group } => client::order(&facts, "groups", &group, "resume", String::new()).await,
-                Verb::Drain { name, why } => client::order(&facts, "nodes", &name, "drain", why).await,
-                Verb::Undrain { name } => client::order(&facts, "nodes", &name, "undrain", String::new()).await,
-                Verb::Why { group, json } => why::show(&facts, &group, json).await,
-                Verb::History { group, json } => history::show(&facts, &group, json).await,
-                Verb::Hold { length } => client::hold(&facts, length).await,
-                Verb::Fenced { node, group, yes } => fenced::fenced(&facts, node, group, yes).await,
-                Verb::Accept { force, epoch, yes } => fenced::accept(&facts, force, epoch, yes).await,
-                Verb::Completions { shell } => completions::write(shell, &mut std::io::stdout().lock()),
-                Verb::Man { directory } => man::write(&directory),
+    let Arguments { facts, json, verb } = arguments;
+    let answer = runtime
+        .map_err(anyhow::Error::from)
+        .and_then(|runtime| runtime.block_on(verb.carry_out(&facts, json)));
+    let answer = answer.unwrap_or_else(|error| Answer::bad(format!("{error:#}")));
+    answer.write(json)
+}
+
+impl Verb {
+    /// Whose stdout is something else.
+    fn why_no_json(&self) -> Option<&'static str> {
+        if matches!(self, Self::Run) {
+            Some("the sidecar's log is JSON with LEASEHOLD_LOG_FORMAT=json")
+        } else if matches!(self, Self::Adopt(_)) {
+            Some("`adopt` prints a patch")
+        } else if matches!(self, Self::Completions { .. }) {
+            Some("`completions` prints what a shell reads")
+        } else {
+            None
+        }
+    }
+
+    async fn carry_out(self, facts: &NodeFacts, json: bool) -> anyhow::Result<Answer> {
+        match self {
+            Self::Run => {
+                log();
+                crate::run::run(facts)
+                    .await
+                    .map(|()| Answer::Written(ExitCode::SUCCESS))
             }
-        })
-    });
-    result.unwrap_or_else(|error| {
-        text::say(&format!("leasehold: {error:#}"));
-        ExitCode::FAILURE
-    })
+            Self::Status { watch: true } => watch::show(facts, json).await.map(Answer::Written),
+            Self::Status { watch: false } => status::show(facts).await,
+            Self::Node(NodeVerb::List) => nodes::list(facts).await,
+            Self::Node(NodeVerb::Remove { name, why }) => client::remove(facts, &name, &why).await,
+            Self::Group(verb) => group::run(facts, verb).await,
+            Self::Config(verb) => config::run(facts, verb).await,
+            Self::Check => check::check(facts).await,
+            Self::Adopt(wanted) => adopt::adopt(facts, &wanted).await.map(Answer::Written),
+            Self::Init { group, adopt } => init::init(facts, &group, adopt).await,
+            Self::Switchover {
+                group, withdraw: true, ..
+            } => Ok(client::conclude(&client::withdraw(facts, &group).await?)),
+            Self::Switchover { group, to, why, .. } => client::switchover(facts, &group, to, why).await,
+            Self::Failback { group } => client::failback(facts, &group).await,
+            Self::Drill { group, to, yes } => drill::drill(facts, &group, to, yes).await,
+            Self::Apply { group, why } => client::apply(facts, &group, why).await,
+            Self::Stop { group, why } => client::order(facts, "groups", &group, "stop", why).await,
+            Self::Start { group } => client::order(facts, "groups", &group, "start", String::new()).await,
+            Self::Pause { group, length, why } => client::pause(facts, &group, length, why).await,
+            Self::Resume { group } => client::order(facts, "groups", &group, "resume", String::new()).await,
+            Self::Drain { name, why } => client::order(facts, "nodes", &name, "drain", why).await,
+            Self::Undrain { name } => client::order(facts, "nodes", &name, "undrain", String::new()).await,
+            Self::Why { group } => why::show(facts, &group).await,
+            Self::History { group } => history::show(facts, &group).await,
+            Self::Hold { length } => client::hold(facts, length).await,
+            Self::Fenced { node, group, yes } => fenced::fenced(facts, node, group, yes).await,
+            Self::Accept { force, epoch, yes } => fenced::accept(facts, force, epoch, yes).await,
+            Self::Completions { shell } => {
+                completions::write(shell, &mut std::io::stdout().lock()).map(Answer::Written)
+            }
+            Self::Man { directory } => man::write(&directory),
+        }
+    }
 }
 
 /// INFO for decisions, unless `LEASEHOLD_LOG` says otherwise; `LEASEHOLD_LOG_FORMAT=json` for machines.

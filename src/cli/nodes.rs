@@ -1,23 +1,17 @@
 //! `leasehold node list`: who belongs to the cluster, who beats, who holds what.
 
-use std::process::ExitCode;
-
 use anyhow::Result;
 use serde_json::json;
 
+use super::answer::Answer;
 use super::client;
-use super::text::{print, table};
+use super::text::table;
 use crate::core::status::{NodeLine, Status};
 use crate::node_facts::NodeFacts;
 
-pub(super) async fn list(facts: &NodeFacts, json: bool) -> Result<ExitCode> {
+pub(super) async fn list(facts: &NodeFacts) -> Result<Answer> {
     let status = client::status(facts).await?;
-    if json {
-        print(&serde_json::to_string_pretty(&listed(&status))?);
-    } else {
-        print(&render(&status));
-    }
-    Ok(ExitCode::SUCCESS)
+    Answer::document(&listed(&status), render(&status))
 }
 
 /// Each node as `status` has it, with what it holds.

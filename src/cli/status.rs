@@ -1,22 +1,20 @@
 //! `leasehold status`: the cluster as this node sees it, in two tables or as JSON.
 
-use std::process::ExitCode;
-
 use anyhow::Result;
 
+use super::answer::Answer;
 use super::client;
-use super::text::{print, table};
+use super::text::table;
+use crate::core::overall::Health;
 use crate::core::status::{GroupLine, Status};
 use crate::node_facts::NodeFacts;
 
-pub(super) async fn show(facts: &NodeFacts, json: bool) -> Result<ExitCode> {
-    let status = client::status(facts).await?;
-    if json {
-        print(&serde_json::to_string_pretty(&status)?);
-    } else {
-        print(&render(&status));
+/// Where no sidecar answers, nothing is known: that is no mere warning.
+pub(super) async fn show(facts: &NodeFacts) -> Result<Answer> {
+    match client::status(facts).await {
+        Ok(status) => Ok(Answer::document(&status, render(&status))?.code(status.overall.health.code())),
+        Err(error) => Ok(Answer::bad(format!("{error:#}")).code(Health::Unknown.code())),
     }
-    Ok(ExitCode::from(status.overall.health.code()))
 }
 
 pub(super) fn render(status: &Status) -> String {

@@ -75,7 +75,7 @@ fn comparable(status: Option<&Status>, error: Option<&String>) -> String {
 fn draw(manner: Manner, seen: &Result<Status, String>, output: &mut impl Write) -> io::Result<()> {
     let text = match (manner, seen) {
         (Manner::Json, Ok(status)) => serde_json::to_string(status)?,
-        (Manner::Json, Err(why)) => serde_json::json!({ "error": why }).to_string(),
+        (Manner::Json, Err(why)) => serde_json::json!({ "ok": false, "message": why }).to_string(),
         (Manner::Screen | Manner::Append, Ok(status)) => status::render(status),
         (Manner::Screen | Manner::Append, Err(why)) => why.clone(),
     };
@@ -201,6 +201,6 @@ mod tests {
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 2);
         assert_eq!(serde_json::from_str::<Status>(lines[0]).unwrap().node, "a");
-        assert_eq!(lines[1], r#"{"error":"no sidecar"}"#);
+        assert_eq!(lines[1], r#"{"message":"no sidecar","ok":false}"#);
     }
 }

@@ -1,24 +1,17 @@
 //! `leasehold why GROUP`: the sentence, the evidence, the last decisions.
 
-use std::process::ExitCode;
-
 use anyhow::Result;
 
+use super::answer::Answer;
 use super::client;
-use super::text::{print, say};
 use crate::adapters::http::Why;
 use crate::node_facts::NodeFacts;
 
-pub(super) async fn show(facts: &NodeFacts, group: &str, json: bool) -> Result<ExitCode> {
+pub(super) async fn show(facts: &NodeFacts, group: &str) -> Result<Answer> {
     match client::why(facts, group).await? {
-        Ok(why) if json => print(&serde_json::to_string_pretty(&why)?),
-        Ok(why) => print(&render(&why)),
-        Err(outcome) => {
-            say(&format!("leasehold: {}", outcome.message));
-            return Ok(ExitCode::FAILURE);
-        }
+        Ok(why) => Answer::document(&why, render(&why)),
+        Err(outcome) => Ok(client::conclude(&outcome)),
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 fn render(why: &Why) -> String {

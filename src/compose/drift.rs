@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::model::{Group, Mount, Project, Service};
+use super::fault::Fault;
+use super::model::{Cluster, Group, Mount, Project, Service};
 
 /// Letters of a fingerprint of one key: enough to see that it has changed.
 const LETTERS: usize = 8;
@@ -58,8 +59,7 @@ fn keys(service: &Service) -> BTreeMap<String, String> {
 }
 
 /// What of the file as it is now a sidecar that was started with the earlier one can't take by making containers anew.
-#[must_use]
-pub fn beyond_containers(before: &Project, now: &Project) -> Option<String> {
+fn beyond_containers(before: &Project, now: &Project) -> Option<String> {
     if (&before.name, &before.directory) != (&now.name, &now.directory) {
         return Some("the project's name or directory".to_owned());
     }
@@ -92,6 +92,59 @@ pub fn beyond_containers(before: &Project, now: &Project) -> Option<String> {
             let keys = keys.or(storage.then_some("the protected volumes"))?;
             Some(format!("{keys} of service {}", new.name))
         })
+    })
+}
+
+/// Why the file as it is now is not taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Misfit {
+    pub what: String,
+    /// What must be done first.
+    pub obstacle: String,
+}
+
+/// What a sidecar that was started with the earlier file takes of it now.
+///
+/// # Errors
+/// [`Misfit`]: it has faults, or takes a new sidecar.
+pub fn takeable(before: &Project, read: Result<Project, Vec<Fault>>) -> Result<Project, Misfit> {
+    let now = read.map_err(|faults| Misfit {
+        what: "the compose file is not as `leasehold check` wants it".to_owned(),
+        obstacle: faults.first().map(ToString::to_string).unwrap_or_default(),
+    })?;
+    match beyond_containers(before, &now) {
+        None => Ok(now),
+        Some(what) => Err(Misfit {
+            what: format!("the file has changed since the sidecar was started: {what}"),
+            obstacle: "it takes a new sidecar: `leasehold hold 120s`, then `docker compose up -d` it".to_owned(),
+        }),
+    }
+}
+
+/// What a sidecar goes on with that comes after a crash of one which took `taken`: an edit that is not finished, or that takes a
+/// new sidecar, is not taken by the crash. The ttl is the cluster's to say, whatever stands in the file. With
+/// it, whether that is what was taken before.
+///
+/// # Errors
+/// The faults of the file, where nothing was taken before.
+pub fn after_crash(taken: Option<Project>, read: Result<Project, Vec<Fault>>) -> Result<(Project, bool), Vec<Fault>> {
+    let Some(taken) = taken else {
+        return read.map(|now| (now, false));
+    };
+    let is_taken_by_living = |now: &Project| {
+        let cluster = Cluster {
+            ttl: now.cluster.ttl,
+            ..taken.cluster.clone()
+        };
+        let taken = Project {
+            cluster,
+            ..taken.clone()
+        };
+        beyond_containers(&taken, now).is_none()
+    };
+    Ok(match read {
+        Ok(now) if is_taken_by_living(&now) => (now, false),
+        Ok(_) | Err(_) => (taken, true),
     })
 }
 
@@ -144,6 +197,42 @@ mod tests {
             assert_eq!(changed(&label, &service(keys)).join(", "), named, "{keys}");
         }
         assert!(label.len() < 1500, "{}", label.len());
+    }
+
+    #[test]
+    fn a_crash_takes_what_a_living_sidecar_would() {
+        let taken = || project("vips: ['10.0.0.1/8']", "user: a", REST);
+        let after = |read| after_crash(Some(taken()), read).unwrap();
+        let settings = project("vips: ['10.0.0.1/8']", "user: b", REST);
+        assert_eq!(after(Ok(settings.clone())), (settings, false));
+        let mut longer = taken();
+        longer.cluster.ttl *= 2;
+        assert_eq!(after(Ok(longer.clone())), (longer, false));
+        let policy = project("vips: ['10.0.0.2/8']", "user: a", REST);
+        assert_eq!(after(Ok(policy.clone())), (taken(), true));
+        assert_eq!(after(Err(Vec::new())), (taken(), true));
+        assert_eq!(after_crash(None, Ok(policy.clone())).unwrap(), (policy, false));
+        assert!(after_crash(None, Err(Vec::new())).is_err());
+        // As it is kept in the meantime.
+        let kept: Project = serde_json::from_str(&serde_json::to_string(&taken()).unwrap()).unwrap();
+        assert_eq!(kept, taken());
+    }
+
+    #[test]
+    fn a_file_that_is_not_taken_is_told_with_what_to_do() {
+        let before = project("vips: ['10.0.0.1/8']", "user: a", REST);
+        let settings = project("vips: ['10.0.0.1/8']", "user: b", REST);
+        assert_eq!(takeable(&before, Ok(settings.clone())), Ok(settings));
+        let policy = takeable(&before, Ok(project("vips: ['10.0.0.2/8']", "user: a", REST))).unwrap_err();
+        assert!(policy.what.contains("sidecar was started: addresses"), "{policy:?}");
+        assert!(policy.obstacle.contains("a new sidecar: `leasehold hold"), "{policy:?}");
+        let faults = read_files(&[("compose.yaml", "services: [")]).unwrap_err();
+        let first = faults[0].to_string();
+        let broken = takeable(&before, Err(faults)).unwrap_err();
+        assert!(
+            broken.what.contains("leasehold check") && broken.obstacle == first,
+            "{broken:?}"
+        );
     }
 
     #[test]

@@ -43,7 +43,7 @@ mod words;
 mod yaml;
 
 pub use command::{command_line, must_be_pid_one};
-pub use drift::{beyond_containers, changed, fingerprints};
+pub use drift::{Misfit, after_crash, changed, fingerprints, takeable};
 pub use fault::Fault;
 pub use files::{Sources, override_of};
 pub use hash::config_hash;

@@ -5,13 +5,13 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Time that the sidecar needs besides its services to end in order: addresses, release, exit.
 pub const END_BUDGET: Duration = Duration::from_secs(5);
 
 /// A compose project as this node sees it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Project {
     /// Compose's project name.
     pub name: String,
@@ -32,7 +32,7 @@ pub struct Project {
 }
 
 /// The top-level `x-leasehold`.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Cluster {
     pub name: String,
     /// `http://` or `https://` URLs of the etcd members.
@@ -50,7 +50,7 @@ pub struct Cluster {
 }
 
 /// Who is told of decisions, and of which.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Events {
     pub webhook: Option<Webhook>,
     /// A program as the sidecar sees it, and its arguments; empty: none.
@@ -60,7 +60,7 @@ pub struct Events {
 }
 
 /// A receiver of events over HTTP.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Webhook {
     pub url: WebhookUrl,
     /// The key of the signature; read for each try, so that it can be replaced.
@@ -70,7 +70,7 @@ pub struct Webhook {
 }
 
 /// Where a webhook is. Some receivers are known by a secret in their URL alone.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum WebhookUrl {
     Plain(String),
     /// Its first line; read for each try.
@@ -78,7 +78,7 @@ pub enum WebhookUrl {
 }
 
 /// Files for TLS towards etcd, as the sidecar sees them.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EtcdTls {
     pub ca: PathBuf,
     pub certificate: Option<PathBuf>,
@@ -86,14 +86,14 @@ pub struct EtcdTls {
 }
 
 /// User and password towards etcd; the password stays in its file until it is used.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EtcdUser {
     pub name: String,
     pub password_file: PathBuf,
 }
 
 /// The fence agent that runs before an unclean take-over.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Fence {
     /// The program as the sidecar sees it.
     pub agent: PathBuf,
@@ -109,7 +109,7 @@ pub struct Fence {
 }
 
 /// What a fence agent reads from its stdin.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FenceOptions {
     pub options: BTreeMap<String, String>,
     /// Options whose value stands in a file, as the sidecar sees it; read for each try.
@@ -117,7 +117,7 @@ pub struct FenceOptions {
 }
 
 /// The unit of failover.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Group {
     pub name: String,
     /// In start order; the stop order is the reverse.
@@ -143,14 +143,14 @@ pub struct Group {
 }
 
 /// A virtual IP with its prefix length.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Vip {
     pub address: IpAddr,
     pub prefix: u8,
 }
 
 /// One check of the service, and how often.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Probe {
     pub check: Check,
     pub cadence: Cadence,
@@ -182,7 +182,7 @@ impl Probe {
 }
 
 /// How often a check is made, and how many of a kind it takes to change one's mind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cadence {
     pub interval: Duration,
     /// From the first packet to the last word.
@@ -196,7 +196,7 @@ pub struct Cadence {
 }
 
 /// What is checked.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Check {
     /// A connection is enough.
     Tcp {
@@ -254,7 +254,7 @@ impl Check {
 }
 
 /// A conversation with a mail server, as a client would begin it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MailCheck {
     pub protocol: MailProtocol,
     pub port: u16,
@@ -264,7 +264,7 @@ pub struct MailCheck {
 }
 
 /// A message to a mailbox of its own and back.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CanaryCheck {
     /// Its address: ASCII without anything that would have to be quoted.
     pub mailbox: String,
@@ -276,7 +276,7 @@ pub struct CanaryCheck {
     pub login_file: PathBuf,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MailProtocol {
     Smtp,
     Imap,
@@ -284,7 +284,7 @@ pub enum MailProtocol {
 }
 
 /// Whether a probe speaks TLS. A certificate that has run out makes it fail; whose it is does not matter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ProbeTls {
     Off,
     /// Asked for within the conversation (STARTTLS, STLS).
@@ -294,7 +294,7 @@ pub enum ProbeTls {
 }
 
 /// A request that a web server must answer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HttpCheck {
     pub port: u16,
     pub tls: ProbeTls,
@@ -308,7 +308,7 @@ pub struct HttpCheck {
 }
 
 /// What a node does when it can't stop a run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OnStopFailure {
     /// Resets its host, hard.
     Reboot,
@@ -318,7 +318,7 @@ pub enum OnStopFailure {
 }
 
 /// Who decides that a group is taken from a node that fell silent.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Failover {
     /// The standbys.
     #[default]
@@ -328,7 +328,7 @@ pub enum Failover {
 }
 
 /// What follows where standbys can't reach the service at its address, though its holder does.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SecondOpinion {
     /// They do not look.
     Off,
@@ -340,7 +340,7 @@ pub enum SecondOpinion {
 }
 
 /// When a group goes back to a preferred node by itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Failback {
     Manual,
     Auto {
@@ -350,7 +350,7 @@ pub enum Failback {
 }
 
 /// What follows when the service fails its probes or ends by itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OnFailure {
     /// Restart in place, then hand over, then keep trying.
     Recover,
@@ -359,7 +359,7 @@ pub enum OnFailure {
 }
 
 /// How many restarts in place are tried within a window before the group moves on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RestartBudget {
     pub count: u32,
     pub window: Duration,
@@ -375,7 +375,7 @@ impl Default for RestartBudget {
 }
 
 /// One protected service, every key resolved.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Service {
     pub name: String,
     pub image: String,
@@ -440,14 +440,14 @@ pub struct Service {
 }
 
 /// What a dependant waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Dependency {
     Started,
     Healthy,
 }
 
 /// `network_mode`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum NetworkMode {
     Host,
     None,
@@ -459,7 +459,7 @@ pub enum NetworkMode {
 }
 
 /// How a service joins a network.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attachment {
     /// Those of the file; the service's own name is not among them.
     pub aliases: Vec<String>,
@@ -469,7 +469,7 @@ pub struct Attachment {
 }
 
 /// A published port.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Port {
     pub host_ip: Option<String>,
     /// A port or a range `a-b`; `None` lets the engine choose.
@@ -480,7 +480,7 @@ pub struct Port {
 }
 
 /// One mount; none is ever created or filled by mounting it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Mount {
     pub kind: MountKind,
     pub target: String,
@@ -488,7 +488,7 @@ pub struct Mount {
 }
 
 /// Where a mount comes from.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum MountKind {
     /// A path of the Docker host; must exist.
     Bind {
@@ -524,7 +524,7 @@ impl Mount {
 }
 
 /// A volume of the project.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Volume {
     /// The engine's name: `name:` or `<project>_<key>`.
     pub name: String,
@@ -535,7 +535,7 @@ pub struct Volume {
 }
 
 /// A network of the project.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Network {
     /// The engine's name: `name:` or `<project>_<key>`.
     pub name: String,
@@ -550,7 +550,7 @@ pub struct Network {
 }
 
 /// `healthcheck`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Healthcheck {
     /// As the engine takes it: `["NONE"]`, `["CMD", ...]` or `["CMD-SHELL", "..."]`; `None` keeps the image's.
     pub test: Option<Vec<String>>,
@@ -562,7 +562,7 @@ pub struct Healthcheck {
 }
 
 /// `logging`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Logging {
     pub driver: Option<String>,
     pub options: BTreeMap<String, String>,

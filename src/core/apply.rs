@@ -7,7 +7,7 @@ use super::group::After;
 use super::member::Member;
 use super::node::Node;
 use super::records::{Drift, Intent};
-use super::switchover::moving;
+use super::switchover::Wanted;
 use super::time::Time;
 
 /// A wish that the holder has seen and whose answer the engine still owes.
@@ -21,22 +21,7 @@ pub(super) struct Comparing {
 impl Node {
     /// Takes an operator's wish in, or says why not.
     pub(super) fn want_apply(&mut self, reply: u64, group: String, note: Note) -> Option<String> {
-        let keys = self.view.group(&group);
-        let Some(record) = keys.active() else {
-            return Some(format!(
-                "group {group} is not active anywhere: its next start takes the file and the image as they are then"
-            ));
-        };
-        if record.stuck.is_some() {
-            let node = &record.node;
-            return Some(format!(
-                "{group} is stuck on {node} and can't be started again: see `leasehold status`"
-            ));
-        }
-        if let Some(why) = self.forbidden(&group) {
-            return Some(format!("{group} is {why}"));
-        }
-        if let Some(why) = moving(&group, &keys) {
+        if let Err(why) = self.askable(&group, Wanted::Anew) {
             return Some(why);
         }
         if !matches!(self.member, Member::Joined { .. }) || self.switch_wish.is_some() {

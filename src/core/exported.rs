@@ -31,7 +31,7 @@ pub struct Exported {
     /// 1.
     pub format: u32,
     pub cluster: String,
-    #[schema(maximum = 281_474_976_710_656_u64)]
+    #[schema(maximum = 9_007_199_254_740_992_u64)]
     pub generation: u64,
     /// What every beat promised, in milliseconds.
     #[schema(maximum = 300_000)]
@@ -50,8 +50,8 @@ pub struct Exported {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ExportedGroup {
-    /// The highest that was given; 0: none yet.
-    #[schema(maximum = 281_474_976_710_656_u64)]
+    /// The highest that was given; 0: none yet. One above 281474976710656 is not taken back: nobody counted so far.
+    #[schema(maximum = 9_007_199_254_740_992_u64)]
     pub epoch: u64,
     /// Who held it then, for people.
     pub node: String,

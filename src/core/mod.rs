@@ -5,6 +5,7 @@ mod apply;
 pub mod code;
 mod config;
 pub mod confirm;
+pub mod drift;
 mod election;
 mod ending;
 pub mod epoch;

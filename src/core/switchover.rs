@@ -47,7 +47,55 @@ pub(in crate::core) struct AskedMove {
     since: Time,
 }
 
+/// What an operator wants of a group that runs.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Wanted {
+    /// That it moves.
+    Move,
+    /// That it starts again where it is.
+    Anew,
+}
+
+impl Wanted {
+    /// Why it makes no sense where nobody holds the group.
+    fn nowhere(self) -> &'static str {
+        match self {
+            Self::Move => "there is nothing to move",
+            Self::Anew => "its next start takes the file and the image as they are then",
+        }
+    }
+
+    /// Why it can't be done, and what can, where the group is stuck on this node.
+    fn stuck(self, node: &str) -> String {
+        match self {
+            Self::Move => format!(
+                "can't be moved: power {node} off or cut it from the storage, then run `leasehold fenced {node}`"
+            ),
+            Self::Anew => "can't be started again: see `leasehold status`".to_owned(),
+        }
+    }
+}
+
 impl Node {
+    /// Who holds the group of which something is wanted; or why it can't be asked for now, whatever its details.
+    pub(super) fn askable(&self, group: &str, wanted: Wanted) -> Result<String, String> {
+        let keys = self.view.group(group);
+        let Some(record) = keys.active() else {
+            return Err(format!("group {group} is not active anywhere: {}", wanted.nowhere()));
+        };
+        let holder = record.node.clone();
+        if record.stuck.is_some() {
+            return Err(format!("{group} is stuck on {holder} and {}", wanted.stuck(&holder)));
+        }
+        if let Some(why) = self.forbidden(group) {
+            return Err(format!("{group} is {why}"));
+        }
+        match moving(group, &keys) {
+            Some(why) => Err(why),
+            None => Ok(holder),
+        }
+    }
+
     /// Takes an operator's wish to move a group, or says why not.
     pub(super) fn want_switchover(
         &mut self,
@@ -56,29 +104,14 @@ impl Node {
         to: Option<String>,
         note: Note,
     ) -> Option<String> {
-        let keys = self.view.group(&group);
-        let Some(record) = keys.active() else {
-            return Some(format!(
-                "group {group} is not active anywhere: there is nothing to move"
-            ));
+        let holder = match self.askable(&group, Wanted::Move) {
+            Ok(holder) => holder,
+            Err(why) => return Some(why),
         };
-        if record.stuck.is_some() {
-            let node = &record.node;
-            return Some(format!(
-                "{group} is stuck on {node} and can't be moved: power {node} off or cut it from the storage, then run \
-                 `leasehold fenced {node}`"
-            ));
+        if to.as_ref() == Some(&holder) {
+            return Some(format!("{holder} holds {group} already"));
         }
-        if let Some(why) = self.forbidden(&group) {
-            return Some(format!("{group} is {why}"));
-        }
-        if let Some(why) = moving(&group, &keys) {
-            return Some(why);
-        }
-        if to.as_ref() == Some(&record.node) {
-            return Some(format!("{} holds {group} already", record.node));
-        }
-        if let Some(why) = self.nobody_to_take(&group, &record.node, to.as_deref()) {
+        if let Some(why) = self.nobody_to_take(&group, &holder, to.as_deref()) {
             return Some(why);
         }
         let many = self.switch_wish.is_some() || self.intents.asked.len() >= ASKED_MAX;

@@ -57,6 +57,8 @@ impl Cluster {
         let leader = self.await_leader();
         for host in &self.hosts {
             succeed(host, &["kill", SIDECAR]);
+            // As in a new container: after a crash it would go on with the settings of before.
+            let _ = std::fs::remove_file(host.run().join("leasehold/project.json"));
             succeed(host, &["start", SIDECAR]);
         }
         let started = now();

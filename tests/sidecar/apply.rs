@@ -110,12 +110,11 @@ impl Service {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_changed_file_is_told_and_taken_when_an_operator_says_so() {
-    let etcd = Cluster::start(1, &FAST).await;
-    let node = Sidecar::new(&[etcd.url(0)], "3s", &[]);
+/// A service that runs for the first time; its project, what sweeps it away, and the line of its image.
+fn running(etcd: &Cluster, ttl: &str) -> (Service, String, Swept, String) {
+    let node = Sidecar::new(&[etcd.url(0)], ttl, &[]);
     let name = node.dir.file_name().unwrap().to_string_lossy().into_owned();
-    let _swept = Swept(name.clone());
+    let swept = Swept(name.clone());
     images(&name, &node.dir);
     let image = format!("    image: {name}:1\n");
     let mut service = Service {
@@ -127,6 +126,63 @@ async fn a_changed_file_is_told_and_taken_when_an_operator_says_so() {
     service.node.wait("joined", |status| status["member"] == "joined");
     said(&service.node.cli(&["init", "mail"]));
     service.active("1.1");
+    (service, name, swept, image)
+}
+
+/// A sidecar that crashes while somebody edits the file goes on with the file as it was, as it would have without the crash.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_takes_no_edit_that_nobody_asked_for() {
+    let etcd = Cluster::start(1, &FAST).await;
+    // A debug build takes long to start: it reads itself, to install the tether.
+    let (mut service, _, _swept, _) = running(&etcd, "60s");
+    let (first, _) = service.seen();
+    let file = service.node.dir.join("compose.yaml");
+    let whole = std::fs::read_to_string(&file).unwrap();
+
+    // Half a file, and a policy that nobody has decided on yet.
+    for (text, part) in [
+        (whole[..whole.len() / 2].to_owned(), "not as `leasehold check` wants it"),
+        (
+            whole.replace("{group: mail}", "{group: mail, lease_loss_grace: 100ms}"),
+            "it takes a new sidecar",
+        ),
+    ] {
+        service.node.crash();
+        std::fs::write(&file, text).unwrap();
+        service.node.start();
+        drift(&service.node, part);
+        service.active("1.1");
+        assert_eq!(service.seen().0, first, "{part}: it goes on untouched");
+        assert!(service.node.log().contains("file_remembered"), "{}", service.node.log());
+    }
+    std::fs::write(
+        &file,
+        whole.replace("    image:", "    environment: {V: one}\n    image:"),
+    )
+    .unwrap();
+    drift(&service.node, "environment; taken at the next start");
+    let (done, text) = service.apply();
+    assert!(done && service.seen().1.contains("V=one"), "{text}");
+    service.active("1.2");
+
+    // One that was told to end takes what it finds.
+    service.node.stop();
+    std::fs::write(&file, &whole[..whole.len() / 2]).unwrap();
+    service.node.start();
+    for _ in 0..100 {
+        if service.node.has_ended() {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    assert!(service.node.has_ended(), "{}", service.node.log());
+    assert!(service.node.log().contains("compose.yaml"), "{}", service.node.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_file_is_told_and_taken_when_an_operator_says_so() {
+    let etcd = Cluster::start(1, &FAST).await;
+    let (mut service, name, _swept, image) = running(&etcd, "3s");
     let (first, _) = service.seen();
 
     service.write(&format!("{image}    environment: {{V: one}}\n"));

@@ -94,6 +94,20 @@ impl Sidecar {
         }
     }
 
+    /// Ends it as a crash does.
+    pub(crate) fn crash(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    /// Whether it has ended by itself.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        let child = self.child.as_mut();
+        child.is_none_or(|child| child.try_wait().unwrap().is_some())
+    }
+
     /// A command of the CLI, for this node.
     pub(crate) fn cli(&self, arguments: &[&str]) -> Output {
         self.command().args(arguments).output().unwrap()
@@ -106,8 +120,10 @@ impl Sidecar {
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
 
+    /// None where no sidecar answers.
     pub(crate) fn status(&self) -> Option<Value> {
-        serde_json::from_slice(&self.cli(&["status", "--json"]).stdout).ok()
+        let read: Option<Value> = serde_json::from_slice(&self.cli(&["status", "--json"]).stdout).ok();
+        read.filter(|status| status["ok"].is_null())
     }
 
     pub(crate) fn log(&self) -> String {

@@ -5,7 +5,8 @@ use std::sync::{Arc, PoisonError};
 
 use super::{Errand, Shared};
 use crate::adapters::engine::EngineError;
-use crate::compose::{self, model::Project};
+use crate::compose::{self, Misfit, model::Project};
+use crate::core::drift::{Looked, summed};
 use crate::core::event::{Event, ServiceKey};
 use crate::core::records::Drift;
 
@@ -47,32 +48,13 @@ impl Shared {
 
     /// Whether anything is new.
     fn read_anew(&self) -> bool {
-        let read = compose::read(&self.site.sources);
-        let (project, misfit) = match read {
-            Ok(project) => match compose::beyond_containers(&self.site.project, &project) {
-                None => (Some(project), None),
-                Some(what) => {
-                    let what = format!("the file has changed since the sidecar was started: {what}");
-                    let obstacle =
-                        "it takes a new sidecar: `leasehold hold 120s`, then `docker compose up -d` it".to_owned();
-                    (None, Some((what, obstacle)))
-                }
-            },
-            Err(faults) => {
-                let first = faults.first().map(ToString::to_string).unwrap_or_default();
-                (
-                    None,
-                    Some((
-                        "the compose file is not as `leasehold check` wants it".to_owned(),
-                        first,
-                    )),
-                )
+        let (project, misfit) = match compose::takeable(&self.site.project, compose::read(&self.site.sources)) {
+            Ok(project) => (Some(project), None),
+            Err(Misfit { what, obstacle }) => {
+                let obstacle = Some(obstacle);
+                (None, Some(Drift { what, obstacle }))
             }
         };
-        let misfit = misfit.map(|(what, obstacle)| Drift {
-            what,
-            obstacle: Some(obstacle),
-        });
         let mut reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
         let project = project.filter(|project| *project != *reading.project);
         let is_news = project.is_some() || reading.misfit != misfit;
@@ -81,6 +63,7 @@ impl Shared {
                 code = "file_read",
                 "the compose file has changed: taken at the next start of its containers"
             );
+            self.site.remember(&project);
             reading.project = Arc::new(project);
         }
         if let Some(Drift { what, obstacle }) = misfit.as_ref().filter(|_| reading.misfit != misfit) {
@@ -143,40 +126,35 @@ impl Shared {
             let reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
             reading.misfit.clone()
         };
-        let mut said: Vec<Drift> = misfit.into_iter().collect();
+        let mut all = Vec::new();
         for of in self.services(group) {
             let before = self.id_of(&of);
-            let drift = self.drift_of_one(&of).await;
-            // What was started meanwhile is not what was looked at.
-            let drift = drift.filter(|_| before.is_none() || self.id_of(&of) == before);
-            self.set_stale(&of, drift.as_ref().is_some_and(|drift| drift.obstacle.is_none()));
-            said.extend(drift);
+            let looked = self.look_for_drift(&of).await;
+            let looked = looked.of_the_same(before.as_deref(), self.id_of(&of).as_deref());
+            self.set_stale(&of, looked.is_stale());
+            all.push(looked);
         }
-        let what: Vec<&str> = said.iter().map(|drift| drift.what.as_str()).collect();
-        (!said.is_empty()).then(|| Drift {
-            what: what.join("; "),
-            obstacle: said.iter().find_map(|drift| drift.obstacle.clone()),
-        })
+        summed(misfit, &all)
     }
 
-    async fn drift_of_one(&self, of: &ServiceKey) -> Option<Drift> {
+    async fn look_for_drift(&self, of: &ServiceKey) -> Looked {
         let _alone = self.preparing.lock().await;
         let project = self.project();
-        let name = self.service(&project, of).ok()?.name.clone();
+        let Ok(service) = self.service(&project, of) else {
+            return Looked::Unseen;
+        };
+        let service = service.name.clone();
         match self.prepared(of).await {
-            Ok(prepared) if !prepared.running || prepared.is_current => None,
-            Ok(prepared) => Some(Drift {
-                what: format!(
-                    "the file has changed since {name} was started: {}",
-                    prepared.differs.join(", ")
-                ),
-                obstacle: None,
-            }),
-            Err(EngineError::Unreachable(_)) => None,
-            Err(error) => Some(Drift {
-                what: format!("{name} could not be started again as the file says"),
-                obstacle: Some(error.to_string()),
-            }),
+            Ok(prepared) if !prepared.running || prepared.is_current => Looked::Current,
+            Ok(prepared) => Looked::Differs {
+                service,
+                keys: prepared.differs,
+            },
+            Err(EngineError::Unreachable(_)) => Looked::Unseen,
+            Err(error @ (EngineError::Missing { .. } | EngineError::Refused { .. } | EngineError::Invalid { .. })) => {
+                let why = error.to_string();
+                Looked::Impossible { service, why }
+            }
         }
     }
 

@@ -8,12 +8,11 @@ mod prospect;
 #[cfg(test)]
 pub(super) mod testing;
 
-use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Result;
 
-use super::text::{print, say};
+use super::answer::Answer;
 use crate::adapters::http::Access;
 use crate::adapters::{events, fence, reset, store};
 use crate::compose;
@@ -26,70 +25,98 @@ use crate::site::{Site, SiteError};
 /// Of one call to etcd.
 const ETCD_PATIENCE: Duration = Duration::from_secs(2);
 
-pub(super) async fn check(facts: &NodeFacts) -> Result<ExitCode> {
-    let site = match Site::open(facts).await {
-        Ok(site) => site,
-        Err(SiteError::File(faults)) => {
-            for fault in &faults {
-                say(&fault.to_string());
-            }
-            return Ok(ExitCode::FAILURE);
-        }
+/// What was found, in the order in which it is told.
+#[derive(Debug, Default)]
+struct Findings {
+    report: Vec<String>,
+    warnings: Vec<String>,
+    faults: Vec<String>,
+}
+
+impl Findings {
+    fn answer(self) -> Answer {
+        let Self {
+            report,
+            warnings,
+            faults,
+        } = self;
+        let answer = match faults.len() {
+            0 => Answer::good("no fault"),
+            1 => Answer::bad("one fault"),
+            count => Answer::bad(format!("{count} faults")),
+        };
+        let warned = warnings.iter().map(|warning| format!("warning: {warning}"));
+        let complaint: Vec<String> = warned.chain(faults.iter().cloned()).collect();
+        answer
+            .instead(report.join("\n"), complaint.join("\n"))
+            .with("faults", faults)
+            .with("warnings", warnings)
+            .with("report", report)
+    }
+}
+
+pub(super) async fn check(facts: &NodeFacts) -> Result<Answer> {
+    let mut found = Findings::default();
+    match Site::open(facts).await {
+        Ok(site) => look(facts, &site, &mut found).await,
+        Err(SiteError::File(faults)) => found.faults = faults.iter().map(ToString::to_string).collect(),
         Err(other) => return Err(other.into()),
-    };
-    print(&compose::report(&site.project));
-    let mut faults: Vec<String> = site
-        .check_grace()
-        .err()
-        .map(|error| error.to_string())
-        .into_iter()
-        .collect();
+    }
+    Ok(found.answer())
+}
+
+async fn look(facts: &NodeFacts, site: &Site, found: &mut Findings) {
+    found.report.push(compose::report(&site.project));
+    found
+        .faults
+        .extend(site.check_grace().err().map(|error| error.to_string()));
     let members = members::look(&site.store(ETCD_PATIENCE)).await;
-    members.lines.iter().for_each(|line| print(line));
-    let timing = timing(&site, &mut faults).await;
+    found.report.extend(members.lines.iter().cloned());
+    let timing = timing(site, found).await;
+    let Findings { faults, warnings, .. } = found;
     faults.extend(endpoints(facts));
     faults.extend(site.project.cluster.fence.iter().flat_map(fence::faults));
     faults.extend(site.project.cluster.events.iter().flat_map(events::faults));
     let certificates = certificates::look(&site.project.cluster, facts).await;
     faults.extend(certificates.faults);
-    let mut warnings = members.warnings.clone();
+    warnings.extend(members.warnings.clone());
     warnings.extend(certificates.warnings);
+    images(site, found).await;
+    warn(site, found).await;
+    if let Some(timing) = timing {
+        let prospect = prospect::tell(&site.project, &timing, members.voters);
+        found.report.push(format!("\n{prospect}"));
+    }
+}
+
+/// Whether each image is here, and the same as the other nodes'.
+async fn images(site: &Site, found: &mut Findings) {
     let published = images::published(&site.store(ETCD_PATIENCE)).await;
     for group in site.project.groups.values() {
-        let (digests, found) = group_here(&site, group).await;
-        faults.extend(found);
+        let (digests, faults) = group_here(site, group).await;
+        found.faults.extend(faults);
         for (service, digest) in &digests {
-            print(&format!("image {} is here: {digest}", service.image));
+            found.report.push(format!("image {} is here: {digest}", service.image));
         }
         // A node publishes the image of the first service.
         let first = digests
             .iter()
             .find(|(service, _)| group.services.first() == Some(*service));
         let differing = |digest: &String| images::differing(&group.name, digest, &site.name, &published);
-        warnings.extend(first.map(|(_, digest)| differing(digest)).unwrap_or_default());
+        let differing = first.map(|(_, digest)| differing(digest));
+        found.warnings.extend(differing.unwrap_or_default());
     }
-    warn(&site, warnings).await;
-    if let Some(timing) = timing {
-        print(&format!("\n{}", prospect::tell(&site.project, &timing, members.voters)));
-    }
-    for fault in &faults {
-        say(fault);
-    }
-    Ok(if faults.is_empty() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
 }
 
 /// The times of the election, where they can be kept here.
-async fn timing(site: &Site, faults: &mut Vec<String>) -> Option<Timing> {
-    let (timeout, source) = election(site).await.map_err(|why| faults.push(why)).ok()?;
+async fn timing(site: &Site, found: &mut Findings) -> Option<Timing> {
+    let (timeout, source) = election(site).await.map_err(|why| found.faults.push(why)).ok()?;
     let timing = site
         .timing(timeout)
-        .map_err(|short| faults.push(short.to_string()))
+        .map_err(|short| found.faults.push(short.to_string()))
         .ok()?;
-    print(&times(&timing, source, site.project.cluster.fence.as_ref()));
+    let times = times(&timing, source, site.project.cluster.fence.as_ref());
+    found.report.push(times);
     Some(timing)
 }
 
@@ -126,26 +153,23 @@ fn reset_fault(site: &Site, group: &Group) -> Option<String> {
 }
 
 /// What keeps nobody from running, but will be missed one day.
-async fn warn(site: &Site, mut warnings: Vec<String>) {
+async fn warn(site: &Site, found: &mut Findings) {
     for group in site.project.groups.values() {
-        warnings.extend(mail::warnings(group).await);
+        found.warnings.extend(mail::warnings(group).await);
     }
     if let Some(watchdog) = &site.watchdog {
-        print(&format!(
+        found.report.push(format!(
             "watchdog {}: resets this host {:?} after its last meal",
             watchdog.identity, watchdog.timeout
         ));
     }
     match site.cgroups().check() {
-        Ok(seen) => print(&format!(
+        Ok(seen) => found.report.push(format!(
             "where a tether can't tell that its service has ended, the cgroups will: {seen}"
         )),
-        Err(why) => warnings.push(format!(
+        Err(why) => found.warnings.push(format!(
             "when a tether can't tell that its service has ended, nothing else can, and the group is not handed over: {why}"
         )),
-    }
-    for warning in warnings {
-        say(&format!("warning: {warning}"));
     }
 }
 

@@ -5,7 +5,6 @@ mod report;
 mod samples;
 mod watch;
 
-use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail};
@@ -13,9 +12,10 @@ use anyhow::{Result, anyhow, bail};
 use self::plan::{Plan, is_ready, plan};
 use self::report::{Marks, Move, Report, millis, ports, whereabouts};
 use self::watch::Watch;
+use super::answer::Answer;
 use super::client;
 use super::fenced::confirmed;
-use super::text::{print, say};
+use super::text::say;
 use crate::adapters::http::SwitchoverRequest;
 use crate::adapters::probe::{Inside, Prober};
 use crate::clock;
@@ -31,13 +31,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// What its moves are for.
 const WHY: &str = "a drill";
 
-pub(super) async fn drill(
-    facts: &NodeFacts,
-    group: &str,
-    to: Option<String>,
-    yes: bool,
-    json: bool,
-) -> Result<ExitCode> {
+pub(super) async fn drill(facts: &NodeFacts, group: &str, to: Option<String>, yes: bool) -> Result<Answer> {
     let site = Site::open(facts).await?;
     let look = async |to: Option<&str>| {
         let status = client::status(facts).await?;
@@ -68,19 +62,13 @@ pub(super) async fn drill(
         back: None,
     };
     let report = report.run().await;
-    if json {
-        print(&serde_json::to_string_pretty(&report)?);
-    } else {
-        print(&report.render());
-    }
-    if let Some(failure) = &report.failure {
-        say(&format!("leasehold: {failure}"));
-    }
-    Ok(if report.ok {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    let text = report.render();
+    let complaint = match report.ok {
+        true => String::new(),
+        false => format!("leasehold: {}", report.message),
+    };
+    let answer = Answer::document(&report, String::new())?;
+    Ok(answer.code(u8::from(!report.ok)).instead(text, complaint))
 }
 
 /// A drill under way.
@@ -111,14 +99,15 @@ impl Drill<'_> {
                 Some(format!("{error:#}; {now}"))
             }
         };
+        let Plan { group, from, to, .. } = &self.plan;
         Report {
             ok: failure.is_none(),
+            message: failure.unwrap_or_else(|| format!("{group} went from {from} to {to} and back")),
             ports: ports(&self.watch.seen(), self.marks),
             group: self.plan.group,
             address: self.plan.address.to_string(),
             there: self.there,
             back: self.back,
-            failure,
         }
     }
 

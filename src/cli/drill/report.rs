@@ -32,13 +32,13 @@ pub(super) struct Port {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Report {
     pub(super) ok: bool,
+    /// What was done; or what went wrong, and where the group is now.
+    pub(super) message: String,
     pub(super) group: String,
     pub(super) address: String,
     pub(super) ports: Vec<Port>,
     pub(super) there: Option<Move>,
     pub(super) back: Option<Move>,
-    /// What went wrong, and where the group is now.
-    pub(super) failure: Option<String>,
 }
 
 /// When the way there ended and the way back began; none: that far it did not come.
@@ -153,7 +153,7 @@ mod tests {
             ports: vec![port("smtp 25", Some(612), Some(0)), port("imap 143", Some(580), None)],
             there: Some(moved("a", "b", None)),
             back,
-            failure: None,
+            message: "mail went from a to b and back".to_owned(),
         }
     }
 
