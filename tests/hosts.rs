@@ -16,6 +16,8 @@ mod by_hand;
 mod cluster;
 #[path = "hosts/colleague.rs"]
 mod colleague;
+#[path = "hosts/edited.rs"]
+mod edited;
 #[path = "hosts/etcd.rs"]
 mod etcd;
 #[path = "hosts/faults.rs"]
@@ -70,6 +72,7 @@ mod traffic;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use cluster::Cluster;
+use edited::{EDITED, LONG_EDITED};
 use faults::{LONG_FAULTS, SHORT_FAULTS};
 use operators::OPERATORS;
 use opinions::OPINIONS;
@@ -145,10 +148,12 @@ fn rows() -> Vec<Row> {
     let mut rows: Vec<Row> = SCENARIOS.into_iter().map(|it| story(it, false)).collect();
     rows.extend(SHORT_FAULTS.iter().map(|it| fault(it, false)));
     rows.extend(OPERATORS.into_iter().map(|it| story(it, false)));
+    rows.extend(EDITED.into_iter().map(|it| story(it, false)));
     rows.extend(RUNBOOKS.into_iter().map(|it| story(it, false)));
     rows.extend(SICKNESSES.into_iter().map(|it| sickness(it, false)));
     rows.extend(OPINIONS.into_iter().map(|it| sickness(it, true)));
     rows.extend(LONG_SICKNESSES.into_iter().map(|it| sickness(it, true)));
+    rows.extend(LONG_EDITED.into_iter().map(|it| story(it, true)));
     rows.extend(LONG_FAULTS.iter().map(|it| fault(it, true)));
     rows.push(story(("30 switchovers in a row", mixture::many_switchovers), true));
     rows.push(story(("host frozen and thawed, 10 times", mixture::many_thaws), true));

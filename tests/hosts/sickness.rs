@@ -265,7 +265,7 @@ fn disk_full(cluster: &mut Cluster) -> Figure {
 }
 
 /// Sends messages until the outcome is as wanted.
-fn deliver(cluster: &Cluster, wanted: fn(&Result<(), String>) -> bool) -> Result<(), String> {
+pub(crate) fn deliver(cluster: &Cluster, wanted: fn(&Result<(), String>) -> bool) -> Result<(), String> {
     let told = cluster.lab.client(move || {
         let mut told = Ok(());
         let found = within(RETURN_LIMIT, || {

@@ -110,8 +110,8 @@ impl Service {
     }
 }
 
-/// A service that runs for the first time; its project, what sweeps it away, and the line of its image.
-fn running(etcd: &Cluster, ttl: &str) -> (Service, String, Swept, String) {
+/// A service that runs for the first time, after what sweeps it away (its sidecar ends first); its project and the line of its image.
+fn running(etcd: &Cluster, ttl: &str) -> (Swept, Service, String, String) {
     let node = Sidecar::new(&[etcd.url(0)], ttl, &[]);
     let name = node.dir.file_name().unwrap().to_string_lossy().into_owned();
     let swept = Swept(name.clone());
@@ -126,7 +126,7 @@ fn running(etcd: &Cluster, ttl: &str) -> (Service, String, Swept, String) {
     service.node.wait("joined", |status| status["member"] == "joined");
     said(&service.node.cli(&["init", "mail"]));
     service.active("1.1");
-    (service, name, swept, image)
+    (swept, service, name, image)
 }
 
 /// A sidecar that crashes while somebody edits the file goes on with the file as it was, as it would have without the crash.
@@ -134,7 +134,7 @@ fn running(etcd: &Cluster, ttl: &str) -> (Service, String, Swept, String) {
 async fn a_crash_takes_no_edit_that_nobody_asked_for() {
     let etcd = Cluster::start(1, &FAST).await;
     // A debug build takes long to start: it reads itself, to install the tether.
-    let (mut service, _, _swept, _) = running(&etcd, "60s");
+    let (_swept, mut service, _, _) = running(&etcd, "60s");
     let (first, _) = service.seen();
     let file = service.node.dir.join("compose.yaml");
     let whole = std::fs::read_to_string(&file).unwrap();
@@ -182,7 +182,7 @@ async fn a_crash_takes_no_edit_that_nobody_asked_for() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_changed_file_is_told_and_taken_when_an_operator_says_so() {
     let etcd = Cluster::start(1, &FAST).await;
-    let (mut service, name, _swept, image) = running(&etcd, "3s");
+    let (_swept, mut service, name, image) = running(&etcd, "3s");
     let (first, _) = service.seen();
 
     service.write(&format!("{image}    environment: {{V: one}}\n"));
