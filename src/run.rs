@@ -280,8 +280,8 @@ fn probe_settings(probe: &Probe) -> ProbeSettings {
         alarms_only: matches!(probe.check, Check::Canary(_)),
         on_standby: match probe.check {
             Check::Gateway { .. } => OnStandby::ChecksWay,
-            _ if probe.is_asked_from_outside() => OnStandby::Asks,
-            _ => OnStandby::Skips,
+            Check::Tcp { .. } | Check::Mail(_) | Check::Http(_) => OnStandby::Asks,
+            Check::Exec { .. } | Check::Docker { .. } | Check::Storage { .. } | Check::Canary(_) => OnStandby::Skips,
         },
     }
 }

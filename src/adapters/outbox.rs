@@ -164,14 +164,8 @@ impl Outbox {
             Action::Inspect { of } => give(&self.containers, ContainerCommand::Inspect { of }),
             Action::Compare { group } => give(&self.containers, ContainerCommand::Compare { group }),
             Action::LookAtStorage { group, store } => give(&self.containers, ContainerCommand::Look { group, store }),
-            Action::Probe { of, run, at_vip } => {
-                self.probe(of, run, at_vip);
-                Ok(())
-            }
-            Action::AskHolder { of, run } => {
-                self.ask_holder(of, run);
-                Ok(())
-            }
+            Action::Probe { of, run, at_vip } => self.probe(of, run, at_vip),
+            Action::AskHolder { of, run } => self.ask_holder(of, run),
             Action::VipProbe { group } => give(
                 &self.vip,
                 VipCommand::Probe {
@@ -345,11 +339,13 @@ impl Outbox {
         });
     }
 
-    /// One check in a task of its own; the core has one of a probe under way at most.
-    fn probe(&self, of: ProbeKey, run: Run, at_vip: bool) {
-        let Some(group) = self.group(&of.group) else { return };
+    /// One check in a task of its own; the core has one of a probe under way at most. Of what the file does not have, none.
+    fn probe(&self, of: ProbeKey, run: Run, at_vip: bool) -> io::Result<()> {
+        let Some(group) = self.group(&of.group) else {
+            return Ok(());
+        };
         let Some(probe) = group.probes.get(of.probe).cloned() else {
-            return;
+            return Ok(());
         };
         let own = IpAddr::from([127, 0, 0, 1]);
         let vip = group.vips.first().filter(|_| at_vip || group.vip_first);
@@ -374,13 +370,16 @@ impl Outbox {
             // The receiver goes away only with the process.
             let _ = inbox.send(Event::Probed { of, run, result }).await;
         });
+        Ok(())
     }
 
     /// The same of another node's run, as a client would: at the address, and without a login.
-    fn ask_holder(&self, of: ProbeKey, run: Run) {
-        let Some(group) = self.group(&of.group) else { return };
+    fn ask_holder(&self, of: ProbeKey, run: Run) -> io::Result<()> {
+        let Some(group) = self.group(&of.group) else {
+            return Ok(());
+        };
         let (Some(probe), Some(vip)) = (group.probes.get(of.probe), group.vips.first()) else {
-            return;
+            return Ok(());
         };
         let (prober, inbox, probe) = (self.prober.clone(), self.inbox.clone(), probe.from_outside());
         let target = Target {
@@ -393,6 +392,7 @@ impl Outbox {
             let result = prober.check(&probe, &target).await;
             let _ = inbox.send(Event::HolderAsked { of, run, result }).await;
         });
+        Ok(())
     }
 }
 

@@ -364,6 +364,12 @@ impl Node {
             Event::Engine { result } => self.engine_failure = result.err(),
             Event::Fitness { group, unfit } => self.fitness(&group, unfit),
             Event::StorageSeen { group, result } => self.storage_seen(now, &group, result),
+            Event::HolderAsked { of, run, result } => self.holder_asked(now, &of, run, result),
+            Event::Health { of, healthy } => {
+                if let Some(group) = self.groups.get_mut(&of.group) {
+                    group.health(of.service, healthy);
+                }
+            }
             Event::Compared { group, drift, asked } => self.compared(now, &group, drift, asked, out),
             Event::ClockSource { doubt } => self.doubt_clock(doubt, out),
             Event::Intruder { group, id, name, why } => self.intruder(&group, id, &name, why, out),
@@ -383,9 +389,7 @@ impl Node {
             | Event::ClaimAbove { .. }
             | Event::TetherGone { .. }
             | Event::Inspected { .. }
-            | Event::Health { .. }
-            | Event::Probed { .. }
-            | Event::HolderAsked { .. } => self.take_run(now, event, out),
+            | Event::Probed { .. } => self.take_run(now, event, out),
         }
     }
 
@@ -435,19 +439,9 @@ impl Node {
                     group.inspected(now, of.service, trace);
                 }
             }
-            Event::Health { of, healthy } => {
-                if let Some(group) = self.groups.get_mut(&of.group) {
-                    group.health(of.service, healthy);
-                }
-            }
             Event::Probed { of, run, result } => {
                 if let Some(group) = self.groups.get_mut(&of.group) {
                     group.probed(now, run, of.probe, result, out);
-                }
-            }
-            Event::HolderAsked { of, run, result } => {
-                if let Some(group) = self.groups.get_mut(&of.group) {
-                    group.holder_asked(now, run, of.probe, result);
                 }
             }
             Event::Tick
@@ -457,6 +451,8 @@ impl Node {
             | Event::Engine { .. }
             | Event::Fitness { .. }
             | Event::StorageSeen { .. }
+            | Event::HolderAsked { .. }
+            | Event::Health { .. }
             | Event::Compared { .. }
             | Event::ClockSource { .. }
             | Event::Intruder { .. }

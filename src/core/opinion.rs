@@ -4,7 +4,7 @@
 //! take the group over, which takes a link, an engine and a word of etcd, and while its gateway probes pass where there are any.
 
 use super::epoch::Run;
-use super::event::Action;
+use super::event::{Action, ProbeFailure, ProbeKey};
 use super::group::Doubt;
 use super::member::Member;
 use super::node::Node;
@@ -28,6 +28,12 @@ impl Node {
                     false => group.hears_nobody(),
                 }
             }
+        }
+    }
+
+    pub(super) fn holder_asked(&mut self, now: Time, of: &ProbeKey, run: Run, result: Result<(), ProbeFailure>) {
+        if let Some(group) = self.groups.get_mut(&of.group) {
+            group.holder_asked(now, run, of.probe, result);
         }
     }
 

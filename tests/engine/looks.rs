@@ -3,9 +3,10 @@
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use leasehold::adapters::engine::{EngineError, Look};
+use leasehold::clock;
 use leasehold::compose::model::Service;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -47,6 +48,8 @@ fn helpers(bed: &Bed) -> usize {
 }
 
 const PATIENCE: Duration = Duration::from_secs(30);
+/// It takes well below a second on an idle host.
+const LOOK_MAX: Duration = Duration::from_secs(5);
 
 #[tokio::test]
 async fn storage_is_found_missed_and_found_again() {
@@ -66,9 +69,10 @@ async fn storage_is_found_missed_and_found_again() {
     };
     says("storage at /store: it has no store id: not mounted").await;
     fs::write(store.join(MARK), "one\n").unwrap();
-    let began = Instant::now();
+    let began = clock::now();
     says("").await;
-    println!("a look takes {} ms", began.elapsed().as_millis());
+    let took = clock::now().since(began);
+    assert!(took < LOOK_MAX, "a look takes {took:?}");
     fs::write(store.join(MARK), "two\n").unwrap();
     says("it is store \"two\", not \"one\"").await;
     fs::write(store.join(MARK), "one\n").unwrap();
@@ -90,10 +94,10 @@ impl Through {
             .stdin(Stdio::null())
             .spawn();
         let through = Self(child.unwrap(), at.to_owned());
-        let began = Instant::now();
+        let began = clock::now();
         let line = format!(" {} ", at.display());
         while !fs::read_to_string("/proc/self/mountinfo").unwrap().contains(&line) {
-            assert!(began.elapsed() < PATIENCE, "not mounted");
+            assert!(clock::now().since(began) < PATIENCE, "not mounted");
             std::thread::yield_now();
         }
         through
@@ -135,11 +139,17 @@ async fn storage_that_hangs_makes_no_pile_of_containers() {
             Err(EngineError::Unreachable(_)) => true,
             Ok(None) | Err(_) => false,
         };
-        println!("{found:?}");
         assert!(hangs, "{found:?}");
         assert!(helpers(&bed) <= 1, "a pile");
     }
     view.signal(Signal::SIGCONT);
-    assert_eq!(look(&bed, &service, PATIENCE).await.unwrap(), None);
+    // A container that the engine made late may be in the way once: that says nothing of the storage.
+    let began = clock::now();
+    while let Err(error) = look(&bed, &service, PATIENCE)
+        .await
+        .map(|found| assert_eq!(found, None))
+    {
+        assert!(clock::now().since(began) < PATIENCE, "{error}");
+    }
     assert_eq!(helpers(&bed), 0);
 }

@@ -493,28 +493,11 @@ impl World {
                 of: service(of),
                 healthy: *word == "healthy",
             },
-            [word @ ("probed" | "canary"), group, at, result @ ..] => Event::Probed {
-                of: match *word {
-                    "canary" => probe(&format!("{group}/1")),
-                    _ => probe(group),
-                },
-                run: run(at),
-                result: probe_outcome(result),
-            },
-            ["seen", group, result @ ..] => Event::StorageSeen {
-                group: (*group).to_owned(),
-                result: probe_outcome(result),
-            },
-            ["asked", group, at, result @ ..] => Event::HolderAsked {
-                of: probe(group),
-                run: run(at),
-                result: probe_outcome(result),
-            },
             ["fence", node, rest @ ..] => self.fence_ended(node, rest),
             ["reset", "failed", why @ ..] => Event::ResetFailed { why: why.join(" ") },
             [word @ ("intruder" | "used"), rest @ ..] => words::stranger(word, rest)?,
             ["vip", word, rest @ ..] => Event::Vip(news(word, rest)?),
-            _ => return None,
+            _ => return looked(words),
         };
         Some(event)
     }
@@ -717,4 +700,29 @@ fn fitness(group: &str, why: &[&str]) -> Event {
         group: group.to_owned(),
         unfit: (!why.is_empty()).then(|| why.join(" ")),
     }
+}
+
+/// What came of a check, of a question to the holder, or of a look at the storage.
+fn looked(words: &[&str]) -> Option<Event> {
+    let event = match words {
+        [word @ ("probed" | "canary"), group, at, result @ ..] => Event::Probed {
+            of: match *word {
+                "canary" => probe(&format!("{group}/1")),
+                _ => probe(group),
+            },
+            run: run(at),
+            result: probe_outcome(result),
+        },
+        ["seen", group, result @ ..] => Event::StorageSeen {
+            group: (*group).to_owned(),
+            result: probe_outcome(result),
+        },
+        ["asked", group, at, result @ ..] => Event::HolderAsked {
+            of: probe(group),
+            run: run(at),
+            result: probe_outcome(result),
+        },
+        _ => return None,
+    };
+    Some(event)
 }

@@ -77,6 +77,8 @@ impl Engine {
                 "the look ended with {}",
                 outcome.exit_code
             ))),
+            // A helper that the engine made late has the name: the next look clears it away.
+            Err(error) if error.is_conflict() => Err(error),
             // The engine could not mount it: no more could it for a start.
             Err(EngineError::Refused { message, .. }) => Ok(Some(format!("storage can't be mounted: {message}"))),
             Err(EngineError::Missing { what }) => Ok(Some(format!("storage is missing: {what}"))),

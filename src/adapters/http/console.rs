@@ -256,10 +256,6 @@ mod tests {
             }),
             ..active.clone()
         };
-        let unreached = GroupLine {
-            unreached: Some("b can't reach mail".to_owned()),
-            ..active.clone()
-        };
         let stopping = GroupLine {
             held: Some(HeldLine {
                 stage: "stopping".to_owned(),
@@ -274,12 +270,6 @@ mod tests {
         for (line, name, node, wanted) in [
             (&active, "a", node("alive", Some("")), Some((Tone::Good, "active", ""))),
             (&active, "a", node("silent", Some("")), Some((Tone::Bad, "silent", ""))),
-            (
-                &unreached,
-                "a",
-                node("alive", Some("")),
-                Some((Tone::Warn, "active", "b can't reach mail")),
-            ),
             (
                 &stopping,
                 "a",
@@ -311,6 +301,18 @@ mod tests {
         ] {
             assert_eq!(cell("mail", line, name, &node), wanted, "{line:?} on {name}");
         }
+    }
+
+    #[test]
+    fn what_standbys_do_not_reach_stands_beside_its_holder() {
+        let line = GroupLine {
+            holder: Some("a".to_owned()),
+            unreached: Some("b can't reach mail".to_owned()),
+            ..GroupLine::default()
+        };
+        let alive = node("alive", Some(""));
+        let shown = cell("mail", &line, "a", &alive);
+        assert_eq!(shown, Some((Tone::Warn, "active", "b can't reach mail")));
     }
 
     #[test]
