@@ -21,7 +21,7 @@ const GROUPS_MAX: usize = 25;
 /// What one transaction holds besides the configuration and the end of all beats.
 const KEYS_MAX: usize = 120;
 /// A generation or an epoch above this is no number that Leasehold counted.
-const COUNT_MAX: u64 = 1 << 48;
+const COUNT_MAX: u64 = 1 << 49;
 const TTL_MAX_MS: u64 = 300_000;
 
 /// The cluster's own keys.
@@ -31,7 +31,7 @@ pub struct Exported {
     /// 1.
     pub format: u32,
     pub cluster: String,
-    #[schema(maximum = 281_474_976_710_656_u64)]
+    #[schema(maximum = 562_949_953_421_312_u64)]
     pub generation: u64,
     /// What every beat promised, in milliseconds.
     #[schema(maximum = 300_000)]
@@ -51,7 +51,7 @@ pub struct Exported {
 #[serde(deny_unknown_fields)]
 pub struct ExportedGroup {
     /// The highest that was given; 0: none yet.
-    #[schema(maximum = 281_474_976_710_656_u64)]
+    #[schema(maximum = 562_949_953_421_312_u64)]
     pub epoch: u64,
     /// Who held it then, for people.
     pub node: String,
