@@ -84,7 +84,13 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
         let bytes = Bytes::from_request(request, state)
             .await
-            .map_err(|error| Refusal::new(error.status(), error.body_text()))?;
+            // As the description says; one that is too long is no case of its own.
+            .map_err(|error| {
+                Refusal::new(
+                    StatusCode::BAD_REQUEST,
+                    format!("the body does not fit: {}", error.body_text()),
+                )
+            })?;
         let is_nothing = matches!(bytes.trim_ascii(), b"" | b"null");
         let text: &[u8] = if is_nothing { b"{}" } else { &bytes };
         // The parser would take a list of the values for an object, too.
