@@ -207,6 +207,35 @@ impl World {
         understood
     }
 
+    fn policy(&mut self, words: &[&str]) {
+        match words {
+            ["fence"] => {
+                self.fence = Some(FenceSettings {
+                    agent: "fence_test".to_owned(),
+                    timeout: Duration::from_secs(20),
+                    tries: 3,
+                });
+            }
+            ["confirm"] => self.failover = Failover::Confirm,
+            ["look", every] => self.storage_look = time(every),
+            ["opinion", word] => {
+                self.second_opinion = match *word {
+                    "tell" => SecondOpinion::Tell,
+                    "act" => SecondOpinion::Act,
+                    _ => SecondOpinion::Off,
+                }
+            }
+            ["failback", quiet] => self.failback = time(quiet),
+            [word] => {
+                self.on_stop_failure = match *word {
+                    "reboot" => OnStopFailure::Reboot,
+                    _ => OnStopFailure::Hold,
+                }
+            }
+            _ => panic!("no such policy: {words:?}"),
+        }
+    }
+
     fn control(&mut self, words: &[&str]) -> bool {
         match words {
             ["node", name, rest @ ..] => {
@@ -224,30 +253,8 @@ impl World {
             }
             ["kill"] => (self.node, self.call) = (None, None),
             ["saved", group, at, rest @ ..] => self.save(group, run(at), rest.contains(&"latched")),
-            ["policy", "fence"] => {
-                self.fence = Some(FenceSettings {
-                    agent: "fence_test".to_owned(),
-                    timeout: Duration::from_secs(20),
-                    tries: 3,
-                });
-            }
-            ["policy", "confirm"] => self.failover = Failover::Confirm,
-            ["policy", "look", every] => self.storage_look = time(every),
-            ["policy", "opinion", word] => {
-                self.second_opinion = match *word {
-                    "tell" => SecondOpinion::Tell,
-                    "act" => SecondOpinion::Act,
-                    _ => SecondOpinion::Off,
-                }
-            }
+            ["policy", policy @ ..] => self.policy(policy),
             ["afar", result @ ..] => self.afar = probe_outcome(result),
-            ["policy", "failback", quiet] => self.failback = time(quiet),
-            ["policy", word] => {
-                self.on_stop_failure = match *word {
-                    "reboot" => OnStopFailure::Reboot,
-                    _ => OnStopFailure::Hold,
-                }
-            }
             ["hangs", of] => {
                 self.hung.insert(service(of));
             }
