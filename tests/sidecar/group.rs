@@ -21,9 +21,10 @@ impl Place {
         let file = self.node.dir.join("compose.yaml");
         let text = std::fs::read_to_string(&file).unwrap();
         let (head, _) = text.split_once("    image:").unwrap();
+        // A look mounts the storage alone, and the tether of a debug build needs its libraries.
         let service = format!(
             "    image: {}:1\n    profiles: [leasehold]\n    scale: 0\n    entrypoint: [\"/leasehold/tether\"]\n    \
-             command: [/bin/busybox, sleep, \"6000\"]\n    network_mode: none\n    x-leasehold: {{group: mail}}\n    \
+             command: [/bin/busybox, sleep, \"6000\"]\n    network_mode: none\n    x-leasehold: {{group: mail, storage_look: off}}\n    \
              volumes: [\"store:/store\", \"/usr:/usr:ro\", \"/lib:/lib:ro\", \"/lib64:/lib64:ro\"]\nvolumes:\n  store: {{}}\n",
             self.name
         );
