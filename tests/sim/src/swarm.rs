@@ -12,6 +12,8 @@ use crate::world::World;
 const STORM: u64 = 60 * S;
 /// Everything healed: one holder after this, unless something slow was ordered.
 const HEALED: u64 = 3 * 5 * S + 10 * S;
+/// A wish that no node could carry out within ten seconds is given up.
+const WISHES_KEPT: u64 = 11 * S;
 
 fn build(seed: u64, mutant: Mutant, logged: bool) -> World {
     let mut world = World::new(seed, 1, 1, mutant);
@@ -72,8 +74,10 @@ fn run(world: &mut World) -> Option<String> {
         bound += 60 * S;
     }
     let end = world.now + bound;
+    // What an operator asked for before, such as an `accept` of a node that was just starting, may be carried out until then.
+    let last_wish = world.now + WISHES_KEPT;
     let mut next = world.now;
-    while world.failure.is_none() && world.now < end && !settled(world) {
+    while world.failure.is_none() && world.now < end && (world.now < last_wish || !settled(world)) {
         next += 200 * MS;
         world.run_until(next);
         // A service manager starts what ended; an operator accepts what is frozen.
