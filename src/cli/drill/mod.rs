@@ -23,7 +23,7 @@ use crate::core::status::Status;
 use crate::node_facts::NodeFacts;
 use crate::site::Site;
 
-/// Good answers before the first move, and after the last.
+/// Good answers before the first move.
 const EDGE: Duration = Duration::from_millis(500);
 /// How long the group serves on the standby.
 const SETTLE: Duration = Duration::from_secs(2);
@@ -131,9 +131,9 @@ impl Drill<'_> {
         self.there = Some(self.shift(&from, &to).await?);
         tokio::time::sleep(SETTLE).await;
         say(&format!("{group}: back from {to} to {from}"));
-        self.marks.back_ordered = Some(clock::now().boot);
+        self.marks.back_ordered = Some(self.watch.calm_moment().await);
         self.back = Some(self.shift(&to, &from).await?);
-        tokio::time::sleep(EDGE).await;
+        self.marks.ended = Some(self.watch.calm_moment().await);
         Ok(())
     }
 

@@ -41,19 +41,20 @@ pub(super) struct Report {
     pub(super) back: Option<Move>,
 }
 
-/// When the way there ended and the way back began; none: that far it did not come.
+/// When the way back began, and when it was over; none: that far it did not come.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Marks {
     pub(super) back_ordered: Option<Duration>,
+    pub(super) ended: Option<Duration>,
 }
 
 /// What was seen of each port, cut where the way back began.
 pub(super) fn ports(seen: &[(String, Vec<Sample>)], marks: Marks) -> Vec<Port> {
-    let cut = marks.back_ordered;
+    let (cut, end) = (marks.back_ordered, marks.ended.unwrap_or(Duration::MAX));
     let of = |(name, samples): &(String, Vec<Sample>)| Port {
         port: name.clone(),
         there_ms: outage(samples, Duration::ZERO, cut.unwrap_or(Duration::MAX)).map(millis),
-        back_ms: cut.and_then(|cut| outage(samples, cut, Duration::MAX)).map(millis),
+        back_ms: cut.and_then(|cut| outage(samples, cut, end)).map(millis),
     };
     seen.iter().map(of).collect()
 }
@@ -195,17 +196,23 @@ mod tests {
             (300, true),
             (350, false),
             (600, true),
+            (700, false),
         ];
         let seen = [("smtp 25".to_owned(), seen.map(|(at, good)| sample(at, good)).to_vec())];
         let both = ports(
             &seen,
             Marks {
                 back_ordered: Some(ms(310)),
+                ended: Some(ms(650)),
             },
         );
         assert_eq!((both[0].there_ms, both[0].back_ms), (Some(100), Some(300)));
-        let one = ports(&seen, Marks::default());
-        assert_eq!((one[0].there_ms, one[0].back_ms), (Some(300), None));
+        let one = ports(&seen[..], Marks::default());
+        assert_eq!(
+            (one[0].there_ms, one[0].back_ms),
+            (None, None),
+            "it was open at the end"
+        );
     }
 
     #[test]

@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
 use super::plan::Plan;
-use super::samples::{Sample, is_back};
+use super::samples::{Sample, is_back, outage};
 use crate::adapters::probe::{Prober, Target};
 use crate::clock;
 use crate::compose::model::Probe;
@@ -19,6 +19,9 @@ pub(super) const PACE: Duration = Duration::from_millis(50);
 const OPEN_MAX: usize = 10;
 /// The patience of a question; a server that is slow by nature gets more.
 const PATIENCE: Duration = Duration::from_millis(500);
+
+/// How often a calm moment is looked for.
+const CALM_TRIES: usize = 10;
 
 /// Asks every port once with the patience that the file says, and gives back the probes with that of the drill.
 pub(super) async fn answering(prober: &Prober, plan: &Plan) -> Result<Vec<Probe>, String> {
@@ -49,18 +52,47 @@ fn target(plan: &Plan) -> Target {
 /// Asks until it is dropped.
 pub(super) struct Watch {
     ports: Vec<(String, Arc<Mutex<Vec<Sample>>>)>,
+    patience: Duration,
     _tasks: JoinSet<()>,
 }
 
 impl Watch {
     pub(super) fn start(prober: &Prober, plan: &Plan, probes: Vec<Probe>) -> Self {
         let (mut ports, mut tasks) = (Vec::new(), JoinSet::new());
+        let patience = probes
+            .iter()
+            .map(|probe| probe.cadence.timeout)
+            .max()
+            .unwrap_or(PATIENCE);
         for probe in probes {
             let samples: Arc<Mutex<Vec<Sample>>> = Arc::default();
             ports.push((probe.check.name(), Arc::clone(&samples)));
             tasks.spawn(ask(prober.clone(), probe, target(plan), samples));
         }
-        Self { ports, _tasks: tasks }
+        Self {
+            ports,
+            patience,
+            _tasks: tasks,
+        }
+    }
+
+    /// A moment, a little while ago, at which each port had answered what it was asked last. A single slow answer is no part of a
+    /// move, and must not look as if the port had not come back. Now, if there is none for long.
+    pub(super) async fn calm_moment(&self) -> Duration {
+        for _ in 0..CALM_TRIES {
+            let moment = clock::now().boot;
+            // Until then, what was asked before has its answer, or has none.
+            tokio::time::sleep(self.patience).await;
+            if self.is_calm(moment) {
+                return moment;
+            }
+        }
+        clock::now().boot
+    }
+
+    fn is_calm(&self, moment: Duration) -> bool {
+        let mut ports = self.ports.iter();
+        ports.all(|(_, samples)| outage(&lock(samples), Duration::ZERO, moment).is_some())
     }
 
     /// Whether every port has answered a question that was asked after `since`.
@@ -167,11 +199,13 @@ mod tests {
             "{refused}"
         );
 
+        assert!(!watch.is_calm(clock::now().boot));
         let _again = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.unwrap();
         let back = clock::now().boot;
         until(|| watch.all_back(back)).await;
+        let ended = watch.calm_moment().await;
+        assert!(watch.is_calm(ended) && ended >= back);
         let seen = watch.seen();
-        let ended = clock::now().boot;
         let outage = outage(&seen[0].1, Duration::ZERO, ended).expect("it is back");
         assert!(outage > PACE && outage <= ended - began, "{outage:?}");
     }
