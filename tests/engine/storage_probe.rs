@@ -78,13 +78,12 @@ impl Drop for Disk {
 struct Asking {
     prober: Prober,
     container: String,
-    floor: u8,
 }
 
 impl Asking {
     /// How much is free where the test itself lies is nobody's business.
     async fn ask(&self, limit: Duration) -> Result<(), ProbeFailure> {
-        self.ask_of(&["/calm", "/store"], self.floor, limit).await
+        self.ask_of(&["/calm", "/store"], 0, limit).await
     }
 
     async fn ask_of(&self, mounts: &[&str], floor: u8, limit: Duration) -> Result<(), ProbeFailure> {
@@ -129,15 +128,16 @@ impl Asking {
     }
 }
 
-/// What the probes ask for whose processes are counted: those of other tests run at the same time.
-const COUNTED: u8 = 1;
-
-/// Processes of these probes on this host that look at the mount.
-fn under_way(mount: &str) -> usize {
-    let ending = format!("\0{FORM}\0{COUNTED}\0{mount}\0");
+/// Processes of the probe in this container that look at the mount. Other tests make theirs at the same time.
+fn under_way(container: &str, mount: &str) -> usize {
+    let ending = format!("\0{FORM}\00\0{mount}\0");
+    let is_one = |process: &Path| {
+        let line = fs::read(process.join("cmdline")).unwrap_or_default();
+        let group = fs::read_to_string(process.join("cgroup")).unwrap_or_default();
+        line.ends_with(ending.as_bytes()) && group.contains(container)
+    };
     let processes = fs::read_dir("/proc").unwrap().flatten();
-    let lines = processes.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
-    lines.filter(|line| line.ends_with(ending.as_bytes())).count()
+    processes.filter(|entry| is_one(&entry.path())).count()
 }
 
 async fn asked(bed: &Bed, disk: &Disk) -> Asking {
@@ -155,7 +155,6 @@ async fn asked(bed: &Bed, disk: &Disk) -> Asking {
     Asking {
         prober: Prober::new(Inside::new(bed.engine.clone())),
         container: prepared.container_id,
-        floor: 0,
     }
 }
 
@@ -211,14 +210,13 @@ async fn storage_that_fills_up_is_told_before_it_is_full() {
 async fn storage_that_hangs_holds_up_one_process_and_nobody_else() {
     let bed = Bed::new().await;
     let disk = Disk::new(&bed.directory);
-    let mut asking = asked(&bed, &disk).await;
-    asking.floor = COUNTED;
+    let asking = asked(&bed, &disk).await;
     asking.passes().await;
 
     disk.does("fsfreeze --freeze");
     let limit = Duration::from_secs(3);
     asking.fails(limit, FailureKind::Silent, "no answer within 3s").await;
-    assert_eq!(under_way("/store"), 1, "does it hang at all?");
+    assert_eq!(under_way(&asking.container, "/store"), 1, "does it hang at all?");
     let unended = "the last check has not ended yet";
     for _ in 0..3 {
         asking.fails(limit, FailureKind::Silent, unended).await;
@@ -228,13 +226,12 @@ async fn storage_that_hangs_holds_up_one_process_and_nobody_else() {
     let anew = Asking {
         prober: Prober::new(Inside::new(engine)),
         container: asking.container.clone(),
-        floor: COUNTED,
     };
     anew.fails(PATIENCE, FailureKind::Silent, unended).await;
-    assert_eq!(under_way("/store"), 1);
-    assert_eq!(under_way("/calm"), 0);
+    assert_eq!(under_way(&asking.container, "/store"), 1);
+    assert_eq!(under_way(&asking.container, "/calm"), 0);
 
     disk.does("fsfreeze --unfreeze");
     asking.passes().await;
-    assert_eq!(under_way("/store"), 0);
+    assert_eq!(under_way(&asking.container, "/store"), 0);
 }
