@@ -63,7 +63,7 @@ async fn every_act_is_answered_with_one_object_and_may_be_repeated() {
         ("drill mail --yes", "no virtual IP"),
         ("fenced --group mail --yes", "nothing to free"),
         ("accept", "strange"),
-        ("node remove a", "a"),
+        ("node remove a", "a is this node"),
         ("stop nowhere", "no group nowhere"),
         ("why nowhere", "no group nowhere"),
     ] {
