@@ -6,6 +6,7 @@
 
 use super::code::Code;
 use super::event::Action;
+use super::group::Group;
 use super::node::Node;
 use super::records::{GroupKeys, Record};
 use super::time::Time;
@@ -23,8 +24,8 @@ pub enum Failover {
 impl Node {
     /// Whether silence does not free this record for this node.
     pub(super) fn needs_word(&self, group: &str, record: &Record) -> bool {
-        let confirms = |settings: &super::group::GroupSettings| settings.failover == Failover::Confirm;
-        record.node != self.me.name && self.groups.get(group).is_some_and(|group| confirms(&group.settings))
+        let confirms = |group: &Group| group.settings.failover == Failover::Confirm;
+        record.node != self.me.name && self.groups.get(group).is_some_and(confirms)
     }
 
     /// What to wait for, once the holder has been silent for as long as it promised.
@@ -45,7 +46,9 @@ impl Node {
         if self.ending || !self.contact_holds_at(now) {
             return;
         }
-        let names: Vec<String> = self.groups.keys().cloned().collect();
+        let confirmed = self.groups.iter();
+        let confirmed = confirmed.filter(|(_, group)| group.settings.failover == Failover::Confirm);
+        let names: Vec<String> = confirmed.map(|(name, _)| name.clone()).collect();
         for name in names {
             let keys = self.view.group(&name);
             let Some(text) = self.word_awaited(now, &name, &keys) else {

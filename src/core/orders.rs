@@ -1,6 +1,6 @@
-//! Standing orders of operators: a group that stays stopped, a group on pause, a node that is drained; `extent` has those about
-//! where a group may run at all. They live in etcd,
-//! one key and one transaction each; every node reads them with every beat and obeys them until they are taken back.
+//! Standing orders of operators: a group that stays stopped, a group on pause, a node that is drained; `extent` has those
+//! about where a group may run at all. They live in etcd, one key and one transaction each; every node reads them with
+//! every beat and obeys them until they are taken back.
 
 use std::time::Duration;
 
