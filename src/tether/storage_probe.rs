@@ -48,13 +48,17 @@ impl Verdict {
 
 /// The form, from the words behind [`FORM`].
 pub(super) fn main(args: &[OsString]) -> ExitCode {
-    let (verdict, said) = match args {
-        [floor, path] if Path::new(path).is_absolute() => {
+    let floor = |word: &OsString| word.to_str()?.parse().ok();
+    let wanted = match args {
+        [percent, path] if Path::new(path).is_absolute() => floor(percent).map(|floor: u64| (floor, path)),
+        _ => None,
+    };
+    let (verdict, said) = match wanted {
+        Some((floor, path)) => {
             if is_under_way(Path::new("/proc"), path) {
                 let why = "the last check has not ended yet".to_owned();
                 (Verdict::Unended, why)
             } else {
-                let floor = floor.to_str().and_then(|floor| floor.parse().ok()).unwrap_or_default();
                 let path = Path::new(path);
                 let done = check(path).and_then(|()| little_left(path, floor));
                 match done {
@@ -64,7 +68,7 @@ pub(super) fn main(args: &[OsString]) -> ExitCode {
                 }
             }
         }
-        _ => (Verdict::Refused, format!("usage: tether {FORM} FLOOR PATH")),
+        None => (Verdict::Refused, format!("usage: tether {FORM} FLOOR PATH")),
     };
     // Whoever does not listen any more has stopped waiting.
     let _ = io::stdout().write_all(said.as_bytes());
