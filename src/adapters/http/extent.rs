@@ -43,10 +43,11 @@ async fn extend(
     Name(group): Name<String>,
     Body(wanted): Body<ExtentRequest>,
 ) -> Answer {
-    known_group(&shared, &group)?;
-    let ExtentRequest { node, why } = wanted;
-    let wish = Wish::Extend { group, node };
-    order(&shared, &caller, Role::Operator, wish, why, None).await
+    extent(&shared, &caller, group, wanted, |group, node| Wish::Extend {
+        group,
+        node,
+    })
+    .await
 }
 
 /// Let a node never take a group, until it is extended to it again. Refused while it holds the group, or is the last one.
@@ -58,10 +59,23 @@ async fn unextend(
     Name(group): Name<String>,
     Body(wanted): Body<ExtentRequest>,
 ) -> Answer {
-    known_group(&shared, &group)?;
+    extent(&shared, &caller, group, wanted, |group, node| Wish::Unextend {
+        group,
+        node,
+    })
+    .await
+}
+
+async fn extent(
+    shared: &Shared,
+    caller: &Caller,
+    group: String,
+    wanted: ExtentRequest,
+    wish: fn(String, String) -> Wish,
+) -> Answer {
+    known_group(shared, &group)?;
     let ExtentRequest { node, why } = wanted;
-    let wish = Wish::Unextend { group, node };
-    order(&shared, &caller, Role::Operator, wish, why, None).await
+    order(shared, caller, Role::Operator, wish(group, node), why, None).await
 }
 
 /// Take a deletion back. Refused while the storage is not initialised, or a container without a lease uses it.
