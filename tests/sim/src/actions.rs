@@ -5,7 +5,6 @@ use std::time::Duration;
 use shipped::core::event::{Action, Event, Level, ProbeFailure, ServiceKey, VipNews};
 use shipped::core::time::Time;
 
-use crate::engine::settings;
 use crate::events::{Act, Call, Ev};
 use crate::host::{MS, S};
 use crate::tether::End;
@@ -17,7 +16,10 @@ impl World {
         let life = self.hosts[h].life;
         let soon = self.rng.range(MS, 10 * MS);
         match action {
-            Action::Txn { id, txn } => self.call(h, Call::Txn(id, txn)),
+            Action::Txn { id, txn } => {
+                self.sends_rightly(h, &txn);
+                self.call(h, Call::Txn(id, txn));
+            }
             Action::Read { id } => self.call(h, Call::Read(id)),
             Action::Grant(grant) => self.call(h, Call::Grant(grant)),
             Action::KeepAlive { lease } => self.call(h, Call::KeepAlive(lease)),
@@ -28,7 +30,7 @@ impl World {
             Action::Save(saved) => self.hosts[h].saved = Some(saved),
             Action::Pin(pin) => self.hosts[h].pin = Some(pin),
             Action::Prepare { group, .. } => {
-                for service in 0..settings(&group).services.len() {
+                for service in 0..self.settings(&group).services.len() {
                     let of = ServiceKey {
                         group: group.clone(),
                         service,
@@ -42,6 +44,7 @@ impl World {
             }
             Action::Start { of, run } => {
                 self.trusts(h, &of.group);
+                self.starts_rightly(h, &of, run);
                 self.start(h, of, run, soon);
             }
             Action::Admit { of, connection } => {
@@ -130,6 +133,7 @@ impl World {
                 );
             }
             Action::Say(decision) => {
+                self.decides_rightly(h, &decision);
                 let name = self.hosts[h].name.clone();
                 self.count(&format!("said {}", decision.code.word()));
                 if decision.text.contains("adopting run") {
@@ -167,12 +171,10 @@ impl World {
             Action::Compare { group } => self.compare(h, group, soon),
             // Nobody but the core looks at containers here.
             Action::LetGo { .. } => {}
-            Action::AskHolder { .. }
-            | Action::LookAtStorage { .. }
-            | Action::Fence { .. }
-            | Action::KillForeign { .. }
-            | Action::Feed { .. }
-            | Action::Disarm => {}
+            Action::AskHolder { of, run } => self.ask_holder(h, of, run, soon),
+            Action::LookAtStorage { group, .. } => self.look(h, group, soon),
+            Action::Fence { node, incarnation } => self.fence(h, node, incarnation),
+            Action::KillForeign { .. } | Action::Feed { .. } | Action::Disarm => {}
         }
     }
 

@@ -95,6 +95,8 @@ pub(crate) enum Act {
     },
     Term(usize),
     Switchover(usize, String, Option<String>),
+    /// An operator on the host wants the group started again as the file says.
+    Apply(usize, String),
     Hold(usize, Duration),
     /// An operator on the host gives the cluster another ttl.
     ChangeTtl(usize, Duration),
@@ -105,6 +107,22 @@ pub(crate) enum Act {
     Fenced {
         host: usize,
         node: usize,
+    },
+    /// The fence agent has done its work on whoever bears the name.
+    FenceHits(String),
+    /// Nobody reaches the host's addresses, or does again.
+    Veil(usize, bool),
+    /// The host reaches nobody's addresses, or does again.
+    Blind(usize, bool),
+    /// An operator keeps a copy of the cluster's keys; etcd is lost for good; the copy is put back.
+    Export,
+    LoseEtcd,
+    Import(usize),
+    /// The host's compose file has the group no more, or has it again; its sidecar is made anew.
+    ChangeFile {
+        host: usize,
+        group: String,
+        dropped: bool,
     },
     Snapshot,
     Restore {

@@ -141,6 +141,7 @@ impl World {
                     } else {
                         self.count("compare failed");
                     }
+                    self.key_rightly(h, &changes);
                     self.changed(Some((h, sent)), &changes);
                     let mut answer = self.etcd.answer(&self.keys, succeeded);
                     self.mutant.answer(&mut answer, &self.keys, &self.hosts[h].name);

@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::time::Duration;
 
+use shipped::core::exported::Exported;
 use shipped::core::keys::Keys;
 use shipped::core::records::Record;
 use shipped::core::sizing::Timing;
@@ -14,6 +15,7 @@ use crate::events::{Act, Entry, Ev};
 use crate::host::{Clock, Host, S};
 use crate::members::Members;
 use crate::mutants::Mutant;
+use crate::policy::Policies;
 use crate::rng::Rng;
 use crate::storage::Storage;
 
@@ -48,6 +50,13 @@ pub(crate) struct World {
     pub(crate) claim_refused: bool,
     pub(crate) queue: BinaryHeap<Reverse<Entry>>,
     pub(crate) order: u64,
+    pub(crate) policies: Policies,
+    /// When the fence agent hit a node, and when a person said last that it is off.
+    pub(crate) fenced_at: BTreeMap<String, u64>,
+    pub(crate) words_at: BTreeMap<String, u64>,
+    /// What an operator exported; and whether etcd was lost after that, and is still empty.
+    pub(crate) exported: Option<Exported>,
+    pub(crate) lost: bool,
     pub(crate) replies: Vec<(usize, Result<String, String>)>,
     pub(crate) alarms: Vec<String>,
 }
@@ -108,6 +117,11 @@ impl World {
             claim_refused: false,
             queue: BinaryHeap::new(),
             order: 0,
+            policies: Policies::default(),
+            fenced_at: BTreeMap::new(),
+            words_at: BTreeMap::new(),
+            exported: None,
+            lost: false,
             replies: Vec::new(),
             alarms: Vec::new(),
         }
