@@ -14,13 +14,16 @@ use crate::world::World;
 /// Runs until such a transaction of the host is on its way.
 fn until_sent(world: &mut World, by: usize, limit_ms: u64, which: impl Fn(&World, &Txn) -> bool) {
     for _ in 0..limit_ms {
-        let on_its_way = world.queue.iter().any(|Reverse(entry)| match &entry.ev {
-            Ev::ToEtcd {
+        let on_its_way = world.queue.iter().any(|Reverse(entry)| {
+            let Ev::ToEtcd {
                 host,
                 call: Call::Txn(_, txn),
                 ..
-            } => *host == by && which(world, txn),
-            _ => false,
+            } = &entry.ev
+            else {
+                return false;
+            };
+            *host == by && which(world, txn)
         });
         if on_its_way {
             return;

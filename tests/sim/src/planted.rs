@@ -99,13 +99,13 @@ fn program(package: &Path, target: &[&str]) -> PathBuf {
         .output()
         .unwrap();
     let told = String::from_utf8_lossy(&built.stdout);
-    let programs = told.lines().filter_map(|line| {
+    let mut programs = told.lines().filter_map(|line| {
         let message: serde_json::Value = serde_json::from_str(line).ok()?;
         Some(PathBuf::from(message["executable"].as_str()?))
     });
     let why = String::from_utf8_lossy(&built.stderr);
     programs
-        .last()
+        .next_back()
         .unwrap_or_else(|| panic!("the planted package is not built: {why}"))
 }
 
