@@ -18,7 +18,7 @@ impl World {
         match action {
             Action::Txn { id, txn } => {
                 self.sends_rightly(h, &txn);
-                self.call(h, Call::Txn(id, txn));
+                self.send_txn(h, id, txn);
             }
             Action::Read { id } => self.call(h, Call::Read(id)),
             Action::Grant(grant) => self.call(h, Call::Grant(grant)),

@@ -56,6 +56,10 @@ pub(crate) struct Cover {
 const SLOWEST: f64 = 0.9955;
 
 impl World {
+    pub(crate) fn cover_of(&self, node: &str, lease: i64) -> Option<&Cover> {
+        self.cover.get(node)?.get(&lease)
+    }
+
     /// A beat landed.
     pub(crate) fn covered(&mut self, node: &str, lease: i64, value: &str, sent: u64) {
         let Ok(beat) = serde_json::from_str::<Beat>(value) else {
@@ -65,7 +69,7 @@ impl World {
         // An observer's raw clock may run 0.4 % fast.
         let wait = promise as f64 / 1.004;
         let trusted = promise as f64 * self.timing.kappa - KILL_BUDGET.as_nanos() as f64;
-        let cover = self.cover.entry((node.to_owned(), lease)).or_default();
+        let cover = self.cover.entry(node.to_owned()).or_default().entry(lease).or_default();
         cover.until = self.now + wait as u64;
         cover.hard = cover.hard.max(sent + (trusted / SLOWEST) as u64 + 2 * MS);
         (cover.sent, cover.promise) = (sent, promise);
@@ -179,7 +183,7 @@ impl World {
             );
             return self.fail(why);
         };
-        let allowed = self.cover.get(&(name.clone(), *lease)).map_or(0, |cover| cover.hard);
+        let allowed = self.cover_of(&name, *lease).map_or(0, |cover| cover.hard);
         if !over && hard > allowed {
             let late = (hard - allowed) / MS;
             let why = format!(
@@ -208,7 +212,7 @@ impl World {
             .get(&(group.to_owned(), epoch, name.clone()))
             .copied()
             .unwrap_or(0);
-        let cover = self.cover.get(&(name.clone(), lease)).copied().unwrap_or_default();
+        let cover = self.cover_of(&name, lease).copied().unwrap_or_default();
         let trusted = cover.promise as f64 * self.timing.kappa;
         let budget = (KILL_BUDGET + self.timing.grace).as_nanos() as f64;
         let soft = cover.sent + ((trusted - budget).max(0.0) / SLOWEST) as u64 + 2 * MS;
@@ -245,10 +249,7 @@ impl World {
                 if c.life != Life::Up || c.excused {
                     continue;
                 }
-                let cover = self
-                    .cover
-                    .get(&(host.name.clone(), c.lease))
-                    .map_or(0, |cover| cover.until);
+                let cover = self.cover_of(&host.name, c.lease).map_or(0, |cover| cover.until);
                 if self.now > cover {
                     let why = format!("S3: {}/{} outlives its lease on {}", key.group, key.service, host.name);
                     return self.fail(why);

@@ -19,7 +19,7 @@ fn until_sent(world: &mut World, by: usize, limit_ms: u64, which: impl Fn(&World
                 host,
                 call: Call::Txn(_, txn),
                 ..
-            } = &entry.ev
+            } = &*entry.ev
             else {
                 return false;
             };

@@ -1,5 +1,6 @@
 //! Everything that happens in the simulated world: calls under way, what machines do next, faults and operators.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use shipped::core::epoch::Run;
@@ -14,7 +15,7 @@ use crate::tether::End;
 /// What stands in the way of a call.
 #[derive(Clone, Debug)]
 pub(crate) enum Call {
-    Txn(RequestId, Txn),
+    Txn(RequestId, Rc<Txn>),
     Read(RequestId),
     Grant(Grant),
     KeepAlive(i64),
@@ -219,7 +220,8 @@ pub(crate) enum Ev {
 pub(crate) struct Entry {
     pub(crate) at: u64,
     pub(crate) order: u64,
-    pub(crate) ev: Ev,
+    /// Boxed: the queue moves its entries all the time.
+    pub(crate) ev: Box<Ev>,
 }
 
 impl PartialEq for Entry {

@@ -26,10 +26,7 @@ impl World {
             return self.fail(why);
         }
         let confirm = self.policies.groups.get(group).is_some_and(|policy| policy.confirm);
-        let since = self
-            .cover
-            .get(&(node.clone(), before.incarnation))
-            .map_or(0, |cover| cover.since);
+        let since = self.cover_of(node, before.incarnation).map_or(0, |cover| cover.since);
         let hit = self.fenced_at.get(node).is_some_and(|at| *at >= since);
         if self.policies.fence && !hit && !self.word_on(node) {
             let why = format!("S15: {name} takes {group} from {node}, which no fence has hit");

@@ -162,10 +162,7 @@ impl World {
         let host = &self.hosts[h];
         let found = host.told.ready.iter().find(|((node, lease, of), (since, last))| {
             let told = *since <= *last;
-            let lives = self
-                .cover
-                .get(&(node.clone(), *lease))
-                .is_some_and(|cover| cover.until > self.now);
+            let lives = self.cover_of(node, *lease).is_some_and(|cover| cover.until > self.now);
             *node != host.name && of == group && told && lives
         });
         found.map(|((node, ..), _)| node.clone())
@@ -300,10 +297,7 @@ impl World {
         let acts = self.policies.groups.get(group).is_some_and(|policy| policy.act);
         let reaches = host.told.view.statuses.iter().find(|(node, status)| {
             let lease = host.told.view.lease_of(node);
-            let lives = self
-                .cover
-                .get(&((*node).clone(), lease))
-                .is_some_and(|cover| cover.until > self.now);
+            let lives = self.cover_of(node, lease).is_some_and(|cover| cover.until > self.now);
             let ready = status
                 .groups
                 .get(group)

@@ -34,8 +34,8 @@ pub(crate) struct World {
     pub(crate) failure: Option<String>,
     pub(crate) log: Option<Vec<String>>,
     pub(crate) mutant: Mutant,
-    /// (node, lease) -> what its landed beats allow.
-    pub(crate) cover: BTreeMap<(String, i64), Cover>,
+    /// Node -> lease -> what its landed beats allow.
+    pub(crate) cover: BTreeMap<String, BTreeMap<i64, Cover>>,
     /// (group, epoch, node) -> the incarnation that a record named as its holder.
     pub(crate) granted: BTreeMap<(String, u64, String), i64>,
     pub(crate) members: Members,
@@ -128,7 +128,10 @@ impl World {
     }
 
     pub(crate) fn count(&mut self, what: &str) {
-        *self.counts.entry(what.to_owned()).or_default() += 1;
+        match self.counts.get_mut(what) {
+            Some(count) => *count += 1,
+            None => drop(self.counts.insert(what.to_owned(), 1)),
+        }
     }
 
     pub(crate) fn fail(&mut self, why: String) {
@@ -143,7 +146,7 @@ impl World {
         self.queue.push(Reverse(Entry {
             at: self.now + delay,
             order: self.order,
-            ev,
+            ev: Box::new(ev),
         }));
     }
 
@@ -160,7 +163,7 @@ impl World {
             }
             let Some(Reverse(entry)) = self.queue.pop() else { break };
             self.now = entry.at;
-            self.happen(entry.ev);
+            self.happen(*entry.ev);
             self.check();
         }
         self.now = self.now.max(end);
