@@ -55,6 +55,10 @@ pub async fn run(facts: &NodeFacts) -> Result<()> {
     let taken = may_run.then(|| Taken::read(&facts.run_dir, &boot)).flatten();
     let site = Site::open_after(facts, taken).await?;
     site.check_grace()?;
+    // What an earlier sidecar holds goes on, whatever was added beside it.
+    if !may_run {
+        site.check_addresses().await?;
+    }
     for warning in &site.project.warnings {
         tracing::warn!(code = "file_warning", "{warning}");
     }

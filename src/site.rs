@@ -10,6 +10,7 @@ use crate::adapters::cgroup::Cgroups;
 use crate::adapters::engine::{self, Engine, EngineError, MountSource, OwnProject, TetherMounts};
 use crate::adapters::files::Taken;
 use crate::adapters::store;
+use crate::adapters::vip::{self, VipError};
 use crate::adapters::watchdog::{Device, WatchdogError};
 use crate::clock;
 use crate::compose::model::{END_BUDGET, Project, Service};
@@ -193,6 +194,22 @@ impl Site {
         Ok(timing)
     }
 
+    /// Before anything starts: an address that this host has by itself is no virtual one.
+    ///
+    /// # Errors
+    /// [`SiteError::Setting`] with each such address and what to do.
+    pub async fn check_addresses(&self) -> Result<(), SiteError> {
+        match own_addresses(&self.project).await {
+            Ok(own) if own.is_empty() => Ok(()),
+            Ok(own) => Err(SiteError::Setting(own.join("\n"))),
+            // It is asked again before any address is taken.
+            Err(error) => {
+                tracing::warn!(code = "netlink_failed", %error, "the addresses of this host are not known");
+                Ok(())
+            }
+        }
+    }
+
     /// Compares the sidecar's own grace with what its services may take to stop.
     ///
     /// # Errors
@@ -214,6 +231,19 @@ impl Site {
             Some(_) | None => Ok(()),
         }
     }
+}
+
+/// The virtual addresses of a project that are this host's own, each with its group and what to do.
+///
+/// # Errors
+/// The kernel can't be asked.
+pub async fn own_addresses(project: &Project) -> Result<Vec<String>, VipError> {
+    let mut found = Vec::new();
+    for (name, group) in &project.groups {
+        let own = vip::own(&group.vips).await?;
+        found.extend(own.iter().map(|own| format!("group {name}: {own}")));
+    }
+    Ok(found)
 }
 
 /// A container that has just been started is not at once running in the engine's words.

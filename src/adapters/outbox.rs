@@ -520,6 +520,7 @@ fn from_vip(event: VipEvent) -> Option<Event> {
             group,
             error: format!("{}: {error}", text(vip)),
         },
+        VipEvent::Occupied { group, by } => VipNews::Occupied { group, by },
         VipEvent::Dropped { group } => VipNews::Dropped { group },
         VipEvent::Foreign { group, vip, mac } => VipNews::Foreign {
             group,

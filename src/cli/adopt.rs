@@ -80,6 +80,13 @@ async fn protect(facts: &NodeFacts, subject: &Subject, wanted: &Wanted, file: &P
     let Some(project) = &draft.project else {
         return Ok(refused(&draft.faults));
     };
+    let own = site::own_addresses(project)
+        .await
+        .context("looking at this host's addresses")?;
+    if !own.is_empty() {
+        say(&format!("leasehold: nothing was printed:\n  {}", own.join("\n  ")));
+        return Ok(ExitCode::FAILURE);
+    }
     let holds = |group: &&compose::model::Group| group.services.iter().any(|one| one.name == subject.name);
     let group = project.groups.values().find(holds);
     let group = group.with_context(|| format!("{} is in no group: {}", subject.name, lines(&draft.faults)))?;

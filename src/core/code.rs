@@ -201,6 +201,8 @@ codes! {
 
     /// Somebody answers for an address before it is taken.
     AddressConflict = "address_conflict", Alarm, "address";
+    /// This host has an address of a group by itself.
+    AddressOccupied = "address_occupied", Alarm, "address";
     /// Somebody else uses an address of a group that is held here.
     AddressContested = "address_contested", Alarm, "address";
     /// An address is used elsewhere while this node has no right to it.

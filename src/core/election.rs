@@ -434,7 +434,13 @@ impl Node {
         if !self.link_up && group.settings.vips > 0 {
             return Some("the interface has no link".to_owned());
         }
-        let unfit = || group.unfit.clone().filter(|_| group.held.is_none());
+        let unfit = || {
+            group
+                .occupied
+                .clone()
+                .or_else(|| group.unfit.clone())
+                .filter(|_| group.held.is_none())
+        };
         let unseen = || group.look.fault().filter(|_| group.held.is_none());
         group
             .unprepared()

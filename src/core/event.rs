@@ -220,7 +220,9 @@ pub enum VipNews {
     Held { group: String },
     /// An address could not be added.
     Failed { group: String, error: String },
-    /// No address of the group is on this host.
+    /// This host has an address of the group by itself, in these words; none: no more.
+    Occupied { group: String, by: Option<String> },
+    /// No address of the group that we added is on this host.
     Dropped { group: String },
     /// Somebody else uses the address while the group runs.
     Foreign { group: String, vip: String, mac: String },

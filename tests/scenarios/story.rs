@@ -694,6 +694,10 @@ fn news(word: &str, rest: &[&str]) -> Option<VipNews> {
         "conflict" => Some(VipNews::Conflict { group, vip, mac }),
         "foreign" => Some(VipNews::Foreign { group, vip, mac }),
         "lost" => Some(VipNews::Lost { group, vip }),
+        "occupied" => Some(VipNews::Occupied {
+            group,
+            by: (rest.len() > 1).then(|| rest[1..].join(" ")),
+        }),
         "failed" => Some(VipNews::Failed {
             group,
             error: rest[1..].join(" "),

@@ -1,5 +1,6 @@
 //! `leasehold check`: everything that can be known before anything starts.
 
+mod addresses;
 mod certificates;
 mod images;
 mod mail;
@@ -81,6 +82,9 @@ async fn look(facts: &NodeFacts, site: &Site, found: &mut Findings) {
     faults.extend(certificates.faults);
     warnings.extend(members.warnings.clone());
     warnings.extend(certificates.warnings);
+    let addresses = addresses::look(&site.project, &facts.interface).await;
+    found.faults.extend(addresses.faults);
+    found.warnings.extend(addresses.warnings);
     images(site, found).await;
     warn(site, found).await;
     if let Some(timing) = timing {

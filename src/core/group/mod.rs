@@ -107,6 +107,8 @@ pub struct Group {
     pub(in crate::core) taking: Coming,
     /// Why the host itself could not run it, as of the last look while it is not held here.
     pub(in crate::core) unfit: Option<String>,
+    /// The host itself has one of its addresses: in which words.
+    pub(in crate::core) occupied: Option<String>,
     /// In what the run differs from what would be started now, as of the last look.
     pub(in crate::core) drift: Option<Drift>,
     /// It is deleted, and the adapters know.
@@ -182,6 +184,7 @@ impl Group {
             last: None,
             taking: Coming::Start,
             unfit: None,
+            occupied: None,
             drift: None,
             let_go: false,
             used: None,
@@ -248,6 +251,7 @@ impl Group {
             return;
         }
         self.prepared.fill(None);
+        self.occupied = None;
         out.push(Action::LetGo {
             group: self.settings.name.clone(),
         });
