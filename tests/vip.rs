@@ -389,6 +389,61 @@ fn the_hosts_own_address_is_never_taken_v6() {
     run("the_hosts_own_address_is_never_taken_v6", |lab| own(lab, V6, 64));
 }
 
+/// The program itself: `check` and the start say which address, where it is, and what to do, and nothing is touched.
+#[test]
+fn check_and_a_start_refuse_an_address_of_the_host_by_name() {
+    run(
+        "check_and_a_start_refuse_an_address_of_the_host_by_name",
+        |lab| async move {
+            let host = lab.host(2).await;
+            let place = std::env::temp_dir().join(format!("leasehold-vip-{}", std::process::id()));
+            std::fs::create_dir_all(&place).unwrap();
+            let file = place.join("compose.yaml");
+            std::fs::write(&file, OWN_IN_FILE).unwrap();
+            let before = host.sh("ip addr show dev eth0");
+            let (program, place) = (env!("CARGO_BIN_EXE_leasehold"), place.display());
+            let call = |verb: &str| {
+                host.sh(&format!(
+                "timeout 20 {program} {verb} --file {place}/compose.yaml --node a --run-dir {place}/run --state-dir {place}/state \
+                 --tether-dir {place}/tether --engine {place}/none 2>&1; echo exit $?"
+            ))
+            };
+            let own = "group mail: 192.0.2.2 is this host's own: 192.0.2.2/24 is on eth0 for good";
+            for verb in ["check", "run"] {
+                let said = call(verb);
+                assert!(
+                    said.contains(own) && said.contains("`ip addr del 192.0.2.2/24 dev eth0`"),
+                    "{verb}: {said}"
+                );
+                assert!(
+                    said.contains("exit 1") && !said.contains("192.0.2.10 is"),
+                    "{verb}: {said}"
+                );
+            }
+            let said = call("check");
+            assert!(
+                said.contains("warning: 198.51.100.9/24 is in a network that eth0"),
+                "{said}"
+            );
+            assert!(said.contains("`ip route add 198.51.100.0/24 dev eth0`"), "{said}");
+            assert_eq!(host.sh("ip addr show dev eth0"), before);
+            std::fs::remove_dir_all(file.parent().unwrap()).unwrap();
+        },
+    );
+}
+
+const OWN_IN_FILE: &str = "
+x-leasehold: {cluster: mail, etcd: ['http://127.0.0.1:1'], ttl: 10s, etcd_election_timeout: 1s}
+services:
+  sams:
+    image: sams
+    scale: 0
+    profiles: [leasehold]
+    network_mode: host
+    entrypoint: [/leasehold/tether]
+    x-leasehold: {group: mail, vips: ['192.0.2.10/24', '192.0.2.2/24', '198.51.100.9/24']}
+";
+
 async fn made_permanent(lab: Lab, address: &str) {
     let host = lab.host(2).await;
     let vip = vip(address);
