@@ -22,5 +22,7 @@ mod json;
 mod process;
 #[path = "sidecar/secure.rs"]
 mod secure;
+#[path = "sidecar/trust.rs"]
+mod trust;
 #[path = "sidecar/world.rs"]
 mod world;
