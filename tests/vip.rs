@@ -28,10 +28,12 @@ fn nothing(_: &VipEvent) -> bool {
 
 /// The words in which the host is said to have the address itself.
 async fn occupied(task: &mut lab::Task) -> String {
-    match task.next().await {
-        VipEvent::Occupied { group, by: Some(by) } if group == mail() => by,
-        other => panic!("instead of an address of the host: {other:?}"),
-    }
+    let event = task.next().await;
+    let VipEvent::Occupied { group, by: Some(by) } = event else {
+        panic!("instead of an address of the host: {event:?}");
+    };
+    assert_eq!(group, mail());
+    by
 }
 
 fn vacant() -> VipEvent {

@@ -10,6 +10,8 @@
 //! IPv4 addresses are installed as `/32` whatever prefix is configured. With a wider one the kernel ties the addresses
 //! of a subnet together: the first is primary, and its removal takes the others along, so an expiring virtual IP could
 //! take the host's own address with it, or go with it. No prefix route is made either way.
+//! What is left of that: a point-to-point address whose *peer* is the virtual IP, added on the same interface after ours; with
+//! `promote_secondaries` off the kernel ends it with ours.
 //!
 //! A netlink request runs inside the send: while another process holds the kernel's rtnl lock, the thread waits. Run
 //! the task on a thread of its own where other work must not wait with it.
