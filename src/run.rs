@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, watch};
 use crate::adapters::alarm::Alarm;
 use crate::adapters::fence;
 use crate::adapters::files::{Files, Taken};
-use crate::adapters::http::{self, Access, Asked, Turn};
+use crate::adapters::http::{self, Access, Asked, Endpoints, Turn};
 use crate::adapters::outbox::Outbox;
 use crate::adapters::store::{self, Archivist};
 use crate::adapters::tether;
@@ -64,7 +64,6 @@ pub async fn run(facts: &NodeFacts) -> Result<()> {
     }
     tether::install_binary(&facts.tether_dir).context("installing the tether's binary")?;
     let timing = site.timing(election_timeout(&site).await)?;
-    let listen = http::listen_address(facts.listen.as_deref(), &site.project.cluster.etcd)?;
 
     // Not before it is known to do: what keeps a sidecar from starting is mended in the file.
     site.remember(&site.project);
@@ -91,7 +90,7 @@ pub async fn run(facts: &NodeFacts) -> Result<()> {
         inbox.clone(),
     )?;
     let node = Node::new(Setup {
-        me: identity(&site, listen.to_string())?,
+        me: identity(&site)?,
         cluster: site.project.cluster.name.clone(),
         timing,
         fence: site.project.cluster.fence.as_ref().map(fence_settings),
@@ -108,13 +107,29 @@ pub async fn run(facts: &NodeFacts) -> Result<()> {
         status,
         recent: Arc::default(),
     });
-    let access = Access::new(facts.tokens.clone());
-    let tls = facts.tls().map_err(anyhow::Error::msg)?;
-    let asked = http::serve(listen, &facts.socket(), access, tls, turns, archive).await?;
-    tracing::info!(code = "sidecar_started", node = site.name, cluster = site.project.cluster.name, %listen, "leasehold {} runs", env!("CARGO_PKG_VERSION"));
+    let asked = http::serve(endpoints(&site), turns, archive, inbox);
+    tracing::info!(
+        code = "sidecar_started",
+        node = site.name,
+        cluster = site.project.cluster.name,
+        "leasehold {} runs",
+        env!("CARGO_PKG_VERSION")
+    );
     turn(node, outbox, events, asked, &published, &facts.run_dir).await?;
     archivist.flush(LAST_WORDS).await;
     Ok(())
+}
+
+fn endpoints(site: &Site) -> Endpoints {
+    let facts = &site.facts;
+    Endpoints {
+        listen: facts.listen.clone(),
+        etcd: site.project.cluster.etcd.clone(),
+        socket: facts.socket(),
+        access: Access::new(facts.tokens.clone()),
+        tls: facts.tls(),
+        hosts: facts.hosts.clone(),
+    }
 }
 
 /// The loop itself.
@@ -176,7 +191,7 @@ async fn election_timeout(site: &Site) -> Duration {
     }
 }
 
-fn identity(site: &Site, address: String) -> Result<Identity> {
+fn identity(site: &Site) -> Result<Identity> {
     let machine = std::fs::read_to_string("/etc/machine-id").unwrap_or_default();
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").context("the boot id")?;
     if boot.trim().is_empty() {
@@ -187,7 +202,8 @@ fn identity(site: &Site, address: String) -> Result<Identity> {
         machine: machine.trim().to_owned(),
         boot: boot.trim().to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        address,
+        // Told once the endpoints are open.
+        address: String::new(),
         priority: site.facts.priority,
     })
 }

@@ -11,6 +11,8 @@ mod apply;
 mod asked;
 #[path = "sidecar/config.rs"]
 mod config;
+#[path = "sidecar/endpoints.rs"]
+mod endpoints;
 #[path = "store/etcd.rs"]
 #[allow(dead_code, reason = "the store tests use the rest")]
 mod etcd;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 
-use super::text::{print, say};
+use super::text::{print_as_it_is, say};
 use crate::adapters::engine::{Engine, EngineError, Guarded, Seen};
 use crate::compose::adopt::{self, Draft, Hints, Request, Subject};
 use crate::compose::{self, Fault};
@@ -174,7 +174,7 @@ fn hand_out(draft: &Draft, subject: &Subject, file: &Path, advice: &str) -> Exit
             subject.name
         ));
     } else {
-        print(patch.trim_end_matches('\n'));
+        print_as_it_is(patch.trim_end_matches('\n'));
         let directory = file.parent().unwrap_or(Path::new("/"));
         say(&format!("apply it in {} with `patch -p0`", directory.display()));
         say(advice);

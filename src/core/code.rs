@@ -181,6 +181,10 @@ codes! {
     LinkLost = "link_lost", Alarm, "communication";
     /// It has one again.
     LinkRestored = "link_restored", Info, "communication";
+    /// The endpoints of this node are closed, or can't be used as they are configured.
+    EndpointsFaulty = "endpoints_faulty", Alarm, "endpoints";
+    /// They are as configured.
+    EndpointsRestored = "endpoints_restored", Info, "endpoints";
 
     /// etcd is not the one that was trusted.
     EtcdStrange = "etcd_strange", Alarm, "etcd";

@@ -87,6 +87,8 @@ pub enum Event {
     },
     /// Why the rate of this host's clocks is in doubt, if it is.
     ClockSource { doubt: Option<String> },
+    /// Where the endpoints of this node listen, if anywhere, and what is wrong with them.
+    Endpoints { address: String, fault: Option<String> },
     /// A container that this node may not run was seen running: it is of the group, or could touch its storage.
     Intruder {
         group: String,

@@ -42,6 +42,22 @@ impl Node {
         self.clock_doubt = doubt;
     }
 
+    /// Nothing follows from it but words: a node whose endpoints are closed serves as well as before.
+    pub(super) fn endpoints(&mut self, address: String, fault: Option<String>, out: &mut Vec<Action>) {
+        match (&self.endpoints_fault, &fault) {
+            (before, Some(text)) if before.as_ref() != Some(text) => {
+                self.mention(Code::EndpointsFaulty, text.clone(), out);
+            }
+            (Some(_), None) => {
+                let text = format!("the endpoints are open at {address}");
+                self.mention(Code::EndpointsRestored, text, out);
+            }
+            (Some(_) | None, Some(_)) | (None, None) => {}
+        }
+        self.endpoints_fault = fault;
+        self.me.address = address;
+    }
+
     /// The storage of a deleted group is its owner's.
     pub(super) fn intruder(&mut self, group: &str, id: String, name: &str, why: String, out: &mut Vec<Action>) {
         let deleted = self.view.group(group).deleted.is_some();

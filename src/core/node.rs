@@ -132,6 +132,8 @@ pub struct Node {
     pub(super) store_failure: Option<String>,
     /// Why the rate of this host's clocks is in doubt.
     pub(super) clock_doubt: Option<String>,
+    /// What is wrong with the endpoints of this node.
+    pub(super) endpoints_fault: Option<String>,
     pub(super) link_up: bool,
     pub(super) reset: Reset,
     /// For each group held here: the preferred node to which it may go back by itself.
@@ -211,6 +213,7 @@ impl Node {
             engine_failure: Some("not asked yet".to_owned()),
             store_failure: None,
             clock_doubt: None,
+            endpoints_fault: None,
             link_up: true,
             reset: Reset::None,
             preferred: BTreeMap::new(),
@@ -372,6 +375,7 @@ impl Node {
             }
             Event::Compared { group, drift, asked } => self.compared(now, &group, drift, asked, out),
             Event::ClockSource { doubt } => self.doubt_clock(doubt, out),
+            Event::Endpoints { address, fault } => self.endpoints(address, fault, out),
             Event::Intruder { group, id, name, why } => self.intruder(&group, id, &name, why, out),
             Event::Used { group, by } => self.used(&group, by),
             Event::Vip(news) => self.take_vip(now, news, out),
@@ -455,6 +459,7 @@ impl Node {
             | Event::Health { .. }
             | Event::Compared { .. }
             | Event::ClockSource { .. }
+            | Event::Endpoints { .. }
             | Event::Intruder { .. }
             | Event::Used { .. }
             | Event::Vip(_)

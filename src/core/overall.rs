@@ -98,6 +98,8 @@ impl Status {
         }
         let doubted = self.nodes.iter().filter(|(_, node)| !node.clock.is_empty());
         found.extend(doubted.map(|(name, node)| (Health::Warning, format!("{name}: {}", node.clock))));
+        let faulty = self.nodes.iter().filter(|(_, node)| !node.endpoints.is_empty());
+        found.extend(faulty.map(|(name, node)| (Health::Warning, format!("endpoints of {name}: {}", node.endpoints))));
         found.extend(self.versions());
         let troubles = [("etcd", &self.etcd_failure), ("engine", &self.engine_failure)];
         for (what, trouble) in troubles {
@@ -238,7 +240,7 @@ mod tests {
     #[test]
     fn each_trouble_has_its_word_and_its_sentence() {
         type Change = fn(&mut Status, &mut GroupLine);
-        let cases: [(Change, Health, &str); 11] = [
+        let cases: [(Change, Health, &str); 12] = [
             (|_, line| line.holder = None, Health::Failed, "mail is active nowhere"),
             (
                 |_, line| (line.holder, line.stopped) = (None, Some("by root".to_owned())),
@@ -279,6 +281,11 @@ mod tests {
                 },
                 Health::Warning,
                 "the sidecars are of different versions: a 0.1.0, b 0.2.0",
+            ),
+            (
+                |status, _| status.nodes.get_mut("b").unwrap().endpoints = "closed: the port is taken".to_owned(),
+                Health::Warning,
+                "endpoints of b: closed: the port is taken",
             ),
             (
                 |status, _| status.member = "frozen".to_owned(),

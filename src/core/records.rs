@@ -198,6 +198,9 @@ pub struct NodeStatus {
     /// Why the rate of its clocks is in doubt; empty when it is not.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub clock: String,
+    /// What is wrong with its endpoints; empty when nothing is.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub endpoints: String,
 }
 
 /// What an operator wants of a group.

@@ -61,6 +61,9 @@ pub struct NodeLine {
     /// Why the rate of its clocks is in doubt; empty when it is not.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub clock: String,
+    /// What is wrong with its endpoints; empty when nothing is.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub endpoints: String,
     /// The operator's order that it shall hold nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drained: Option<String>,
@@ -253,6 +256,7 @@ impl Node {
                 beat_ms: self.observer.silent_for(now, &name, lease).map(millis),
                 groups: groups.collect(),
                 clock: status.clock,
+                endpoints: status.endpoints,
                 drained: self.view.drained.get(&name).map(|(order, _)| order.to_string()),
             };
             lines.insert(name, line);

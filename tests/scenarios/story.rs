@@ -459,6 +459,10 @@ impl World {
             ["clock", why @ ..] => Event::ClockSource {
                 doubt: (!why.is_empty()).then(|| why.join(" ")),
             },
+            ["endpoints", at, why @ ..] => Event::Endpoints {
+                address: at.trim_start_matches("closed").to_owned(),
+                fault: (!why.is_empty()).then(|| why.join(" ")),
+            },
             ["fit" | "unfit", group, why @ ..] => fitness(group, why),
             ["compared", group, rest @ ..] => words::compared(group, rest),
             ["prepared", of, result @ ..] => Event::Prepared {
@@ -637,6 +641,7 @@ impl World {
                 .or(Some(5000)),
             groups: groups.collect(),
             clock: String::new(),
+            endpoints: String::new(),
         };
         self.etcd.put(&self.keys.status(node), &json(&status), lease);
     }

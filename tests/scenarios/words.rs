@@ -145,11 +145,10 @@ fn status(status: &NodeStatus) -> String {
             false => format!(", not ready for {name} \"{}\"{more}{used}", readiness.why),
         }
     });
-    let clock = match status.clock.as_str() {
-        "" => String::new(),
-        doubt => format!(", \"{doubt}\""),
-    };
-    format!("priority {}{}{clock}", status.priority, groups.collect::<String>())
+    let told = [&status.clock, &status.endpoints].into_iter();
+    let told = told.filter(|text| !text.is_empty()).map(|text| format!(", \"{text}\""));
+    let told: String = told.collect();
+    format!("priority {}{}{told}", status.priority, groups.collect::<String>())
 }
 
 fn value(names: &mut Names, key: &str, value: &str) -> String {

@@ -80,6 +80,7 @@ async fn look(facts: &NodeFacts, site: &Site, found: &mut Findings) {
     faults.extend(site.project.cluster.events.iter().flat_map(events::faults));
     let certificates = certificates::look(&site.project.cluster, facts).await;
     faults.extend(certificates.faults);
+    warnings.extend(Access::new(facts.tokens.clone()).warning());
     warnings.extend(members.warnings.clone());
     warnings.extend(certificates.warnings);
     let addresses = addresses::look(&site.project, &facts.interface).await;
