@@ -21,7 +21,7 @@ use crate::archive::InEtcd;
 use crate::clock;
 use crate::compose::{
     self,
-    model::{Check, Dependency, Fence, Group, OnStopFailure, Probe},
+    model::{Check, Dependency, Fence, Group, MountKind, OnStopFailure, Probe},
 };
 use crate::core::confirm::Failover;
 use crate::core::event::{Action, Event};
@@ -270,6 +270,7 @@ fn settings(group: &Group) -> GroupSettings {
             compose::model::SecondOpinion::Act => SecondOpinion::Act,
         },
         storage_look: group.storage_look.filter(|_| has_storage(group)),
+        exclusive_mounts: has_volume(group),
         address: group
             .vips
             .first()
@@ -287,6 +288,12 @@ fn has_storage(group: &Group) -> bool {
         .services
         .iter()
         .any(|service| !service.protected_targets().is_empty())
+}
+
+/// What a volume is, the engine alone knows: of an external one the file says nothing.
+fn has_volume(group: &Group) -> bool {
+    let mut mounts = group.services.iter().flat_map(|service| &service.mounts);
+    mounts.any(|mount| matches!(mount.kind, MountKind::Volume { .. }))
 }
 
 fn probe_settings(probe: &Probe) -> ProbeSettings {

@@ -32,6 +32,7 @@ const READ_INTERVAL: Duration = Duration::from_secs(2);
 mod drift;
 mod flights;
 mod looks;
+mod unmount;
 mod witness;
 
 use drift::Reading;
@@ -60,6 +61,10 @@ pub enum ContainerCommand {
     },
     Inspect {
         of: ServiceKey,
+    },
+    Mounts {
+        group: String,
+        run: Run,
     },
     Compare {
         group: String,
@@ -166,6 +171,7 @@ impl Shared {
             | ContainerCommand::Kill { .. }
             | ContainerCommand::KillForeign { .. }
             | ContainerCommand::Inspect { .. }
+            | ContainerCommand::Mounts { .. }
             | ContainerCommand::Compare { .. }
             | ContainerCommand::Look { .. } => {}
         }
@@ -191,6 +197,7 @@ impl Shared {
             | ContainerCommand::Kill { .. }
             | ContainerCommand::KillForeign { .. }
             | ContainerCommand::Inspect { .. }
+            | ContainerCommand::Mounts { .. }
             | ContainerCommand::Compare { .. } => return,
         };
         // A full inbox drops it: then the gate's own deadline tells, and of a look its own end.
@@ -216,7 +223,7 @@ impl Shared {
             }
             ContainerCommand::LetGo { .. } => self.look_around_soon(),
             ContainerCommand::Start { of, run } => {
-                let result = self.start(&of).await.map_err(|error| error.to_string());
+                let result = self.start(&of, run).await.map_err(|error| error.to_string());
                 self.report(Event::StartAnswered { of, run, result }).await;
             }
             ContainerCommand::Kill { of } => {
@@ -227,6 +234,10 @@ impl Shared {
             ContainerCommand::KillForeign { id } => self.kill(&id).await,
             ContainerCommand::Compare { group } => self.compare_anew(&group).await,
             ContainerCommand::Look { group, store } => self.look_at_storage(&group, &store).await,
+            ContainerCommand::Mounts { group, run } => {
+                let mounts = self.look_at_mounts(&group).await;
+                self.report(Event::MountsSeen { group, run, mounts }).await;
+            }
             ContainerCommand::Inspect { of } => {
                 let trace = self.witness(&of).await;
                 self.report(Event::Inspected { of, trace }).await;
@@ -440,8 +451,9 @@ impl Shared {
         flags
     }
 
-    async fn start(&self, of: &ServiceKey) -> Result<(), EngineError> {
+    async fn start(&self, of: &ServiceKey, run: Run) -> Result<(), EngineError> {
         let mut waited = Duration::ZERO;
+        let devices = self.devices_of(of).await?;
         loop {
             let Some(id) = self.id_of(of) else {
                 let _alone = self.preparing.lock().await;
@@ -463,8 +475,8 @@ impl Shared {
                     waited += LEFTOVER_PAUSE;
                 }
                 Step::Start => {
-                    self.remember(of, &id)?;
-                    match self.engine.start(&id).await {
+                    self.remember(of, &id, &devices)?;
+                    match self.start_mounting(of, run, &id, &devices).await {
                         // Made anew between the two looks, because its image was replaced.
                         Err(EngineError::Missing { .. }) if waited < LEFTOVER_WAIT => {
                             sleep(LEFTOVER_PAUSE).await;

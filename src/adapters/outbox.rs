@@ -162,6 +162,7 @@ impl Outbox {
             Action::Kill { of } => give(&self.containers, ContainerCommand::Kill { of }),
             Action::KillForeign { id, .. } => give(&self.containers, ContainerCommand::KillForeign { id }),
             Action::Inspect { of } => give(&self.containers, ContainerCommand::Inspect { of }),
+            Action::LookAtMounts { group, run } => give(&self.containers, ContainerCommand::Mounts { group, run }),
             Action::Compare { group } => give(&self.containers, ContainerCommand::Compare { group }),
             Action::LookAtStorage { group, store } => give(&self.containers, ContainerCommand::Look { group, store }),
             Action::Probe { of, run, at_vip } => self.probe(of, run, at_vip),

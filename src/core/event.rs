@@ -49,6 +49,8 @@ pub enum Event {
         run: Run,
         result: Result<(), String>,
     },
+    /// The engine is alive, and still at the start: it mounts what takes its time.
+    Mounting { of: ServiceKey, run: Run },
     /// A tether reported: at its gate, or `running` after a restart of this sidecar.
     TetherHello {
         of: ServiceKey,
@@ -67,6 +69,8 @@ pub enum Event {
     TetherGone { of: ServiceKey, run: Run },
     /// What somebody other than its tether knows of a container, asked for by [`Action::Inspect`].
     Inspected { of: ServiceKey, trace: Trace },
+    /// What is left of the mounts of a run whose processes have ended; the answer to [`Action::LookAtMounts`].
+    MountsSeen { group: String, run: Run, mounts: Mounts },
     /// The engine's health check changed.
     Health { of: ServiceKey, healthy: bool },
     /// The engine answers, or does not.
@@ -207,6 +211,17 @@ pub enum Trace {
     Left { what: String },
     /// The engine's word that nobody ever started it, where the kernel's can't be had.
     NeverStarted,
+    /// Nobody can tell, and why.
+    Hidden { why: String },
+}
+
+/// What a run has left mounted that one host alone may mount: a file system on a block device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mounts {
+    /// The kernel's word: nothing of it is mounted on this host any more, and nothing will be by a start that was ordered.
+    Gone,
+    /// The kernel's word: `what` is still mounted.
+    Left { what: String },
     /// Nobody can tell, and why.
     Hidden { why: String },
 }
@@ -387,6 +402,11 @@ pub enum Action {
     },
     Inspect {
         of: ServiceKey,
+    },
+    /// Look whether anything is still mounted that the run, whose processes have ended, had mounted for itself alone.
+    LookAtMounts {
+        group: String,
+        run: Run,
     },
     /// Look, without harm to whoever writes there, whether the storage carries this store id.
     LookAtStorage {

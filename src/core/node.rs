@@ -389,10 +389,12 @@ impl Node {
             Event::Command { reply, command } => self.command(reply, command, out),
             Event::Prepared { .. }
             | Event::StartAnswered { .. }
+            | Event::Mounting { .. }
             | Event::TetherHello { .. }
             | Event::ClaimAbove { .. }
             | Event::TetherGone { .. }
             | Event::Inspected { .. }
+            | Event::MountsSeen { .. }
             | Event::Probed { .. } => self.take_run(now, event, out),
         }
     }
@@ -441,6 +443,16 @@ impl Node {
             Event::Inspected { of, trace } => {
                 if let Some(group) = self.groups.get_mut(&of.group) {
                     group.inspected(now, of.service, trace);
+                }
+            }
+            Event::Mounting { of, run } => {
+                if let Some(group) = self.groups.get_mut(&of.group) {
+                    group.mounting(now, of.service, run);
+                }
+            }
+            Event::MountsSeen { group, run, mounts } => {
+                if let Some(group) = self.groups.get_mut(&group) {
+                    group.mounts_seen(now, run, mounts, out);
                 }
             }
             Event::Probed { of, run, result } => {

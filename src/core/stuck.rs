@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use super::code::Code;
 use super::event::Action;
-use super::group::{After, Group, Held, Parting, ServiceState, Stage, Way};
+use super::group::{After, Group, Held, Parting, ServiceState, Stage, UNMOUNT_PATIENCE, Way};
 use super::member::{Member, Purpose};
 use super::node::Node;
 use super::records::{GroupKeys, Record, RecordState, json};
-use super::sizing::KILL_BUDGET;
+use super::sizing::{Deadlines, KILL_BUDGET};
 use super::store::{Compare, Op, Txn};
 use super::time::Time;
 use super::watchdog::COARSE;
@@ -44,6 +44,28 @@ pub(in crate::core) enum Reset {
 impl Group {
     /// When the stop under way counts as failed, unless it is proved before.
     pub(in crate::core) fn stop_fails_at(&self) -> Option<Time> {
+        self.kill_fails_at().or_else(|| self.unmount_fails_at())
+    }
+
+    /// The processes have ended, but what they had mounted is still there.
+    fn unmount_fails_at(&self) -> Option<Time> {
+        let held = self.held.as_ref().filter(|held| held.stuck.is_none())?;
+        let since = held.unmounting_since()?;
+        let patient = since.plus(UNMOUNT_PATIENCE);
+        let Deadlines { hard, end, .. } = held.deadlines;
+        Some(match self.settings.on_stop_failure {
+            OnStopFailure::Reboot if held.inherited => patient,
+            OnStopFailure::Reboot => patient.earlier(end),
+            // As with a process: the mark must be there before the others may take the group.
+            OnStopFailure::Hold if held.after == After::Lost => {
+                let last = if since.reached(hard) { since } else { hard };
+                patient.earlier(last.plus(KILL_BUDGET / 2))
+            }
+            OnStopFailure::Hold => patient,
+        })
+    }
+
+    fn kill_fails_at(&self) -> Option<Time> {
         let unproved = |held: &&Held| held.stage == Stage::Stopping && held.stuck.is_none();
         let held = self.held.as_ref().filter(unproved)?;
         let left = held
@@ -86,16 +108,21 @@ impl Node {
                 continue;
             }
             let run = group.held.as_ref().map(|held| held.run).unwrap_or_default();
+            let ended = group
+                .held
+                .as_ref()
+                .is_some_and(|held| held.unmounting_since().is_some());
+            let what = if ended { "unmounted" } else { "stopped" };
             match (group.settings.on_stop_failure, &self.reset) {
                 (OnStopFailure::Reboot, Reset::None) => {
                     self.reset = Reset::Ordered;
-                    let why = format!("run {run} of {name} can't be stopped: resetting this host");
+                    let why = format!("run {run} of {name} can't be {what}: resetting this host");
                     group.say(Code::HostReset, why.clone(), out);
                     out.push(Action::Reset { why });
                 }
                 (OnStopFailure::Reboot, Reset::Ordered) => {}
                 (OnStopFailure::Reboot, Reset::Failed) | (OnStopFailure::Hold, _) => {
-                    group.stick(now, &format!("run {run} could not be stopped"), &self.me.name, out);
+                    group.stick(now, &format!("run {run} could not be {what}"), &self.me.name, out);
                 }
             }
         }

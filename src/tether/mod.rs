@@ -2,7 +2,7 @@
 //!
 //! `tether --service S --group G --node N [--cluster C] [--stop-signal X] [--store ID=PATH]... -- command...` is the form
 //! the sidecar uses; it replaces docker-init. `tether store show|init` prepares storage for `leasehold init`; `tether claim`
-//! is what the tether itself starts beside the service, `tether probe-storage` what the sidecar starts to try the storage.
+//! is what the tether itself starts beside the service, `tether probe-storage` what the sidecar starts to try the storage, `tether device` what it starts to see whether a block device is still mounted.
 //! Anything else meets the closed gate.
 //! Exit codes: [`exit::Code`].
 
@@ -11,6 +11,7 @@ mod beat;
 mod claim;
 mod claim_file;
 mod claims;
+pub mod device;
 pub mod exit;
 mod gate;
 pub mod hello;
@@ -42,6 +43,7 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
         Some((first, rest)) if first == "store" => return store::main(rest),
         Some((first, rest)) if first == beat::FORM => return beat::main(rest),
         Some((first, rest)) if first == storage_probe::FORM => return storage_probe::main(rest),
+        Some((first, rest)) if first == device::FORM => return device::main(rest),
         Some(_) | None => {}
     }
     let own = match OwnNamespace::prove() {

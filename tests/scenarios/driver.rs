@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use leasehold::core::code::Code;
 use leasehold::core::confirm::Failover;
-use leasehold::core::event::{Action, Event, Order, PageOrder, ProbeFailure, ServiceKey, VipNews};
+use leasehold::core::event::{Action, Event, Mounts, Order, PageOrder, ProbeFailure, ServiceKey, VipNews};
 use leasehold::core::exported::Exported;
 use leasehold::core::fencing::FenceSettings;
 use leasehold::core::group::{GroupSettings, OnFailure, OnStandby, ProbeSettings, SecondOpinion, ServiceSettings};
@@ -85,6 +85,7 @@ pub(crate) struct World {
     pub(crate) failover: Failover,
     pub(crate) second_opinion: SecondOpinion,
     pub(crate) storage_look: Option<Duration>,
+    pub(crate) exclusive_mounts: bool,
     /// What a standby finds at the address by itself.
     pub(crate) afar: Result<(), ProbeFailure>,
     pub(crate) fence: Option<FenceSettings>,
@@ -114,6 +115,7 @@ impl World {
             failover: self.confirmed(group),
             second_opinion: self.second_opinion,
             storage_look: self.storage_look,
+            exclusive_mounts: self.exclusive_mounts,
             ..settings(group, self.on_stop_failure)
         }
     }
@@ -161,6 +163,7 @@ impl World {
             failover: Failover::Auto,
             second_opinion: SecondOpinion::Off,
             storage_look: None,
+            exclusive_mounts: false,
             afar: Ok(()),
             fence: None,
             hung: BTreeSet::new(),
@@ -400,6 +403,10 @@ impl World {
                 let result = afar.clone();
                 answer(Event::HolderAsked { of, run, result });
             }
+            Action::LookAtMounts { group, run } => {
+                let mounts = Mounts::Gone;
+                answer(Event::MountsSeen { group, run, mounts });
+            }
             Action::VipProbe { group } => answer(Event::Vip(VipNews::Free { group })),
             Action::VipHold {
                 group, announce: true, ..
@@ -626,6 +633,7 @@ fn settings(group: &str, on_stop_failure: OnStopFailure) -> GroupSettings {
         second_opinion: SecondOpinion::Off,
         address: "192.0.2.10".to_owned(),
         storage_look: None,
+        exclusive_mounts: false,
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use leasehold::core::code::Code;
 use leasehold::core::confirm::Failover;
 use leasehold::core::epoch::Run;
-use leasehold::core::event::{Command, Event, Note, ProbeFailure, ProbeKey, ServiceKey, Trace, VipNews, Wish};
+use leasehold::core::event::{Command, Event, Mounts, Note, ProbeFailure, ProbeKey, ServiceKey, Trace, VipNews, Wish};
 use leasehold::core::exported::Exported;
 use leasehold::core::fenced::Fenced;
 use leasehold::core::fencing::FenceSettings;
@@ -159,6 +159,16 @@ fn trace(words: &[&str]) -> Option<Trace> {
     }
 }
 
+/// What a look at the mounts found.
+fn mounts(words: &[&str]) -> Option<Mounts> {
+    match words {
+        ["gone"] => Some(Mounts::Gone),
+        ["left", what @ ..] => Some(Mounts::Left { what: what.join(" ") }),
+        ["hidden", why @ ..] => Some(Mounts::Hidden { why: why.join(" ") }),
+        _ => None,
+    }
+}
+
 impl World {
     /// A leading time moves the clocks there; nobody ticks meanwhile.
     fn move_to<'a, 'b>(&mut self, words: &'a [&'b str]) -> &'a [&'b str] {
@@ -218,6 +228,7 @@ impl World {
             }
             ["confirm"] => self.failover = Failover::Confirm,
             ["look", every] => self.storage_look = time(every),
+            ["mounts"] => self.exclusive_mounts = true,
             ["opinion", word] => {
                 self.second_opinion = match *word {
                     "tell" => SecondOpinion::Tell,
@@ -492,6 +503,15 @@ impl World {
                     connection: self.connection,
                 }
             }
+            ["mounting", of, at] => Event::Mounting {
+                of: service(of),
+                run: run(at),
+            },
+            ["mounts", group, at, found @ ..] => Event::MountsSeen {
+                group: (*group).to_owned(),
+                run: run(at),
+                mounts: mounts(found)?,
+            },
             ["gone", of, at] => Event::TetherGone {
                 of: service(of),
                 run: run(at),

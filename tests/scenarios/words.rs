@@ -265,6 +265,7 @@ pub(crate) fn action(names: &mut Names, now: Time, action: &Action) -> String {
         Action::Kill { of } => format!("kill {}", service(of)),
         Action::KillForeign { id, why } => format!("kill foreign {id}: {why}"),
         Action::Inspect { of } => format!("inspect {}", service(of)),
+        Action::LookAtMounts { group, run } => format!("look at the mounts of {group} {run}"),
         Action::Probe { of, run, at_vip } => {
             let through = if *at_vip { " at the address" } else { "" };
             format!("probe {} {run}{through}", of.group)

@@ -15,6 +15,7 @@ pub(super) enum Errand {
     Kill(ServiceKey),
     KillForeign(String),
     Inspect(ServiceKey),
+    Mounts(String),
     LookAround,
     /// Reading the file.
     Read,
@@ -31,6 +32,7 @@ impl Errand {
             ContainerCommand::Kill { of } => Self::Kill(of.clone()),
             ContainerCommand::KillForeign { id } => Self::KillForeign(id.clone()),
             ContainerCommand::Inspect { of } => Self::Inspect(of.clone()),
+            ContainerCommand::Mounts { group, .. } => Self::Mounts(group.clone()),
             ContainerCommand::Compare { group } => Self::Compare(group.clone()),
             ContainerCommand::Look { group, .. } => Self::Look(group.clone()),
         }
@@ -44,6 +46,7 @@ impl Errand {
             | Self::Kill(_)
             | Self::KillForeign(_)
             | Self::Inspect(_)
+            | Self::Mounts(_)
             | Self::LetGo(_)
             | Self::Read
             | Self::Look(_) => 1,
@@ -77,6 +80,13 @@ impl Flights {
             errand,
             of: self.clone(),
         })
+    }
+}
+
+impl Flights {
+    pub(super) fn is_under_way(&self, errand: &Errand) -> bool {
+        let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.contains_key(errand)
     }
 }
 

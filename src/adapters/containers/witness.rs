@@ -77,10 +77,15 @@ impl Shared {
         }
     }
 
+    /// What was started for the service in this boot; none where that is not known.
+    pub(super) fn started(&self, of: &ServiceKey) -> Option<Vec<Started>> {
+        self.memory().of(&self.name_in_memory(of)?)
+    }
+
     /// Before a start: from now on this container is looked for.
-    pub(super) fn remember(&self, of: &ServiceKey, id: &str) -> Result<(), EngineError> {
+    pub(super) fn remember(&self, of: &ServiceKey, id: &str, devices: &[String]) -> Result<(), EngineError> {
         let name = self.name_in_memory(of).unwrap_or_default();
-        let written = self.memory().will_start(&name, id);
+        let written = self.memory().will_start(&name, id, devices);
         written.map_err(|error| EngineError::Invalid {
             message: format!("not started, because it could not be noted down: {error}"),
         })

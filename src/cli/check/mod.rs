@@ -8,6 +8,7 @@ mod members;
 mod prospect;
 #[cfg(test)]
 pub(super) mod testing;
+pub(super) mod volumes;
 
 use std::time::Duration;
 
@@ -161,6 +162,9 @@ fn reset_fault(site: &Site, group: &Group) -> Option<String> {
 async fn warn(site: &Site, found: &mut Findings) {
     for group in site.project.groups.values() {
         found.warnings.extend(mail::warnings(group).await);
+        let volumes = volumes::look(site, group).await;
+        found.report.extend(volumes.report);
+        found.warnings.extend(volumes.warnings);
     }
     if let Some(watchdog) = &site.watchdog {
         found.report.push(format!(

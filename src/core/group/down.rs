@@ -195,7 +195,7 @@ impl Group {
                 break;
             }
         }
-        if !held.services.iter().all(|service| service.state == ServiceState::Gone) {
+        if !held.proved_ended() {
             if let Some(text) = self.overdue(now) {
                 self.say(Code::StopUnproved, text, out);
             }
@@ -224,7 +224,11 @@ impl Group {
             let end = held.deadlines.end.minus(strikes);
             service.due(held.deadlines.hard).map_or(end, |due| end.earlier(due))
         });
-        of_services.reduce(Time::earlier)
+        // What is still mounted is written by the kernel without any process.
+        let of_mounts = held
+            .unmount_due()
+            .map(|due| due.earlier(held.deadlines.end.minus(strikes)));
+        of_services.chain(of_mounts).reduce(Time::earlier)
     }
 
     /// What keeps the stop from being proved, once it should have been. Beats go on meanwhile and move the end of the
@@ -247,9 +251,11 @@ impl Group {
     }
 
     pub(super) fn step_withdrawing(&mut self, now: Time, out: &mut Vec<Action>) {
+        self.step_unmount(now, out);
         let Some(held) = &mut self.held else { return };
         match held.vip {
-            VipStage::Off => held.enter(Stage::Stopped, now),
+            VipStage::Off if held.proved_stopped() => held.enter(Stage::Stopped, now),
+            VipStage::Off => {}
             VipStage::Dropping { retry_at } => {
                 if now.reached(retry_at) {
                     held.vip = VipStage::Dropping {

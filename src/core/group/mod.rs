@@ -25,6 +25,7 @@ mod opinion;
 mod state;
 mod told;
 mod trouble;
+mod unmount;
 mod up;
 
 pub(in crate::core) use coming::{Coming, FAILED, FENCED, INTERRUPTED, LOST_PLACE, RAN_OUT, SILENT};
@@ -35,6 +36,7 @@ use opinion::{Asking, Weighed};
 pub use opinion::{OnStandby, SecondOpinion};
 pub use state::Stage;
 pub(in crate::core) use state::{After, Held, Parting, ServiceRun, ServiceState, VipStage, Way};
+pub(in crate::core) use unmount::UNMOUNT_PATIENCE;
 
 /// Stages that one step may pass: a run that fails, stops and starts again at once.
 const STAGES_MAX: usize = 8;
@@ -66,6 +68,8 @@ pub struct GroupSettings {
     pub address: String,
     /// Between two looks of a standby at the storage; none where it may not look.
     pub storage_look: Option<Duration>,
+    /// It has a volume that one host alone may have mounted, or may have one: its mount outlives the processes.
+    pub exclusive_mounts: bool,
 }
 
 /// What follows when a service fails.
@@ -355,6 +359,7 @@ impl Group {
         wake.extend(held.probes.iter().filter_map(|probe| probe.at));
         wake.extend(held.not_before.filter(|_| held.stage == Stage::Stopped));
         wake.extend(held.vip.retry_at());
+        wake.extend(held.look_at_mounts());
         match held.stage {
             Stage::Adopting => wake.push(held.since.plus(ADOPT_TIMEOUT)),
             Stage::Checking => wake.push(held.since.plus(self.settings.start_timeout)),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::health::ProbeRun;
+use super::unmount::MountState;
 use super::{Coming, GroupSettings};
 use crate::core::epoch::Run;
 use crate::core::event::{Order, PageOrder};
@@ -113,6 +114,8 @@ pub(in crate::core) struct Held {
     pub after: After,
     pub(super) way: Way,
     pub services: Vec<ServiceRun>,
+    /// What only one host may have mounted.
+    pub(super) mounts: MountState,
     pub vip: VipStage,
     pub since: Time,
     pub probes: Vec<ProbeRun>,
@@ -191,6 +194,7 @@ impl Held {
             after: After::Restart,
             way: Way::Drain,
             services: vec![ServiceRun::new(now); of.services.len()],
+            mounts: MountState::new(of.exclusive_mounts),
             vip: VipStage::Off,
             since: now,
             probes: vec![ProbeRun::default(); of.probes.len()],
@@ -208,8 +212,13 @@ impl Held {
         self.since = now;
     }
 
-    /// Whether every container is proved not to run.
+    /// Whether every container is proved not to run, and to have left nothing mounted that the next holder mounts.
     pub(in crate::core) fn proved_stopped(&self) -> bool {
+        self.proved_ended() && self.mounts == MountState::Gone
+    }
+
+    /// Whether every container is proved not to run.
+    pub(super) fn proved_ended(&self) -> bool {
         self.services.iter().all(|service| service.state == ServiceState::Gone)
     }
 

@@ -82,6 +82,7 @@ impl World {
                 }
             }
             Action::Inspect { of } => self.inspect(h, of, soon),
+            Action::LookAtMounts { group, run } => self.look_at_mounts(h, group, run, soon),
             Action::Probe { of, run, .. } => {
                 let up = self.hosts[h].serves(&of.group);
                 let result = if up {

@@ -15,6 +15,7 @@
 //! | S11 | epochs grow, across restores, too | `storage.rs: reached`, `recorded` |
 //! | S12 | the tether alone keeps S3, the sidecar killed after any action | S3 under `KillSidecar` and `CrashAfter` |
 //! | S13 | nobody wins a group that is deleted | `recorded` |
+//! | S14 | what one host alone may mount is unmounted before the group is given up | `mounts.rs` |
 //! | V1 | faults healed: one holder a group, in time | `swarm.rs: run` |
 //! | V2 | a disturbance that the sizing covers stops nothing | `calm.rs` |
 //! | V3 | a clean switchover never waits for a ttl | `calm.rs` |
@@ -122,6 +123,10 @@ impl World {
             );
             self.fail(why);
         }
+        let own = by.filter(|h| self.hosts[*h].name == before.node && after.state == RecordState::Released);
+        if let Some(h) = own {
+            self.given_up_rightly(h, group, before.epoch);
+        }
     }
 
     /// S6, S8, S9: what a page may say.
@@ -196,6 +201,7 @@ impl World {
     }
 
     pub(crate) fn check(&mut self) {
+        self.mounted_once();
         for at in 0..self.groups.len() {
             let group = &self.groups[at];
             // S1. One that was killed in time and hangs in the kernel is counted apart, as in S7.

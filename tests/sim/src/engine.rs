@@ -11,6 +11,7 @@ use shipped::core::stuck::OnStopFailure;
 
 use crate::events::Ev;
 use crate::host::{Life, MS};
+use crate::mounts::is_exclusive;
 use crate::world::World;
 
 impl World {
@@ -168,5 +169,6 @@ pub(crate) fn settings(group: &str) -> GroupSettings {
         second_opinion: SecondOpinion::Off,
         address: String::new(),
         storage_look: None,
+        exclusive_mounts: is_exclusive(group),
     }
 }

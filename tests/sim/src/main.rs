@@ -22,6 +22,7 @@ mod faults;
 mod gate;
 mod host;
 mod members;
+mod mounts;
 mod mutants;
 mod network;
 mod plan;

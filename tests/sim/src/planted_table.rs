@@ -84,6 +84,13 @@ const BUGS: &[Bug] = &[
         seen_by: Seen::Schedule("ttl::a_restored_etcd_that_knows_only_the_shorter_ttl_is_accepted_with_the_longer_wait"),
     },
     Bug {
+        name: "released while mounted",
+        file: "group/unmount.rs",
+        old: "true => Self::MayBe {",
+        new: "true if crate::planted::on(\"released while mounted\") => Self::Gone,\n            true => Self::MayBe {",
+        seen_by: Seen::Schedule("mounts::tests::an_engine_that_hangs_keeps_the_mount_and_with_it_the_group"),
+    },
+    Bug {
         name: "a deadline needs both clocks",
         file: "time.rs",
         old: "self.boot >= deadline.boot || self.raw >= deadline.raw",

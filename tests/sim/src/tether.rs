@@ -187,6 +187,7 @@ impl World {
             key.group,
             key.service
         );
+        self.unmount_later(h, &key.group, None);
         if was == Life::Up {
             self.last_writes(h, key, run, end, excused);
         }

@@ -218,6 +218,7 @@ impl World {
                 epoch,
                 known_open,
             } => self.flush(host, boot, group, epoch, known_open),
+            Ev::Unmount { host, boot, group } => self.unmount(host, boot, &group),
             Ev::Election { term } => self.elect(term),
             Ev::LeaseEnd { lease } => self.lease_end(lease),
             Ev::Act(act) => self.act(act),
