@@ -34,7 +34,7 @@ use crate::core::time::Time;
 use crate::recent::Recent;
 use crate::site::Site;
 use crate::tally::Tally;
-use crate::tether::page::Page;
+use crate::tether::page::{Page, mark};
 
 /// Orders that wait for an adapter; the core never has more under way.
 const QUEUE_MAX: usize = 256;
@@ -50,6 +50,8 @@ pub struct Outbox {
     prober: Prober,
     inbox: mpsc::Sender<Event>,
     tethers: BTreeMap<ServiceKey, TetherHost>,
+    /// For each group: the id that its storage must carry, as its containers were asked for last.
+    stores: BTreeMap<String, String>,
     watchdog: Option<Feeder>,
     replies: BTreeMap<u64, oneshot::Sender<Result<String, String>>>,
     next_reply: u64,
@@ -102,6 +104,7 @@ impl Outbox {
             vip,
             containers,
             tethers: tethers(site, saved, &inbox)?,
+            stores: BTreeMap::new(),
             watchdog: site.watchdog.clone().map(Feeder::new),
             inbox,
             replies: BTreeMap::new(),
@@ -156,13 +159,13 @@ impl Outbox {
             Action::Page { of, page } => self.write_page(&of, page),
             Action::Admit { of, connection } => self.tether(&of)?.admit(connection),
             Action::Refuse { of, connection } => self.tether(&of)?.refuse(connection),
-            Action::Prepare { group, store } => give(&self.containers, ContainerCommand::Prepare { group, store }),
+            Action::Prepare { group, store } => self.prepare(group, store),
             Action::LetGo { group } => self.let_go(group),
-            Action::Start { of, run } => give(&self.containers, ContainerCommand::Start { of, run }),
+            Action::Start { of, run, made } => give(&self.containers, ContainerCommand::Start { of, run, made }),
             Action::Kill { of } => give(&self.containers, ContainerCommand::Kill { of }),
             Action::KillForeign { id, .. } => give(&self.containers, ContainerCommand::KillForeign { id }),
-            Action::Inspect { of } => give(&self.containers, ContainerCommand::Inspect { of }),
-            Action::Compare { group } => give(&self.containers, ContainerCommand::Compare { group }),
+            Action::Inspect { of, run } => give(&self.containers, ContainerCommand::Inspect { of, run }),
+            Action::Compare { group, wish } => give(&self.containers, ContainerCommand::Compare { group, wish }),
             Action::LookAtStorage { group, store } => give(&self.containers, ContainerCommand::Look { group, store }),
             Action::Probe { of, run, at_vip } => self.probe(of, run, at_vip),
             Action::AskHolder { of, run } => self.ask_holder(of, run),
@@ -207,6 +210,15 @@ impl Outbox {
                 Ok(())
             }
         }
+    }
+
+    /// From here on every page of the group says what its tether must be told to find.
+    fn prepare(&mut self, group: String, store: Option<String>) -> io::Result<()> {
+        match &store {
+            Some(id) => drop(self.stores.insert(group.clone(), id.clone())),
+            None => drop(self.stores.remove(&group)),
+        }
+        give(&self.containers, ContainerCommand::Prepare { group, store })
     }
 
     /// Containers and addresses of a group that is no more are whoever's they are.
@@ -274,13 +286,23 @@ impl Outbox {
     fn write_page(&self, of: &ServiceKey, page: PageOrder) -> io::Result<()> {
         let PageOrder { run, order, soft, hard } = page;
         let boot_id = self.boot_id;
+        let store = self.store_mark(of);
         self.tether(of)?.write_page(&Page {
             boot_id,
+            store,
             run,
             order,
             soft,
             hard,
         })
+    }
+
+    /// A service without protected mounts has nothing to find.
+    fn store_mark(&self, of: &ServiceKey) -> u64 {
+        let service = self.group(&of.group).and_then(|group| group.services.get(of.service));
+        let protects = service.is_some_and(|service| !service.protected_targets().is_empty());
+        let store = self.stores.get(&of.group).filter(|_| protects);
+        store.map_or(0, |store| mark(store))
     }
 
     fn notice(&self, group: &str, text: &str) -> io::Result<()> {

@@ -486,10 +486,7 @@ impl Node {
             // Ready, and ranked as such, but nobody should hand over to it yet: it could not campaign at once.
             let new = (!self.contact_holds()).then(|| "in contact with etcd for less than a ttl".to_owned());
             let why = unready.or(new).unwrap_or_default();
-            let image = match group.prepared.first() {
-                Some(Some(Ok(digest))) => digest.clone(),
-                Some(Some(Err(_)) | None) | None => String::new(),
-            };
+            let image = group.containers.image();
             let readiness = Readiness {
                 ready,
                 why,

@@ -10,12 +10,14 @@ use std::time::Duration;
 
 use leasehold::core::code::Code;
 use leasehold::core::confirm::Failover;
+use leasehold::core::epoch::Run;
 use leasehold::core::event::{Action, Event, Order, PageOrder, ProbeFailure, ServiceKey, VipNews};
 use leasehold::core::exported::Exported;
 use leasehold::core::fencing::FenceSettings;
 use leasehold::core::group::{GroupSettings, OnFailure, OnStandby, ProbeSettings, SecondOpinion, ServiceSettings};
 use leasehold::core::history::{Chronicler, Entry};
 use leasehold::core::keys::Keys;
+use leasehold::core::made::Made;
 use leasehold::core::node::{Identity, Node, Setup};
 use leasehold::core::records::{Beat, Pin, Record, RecordState, Saved, json};
 use leasehold::core::sizing::Timing;
@@ -88,6 +90,14 @@ pub(crate) struct World {
     /// What a standby finds at the address by itself.
     pub(crate) afar: Result<(), ProbeFailure>,
     pub(crate) fence: Option<FenceSettings>,
+    /// What was asked for last, so that an answer says what it answers: the store of each group's containers,
+    pub(crate) prepared_for: BTreeMap<String, Option<String>>,
+    /// the run that was started last and the one that was asked about,
+    pub(crate) started: BTreeMap<ServiceKey, Run>,
+    pub(crate) inspected: BTreeMap<ServiceKey, Run>,
+    /// the store that was looked at, the wish that a comparison is for.
+    pub(crate) looked: BTreeMap<String, String>,
+    pub(crate) compared: BTreeMap<String, i64>,
     /// Containers that no kill ends.
     pub(crate) hung: BTreeSet<ServiceKey>,
     pub(crate) timing: Timing,
@@ -163,6 +173,11 @@ impl World {
             storage_look: None,
             afar: Ok(()),
             fence: None,
+            prepared_for: BTreeMap::new(),
+            started: BTreeMap::new(),
+            inspected: BTreeMap::new(),
+            looked: BTreeMap::new(),
+            compared: BTreeMap::new(),
             hung: BTreeSet::new(),
             timing: Timing::new(TTL, 0.99, None, Duration::from_secs(1)),
             exported: Exported::default(),
@@ -206,6 +221,7 @@ impl World {
         self.seed += 1;
         self.call = None;
         self.soon.clear();
+        self.started.clear();
         let mut node = Node::new(Setup {
             me: self.me.clone(),
             cluster: "story".to_owned(),
@@ -325,9 +341,11 @@ impl World {
                 .filter(|page| page.order == Order::Open && !self.now.reached(page.soft))
         };
         match action {
-            Action::Start { of, run } => {
+            Action::Start { of, run, made } => {
                 let page = open(of).expect("a start needs an open page, before its soft deadline");
                 assert_eq!(page.run, *run, "a start needs the page of its own run");
+                let asked = self.prepared_for.get(&of.group);
+                assert_eq!(asked, Some(&made.store), "what starts was made for the store that was asked for");
             }
             Action::Admit { of, .. } => assert!(open(of).is_some(), "nothing is admitted at or after soft"),
             Action::VipHold {
@@ -355,6 +373,21 @@ impl World {
             Action::Page { of, page } => {
                 self.pages.insert(of, page);
             }
+            Action::Prepare { group, store } => {
+                self.prepared_for.insert(group, store);
+            }
+            Action::Start { of, run, .. } => {
+                self.started.insert(of, run);
+            }
+            Action::Inspect { of, run } => {
+                self.inspected.insert(of, run);
+            }
+            Action::LookAtStorage { group, store } => {
+                self.looked.insert(group, store);
+            }
+            Action::Compare { group, wish } => {
+                self.compared.insert(group, wish);
+            }
             Action::Save(saved) => self.saved = Some(saved),
             Action::Pin(pin) => self.pin = Some(pin),
             Action::Exit { .. } => self.node = None,
@@ -374,13 +407,13 @@ impl World {
         let afar = self.afar.clone();
         let mut answer = |event| self.soon.push_back((at, event));
         match action.clone() {
-            Action::Prepare { group, .. } => {
+            Action::Prepare { group, store } => {
                 for of in services(&group) {
-                    let result = Ok("sha256:1".to_owned());
-                    answer(Event::Prepared { of, result });
+                    let (store, result) = (store.clone(), Ok(made(store.clone())));
+                    answer(Event::Prepared { of, store, result });
                 }
             }
-            Action::Start { of, run } => answer(Event::TetherHello {
+            Action::Start { of, run, .. } => answer(Event::TetherHello {
                 of,
                 run,
                 running: false,
@@ -588,6 +621,15 @@ impl World {
             None => "configure",
         };
         kind.to_owned()
+    }
+}
+
+/// A container as it was made for this store.
+pub(crate) fn made(store: Option<String>) -> Made {
+    Made {
+        store,
+        fingerprint: "f1".to_owned(),
+        image: "sha256:1".to_owned(),
     }
 }
 

@@ -19,7 +19,7 @@ use leasehold::core::records::{
 use leasehold::core::store::{Hint, StoreError};
 use leasehold::core::stuck::OnStopFailure;
 
-use super::driver::{Call, Mode, World};
+use super::driver::{Call, Mode, World, made};
 use super::words;
 
 /// A story as it was played.
@@ -431,6 +431,30 @@ impl World {
         true
     }
 
+    /// For the store that was asked for last, unless `for=` says otherwise.
+    fn prepared(&self, of: ServiceKey, result: &[&str]) -> Event {
+        let asked = self.prepared_for.get(&of.group).cloned().unwrap_or_default();
+        let store = match option(result, "for") {
+            Some("none") => None,
+            Some(store) => Some(store.to_owned()),
+            None => asked,
+        };
+        let words: Vec<&str> = result.iter().copied().filter(|word| !word.starts_with("for=")).collect();
+        let result = outcome(&words).map(|()| made(store.clone()));
+        Event::Prepared { of, store, result }
+    }
+
+    /// At the store that was looked at last, unless `at=` says otherwise.
+    fn seen(&self, group: &str, result: &[&str]) -> Event {
+        let store = option(result, "at").map(str::to_owned);
+        let words: Vec<&str> = result.iter().copied().filter(|word| !word.starts_with("at=")).collect();
+        Event::StorageSeen {
+            group: group.to_owned(),
+            store: store.or_else(|| self.looked.get(group).cloned()).unwrap_or_default(),
+            result: probe_outcome(&words),
+        }
+    }
+
     /// The incarnation is that of the name, unless it says otherwise.
     fn fence_ended(&mut self, node: &str, rest: &[&str]) -> Event {
         let default = format!("L{node}");
@@ -460,11 +484,8 @@ impl World {
                 doubt: (!why.is_empty()).then(|| why.join(" ")),
             },
             ["fit" | "unfit", group, why @ ..] => fitness(group, why),
-            ["compared", group, rest @ ..] => words::compared(group, rest),
-            ["prepared", of, result @ ..] => Event::Prepared {
-                of: service(of),
-                result: outcome(result).map(|()| "sha256:1".to_owned()),
-            },
+            ["compared", group, rest @ ..] => words::compared(group, rest, self.compared.get(*group).copied()),
+            ["prepared", of, result @ ..] => self.prepared(service(of), result),
             ["started", of, at, result @ ..] => Event::StartAnswered {
                 of: service(of),
                 run: run(at),
@@ -493,10 +514,16 @@ impl World {
                 run: run(at),
             },
             ["inspected", of, word @ ..] => Event::Inspected {
+                run: self.inspected.get(&service(of)).copied().unwrap_or_default(),
                 of: service(of),
                 trace: trace(word)?,
             },
-            ["health", of, word] => Event::Health {
+            // Of the run that was started last, unless it says of which.
+            ["health", of, word, rest @ ..] => Event::Health {
+                run: match option(rest, "of") {
+                    Some(at) => Some(run(at)),
+                    None => self.started.get(&service(of)).copied(),
+                },
                 of: service(of),
                 healthy: *word == "healthy",
             },
@@ -504,6 +531,7 @@ impl World {
             ["reset", "failed", why @ ..] => Event::ResetFailed { why: why.join(" ") },
             [word @ ("intruder" | "used"), rest @ ..] => words::stranger(word, rest)?,
             ["vip", word, rest @ ..] => Event::Vip(news(word, rest)?),
+            ["seen", group, result @ ..] => self.seen(group, result),
             _ => return looked(words),
         };
         Some(event)
@@ -517,7 +545,11 @@ impl World {
                 self.etcd.cluster_id = 0xc2;
                 self.alive.clear();
             }
-            ["store", group] => self.etcd.put(&self.keys.store(group), r#"{"id":"s1","mounts":[]}"#, 0),
+            ["store", group, rest @ ..] => {
+                let id = rest.first().unwrap_or(&"s1");
+                let value = format!(r#"{{"id":"{id}","mounts":[]}}"#);
+                self.etcd.put(&self.keys.store(group), &value, 0);
+            }
             ["config", rest @ ..] => {
                 let generation = option(rest, "generation").map_or(1, |word| word.parse().unwrap());
                 let ttl = option(rest, "ttl").and_then(time).unwrap_or(Duration::from_secs(5));
@@ -718,10 +750,6 @@ fn looked(words: &[&str]) -> Option<Event> {
                 _ => probe(group),
             },
             run: run(at),
-            result: probe_outcome(result),
-        },
-        ["seen", group, result @ ..] => Event::StorageSeen {
-            group: (*group).to_owned(),
             result: probe_outcome(result),
         },
         ["asked", group, at, result @ ..] => Event::HolderAsked {

@@ -189,7 +189,7 @@ impl Group {
                 if service.stop_by.is_some_and(|by| now.reached(by)) || now.reached(held.deadlines.hard) {
                     out.push(Action::Kill { of: of.clone() });
                 }
-                out.push(Action::Inspect { of });
+                out.push(Action::Inspect { of, run: held.run });
             }
             if held.way == Way::Drain {
                 break;
@@ -387,6 +387,7 @@ impl Group {
         fresh.vip = held.vip.clone();
         fresh.coming = if held.anew { Coming::Apply } else { Coming::Recovery };
         let code = fresh.coming.started();
+        self.containers.await_anew();
         self.drift = None;
         *held = fresh;
         if self.settings.vips > 0 && held.vip == VipStage::Off {

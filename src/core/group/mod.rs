@@ -18,6 +18,7 @@ use up::{ADOPT_TIMEOUT, GATE_TIMEOUT};
 
 mod address;
 mod coming;
+mod containers;
 mod down;
 mod health;
 mod look;
@@ -28,6 +29,7 @@ mod trouble;
 mod up;
 
 pub(in crate::core) use coming::{Coming, FAILED, FENCED, INTERRUPTED, LOST_PLACE, RAN_OUT, SILENT};
+use containers::Containers;
 pub use health::ProbeSettings;
 use look::Look;
 pub(in crate::core) use opinion::Doubt;
@@ -91,8 +93,7 @@ pub struct ServiceSettings {
 pub struct Group {
     pub(in crate::core) settings: GroupSettings,
     pub(in crate::core) held: Option<Held>,
-    /// Image digests of the prepared containers, or why one is not.
-    pub(in crate::core) prepared: Vec<Option<Result<String, String>>>,
+    pub(in crate::core) containers: Containers,
     /// The run that a tether reported as running, whether or not it is ours.
     reported: Vec<Option<Run>>,
     restarts: Vec<Time>,
@@ -172,7 +173,7 @@ impl Group {
         Self {
             settings,
             held: None,
-            prepared: vec![None; count],
+            containers: Containers::new(count),
             reported: vec![None; count],
             restarts: Vec::new(),
             failing_until: None,
@@ -229,25 +230,12 @@ impl Group {
         }
     }
 
-    /// Why no container of this group could start here.
-    pub(in crate::core) fn unprepared(&self) -> Option<String> {
-        self.settings
-            .services
-            .iter()
-            .zip(&self.prepared)
-            .find_map(|(service, prepared)| match prepared {
-                Some(Ok(_)) => None,
-                Some(Err(why)) => Some(format!("service {}: {why}", service.name)),
-                None => Some(format!("service {}: its container is not prepared yet", service.name)),
-            })
-    }
-
     /// It is deleted: nothing of it is made or watched any more.
     pub(in crate::core) fn let_go(&mut self, out: &mut Vec<Action>) {
         if std::mem::replace(&mut self.let_go, true) {
             return;
         }
-        self.prepared.fill(None);
+        self.containers.forget();
         out.push(Action::LetGo {
             group: self.settings.name.clone(),
         });
@@ -348,6 +336,7 @@ impl Group {
         wake.extend(of_services);
         wake.extend([held.deadlines.soft, held.deadlines.hard, held.deadlines.end]);
         wake.extend(self.stop_fails_at());
+        wake.extend(self.containers.wake().filter(|_| held.stage == Stage::Starting));
         wake.extend(held.probes.iter().filter_map(|probe| probe.at));
         wake.extend(held.not_before.filter(|_| held.stage == Stage::Stopped));
         wake.extend(held.vip.retry_at());
