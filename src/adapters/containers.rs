@@ -230,7 +230,7 @@ impl Shared {
                 self.report(Event::StartAnswered { of, run, result }).await;
             }
             ContainerCommand::Kill { of } => {
-                if let Some(id) = self.id_of(&of) {
+                for id in self.may_run(&of) {
                     self.kill(&id).await;
                 }
             }
@@ -314,6 +314,11 @@ impl Shared {
     /// Whether it is this node's own: prepared meanwhile, or left by an earlier sidecar. The core adopts or stops the
     /// latter as soon as its service is prepared; until then its tether knows how long it may run.
     fn is_own(&self, group: &str, seen: &Seen) -> bool {
+        // One that left the file is still to be stopped in order.
+        let leaves = |group: &str, service: &str| self.site.left.services(group).any(|left| left == service);
+        if seen.is_made_for(&self.site.name) && seen.part().is_some_and(|(group, service)| leaves(group, service)) {
+            return true;
+        }
         let Reason::Service(name) = &seen.reason else {
             return false;
         };

@@ -95,6 +95,7 @@ impl Outbox {
         clock_source::spawn(inbox.clone());
         containers::spawn(site.clone(), memory, container_commands, inbox.clone());
 
+        drop_left(site, &vip)?;
         Ok(Self {
             site: site.clone(),
             prober: Prober::new(Inside::new(site.engine.clone())),
@@ -315,7 +316,8 @@ impl Outbox {
     }
 
     fn vips(&self, group: &str) -> Vec<Vip> {
-        self.group(group).map(|group| group.vips.clone()).unwrap_or_default()
+        let in_file = self.group(group).map(|group| group.vips.clone());
+        in_file.unwrap_or_else(|| self.site.left.vips(group))
     }
 
     fn hold_vips(&self, group: String, until: Time, announce: bool) -> io::Result<()> {
@@ -418,6 +420,23 @@ impl Outbox {
     }
 }
 
+/// Addresses that an earlier sidecar added and that have left the file, though their group has not: they go now, and then
+/// they are whoever's they are. Those of a group that left as a whole go with its run.
+fn drop_left(site: &Site, vip: &mpsc::Sender<VipCommand>) -> io::Result<()> {
+    for group in site.project.groups.keys() {
+        let vips = site.left.vips(group);
+        if vips.is_empty() {
+            continue;
+        }
+        // Under a name that is no group's: nobody waits for the answer.
+        let name = format!("{group}, as it was");
+        let (group, given) = (name, vips.clone());
+        give(vip, VipCommand::Drop { group, vips: given })?;
+        give(vip, VipCommand::Forget { vips })?;
+    }
+    Ok(())
+}
+
 /// Whoever wants to be told of decisions; what would keep them from it is said now.
 fn herald(site: &Site, tally: &Tally) -> io::Result<Option<Herald>> {
     for group in site.project.groups.values() {
@@ -440,19 +459,16 @@ fn tethers(
     inbox: &mpsc::Sender<Event>,
 ) -> io::Result<BTreeMap<ServiceKey, TetherHost>> {
     let mut tethers = BTreeMap::new();
-    for group in site.project.groups.values() {
+    for group in site.groups() {
         let (events, heard) = mpsc::channel(QUEUE_MAX);
-        let name = group.name.clone();
+        let name = group.to_owned();
         forward(heard, inbox.clone(), move |event| Some(from_tether(&name, event)));
-        let adopt = saved.is_some_and(|saved| saved.groups.contains_key(&group.name));
-        let notice = format!(
-            "{} is led by nobody that this node knows yet; see: leasehold status",
-            group.name
-        );
-        for (service, settings) in group.services.iter().enumerate() {
-            let directory = site.page_dir(&group.name, &settings.name);
+        let adopt = saved.is_some_and(|saved| saved.groups.contains_key(group));
+        let notice = format!("{group} is led by nobody that this node knows yet; see: leasehold status");
+        for (service, name) in site.services(group).into_iter().enumerate() {
+            let directory = site.page_dir(group, name);
             let of = ServiceKey {
-                group: group.name.clone(),
+                group: group.to_owned(),
                 service,
             };
             let host = TetherHost::open(&directory, service, &notice, adopt, events.clone())?;

@@ -116,12 +116,19 @@ impl Node {
     }
 
     /// What the engine says of the run: to be told, and acted upon where a wish asked for it.
-    pub(super) fn compared(&mut self, now: Time, name: &str, drift: Option<Drift>, wish: Option<i64>, out: &mut Vec<Action>) {
+    pub(super) fn compared(
+        &mut self,
+        now: Time,
+        name: &str,
+        drift: Option<Drift>,
+        wish: Option<i64>,
+        out: &mut Vec<Action>,
+    ) {
         let Some(group) = self.groups.get_mut(name) else { return };
         group.drift = drift.clone().filter(|_| group.held.is_some());
         // A look that began before the wish, or for an earlier one, may have missed what the wish is about.
         let comparing = &mut self.intents.comparing;
-        if !comparing.get(name).is_some_and(|one| wish == Some(one.revision)) {
+        if comparing.get(name).is_none_or(|one| wish != Some(one.revision)) {
             return;
         }
         let Some(Comparing { revision, asked }) = comparing.remove(name) else {

@@ -12,6 +12,7 @@ use super::fenced::FencedWish;
 use super::fencing::{FenceSettings, Fencing};
 use super::group::{Context, Group, GroupSettings, mention};
 use super::keys::Keys;
+use super::left::with_left;
 use super::member::{Attempt, Member, Pending};
 use super::observe::{Contact, Observer};
 use super::orders::{WISH_PATIENCE, Wanted};
@@ -156,8 +157,7 @@ impl Node {
         let saved = setup
             .saved
             .filter(|saved| saved.boot == setup.me.boot && saved.lease != 0);
-        let groups = setup
-            .groups
+        let groups = with_left(setup.groups, saved.as_ref())
             .into_iter()
             .map(|group| (group.name.clone(), Group::new(group)));
         Self {
@@ -288,6 +288,7 @@ impl Node {
         self.step_fencing(now, out);
         self.ask_for_word(now, out);
         self.look_around(now, out);
+        self.bury(out);
         self.finish(out);
         self.watch_over(now, first, out);
         let saved = self.memory();

@@ -17,6 +17,7 @@ use leasehold::core::fencing::FenceSettings;
 use leasehold::core::group::{GroupSettings, OnFailure, OnStandby, ProbeSettings, SecondOpinion, ServiceSettings};
 use leasehold::core::history::{Chronicler, Entry};
 use leasehold::core::keys::Keys;
+use leasehold::core::left::{Part, Parts};
 use leasehold::core::made::Made;
 use leasehold::core::node::{Identity, Node, Setup};
 use leasehold::core::records::{Beat, Pin, Record, RecordState, Saved, json};
@@ -98,6 +99,8 @@ pub(crate) struct World {
     /// the store that was looked at, the wish that a comparison is for.
     pub(crate) looked: BTreeMap<String, String>,
     pub(crate) compared: BTreeMap<String, i64>,
+    /// Services that have left the file.
+    pub(crate) without: BTreeSet<String>,
     /// Containers that no kill ends.
     pub(crate) hung: BTreeSet<ServiceKey>,
     pub(crate) timing: Timing,
@@ -118,7 +121,10 @@ pub(crate) struct World {
 
 impl World {
     fn settings(&self, group: &str) -> GroupSettings {
+        let mut services = settings(group, self.on_stop_failure).services;
+        services.retain(|service| !self.without.contains(&service.name));
         GroupSettings {
+            services,
             on_failure: self.on_failure,
             failback: self.failback,
             failover: self.confirmed(group),
@@ -178,6 +184,7 @@ impl World {
             inspected: BTreeMap::new(),
             looked: BTreeMap::new(),
             compared: BTreeMap::new(),
+            without: BTreeSet::new(),
             hung: BTreeSet::new(),
             timing: Timing::new(TTL, 0.99, None, Duration::from_secs(1)),
             exported: Exported::default(),
@@ -345,7 +352,11 @@ impl World {
                 let page = open(of).expect("a start needs an open page, before its soft deadline");
                 assert_eq!(page.run, *run, "a start needs the page of its own run");
                 let asked = self.prepared_for.get(&of.group);
-                assert_eq!(asked, Some(&made.store), "what starts was made for the store that was asked for");
+                assert_eq!(
+                    asked,
+                    Some(&made.store),
+                    "what starts was made for the store that was asked for"
+                );
             }
             Action::Admit { of, .. } => assert!(open(of).is_some(), "nothing is admitted at or after soft"),
             Action::VipHold {
@@ -624,6 +635,19 @@ impl World {
     }
 }
 
+/// What a sidecar remembers of a run of the group.
+pub(crate) fn parts(group: &str) -> Parts {
+    let settings = settings(group, OnStopFailure::Hold);
+    let services = settings.services.into_iter().map(|service| Part {
+        name: service.name,
+        grace_ms: 1000,
+    });
+    Parts {
+        services: services.collect(),
+        vips: settings.addresses,
+    }
+}
+
 /// A container as it was made for this store.
 pub(crate) fn made(store: Option<String>) -> Made {
     Made {
@@ -643,18 +667,26 @@ fn services(group: &str) -> Vec<ServiceKey> {
         .collect()
 }
 
-/// `sams` has one service, an address and a probe, `pair` two probes, `post` a canary besides, `routed` a gateway; `web` has two services and neither.
+/// `sams` has one service, an address and a probe, `pair` two probes, `post` a canary besides, `routed` a gateway; `web` has two services and neither; in
+/// `shop` the second waits for a healthy first.
 fn settings(group: &str, on_stop_failure: OnStopFailure) -> GroupSettings {
-    let names: &[&str] = if group == "web" { &["db", "http"] } else { &["sams"] };
+    let is_plain = matches!(group, "web" | "shop");
+    let names: &[&str] = if is_plain { &["db", "http"] } else { &["sams"] };
     let services = names.iter().map(|name| ServiceSettings {
         name: (*name).to_owned(),
         stop_grace: Duration::from_secs(1),
-        after_healthy: Vec::new(),
+        after_healthy: if (group, *name) == ("shop", "http") {
+            vec![0]
+        } else {
+            Vec::new()
+        },
+        left: false,
     });
     GroupSettings {
         name: group.to_owned(),
+        gone: false,
         services: services.collect(),
-        vips: usize::from(group != "web"),
+        vips: usize::from(!is_plain),
         vip_first: false,
         probes: probes(group),
         start_timeout: Duration::from_secs(60),
@@ -667,6 +699,11 @@ fn settings(group: &str, on_stop_failure: OnStopFailure) -> GroupSettings {
         failback: None,
         second_opinion: SecondOpinion::Off,
         address: "192.0.2.10".to_owned(),
+        addresses: if is_plain {
+            Vec::new()
+        } else {
+            vec!["192.0.2.10/24".to_owned()]
+        },
         storage_look: None,
     }
 }
@@ -677,7 +714,7 @@ fn probes(group: &str) -> Vec<ProbeSettings> {
         ..ProbeSettings::named(name)
     };
     match group {
-        "web" => Vec::new(),
+        "web" | "shop" => Vec::new(),
         "post" => vec![
             ProbeSettings::named("smtp 25"),
             ProbeSettings::canary("canary p@m.test", Duration::from_secs(60)),

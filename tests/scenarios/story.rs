@@ -19,7 +19,7 @@ use leasehold::core::records::{
 use leasehold::core::store::{Hint, StoreError};
 use leasehold::core::stuck::OnStopFailure;
 
-use super::driver::{Call, Mode, World, made};
+use super::driver::{Call, Mode, World, made, parts};
 use super::words;
 
 /// A story as it was played.
@@ -68,6 +68,11 @@ fn option<'a>(words: &[&'a str], key: &str) -> Option<&'a str> {
         .iter()
         .filter_map(|word| word.strip_prefix(key)?.strip_prefix('='));
     found.next()
+}
+
+/// The words that do not begin so.
+fn without<'a>(words: &[&'a str], key: &str) -> Vec<&'a str> {
+    words.iter().copied().filter(|word| !word.starts_with(key)).collect()
 }
 
 /// In the order of the alphabet.
@@ -183,12 +188,23 @@ impl World {
         let before = self.told.len();
         let setting = matches!(
             words[0],
-            "etcd" | "node" | "notify" | "watchdog" | "saved" | "sleep" | "kill" | "policy" | "hangs" | "afar"
+            "etcd"
+                | "node"
+                | "notify"
+                | "watchdog"
+                | "saved"
+                | "sleep"
+                | "kill"
+                | "policy"
+                | "hangs"
+                | "afar"
+                | "without"
         );
         let understood = match words[0] {
             "etcd" => self.etcd_input(&words[1..]),
             "node" | "notify" | "watchdog" | "start" | "restart" | "kill" | "saved" | "sleep" | "run" | "quick"
-            | "status" | "health" | "history" | "policy" | "hangs" | "afar" => self.control(words),
+            | "status" | "history" | "policy" | "hangs" | "afar" | "without" => self.control(words),
+            "health" if words.len() == 1 => self.control(words),
             "answer" | "timeout" | "landed" | "late" | "refused" => self.answer_input(words),
             "term" | "hold" | "switchover" | "apply" | "accept" | "fenced" | "order" | "export" | "import" => {
                 self.operator(words)
@@ -255,6 +271,9 @@ impl World {
             ["saved", group, at, rest @ ..] => self.save(group, run(at), rest.contains(&"latched")),
             ["policy", policy @ ..] => self.policy(policy),
             ["afar", result @ ..] => self.afar = probe_outcome(result),
+            ["without", service] => {
+                self.without.insert((*service).to_owned());
+            }
             ["hangs", of] => {
                 self.hung.insert(service(of));
             }
@@ -344,7 +363,16 @@ impl World {
             groups: BTreeMap::new(),
         });
         let (epoch, n) = (run.epoch, run.n);
-        saved.groups.insert(group.to_owned(), SavedRun { epoch, n, latched });
+        let parts = parts(group);
+        saved.groups.insert(
+            group.to_owned(),
+            SavedRun {
+                epoch,
+                n,
+                latched,
+                parts,
+            },
+        );
         self.saved = Some(saved);
     }
 
@@ -439,19 +467,17 @@ impl World {
             Some(store) => Some(store.to_owned()),
             None => asked,
         };
-        let words: Vec<&str> = result.iter().copied().filter(|word| !word.starts_with("for=")).collect();
-        let result = outcome(&words).map(|()| made(store.clone()));
+        let result = outcome(&without(result, "for=")).map(|()| made(store.clone()));
         Event::Prepared { of, store, result }
     }
 
     /// At the store that was looked at last, unless `at=` says otherwise.
     fn seen(&self, group: &str, result: &[&str]) -> Event {
         let store = option(result, "at").map(str::to_owned);
-        let words: Vec<&str> = result.iter().copied().filter(|word| !word.starts_with("at=")).collect();
         Event::StorageSeen {
             group: group.to_owned(),
             store: store.or_else(|| self.looked.get(group).cloned()).unwrap_or_default(),
-            result: probe_outcome(&words),
+            result: probe_outcome(&without(result, "at=")),
         }
     }
 
@@ -514,9 +540,12 @@ impl World {
                 run: run(at),
             },
             ["inspected", of, word @ ..] => Event::Inspected {
-                run: self.inspected.get(&service(of)).copied().unwrap_or_default(),
+                run: match option(word, "of") {
+                    Some(at) => run(at),
+                    None => self.inspected.get(&service(of)).copied().unwrap_or_default(),
+                },
                 of: service(of),
-                trace: trace(word)?,
+                trace: trace(&without(word, "of="))?,
             },
             // Of the run that was started last, unless it says of which.
             ["health", of, word, rest @ ..] => Event::Health {

@@ -42,6 +42,12 @@ impl Containers {
         *self = Self::new(self.verdicts.len());
     }
 
+    /// What is left are those of the file.
+    pub(in crate::core) fn shorten(&mut self, count: usize) {
+        self.verdicts.truncate(count);
+        self.made.truncate(count);
+    }
+
     pub(in crate::core) fn is_asked(&self) -> bool {
         self.asked.is_some()
     }
@@ -134,5 +140,46 @@ impl Group {
             let text = format!("service {name} did not start: its container was not prepared within {GATE_TIMEOUT:?}");
             self.failed(now, text, out);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Containers, Ready};
+    use crate::core::made::Made;
+
+    fn made(store: Option<&str>) -> Made {
+        Made {
+            store: store.map(str::to_owned),
+            fingerprint: "f".to_owned(),
+            image: "i".to_owned(),
+        }
+    }
+
+    fn asked(store: Option<&str>) -> Containers {
+        Containers {
+            asked: Some(store.map(str::to_owned)),
+            ..Containers::new(1)
+        }
+    }
+
+    #[test]
+    fn a_verdict_counts_for_the_order_that_it_answers() {
+        let (none, s1) = (None, Some("s1".to_owned()));
+        let mut containers = asked(Some("s1"));
+        containers.take(0, &none, Ok(made(None)));
+        assert!(matches!(containers.ready(0), Ready::Awaited), "one of before `init`");
+        containers.take(0, &s1, Ok(made(None)));
+        assert!(
+            matches!(containers.ready(0), Ready::Not(_)),
+            "one that still runs as it was"
+        );
+        containers.take(0, &s1, Ok(made(Some("s1"))));
+        assert!(matches!(containers.ready(0), Ready::Made(found) if containers.fits(found)));
+        // It stands, although it could not be made anew.
+        containers.take(0, &s1, Err("no such image".to_owned()));
+        assert!(matches!(containers.ready(0), Ready::Made(_)));
+        containers.forget();
+        assert!(matches!(containers.ready(0), Ready::Awaited) && containers.image().is_empty());
     }
 }

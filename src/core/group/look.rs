@@ -11,6 +11,8 @@ pub(in crate::core) struct Look {
     at: Option<Time>,
     /// The store of the one under way.
     under_way: Option<String>,
+    /// What the storage must carry now.
+    store: Option<String>,
     /// What the last one found.
     fault: Option<String>,
 }
@@ -35,6 +37,7 @@ impl Group {
             self.look.at = self.settings.storage_look.map(|every| now.plus(every));
             return;
         };
+        self.look.store.clone_from(&store);
         let Some(store) = store.filter(|_| self.look.under_way.is_none()) else {
             return;
         };
@@ -51,6 +54,9 @@ impl Group {
     pub(in crate::core) fn storage_seen(&mut self, now: Time, store: &str, result: Result<(), ProbeFailure>) {
         if self.look.under_way.as_deref() == Some(store) {
             self.look.under_way = None;
+        }
+        if self.look.store.as_deref() != Some(store) {
+            return;
         }
         self.look.at = self.settings.storage_look.map(|every| now.plus(every));
         match result {

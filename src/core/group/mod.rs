@@ -10,6 +10,7 @@ use super::code::Code;
 use super::confirm::Failover;
 use super::epoch::Run;
 use super::event::{Action, Decision, ServiceKey};
+use super::left::{Part, Parts};
 use super::records::{Drift, SavedRun};
 use super::sizing::Deadlines;
 use super::stuck::OnStopFailure;
@@ -45,7 +46,9 @@ const STAGES_MAX: usize = 8;
 #[derive(Clone, Debug, PartialEq)]
 pub struct GroupSettings {
     pub name: String,
-    /// In start order.
+    /// The compose file has it no more: it is there to be stopped and released.
+    pub gone: bool,
+    /// In start order; behind them those that left the file.
     pub services: Vec<ServiceSettings>,
     pub vips: usize,
     pub vip_first: bool,
@@ -66,6 +69,8 @@ pub struct GroupSettings {
     pub second_opinion: SecondOpinion,
     /// That address, for people; empty without one.
     pub address: String,
+    /// All of them, each with its prefix length, for a sidecar to come.
+    pub addresses: Vec<String>,
     /// Between two looks of a standby at the storage; none where it may not look.
     pub storage_look: Option<Duration>,
 }
@@ -86,6 +91,8 @@ pub struct ServiceSettings {
     pub stop_grace: Duration,
     /// Services, by place, that must be healthy first; those before it must be up in any case.
     pub after_healthy: Vec<usize>,
+    /// The compose file has it no more: it may still run, and never starts again.
+    pub left: bool,
 }
 
 /// One group of this node.
@@ -95,7 +102,7 @@ pub struct Group {
     pub(in crate::core) held: Option<Held>,
     pub(in crate::core) containers: Containers,
     /// The run that a tether reported as running, whether or not it is ours.
-    reported: Vec<Option<Run>>,
+    pub(in crate::core) reported: Vec<Option<Run>>,
     restarts: Vec<Time>,
     /// The service failed here: no campaign before this.
     pub(in crate::core) failing_until: Option<Time>,
@@ -253,10 +260,19 @@ impl Group {
 
     /// What the boot-scoped file must remember of this group.
     pub(in crate::core) fn saved(&self) -> Option<SavedRun> {
+        let grace_ms = |grace: Duration| u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
+        let services = self.settings.services.iter().map(|service| Part {
+            name: service.name.clone(),
+            grace_ms: grace_ms(service.stop_grace),
+        });
         self.held.as_ref().map(|held| SavedRun {
             epoch: held.run.epoch,
             n: held.run.n,
             latched: held.latched,
+            parts: Parts {
+                services: services.collect(),
+                vips: self.settings.addresses.clone(),
+            },
         })
     }
 
@@ -287,7 +303,10 @@ impl Group {
                 Stage::Checking | Stage::Active => self.step_running(context.now, out),
                 Stage::Stopping => self.step_stopping(context.now, out),
                 Stage::Withdrawing => self.step_withdrawing(context.now, out),
-                Stage::Stopped => self.step_stopped(context, out),
+                Stage::Stopped => {
+                    self.forget_left();
+                    self.step_stopped(context, out);
+                }
             }
             if self
                 .held

@@ -120,6 +120,9 @@ impl Node {
     fn prepare_groups(&mut self, out: &mut Vec<Action>) {
         for (name, group) in &mut self.groups {
             let keys = self.view.group(name);
+            if group.has_left() {
+                continue;
+            }
             if keys.deleted.is_some() {
                 // What still runs is stopped and released first.
                 if group.held.is_none() {

@@ -146,9 +146,11 @@ pub(crate) fn settings(group: &str) -> GroupSettings {
         name: name.to_owned(),
         stop_grace: Duration::from_secs(1),
         after_healthy: Vec::new(),
+        left: false,
     };
     GroupSettings {
         name: group.to_owned(),
+        gone: false,
         services: if group == "web" {
             vec![service("db"), service("http")]
         } else {
@@ -167,6 +169,7 @@ pub(crate) fn settings(group: &str) -> GroupSettings {
         failback: None,
         second_opinion: SecondOpinion::Off,
         address: String::new(),
+        addresses: vec!["192.0.2.10/24".to_owned()],
         storage_look: None,
     }
 }
