@@ -17,6 +17,7 @@ pub mod cli;
 pub mod clock;
 pub mod compose;
 pub mod core;
+pub mod left;
 pub mod node_facts;
 pub mod recent;
 pub mod run;

@@ -28,7 +28,9 @@ use crate::core::event::{Action, Event};
 use crate::core::fencing::FenceSettings;
 use crate::core::group::{GroupSettings, OnFailure, OnStandby, ProbeSettings, SecondOpinion, ServiceSettings};
 use crate::core::node::{Identity, Node, Setup};
+use crate::core::records::Saved;
 use crate::core::stuck;
+use crate::left::{self, Left};
 use crate::node_facts::NodeFacts;
 use crate::site::Site;
 
@@ -53,7 +55,8 @@ pub async fn run(facts: &NodeFacts) -> Result<()> {
     let boot = clock::boot_id_text().context("the boot id")?;
     let may_run = saved.as_ref().is_some_and(|saved| saved.may_run(&boot));
     let taken = may_run.then(|| Taken::read(&facts.run_dir, &boot)).flatten();
-    let site = Site::open_after(facts, taken).await?;
+    let mut site = Site::open_after(facts, taken).await?;
+    let saved = find_left(&mut site, saved.filter(|saved| saved.boot == boot))?;
     site.check_grace()?;
     // What an earlier sidecar holds goes on, whatever was added beside it.
     if !may_run {
@@ -130,6 +133,15 @@ fn endpoints(site: &Site) -> Endpoints {
         tls: facts.tls(),
         hosts: facts.hosts.clone(),
     }
+}
+
+/// What an earlier sidecar of this boot left that the file has no more.
+fn find_left(site: &mut Site, saved: Option<Saved>) -> Result<Option<Saved>> {
+    let boot_id = clock::boot_id().context("the boot id")?;
+    let saved = left::complete(saved, &site.project, &site.facts.run_dir, boot_id);
+    let saved = saved.context("the pages of an earlier sidecar")?;
+    site.left = Left::of(saved.as_ref(), &site.project);
+    Ok(saved)
 }
 
 /// The loop itself.
@@ -240,10 +252,12 @@ fn settings(group: &Group) -> GroupSettings {
             after_healthy: healthy
                 .filter_map(|(name, _)| place.get(name.as_str()).copied())
                 .collect(),
+            left: false,
         }
     });
     GroupSettings {
         name: group.name.clone(),
+        gone: false,
         services: services.collect(),
         vips: group.vips.len(),
         vip_first: group.vip_first,
@@ -276,6 +290,7 @@ fn settings(group: &Group) -> GroupSettings {
             .first()
             .map(|vip| vip.address.to_string())
             .unwrap_or_default(),
+        addresses: group.vips.iter().map(ToString::to_string).collect(),
         failback: match group.failback {
             compose::model::Failback::Manual => None,
             compose::model::Failback::Auto { quiet } => Some(quiet),

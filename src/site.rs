@@ -1,7 +1,7 @@
 //! This node's place on its host: the project it serves, as the sidecar's own container tells it, and where the
 //! tethers' files and binary lie in the engine's terms.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +17,7 @@ use crate::compose::model::{END_BUDGET, Project, Service};
 use crate::compose::{self, Fault, Sources};
 use crate::core::keys::Keys;
 use crate::core::sizing::{Timing, TooShort};
+use crate::left::Left;
 use crate::node_facts::NodeFacts;
 
 /// The engine's own grace for a container that states none.
@@ -64,6 +65,8 @@ pub struct Site {
     pub watchdog: Option<Device>,
     /// The sidecar's own grace, where it runs in a container.
     pub own_grace: Option<Duration>,
+    /// Of runs of an earlier sidecar.
+    pub left: Left,
 }
 
 impl Site {
@@ -110,6 +113,7 @@ impl Site {
             binary,
             own_id,
             own_grace: own.map(|own| own.stop_timeout.unwrap_or(ENGINE_GRACE)),
+            left: Left::default(),
         })
     }
 
@@ -141,6 +145,23 @@ impl Site {
             binary: self.binary.clone(),
             state: self.run_source.join(group).join(service),
         }
+    }
+
+    /// The services of a group by their places: those of the file, then those that left it.
+    #[must_use]
+    pub fn services(&self, group: &str) -> Vec<&str> {
+        let in_file = self.project.groups.get(group).into_iter();
+        let in_file = in_file
+            .flat_map(|group| &group.services)
+            .map(|service| service.name.as_str());
+        in_file.chain(self.left.services(group)).collect()
+    }
+
+    /// Every group of the file, and those of which something is left.
+    #[must_use]
+    pub fn groups(&self) -> BTreeSet<&str> {
+        let in_file = self.project.groups.keys().map(String::as_str);
+        in_file.chain(self.left.groups()).collect()
     }
 
     /// The name of this node's container of a protected service.

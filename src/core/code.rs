@@ -133,6 +133,8 @@ codes! {
     RunDisowned = "run_disowned", Alarm, "adoption";
     /// An earlier sidecar had begun to stop it.
     StopResumed = "stop_resumed", Info, "adoption";
+    /// An earlier sidecar left it running, and the compose file has it no more.
+    LeftFile = "left_file", Info, "adoption";
     /// The sidecar leaves under a hold.
     LeftUnderHold = "left_under_hold", Info, "adoption";
 

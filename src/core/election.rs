@@ -416,6 +416,9 @@ impl Node {
     /// Why this node may not take the group now.
     pub(super) fn unready(&self, name: &str) -> Option<String> {
         let group = self.groups.get(name)?;
+        if let Some(why) = group.not_in_file() {
+            return Some(why);
+        }
         if let Some(claim) = self.claim_above(name) {
             let epoch = self.view.group(name).record.map_or(0, |record| record.epoch);
             return Some(claimed(name, claim, epoch));
@@ -487,16 +490,14 @@ impl Node {
     }
 
     fn published_status(&self) -> NodeStatus {
-        let groups = self.groups.iter().map(|(name, group)| {
+        let groups = self.groups.iter().filter(|(_, group)| !group.has_left());
+        let groups = groups.map(|(name, group)| {
             let unready = self.not_a_successor(name);
             let ready = unready.is_none();
             // Ready, and ranked as such, but nobody should hand over to it yet: it could not campaign at once.
             let new = (!self.contact_holds()).then(|| "in contact with etcd for less than a ttl".to_owned());
             let why = unready.or(new).unwrap_or_default();
-            let image = match group.prepared.first() {
-                Some(Some(Ok(digest))) => digest.clone(),
-                Some(Some(Err(_)) | None) | None => String::new(),
-            };
+            let image = group.containers.image();
             let readiness = Readiness {
                 ready,
                 why,

@@ -6,6 +6,7 @@ use super::code::Code;
 use super::epoch::Run;
 use super::exported::Exported;
 use super::fenced::Fenced;
+use super::made::Made;
 use super::records::{Drift, Pin, Saved};
 use super::store::{Answer, Grant, Hint, RequestId, StoreError, Txn};
 use super::time::Time;
@@ -38,10 +39,11 @@ pub enum Event {
     Granted { lease: i64, result: Result<(), StoreError> },
     /// A watch's news.
     Hint(Hint),
-    /// A container stands ready with its gate closed, or why it does not. Carries the image's digest.
+    /// A container stands ready with its gate closed, or why it does not. `store`: the id that it was asked for.
     Prepared {
         of: ServiceKey,
-        result: Result<String, String>,
+        store: Option<String>,
+        result: Result<Made, String>,
     },
     /// The engine took the start command, or did not.
     StartAnswered {
@@ -68,11 +70,15 @@ pub enum Event {
     /// The pidfd of the tether became readable: nothing of the container's namespace is left.
     TetherGone { of: ServiceKey, run: Run },
     /// What somebody other than its tether knows of a container, asked for by [`Action::Inspect`].
-    Inspected { of: ServiceKey, trace: Trace },
+    Inspected { of: ServiceKey, run: Run, trace: Trace },
     /// What is left of the mounts of a run whose processes have ended; the answer to [`Action::LookAtMounts`].
     MountsSeen { group: String, run: Run, mounts: Mounts },
-    /// The engine's health check changed.
-    Health { of: ServiceKey, healthy: bool },
+    /// The engine's health check changed. Without a run: of one that was started before this sidecar.
+    Health {
+        of: ServiceKey,
+        run: Option<Run>,
+        healthy: bool,
+    },
     /// The engine answers, or does not.
     Engine { result: Result<(), String> },
     /// Whether this host could run the group, as far as its ports and its disk go; why it could not.
@@ -80,14 +86,15 @@ pub enum Event {
     /// Whether the storage is as it must be, as far as a standby may look; the answer to [`Action::LookAtStorage`].
     StorageSeen {
         group: String,
+        store: String,
         result: Result<(), ProbeFailure>,
     },
     /// In what the run of the group differs from what the file and the image say now; the answer to [`Action::Compare`], and
-    /// told by itself now and then.
+    /// told by itself, without a wish, now and then.
     Compared {
         group: String,
+        wish: Option<i64>,
         drift: Option<Drift>,
-        asked: bool,
     },
     /// Why the rate of this host's clocks is in doubt, if it is.
     ClockSource { doubt: Option<String> },
@@ -379,9 +386,11 @@ pub enum Action {
     LetGo {
         group: String,
     },
+    /// Start what was made for this run, and nothing else.
     Start {
         of: ServiceKey,
         run: Run,
+        made: Made,
     },
     /// Let the tether behind its gate start the service.
     Admit {
@@ -402,6 +411,7 @@ pub enum Action {
     },
     Inspect {
         of: ServiceKey,
+        run: Run,
     },
     /// Look whether anything is still mounted that the run, whose processes have ended, had mounted for itself alone.
     LookAtMounts {
@@ -440,9 +450,11 @@ pub enum Action {
     Feed {
         until: Time,
     },
-    /// Look at the file and the image, and tell in what the run differs: [`Event::Compared`].
+    /// Look at the file and the image, and tell in what the run differs: [`Event::Compared`]. `wish`: the revision of the
+    /// operator's wish that asks.
     Compare {
         group: String,
+        wish: i64,
     },
     /// Put it to sleep: nothing runs here that it guards.
     Disarm,

@@ -28,9 +28,9 @@ impl Node {
         }
     }
 
-    pub(super) fn storage_seen(&mut self, now: Time, group: &str, result: Result<(), ProbeFailure>) {
+    pub(super) fn storage_seen(&mut self, now: Time, group: &str, store: &str, result: Result<(), ProbeFailure>) {
         if let Some(group) = self.groups.get_mut(group) {
-            group.storage_seen(now, result);
+            group.storage_seen(now, store, result);
         }
     }
 
@@ -61,8 +61,8 @@ impl Node {
     /// The storage of a deleted group is its owner's.
     pub(super) fn intruder(&mut self, group: &str, id: String, name: &str, why: String, out: &mut Vec<Action>) {
         let deleted = self.view.group(group).deleted.is_some();
-        let undecided =
-            !self.prepared_stores.contains_key(group) && self.now.since(self.surroundings.started) < UNDECIDED;
+        let asked = self.groups.get(group).is_some_and(|group| group.containers.is_asked());
+        let undecided = !asked && self.now.since(self.surroundings.started) < UNDECIDED;
         if deleted || undecided {
             return;
         }

@@ -21,6 +21,8 @@ pub mod history;
 mod host;
 mod invariants;
 pub mod keys;
+pub mod left;
+pub mod made;
 mod member;
 mod moving;
 pub mod node;

@@ -12,6 +12,7 @@ use super::fenced::FencedWish;
 use super::fencing::{FenceSettings, Fencing};
 use super::group::{Context, Group, GroupSettings, mention};
 use super::keys::Keys;
+use super::left::with_left;
 use super::member::{Attempt, Member, Pending};
 use super::observe::{Contact, Observer};
 use super::orders::{WISH_PATIENCE, Wanted};
@@ -96,8 +97,6 @@ pub struct Node {
     pub(super) pages: BTreeMap<ServiceKey, PageOrder>,
     /// Groups whose addresses were dropped before their run was adopted.
     overdue: BTreeSet<String>,
-    /// For each group: the store id that its containers were prepared with.
-    pub(super) prepared_stores: BTreeMap<String, Option<String>>,
     pub(super) pending: Option<Pending>,
     pub(super) attempts: Vec<Attempt>,
     /// The stamp and promise of the youngest beat known to have landed.
@@ -160,8 +159,7 @@ impl Node {
         let saved = setup
             .saved
             .filter(|saved| saved.boot == setup.me.boot && saved.lease != 0);
-        let groups = setup
-            .groups
+        let groups = with_left(setup.groups, saved.as_ref())
             .into_iter()
             .map(|group| (group.name.clone(), Group::new(group)));
         Self {
@@ -185,7 +183,6 @@ impl Node {
             adoptable: BTreeMap::new(),
             pages: setup.pages,
             overdue: BTreeSet::new(),
-            prepared_stores: BTreeMap::new(),
             pending: None,
             attempts: Vec::new(),
             proof: None,
@@ -294,6 +291,7 @@ impl Node {
         self.step_fencing(now, out);
         self.ask_for_word(now, out);
         self.look_around(now, out);
+        self.bury(out);
         self.finish(out);
         self.watch_over(now, first, out);
         let saved = self.memory();
@@ -366,14 +364,14 @@ impl Node {
             }
             Event::Engine { result } => self.engine_failure = result.err(),
             Event::Fitness { group, unfit } => self.fitness(&group, unfit),
-            Event::StorageSeen { group, result } => self.storage_seen(now, &group, result),
+            Event::StorageSeen { group, store, result } => self.storage_seen(now, &group, &store, result),
             Event::HolderAsked { of, run, result } => self.holder_asked(now, &of, run, result),
-            Event::Health { of, healthy } => {
+            Event::Health { of, run, healthy } => {
                 if let Some(group) = self.groups.get_mut(&of.group) {
-                    group.health(of.service, healthy);
+                    group.health(of.service, run, healthy);
                 }
             }
-            Event::Compared { group, drift, asked } => self.compared(now, &group, drift, asked, out),
+            Event::Compared { group, wish, drift } => self.compared(now, &group, drift, wish, out),
             Event::ClockSource { doubt } => self.doubt_clock(doubt, out),
             Event::Endpoints { address, fault } => self.endpoints(address, fault, out),
             Event::Intruder { group, id, name, why } => self.intruder(&group, id, &name, why, out),
@@ -401,10 +399,9 @@ impl Node {
 
     fn take_run(&mut self, now: Time, event: Event, out: &mut Vec<Action>) {
         match event {
-            Event::Prepared { of, result } => {
-                let group = self.groups.get_mut(&of.group);
-                if let Some(prepared) = group.and_then(|group| group.prepared.get_mut(of.service)) {
-                    *prepared = Some(result);
+            Event::Prepared { of, store, result } => {
+                if let Some(group) = self.groups.get_mut(&of.group) {
+                    group.prepared(of.service, &store, result);
                 }
             }
             Event::StartAnswered { of, run, result } => {
@@ -440,9 +437,9 @@ impl Node {
                     group.gone(now, of.service, run);
                 }
             }
-            Event::Inspected { of, trace } => {
+            Event::Inspected { of, run, trace } => {
                 if let Some(group) = self.groups.get_mut(&of.group) {
-                    group.inspected(now, of.service, trace);
+                    group.inspected(now, of.service, run, trace);
                 }
             }
             Event::Mounting { of, run } => {

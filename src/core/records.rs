@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 use super::epoch::Run;
 use super::event::Note;
 use super::keys::Keys;
+use super::left::Parts;
 use super::store::Answer;
 
 /// A node's beat: proof of life that everyone can time for themselves.
@@ -307,12 +308,15 @@ impl Saved {
 }
 
 /// The run that may be alive.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SavedRun {
     pub epoch: u64,
     pub n: u32,
     /// Its stop has begun: it must never be taken for active again.
     pub latched: bool,
+    /// What must be known to stop it, should it have left the file by then; empty from a version that did not write it.
+    #[serde(default)]
+    pub parts: Parts,
 }
 
 /// A node's key as read.

@@ -345,6 +345,7 @@ mod tests {
             order: Order::Open,
             soft: at(1000),
             hard: at(2000),
+            store: 0,
         };
         let names = ["c", "g", "n", "s"].map(OsStr::new);
         for beside in [vec![], vec![PathBuf::from("/b"), PathBuf::from("/c d")]] {

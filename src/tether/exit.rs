@@ -12,7 +12,8 @@ use crate::core::epoch::Run;
 pub enum Code {
     /// Not PID 1 of a PID namespace of its own (`pid: host`, `init: true`, started by hand).
     NotInit = 200,
-    /// Not the arguments that the sidecar gives: created by `docker compose run` or by hand.
+    /// Not the arguments that the sidecar gives: created by `docker compose run` or by hand, or made for another storage than
+    /// the group has now.
     NotOurs = 201,
     /// No page, or none that can be read: no sidecar on this host, or the mount is missing.
     NoPage = 202,
@@ -83,6 +84,8 @@ impl Code {
 pub(super) enum Refusal {
     NotInit(&'static str),
     NotOurs(String),
+    /// The page says that there is a storage to find, and the arguments name none, or another.
+    OtherStore,
     NoPage(String),
     OtherBoot,
     Closed,
@@ -106,7 +109,7 @@ impl Refusal {
     fn code(&self) -> Code {
         match self {
             Self::NotInit(_) => Code::NotInit,
-            Self::NotOurs(_) => Code::NotOurs,
+            Self::NotOurs(_) | Self::OtherStore => Code::NotOurs,
             Self::NoPage(_) => Code::NoPage,
             Self::OtherBoot => Code::OtherBoot,
             Self::Closed | Self::OtherRun { .. } => Code::Closed,
@@ -147,6 +150,7 @@ impl fmt::Display for Refusal {
         match self {
             Self::NotInit(why) => write!(f, "this process is {why}"),
             Self::NotOurs(why) => write!(f, "this container was not created by the sidecar ({why})"),
+            Self::OtherStore => write!(f, "this container was made for another storage than the group has now"),
             Self::NoPage(why) => write!(f, "no word from a sidecar on this host ({why})"),
             Self::OtherBoot => write!(f, "the sidecar has not started since the host booted"),
             Self::Closed => write!(f, "the service may not run on this host now"),

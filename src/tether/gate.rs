@@ -7,13 +7,13 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::thread::nanosleep;
 
-use super::args::Args;
+use super::args::{Args, Store};
 use super::claims::Claims;
 use super::exit::Refusal;
 use super::hello::Phase;
 use super::home::{self, PageFile, Reading};
 use super::link::{Answer, Link};
-use super::page::{Order, Page};
+use super::page::{Order, Page, mark};
 use super::signals::Signals;
 use super::store;
 use crate::clock;
@@ -56,6 +56,7 @@ pub(super) fn pass(signals: &Signals, args: &Args) -> Result<Admitted, Refusal> 
     let file = PageFile::open().map_err(|error| Refusal::NoPage(error.to_string()))?;
     let before = read(&file)?;
     check(&before, boot_id)?;
+    check_store(&before, args)?;
     let lock = home::lock()
         .map_err(|error| Refusal::NoPage(format!("lock: {error}")))?
         .ok_or(Refusal::Locked)?;
@@ -67,7 +68,7 @@ pub(super) fn pass(signals: &Signals, args: &Args) -> Result<Admitted, Refusal> 
         .collect::<Result<_, _>>()
         .map_err(Refusal::Storage)?;
     let claims = Claims::take(args, &stores, &before, signals).inspect_err(|refusal| tell(refusal, before.run))?;
-    match admitted(&file, &before, signals) {
+    match admitted(&file, &before, args, signals) {
         Ok((link, page)) => Ok(Admitted {
             file,
             page,
@@ -99,12 +100,13 @@ fn tell(refusal: &Refusal, run: Run) {
 }
 
 /// The sidecar's go, and the page as it stands after it.
-fn admitted(file: &PageFile, before: &Page, signals: &Signals) -> Result<(Link, Page), Refusal> {
+fn admitted(file: &PageFile, before: &Page, args: &Args, signals: &Signals) -> Result<(Link, Page), Refusal> {
     let link = admission(before, signals)?;
     // The sidecar wrote the page before its go; what was read before that may be an older run.
     let page = read(file)?;
     check(&page, before.boot_id)?;
     check_run(before.run, page.run)?;
+    check_store(&page, args)?;
     Ok((link, page))
 }
 
@@ -114,6 +116,15 @@ fn check_run(wanted: Run, page: Run) -> Result<(), Refusal> {
     } else {
         Err(Refusal::OtherRun { wanted, page })
     }
+}
+
+/// Made before `leasehold init`, or for another storage: such a container would find nothing to look at, and claim nothing.
+fn check_store(page: &Page, args: &Args) -> Result<(), Refusal> {
+    let is_other = |store: &Store| mark(&store.id) != page.store;
+    if page.store != 0 && (args.stores.is_empty() || args.stores.iter().any(is_other)) {
+        return Err(Refusal::OtherStore);
+    }
+    Ok(())
 }
 
 /// Deadlines are times of the host's clocks; a time namespace shifts them.

@@ -174,6 +174,7 @@ mod tests {
             order,
             soft: at(1000),
             hard: at(2000),
+            store: 0,
         }
     }
 

@@ -10,12 +10,15 @@ use std::time::Duration;
 
 use leasehold::core::code::Code;
 use leasehold::core::confirm::Failover;
+use leasehold::core::epoch::Run;
 use leasehold::core::event::{Action, Event, Mounts, Order, PageOrder, ProbeFailure, ServiceKey, VipNews};
 use leasehold::core::exported::Exported;
 use leasehold::core::fencing::FenceSettings;
 use leasehold::core::group::{GroupSettings, OnFailure, OnStandby, ProbeSettings, SecondOpinion, ServiceSettings};
 use leasehold::core::history::{Chronicler, Entry};
 use leasehold::core::keys::Keys;
+use leasehold::core::left::{Part, Parts};
+use leasehold::core::made::Made;
 use leasehold::core::node::{Identity, Node, Setup};
 use leasehold::core::records::{Beat, Pin, Record, RecordState, Saved, json};
 use leasehold::core::sizing::Timing;
@@ -89,6 +92,16 @@ pub(crate) struct World {
     /// What a standby finds at the address by itself.
     pub(crate) afar: Result<(), ProbeFailure>,
     pub(crate) fence: Option<FenceSettings>,
+    /// What was asked for last, so that an answer says what it answers: the store of each group's containers,
+    pub(crate) prepared_for: BTreeMap<String, Option<String>>,
+    /// the run that was started last and the one that was asked about,
+    pub(crate) started: BTreeMap<ServiceKey, Run>,
+    pub(crate) inspected: BTreeMap<ServiceKey, Run>,
+    /// the store that was looked at, the wish that a comparison is for.
+    pub(crate) looked: BTreeMap<String, String>,
+    pub(crate) compared: BTreeMap<String, i64>,
+    /// Services that have left the file.
+    pub(crate) without: BTreeSet<String>,
     /// Containers that no kill ends.
     pub(crate) hung: BTreeSet<ServiceKey>,
     pub(crate) timing: Timing,
@@ -109,7 +122,10 @@ pub(crate) struct World {
 
 impl World {
     fn settings(&self, group: &str) -> GroupSettings {
+        let mut services = settings(group, self.on_stop_failure).services;
+        services.retain(|service| !self.without.contains(&service.name));
         GroupSettings {
+            services,
             on_failure: self.on_failure,
             failback: self.failback,
             failover: self.confirmed(group),
@@ -166,6 +182,12 @@ impl World {
             exclusive_mounts: false,
             afar: Ok(()),
             fence: None,
+            prepared_for: BTreeMap::new(),
+            started: BTreeMap::new(),
+            inspected: BTreeMap::new(),
+            looked: BTreeMap::new(),
+            compared: BTreeMap::new(),
+            without: BTreeSet::new(),
             hung: BTreeSet::new(),
             timing: Timing::new(TTL, 0.99, None, Duration::from_secs(1)),
             exported: Exported::default(),
@@ -209,6 +231,7 @@ impl World {
         self.seed += 1;
         self.call = None;
         self.soon.clear();
+        self.started.clear();
         let mut node = Node::new(Setup {
             me: self.me.clone(),
             cluster: "story".to_owned(),
@@ -328,9 +351,15 @@ impl World {
                 .filter(|page| page.order == Order::Open && !self.now.reached(page.soft))
         };
         match action {
-            Action::Start { of, run } => {
+            Action::Start { of, run, made } => {
                 let page = open(of).expect("a start needs an open page, before its soft deadline");
                 assert_eq!(page.run, *run, "a start needs the page of its own run");
+                let asked = self.prepared_for.get(&of.group);
+                assert_eq!(
+                    asked,
+                    Some(&made.store),
+                    "what starts was made for the store that was asked for"
+                );
             }
             Action::Admit { of, .. } => assert!(open(of).is_some(), "nothing is admitted at or after soft"),
             Action::VipHold {
@@ -358,6 +387,21 @@ impl World {
             Action::Page { of, page } => {
                 self.pages.insert(of, page);
             }
+            Action::Prepare { group, store } => {
+                self.prepared_for.insert(group, store);
+            }
+            Action::Start { of, run, .. } => {
+                self.started.insert(of, run);
+            }
+            Action::Inspect { of, run } => {
+                self.inspected.insert(of, run);
+            }
+            Action::LookAtStorage { group, store } => {
+                self.looked.insert(group, store);
+            }
+            Action::Compare { group, wish } => {
+                self.compared.insert(group, wish);
+            }
             Action::Save(saved) => self.saved = Some(saved),
             Action::Pin(pin) => self.pin = Some(pin),
             Action::Exit { .. } => self.node = None,
@@ -377,13 +421,13 @@ impl World {
         let afar = self.afar.clone();
         let mut answer = |event| self.soon.push_back((at, event));
         match action.clone() {
-            Action::Prepare { group, .. } => {
+            Action::Prepare { group, store } => {
                 for of in services(&group) {
-                    let result = Ok("sha256:1".to_owned());
-                    answer(Event::Prepared { of, result });
+                    let (store, result) = (store.clone(), Ok(made(store.clone())));
+                    answer(Event::Prepared { of, store, result });
                 }
             }
-            Action::Start { of, run } => answer(Event::TetherHello {
+            Action::Start { of, run, .. } => answer(Event::TetherHello {
                 of,
                 run,
                 running: false,
@@ -598,6 +642,29 @@ impl World {
     }
 }
 
+/// What a sidecar remembers of a run of the group.
+pub(crate) fn parts(group: &str) -> Parts {
+    let settings = settings(group, OnStopFailure::Hold);
+    let services = settings.services.into_iter().map(|service| Part {
+        name: service.name,
+        grace_ms: 1000,
+    });
+    Parts {
+        services: services.collect(),
+        vips: settings.addresses,
+        exclusive_mounts: settings.exclusive_mounts,
+    }
+}
+
+/// A container as it was made for this store.
+pub(crate) fn made(store: Option<String>) -> Made {
+    Made {
+        store,
+        fingerprint: "f1".to_owned(),
+        image: "sha256:1".to_owned(),
+    }
+}
+
 fn services(group: &str) -> Vec<ServiceKey> {
     let group = settings(group, OnStopFailure::Hold);
     (0..group.services.len())
@@ -608,18 +675,26 @@ fn services(group: &str) -> Vec<ServiceKey> {
         .collect()
 }
 
-/// `sams` has one service, an address and a probe, `pair` two probes, `post` a canary besides, `routed` a gateway; `web` has two services and neither.
+/// `sams` has one service, an address and a probe, `pair` two probes, `post` a canary besides, `routed` a gateway; `web` has two services and neither; in
+/// `shop` the second waits for a healthy first.
 fn settings(group: &str, on_stop_failure: OnStopFailure) -> GroupSettings {
-    let names: &[&str] = if group == "web" { &["db", "http"] } else { &["sams"] };
+    let is_plain = matches!(group, "web" | "shop");
+    let names: &[&str] = if is_plain { &["db", "http"] } else { &["sams"] };
     let services = names.iter().map(|name| ServiceSettings {
         name: (*name).to_owned(),
         stop_grace: Duration::from_secs(1),
-        after_healthy: Vec::new(),
+        after_healthy: if (group, *name) == ("shop", "http") {
+            vec![0]
+        } else {
+            Vec::new()
+        },
+        left: false,
     });
     GroupSettings {
         name: group.to_owned(),
+        gone: false,
         services: services.collect(),
-        vips: usize::from(group != "web"),
+        vips: usize::from(!is_plain),
         vip_first: false,
         probes: probes(group),
         start_timeout: Duration::from_secs(60),
@@ -632,6 +707,11 @@ fn settings(group: &str, on_stop_failure: OnStopFailure) -> GroupSettings {
         failback: None,
         second_opinion: SecondOpinion::Off,
         address: "192.0.2.10".to_owned(),
+        addresses: if is_plain {
+            Vec::new()
+        } else {
+            vec!["192.0.2.10/24".to_owned()]
+        },
         storage_look: None,
         exclusive_mounts: false,
     }
@@ -643,7 +723,7 @@ fn probes(group: &str) -> Vec<ProbeSettings> {
         ..ProbeSettings::named(name)
     };
     match group {
-        "web" => Vec::new(),
+        "web" | "shop" => Vec::new(),
         "post" => vec![
             ProbeSettings::named("smtp 25"),
             ProbeSettings::canary("canary p@m.test", Duration::from_secs(60)),

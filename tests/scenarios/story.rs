@@ -19,7 +19,7 @@ use leasehold::core::records::{
 use leasehold::core::store::{Hint, StoreError};
 use leasehold::core::stuck::OnStopFailure;
 
-use super::driver::{Call, Mode, World};
+use super::driver::{Call, Mode, World, made, parts};
 use super::words;
 
 /// A story as it was played.
@@ -68,6 +68,11 @@ fn option<'a>(words: &[&'a str], key: &str) -> Option<&'a str> {
         .iter()
         .filter_map(|word| word.strip_prefix(key)?.strip_prefix('='));
     found.next()
+}
+
+/// The words that do not begin so.
+fn without<'a>(words: &[&'a str], key: &str) -> Vec<&'a str> {
+    words.iter().copied().filter(|word| !word.starts_with(key)).collect()
 }
 
 /// In the order of the alphabet.
@@ -193,12 +198,23 @@ impl World {
         let before = self.told.len();
         let setting = matches!(
             words[0],
-            "etcd" | "node" | "notify" | "watchdog" | "saved" | "sleep" | "kill" | "policy" | "hangs" | "afar"
+            "etcd"
+                | "node"
+                | "notify"
+                | "watchdog"
+                | "saved"
+                | "sleep"
+                | "kill"
+                | "policy"
+                | "hangs"
+                | "afar"
+                | "without"
         );
         let understood = match words[0] {
             "etcd" => self.etcd_input(&words[1..]),
             "node" | "notify" | "watchdog" | "start" | "restart" | "kill" | "saved" | "sleep" | "run" | "quick"
-            | "status" | "health" | "history" | "policy" | "hangs" | "afar" => self.control(words),
+            | "status" | "history" | "policy" | "hangs" | "afar" | "without" => self.control(words),
+            "health" if words.len() == 1 => self.control(words),
             "answer" | "timeout" | "landed" | "late" | "refused" => self.answer_input(words),
             "term" | "hold" | "switchover" | "apply" | "accept" | "fenced" | "order" | "export" | "import" => {
                 self.operator(words)
@@ -266,6 +282,9 @@ impl World {
             ["saved", group, at, rest @ ..] => self.save(group, run(at), rest.contains(&"latched")),
             ["policy", policy @ ..] => self.policy(policy),
             ["afar", result @ ..] => self.afar = probe_outcome(result),
+            ["without", service] => {
+                self.without.insert((*service).to_owned());
+            }
             ["hangs", of] => {
                 self.hung.insert(service(of));
             }
@@ -355,7 +374,16 @@ impl World {
             groups: BTreeMap::new(),
         });
         let (epoch, n) = (run.epoch, run.n);
-        saved.groups.insert(group.to_owned(), SavedRun { epoch, n, latched });
+        let parts = parts(group);
+        saved.groups.insert(
+            group.to_owned(),
+            SavedRun {
+                epoch,
+                n,
+                latched,
+                parts,
+            },
+        );
         self.saved = Some(saved);
     }
 
@@ -442,6 +470,28 @@ impl World {
         true
     }
 
+    /// For the store that was asked for last, unless `for=` says otherwise.
+    fn prepared(&self, of: ServiceKey, result: &[&str]) -> Event {
+        let asked = self.prepared_for.get(&of.group).cloned().unwrap_or_default();
+        let store = match option(result, "for") {
+            Some("none") => None,
+            Some(store) => Some(store.to_owned()),
+            None => asked,
+        };
+        let result = outcome(&without(result, "for=")).map(|()| made(store.clone()));
+        Event::Prepared { of, store, result }
+    }
+
+    /// At the store that was looked at last, unless `at=` says otherwise.
+    fn seen(&self, group: &str, result: &[&str]) -> Event {
+        let store = option(result, "at").map(str::to_owned);
+        Event::StorageSeen {
+            group: group.to_owned(),
+            store: store.or_else(|| self.looked.get(group).cloned()).unwrap_or_default(),
+            result: probe_outcome(&without(result, "at=")),
+        }
+    }
+
     /// The incarnation is that of the name, unless it says otherwise.
     fn fence_ended(&mut self, node: &str, rest: &[&str]) -> Event {
         let default = format!("L{node}");
@@ -475,11 +525,8 @@ impl World {
                 fault: (!why.is_empty()).then(|| why.join(" ")),
             },
             ["fit" | "unfit", group, why @ ..] => fitness(group, why),
-            ["compared", group, rest @ ..] => words::compared(group, rest),
-            ["prepared", of, result @ ..] => Event::Prepared {
-                of: service(of),
-                result: outcome(result).map(|()| "sha256:1".to_owned()),
-            },
+            ["compared", group, rest @ ..] => words::compared(group, rest, self.compared.get(*group).copied()),
+            ["prepared", of, result @ ..] => self.prepared(service(of), result),
             ["started", of, at, result @ ..] => Event::StartAnswered {
                 of: service(of),
                 run: run(at),
@@ -517,10 +564,19 @@ impl World {
                 run: run(at),
             },
             ["inspected", of, word @ ..] => Event::Inspected {
+                run: match option(word, "of") {
+                    Some(at) => run(at),
+                    None => self.inspected.get(&service(of)).copied().unwrap_or_default(),
+                },
                 of: service(of),
-                trace: trace(word)?,
+                trace: trace(&without(word, "of="))?,
             },
-            ["health", of, word] => Event::Health {
+            // Of the run that was started last, unless it says of which.
+            ["health", of, word, rest @ ..] => Event::Health {
+                run: match option(rest, "of") {
+                    Some(at) => Some(run(at)),
+                    None => self.started.get(&service(of)).copied(),
+                },
                 of: service(of),
                 healthy: *word == "healthy",
             },
@@ -528,6 +584,7 @@ impl World {
             ["reset", "failed", why @ ..] => Event::ResetFailed { why: why.join(" ") },
             [word @ ("intruder" | "used"), rest @ ..] => words::stranger(word, rest)?,
             ["vip", word, rest @ ..] => Event::Vip(news(word, rest)?),
+            ["seen", group, result @ ..] => self.seen(group, result),
             _ => return looked(words),
         };
         Some(event)
@@ -541,7 +598,11 @@ impl World {
                 self.etcd.cluster_id = 0xc2;
                 self.alive.clear();
             }
-            ["store", group] => self.etcd.put(&self.keys.store(group), r#"{"id":"s1","mounts":[]}"#, 0),
+            ["store", group, rest @ ..] => {
+                let id = rest.first().unwrap_or(&"s1");
+                let value = format!(r#"{{"id":"{id}","mounts":[]}}"#);
+                self.etcd.put(&self.keys.store(group), &value, 0);
+            }
             ["config", rest @ ..] => {
                 let generation = option(rest, "generation").map_or(1, |word| word.parse().unwrap());
                 let ttl = option(rest, "ttl").and_then(time).unwrap_or(Duration::from_secs(5));
@@ -747,10 +808,6 @@ fn looked(words: &[&str]) -> Option<Event> {
                 _ => probe(group),
             },
             run: run(at),
-            result: probe_outcome(result),
-        },
-        ["seen", group, result @ ..] => Event::StorageSeen {
-            group: (*group).to_owned(),
             result: probe_outcome(result),
         },
         ["asked", group, at, result @ ..] => Event::HolderAsked {

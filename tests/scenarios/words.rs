@@ -259,12 +259,12 @@ pub(crate) fn action(names: &mut Names, now: Time, action: &Action) -> String {
             format!("prepare {group} for store {}", store.as_deref().unwrap_or("none"))
         }
         Action::LetGo { group } => format!("let go of {group}"),
-        Action::Start { of, run } => format!("start {} {run}", service(of)),
+        Action::Start { of, run, .. } => format!("start {} {run}", service(of)),
         Action::Admit { of, .. } => format!("admit {}", service(of)),
         Action::Refuse { of, .. } => format!("refuse {}", service(of)),
         Action::Kill { of } => format!("kill {}", service(of)),
         Action::KillForeign { id, why } => format!("kill foreign {id}: {why}"),
-        Action::Inspect { of } => format!("inspect {}", service(of)),
+        Action::Inspect { of, .. } => format!("inspect {}", service(of)),
         Action::LookAtMounts { group, run } => format!("look at the mounts of {group} {run}"),
         Action::Probe { of, run, at_vip } => {
             let through = if *at_vip { " at the address" } else { "" };
@@ -279,7 +279,7 @@ pub(crate) fn action(names: &mut Names, now: Time, action: &Action) -> String {
         }
         Action::VipDrop { group } => format!("vip drop {group}"),
         Action::Feed { until } => format!("feed the watchdog until {}", ahead(now, *until)),
-        Action::Compare { group } => format!("compare {group}"),
+        Action::Compare { group, .. } => format!("compare {group}"),
         Action::Disarm => "put the watchdog to sleep".to_owned(),
         Action::Say(decision) => {
             let loud = match decision.code.level() {
@@ -307,15 +307,17 @@ pub(crate) fn drift_of(key: &str, obstacle: Option<&str>) -> Drift {
     }
 }
 
-/// `compared GROUP same`, `compared GROUP differs`, `compared GROUP impossible`; `unasked` of a look that began by itself.
-pub(crate) fn compared(group: &str, rest: &[&str]) -> Event {
-    let (rest, asked) = match rest {
-        [rest @ .., "unasked"] => (rest, false),
-        rest => (rest, true),
+/// `compared GROUP same`, `compared GROUP differs`, `compared GROUP impossible`; `unasked` of a look that began by itself,
+/// `late` of one for the wish before the last.
+pub(crate) fn compared(group: &str, rest: &[&str], wish: Option<i64>) -> Event {
+    let (rest, wish) = match rest {
+        [rest @ .., "unasked"] => (rest, None),
+        [rest @ .., "late"] => (rest, wish.map(|wish| wish - 1)),
+        rest => (rest, wish),
     };
     Event::Compared {
         group: group.to_owned(),
-        asked,
+        wish,
         drift: match rest {
             ["same"] => None,
             ["impossible"] => Some(drift_of("image", Some("image sams:2 is not on this host"))),

@@ -9,7 +9,7 @@ use leasehold::clock;
 use leasehold::core::epoch::Run;
 use leasehold::core::time::Time;
 use leasehold::tether::exit::Code;
-use leasehold::tether::page::{Order, Page};
+use leasehold::tether::page::{Order, Page, mark};
 
 use crate::harness::{FORM, Host, Place, RUN, Setup, binary, page};
 
@@ -288,4 +288,34 @@ fn a_user_without_rights_passes_the_gate() {
     host.admit();
     assert_eq!(container.wait(), 5, "{}", place.stderr());
     assert_eq!(place.out("up").unwrap(), "65534\n");
+}
+
+/// The one that was prepared before `leasehold init` has nothing to look for, and would claim nothing. A page that does not say
+/// what there is to find is of an earlier sidecar, and asks for nothing.
+#[test]
+fn a_container_made_for_another_storage_is_refused() {
+    let open = page(Order::Open, 60_000, 60_000);
+    let place = Place::new();
+    let host = Host::open(&place.home(), false);
+    host.host
+        .write_page(&Page {
+            store: mark("s1"),
+            ..open
+        })
+        .unwrap();
+    let other = [
+        &FORM[..4],
+        &["--cluster", "c", "--store", "s2=/tmp"],
+        &FORM[4..],
+        &["sh", "-c", SERVICE],
+    ]
+    .concat();
+    for args in [service(), other] {
+        refused(&place, &Setup::default(), &args, Code::NotOurs);
+        assert!(
+            place.stderr().contains("made for another storage"),
+            "{}",
+            place.stderr()
+        );
+    }
 }

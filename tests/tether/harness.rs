@@ -265,6 +265,7 @@ pub(crate) fn page(order: Order, soft_ms: u64, hard_ms: u64) -> Page {
         order,
         soft: after(soft_ms),
         hard: after(hard_ms),
+        store: 0,
     }
 }
 

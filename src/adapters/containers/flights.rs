@@ -21,6 +21,8 @@ pub(super) enum Errand {
     Read,
     Compare(String),
     Look(String),
+    /// What the engine's health check says.
+    Health(ServiceKey),
 }
 
 impl Errand {
@@ -31,9 +33,9 @@ impl Errand {
             ContainerCommand::Start { of, .. } => Self::Start(of.clone()),
             ContainerCommand::Kill { of } => Self::Kill(of.clone()),
             ContainerCommand::KillForeign { id } => Self::KillForeign(id.clone()),
-            ContainerCommand::Inspect { of } => Self::Inspect(of.clone()),
+            ContainerCommand::Inspect { of, .. } => Self::Inspect(of.clone()),
+            ContainerCommand::Compare { group, .. } => Self::Compare(group.clone()),
             ContainerCommand::Mounts { group, .. } => Self::Mounts(group.clone()),
-            ContainerCommand::Compare { group } => Self::Compare(group.clone()),
             ContainerCommand::Look { group, .. } => Self::Look(group.clone()),
         }
     }
@@ -41,7 +43,7 @@ impl Errand {
     /// One that is under way may have looked before the news that this one is about: it is done once more.
     fn limit(&self) -> usize {
         match self {
-            Self::Prepare(_) | Self::LookAround | Self::Compare(_) => 2,
+            Self::Prepare(_) | Self::LookAround | Self::Compare(_) | Self::Health(_) => 2,
             Self::Start(_)
             | Self::Kill(_)
             | Self::KillForeign(_)

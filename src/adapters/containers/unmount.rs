@@ -38,30 +38,34 @@ impl Shared {
 
     async fn mounts(&self, group: &str) -> Mounts {
         let project = self.project();
-        let services = project.groups.get(group).map(|group| group.services.as_slice());
-        let mut devices = BTreeSet::new();
+        let in_file = project.groups.get(group).map_or(&[][..], |group| &group.services);
+        // Those of the file, then those that left it.
+        let places = self.site.services(group).len();
         let mut started = Vec::new();
-        for (service, settings) in services.unwrap_or_default().iter().enumerate() {
+        for service in 0..places {
             let group = group.to_owned();
-            match self
-                .started_with(&ServiceKey { group, service }, &project, settings)
-                .await
-            {
+            let of = ServiceKey { group, service };
+            match self.started_with(&of, &project, in_file.get(service)).await {
                 Ok(of_service) => started.extend(of_service),
                 Err(why) => return hidden(why),
             }
         }
-        devices.extend(started.iter().filter_map(|one| one.devices.clone()).flatten());
-        let Some(first) = services.and_then(<[Service]>::first).filter(|_| !devices.is_empty()) else {
+        let devices: BTreeSet<String> = started.iter().filter_map(|one| one.devices.clone()).flatten().collect();
+        if devices.is_empty() {
             return Mounts::Gone;
-        };
+        }
         let devices: Vec<String> = devices.into_iter().collect();
-        if let Err(why) = self
-            .nothing_starts(group, services.map_or(0, <[Service]>::len), &started)
-            .await
-        {
+        if let Err(why) = self.nothing_starts(group, places, &started).await {
             return hidden(format!("{}: {why}", devices.join(", ")));
         }
+        // Any image does for the look: that of a group which left the file is not known any more.
+        let others = project.groups.values().flat_map(|group| &group.services);
+        let Some(first) = in_file.iter().chain(others).next() else {
+            return hidden(format!(
+                "{}: the compose file protects nothing any more, so there is no image to look with",
+                devices.join(", ")
+            ));
+        };
         let look = DeviceLook {
             project: &project,
             service: first,
@@ -80,12 +84,15 @@ impl Shared {
         &self,
         of: &ServiceKey,
         project: &Project,
-        service: &Service,
+        service: Option<&Service>,
     ) -> Result<Vec<Started>, String> {
         let Some(mut started) = self.started(of) else {
             return Err("what an earlier sidecar of this boot started is not remembered".to_owned());
         };
         for one in started.iter_mut().filter(|one| one.devices.is_none()) {
+            let Some(service) = service else {
+                return Err("what a service that left the compose file had mounted is not remembered".to_owned());
+            };
             let engine = self.engine.within(CALL_MAX);
             let devices = engine.exclusive_devices(project, service).await;
             one.devices = Some(devices.map_err(|error| format!("its volumes: {error}"))?);

@@ -139,6 +139,7 @@ fn closed(boot_id: [u8; 16]) -> Page {
         order: Order::Closed,
         soft: never,
         hard: never,
+        store: 0,
     }
 }
 

@@ -10,6 +10,7 @@ use super::{
 use crate::core::code::Code;
 use crate::core::epoch::Run;
 use crate::core::event::{Action, Order, PageOrder, ServiceKey};
+use crate::core::left::Sequel;
 use crate::core::sizing::Deadlines;
 use crate::core::time::Time;
 
@@ -48,7 +49,12 @@ impl Group {
         );
     }
 
-    /// Goes on with a stop that an earlier sidecar had begun: each container keeps the time that its page gives it.
+    /// Stops a run of an earlier sidecar, or goes on with a stop that it had begun: each container keeps the time that its
+    /// page gives it.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "all that is known of the run, and what follows its stop"
+    )]
     pub(in crate::core) fn resume(
         &mut self,
         now: Time,
@@ -56,6 +62,7 @@ impl Group {
         lease: i64,
         deadlines: Deadlines,
         pages: &BTreeMap<ServiceKey, PageOrder>,
+        sequel: Sequel,
         out: &mut Vec<Action>,
     ) {
         let mut held = Held::new(run, lease, deadlines, now, &self.settings);
@@ -74,9 +81,12 @@ impl Group {
             };
             service.retry_at = service.stop_by.map(|_| now);
         }
+        held.anew = sequel.anew;
         self.held = Some(held);
-        let text = format!("run {run}: its stop had begun before this sidecar started: going on with it");
-        self.stop(now, Way::Drain, After::Interrupted, text, Code::StopResumed, out);
+        if sequel.anew {
+            self.failure.clone_from(&sequel.text);
+        }
+        self.stop(now, Way::Drain, sequel.after, sequel.text, sequel.code, out);
     }
 
     /// Latches the run and stops it. A stop under way only gets faster or another sequel; it never ends.
@@ -189,7 +199,7 @@ impl Group {
                 if service.stop_by.is_some_and(|by| now.reached(by)) || now.reached(held.deadlines.hard) {
                     out.push(Action::Kill { of: of.clone() });
                 }
-                out.push(Action::Inspect { of });
+                out.push(Action::Inspect { of, run: held.run });
             }
             if held.way == Way::Drain {
                 break;
@@ -288,7 +298,8 @@ impl Group {
         if held.after != After::Restart || context.frozen || now.reached(held.deadlines.soft) {
             return;
         }
-        if context.paused {
+        // What was stopped only to be started anew is: on pause nothing may stay down for it.
+        if context.paused && !held.anew {
             self.say(
                 Code::RecoveryPaused,
                 "on pause: it is not started again".to_owned(),
@@ -393,6 +404,7 @@ impl Group {
         fresh.vip = held.vip.clone();
         fresh.coming = if held.anew { Coming::Apply } else { Coming::Recovery };
         let code = fresh.coming.started();
+        self.containers.await_anew();
         self.drift = None;
         *held = fresh;
         if self.settings.vips > 0 && held.vip == VipStage::Off {

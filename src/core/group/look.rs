@@ -9,7 +9,10 @@ use crate::core::time::Time;
 pub(in crate::core) struct Look {
     /// When the next is due; none before the first, and while one is under way.
     at: Option<Time>,
-    under_way: bool,
+    /// The store of the one under way.
+    under_way: Option<String>,
+    /// What the storage must carry now.
+    store: Option<String>,
     /// What the last one found.
     fault: Option<String>,
 }
@@ -34,11 +37,12 @@ impl Group {
             self.look.at = self.settings.storage_look.map(|every| now.plus(every));
             return;
         };
-        let Some(store) = store.filter(|_| !self.look.under_way) else {
+        self.look.store.clone_from(&store);
+        let Some(store) = store.filter(|_| self.look.under_way.is_none()) else {
             return;
         };
         if self.look.at.is_none_or(|at| now.reached(at)) {
-            self.look.under_way = true;
+            self.look.under_way = Some(store.clone());
             self.look.at = Some(now.plus(every));
             let group = self.settings.name.clone();
             out.push(Action::LookAtStorage { group, store });
@@ -46,8 +50,14 @@ impl Group {
     }
 
     /// What a look found. One that could not be made says nothing, and what was found out before stays.
-    pub(in crate::core) fn storage_seen(&mut self, now: Time, result: Result<(), ProbeFailure>) {
-        self.look.under_way = false;
+    /// One at another store, which the group had before, says nothing either.
+    pub(in crate::core) fn storage_seen(&mut self, now: Time, store: &str, result: Result<(), ProbeFailure>) {
+        if self.look.under_way.as_deref() == Some(store) {
+            self.look.under_way = None;
+        }
+        if self.look.store.as_deref() != Some(store) {
+            return;
+        }
         self.look.at = self.settings.storage_look.map(|every| now.plus(every));
         match result {
             Ok(()) => self.look.fault = None,

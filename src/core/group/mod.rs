@@ -10,6 +10,7 @@ use super::code::Code;
 use super::confirm::Failover;
 use super::epoch::Run;
 use super::event::{Action, Decision, ServiceKey};
+use super::left::{Part, Parts};
 use super::records::{Drift, SavedRun};
 use super::sizing::Deadlines;
 use super::stuck::OnStopFailure;
@@ -18,6 +19,7 @@ use up::{ADOPT_TIMEOUT, GATE_TIMEOUT};
 
 mod address;
 mod coming;
+mod containers;
 mod down;
 mod health;
 mod look;
@@ -29,6 +31,7 @@ mod unmount;
 mod up;
 
 pub(in crate::core) use coming::{Coming, FAILED, FENCED, INTERRUPTED, LOST_PLACE, RAN_OUT, SILENT};
+use containers::Containers;
 pub use health::ProbeSettings;
 use look::Look;
 pub(in crate::core) use opinion::Doubt;
@@ -45,7 +48,9 @@ const STAGES_MAX: usize = 8;
 #[derive(Clone, Debug, PartialEq)]
 pub struct GroupSettings {
     pub name: String,
-    /// In start order.
+    /// The compose file has it no more: it is there to be stopped and released.
+    pub gone: bool,
+    /// In start order; behind them those that left the file.
     pub services: Vec<ServiceSettings>,
     pub vips: usize,
     pub vip_first: bool,
@@ -66,6 +71,8 @@ pub struct GroupSettings {
     pub second_opinion: SecondOpinion,
     /// That address, for people; empty without one.
     pub address: String,
+    /// All of them, each with its prefix length, for a sidecar to come.
+    pub addresses: Vec<String>,
     /// Between two looks of a standby at the storage; none where it may not look.
     pub storage_look: Option<Duration>,
     /// It has a volume that one host alone may have mounted, or may have one: its mount outlives the processes.
@@ -88,6 +95,8 @@ pub struct ServiceSettings {
     pub stop_grace: Duration,
     /// Services, by place, that must be healthy first; those before it must be up in any case.
     pub after_healthy: Vec<usize>,
+    /// The compose file has it no more: it may still run, and never starts again.
+    pub left: bool,
 }
 
 /// One group of this node.
@@ -95,10 +104,9 @@ pub struct ServiceSettings {
 pub struct Group {
     pub(in crate::core) settings: GroupSettings,
     pub(in crate::core) held: Option<Held>,
-    /// Image digests of the prepared containers, or why one is not.
-    pub(in crate::core) prepared: Vec<Option<Result<String, String>>>,
+    pub(in crate::core) containers: Containers,
     /// The run that a tether reported as running, whether or not it is ours.
-    reported: Vec<Option<Run>>,
+    pub(in crate::core) reported: Vec<Option<Run>>,
     restarts: Vec<Time>,
     /// The service failed here: no campaign before this.
     pub(in crate::core) failing_until: Option<Time>,
@@ -178,7 +186,7 @@ impl Group {
         Self {
             settings,
             held: None,
-            prepared: vec![None; count],
+            containers: Containers::new(count),
             reported: vec![None; count],
             restarts: Vec::new(),
             failing_until: None,
@@ -236,25 +244,12 @@ impl Group {
         }
     }
 
-    /// Why no container of this group could start here.
-    pub(in crate::core) fn unprepared(&self) -> Option<String> {
-        self.settings
-            .services
-            .iter()
-            .zip(&self.prepared)
-            .find_map(|(service, prepared)| match prepared {
-                Some(Ok(_)) => None,
-                Some(Err(why)) => Some(format!("service {}: {why}", service.name)),
-                None => Some(format!("service {}: its container is not prepared yet", service.name)),
-            })
-    }
-
     /// It is deleted: nothing of it is made or watched any more.
     pub(in crate::core) fn let_go(&mut self, out: &mut Vec<Action>) {
         if std::mem::replace(&mut self.let_go, true) {
             return;
         }
-        self.prepared.fill(None);
+        self.containers.forget();
         self.occupied = None;
         out.push(Action::LetGo {
             group: self.settings.name.clone(),
@@ -273,10 +268,20 @@ impl Group {
 
     /// What the boot-scoped file must remember of this group.
     pub(in crate::core) fn saved(&self) -> Option<SavedRun> {
+        let grace_ms = |grace: Duration| u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
+        let services = self.settings.services.iter().map(|service| Part {
+            name: service.name.clone(),
+            grace_ms: grace_ms(service.stop_grace),
+        });
         self.held.as_ref().map(|held| SavedRun {
             epoch: held.run.epoch,
             n: held.run.n,
             latched: held.latched,
+            parts: Parts {
+                services: services.collect(),
+                vips: self.settings.addresses.clone(),
+                exclusive_mounts: self.settings.exclusive_mounts,
+            },
         })
     }
 
@@ -307,7 +312,10 @@ impl Group {
                 Stage::Checking | Stage::Active => self.step_running(context.now, out),
                 Stage::Stopping => self.step_stopping(context.now, out),
                 Stage::Withdrawing => self.step_withdrawing(context.now, out),
-                Stage::Stopped => self.step_stopped(context, out),
+                Stage::Stopped => {
+                    self.forget_left();
+                    self.step_stopped(context, out);
+                }
             }
             if self
                 .held
@@ -356,6 +364,7 @@ impl Group {
         wake.extend(of_services);
         wake.extend([held.deadlines.soft, held.deadlines.hard, held.deadlines.end]);
         wake.extend(self.stop_fails_at());
+        wake.extend(self.containers.wake().filter(|_| held.stage == Stage::Starting));
         wake.extend(held.probes.iter().filter_map(|probe| probe.at));
         wake.extend(held.not_before.filter(|_| held.stage == Stage::Stopped));
         wake.extend(held.vip.retry_at());

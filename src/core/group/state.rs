@@ -182,7 +182,7 @@ impl ServiceRun {
 }
 
 impl Held {
-    pub(super) fn new(run: Run, lease: i64, deadlines: Deadlines, now: Time, of: &GroupSettings) -> Self {
+    pub(in crate::core) fn new(run: Run, lease: i64, deadlines: Deadlines, now: Time, of: &GroupSettings) -> Self {
         Self {
             run,
             lease,
@@ -207,7 +207,7 @@ impl Held {
         }
     }
 
-    pub(super) fn enter(&mut self, stage: Stage, now: Time) {
+    pub(in crate::core) fn enter(&mut self, stage: Stage, now: Time) {
         self.stage = stage;
         self.since = now;
     }

@@ -99,8 +99,9 @@ impl Group {
 
     /// The second witness: counts only for a container whose tether never reported to this sidecar. Where it did, the
     /// pidfd alone is the proof.
-    pub(in crate::core) fn inspected(&mut self, now: Time, service: usize, trace: Trace) {
-        let Some(at) = self.held.as_mut().and_then(|held| held.services.get_mut(service)) else {
+    pub(in crate::core) fn inspected(&mut self, now: Time, service: usize, run: Run, trace: Trace) {
+        let held = self.held.as_mut().filter(|held| held.run == run);
+        let Some(at) = held.and_then(|held| held.services.get_mut(service)) else {
             return;
         };
         if at.state != ServiceState::Unknown {

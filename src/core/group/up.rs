@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::containers::Ready;
 use super::{Coming, Context, Group, Held, ServiceState, Stage, VipStage};
 use crate::core::code::Code;
 use crate::core::epoch::Run;
@@ -26,6 +27,7 @@ impl Group {
     ) {
         let mut held = Held::new(Run { epoch, n: 1 }, lease, deadlines, now, &self.settings);
         held.coming = self.taking;
+        self.containers.await_anew();
         self.drift = None;
         self.held = Some(held);
         self.say(self.taking.started(), format!("won epoch {epoch}: starting here"), out);
@@ -101,6 +103,14 @@ impl Group {
                         .iter()
                         .all(|before| held.services[*before].healthy == Some(true));
                     if healthy {
+                        let made = match self.containers.ready(place) {
+                            Ready::Made(made) => made.clone(),
+                            Ready::Not(why) => {
+                                let text = format!("service {} did not start: {why}", settings.name);
+                                return self.failed(now, text, out);
+                            }
+                            Ready::Awaited => return self.await_container(place, now, out),
+                        };
                         held.services[place].enter(ServiceState::Starting, now);
                         let of = ServiceKey {
                             group: self.settings.name.clone(),
@@ -110,7 +120,8 @@ impl Group {
                         let page = held.page(place, now);
                         held.services[place].page = Some(page);
                         out.push(Action::Page { of: of.clone(), page });
-                        out.push(Action::Start { of, run: held.run });
+                        let run = held.run;
+                        out.push(Action::Start { of, run, made });
                     }
                     return;
                 }
@@ -163,8 +174,10 @@ impl Group {
         })
     }
 
-    pub(in crate::core) fn health(&mut self, service: usize, healthy: bool) {
-        if let Some(held) = &mut self.held
+    /// Of another run it says nothing: who waits for a healthy service waits for this one.
+    pub(in crate::core) fn health(&mut self, service: usize, run: Option<Run>, healthy: bool) {
+        let is_of = |held: &&mut Held| run.map_or(held.coming == Coming::Adoption, |run| held.run == run);
+        if let Some(held) = self.held.as_mut().filter(is_of)
             && let Some(at) = held.services.get_mut(service)
         {
             at.healthy = Some(healthy);

@@ -111,32 +111,27 @@ impl Node {
         self.suspect_leases(now, out);
         self.adopt_config(out);
         self.settle_config(now, out);
-        self.prepare(out);
+        self.prepare_groups(out);
         self.locate(now, out);
         self.compare_records(now, out);
     }
 
     /// The containers are made once the storage is known, and anew when it is initialised; those of a deleted group are not.
-    pub(super) fn prepare(&mut self, out: &mut Vec<Action>) {
+    fn prepare_groups(&mut self, out: &mut Vec<Action>) {
         for (name, group) in &mut self.groups {
             let keys = self.view.group(name);
+            if group.has_left() {
+                continue;
+            }
             if keys.deleted.is_some() {
                 // What still runs is stopped and released first.
                 if group.held.is_none() {
-                    self.prepared_stores.remove(name);
                     group.let_go(out);
                 }
                 continue;
             }
             group.take_back(out);
-            let store = keys.store.map(|store| store.id);
-            if self.prepared_stores.get(name) != Some(&store) {
-                self.prepared_stores.insert(name.clone(), store.clone());
-                out.push(Action::Prepare {
-                    group: name.clone(),
-                    store,
-                });
-            }
+            group.prepare(keys.store.map(|store| store.id), out);
         }
     }
 

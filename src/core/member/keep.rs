@@ -64,6 +64,7 @@ impl Node {
             let ours = ours || keys.unreadable();
             // Its tether stops it at the deadline of its page, with no sidecar to latch it.
             let over = self.page_soft(&name).is_some_and(|soft| now.reached(soft));
+            let me = &self.me.name;
             let Some(group) = self.groups.get_mut(&name) else {
                 continue;
             };
@@ -72,13 +73,14 @@ impl Node {
                 n: saved.n,
             };
             match self.proof {
-                Some((stamp, promise)) if ours && !saved.latched && !over => {
+                Some((stamp, promise)) if ours && !saved.latched && !over && group.is_as_the_file_says() => {
                     let deadlines = self.timing.deadlines(stamp, promise, group.settings.grace);
                     group.adopt(now, run, lease, deadlines, out);
                 }
                 Some((stamp, promise)) if ours => {
                     let deadlines = self.timing.deadlines(stamp, promise, group.settings.grace);
-                    group.resume(now, run, lease, deadlines, &self.pages, out);
+                    let sequel = group.sequel(run, saved.latched || over, me);
+                    group.resume(now, run, lease, deadlines, &self.pages, sequel, out);
                 }
                 Some(_) | None => {
                     group.disown(now, run, lease, "its record in etcd is no longer this node's", out);
@@ -95,6 +97,7 @@ impl Node {
         let Member::Joined { lease, .. } = self.member else {
             return;
         };
+        self.meet_unknown(lease);
         for (name, group) in &mut self.groups {
             let keys = self.view.group(name);
             if keys.unreadable() {
@@ -127,6 +130,10 @@ impl Node {
                     if let Some((stamp, promise)) = self.proof {
                         let deadlines = self.timing.deadlines(stamp, promise, group.settings.grace);
                         match group.held.as_mut() {
+                            _ if group.settings.gone => {
+                                let run = Run { epoch, n: 1 };
+                                group.take_to_release(now, run, lease, deadlines, &self.me.name);
+                            }
                             Some(before) => {
                                 before.deadlines = deadlines;
                                 group.again(now, Run { epoch, n: 1 }, out);

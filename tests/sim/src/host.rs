@@ -204,6 +204,8 @@ pub(crate) struct Host {
     pub(crate) detached: bool,
     /// Its core said that it waits for `accept`.
     pub(crate) frozen_core: bool,
+    /// Its compose file has these groups no more.
+    pub(crate) dropped: Vec<String>,
     pub(crate) handled: u64,
     pub(crate) handled_since: u64,
 }
@@ -241,6 +243,7 @@ impl Host {
             hung: Vec::new(),
             detached: false,
             frozen_core: false,
+            dropped: Vec::new(),
             handled: 0,
             handled_since: 0,
         }

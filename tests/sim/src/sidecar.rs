@@ -34,7 +34,12 @@ impl World {
             },
             cluster: "sim".to_owned(),
             timing: self.timing,
-            groups: self.groups.iter().map(|name| settings(name)).collect(),
+            groups: self
+                .groups
+                .iter()
+                .filter(|name| !host.dropped.contains(*name))
+                .map(|name| settings(name))
+                .collect(),
             pinned: host.pin,
             saved: host.saved.clone(),
             pages: host.pages.clone(),
