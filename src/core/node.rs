@@ -374,6 +374,8 @@ impl Node {
             Event::ClockSource { doubt } => self.doubt_clock(doubt, out),
             Event::Intruder { group, id, name, why } => self.intruder(&group, id, &name, why, out),
             Event::Used { group, by } => self.used(&group, by),
+            Event::Mounting { of, run } => self.mounting(now, &of, run),
+            Event::MountsSeen { group, run, mounts } => self.mounts_seen(now, &group, run, mounts, out),
             Event::Vip(news) => self.take_vip(now, news, out),
             Event::ResetFailed { why } => self.reset_failed(&why, out),
             Event::FenceEnded {
@@ -385,12 +387,10 @@ impl Node {
             Event::Command { reply, command } => self.command(reply, command, out),
             Event::Prepared { .. }
             | Event::StartAnswered { .. }
-            | Event::Mounting { .. }
             | Event::TetherHello { .. }
             | Event::ClaimAbove { .. }
             | Event::TetherGone { .. }
             | Event::Inspected { .. }
-            | Event::MountsSeen { .. }
             | Event::Probed { .. } => self.take_run(now, event, out),
         }
     }
@@ -441,16 +441,6 @@ impl Node {
                     group.inspected(now, of.service, trace);
                 }
             }
-            Event::Mounting { of, run } => {
-                if let Some(group) = self.groups.get_mut(&of.group) {
-                    group.mounting(now, of.service, run);
-                }
-            }
-            Event::MountsSeen { group, run, mounts } => {
-                if let Some(group) = self.groups.get_mut(&group) {
-                    group.mounts_seen(now, run, mounts, out);
-                }
-            }
             Event::Probed { of, run, result } => {
                 if let Some(group) = self.groups.get_mut(&of.group) {
                     group.probed(now, run, of.probe, result, out);
@@ -469,6 +459,8 @@ impl Node {
             | Event::ClockSource { .. }
             | Event::Intruder { .. }
             | Event::Used { .. }
+            | Event::Mounting { .. }
+            | Event::MountsSeen { .. }
             | Event::Vip(_)
             | Event::ResetFailed { .. }
             | Event::FenceEnded { .. }
