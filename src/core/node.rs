@@ -376,6 +376,8 @@ impl Node {
             Event::Endpoints { address, fault } => self.endpoints(address, fault, out),
             Event::Intruder { group, id, name, why } => self.intruder(&group, id, &name, why, out),
             Event::Used { group, by } => self.used(&group, by),
+            Event::Mounting { of, run } => self.mounting(now, &of, run),
+            Event::MountsSeen { group, run, mounts } => self.mounts_seen(now, &group, run, mounts, out),
             Event::Vip(news) => self.take_vip(now, news, out),
             Event::ResetFailed { why } => self.reset_failed(&why, out),
             Event::FenceEnded {
@@ -387,12 +389,10 @@ impl Node {
             Event::Command { reply, command } => self.command(reply, command, out),
             Event::Prepared { .. }
             | Event::StartAnswered { .. }
-            | Event::Mounting { .. }
             | Event::TetherHello { .. }
             | Event::ClaimAbove { .. }
             | Event::TetherGone { .. }
             | Event::Inspected { .. }
-            | Event::MountsSeen { .. }
             | Event::Probed { .. } => self.take_run(now, event, out),
         }
     }
@@ -442,16 +442,6 @@ impl Node {
                     group.inspected(now, of.service, run, trace);
                 }
             }
-            Event::Mounting { of, run } => {
-                if let Some(group) = self.groups.get_mut(&of.group) {
-                    group.mounting(now, of.service, run);
-                }
-            }
-            Event::MountsSeen { group, run, mounts } => {
-                if let Some(group) = self.groups.get_mut(&group) {
-                    group.mounts_seen(now, run, mounts, out);
-                }
-            }
             Event::Probed { of, run, result } => {
                 if let Some(group) = self.groups.get_mut(&of.group) {
                     group.probed(now, run, of.probe, result, out);
@@ -471,6 +461,8 @@ impl Node {
             | Event::Endpoints { .. }
             | Event::Intruder { .. }
             | Event::Used { .. }
+            | Event::Mounting { .. }
+            | Event::MountsSeen { .. }
             | Event::Vip(_)
             | Event::ResetFailed { .. }
             | Event::FenceEnded { .. }

@@ -13,7 +13,7 @@ use std::os::unix::fs::{FileExt, FileTypeExt};
 use std::process::ExitCode;
 use std::str::FromStr;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
@@ -140,13 +140,14 @@ fn fail(why: &str) -> ExitCode {
 
 /// Waits until none is held any more, but not for longer than that.
 fn held(paths: &[OsString], wait: Duration) -> Vec<Hold> {
-    let began = Instant::now();
+    let mut waited = Duration::ZERO;
     loop {
         let found: Vec<Hold> = paths.iter().map(hold).collect();
-        if !found.contains(&Hold::Held) || began.elapsed() >= wait {
+        if !found.contains(&Hold::Held) || waited >= wait {
             return found;
         }
         thread::sleep(PAUSE);
+        waited += PAUSE;
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,7 +14,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
-use crate::own::{Own, text, until};
+use crate::own::{Own, PAUSE, text, until};
 
 /// A file system that takes every request and answers none: whoever touches it hangs in the kernel and can't be killed.
 /// True once somebody does.

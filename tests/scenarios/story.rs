@@ -164,14 +164,17 @@ fn trace(words: &[&str]) -> Option<Trace> {
     }
 }
 
-/// What a look at the mounts found.
-fn mounts(words: &[&str]) -> Option<Mounts> {
-    match words {
-        ["gone"] => Some(Mounts::Gone),
-        ["left", what @ ..] => Some(Mounts::Left { what: what.join(" ") }),
-        ["hidden", why @ ..] => Some(Mounts::Hidden { why: why.join(" ") }),
-        _ => None,
-    }
+/// That a service still mounts, or what a look at the mounts of a group found.
+fn mounts(of: &str, run: Run, found: &[&str]) -> Option<Event> {
+    let mounts = match found {
+        [] => return Some(Event::Mounting { of: service(of), run }),
+        ["gone"] => Mounts::Gone,
+        ["left", what @ ..] => Mounts::Left { what: what.join(" ") },
+        ["hidden", why @ ..] => Mounts::Hidden { why: why.join(" ") },
+        _ => return None,
+    };
+    let group = of.to_owned();
+    Some(Event::MountsSeen { group, run, mounts })
 }
 
 impl World {
@@ -550,15 +553,7 @@ impl World {
                     connection: self.connection,
                 }
             }
-            ["mounting", of, at] => Event::Mounting {
-                of: service(of),
-                run: run(at),
-            },
-            ["mounts", group, at, found @ ..] => Event::MountsSeen {
-                group: (*group).to_owned(),
-                run: run(at),
-                mounts: mounts(found)?,
-            },
+            ["mounting" | "mounts", of, at, found @ ..] => mounts(of, run(at), found)?,
             ["gone", of, at] => Event::TetherGone {
                 of: service(of),
                 run: run(at),

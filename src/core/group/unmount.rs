@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::{Group, Held, ServiceState, Stage};
 use crate::core::code::Code;
 use crate::core::epoch::Run;
-use crate::core::event::{Action, Mounts};
+use crate::core::event::{Action, Mounts, ServiceKey};
+use crate::core::node::Node;
 use crate::core::time::Time;
 
 /// Between an answer and the next look.
@@ -40,6 +41,27 @@ impl MountState {
                 doubt: None,
             },
             false => Self::Gone,
+        }
+    }
+}
+
+impl Node {
+    pub(in crate::core) fn mounting(&mut self, now: Time, of: &ServiceKey, run: Run) {
+        if let Some(group) = self.groups.get_mut(&of.group) {
+            group.mounting(now, of.service, run);
+        }
+    }
+
+    pub(in crate::core) fn mounts_seen(
+        &mut self,
+        now: Time,
+        group: &str,
+        run: Run,
+        mounts: Mounts,
+        out: &mut Vec<Action>,
+    ) {
+        if let Some(group) = self.groups.get_mut(group) {
+            group.mounts_seen(now, run, mounts, out);
         }
     }
 }
@@ -82,7 +104,7 @@ impl Group {
     }
 
     /// A mount that takes its time is neither a start that hangs nor, once the run is stopped, an unmount that does not come.
-    pub(in crate::core) fn mounting(&mut self, now: Time, service: usize, run: Run) {
+    fn mounting(&mut self, now: Time, service: usize, run: Run) {
         let Some(held) = self.held.as_mut().filter(|held| held.run == run) else {
             return;
         };
@@ -98,7 +120,7 @@ impl Group {
     }
 
     /// What a look found. Only one that began after the last process had ended counts: no other is asked for.
-    pub(in crate::core) fn mounts_seen(&mut self, now: Time, run: Run, mounts: Mounts, out: &mut Vec<Action>) {
+    fn mounts_seen(&mut self, now: Time, run: Run, mounts: Mounts, out: &mut Vec<Action>) {
         let Some(held) = self.held.as_mut().filter(|held| held.run == run) else {
             return;
         };
