@@ -27,6 +27,7 @@ impl Group {
         let mut held = Held::new(Run { epoch, n: 1 }, lease, deadlines, now, &self.settings);
         held.coming = self.taking;
         self.drift = None;
+        self.lost = None;
         self.held = Some(held);
         self.say(self.taking.started(), format!("won epoch {epoch}: starting here"), out);
         if self.settings.vips > 0 {
