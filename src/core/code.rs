@@ -190,6 +190,8 @@ codes! {
 
     /// etcd is not the one that was trusted.
     EtcdStrange = "etcd_strange", Alarm, "etcd";
+    /// etcd refuses what this node asks for by itself, and it is put off.
+    EtcdRefuses = "etcd_refuses", Alarm, "etcd";
     /// The ttl in etcd can't be kept on this node.
     TtlUnusable = "ttl_unusable", Alarm, "etcd";
     /// The compose file says another ttl than etcd.

@@ -165,7 +165,7 @@ impl Node {
         let known = self.pinned.map_or(0, |pin| pin.generation);
         let present = self.view.config.map_or(0, |config| config.generation);
         let generation = exported.generation.max(known).max(present) + 1;
-        let config = ClusterConfig::new(generation, ttl, self.waiting().max(longest));
+        let config = ClusterConfig::new(generation, ttl, self.longest_known().max(longest));
         let mut txn = self.config_txn(config);
         txn.then.push(Op::DeletePrefix {
             prefix: self.keys.nodes(),

@@ -22,9 +22,14 @@ impl Node {
     /// The same for the storage, once it is initialised and a container of the service could be started at all.
     pub(super) fn step_looks(&mut self, now: Time, out: &mut Vec<Action>) {
         for (name, group) in &mut self.groups {
-            let store = self.view.groups.get(name).and_then(|keys| keys.store.as_ref());
+            let keys = self.view.group(name);
             let could = self.engine_failure.is_none() && group.unprepared().is_none();
-            group.step_look(now, store.filter(|_| could).map(|store| store.id.clone()), out);
+            let store = keys.store.as_ref().filter(|_| could).map(|store| store.id.clone());
+            let held = keys.active().is_some_and(|record| {
+                record.stuck.is_some() || !self.observer.ripe(now, &record.node, record.incarnation)
+            });
+            let vacant = (!held && !keys.unreadable()).then_some(keys.record_mod);
+            group.step_look(now, store, vacant, out);
         }
     }
 

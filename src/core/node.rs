@@ -13,7 +13,7 @@ use super::fencing::{FenceSettings, Fencing};
 use super::group::{Context, Group, GroupSettings, mention};
 use super::keys::Keys;
 use super::left::with_left;
-use super::member::{Attempt, Member, Pending};
+use super::member::{Attempt, Member, Pending, Refusals};
 use super::observe::{Contact, Observer};
 use super::orders::{WISH_PATIENCE, Wanted};
 use super::records::{Intent, Pin, Saved, SavedRun, View};
@@ -102,6 +102,7 @@ pub struct Node {
     /// The stamp and promise of the youngest beat known to have landed.
     pub(super) proof: Option<(Time, Duration)>,
     pub(super) read_back: bool,
+    pub(super) refusals: Refusals,
     pub(super) hinted: bool,
     pub(super) sent_at: Time,
     pub(super) pause: Duration,
@@ -161,7 +162,7 @@ impl Node {
             .filter(|saved| saved.boot == setup.me.boot && saved.lease != 0);
         let groups = with_left(setup.groups, saved.as_ref())
             .into_iter()
-            .map(|group| (group.name.clone(), Group::new(group)));
+            .map(Group::named);
         Self {
             me: setup.me,
             keys: Keys::new(&setup.cluster),
@@ -187,6 +188,7 @@ impl Node {
             attempts: Vec::new(),
             proof: None,
             read_back: false,
+            refusals: Refusals::default(),
             hinted: false,
             sent_at: Time::default(),
             pause: Duration::ZERO,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::code::Code;
 use super::event::Action;
 use super::group::{After, Group, Held, Parting, ServiceState, Stage, UNMOUNT_PATIENCE, Way};
-use super::member::{Member, Purpose};
+use super::member::{Asked, Member, Purpose};
 use super::node::Node;
 use super::records::{GroupKeys, Record, RecordState, json};
 use super::sizing::{Deadlines, KILL_BUDGET};
@@ -181,16 +181,6 @@ impl Node {
         ))
     }
 
-    /// For T11, which frees everything else: the record is left as it is, and compared. Only a fence frees it, before
-    /// or after.
-    pub(super) fn still_stuck(&self, name: &str, keys: &GroupKeys) -> Option<Compare> {
-        keys.active().filter(|record| record.stuck.is_some())?;
-        Some(Compare::Mod {
-            key: self.keys.record(name),
-            revision: keys.record_mod,
-        })
-    }
-
     /// For the status: the mark in etcd, or what is not marked yet.
     pub(super) fn stuck_line(&self, group: &Group, record: Option<&Record>) -> Option<String> {
         let here = group.held.as_ref().and_then(|held| held.stuck.as_ref());
@@ -248,31 +238,35 @@ impl Node {
 
     /// The mark, for the first record of this incarnation that misses it; without a beat where the node's key is lost.
     pub(super) fn stuck_mark(&self, lease: i64) -> Option<(Txn, Purpose)> {
-        self.groups.iter().find_map(|(name, group)| {
-            let held = group.held.as_ref().filter(|held| held.lease == lease)?;
-            let why = held.stuck.clone().filter(|_| !held.proved_stopped())?;
-            let keys = self.view.group(name);
-            let record = keys.active().filter(|record| {
-                record.incarnation == lease && record.epoch == held.run.epoch && record.stuck.is_none()
-            })?;
-            let key = self.keys.record(name);
-            let marked = Record {
-                stuck: Some(why),
-                ..record.clone()
-            };
-            let txn = Txn {
-                compare: vec![Compare::Mod {
-                    key: key.clone(),
-                    revision: keys.record_mod,
-                }],
-                then: vec![Op::Put {
-                    key,
-                    value: json(&marked),
-                    lease: 0,
-                }],
-            };
-            Some((txn, Purpose::Mark { group: name.clone() }))
-        })
+        let due = |name: &&String| !self.refusals.put_off(self.now, &Asked::Mark((*name).clone()));
+        self.groups
+            .iter()
+            .filter(|(name, _)| due(name))
+            .find_map(|(name, group)| {
+                let held = group.held.as_ref().filter(|held| held.lease == lease)?;
+                let why = held.stuck.clone().filter(|_| !held.proved_stopped())?;
+                let keys = self.view.group(name);
+                let record = keys.active().filter(|record| {
+                    record.incarnation == lease && record.epoch == held.run.epoch && record.stuck.is_none()
+                })?;
+                let key = self.keys.record(name);
+                let marked = Record {
+                    stuck: Some(why),
+                    ..record.clone()
+                };
+                let txn = Txn {
+                    compare: vec![Compare::Mod {
+                        key: key.clone(),
+                        revision: keys.record_mod,
+                    }],
+                    then: vec![Op::Put {
+                        key,
+                        value: json(&marked),
+                        lease: 0,
+                    }],
+                };
+                Some((txn, Purpose::Mark { group: name.clone() }))
+            })
     }
 }
 

@@ -22,7 +22,7 @@ use leasehold::core::made::Made;
 use leasehold::core::node::{Identity, Node, Setup};
 use leasehold::core::records::{Beat, Pin, Record, RecordState, Saved, json};
 use leasehold::core::sizing::Timing;
-use leasehold::core::store::{Compare, Grant, Op, RequestId, StoreError, Txn};
+use leasehold::core::store::{Compare, Grant, Op, RequestId, StoreError, TXN_MAX, Txn};
 use leasehold::core::stuck::OnStopFailure;
 use leasehold::core::time::Time;
 
@@ -476,7 +476,16 @@ impl World {
         let Some(call) = self.call.take() else {
             return self.misled("nothing is asked of etcd");
         };
+        let reads = self.keys.ranges().len();
         let (id, succeeded) = match call {
+            Call::Txn(_, ref txn) if txn.compare.len() > TXN_MAX || txn.then.len() + reads > TXN_MAX => {
+                self.call = Some(call);
+                self.fail(StoreError::Refused(
+                    "etcdserver: too many operations in txn request".to_owned(),
+                ));
+                self.adrift.pop();
+                return;
+            }
             Call::Txn(id, txn) => (id, self.apply(&txn)),
             Call::Read(id) => {
                 self.others_beat();

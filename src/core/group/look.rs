@@ -1,4 +1,5 @@
-//! A standby's look at the storage, now and then: what a start would not find there, nobody should hand over to.
+//! A standby's look at the storage, now and then: what a start would not find there, nobody should hand over to. When the
+//! group is vacant it comes last, and looks once more at once.
 
 use super::Group;
 use crate::core::event::{Action, FailureKind, ProbeFailure};
@@ -15,6 +16,8 @@ pub(in crate::core) struct Look {
     store: Option<String>,
     /// What the last one found.
     fault: Option<String>,
+    /// The vacancy, by the record's mod revision, for which it was repeated at once.
+    repeated: Option<i64>,
 }
 
 impl Look {
@@ -30,7 +33,14 @@ impl Look {
 
 impl Group {
     /// Looks when it is due. `store`: the id that the storage must carry; none while this node may not look, or need not.
-    pub(in crate::core) fn step_look(&mut self, now: Time, store: Option<String>, out: &mut Vec<Action>) {
+    /// `vacant`: the record that anybody may take over now; then what a look did not find is looked for once more at once.
+    pub(in crate::core) fn step_look(
+        &mut self,
+        now: Time,
+        store: Option<String>,
+        vacant: Option<i64>,
+        out: &mut Vec<Action>,
+    ) {
         let (Some(every), None) = (self.settings.storage_look, &self.held) else {
             // The holder's run has found it, and its own probes look on.
             self.look.fault = None;
@@ -41,7 +51,9 @@ impl Group {
         let Some(store) = store.filter(|_| self.look.under_way.is_none()) else {
             return;
         };
-        if self.look.at.is_none_or(|at| now.reached(at)) {
+        let again = self.look.fault.is_some() && vacant.is_some() && vacant != self.look.repeated;
+        self.look.repeated = vacant.filter(|_| again || self.look.repeated == vacant);
+        if again || self.look.at.is_none_or(|at| now.reached(at)) {
             self.look.under_way = Some(store.clone());
             self.look.at = Some(now.plus(every));
             let group = self.settings.name.clone();

@@ -111,6 +111,8 @@ pub struct Group {
     /// The service failed here: no campaign before this.
     pub(in crate::core) failing_until: Option<Time>,
     pub(in crate::core) cool_until: Option<Time>,
+    /// The last epoch that was held here and lost by nobody's order, with the node's place in the cluster.
+    pub(in crate::core) lost: Option<u64>,
     watched: bool,
     /// The highest epoch that a tether found claimed on the storage, above its own.
     pub(in crate::core) claim: Option<u64>,
@@ -181,6 +183,10 @@ pub(in crate::core) fn claimed(group: &str, claim: u64, epoch: u64) -> String {
 }
 
 impl Group {
+    pub(in crate::core) fn named(settings: GroupSettings) -> (String, Self) {
+        (settings.name.clone(), Self::new(settings))
+    }
+
     pub(in crate::core) fn new(settings: GroupSettings) -> Self {
         let count = settings.services.len();
         Self {
@@ -191,6 +197,7 @@ impl Group {
             restarts: Vec::new(),
             failing_until: None,
             cool_until: None,
+            lost: None,
             watched: false,
             claim: None,
             last: None,

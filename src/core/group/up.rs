@@ -29,6 +29,7 @@ impl Group {
         held.coming = self.taking;
         self.containers.await_anew();
         self.drift = None;
+        self.lost = None;
         self.held = Some(held);
         self.say(self.taking.started(), format!("won epoch {epoch}: starting here"), out);
         if self.settings.vips > 0 {

@@ -51,10 +51,13 @@ impl Node {
                 self.pause = Duration::ZERO;
                 self.read_back = false;
                 self.store_failure = None;
-                if let (Purpose::Evict { lease, revision }, true) = (&pending.purpose, answer.succeeded) {
+                self.not_refused(&pending.purpose);
+                if let (Purpose::Evict(last) | Purpose::Campaign { ends: Some(last), .. }, true) =
+                    (&pending.purpose, answer.succeeded)
+                {
                     // It compared the very beat that was observed, so no later one came, nor can one come: what was held
                     // under it is gone since the observation began, and need not be waited for again.
-                    self.observer.deleted(self.me.name.clone(), *lease, *revision);
+                    self.observer.deleted(last.node.clone(), last.lease, last.revision);
                 }
                 let view = View::read(&self.keys, &answer);
                 self.learn(now, &pending, view, out);
@@ -67,8 +70,7 @@ impl Node {
                 self.disappoint(&pending, "etcd did not answer in time: the outcome is not known", out);
             }
             Err(StoreError::Refused(why)) => {
-                self.pause = self.timing.beat;
-                // Nothing of it will ever land.
+                self.refused(now, &pending, &why, out);
                 if pending.purpose != Purpose::Read {
                     self.attempts.retain(|attempt| attempt.stamp != pending.stamp);
                 }

@@ -6,7 +6,7 @@ use super::Member;
 use crate::core::code::Code;
 use crate::core::epoch::Run;
 use crate::core::event::Action;
-use crate::core::group::{After, Stage, Way};
+use crate::core::group::{After, Held, Stage, Way};
 use crate::core::node::Node;
 use crate::core::records::Saved;
 use crate::core::time::Time;
@@ -30,6 +30,10 @@ impl Node {
         };
         self.disown_all(now, &saved, why, out);
         for group in self.groups.values_mut() {
+            let unasked = |held: &&Held| matches!(held.after, After::Restart | After::RanOut | After::Interrupted);
+            if let Some(held) = group.held.as_ref().filter(unasked) {
+                group.lost = Some(held.run.epoch);
+            }
             let text = format!("this node lost its place in the cluster ({why}): stopping");
             group.stop(now, Way::Fence, After::Lost, text, Code::PlaceLost, out);
         }
@@ -38,6 +42,7 @@ impl Node {
     pub(super) fn disown_all(&mut self, now: Time, saved: &Saved, why: &str, out: &mut Vec<Action>) {
         for (name, run) in &saved.groups {
             if let Some(group) = self.groups.get_mut(name).filter(|group| group.held.is_none()) {
+                group.lost = (!run.latched).then_some(run.epoch);
                 group.disown(
                     now,
                     Run {

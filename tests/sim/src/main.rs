@@ -9,6 +9,8 @@
 mod log;
 mod actions;
 #[cfg(test)]
+mod acts;
+#[cfg(test)]
 mod calm;
 mod checks;
 mod classify;

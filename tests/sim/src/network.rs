@@ -1,7 +1,7 @@
 //! The way to etcd and back: lost, late, doubled, unknown; one endpoint after another, as the adapter takes them.
 
 use shipped::core::event::Event;
-use shipped::core::store::{Hint, StoreError};
+use shipped::core::store::{Hint, StoreError, Txn};
 
 use crate::etcd::Change;
 use crate::events::{Call, Ev};
@@ -132,9 +132,16 @@ impl World {
         }
     }
 
+    fn answer_of_etcd(&mut self, txn: &Txn) -> Result<(bool, Vec<Change>), String> {
+        match self.etcd.refuses(txn, self.keys.ranges().len()) {
+            Some(why) => Err(why.to_owned()),
+            None => self.etcd.txn(txn),
+        }
+    }
+
     fn serve(&mut self, h: usize, call: Call, sent: u64) -> Option<Event> {
         match call {
-            Call::Txn(id, txn) => match self.etcd.txn(&txn) {
+            Call::Txn(id, txn) => match self.answer_of_etcd(&txn) {
                 Ok((succeeded, changes)) => {
                     if succeeded {
                         self.classify(&txn, &changes);

@@ -61,8 +61,9 @@ impl World {
         let keys = Keys::new("sim");
         let groups: Vec<String> = ["mail", "web", "files", "lists", "news"]
             .iter()
-            .take(groups)
             .map(|g| (*g).to_owned())
+            .chain((6..).map(|n| format!("g{n}")))
+            .take(groups)
             .collect();
         let mut etcd = Etcd::new();
         for group in &groups {
