@@ -11,7 +11,7 @@ use super::event::Action;
 use super::group::{After, Group, Held, Parting, ServiceState, Stage, UNMOUNT_PATIENCE, Way};
 use super::member::{Asked, Member, Purpose};
 use super::node::Node;
-use super::records::{GroupKeys, Record, RecordState, json};
+use super::records::{Record, RecordState, json};
 use super::sizing::{Deadlines, KILL_BUDGET};
 use super::store::{Compare, Op, Txn};
 use super::time::Time;
