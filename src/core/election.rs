@@ -586,7 +586,7 @@ impl Node {
             smallest_ttl_ms: self.smallest_ttl_ms,
             groups: groups.collect(),
             clock: self.clock_doubt.clone().unwrap_or_default(),
-            endpoints: self.endpoints_fault.clone().unwrap_or_default(),
+            endpoints: self.surroundings.endpoints.clone().unwrap_or_default(),
         }
     }
 

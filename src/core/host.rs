@@ -49,7 +49,7 @@ impl Node {
 
     /// Nothing follows from it but words: a node whose endpoints are closed serves as well as before.
     pub(super) fn endpoints(&mut self, address: String, fault: Option<String>, out: &mut Vec<Action>) {
-        match (&self.endpoints_fault, &fault) {
+        match (&self.surroundings.endpoints, &fault) {
             (before, Some(text)) if before.as_ref() != Some(text) => {
                 self.mention(Code::EndpointsFaulty, text.clone(), out);
             }
@@ -59,7 +59,7 @@ impl Node {
             }
             (Some(_) | None, Some(_)) | (None, None) => {}
         }
-        self.endpoints_fault = fault;
+        self.surroundings.endpoints = fault;
         self.me.address = address;
     }
 

@@ -132,8 +132,6 @@ pub struct Node {
     pub(super) store_failure: Option<String>,
     /// Why the rate of this host's clocks is in doubt.
     pub(super) clock_doubt: Option<String>,
-    /// What is wrong with the endpoints of this node.
-    pub(super) endpoints_fault: Option<String>,
     pub(super) link_up: bool,
     pub(super) reset: Reset,
     /// For each group held here: the preferred node to which it may go back by itself.
@@ -212,7 +210,6 @@ impl Node {
             engine_failure: Some("not asked yet".to_owned()),
             store_failure: None,
             clock_doubt: None,
-            endpoints_fault: None,
             link_up: true,
             reset: Reset::None,
             preferred: BTreeMap::new(),

@@ -73,7 +73,7 @@ pub(super) fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D
     let number = Number::deserialize(deserializer)?;
     let written = number
         .as_f64()
-        .filter(|given| (0.0..WHOLE_MAX).contains(given) && given.fract() == 0.0);
+        .filter(|given| (0.0..=WHOLE_MAX).contains(given) && given.fract() == 0.0);
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,

@@ -40,6 +40,7 @@ pub use answer::Outcome;
 pub use config::{Configuration, Confirmed};
 pub use extent::ExtentRequest;
 pub use forgery::ACT_HEADER;
+pub use open::listen_address;
 pub use reading::Why;
 pub use tls::TlsFiles;
 
@@ -49,7 +50,7 @@ use self::board::Board;
 use self::door::Door;
 use self::forgery::Hosts;
 use self::limits::Rate;
-use self::open::{PACE, bind_local, keep_local, keep_open, listen_address, look_at_tokens};
+use self::open::{PACE, bind_local, keep_local, keep_open, look_at_tokens};
 use self::serve::Intake;
 use self::tls::LOOK_EVERY;
 use crate::core::event::{Command, Event};
@@ -355,5 +356,7 @@ impl Archive for Nowhere {
     }
 }
 
+#[cfg(test)]
+mod forgery_tests;
 #[cfg(test)]
 mod tests;

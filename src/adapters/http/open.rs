@@ -48,7 +48,7 @@ pub(super) type Finder = Arc<dyn Fn() -> Result<SocketAddr, String> + Send + Syn
 ///
 /// # Errors
 /// An address that can't be understood, with what was given; that the host has none towards etcd, which may come yet.
-pub(super) fn listen_address(given: Option<&str>, etcd: &[String]) -> Result<SocketAddr, String> {
+pub fn listen_address(given: Option<&str>, etcd: &[String]) -> Result<SocketAddr, String> {
     if let Some(given) = given {
         if let Ok(address) = given.parse::<IpAddr>() {
             return Ok(SocketAddr::new(address, PORT));
@@ -94,6 +94,7 @@ pub(super) async fn keep_open(finder: Finder, pace: Pace, intake: Intake, board:
         match bind(&finder).await {
             Ok((listener, address)) => {
                 pause = pace.first;
+                tracing::info!(code = "endpoints_open", %address, "the endpoints are open");
                 board.listen(Ok(address)).await;
                 tokio::select! {
                     never = intake.serve(&listener) => match never {},

@@ -146,3 +146,32 @@ pub(super) async fn serve_local(listener: UnixListener, router: Router) -> std::
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_head_that_does_not_end_and_a_caller_who_says_nothing_lose_their_place() {
+        let router = Router::new().route("/", get(|| async { "here" }));
+        let heads = ["", "GET / HTTP/1.1\r\nX-A: ", "GET / HTTP/1.1\r\nHost: x\r\n\r\n"];
+        let all = heads.map(|said| {
+            let (mut theirs, ours) = tokio::io::duplex(4096);
+            let served = tokio::spawn(converse(ours, Peer::default(), router.clone()));
+            tokio::spawn(async move {
+                theirs.write_all(said.as_bytes()).await.unwrap();
+                let mut heard = String::new();
+                let ended = timeout(HEAD_MAX + Duration::from_secs(20), theirs.read_to_string(&mut heard));
+                ended.await.unwrap().unwrap();
+                served.await.unwrap();
+                assert_eq!(heard.contains("here"), said.contains("Host"), "{heard}");
+            })
+        });
+        for one in all {
+            one.await.unwrap();
+        }
+    }
+}

@@ -13,7 +13,7 @@ use crate::core::event::Wish;
 use crate::core::status::{GroupLine, NodeLine};
 
 pub(super) const VIEWER: &str = "0123456789abcdef-viewer";
-const OPERATOR: &str = "0123456789abcdef-operator";
+pub(super) const OPERATOR: &str = "0123456789abcdef-operator";
 const ADMIN: &str = "0123456789abcdef-admin";
 
 /// Keeps acts, and knows one history.
@@ -66,7 +66,7 @@ impl Archive for Kept {
 /// Both routers over one status, the commands that reach the loop, and the file of tokens.
 pub(super) struct Bench {
     pub(super) network: Router,
-    host: Router,
+    pub(super) host: Router,
     asked: mpsc::Receiver<Asked>,
     _turn: watch::Sender<Turn>,
     pub(super) tokens: PathBuf,
@@ -460,176 +460,6 @@ async fn the_user_at_the_keyboard_is_believed_on_this_host_alone() {
     assert_eq!(by, ["kim on a", "o on a"]);
     drop(bench);
     assert_eq!(looped.await.unwrap().len(), 2);
-}
-
-/// What a page of another site can make a browser send, and what a tool, or the operator's own page, sends.
-#[tokio::test]
-async fn what_a_browser_is_made_to_send_does_not_act() {
-    let mut bench = Bench::new();
-    let looped = bench.loops();
-    let path = "/v1/groups/mail/stop";
-    let json = ("content-type", "application/json");
-    let own = ("host", "10.0.0.1:8008");
-    let meant = (ACT_HEADER, "1");
-    type Headers<'h> = &'h [(&'h str, &'h str)];
-    let cases: [(Headers<'_>, &str, u16, &str); 18] = [
-        // Forms: of text, of nothing, of fields.
-        (
-            &[own, ("content-type", "text/plain")],
-            "{\"why\":\"x\"}",
-            403,
-            "X-Leasehold: 1",
-        ),
-        (&[own], "", 403, "X-Leasehold: 1"),
-        (&[own, json], "{}", 403, "X-Leasehold: 1"),
-        (&[own, json, (ACT_HEADER, "2")], "{}", 403, "X-Leasehold: 1"),
-        (
-            &[own, meant, ("content-type", "text/plain")],
-            "{}",
-            415,
-            "application/json",
-        ),
-        (
-            &[own, meant, ("content-type", "application/x-www-form-urlencoded")],
-            "",
-            415,
-            "application/json",
-        ),
-        (&[own, meant, ("content-length", "2")], "{}", 415, "application/json"),
-        // Scripts of another site, or of another port.
-        (
-            &[own, meant, json, ("origin", "https://evil.example")],
-            "{}",
-            403,
-            "evil.example",
-        ),
-        (&[own, meant, json, ("origin", "null")], "{}", 403, "LEASEHOLD_HOSTS"),
-        (
-            &[own, meant, json, ("origin", "http://10.0.0.1")],
-            "{}",
-            403,
-            "LEASEHOLD_HOSTS",
-        ),
-        (
-            &[own, meant, json, ("sec-fetch-site", "cross-site")],
-            "{}",
-            403,
-            "another site",
-        ),
-        (
-            &[own, meant, json, ("sec-fetch-site", "same-site")],
-            "{}",
-            403,
-            "another site",
-        ),
-        // A name that was turned to this address.
-        (
-            &[
-                meant,
-                json,
-                ("host", "evil.example"),
-                ("origin", "http://evil.example"),
-                ("sec-fetch-site", "same-origin"),
-            ],
-            "{}",
-            403,
-            "LEASEHOLD_HOSTS=evil.example",
-        ),
-        (&[meant, json], "{}", 403, "`Host`"),
-        (&[own, meant, json], "{}", 200, "done"),
-        (&[meant, ("host", "ha.example.org")], "", 200, "done"),
-        (
-            &[
-                own,
-                meant,
-                json,
-                ("origin", "http://10.0.0.1:8008"),
-                ("sec-fetch-site", "same-origin"),
-            ],
-            "{}",
-            200,
-            "done",
-        ),
-        // Behind a proxy that names the node by its own.
-        (
-            &[
-                own,
-                meant,
-                ("content-type", "application/json; charset=utf-8"),
-                ("origin", "https://ha.example.org"),
-            ],
-            "{}",
-            200,
-            "done",
-        ),
-    ];
-    for (headers, body, wanted, words) in cases {
-        let mut request = Request::builder().method("POST").uri(path);
-        request = request.header("authorization", format!("Bearer {OPERATOR}"));
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let request = request.body(Body::from(body)).unwrap();
-        let answer = bench.network.clone().oneshot(request).await.unwrap();
-        let code = answer.status().as_u16();
-        let text = to_bytes(answer.into_body(), 1 << 20).await.unwrap();
-        let text = String::from_utf8(text.to_vec()).unwrap();
-        assert!(
-            code == wanted && text.contains(words),
-            "{headers:?} {body:?}: {code} {text}"
-        );
-    }
-    // A preflight is answered with nothing that would let a script go on.
-    let ask = Request::builder()
-        .method("OPTIONS")
-        .uri(path)
-        .header("origin", "https://evil.example");
-    let answer = bench
-        .network
-        .clone()
-        .oneshot(ask.body(Body::empty()).unwrap())
-        .await
-        .unwrap();
-    assert!(answer.status().is_client_error() && !answer.headers().contains_key("access-control-allow-origin"));
-    drop(bench);
-    assert_eq!(looped.await.unwrap().len(), 4);
-}
-
-/// A command line of before sends no header: its socket is opened by root alone, and by no browser.
-#[tokio::test]
-async fn the_command_line_of_an_older_version_still_acts_on_its_host() {
-    let mut bench = Bench::new();
-    let looped = bench.loops();
-    let ask = async |headers: &[(&str, &str)]| {
-        let mut request = Request::builder().method("POST").uri("/v1/groups/mail/stop");
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let request = request.body(Body::from("{}")).unwrap();
-        bench.host.clone().oneshot(request).await.unwrap().status().as_u16()
-    };
-    let old = [("host", "local"), ("content-type", "application/json")];
-    assert_eq!(ask(&old).await, 200);
-    // Through a proxy that somebody has put before the socket.
-    for sign in [("origin", "https://evil.example"), ("sec-fetch-site", "same-origin")] {
-        assert_eq!(ask(&[old[0], old[1], sign]).await, 403, "{sign:?}");
-    }
-    drop(bench);
-    assert_eq!(looped.await.unwrap().len(), 1);
-}
-
-#[tokio::test]
-async fn no_answer_is_kept_by_a_cache_or_taken_for_something_else() {
-    let bench = Bench::new();
-    for path in ["/v1/status", "/v1/nothing", "/", "/livez", "/leader"] {
-        for router in [&bench.network, &bench.host] {
-            let request = Request::builder().uri(path).body(Body::empty()).unwrap();
-            let answer = router.clone().oneshot(request).await.unwrap();
-            for (name, value) in [("cache-control", "no-store"), ("x-content-type-options", "nosniff")] {
-                assert_eq!(answer.headers()[name], value, "{path}");
-            }
-        }
-    }
 }
 
 #[tokio::test]

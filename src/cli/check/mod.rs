@@ -15,7 +15,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::answer::Answer;
-use crate::adapters::http::Access;
+use crate::adapters::http::{Access, listen_address};
 use crate::adapters::{events, fence, reset, store};
 use crate::compose;
 use crate::compose::model::{Fence, Group, OnStopFailure, Service};
@@ -182,14 +182,16 @@ async fn warn(site: &Site, found: &mut Findings) {
     }
 }
 
-/// What is wrong with the files of the endpoints.
+/// What is wrong with the settings and the files of the endpoints.
 fn endpoints(facts: &NodeFacts) -> Vec<String> {
     let tls = facts
         .tls()
         .and_then(|files| files.map_or(Ok(()), |files| files.check()));
     let access = Access::new(facts.tokens.clone()).check();
     let access = access.map_err(|error| error.to_string());
-    [tls, access].into_iter().filter_map(Result::err).collect()
+    let given = facts.listen.as_deref();
+    let listen = given.map_or(Ok(()), |given| listen_address(Some(given), &[]).map(drop));
+    [listen, tls, access].into_iter().filter_map(Result::err).collect()
 }
 
 async fn election(site: &Site) -> Result<(Duration, &'static str), String> {
