@@ -472,10 +472,14 @@ impl World {
             },
             ["hello", of, at, place] => {
                 self.connection += 1;
+                let running = *place == "running";
+                if running {
+                    self.tethers.insert(service(of), self.connection);
+                }
                 Event::TetherHello {
                     of: service(of),
                     run: run(at),
-                    running: *place == "running",
+                    running,
                     connection: self.connection,
                 }
             }
@@ -488,9 +492,13 @@ impl World {
                     connection: self.connection,
                 }
             }
-            ["gone", of, at] => Event::TetherGone {
+            ["gone", of, at, rest @ ..] => Event::TetherGone {
                 of: service(of),
                 run: run(at),
+                connection: match rest.first() {
+                    Some(connection) => connection.parse().unwrap(),
+                    None => self.tethers.get(&service(of)).copied().unwrap_or(self.connection),
+                },
             },
             ["inspected", of, word @ ..] => Event::Inspected {
                 of: service(of),

@@ -93,8 +93,8 @@ pub struct Group {
     pub(in crate::core) held: Option<Held>,
     /// Image digests of the prepared containers, or why one is not.
     pub(in crate::core) prepared: Vec<Option<Result<String, String>>>,
-    /// The run that a tether reported as running, whether or not it is ours.
-    reported: Vec<Option<Run>>,
+    /// The run that a tether reported as running, whether or not it is ours, and by which connection.
+    reported: Vec<Option<(Run, u64)>>,
     restarts: Vec<Time>,
     /// The service failed here: no campaign before this.
     pub(in crate::core) failing_until: Option<Time>,
