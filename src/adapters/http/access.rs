@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::tls::Shown;
+use crate::small_file;
 
 /// More than this is no file of tokens.
 const FILE_MAX: u64 = 64 * 1024;
@@ -127,11 +128,7 @@ enum Proof {
 fn read(path: &Path) -> Result<Vec<(Caller, Proof)>, String> {
     let place = path.display();
     let failed = |error: io::Error| format!("{place}: {error}");
-    let size = std::fs::metadata(path).map_err(failed)?.len();
-    if size > FILE_MAX {
-        return Err(format!("{place}: {size} bytes are no file of tokens"));
-    }
-    let text = std::fs::read_to_string(path).map_err(failed)?;
+    let text = small_file::read_text(path, FILE_MAX).map_err(failed)?;
     let lines = text.lines().enumerate().map(|(index, line)| (index + 1, line.trim()));
     lines
         .filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
