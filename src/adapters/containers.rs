@@ -32,6 +32,7 @@ const READ_INTERVAL: Duration = Duration::from_secs(2);
 mod drift;
 mod flights;
 mod looks;
+mod second_way;
 mod witness;
 
 use drift::Reading;
@@ -219,11 +220,7 @@ impl Shared {
                 let result = self.start(&of).await.map_err(|error| error.to_string());
                 self.report(Event::StartAnswered { of, run, result }).await;
             }
-            ContainerCommand::Kill { of } => {
-                if let Some(id) = self.id_of(&of) {
-                    self.kill(&id).await;
-                }
-            }
+            ContainerCommand::Kill { of } => self.end(of).await,
             ContainerCommand::KillForeign { id } => self.kill(&id).await,
             ContainerCommand::Compare { group } => self.compare_anew(&group).await,
             ContainerCommand::Look { group, store } => self.look_at_storage(&group, &store).await,

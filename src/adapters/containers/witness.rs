@@ -101,7 +101,7 @@ impl Shared {
         }
     }
 
-    async fn look(&self, started: Vec<Started>) -> Verdict {
+    pub(super) async fn look(&self, started: Vec<Started>) -> Verdict {
         let late = || Verdict::Hidden {
             why: format!("the kernel does not show its cgroups within {LOOK_DEADLINE:?}"),
         };
@@ -126,12 +126,12 @@ impl Shared {
         verdict
     }
 
-    fn memory(&self) -> std::sync::MutexGuard<'_, crate::adapters::cgroup::Memory> {
+    pub(super) fn memory(&self) -> std::sync::MutexGuard<'_, crate::adapters::cgroup::Memory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// By name, because a changed compose file may count its services anew.
-    fn name_in_memory(&self, of: &ServiceKey) -> Option<String> {
+    pub(super) fn name_in_memory(&self, of: &ServiceKey) -> Option<String> {
         let project = self.project();
         let service = self.service(&project, of).ok()?;
         Some(format!("{}/{}", of.group, service.name))
