@@ -33,6 +33,7 @@ use crate::core::stuck;
 use crate::left::{self, Left};
 use crate::node_facts::NodeFacts;
 use crate::site::Site;
+use crate::small_file;
 
 /// Events that wait for the loop; a full inbox holds its senders up, never the loop.
 const INBOX_MAX: usize = 1024;
@@ -52,6 +53,8 @@ pub async fn run(facts: &NodeFacts) -> Result<()> {
         tracing::warn!(code = "memory_unreadable", %error, "the state of the earlier sidecar is unreadable: nothing is adopted");
         None
     });
+    // Its deadlines are read by tethers in other containers.
+    clock::unshifted().map_err(anyhow::Error::msg)?;
     let boot = clock::boot_id_text().context("the boot id")?;
     let may_run = saved.as_ref().is_some_and(|saved| saved.may_run(&boot));
     let taken = may_run.then(|| Taken::read(&facts.run_dir, &boot)).flatten();
@@ -204,7 +207,7 @@ async fn election_timeout(site: &Site) -> Duration {
 }
 
 fn identity(site: &Site) -> Result<Identity> {
-    let machine = std::fs::read_to_string("/etc/machine-id").unwrap_or_default();
+    let machine = small_file::read_text(Path::new("/etc/machine-id"), small_file::MAX).unwrap_or_default();
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").context("the boot id")?;
     if boot.trim().is_empty() {
         bail!("the boot id is empty");

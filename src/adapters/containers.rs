@@ -33,6 +33,7 @@ const READ_INTERVAL: Duration = Duration::from_secs(2);
 mod drift;
 mod flights;
 mod looks;
+mod second_way;
 mod unmount;
 mod witness;
 
@@ -236,11 +237,7 @@ impl Shared {
                 let result = self.start(&of, run, made).await.map_err(|error| error.to_string());
                 self.report(Event::StartAnswered { of, run, result }).await;
             }
-            ContainerCommand::Kill { of } => {
-                for id in self.may_run(&of) {
-                    self.kill(&id).await;
-                }
-            }
+            ContainerCommand::Kill { of } => self.end(of).await,
             // It may have become one of this node's own since it was seen.
             ContainerCommand::KillForeign { id } if self.key_of(&id).is_some() => {}
             ContainerCommand::KillForeign { id } => self.kill(&id).await,

@@ -1,9 +1,9 @@
 //! Small files of the sidecar: the boot-scoped state and the compose file as it was taken in the run directory, the pin in the
 //! state directory; and the host-wide lock.
 
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
@@ -12,6 +12,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::compose::model::Project;
 use crate::core::records::{Pin, Saved};
+use crate::small_file;
+
+/// Of a file that this program wrote itself.
+const KEPT_MAX: u64 = 64 * 1024 * 1024;
 
 /// Where they lie.
 #[derive(Clone, Debug)]
@@ -50,8 +54,15 @@ impl Files {
     /// `WouldBlock` when another sidecar of this host holds it.
     pub fn lock(run_dir: &Path) -> io::Result<HostLock> {
         let path = run_dir.join("leasehold.lock");
-        let file = File::options().create(true).truncate(false).write(true).open(&path);
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(&path);
         let file = file.map_err(|error| named(&path, &error))?;
+        // Whoever can open it can hold it, and nothing would start here any more.
+        file.set_permissions(Permissions::from_mode(0o600))?;
         rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
         Ok(HostLock { _file: file })
     }
@@ -127,7 +138,7 @@ impl Taken {
 }
 
 fn read<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
-    match std::fs::read_to_string(path) {
+    match small_file::read_text(path, KEPT_MAX) {
         Ok(text) => serde_json::from_str(&text).map(Some).map_err(|error| {
             let text = format!("{}: {error}; remove the file if it was damaged", path.display());
             io::Error::new(io::ErrorKind::InvalidData, text)

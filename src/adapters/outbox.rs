@@ -609,7 +609,15 @@ fn from_tether(group: &str, event: TetherEvent) -> Event {
             epoch,
             connection,
         },
-        TetherEvent::Gone { service, run, .. } => Event::TetherGone { of: key(service), run },
+        TetherEvent::Gone {
+            service,
+            run,
+            connection,
+        } => Event::TetherGone {
+            of: key(service),
+            run,
+            connection,
+        },
     }
 }
 

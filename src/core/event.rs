@@ -67,8 +67,8 @@ pub enum Event {
         epoch: u64,
         connection: u64,
     },
-    /// The pidfd of the tether became readable: nothing of the container's namespace is left.
-    TetherGone { of: ServiceKey, run: Run },
+    /// The pidfd that came with this connection became readable: nothing of that process's namespace is left.
+    TetherGone { of: ServiceKey, run: Run, connection: u64 },
     /// What somebody other than its tether knows of a container, asked for by [`Action::Inspect`].
     Inspected { of: ServiceKey, run: Run, trace: Trace },
     /// What is left of the mounts of a run whose processes have ended; the answer to [`Action::LookAtMounts`].

@@ -431,9 +431,9 @@ impl Node {
                     group.claim_above(now, of.service, run, epoch, connection, out);
                 }
             }
-            Event::TetherGone { of, run } => {
+            Event::TetherGone { of, run, connection } => {
                 if let Some(group) = self.groups.get_mut(&of.group) {
-                    group.gone(now, of.service, run);
+                    group.gone(now, of.service, run, connection);
                 }
             }
             Event::Inspected { of, run, trace } => {

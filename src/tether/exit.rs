@@ -27,11 +27,13 @@ pub enum Code {
     Locked = 206,
     /// The sidecar did not answer in time, or said no.
     NotAdmitted = 207,
-    /// A protected mount without its store id, a time namespace, or the kernel refused something that the tether can't do
-    /// without. After a service that ran: its data could not be synced.
+    /// A protected mount without its store id, clocks that a time namespace shifts, or the kernel refused something that the
+    /// tether can't do without. After a service that ran: its data could not be synced.
     Environment = 208,
     /// The service ran and was killed: hard deadline, order of the sidecar, or the page is gone.
     Killed = 209,
+    /// The service ran and was killed, because PID 1 was lowered before the scheduler, or the keeper of a claim silenced.
+    Tampered = 210,
 }
 
 impl Code {
@@ -49,6 +51,7 @@ impl Code {
             Self::NotAdmitted => "not-admitted",
             Self::Environment => "environment",
             Self::Killed => "killed",
+            Self::Tampered => "tampered",
         }
     }
 
@@ -65,7 +68,7 @@ impl Code {
     }
 
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::NotInit,
         Self::NotOurs,
         Self::NoPage,
@@ -76,6 +79,7 @@ impl Code {
         Self::NotAdmitted,
         Self::Environment,
         Self::Killed,
+        Self::Tampered,
     ];
 }
 
@@ -168,7 +172,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_codes_are_200_to_209() {
+    fn the_codes_are_200_to_210() {
         for (offset, code) in Code::ALL.into_iter().enumerate() {
             assert_eq!(usize::from(code.number()), 200 + offset);
             assert_eq!(Code::from_number(i64::from(code.number())), Some(code));

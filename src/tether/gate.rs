@@ -1,7 +1,6 @@
 //! The gate: everything that must hold before the service is started.
 
 use std::fs::File;
-use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -33,9 +32,6 @@ pub(super) struct Admitted {
     _lock: File,
 }
 
-/// Inode of the first time namespace of every Linux kernel (`PROC_TIME_INIT_INO`).
-const HOST_TIME_NAMESPACE: u64 = 4_026_531_834;
-
 /// The sidecar has this long to say go.
 const GO_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -51,7 +47,7 @@ const TORN_PAUSE: Timespec = Timespec {
 
 /// Passes the gate, or says why not. Nothing was started when it returns.
 pub(super) fn pass(signals: &Signals, args: &Args) -> Result<Admitted, Refusal> {
-    refuse_time_namespace()?;
+    clock::unshifted().map_err(Refusal::Environment)?;
     let boot_id = clock::boot_id().map_err(|error| Refusal::Environment(format!("boot id: {error}")))?;
     let file = PageFile::open().map_err(|error| Refusal::NoPage(error.to_string()))?;
     let before = read(&file)?;
@@ -125,22 +121,6 @@ fn check_store(page: &Page, args: &Args) -> Result<(), Refusal> {
         return Err(Refusal::OtherStore);
     }
     Ok(())
-}
-
-/// Deadlines are times of the host's clocks; a time namespace shifts them.
-fn refuse_time_namespace() -> Result<(), Refusal> {
-    let refused = || Refusal::Environment("a time namespace shifts the clocks of this container".to_owned());
-    // A kernel without time namespaces has neither file.
-    if let Ok(offsets) = std::fs::read_to_string("/proc/self/timens_offsets") {
-        let shifted = |line: &str| line.split_whitespace().skip(1).any(|offset| offset != "0");
-        if offsets.lines().any(shifted) {
-            return Err(refused());
-        }
-    }
-    match std::fs::metadata("/proc/self/ns/time") {
-        Ok(namespace) if namespace.ino() != HOST_TIME_NAMESPACE => Err(refused()),
-        Ok(_) | Err(_) => Ok(()),
-    }
 }
 
 fn read(file: &PageFile) -> Result<Page, Refusal> {

@@ -81,6 +81,8 @@ pub(crate) struct World {
     /// What those promise that do not promise the usual.
     pub(crate) promises: BTreeMap<String, Duration>,
     pub(crate) connection: u64,
+    /// The connection of each tether: let in, or reported running.
+    pub(crate) tethers: BTreeMap<ServiceKey, u64>,
     /// The mod revision of the key that the story deleted last.
     pub(crate) deleted: i64,
     pub(crate) on_stop_failure: OnStopFailure,
@@ -172,7 +174,9 @@ impl World {
             saved: None,
             alive: BTreeMap::new(),
             promises: BTreeMap::new(),
-            connection: 0,
+            // The one that the world answers with by itself.
+            connection: 1,
+            tethers: BTreeMap::new(),
             deleted: 0,
             on_stop_failure: OnStopFailure::Hold,
             failback: None,
@@ -402,6 +406,7 @@ impl World {
             Action::Compare { group, wish } => {
                 self.compared.insert(group, wish);
             }
+            Action::Admit { of, connection } => drop(self.tethers.insert(of, connection)),
             Action::Save(saved) => self.saved = Some(saved),
             Action::Pin(pin) => self.pin = Some(pin),
             Action::Exit { .. } => self.node = None,
@@ -436,7 +441,9 @@ impl World {
             Action::Page { of, page }
                 if matches!(page.order, Order::Stop | Order::Kill) && !self.hung.contains(&of) =>
             {
-                answer(Event::TetherGone { of, run: page.run });
+                let connection = self.tethers.get(&of).copied().unwrap_or(1);
+                let run = page.run;
+                answer(Event::TetherGone { of, run, connection });
             }
             Action::Probe { of, run, .. } => answer(Event::Probed {
                 of,

@@ -537,10 +537,14 @@ impl World {
             },
             ["hello", of, at, place] => {
                 self.connection += 1;
+                let running = *place == "running";
+                if running {
+                    self.tethers.insert(service(of), self.connection);
+                }
                 Event::TetherHello {
                     of: service(of),
                     run: run(at),
-                    running: *place == "running",
+                    running,
                     connection: self.connection,
                 }
             }
@@ -554,9 +558,13 @@ impl World {
                 }
             }
             ["mounting" | "mounts", of, at, found @ ..] => mounts(of, run(at), found)?,
-            ["gone", of, at] => Event::TetherGone {
+            ["gone", of, at, rest @ ..] => Event::TetherGone {
                 of: service(of),
                 run: run(at),
+                connection: match rest.first() {
+                    Some(connection) => connection.parse().unwrap(),
+                    None => self.tethers.get(&service(of)).copied().unwrap_or(self.connection),
+                },
             },
             ["inspected", of, word @ ..] => Event::Inspected {
                 run: match option(word, "of") {

@@ -12,6 +12,9 @@ pub(super) enum Errand {
     Prepare(String),
     LetGo(String),
     Start(ServiceKey),
+    /// Through the cgroups: never held up by an engine that hangs.
+    End(ServiceKey),
+    /// Through the engine.
     Kill(ServiceKey),
     KillForeign(String),
     Inspect(ServiceKey),
@@ -31,7 +34,7 @@ impl Errand {
             ContainerCommand::Prepare { group, .. } => Self::Prepare(group.clone()),
             ContainerCommand::LetGo { group } => Self::LetGo(group.clone()),
             ContainerCommand::Start { of, .. } => Self::Start(of.clone()),
-            ContainerCommand::Kill { of } => Self::Kill(of.clone()),
+            ContainerCommand::Kill { of } => Self::End(of.clone()),
             ContainerCommand::KillForeign { id } => Self::KillForeign(id.clone()),
             ContainerCommand::Inspect { of, .. } => Self::Inspect(of.clone()),
             ContainerCommand::Compare { group, .. } => Self::Compare(group.clone()),
@@ -45,6 +48,7 @@ impl Errand {
         match self {
             Self::Prepare(_) | Self::LookAround | Self::Compare(_) | Self::Health(_) => 2,
             Self::Start(_)
+            | Self::End(_)
             | Self::Kill(_)
             | Self::KillForeign(_)
             | Self::Inspect(_)

@@ -116,7 +116,7 @@ impl Shared {
         }
     }
 
-    async fn look(&self, started: Vec<Started>) -> Verdict {
+    pub(super) async fn look(&self, started: Vec<Started>) -> Verdict {
         let late = || Verdict::Hidden {
             why: format!("the kernel does not show its cgroups within {LOOK_DEADLINE:?}"),
         };
@@ -141,12 +141,12 @@ impl Shared {
         verdict
     }
 
-    fn memory(&self) -> std::sync::MutexGuard<'_, crate::adapters::cgroup::Memory> {
+    pub(super) fn memory(&self) -> std::sync::MutexGuard<'_, crate::adapters::cgroup::Memory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// By name, because a changed compose file may count its services anew.
-    fn name_in_memory(&self, of: &ServiceKey) -> Option<String> {
+    pub(super) fn name_in_memory(&self, of: &ServiceKey) -> Option<String> {
         let services = self.site.services(&of.group);
         Some(format!("{}/{}", of.group, services.get(of.service)?))
     }

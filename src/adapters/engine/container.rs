@@ -117,6 +117,12 @@ impl Engine {
         }
     }
 
+    /// Freezes every process of it. One that is frozen already, or not there, is an error.
+    pub async fn pause(&self, container_id: &str) -> Result<()> {
+        let docker = self.client().await?;
+        self.ask("pause", docker.pause_container(container_id)).await
+    }
+
     /// Removes a container that is down; the engine refuses to remove a running one. Its volumes stay, nameless ones
     /// too: they may hold mail.
     pub async fn remove(&self, container_id: &str) -> Result<()> {

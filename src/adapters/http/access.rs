@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::tls::Shown;
+use crate::small_file;
 
 /// More than this is no file of tokens.
 const FILE_MAX: u64 = 64 * 1024;
@@ -159,30 +160,19 @@ enum Proof {
 fn read(path: &Path) -> Result<Vec<(Caller, Proof)>, String> {
     let place = path.display();
     let failed = |error: io::Error| format!("{place}: {error}");
-    let mut file = open(path).map_err(failed)?;
-    let known = file.metadata().map_err(failed)?;
-    let (size, mode) = (known.len(), known.mode() & 0o777);
-    if !known.is_file() || size > FILE_MAX {
-        return Err(format!("{place}: {size} bytes of this kind are no file of tokens"));
-    }
+    let file = small_file::open(path).map_err(failed)?;
+    let mode = file.metadata().map_err(failed)?.mode() & 0o777;
     if mode & WRITABLE != 0 {
         return Err(format!(
             "{place}: others than its owner can write to it (mode {mode:04o}), and let themselves in: `chmod 600 {place}`"
         ));
     }
-    let mut text = String::new();
-    file.by_ref().take(FILE_MAX).read_to_string(&mut text).map_err(failed)?;
+    let text = small_file::text(file, FILE_MAX).map_err(failed)?;
     let lines = text.lines().enumerate().map(|(index, line)| (index + 1, line.trim()));
     lines
         .filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
         .map(|(number, line)| parse(line).map_err(|why| format!("{place}:{number}: {why}")))
         .collect()
-}
-
-/// A pipe that nobody writes to would keep whoever opens it waiting.
-fn open(path: &Path) -> io::Result<File> {
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    Ok(rustix::fs::open(path, flags, Mode::empty())?.into())
 }
 
 fn parse(line: &str) -> Result<(Caller, Proof), String> {

@@ -21,6 +21,7 @@ use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 use super::board::{Board, Part};
 use crate::clock;
+use crate::small_file;
 
 /// Between two looks at the files.
 pub(super) const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -91,11 +92,7 @@ struct Contents {
 fn read(path: &Path) -> Result<Vec<u8>, String> {
     let place = path.display();
     let failed = |error: io::Error| format!("{place}: {error}");
-    let size = std::fs::metadata(path).map_err(failed)?.len();
-    if size > FILE_MAX {
-        return Err(format!("{place}: {size} bytes are no certificate and no key"));
-    }
-    std::fs::read(path).map_err(failed)
+    small_file::read(path, FILE_MAX).map_err(failed)
 }
 
 /// A pair that servers can use.

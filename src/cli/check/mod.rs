@@ -17,6 +17,7 @@ use anyhow::Result;
 use super::answer::Answer;
 use crate::adapters::http::{Access, listen_address};
 use crate::adapters::{events, fence, reset, store};
+use crate::clock;
 use crate::compose;
 use crate::compose::model::{Fence, Group, OnStopFailure, Service};
 use crate::core::sizing::Timing;
@@ -75,6 +76,7 @@ async fn look(facts: &NodeFacts, site: &Site, found: &mut Findings) {
     let members = members::look(&site.store(ETCD_PATIENCE)).await;
     found.report.extend(members.lines.iter().cloned());
     let timing = timing(site, found).await;
+    found.faults.extend(clock::unshifted().err());
     let Findings { faults, warnings, .. } = found;
     faults.extend(endpoints(facts));
     faults.extend(site.project.cluster.fence.iter().flat_map(fence::faults));
@@ -170,6 +172,11 @@ async fn warn(site: &Site, found: &mut Findings) {
         found.report.push(format!(
             "watchdog {}: resets this host {:?} after its last meal",
             watchdog.identity, watchdog.timeout
+        ));
+    }
+    if let Err(why) = site.cgroups().can_end() {
+        found.warnings.push(format!(
+            "a service that keeps its tether from running can be ended through the engine alone: {why}"
         ));
     }
     match site.cgroups().check() {

@@ -35,8 +35,9 @@ impl Group {
         if self.settings.vips > 0 {
             held.vip = VipStage::Free;
         }
-        for service in &mut held.services {
+        for (place, service) in held.services.iter_mut().enumerate() {
             service.state = ServiceState::Unknown;
+            service.tether = self.reporter(place, run);
         }
         self.held = Some(held);
         self.stop(
@@ -72,6 +73,7 @@ impl Group {
         }
         for (place, service) in held.services.iter_mut().enumerate() {
             service.state = ServiceState::Unknown;
+            service.tether = self.reporter(place, run);
             let page = pages.get(&self.key(place)).filter(|page| page.run == run);
             service.stop_by = match page.map(|page| (page.order, page)) {
                 // Its turn to stop has not come yet, unless its tether has met the deadline by itself.

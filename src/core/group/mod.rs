@@ -105,8 +105,8 @@ pub struct Group {
     pub(in crate::core) settings: GroupSettings,
     pub(in crate::core) held: Option<Held>,
     pub(in crate::core) containers: Containers,
-    /// The run that a tether reported as running, whether or not it is ours.
-    pub(in crate::core) reported: Vec<Option<Run>>,
+    /// The run that a tether reported as running, whether or not it is ours, and by which connection.
+    pub(in crate::core) reported: Vec<Option<(Run, u64)>>,
     restarts: Vec<Time>,
     /// The service failed here: no campaign before this.
     pub(in crate::core) failing_until: Option<Time>,

@@ -74,6 +74,9 @@ pub(in crate::core) struct ServiceRun {
     /// Set once its stop was ordered: the kill at the latest.
     pub stop_by: Option<Time>,
     pub(super) retry_at: Option<Time>,
+    /// The connection of its tether: the one that was let in, or the first that reported it running. The end of any other
+    /// process proves nothing.
+    pub(super) tether: Option<u64>,
     /// Why its end is not proved, by the witness that was asked last.
     pub(super) doubt: Option<String>,
     /// The engine's health check, once it said anything of this run.
@@ -164,6 +167,7 @@ impl ServiceRun {
             since: now,
             stop_by: None,
             retry_at: None,
+            tether: None,
             doubt: None,
             healthy: None,
             page: None,

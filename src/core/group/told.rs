@@ -18,8 +18,11 @@ impl Group {
         out: &mut Vec<Action>,
     ) {
         let of = self.key(service);
-        if running && let Some(reported) = self.reported.get_mut(service) {
-            *reported = Some(run);
+        if running
+            && let Some(reported) = self.reported.get_mut(service)
+            && reported.is_none_or(|(known, _)| known != run)
+        {
+            *reported = Some((run, connection));
         }
         let ours = self.held.as_mut().filter(|held| held.run == run);
         let Some(held) = ours else {
@@ -37,9 +40,13 @@ impl Group {
         match at.state {
             ServiceState::Starting if !running && before_soft && stage == Stage::Starting => {
                 at.enter(ServiceState::Up, now);
+                at.tether = Some(connection);
                 out.push(Action::Admit { of, connection });
             }
-            ServiceState::Unknown | ServiceState::Up if running => at.enter(ServiceState::Up, now),
+            ServiceState::Unknown | ServiceState::Up if running => {
+                at.enter(ServiceState::Up, now);
+                at.tether.get_or_insert(connection);
+            }
             ServiceState::Unknown if !running => {
                 // It stood at its gate when the earlier sidecar ended: the application never ran.
                 at.enter(ServiceState::Gone, now);
@@ -79,22 +86,34 @@ impl Group {
         }
     }
 
-    /// The proof of stop by pidfd.
-    pub(in crate::core) fn gone(&mut self, now: Time, service: usize, run: Run) {
+    /// The proof of stop by pidfd: of the process that was let in, and of no other that says it is of this run.
+    pub(in crate::core) fn gone(&mut self, now: Time, service: usize, run: Run, connection: u64) {
         if let Some(reported) = self.reported.get_mut(service)
-            && *reported == Some(run)
+            && *reported == Some((run, connection))
         {
             *reported = None;
         }
-        if let Some(held) = self.held.as_mut().filter(|held| held.run == run)
-            && let Some(at) = held.services.get_mut(service)
-            && matches!(
-                at.state,
-                ServiceState::Starting | ServiceState::Up | ServiceState::Unknown
-            )
-        {
+        let Some(held) = self.held.as_mut().filter(|held| held.run == run) else {
+            return;
+        };
+        let Some(at) = held.services.get_mut(service) else {
+            return;
+        };
+        let is_proof = match at.state {
+            // Nobody was let in: whoever it was, the application never ran.
+            ServiceState::Starting => true,
+            ServiceState::Up | ServiceState::Unknown => at.tether == Some(connection),
+            ServiceState::Idle | ServiceState::Gone => false,
+        };
+        if is_proof {
             at.enter(ServiceState::Gone, now);
         }
+    }
+
+    /// The connection that reported this run of a service, before anything was decided about it.
+    pub(super) fn reporter(&self, service: usize, run: Run) -> Option<u64> {
+        let (reported, connection) = (*self.reported.get(service)?)?;
+        (reported == run).then_some(connection)
     }
 
     /// The second witness: counts only for a container whose tether never reported to this sidecar. Where it did, the

@@ -53,11 +53,11 @@ impl Group {
         held.stage = Stage::Adopting;
         held.coming = Coming::Adoption;
         held.vip = VipStage::Free;
-        for (service, reported) in held.services.iter_mut().zip(&self.reported) {
-            service.state = if *reported == Some(run) {
-                ServiceState::Up
-            } else {
-                ServiceState::Unknown
+        for (place, service) in held.services.iter_mut().enumerate() {
+            service.tether = self.reporter(place, run);
+            service.state = match service.tether {
+                Some(_) => ServiceState::Up,
+                None => ServiceState::Unknown,
             };
         }
         self.held = Some(held);

@@ -186,7 +186,11 @@ impl World {
         self.stores.entry(key.group.clone()).or_default().release_claim(&owner);
         if known {
             let life = self.hosts[h].life;
-            let event = Event::TetherGone { of: key.clone(), run };
+            let event = Event::TetherGone {
+                of: key.clone(),
+                run,
+                connection: instance,
+            };
             self.push(MS, Ev::Inbox { host: h, life, event });
         }
     }
