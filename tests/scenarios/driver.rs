@@ -356,7 +356,7 @@ impl World {
                 self.pages.insert(of, page);
             }
             Action::Save(saved) => self.saved = Some(saved),
-            Action::Pin(pin) => self.pin = Some(pin),
+            Action::Pin(pin) | Action::PinLater(pin) => self.pin = Some(pin),
             Action::Exit { .. } => self.node = None,
             _ => {}
         }
