@@ -28,7 +28,7 @@ use crate::core::event::{Action, Event};
 use crate::core::fencing::FenceSettings;
 use crate::core::group::{GroupSettings, OnFailure, OnStandby, ProbeSettings, SecondOpinion, ServiceSettings};
 use crate::core::node::{Identity, Node, Setup};
-use crate::core::records::Saved;
+use crate::core::records::{Pin, Saved};
 use crate::core::stuck;
 use crate::left::{self, Left};
 use crate::node_facts::NodeFacts;
@@ -101,7 +101,7 @@ pub async fn run(facts: &NodeFacts) -> Result<()> {
         timing,
         fence: site.project.cluster.fence.as_ref().map(fence_settings),
         groups: site.project.groups.values().map(settings).collect(),
-        pinned: files.pin()?,
+        pinned: pinned(&files)?,
         pages: outbox.pages()?,
         saved,
         seed: getrandom::u64().context("no randomness from the kernel")?,
@@ -185,6 +185,17 @@ async fn turn(
         }
         node.handle(clock::now(), event, &mut actions);
     }
+}
+
+/// Which etcd is trusted. What an earlier version pinned from a damaged configuration counts for nothing; the next pin is sound.
+fn pinned(files: &Files) -> Result<Option<Pin>> {
+    let Some((pin, fault)) = files.pin()? else {
+        return Ok(None);
+    };
+    if let Some(fault) = fault {
+        tracing::warn!(code = "pin_damaged", alarm = true, "{fault}: it is taken as not known");
+    }
+    Ok(Some(pin))
 }
 
 /// What etcd may take to elect a leader: stated in the file, or bounded by the lowest lease that it grants.

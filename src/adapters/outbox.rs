@@ -27,7 +27,7 @@ use crate::compose::model::{Check, Group, Service, Vip};
 use crate::core::epoch::Run;
 use crate::core::event::{Action, Decision, Event, Level, PageOrder, ProbeKey, ServiceKey, VipNews};
 use crate::core::history::Chronicler;
-use crate::core::records::Saved;
+use crate::core::records::{Pin, Saved};
 use crate::core::sizing::Timing;
 use crate::core::status::Status;
 use crate::core::time::Time;
@@ -157,6 +157,10 @@ impl Outbox {
             Action::Revoke { lease } => give(&self.store, StoreCommand::Revoke { lease }),
             Action::Save(saved) => self.files.save(&saved),
             Action::Pin(pin) => self.files.save_pin(&pin),
+            Action::PinLater(pin) => {
+                self.pin_later(pin);
+                Ok(())
+            }
             Action::Page { of, page } => self.write_page(&of, page),
             Action::Admit { of, connection } => self.tether(&of)?.admit(connection),
             Action::Refuse { of, connection } => self.tether(&of)?.refuse(connection),
@@ -196,10 +200,7 @@ impl Outbox {
                 Ok(())
             }
             Action::Reply { reply, result } => {
-                if let Some(asker) = self.replies.remove(&reply) {
-                    // Whoever asked may have gone away meanwhile.
-                    let _ = asker.send(result);
-                }
+                self.reply(reply, result);
                 Ok(())
             }
             Action::Fence { node, incarnation } => {
@@ -228,6 +229,13 @@ impl Outbox {
         let vips = self.vips(&group);
         give(&self.vip, VipCommand::Forget { vips })?;
         give(&self.containers, ContainerCommand::LetGo { group })
+    }
+
+    fn reply(&mut self, reply: u64, result: Result<String, String>) {
+        if let Some(asker) = self.replies.remove(&reply) {
+            // Whoever asked may have gone away meanwhile.
+            let _ = asker.send(result);
+        }
     }
 
     /// To the log, to whoever asks why, and to the world.
@@ -332,6 +340,16 @@ impl Outbox {
                 announce,
             },
         )
+    }
+
+    /// Beside the loop: nothing depends on it.
+    fn pin_later(&self, pin: Pin) {
+        let inbox = self.inbox.clone();
+        let failed = move |error: io::Error| {
+            // A full inbox has worse to tell; the loop may have ended meanwhile.
+            let _ = inbox.try_send(Event::PinUnwritten { why: error.to_string() });
+        };
+        self.files.pin_later(pin, failed);
     }
 
     fn reset(&self, why: String) -> io::Result<()> {

@@ -13,6 +13,7 @@ use super::text::table;
 use crate::adapters::engine::Helper;
 use crate::adapters::{store, tether};
 use crate::compose::model::{Group, Service};
+use crate::core::bounds;
 use crate::core::keys::Keys;
 use crate::core::records::{Record, RecordState, StoreIds, json};
 use crate::core::store::{Compare, Op, StoreError, Txn};
@@ -263,8 +264,9 @@ async fn read_key<T: DeserializeOwned>(site: &Site, key: &str) -> Result<Option<
         .map_err(explain)?;
     let found = answer.keys.iter().find(|kv| kv.key == key);
     found
-        .map(|kv| serde_json::from_str(&kv.value).with_context(|| format!("the value of {key}")))
+        .map(|kv| bounds::read(&kv.value))
         .transpose()
+        .map_err(|fault| anyhow::anyhow!("the key {key} can't be read ({fault}): delete it, and run this again"))
 }
 
 async fn put_store(site: &Site, group: &str, ids: StoreIds) -> Result<()> {

@@ -164,12 +164,20 @@ impl Node {
     /// The highest epoch claimed on the group's storage that any living node met, where it is above the record's.
     pub(super) fn claim_above(&self, name: &str) -> Option<u64> {
         let epoch = self.view.group(name).record.map_or(0, |record| record.epoch);
-        let met = self.groups.get(name).and_then(|group| group.claim);
-        let told = self
+        let living = self
             .view
             .statuses
-            .values()
-            .filter_map(|status| status.groups.get(name)?.claim);
-        told.chain(met).max().filter(|claim| *claim > epoch)
+            .iter()
+            .filter(|(node, _)| **node != self.me.name && self.view.nodes.contains_key(*node));
+        let told = living.filter_map(|(_, status)| status.groups.get(name)?.claim);
+        told.chain(self.claim_met(name)).max().filter(|claim| *claim > epoch)
+    }
+
+    /// The same that this node's own tethers met: what it publishes. What others tell it does not tell again, or a false word
+    /// would never end.
+    pub(super) fn claim_met(&self, name: &str) -> Option<u64> {
+        let epoch = self.view.group(name).record.map_or(0, |record| record.epoch);
+        let met = self.groups.get(name).and_then(|group| group.claim);
+        met.filter(|claim| *claim > epoch)
     }
 }

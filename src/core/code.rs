@@ -194,6 +194,8 @@ codes! {
     EtcdRefuses = "etcd_refuses", Alarm, "etcd";
     /// The ttl in etcd can't be kept on this node.
     TtlUnusable = "ttl_unusable", Alarm, "etcd";
+    /// It can be.
+    TtlUsable = "ttl_usable", Info, "etcd";
     /// The compose file says another ttl than etcd.
     TtlDiffers = "ttl_differs", Alarm, "etcd";
     /// The cluster has another ttl than before.
@@ -204,6 +206,16 @@ codes! {
     RecordUnreadable = "record_unreadable", Alarm, "etcd";
     /// The record of a held group names another holder.
     RecordTaken = "record_taken", Alarm, "etcd";
+    /// A key holds what can't be read.
+    KeyUnreadable = "key_unreadable", Alarm, "etcd";
+    /// It does not any more.
+    KeyMended = "key_mended", Info, "etcd";
+    /// Beats read more than they should.
+    EtcdCrowded = "etcd_crowded", Alarm, "etcd";
+    /// They do not any more.
+    EtcdCrowdedOver = "etcd_crowded_over", Info, "etcd";
+    /// What this node trusts could not be written to its disk.
+    PinUnwritten = "pin_unwritten", Alarm, "etcd";
     /// A key will not end by itself.
     KeyNeverEnds = "key_never_ends", Alarm, "etcd";
 

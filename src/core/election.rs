@@ -156,7 +156,8 @@ impl Node {
                 key: self.keys.leader(name),
             }),
         }
-        if keys.intent.is_some() {
+        // One that can't be read is over with the next change, too.
+        if keys.intent_mod != 0 {
             then.push(Op::Delete {
                 key: self.keys.intent(name),
             });
@@ -315,7 +316,8 @@ impl Node {
             return Ok(first_seen);
         }
         let Some(record) = &keys.record else {
-            return Err("its record in etcd cannot be read: see the key".to_owned());
+            let why = self.no_record(name);
+            return Err(why.unwrap_or_else(|| "its record in etcd can't be read".to_owned()));
         };
         match record.state {
             RecordState::Released => {
@@ -470,8 +472,8 @@ impl Node {
         if let Some(why) = self.deleted(name).or_else(unextended) {
             return Some(why);
         }
-        if self.view.group(name).store.is_none() {
-            return Some(format!("its storage is not initialised: run `leasehold init {name}`"));
+        if let Some(why) = self.no_store(name) {
+            return Some(why);
         }
         if let Some(why) = &self.engine_failure {
             return Some(format!("the engine does not answer: {why}"));
@@ -570,7 +572,7 @@ impl Node {
                 ready,
                 why,
                 image,
-                claim: self.claim_above(name),
+                claim: self.claim_met(name),
                 drift: group.drift.clone().filter(|_| group.held.is_some()),
                 trouble: group.trouble().map(Trouble::brief),
                 used: group.used.clone(),

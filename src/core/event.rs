@@ -35,6 +35,8 @@ pub enum Event {
         id: RequestId,
         result: Result<Answer, StoreError>,
     },
+    /// [`Action::PinLater`] did not reach the disk.
+    PinUnwritten { why: String },
     /// The lease was granted, or not.
     Granted { lease: i64, result: Result<(), StoreError> },
     /// A watch's news.
@@ -375,6 +377,8 @@ pub enum Action {
     Save(Saved),
     /// Written before anything that follows it.
     Pin(Pin),
+    /// Written beside everything else; that it could not be is [`Event::PinUnwritten`].
+    PinLater(Pin),
     /// Make sure that the container exists, stopped, as configured.
     /// `store` is the id that its storage must carry, once it is initialised.
     Prepare {

@@ -182,6 +182,14 @@ impl Node {
             return Some(why);
         }
         let keys = self.view.group(group);
+        if let Some(why) = self
+            .damage
+            .keys
+            .get(&self.keys.store(group))
+            .filter(|_| keys.store.is_none())
+        {
+            return Some(why.clone());
+        }
         if keys.store.is_none() {
             return Some(format!(
                 "the storage of {group} is not initialised: run `leasehold init {group}` first"

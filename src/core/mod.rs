@@ -2,9 +2,11 @@
 
 mod accept;
 mod apply;
+pub mod bounds;
 pub mod code;
 mod config;
 pub mod confirm;
+pub mod damage;
 pub mod drift;
 mod election;
 mod ending;

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use super::bounds::GIVEN_MAX;
 use super::code::Code;
+use super::damage::Damage;
 use super::epoch::Run;
 use super::event::{Action, Command, Decision, Event, Order, PageOrder, ServiceKey};
 use super::exported::Exported;
@@ -86,8 +88,8 @@ pub struct Node {
     pub(super) observer: Observer,
     pub(super) contact: Contact,
     pub(super) view: View,
-    /// Keys that etcd does not clear away, as alarmed.
-    pub(super) suspected: BTreeSet<String>,
+    /// What is wrong with keys of it.
+    pub(super) damage: Damage,
     /// Whether `view` was read since the last arrival.
     pub(super) viewed: bool,
     pub(super) pinned: Option<Pin>,
@@ -173,7 +175,7 @@ impl Node {
             observer: Observer::default(),
             contact: Contact::default(),
             view: View::default(),
-            suspected: BTreeSet::new(),
+            damage: Damage::default(),
             viewed: false,
             pinned: setup.pinned,
             pin_written: setup.pinned.map_or(0, |pin| pin.revision),
@@ -373,6 +375,7 @@ impl Node {
             Event::Compared { group, wish, drift } => self.compared(now, &group, drift, wish, out),
             Event::ClockSource { doubt } => self.doubt_clock(doubt, out),
             Event::Endpoints { address, fault } => self.endpoints(address, fault, out),
+            Event::PinUnwritten { why } => self.pin_unwritten(&why, out),
             Event::Intruder { group, id, name, why } => self.intruder(&group, id, &name, why, out),
             Event::Used { group, by } => self.used(&group, by),
             Event::Mounting { of, run } => self.mounting(now, &of, run),
@@ -458,6 +461,7 @@ impl Node {
             | Event::Compared { .. }
             | Event::ClockSource { .. }
             | Event::Endpoints { .. }
+            | Event::PinUnwritten { .. }
             | Event::Intruder { .. }
             | Event::Used { .. }
             | Event::Mounting { .. }
@@ -497,8 +501,8 @@ impl Node {
             Command::Accept { force, epoch } => {
                 if self.accept_wish.is_some() {
                     Some("another accept is under way".to_owned())
-                } else if epoch.is_some_and(|epoch| epoch > EPOCH_GIVEN_MAX) {
-                    Some(format!("no epoch is above {EPOCH_GIVEN_MAX}: look at the claim again"))
+                } else if epoch.is_some_and(|epoch| epoch > GIVEN_MAX) {
+                    Some(format!("no epoch is above {GIVEN_MAX}: look at the claim again"))
                 } else {
                     self.accept_wish = Some(AcceptWish {
                         reply,
@@ -622,7 +626,5 @@ impl Node {
     }
 }
 
-/// Far more than any cluster counts, and far below where counting on would fail.
-const EPOCH_GIVEN_MAX: u64 = 1 << 48;
 /// The shortest time between two ticks.
 const TICK_MIN: Duration = Duration::from_millis(2);

@@ -89,6 +89,7 @@ impl Status {
         for (name, line) in &self.groups {
             found.extend(self.judge_group(name, line));
         }
+        found.extend(self.damaged.values().map(|text| (Health::Warning, text.clone())));
         for (name, node) in &self.nodes {
             if node.state != "alive" {
                 found.push((Health::Warning, format!("{name} is silent")));
@@ -150,6 +151,12 @@ impl Status {
             found.push((Health::Warning, format!("{name} is on pause {order}")));
         }
         let Some(holder) = &line.holder else {
+            // Whoever holds it goes on; the key is told of by itself.
+            if line.unreadable {
+                let text = format!("{name} may be active, or not: its record can't be read");
+                found.push((Health::Warning, text));
+                return found;
+            }
             let verdict = match &line.stopped {
                 Some(order) => (Health::Warning, format!("{name} is stopped {order}")),
                 None => (
@@ -307,6 +314,18 @@ mod tests {
                 "{words}: {got:?} {sentences}"
             );
         }
+    }
+
+    #[test]
+    fn what_can_not_be_read_is_no_failure_of_the_group() {
+        let unreadable = judged(|_, line| (line.holder, line.unreadable) = (None, true));
+        let wanted = "mail may be active, or not: its record can't be read";
+        assert_eq!(unreadable, (Health::Warning, wanted.to_owned()));
+        let damaged = judged(|status, _| {
+            let text = "the key /k can't be read".to_owned();
+            status.damaged.insert("/k".to_owned(), text);
+        });
+        assert_eq!(damaged, (Health::Warning, "the key /k can't be read".to_owned()));
     }
 
     #[test]

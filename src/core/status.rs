@@ -38,6 +38,9 @@ pub struct Status {
     /// The health of all of it in one word.
     #[serde(default)]
     pub overall: Overall,
+    /// Keys in etcd that can't be read, each with what to do about it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub damaged: BTreeMap<String, String>,
     pub nodes: BTreeMap<String, NodeLine>,
     pub groups: BTreeMap<String, GroupLine>,
 }
@@ -84,6 +87,9 @@ pub struct GroupLine {
     pub stuck: Option<String>,
     /// What the record says about its last change.
     pub record: String,
+    /// Its record can't be read: who holds it is not known.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unreadable: bool,
     /// This node's last decision about the group.
     pub reason: String,
     pub vips: Vec<String>,
@@ -217,6 +223,7 @@ impl Node {
                 .iter()
                 .map(|(name, group)| (name.clone(), self.group_line(now, name, group)))
                 .collect(),
+            damaged: self.damage.keys.clone(),
             overall: Overall::default(),
         };
         status.overall = status.judge();
@@ -267,7 +274,10 @@ impl Node {
     fn group_line(&self, now: Time, name: &str, group: &Group) -> GroupLine {
         let keys = self.view.group(name);
         let record = keys.record.as_ref();
-        let holder = keys.active().map(|record| record.node.clone());
+        let unreadable = keys.unreadable();
+        // What is held here is, whatever somebody wrote.
+        let own = || (unreadable && group.held.is_some()).then(|| self.me.name.clone());
+        let holder = keys.active().map(|record| record.node.clone()).or_else(own);
         let held = group.held.as_ref().map(|held| HeldLine {
             run: held.run.to_string(),
             stage: held.stage.word().to_owned(),
@@ -283,6 +293,7 @@ impl Node {
             _ if stuck.is_some() => "stuck".to_owned(),
             (Some(held), _) => held.stage.clone(),
             (None, Some(RecordState::Active)) => "standby".to_owned(),
+            (None, None) if unreadable => "unknown".to_owned(),
             (None, Some(RecordState::Released) | None) if keys.deleted.is_some() => "deleted".to_owned(),
             (None, Some(RecordState::Released) | None) if self.viewed => "free".to_owned(),
             (None, Some(RecordState::Released) | None) => "unknown".to_owned(),
@@ -298,7 +309,11 @@ impl Node {
             last_holder: record.filter(|_| holder.is_none()).map(|record| record.node.clone()),
             trouble: self.trouble_of(name, group, holder.as_deref()),
             holder,
-            epoch: record.map_or(0, |record| record.epoch),
+            unreadable,
+            epoch: match &group.held {
+                Some(held) if unreadable => held.run.epoch,
+                Some(_) | None => record.map_or(0, |record| record.epoch),
+            },
             record: record.map(|record| record.reason.clone()).unwrap_or_default(),
             reason: match &stuck {
                 Some(stuck) => stuck.clone(),

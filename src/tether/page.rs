@@ -7,6 +7,7 @@ use std::time::Duration;
 
 pub use crate::core::event::Order;
 
+use crate::core::bounds::COUNTED_MAX;
 use crate::core::epoch::Run;
 use crate::core::time::Time;
 
@@ -73,6 +74,9 @@ impl Page {
                 slept: Duration::ZERO,
             })
         };
+        if word(24)? > COUNTED_MAX {
+            return None;
+        }
         Some(Self {
             boot_id: body.get(8..24)?.try_into().ok()?,
             run: Run {

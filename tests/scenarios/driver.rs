@@ -408,7 +408,7 @@ impl World {
             }
             Action::Admit { of, connection } => drop(self.tethers.insert(of, connection)),
             Action::Save(saved) => self.saved = Some(saved),
-            Action::Pin(pin) => self.pin = Some(pin),
+            Action::Pin(pin) | Action::PinLater(pin) => self.pin = Some(pin),
             Action::Exit { .. } => self.node = None,
             _ => {}
         }

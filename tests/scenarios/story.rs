@@ -197,7 +197,7 @@ impl World {
         std::mem::take(&mut self.told)
     }
 
-    fn input(&mut self, words: &[&str]) -> bool {
+    pub(crate) fn input(&mut self, words: &[&str]) -> bool {
         let before = self.told.len();
         let setting = matches!(
             words[0],
@@ -520,6 +520,7 @@ impl World {
             ["engine", result @ ..] => Event::Engine {
                 result: outcome(result),
             },
+            ["unpinned", why @ ..] => Event::PinUnwritten { why: why.join(" ") },
             ["clock", why @ ..] => Event::ClockSource {
                 doubt: (!why.is_empty()).then(|| why.join(" ")),
             },
@@ -658,6 +659,23 @@ impl World {
             ["drained", node] => self
                 .etcd
                 .put(&self.keys.drained(node), &json(&StandingOrder::from(note())), 0),
+            _ => return self.by_hand(words),
+        }
+        true
+    }
+
+    /// What nobody but an operator, or an accident, does to etcd.
+    fn by_hand(&mut self, words: &[&str]) -> bool {
+        match words {
+            // On no lease.
+            ["put", key, value @ ..] => {
+                let key = format!("{}{key}", self.keys.prefix());
+                self.etcd.put(&key, &value.join(" "), 0);
+            }
+            ["fill", key, kib] => {
+                let key = format!("{}{key}", self.keys.prefix());
+                self.etcd.put(&key, &"x".repeat(kib.parse::<usize>().unwrap() << 10), 0);
+            }
             ["delete", key] => {
                 let key = format!("{}{key}", self.keys.prefix());
                 self.deleted = self.etcd.keys.get(&key).map_or(0, |kv| kv.mod_revision);

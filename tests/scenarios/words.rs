@@ -6,7 +6,9 @@ use std::time::Duration;
 use leasehold::core::epoch::Run;
 use leasehold::core::event::{Action, Event, Level, Order, PageOrder, ServiceKey};
 use leasehold::core::keys::Keys;
-use leasehold::core::records::{Beat, ClusterConfig, Drift, Intent, NodeStatus, Opinion, Record, RecordState, Saved};
+use leasehold::core::records::{
+    Beat, ClusterConfig, Drift, Intent, NodeStatus, Opinion, Pin, Record, RecordState, Saved,
+};
 use leasehold::core::store::{Compare, Op, Txn};
 use leasehold::core::time::Time;
 
@@ -240,6 +242,13 @@ fn saved(names: &mut Names, saved: &Saved) -> String {
     format!("save boot {} lease {}{groups}", saved.boot, names.lease(saved.lease))
 }
 
+fn pinned(pin: &Pin) -> String {
+    format!(
+        "cluster {:x} generation {} revision {}",
+        pin.cluster_id, pin.generation, pin.revision
+    )
+}
+
 /// Every action but a transaction, which needs its kind.
 pub(crate) fn action(names: &mut Names, now: Time, action: &Action) -> String {
     match action {
@@ -251,10 +260,8 @@ pub(crate) fn action(names: &mut Names, now: Time, action: &Action) -> String {
         Action::Revoke { lease } => format!("revoke {}", names.lease(*lease)),
         Action::Page { of, page: order } => page(now, of, order),
         Action::Save(memory) => saved(names, memory),
-        Action::Pin(pin) => format!(
-            "pin cluster {:x} generation {} revision {}",
-            pin.cluster_id, pin.generation, pin.revision
-        ),
+        Action::Pin(pin) => format!("pin {}", pinned(pin)),
+        Action::PinLater(pin) => format!("pin beside the loop {}", pinned(pin)),
         Action::Prepare { group, store } => {
             format!("prepare {group} for store {}", store.as_deref().unwrap_or("none"))
         }

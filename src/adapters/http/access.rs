@@ -6,12 +6,10 @@
 //! nobody in: whoever can write there could let himself in. On the local socket everybody is an admin: who may open it is
 //! root already.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 

@@ -1,6 +1,7 @@
 //! What tethers and engine tell of the containers, and what of it counts.
 
 use super::{After, Group, ServiceState, Stage, Way};
+use crate::core::bounds::is_damage;
 use crate::core::code::Code;
 use crate::core::epoch::Run;
 use crate::core::event::{Action, Trace};
@@ -74,6 +75,13 @@ impl Group {
     ) {
         let of = self.key(service);
         out.push(Action::Refuse { of, connection });
+        if is_damage(epoch) {
+            let ours = self.held.as_ref().is_some_and(|held| held.run == run);
+            if ours {
+                self.failed(now, damaged_claim(epoch), out);
+            }
+            return;
+        }
         self.claim = self.claim.max(Some(epoch));
         let goes_on = |after: &After| matches!(after, After::Restart | After::RanOut);
         let ours = self
@@ -153,4 +161,12 @@ impl Group {
             self.failed(now, format!("service {name} did not start: {why}"), out);
         }
     }
+}
+
+/// Nobody can lift an epoch above it, and nobody counted so far: somebody wrote it there.
+fn damaged_claim(epoch: u64) -> String {
+    format!(
+        "the claim on the storage is damaged (epoch {epoch} was never counted): once no host runs the service, remove .leasehold-claim \
+         from its protected mounts"
+    )
 }

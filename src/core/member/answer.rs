@@ -89,6 +89,7 @@ impl Node {
 
     /// Reads a view: first whether it is of the etcd we trust, then what it proves.
     pub(super) fn learn(&mut self, now: Time, pending: &Pending, view: View, out: &mut Vec<Action>) {
+        let view = self.with_last_good(view);
         if let Some(why) = self.strange(&view) {
             // Watched only so that `accept` can tell whether a hold has ended; revisions may repeat after a restore.
             if !matches!(self.member, Member::Frozen { .. }) {
@@ -98,6 +99,7 @@ impl Node {
             self.observer.update(now, &view, longest.max(self.waiting()));
             self.view = view;
             self.viewed = true;
+            self.tell_damage(out);
             self.come_in(out);
             return self.freeze(Code::EtcdStrange, why, out);
         }
@@ -110,6 +112,8 @@ impl Node {
         self.observer.update(now, &view, self.waiting());
         self.view = view;
         self.viewed = true;
+        self.tell_damage(out);
+        self.mend_own_status();
         self.suspect_leases(now, out);
         self.adopt_config(out);
         self.settle_config(now, out);
@@ -133,6 +137,10 @@ impl Node {
                 continue;
             }
             group.take_back(out);
+            // What can't be read is not absent.
+            if keys.store.is_none() && self.view.unreadable.contains_key(&self.keys.store(name)) {
+                continue;
+            }
             group.prepare(keys.store.map(|store| store.id), out);
         }
     }
@@ -211,6 +219,9 @@ impl Node {
 
     /// `own`: the key of this node's name, whosever it is.
     pub(super) fn arrived(&mut self, now: Time, own: Option<NodeKey>, out: &mut Vec<Action>) {
+        if self.view.config.is_none() && self.damage.config {
+            return;
+        }
         if self.view.config.is_none() {
             let key = self.keys.config();
             let value = json(&ClusterConfig::new(1, self.timing.ttl, self.timing.ttl));

@@ -108,7 +108,8 @@ impl Node {
             if keys.unreadable() {
                 // Nobody can take the group from a record that cannot be read, so its holder goes on.
                 if group.held.is_some() {
-                    let text = "its record in etcd cannot be read: it goes on; put the record right".to_owned();
+                    let key = self.keys.record(name);
+                    let text = format!("its record in etcd ({key}) can't be read: it goes on; put the record right");
                     group.say(Code::RecordUnreadable, text, out);
                 }
                 continue;

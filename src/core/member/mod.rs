@@ -45,9 +45,11 @@ pub(in crate::core) enum Member {
     Lost {
         lease: i64,
     },
-    /// etcd is not the one we trusted: nothing starts until an operator accepts.
+    /// etcd is not the one we trusted: nothing starts until an operator accepts. Or it holds a ttl that can't be kept here:
+    /// then `before` is where this node goes on once it can.
     Frozen {
         why: String,
+        before: Option<Box<Self>>,
     },
     Left,
 }

@@ -27,7 +27,7 @@ impl World {
             Action::Revoke { lease } => self.call(h, Call::Revoke(lease)),
             Action::Page { of, page } => self.write_page(h, of, page),
             Action::Save(saved) => self.hosts[h].saved = Some(saved),
-            Action::Pin(pin) => self.hosts[h].pin = Some(pin),
+            Action::Pin(pin) | Action::PinLater(pin) => self.hosts[h].pin = Some(pin),
             Action::Prepare { group, store } => {
                 for service in 0..settings(&group).services.len() {
                     let of = ServiceKey {
