@@ -6,7 +6,6 @@ use shipped::core::event::{Action, Event, Level, ProbeFailure, ServiceKey, VipNe
 use shipped::core::made::Made;
 use shipped::core::time::Time;
 
-use crate::engine::settings;
 use crate::events::{Act, Call, Ev};
 use crate::host::{MS, S};
 use crate::tether::End;
@@ -18,7 +17,10 @@ impl World {
         let life = self.hosts[h].life;
         let soon = self.rng.range(MS, 10 * MS);
         match action {
-            Action::Txn { id, txn } => self.call(h, Call::Txn(id, txn)),
+            Action::Txn { id, txn } => {
+                self.sends_rightly(h, &txn);
+                self.send_txn(h, id, txn);
+            }
             Action::Read { id } => self.call(h, Call::Read(id)),
             Action::Grant(grant) => self.call(h, Call::Grant(grant)),
             Action::KeepAlive { lease } => self.call(h, Call::KeepAlive(lease)),
@@ -29,7 +31,7 @@ impl World {
             Action::Save(saved) => self.hosts[h].saved = Some(saved),
             Action::Pin(pin) | Action::PinLater(pin) => self.hosts[h].pin = Some(pin),
             Action::Prepare { group, store } => {
-                for service in 0..settings(&group).services.len() {
+                for service in 0..self.settings(&group).services.len() {
                     let of = ServiceKey {
                         group: group.clone(),
                         service,
@@ -49,6 +51,7 @@ impl World {
             }
             Action::Start { of, run, .. } => {
                 self.trusts(h, &of.group);
+                self.starts_rightly(h, &of, run);
                 self.start(h, of, run, soon);
             }
             Action::Admit { of, connection } => {
@@ -138,6 +141,7 @@ impl World {
                 );
             }
             Action::Say(decision) => {
+                self.decides_rightly(h, &decision);
                 let name = self.hosts[h].name.clone();
                 self.count(&format!("said {}", decision.code.word()));
                 if decision.text.contains("adopting run") {
@@ -175,12 +179,10 @@ impl World {
             Action::Compare { group, wish } => self.compare(h, group, wish, soon),
             // Nobody but the core looks at containers here.
             Action::LetGo { .. } => {}
-            Action::AskHolder { .. }
-            | Action::LookAtStorage { .. }
-            | Action::Fence { .. }
-            | Action::KillForeign { .. }
-            | Action::Feed { .. }
-            | Action::Disarm => {}
+            Action::AskHolder { of, run } => self.ask_holder(h, of, run, soon),
+            Action::LookAtStorage { group, .. } => self.look(h, group, soon),
+            Action::Fence { node, incarnation } => self.fence(h, node, incarnation),
+            Action::KillForeign { .. } | Action::Feed { .. } | Action::Disarm => {}
         }
     }
 

@@ -15,7 +15,19 @@
 //! | S11 | epochs grow, across restores, too | `storage.rs: reached`, `recorded` |
 //! | S12 | the tether alone keeps S3, the sidecar killed after any action | S3 under `KillSidecar` and `CrashAfter` |
 //! | S13 | nobody wins a group that is deleted | `recorded` |
-//! | S14 | what one host alone may mount is unmounted before the group is given up | `mounts.rs` |
+//! | S14 | under `failover: confirm` silence frees nothing without a person's word | `taken.rs: taken_rightly` |
+//! | S15 | with a fence agent nothing is taken before it has hit | `taken.rs: taken_rightly` |
+//! | S16 | a drained node takes nothing for which another is ready | `told.rs: writes_rightly` |
+//! | S17 | on pause nothing is won, started again or moved by itself | `told.rs` |
+//! | S18 | a group goes back after the quiet window, to a preferred node that is ready | `told.rs: goes_back_rightly` |
+//! | S19 | an apply starts the group again in its epoch | `told.rs: starts_rightly`, `released_rightly` |
+//! | S20 | accept and import go above every epoch that is known | `told.rs: accepts_rightly`, `surroundings.rs` |
+//! | S21 | nobody hands over to a node that is not ready, as one whose storage is wrong | `told.rs` |
+//! | S22 | nothing is moved for what standbys say while one of them reaches it | `told.rs: moves_rightly` |
+//! | S23 | one look at a storage at a time | `surroundings.rs: look` |
+//! | S24 | nothing is taken from an incarnation whose key stands | `taken.rs: taken_rightly` |
+//! | S25 | a node's key is never written over by another incarnation | `taken.rs: key_rightly` |
+//! | S26 | what one host alone may mount is unmounted before the group is given up | `mounts.rs` |
 //! | V1 | faults healed: one holder a group, in time | `swarm.rs: run` |
 //! | V2 | a disturbance that the sizing covers stops nothing | `calm.rs` |
 //! | V3 | a clean switchover never waits for a ttl | `calm.rs` |
@@ -37,12 +49,18 @@ pub(crate) struct Cover {
     /// The same after the last one: when it was sent, and what it promised.
     sent: u64,
     promise: u64,
+    /// The first one.
+    pub(crate) since: u64,
 }
 
 /// A clock of the simulated machines runs slower than true time by this at most.
 const SLOWEST: f64 = 0.9955;
 
 impl World {
+    pub(crate) fn cover_of(&self, node: &str, lease: i64) -> Option<&Cover> {
+        self.cover.get(node)?.get(&lease)
+    }
+
     /// A beat landed.
     pub(crate) fn covered(&mut self, node: &str, lease: i64, value: &str, sent: u64) {
         let Ok(beat) = serde_json::from_str::<Beat>(value) else {
@@ -52,10 +70,13 @@ impl World {
         // An observer's raw clock may run 0.4 % fast.
         let wait = promise as f64 / 1.004;
         let trusted = promise as f64 * self.timing.kappa - KILL_BUDGET.as_nanos() as f64;
-        let cover = self.cover.entry((node.to_owned(), lease)).or_default();
+        let cover = self.cover.entry(node.to_owned()).or_default().entry(lease).or_default();
         cover.until = self.now + wait as u64;
         cover.hard = cover.hard.max(sent + (trusted / SLOWEST) as u64 + 2 * MS);
         (cover.sent, cover.promise) = (sent, promise);
+        if cover.since == 0 {
+            cover.since = self.now;
+        }
     }
 
     /// S7, S11: what a record may become, and when.
@@ -83,6 +104,9 @@ impl World {
             self.granted.insert(key, after.incarnation);
         }
         let before = before.and_then(|text| serde_json::from_str::<Record>(text).ok());
+        if before.is_none() && after.reason == "imported" {
+            self.imported_rightly(group, after.epoch);
+        }
         let known = before.as_ref().is_some_and(|before| before.epoch >= after.epoch);
         let deleted = self.etcd.keys.contains_key(&self.keys.deleted(group));
         if deleted && by.is_some() && after.state == RecordState::Active && !known {
@@ -106,6 +130,9 @@ impl World {
         let same = after.state == RecordState::Active && after.epoch == before.epoch && after.node == before.node;
         if before.state != RecordState::Active || accepted || same {
             return;
+        }
+        if let Some(by) = by {
+            self.taken_rightly(by, group, &before);
         }
         // Released or taken: nothing of the old epoch may still write. One that hangs in the kernel when its lease has
         // run out is passed over: only a fence helps. Its own node must not give it up.
@@ -161,7 +188,7 @@ impl World {
             );
             return self.fail(why);
         };
-        let allowed = self.cover.get(&(name.clone(), *lease)).map_or(0, |cover| cover.hard);
+        let allowed = self.cover_of(&name, *lease).map_or(0, |cover| cover.hard);
         if !over && hard > allowed {
             let late = (hard - allowed) / MS;
             let why = format!(
@@ -190,7 +217,7 @@ impl World {
             .get(&(group.to_owned(), epoch, name.clone()))
             .copied()
             .unwrap_or(0);
-        let cover = self.cover.get(&(name.clone(), lease)).copied().unwrap_or_default();
+        let cover = self.cover_of(&name, lease).copied().unwrap_or_default();
         let trusted = cover.promise as f64 * self.timing.kappa;
         let budget = (KILL_BUDGET + self.timing.grace).as_nanos() as f64;
         let soft = cover.sent + ((trusted - budget).max(0.0) / SLOWEST) as u64 + 2 * MS;
@@ -228,10 +255,7 @@ impl World {
                 if c.life != Life::Up || c.excused {
                     continue;
                 }
-                let cover = self
-                    .cover
-                    .get(&(host.name.clone(), c.lease))
-                    .map_or(0, |cover| cover.until);
+                let cover = self.cover_of(&host.name, c.lease).map_or(0, |cover| cover.until);
                 if self.now > cover {
                     let why = format!("S3: {}/{} outlives its lease on {}", key.group, key.service, host.name);
                     return self.fail(why);

@@ -707,7 +707,7 @@ fn a_group_that_left_the_file_under_a_hold_is_stopped_and_let_go() {
     world.act(Act::Term(0));
     world.run_for(500);
     let gone = world.groups[0].clone();
-    world.hosts[0].dropped = vec![gone.clone()];
+    world.hosts[0].dropped.insert(gone.clone());
     world.act(Act::StartSidecar(0));
     world.run_for(3000);
     check(&world, true, "");
@@ -723,7 +723,7 @@ fn a_group_that_left_the_file_after_a_crash_comes_up_elsewhere() {
     world.act(Act::KillSidecar(0));
     world.run_for(500);
     let gone = world.groups[0].clone();
-    world.hosts[0].dropped = vec![gone.clone()];
+    world.hosts[0].dropped.insert(gone.clone());
     world.act(Act::StartSidecar(0));
     world.run_for(120_000);
     check(&world, world.active(&gone) == [1], "the standby serves it");

@@ -92,11 +92,33 @@ impl World {
         }
     }
 
+    /// The sidecar is made anew with another file; what runs goes on.
+    pub(crate) fn change_file(&mut self, h: usize, group: String, dropped: bool) {
+        let list = &mut self.hosts[h].dropped;
+        match dropped {
+            true => list.insert(group),
+            false => list.remove(&group),
+        };
+        self.end_sidecar(h);
+        self.start_sidecar(h);
+    }
+
+    pub(crate) fn end_all_orders(&mut self) {
+        for group in self.groups.clone() {
+            self.repair_record(&group);
+            self.end_orders(&group);
+        }
+        self.end_node_orders();
+    }
+
     /// Whoever creates a group prepares its storage first.
     pub(crate) fn order(&mut self, h: usize, wish: Wish) {
         if let Wish::Create { group } = &wish {
             self.initialise(group);
         }
+        let kind = format!("{wish:?}");
+        let kind = kind.split(' ').next().unwrap_or_default().to_owned();
+        self.count(&format!("order {kind}"));
         let note = Note::default();
         self.command(h, Command::Wish { wish, note });
     }
@@ -111,7 +133,11 @@ impl World {
     /// Everything that an operator ordered is taken back.
     pub(crate) fn end_orders(&mut self, group: &str) {
         self.initialise(group);
-        let orders = [self.keys.stopped(group), self.keys.deleted(group)];
+        let orders = [
+            self.keys.stopped(group),
+            self.keys.deleted(group),
+            self.keys.paused(group),
+        ];
         let without = self.keys.without(group, "");
         let changes = self
             .etcd

@@ -1,5 +1,6 @@
 //! Everything that happens in the simulated world: calls under way, what machines do next, faults and operators.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use shipped::core::epoch::Run;
@@ -14,7 +15,7 @@ use crate::tether::End;
 /// What stands in the way of a call.
 #[derive(Clone, Debug)]
 pub(crate) enum Call {
-    Txn(RequestId, Txn),
+    Txn(RequestId, Rc<Txn>),
     Read(RequestId),
     Grant(Grant),
     KeepAlive(i64),
@@ -95,6 +96,8 @@ pub(crate) enum Act {
     },
     Term(usize),
     Switchover(usize, String, Option<String>),
+    /// An operator on the host wants the group started again as the file says.
+    Apply(usize, String),
     Hold(usize, Duration),
     /// An operator on the host gives the cluster another ttl.
     ChangeTtl(usize, Duration),
@@ -105,6 +108,22 @@ pub(crate) enum Act {
     Fenced {
         host: usize,
         node: usize,
+    },
+    /// The fence agent has done its work on whoever bears the name.
+    FenceHits(String),
+    /// Nobody reaches the host's addresses, or does again.
+    Veil(usize, bool),
+    /// The host reaches nobody's addresses, or does again.
+    Blind(usize, bool),
+    /// An operator keeps a copy of the cluster's keys; etcd is lost for good; the copy is put back.
+    Export,
+    LoseEtcd,
+    Import(usize),
+    /// The host's compose file has the group no more, or has it again; its sidecar is made anew.
+    ChangeFile {
+        host: usize,
+        group: String,
+        dropped: bool,
     },
     Snapshot,
     Restore {
@@ -207,7 +226,8 @@ pub(crate) enum Ev {
 pub(crate) struct Entry {
     pub(crate) at: u64,
     pub(crate) order: u64,
-    pub(crate) ev: Ev,
+    /// Boxed: the queue moves its entries all the time.
+    pub(crate) ev: Box<Ev>,
 }
 
 impl PartialEq for Entry {

@@ -110,7 +110,10 @@ impl World {
                 let manners = &mut self.hosts[host].manners;
                 (manners.tether, manners.die, manners.ignores_term) = (tether, die, ignores_term);
             }
-            Act::Term(h) => self.deliver(h, Event::Terminate),
+            Act::Term(h) => {
+                self.told_to_end(h);
+                self.deliver(h, Event::Terminate);
+            }
             Act::Switchover(h, group, to) => {
                 let note = Note::default();
                 // Whoever is asked for itself is rather asked to start the group again where it runs.
@@ -121,6 +124,10 @@ impl World {
                 };
                 self.command(h, command);
             }
+            Act::Apply(h, group) => {
+                let note = Note::default();
+                self.command(h, Command::Apply { group, note });
+            }
             Act::Hold(h, length) => self.command(h, Command::Hold { length }),
             Act::ChangeTtl(h, ttl) => {
                 let (wish, note) = (Wish::Configure { ttl }, Note::default());
@@ -130,11 +137,20 @@ impl World {
             Act::Accept(h) => self.command(h, ACCEPT),
             // What an operator says of a host that is on would be untrue.
             Act::Fenced { host, node } if !self.hosts[node].powered => {
-                let what = Fenced::Node(self.hosts[node].name.clone());
+                let name = self.hosts[node].name.clone();
+                self.words_at.insert(name.clone(), self.now);
+                let what = Fenced::Node(name);
                 let by = "an operator".to_owned();
                 self.command(host, Command::Fenced { what, by });
             }
             Act::Fenced { .. } => {}
+            Act::FenceHits(node) => self.fence_hits(&node),
+            Act::Veil(h, on) => self.hosts[h].veiled = on,
+            Act::Blind(h, on) => self.hosts[h].blind = on,
+            Act::Export => self.export(),
+            Act::LoseEtcd => self.lose_etcd(),
+            Act::Import(h) => self.import(h),
+            Act::ChangeFile { host, group, dropped } => self.change_file(host, group, dropped),
             Act::Snapshot if self.swapped.is_none() => self.snapshot = Some(self.etcd.clone()),
             Act::Snapshot => {}
             Act::Restore { new_id } => self.restore(new_id),
@@ -239,15 +255,16 @@ impl World {
         self.etcd_up = true;
         self.swap_back();
         self.act(Act::Members);
-        for group in self.groups.clone() {
-            self.repair_record(&group);
-            self.end_orders(&group);
+        if !self.lost {
+            self.end_all_orders();
         }
         for h in 0..self.hosts.len() {
             let host = &mut self.hosts[h];
             host.manners = Manners::default();
             host.links = [(true, true); MEMBERS];
             host.crash_after = None;
+            (host.veiled, host.blind) = (false, false);
+            host.dropped.clear();
             self.engine(h, false, false, false);
             self.storage(h, Fault::Fine);
             self.thaw(h);

@@ -223,7 +223,7 @@ impl World {
             (true, Life::Up) => self.die(h, key, instance, End::Forced),
             (false, Life::Gate) if allowed => {
                 if let Some(c) = self.hosts[h].containers.get_mut(key) {
-                    (c.life, c.lease) = (Life::Up, lease);
+                    (c.life, c.lease, c.up_since) = (Life::Up, lease, now);
                 }
                 let name = &self.hosts[h].name;
                 note!(self, "{name} {}/{} run {run} UP", key.group, key.service);

@@ -14,6 +14,7 @@ use crate::members::MEMBERS;
 use crate::mounts::Mounted;
 use crate::storage::Fault;
 use crate::tether::End;
+use crate::told::Told;
 
 pub(crate) const MS: u64 = 1_000_000;
 pub(crate) const S: u64 = 1000 * MS;
@@ -95,6 +96,8 @@ pub(crate) struct Container {
     pub(crate) excused: bool,
     /// How it ends, once it is dying.
     pub(crate) end: End,
+    /// Since when it writes.
+    pub(crate) up_since: u64,
     /// It has said hello and waits at its gate until then.
     pub(crate) gate_until: Option<u64>,
 }
@@ -111,6 +114,7 @@ impl Container {
             dying: false,
             excused: false,
             end: End::Orderly,
+            up_since: 0,
             gate_until: None,
         }
     }
@@ -204,8 +208,15 @@ pub(crate) struct Host {
     pub(crate) detached: bool,
     /// Its core said that it waits for `accept`.
     pub(crate) frozen_core: bool,
-    /// Its compose file has these groups no more.
-    pub(crate) dropped: Vec<String>,
+    /// What its sidecar was told.
+    pub(crate) told: Told,
+    /// Groups whose storage is being looked at.
+    pub(crate) looking: BTreeSet<String>,
+    /// Nobody reaches its addresses; it reaches nobody's.
+    pub(crate) veiled: bool,
+    pub(crate) blind: bool,
+    /// Its compose file has these groups no more, from the next start of its sidecar on.
+    pub(crate) dropped: BTreeSet<String>,
     pub(crate) handled: u64,
     pub(crate) handled_since: u64,
 }
@@ -243,7 +254,11 @@ impl Host {
             hung: Vec::new(),
             detached: false,
             frozen_core: false,
-            dropped: Vec::new(),
+            told: Told::default(),
+            looking: BTreeSet::new(),
+            veiled: false,
+            blind: false,
+            dropped: BTreeSet::new(),
             handled: 0,
             handled_since: 0,
         }

@@ -16,11 +16,16 @@ mod checks;
 mod classify;
 #[cfg(test)]
 mod directed;
+#[cfg(test)]
+mod directed_compares;
+#[cfg(test)]
+mod directed_policies;
 mod disturb;
 mod engine;
 mod etcd;
 mod events;
 mod faults;
+mod features;
 mod gate;
 mod host;
 mod members;
@@ -30,13 +35,17 @@ mod network;
 mod plan;
 #[cfg(test)]
 mod planted;
+mod policy;
 mod report;
 mod rng;
 mod run;
 mod sidecar;
 mod storage;
+mod surroundings;
 mod swarm;
+mod taken;
 mod tether;
+mod told;
 #[cfg(test)]
 mod ttl;
 mod world;

@@ -88,17 +88,17 @@ impl World {
         self.push(soon * 20, Ev::Inbox { host: h, life, event });
     }
 
-    /// S14: a holder that gives a group up has unmounted it.
+    /// S26: a holder that gives a group up has unmounted it.
     pub(crate) fn given_up_rightly(&mut self, h: usize, group: &str, epoch: u64) {
         let mounted = self.hosts[h].mounts.get(group);
         if mounted.is_some_and(|mounted| !mounted.late && mounted.epoch <= epoch) {
             let name = &self.hosts[h].name;
-            let why = format!("S14: {name} gives epoch {epoch} of {group} up while it is mounted there");
+            let why = format!("S26: {name} gives epoch {epoch} of {group} up while it is mounted there");
             self.fail(why);
         }
     }
 
-    /// S14: while the beats of its holder are good, nobody else has it mounted. What outlives a lease is counted apart: there
+    /// S26: while the beats of its holder are good, nobody else has it mounted. What outlives a lease is counted apart: there
     /// the file system's own protection stands between the two, or a fence.
     pub(crate) fn mounted_once(&mut self) {
         let group = self.groups.iter().find(|group| is_exclusive(group)).cloned();
@@ -115,7 +115,7 @@ impl World {
             rightly += usize::from(lives && !mounted.late);
         }
         if rightly > 1 && !self.restored {
-            self.fail(format!("S14: {group} is mounted on {rightly} hosts that beat"));
+            self.fail(format!("S26: {group} is mounted on {rightly} hosts that beat"));
         } else if all > 1 {
             self.count("mounted twice after a lease ran out (known open)");
         }

@@ -1,5 +1,7 @@
 //! The way to etcd and back: lost, late, doubled, unknown; one endpoint after another, as the adapter takes them.
 
+use std::rc::Rc;
+
 use shipped::core::event::Event;
 use shipped::core::store::{Hint, StoreError, Txn};
 
@@ -14,11 +16,12 @@ use crate::world::World;
 const QUARANTINE: u64 = 3 * S;
 
 impl World {
+    pub(crate) fn send_txn(&mut self, h: usize, id: RequestId, mut txn: Txn) {
+        self.mutant.txn(&mut txn, &self.keys, &self.hosts[h].name);
+        self.call(h, Call::Txn(id, Rc::new(txn)));
+    }
+
     pub(crate) fn call(&mut self, h: usize, call: Call) {
-        let mut call = call;
-        if let Call::Txn(_, txn) = &mut call {
-            self.mutant.txn(txn, &self.keys, &self.hosts[h].name);
-        }
         if let Call::Txn(id, _) | Call::Read(id) = &call {
             self.hosts[h].asked = Some(*id);
         }
@@ -148,6 +151,7 @@ impl World {
                     } else {
                         self.count("compare failed");
                     }
+                    self.key_rightly(h, &changes);
                     self.changed(Some((h, sent)), &changes);
                     let mut answer = self.etcd.answer(&self.keys, succeeded);
                     self.mutant.answer(&mut answer, &self.keys, &self.hosts[h].name);

@@ -19,9 +19,16 @@ enum Seen {
     Unit(&'static str),
     /// A directed schedule of the simulator.
     Schedule(&'static str),
+    /// The same, and the rule of `checks.rs` that it breaks.
+    Rule(&'static str, &'static str),
 }
 
 include!("planted_table.rs");
+include!("planted_policies.rs");
+
+fn bugs() -> impl Iterator<Item = &'static Bug> {
+    BUGS.iter().chain(POLICY_BUGS)
+}
 
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
@@ -69,7 +76,7 @@ fn plant(package: &Path) {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let _ = fs::remove_dir_all(package.join("core"));
     copy(&here.join("../../src/core"), &package.join("core"));
-    for bug in BUGS {
+    for bug in bugs() {
         let path = package.join("core").join(bug.file);
         let text = fs::read_to_string(&path).unwrap();
         let fits = text.matches(bug.old).count();
@@ -82,16 +89,30 @@ fn plant(package: &Path) {
     fs::copy(here.join("../../Cargo.lock"), package.join("Cargo.lock")).unwrap();
 }
 
-fn test(package: &Path, target: &[&str], bug: &str, name: &str) -> Output {
-    Command::new(env!("CARGO"))
-        .args(["test", "--offline", "--quiet"])
+/// Builds the tests of a target once: where their program is.
+fn program(package: &Path, target: &[&str]) -> PathBuf {
+    let built = Command::new(env!("CARGO"))
+        .args(["test", "--offline", "--no-run", "--message-format=json"])
         .args(target)
-        .args(["--", "--exact", name])
         .current_dir(package)
         .env("CARGO_TARGET_DIR", package.join("target"))
-        .env("LEASEHOLD_PLANTED", bug)
         .output()
-        .unwrap()
+        .unwrap();
+    let told = String::from_utf8_lossy(&built.stdout);
+    let mut programs = told.lines().filter_map(|line| {
+        let message: serde_json::Value = serde_json::from_str(line).ok()?;
+        Some(PathBuf::from(message["executable"].as_str()?))
+    });
+    let why = String::from_utf8_lossy(&built.stderr);
+    programs
+        .next_back()
+        .unwrap_or_else(|| panic!("the planted package is not built: {why}"))
+}
+
+fn test(program: &Path, bug: &str, name: &str) -> Output {
+    let mut command = Command::new(program);
+    command.args(["--exact", name]).env("LEASEHOLD_PLANTED", bug);
+    command.output().unwrap()
 }
 
 #[test]
@@ -101,22 +122,31 @@ fn every_bug_planted_in_the_core_is_seen() {
     let package = target.join("planted");
     fs::create_dir_all(&package).unwrap();
     plant(&package);
+    let (units, schedules) = (
+        program(&package, &["--lib"]),
+        program(&package, &["--bin", "planted-sim"]),
+    );
     let mut wrong = Vec::new();
-    for bug in BUGS {
-        let (target, name): (&[&str], _) = match bug.seen_by {
-            Seen::Unit(name) => (&["--lib"], name),
-            Seen::Schedule(name) => (&["--bin", "planted-sim"], name),
+    for bug in bugs() {
+        let (program, name) = match bug.seen_by {
+            Seen::Unit(name) => (&units, name),
+            Seen::Schedule(name) | Seen::Rule(name, _) => (&schedules, name),
         };
-        let healthy = test(&package, target, "", name);
+        let healthy = test(program, "", name);
         let ran = String::from_utf8_lossy(&healthy.stdout).contains("1 passed");
         if !healthy.status.success() || !ran {
             let why = String::from_utf8_lossy(&healthy.stderr);
             wrong.push(format!("{}: {name} is not green without it: {why}", bug.name));
             continue;
         }
-        let sick = test(&package, target, bug.name, name);
-        if !String::from_utf8_lossy(&sick.stdout).contains("1 failed") {
+        let sick = test(program, bug.name, name);
+        let told = String::from_utf8_lossy(&sick.stdout);
+        if !told.contains("1 failed") {
             wrong.push(format!("{}: not seen by {name}", bug.name));
+        } else if let Seen::Rule(_, rule) = bug.seen_by
+            && !told.contains(&format!("{rule}: "))
+        {
+            wrong.push(format!("{}: {name} is red, but not by {rule}", bug.name));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

@@ -10,7 +10,7 @@ use crate::swarm;
 const ENOUGH: u64 = 2000;
 
 /// Every transaction and every fault must have been there, or the run proves nothing.
-pub(crate) const SOMETIMES: [&str; 40] = [
+pub(crate) const SOMETIMES: [&str; 61] = [
     "T1",
     "T2",
     "T3",
@@ -51,6 +51,27 @@ pub(crate) const SOMETIMES: [&str; 40] = [
     "a group deleted",
     "a group created",
     "a node left out",
+    "order Pause",
+    "order Resume",
+    "order Drain",
+    "order Undrain",
+    "order Withdraw",
+    "order Remove",
+    "act Apply",
+    "applied in place",
+    "act Veil",
+    "act Blind",
+    "moved for a second opinion",
+    "went back by itself",
+    "looked at the storage",
+    "fence",
+    "act FenceHits",
+    "taken after a fence",
+    "taken at a person's word, or after a fence",
+    "said failover_waits",
+    "act LoseEtcd",
+    "act Import",
+    "imported",
 ];
 
 /// The sum over all seeds.
@@ -134,18 +155,12 @@ pub(crate) fn story(seed: u64, why: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::kept;
     use crate::run;
 
     fn from_environment(name: &str, otherwise: u64) -> u64 {
         let text = std::env::var(name).ok();
         text.and_then(|text| text.parse().ok()).unwrap_or(otherwise)
-    }
-
-    fn kept() -> Vec<u64> {
-        include_str!("../seeds.txt")
-            .lines()
-            .filter_map(|line| line.split('#').next()?.trim().parse().ok())
-            .collect()
     }
 
     #[test]

@@ -4,17 +4,25 @@ use shipped::core::event::{Action, Event, ServiceKey};
 use shipped::core::node::{Identity, Node, Setup};
 use shipped::core::records::ClusterConfig;
 
-use crate::engine::settings;
 use crate::events::Ev;
 use crate::host::{Container, Life, MS};
+use crate::told::Told;
 use crate::world::World;
 
 impl World {
+    /// The groups that its compose file has.
+    fn in_file(&self, h: usize) -> impl Iterator<Item = &String> {
+        self.groups
+            .iter()
+            .filter(move |name| !self.hosts[h].dropped.contains(*name))
+    }
+
     pub(crate) fn start_sidecar(&mut self, h: usize) {
-        let host = &mut self.hosts[h];
-        if !host.awake() || host.node.is_some() {
+        if !self.hosts[h].awake() || self.hosts[h].node.is_some() {
             return;
         }
+        let seed = self.rng.next();
+        let host = &mut self.hosts[h];
         host.life += 1;
         host.inbox.clear();
         host.stopped = false;
@@ -22,8 +30,11 @@ impl World {
         host.crash_after = None;
         host.trust = host.pin.map(|pin| (pin.cluster_id, pin.generation, pin.revision));
         host.strange = false;
+        host.told = Told::default();
+        host.looking.clear();
+        let host = &self.hosts[h];
         let setup = Setup {
-            fence: None,
+            fence: self.fence_settings(),
             me: Identity {
                 name: host.name.clone(),
                 machine: "m".to_owned(),
@@ -34,17 +45,13 @@ impl World {
             },
             cluster: "sim".to_owned(),
             timing: self.timing,
-            groups: self
-                .groups
-                .iter()
-                .filter(|name| !host.dropped.contains(*name))
-                .map(|name| settings(name))
-                .collect(),
+            groups: self.in_file(h).map(|name| self.settings(name)).collect(),
             pinned: host.pin,
             saved: host.saved.clone(),
             pages: host.pages.clone(),
-            seed: self.rng.next(),
+            seed,
         };
+        let host = &mut self.hosts[h];
         let mut node = Node::new(setup);
         let mut out = Vec::new();
         node.start(host.clock.read(self.now), &mut out);
@@ -100,6 +107,9 @@ impl World {
             return;
         }
         self.trusted(h, &event);
+        if let Event::StorageSeen { group, result } = &event {
+            self.looked(h, group, result);
+        }
         let host = &mut self.hosts[h];
         if self.now - host.handled_since > 100 * MS {
             (host.handled, host.handled_since) = (0, self.now);
@@ -189,6 +199,8 @@ impl World {
             return; // Too late: nobody waits for it.
         }
         host.asked = None;
+        self.tell(h, answer);
+        let host = &mut self.hosts[h];
         let key = self.keys.config();
         let config = answer.keys.iter().find(|kv| kv.key == key);
         let config = config.and_then(|kv| serde_json::from_str::<ClusterConfig>(&kv.value).ok());

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::events::Act;
+use crate::features::try_out;
 use crate::host::{MS, S};
 use crate::mutants::Mutant;
 use crate::plan::{change_ttl, give_orders, plan};
@@ -40,6 +41,7 @@ fn build(seed: u64, mutant: Mutant, logged: bool) -> World {
     }
     change_ttl(&mut world, seed, STORM);
     give_orders(&mut world, seed, STORM);
+    try_out(&mut world, seed, STORM);
     world
 }
 
@@ -73,11 +75,13 @@ fn run(world: &mut World) -> Option<String> {
     if stuck_on(world).is_some() {
         bound += 60 * S;
     }
+    bound += patience(world);
     let end = world.now + bound;
     // What an operator asked for before, such as an `accept` of a node that was just starting, may be carried out until then.
     let last_wish = world.now + WISHES_KEPT;
     let mut next = world.now;
     while world.failure.is_none() && world.now < end && (world.now < last_wish || !settled(world)) {
+        let was_lost = world.lost;
         next += 200 * MS;
         world.run_until(next);
         // A service manager starts what ended; an operator accepts what is frozen.
@@ -88,8 +92,14 @@ fn run(world: &mut World) -> Option<String> {
         let frozen = world.hosts.iter().position(|host| host.frozen_core);
         let any = usize::try_from(look / 15).unwrap_or_default() % world.hosts.len();
         let wanted = frozen.or(world.claim_refused.then_some(any));
-        if let Some(h) = wanted.filter(|_| look.is_multiple_of(15)) {
+        if world.lost && look.is_multiple_of(15) {
+            world.import_or_begin_anew(any);
+        } else if let Some(h) = wanted.filter(|_| look.is_multiple_of(15)) {
             world.accept_quietly(h);
+        }
+        if was_lost && !world.lost {
+            // The export has brought back what was ordered before it.
+            world.end_all_orders();
         }
         if (next / (200 * MS)).is_multiple_of(50) {
             power_cycle_what_is_stuck(world);
@@ -105,10 +115,26 @@ fn run(world: &mut World) -> Option<String> {
         world.fail(format!("not healed after {} s: {who:?}", bound / S));
     }
     world.run_until(world.now + 5 * S);
+    let moved_by = world.now + 6 * S;
+    while world.moves_by_itself() && world.failure.is_none() && !settled(world) && world.now < moved_by {
+        world.run_until(world.now + 100 * MS);
+    }
     if world.failure.is_none() && !settled(world) && !world.restored {
         world.fail("healed, but not for long".to_owned());
     }
     world.failure.clone()
+}
+
+/// What policies may take besides: a fence that refuses is tried again after a minute.
+fn patience(world: &World) -> u64 {
+    let fence = if world.counts.contains_key("fence") { 90 * S } else { 0 };
+    let lost = if world.counts.contains_key("act LoseEtcd") {
+        45 * S
+    } else {
+        0
+    };
+    let unwell = if world.policies.watched { 30 * S } else { 0 };
+    fence + lost + unwell
 }
 
 /// The host that a mark in etcd names.

@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::time::Duration;
 
+use shipped::core::exported::Exported;
 use shipped::core::keys::Keys;
 use shipped::core::records::Record;
 use shipped::core::sizing::Timing;
@@ -14,6 +15,7 @@ use crate::events::{Act, Entry, Ev};
 use crate::host::{Clock, Host, S};
 use crate::members::Members;
 use crate::mutants::Mutant;
+use crate::policy::Policies;
 use crate::rng::Rng;
 use crate::storage::Storage;
 
@@ -32,8 +34,8 @@ pub(crate) struct World {
     pub(crate) failure: Option<String>,
     pub(crate) log: Option<Vec<String>>,
     pub(crate) mutant: Mutant,
-    /// (node, lease) -> what its landed beats allow.
-    pub(crate) cover: BTreeMap<(String, i64), Cover>,
+    /// Node -> lease -> what its landed beats allow.
+    pub(crate) cover: BTreeMap<String, BTreeMap<i64, Cover>>,
     /// (group, epoch, node) -> the incarnation that a record named as its holder.
     pub(crate) granted: BTreeMap<(String, u64, String), i64>,
     pub(crate) members: Members,
@@ -48,6 +50,13 @@ pub(crate) struct World {
     pub(crate) claim_refused: bool,
     pub(crate) queue: BinaryHeap<Reverse<Entry>>,
     pub(crate) order: u64,
+    pub(crate) policies: Policies,
+    /// When the fence agent hit a node, and when a person said last that it is off.
+    pub(crate) fenced_at: BTreeMap<String, u64>,
+    pub(crate) words_at: BTreeMap<String, u64>,
+    /// What an operator exported; and whether etcd was lost after that, and is still empty.
+    pub(crate) exported: Option<Exported>,
+    pub(crate) lost: bool,
     pub(crate) replies: Vec<(usize, Result<String, String>)>,
     pub(crate) alarms: Vec<String>,
 }
@@ -109,13 +118,21 @@ impl World {
             claim_refused: false,
             queue: BinaryHeap::new(),
             order: 0,
+            policies: Policies::default(),
+            fenced_at: BTreeMap::new(),
+            words_at: BTreeMap::new(),
+            exported: None,
+            lost: false,
             replies: Vec::new(),
             alarms: Vec::new(),
         }
     }
 
     pub(crate) fn count(&mut self, what: &str) {
-        *self.counts.entry(what.to_owned()).or_default() += 1;
+        match self.counts.get_mut(what) {
+            Some(count) => *count += 1,
+            None => drop(self.counts.insert(what.to_owned(), 1)),
+        }
     }
 
     pub(crate) fn fail(&mut self, why: String) {
@@ -130,7 +147,7 @@ impl World {
         self.queue.push(Reverse(Entry {
             at: self.now + delay,
             order: self.order,
-            ev,
+            ev: Box::new(ev),
         }));
     }
 
@@ -147,7 +164,7 @@ impl World {
             }
             let Some(Reverse(entry)) = self.queue.pop() else { break };
             self.now = entry.at;
-            self.happen(entry.ev);
+            self.happen(*entry.ev);
             self.check();
         }
         self.now = self.now.max(end);

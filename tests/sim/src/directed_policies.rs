@@ -1,0 +1,324 @@
+//! Directed schedules: what the compose file and operators' orders say of failover, pause, drain and the like.
+
+use std::time::Duration;
+
+use shipped::core::event::Wish;
+
+use crate::directed::{check, saw, starts, until_active};
+use crate::events::Act;
+use crate::host::MS;
+use crate::mutants::Mutant;
+use crate::policy::{Policies, Policy};
+use crate::storage::Fault;
+use crate::world::World;
+
+/// A running cluster on host 0, under policies; `of_group` is that of every group.
+fn settled(hosts: usize, groups: usize, of_group: &Policy, fence: bool) -> World {
+    let mut world = World::new(7, hosts, groups, Mutant::None);
+    world.log = Some(Vec::new());
+    let groups = world.groups.iter().map(|name| (name.clone(), of_group.clone()));
+    world.policies = Policies {
+        watched: true,
+        groups: groups.collect(),
+        fence,
+        agent_refuses: false,
+    };
+    for h in 0..hosts {
+        world.act(Act::StartSidecar(h));
+    }
+    for group in world.groups.clone() {
+        until_active(&mut world, &group, Some(0), 8000);
+    }
+    world.run_for(6000);
+    check(&world, true, "");
+    world
+}
+
+fn mail() -> String {
+    "mail".to_owned()
+}
+
+fn order(world: &mut World, host: usize, wish: Wish) {
+    world.act(Act::Order(host, wish));
+    world.run_for(1200);
+    let refused = world.replies.last().and_then(|(_, reply)| reply.clone().err());
+    check(world, refused.is_none(), &format!("refused: {refused:?}"));
+}
+
+/// Two epochs more. Whoever is asked for itself takes it for an apply here.
+fn to_and_fro(world: &mut World) {
+    for (asked, to) in [(0, "b"), (1, "a")] {
+        world.run_for(6000);
+        world.act(Act::Switchover(asked, mail(), Some(to.to_owned())));
+        world.run_for(5000);
+    }
+}
+
+fn epoch(world: &World) -> u64 {
+    world.record("mail").map_or(0, |record| record.epoch)
+}
+
+#[test]
+fn silence_frees_nothing_where_a_person_decides() {
+    let confirm = Policy {
+        confirm: true,
+        ..Policy::default()
+    };
+    let mut world = settled(2, 1, &confirm, false);
+    world.act(Act::PowerOff(0));
+    world.run_for(40_000);
+    check(&world, world.active("mail").is_empty(), "nobody takes it");
+    check(&world, saw(&world, "said failover_waits"), "it says what it waits for");
+    world.act(Act::Fenced { host: 1, node: 0 });
+    until_active(&mut world, "mail", Some(1), 3000);
+}
+
+#[test]
+fn a_group_that_needs_no_word_frees_none_that_does() {
+    let mut world = settled(2, 2, &Policy::default(), false);
+    world.act(Act::PowerOff(1));
+    let confirm = Policy {
+        confirm: true,
+        ..Policy::default()
+    };
+    world.policies.groups.insert("web".to_owned(), confirm);
+    world.act(Act::PowerOn(1));
+    world.run_for(8000);
+    world.act(Act::PowerOff(0));
+    until_active(&mut world, "mail", Some(1), 9000);
+    world.run_for(20_000);
+    check(&world, world.active("web").is_empty(), "web waits for a word");
+    // Its own node needs none.
+    world.act(Act::PowerOn(0));
+    until_active(&mut world, "web", Some(0), 20_000);
+}
+
+#[test]
+fn nothing_is_taken_from_a_silent_host_before_its_fence() {
+    let mut world = settled(2, 1, &Policy::default(), true);
+    world.policies.agent_refuses = true;
+    world.act(Act::PowerOff(0));
+    world.run_for(40_000);
+    check(&world, world.active("mail").is_empty(), "nobody takes it");
+    check(&world, saw(&world, "said fence_given_up"), "it says so");
+    world.policies.agent_refuses = false;
+    until_active(&mut world, "mail", Some(1), 180_000);
+    check(&world, saw(&world, "taken after a fence"), "after a fence");
+}
+
+#[test]
+fn a_drained_node_takes_nothing_while_another_is_ready() {
+    let mut world = settled(3, 1, &Policy::default(), false);
+    order(&mut world, 1, Wish::Drain { node: "a".to_owned() });
+    until_active(&mut world, "mail", Some(1), 3000);
+    world.run_for(6000);
+    world.act(Act::PowerOff(1));
+    until_active(&mut world, "mail", Some(2), 9000);
+    order(&mut world, 2, Wish::Undrain { node: "a".to_owned() });
+    world.run_for(6000);
+    world.act(Act::PowerOff(2));
+    until_active(&mut world, "mail", Some(0), 9000);
+}
+
+#[test]
+fn nothing_is_started_again_on_pause() {
+    let mut world = settled(2, 1, &Policy::default(), false);
+    let length = Duration::from_secs(30);
+    order(&mut world, 1, Wish::Pause { group: mail(), length });
+    world.act(Act::CrashApp(0, mail()));
+    world.run_for(15_000);
+    check(
+        &world,
+        world.active("mail").is_empty() && starts(&world) == 1,
+        "it stays down",
+    );
+    order(&mut world, 1, Wish::Resume { group: mail() });
+    until_active(&mut world, "mail", Some(0), 3000);
+}
+
+#[test]
+fn nothing_is_won_on_pause_which_ends_by_itself() {
+    let mut world = settled(2, 1, &Policy::default(), false);
+    let length = Duration::from_secs(20);
+    order(&mut world, 1, Wish::Pause { group: mail(), length });
+    world.act(Act::PowerOff(0));
+    world.run_for(15_000);
+    check(&world, world.active("mail").is_empty(), "nobody takes it");
+    until_active(&mut world, "mail", Some(1), 10_000);
+}
+
+fn goes_back(seconds: u64) -> Policy {
+    Policy {
+        failback: Some(Duration::from_secs(seconds)),
+        ..Policy::default()
+    }
+}
+
+#[test]
+fn a_group_goes_back_once_the_preferred_node_has_been_ready_for_long() {
+    let mut world = settled(2, 1, &goes_back(12), false);
+    world.act(Act::PowerOff(0));
+    until_active(&mut world, "mail", Some(1), 9000);
+    world.run_for(20_000);
+    world.act(Act::PowerOn(0));
+    let took = until_active(&mut world, "mail", Some(0), 30_000);
+    check(&world, took > 12_000 + 5000, &format!("took {took} ms"));
+    check(&world, saw(&world, "went back by itself"), "by itself");
+}
+
+#[test]
+fn a_group_goes_back_only_where_it_has_served_well_for_as_long() {
+    let mut world = settled(2, 1, &goes_back(12), false);
+    world.act(Act::Switchover(0, mail(), Some("b".to_owned())));
+    let took = until_active(&mut world, "mail", Some(1), 3000);
+    // The node that is preferred has been ready all the time; the service here has not been well.
+    world.run_for(8000);
+    world.act(Act::CrashApp(1, mail()));
+    let back = until_active(&mut world, "mail", Some(0), 30_000);
+    check(&world, back > 11_500, &format!("took {took} ms, back after {back} ms"));
+}
+
+#[test]
+fn nothing_goes_back_to_a_node_that_is_not_preferred() {
+    let mut world = settled(3, 1, &goes_back(4), false);
+    world.run_for(30_000);
+    check(&world, world.active("mail") == [0] && starts(&world) == 1, "it stays");
+}
+
+#[test]
+fn an_apply_starts_the_group_again_in_its_epoch() {
+    let mut world = settled(2, 1, &Policy::default(), false);
+    let before = epoch(&world);
+    world.act(Act::Apply(1, mail()));
+    world.run_for(600);
+    until_active(&mut world, "mail", Some(0), 4000);
+    check(&world, epoch(&world) == before && starts(&world) == 2, "in place");
+    check(&world, saw(&world, "applied in place"), "seen");
+}
+
+#[test]
+fn an_import_goes_above_what_was_exported() {
+    let mut world = settled(2, 1, &Policy::default(), false);
+    to_and_fro(&mut world);
+    let before = epoch(&world);
+    world.act(Act::Export);
+    world.act(Act::LoseEtcd);
+    world.run_for(12_000);
+    check(
+        &world,
+        world.active("mail").is_empty(),
+        "nothing runs under an empty etcd",
+    );
+    world.act(Act::Import(1));
+    until_active(&mut world, "mail", None, 12_000);
+    check(
+        &world,
+        epoch(&world) > before && before == 3,
+        &format!("epoch {before}"),
+    );
+}
+
+#[test]
+fn an_accept_goes_above_the_claims_that_were_met() {
+    let mut world = settled(2, 1, &Policy::default(), false);
+    world.act(Act::Snapshot);
+    to_and_fro(&mut world);
+    for h in 0..2 {
+        world.act(Act::KillSidecar(h));
+    }
+    world.run_for(7000);
+    world.act(Act::Restore { new_id: false });
+    for h in 0..2 {
+        world.act(Act::StartSidecar(h));
+    }
+    world.run_for(3000);
+    world.act(Act::Accept(1));
+    world.run_for(12_000);
+    check(&world, saw(&world, "said claim_above"), "the claim of epoch 3 is met");
+    world.act(Act::Accept(1));
+    until_active(&mut world, "mail", None, 12_000);
+    check(&world, epoch(&world) > 3, "above it");
+}
+
+fn looks(seconds: u64) -> Policy {
+    Policy {
+        look: Some(Duration::from_secs(seconds)),
+        ..Policy::default()
+    }
+}
+
+#[test]
+fn nobody_hands_over_to_a_node_whose_storage_is_wrong() {
+    let mut world = settled(3, 1, &looks(3), false);
+    world.act(Act::Storage {
+        host: 1,
+        fault: Fault::Refuses,
+    });
+    world.run_for(20_000);
+    world.act(Act::Term(0));
+    until_active(&mut world, "mail", Some(2), 4000);
+    world.act(Act::Storage {
+        host: 1,
+        fault: Fault::Fine,
+    });
+    world.run_for(10_000);
+    world.act(Act::Term(2));
+    until_active(&mut world, "mail", Some(1), 4000);
+}
+
+#[test]
+fn no_second_look_goes_beside_one_that_hangs() {
+    let mut world = settled(2, 1, &looks(3), false);
+    world.act(Act::Storage {
+        host: 1,
+        fault: Fault::Hangs,
+    });
+    world.run_for(30_000);
+    check(&world, saw(&world, "looked at the storage"), "it looks");
+}
+
+fn acts() -> Policy {
+    Policy {
+        act: true,
+        ..Policy::default()
+    }
+}
+
+#[test]
+fn a_service_that_no_standby_reaches_is_handed_over() {
+    let mut world = settled(3, 1, &acts(), false);
+    world.act(Act::Veil(0, true));
+    let took = until_active(&mut world, "mail", Some(1), 60_000);
+    check(&world, took > 15_000, &format!("took {took} ms"));
+}
+
+#[test]
+fn a_standby_that_is_cut_off_itself_moves_nothing() {
+    let mut world = settled(3, 1, &acts(), false);
+    world.act(Act::Blind(1, true));
+    world.run_for(90_000);
+    check(&world, saw(&world, "said unreached"), "it is told");
+    check(&world, world.active("mail") == [0] && starts(&world) == 1, "it stays");
+}
+
+#[test]
+fn a_group_that_is_in_no_file_of_a_standby_is_none_of_its_affair() {
+    let mut world = settled(3, 1, &Policy::default(), false);
+    world.act(Act::ChangeFile {
+        host: 1,
+        group: mail(),
+        dropped: true,
+    });
+    world.run_for(8000);
+    world.act(Act::PowerOff(0));
+    until_active(&mut world, "mail", Some(2), 9000);
+    world.act(Act::ChangeFile {
+        host: 1,
+        group: mail(),
+        dropped: false,
+    });
+    world.run_for(8000);
+    world.act(Act::PowerOff(2));
+    let took = until_active(&mut world, "mail", Some(1), 9000);
+    check(&world, world.now / MS > took, "taken again");
+}

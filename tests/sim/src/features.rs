@@ -1,0 +1,122 @@
+//! What the policies of a world are tried with: operators' orders of nodes and groups, hosts that clients do not reach, an
+//! etcd that is lost for good. As the policies, from a source of its own.
+
+use std::time::Duration;
+
+use shipped::core::event::Wish;
+
+use crate::events::Act;
+use crate::host::{MS, S};
+use crate::policy::{Policies, plain};
+use crate::rng::Rng;
+use crate::world::World;
+
+/// Whether compose files change under running sidecars in the swarm. A group that leaves the file under a living holder is
+/// known to be lost; the schedules of it are ready (`ChangeFile`).
+const FILES_CHANGE: bool = false;
+
+pub(crate) fn try_out(world: &mut World, seed: u64, until: u64) {
+    world.policies = Policies::draw(&world.groups, seed);
+    if plain(seed) {
+        return;
+    }
+    let mut rng = Rng(seed ^ 0x6665_6174);
+    if rng.chance(350) {
+        order_about(world, &mut rng, until);
+    }
+    if world.policies.groups.values().any(|policy| policy.act) {
+        cut_off_clients(world, &mut rng, until);
+    }
+    if world.policies.groups.values().any(|policy| policy.confirm) {
+        give_words(world, &mut rng, until);
+    }
+    if rng.chance(120) {
+        lose_etcd(world, &mut rng);
+    }
+    if FILES_CHANGE && rng.chance(300) {
+        change_files(world, &mut rng, until);
+    }
+}
+
+/// Groups are put on pause and nodes are drained, and so on; each may come at any moment.
+fn order_about(world: &mut World, rng: &mut Rng, until: u64) {
+    world.policies.watched = true;
+    let mut at = rng.range(5 * S, 15 * S);
+    while at < until {
+        let group = world.groups[rng.pick(world.groups.len())].clone();
+        let node = world.hosts[rng.pick(world.hosts.len())].name.clone();
+        let host = rng.pick(world.hosts.len());
+        let length = Duration::from_secs(rng.range(10, 30));
+        let act = match rng.range(0, 12) {
+            0..=2 => Act::Order(host, Wish::Pause { group, length }),
+            3 => Act::Order(host, Wish::Resume { group }),
+            4..=6 => Act::Order(host, Wish::Drain { node }),
+            7 => Act::Order(host, Wish::Undrain { node }),
+            8 => Act::Order(host, Wish::Withdraw { group }),
+            9 => Act::Order(host, Wish::Remove { node }),
+            _ => Act::Apply(host, group),
+        };
+        world.schedule(at, act);
+        at += rng.range(S / 5, 9 * S);
+    }
+}
+
+/// A switch port or a packet filter, long enough for a second opinion; and standbys that see nothing themselves.
+fn cut_off_clients(world: &mut World, rng: &mut Rng, until: u64) {
+    let mut at = rng.range(6 * S, 15 * S);
+    while at < until {
+        let host = rng.pick(world.hosts.len());
+        let back = at + rng.range(5 * S, 45 * S);
+        let act = |on| match rng.0 & 1 {
+            0 => Act::Veil(host, on),
+            _ => Act::Blind(host, on),
+        };
+        let (cut, heal) = (act(true), act(false));
+        world.schedule(at, cut);
+        world.schedule(back, heal);
+        at += rng.range(2 * S, 30 * S);
+    }
+}
+
+/// A host loses its power, and a person says so; or says so of a host that is on, which is not believed here.
+fn give_words(world: &mut World, rng: &mut Rng, until: u64) {
+    let mut at = rng.range(8 * S, 30 * S);
+    while at < until {
+        let node = rng.pick(world.hosts.len());
+        let host = rng.pick(world.hosts.len());
+        world.schedule(at, Act::PowerOff(node));
+        world.schedule(at + rng.range(4 * S, 12 * S), Act::Fenced { host, node });
+        world.schedule(at + rng.range(13 * S, 25 * S), Act::PowerOn(node));
+        at += rng.range(15 * S, 40 * S);
+    }
+}
+
+/// Exported, lost, and put back by whoever is asked first.
+fn lose_etcd(world: &mut World, rng: &mut Rng) {
+    world.policies.watched = true;
+    let at = rng.range(12 * S, 50 * S);
+    world.schedule(at, Act::Export);
+    let lost = at + rng.range(MS, 10 * S);
+    world.schedule(lost, Act::LoseEtcd);
+    for _ in 0..3 {
+        let host = rng.pick(world.hosts.len());
+        world.schedule(lost + rng.range(S, 20 * S), Act::Import(host));
+    }
+}
+
+/// A group leaves the file of a host and comes back with a later version of it.
+fn change_files(world: &mut World, rng: &mut Rng, until: u64) {
+    let mut at = rng.range(6 * S, 30 * S);
+    while at < until {
+        let host = rng.pick(world.hosts.len());
+        let group = world.groups[rng.pick(world.groups.len())].clone();
+        let change = |dropped| Act::ChangeFile {
+            host,
+            group: group.clone(),
+            dropped,
+        };
+        world.schedule(at, change(true));
+        world.schedule(at + rng.range(S, 30 * S), change(false));
+        at += rng.range(5 * S, 30 * S);
+    }
+}
