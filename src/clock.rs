@@ -1,6 +1,8 @@
 //! The only file that reads clocks.
 
-use std::io;
+use std::fs::{File, metadata};
+use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 use rustix::time::{ClockId, Timespec, clock_gettime};
@@ -11,6 +13,82 @@ use crate::core::time::Time;
 const BRACKET_MAX: Duration = Duration::from_micros(20);
 /// Tries at such a reading; a busy machine may be interrupted in each.
 const BRACKET_TRIES: usize = 8;
+
+/// The kernel writes two short lines there; what is longer is not they.
+const OFFSETS_BYTES_MAX: u64 = 512;
+
+/// Inode of the first time namespace of every Linux kernel (`PROC_TIME_INIT_INO`).
+const HOST_TIME_NAMESPACE: u64 = 4_026_531_834;
+
+/// What tells of the time namespace of a process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct TimeNamespace {
+    /// The one that it is in, and the one that its children will be in; `None` on a kernel without any.
+    own: Option<u64>,
+    childrens: Option<u64>,
+    /// What the kernel shows as the offsets of the latter.
+    offsets: Result<String, ErrorKind>,
+}
+
+/// Deadlines are times of the host's clocks, and a time namespace may shift them: then they can't be kept here. Engines
+/// give every container a namespace of its own, so its offsets are what counts.
+///
+/// # Errors
+/// What is wrong, in a sentence.
+pub fn unshifted() -> Result<(), String> {
+    let inode = |name: &str| metadata(format!("/proc/self/ns/{name}")).ok().map(|of| of.ino());
+    let offsets = File::open("/proc/self/timens_offsets").and_then(|file| {
+        let mut text = String::new();
+        file.take(OFFSETS_BYTES_MAX).read_to_string(&mut text)?;
+        Ok(text)
+    });
+    judge(&TimeNamespace {
+        own: inode("time"),
+        childrens: inode("time_for_children"),
+        offsets: offsets.map_err(|error| error.kind()),
+    })
+}
+
+fn judge(namespace: &TimeNamespace) -> Result<(), String> {
+    let TimeNamespace {
+        own,
+        childrens,
+        offsets,
+    } = namespace;
+    let text = match offsets {
+        Ok(text) => text,
+        // A kernel without time namespaces has neither file.
+        Err(ErrorKind::NotFound) if own.is_none() && childrens.is_none() => return Ok(()),
+        Err(kind) => {
+            return Err(format!(
+                "/proc/self/timens_offsets can't be read ({kind}), so a time namespace may shift the clocks here"
+            ));
+        }
+    };
+    // Below Linux 6.0 a process stays in its namespace when its children are to be in another one.
+    if own != childrens && *own != Some(HOST_TIME_NAMESPACE) {
+        return Err("this process and its children are in different time namespaces".to_owned());
+    }
+    let mut offsets = Vec::new();
+    for line in text.lines() {
+        let mut words = line.split_whitespace();
+        let name = words.next().unwrap_or_default();
+        let numbers: Vec<Option<i64>> = words.map(|word| word.parse().ok()).collect();
+        match numbers[..] {
+            [Some(0), Some(0)] => {}
+            [Some(_), Some(_)] => return Err(format!("a time namespace shifts the clocks of this container ({line})")),
+            _ => return Err(format!("/proc/self/timens_offsets is not understood: {line:?}")),
+        }
+        offsets.push(name);
+    }
+    let missing = ["monotonic", "boottime"]
+        .into_iter()
+        .find(|name| !offsets.contains(name));
+    match missing {
+        Some(name) => Err(format!("/proc/self/timens_offsets does not tell the offset of {name}")),
+        None => Ok(()),
+    }
+}
 
 /// Both clocks that count towards a deadline, read one after the other.
 #[must_use]
@@ -82,7 +160,7 @@ pub fn boot_id_text() -> io::Result<String> {
 /// The same as bytes.
 pub fn boot_id() -> io::Result<[u8; 16]> {
     let text = boot_id_text()?;
-    parse_uuid(text.trim()).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "boot_id is not a UUID"))
+    parse_uuid(text.trim()).ok_or_else(|| io::Error::new(ErrorKind::InvalidData, "boot_id is not a UUID"))
 }
 
 fn duration(time: Timespec) -> Duration {
@@ -116,6 +194,45 @@ mod tests {
         let after = now();
         assert!(before.boot > Duration::ZERO && before.raw > Duration::ZERO);
         assert!(after.boot >= before.boot && after.awake() >= before.awake());
+    }
+
+    #[test]
+    fn a_time_namespace_is_judged_by_its_offsets() {
+        let of = |own, childrens, offsets: Result<&str, ErrorKind>| {
+            let offsets = offsets.map(str::to_owned);
+            judge(&TimeNamespace {
+                own,
+                childrens,
+                offsets,
+            })
+        };
+        let none = Ok("monotonic           0         0\nboottime            0         0\n");
+        let (host, other, third) = (Some(HOST_TIME_NAMESPACE), Some(4_026_532_500), Some(4_026_532_501));
+        for (own, childrens) in [(host, host), (other, other), (host, other)] {
+            assert_eq!(of(own, childrens, none), Ok(()), "{own:?} {childrens:?}");
+        }
+        assert_eq!(
+            of(None, None, Err(ErrorKind::NotFound)),
+            Ok(()),
+            "a kernel without them"
+        );
+        for (own, childrens, offsets, word) in [
+            (other, third, none, "different"),
+            (other, host, none, "different"),
+            (other, other, Err(ErrorKind::NotFound), "can't be read"),
+            (other, other, Err(ErrorKind::PermissionDenied), "can't be read"),
+            (other, other, Ok("monotonic 0 0\nboottime 100 0\n"), "boottime 100"),
+            (other, other, Ok("monotonic 0 -1\nboottime 0 0\n"), "monotonic 0 -1"),
+            (host, other, Ok("monotonic 0 0\nboottime 0 1\n"), "boottime 0 1"),
+            (other, other, Ok(""), "monotonic"),
+            (other, other, Ok("monotonic 0 0\n"), "boottime"),
+            (other, other, Ok("monotonic 0\nboottime 0 0\n"), "not understood"),
+            (other, other, Ok("monotonic a b\nboottime 0 0\n"), "not understood"),
+        ] {
+            let said = of(own, childrens, offsets).unwrap_err();
+            assert!(said.contains(word), "{said}");
+        }
+        assert_eq!(unshifted(), Ok(()));
     }
 
     #[test]

@@ -7,7 +7,7 @@
 //! - [`tether`]: PID 1 of the protected container
 //! - [`archive`]: the history in etcd, for the endpoints
 //! - [`cli`], [`node_facts`], [`site`]: verbs, flags, and this node's place on its host
-//! - [`clock`]: the only reader of clocks
+//! - [`clock`]: the only reader of clocks; [`small_file`]: how files are read that others put there
 
 pub mod adapters;
 pub mod archive;
@@ -17,9 +17,11 @@ pub mod cli;
 pub mod clock;
 pub mod compose;
 pub mod core;
+pub mod left;
 pub mod node_facts;
 pub mod recent;
 pub mod run;
 pub mod site;
+pub mod small_file;
 pub mod tally;
 pub mod tether;

@@ -29,6 +29,10 @@ pub struct NodeFacts {
     /// File of tokens for `/v1` over the network, a line each: ROLE NAME TOKEN, or ROLE NAME cert [default: nobody is let in]
     #[arg(long, env = "LEASEHOLD_TOKENS", global = true)]
     pub tokens: Option<PathBuf>,
+    /// Names by which a proxy in front of the endpoints, or anybody, calls this node, with the port where it is not the usual
+    /// one: acts under any other name than the host's own and the certificate's are refused
+    #[arg(long, env = "LEASEHOLD_HOSTS", global = true, value_delimiter = ',')]
+    pub hosts: Vec<String>,
     /// Certificate chain of the endpoints over the network, in PEM; a renewed one is taken by itself [default: plain HTTP]
     #[arg(long, env = "LEASEHOLD_TLS_CERT", global = true)]
     pub tls_cert: Option<PathBuf>,

@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, watch};
 use crate::adapters::alarm::Alarm;
 use crate::adapters::fence;
 use crate::adapters::files::{Files, Taken};
-use crate::adapters::http::{self, Access, Asked, Turn};
+use crate::adapters::http::{self, Access, Asked, Endpoints, Turn};
 use crate::adapters::outbox::Outbox;
 use crate::adapters::store::{self, Archivist};
 use crate::adapters::tether;
@@ -21,16 +21,19 @@ use crate::archive::InEtcd;
 use crate::clock;
 use crate::compose::{
     self,
-    model::{Check, Dependency, Fence, Group, OnStopFailure, Probe},
+    model::{Check, Dependency, Fence, Group, MountKind, OnStopFailure, Probe},
 };
 use crate::core::confirm::Failover;
 use crate::core::event::{Action, Event};
 use crate::core::fencing::FenceSettings;
 use crate::core::group::{GroupSettings, OnFailure, OnStandby, ProbeSettings, SecondOpinion, ServiceSettings};
 use crate::core::node::{Identity, Node, Setup};
+use crate::core::records::{Pin, Saved};
 use crate::core::stuck;
+use crate::left::{self, Left};
 use crate::node_facts::NodeFacts;
 use crate::site::Site;
+use crate::small_file;
 
 /// Events that wait for the loop; a full inbox holds its senders up, never the loop.
 const INBOX_MAX: usize = 1024;
@@ -50,17 +53,23 @@ pub async fn run(facts: &NodeFacts) -> Result<()> {
         tracing::warn!(code = "memory_unreadable", %error, "the state of the earlier sidecar is unreadable: nothing is adopted");
         None
     });
+    // Its deadlines are read by tethers in other containers.
+    clock::unshifted().map_err(anyhow::Error::msg)?;
     let boot = clock::boot_id_text().context("the boot id")?;
     let may_run = saved.as_ref().is_some_and(|saved| saved.may_run(&boot));
     let taken = may_run.then(|| Taken::read(&facts.run_dir, &boot)).flatten();
-    let site = Site::open_after(facts, taken).await?;
+    let mut site = Site::open_after(facts, taken).await?;
+    let saved = find_left(&mut site, saved.filter(|saved| saved.boot == boot))?;
     site.check_grace()?;
+    // What an earlier sidecar holds goes on, whatever was added beside it.
+    if !may_run {
+        site.check_addresses().await?;
+    }
     for warning in &site.project.warnings {
         tracing::warn!(code = "file_warning", "{warning}");
     }
     tether::install_binary(&facts.tether_dir).context("installing the tether's binary")?;
     let timing = site.timing(election_timeout(&site).await)?;
-    let listen = http::listen_address(facts.listen.as_deref(), &site.project.cluster.etcd)?;
 
     // Not before it is known to do: what keeps a sidecar from starting is mended in the file.
     site.remember(&site.project);
@@ -87,12 +96,12 @@ pub async fn run(facts: &NodeFacts) -> Result<()> {
         inbox.clone(),
     )?;
     let node = Node::new(Setup {
-        me: identity(&site, listen.to_string())?,
+        me: identity(&site)?,
         cluster: site.project.cluster.name.clone(),
         timing,
         fence: site.project.cluster.fence.as_ref().map(fence_settings),
         groups: site.project.groups.values().map(settings).collect(),
-        pinned: files.pin()?,
+        pinned: pinned(&files)?,
         pages: outbox.pages()?,
         saved,
         seed: getrandom::u64().context("no randomness from the kernel")?,
@@ -104,13 +113,38 @@ pub async fn run(facts: &NodeFacts) -> Result<()> {
         status,
         recent: Arc::default(),
     });
-    let access = Access::new(facts.tokens.clone());
-    let tls = facts.tls().map_err(anyhow::Error::msg)?;
-    let asked = http::serve(listen, &facts.socket(), access, tls, turns, archive).await?;
-    tracing::info!(code = "sidecar_started", node = site.name, cluster = site.project.cluster.name, %listen, "leasehold {} runs", env!("CARGO_PKG_VERSION"));
+    let asked = http::serve(endpoints(&site), turns, archive, inbox);
+    tracing::info!(
+        code = "sidecar_started",
+        node = site.name,
+        cluster = site.project.cluster.name,
+        "leasehold {} runs",
+        env!("CARGO_PKG_VERSION")
+    );
     turn(node, outbox, events, asked, &published, &facts.run_dir).await?;
     archivist.flush(LAST_WORDS).await;
     Ok(())
+}
+
+fn endpoints(site: &Site) -> Endpoints {
+    let facts = &site.facts;
+    Endpoints {
+        listen: facts.listen.clone(),
+        etcd: site.project.cluster.etcd.clone(),
+        socket: facts.socket(),
+        access: Access::new(facts.tokens.clone()),
+        tls: facts.tls(),
+        hosts: facts.hosts.clone(),
+    }
+}
+
+/// What an earlier sidecar of this boot left that the file has no more.
+fn find_left(site: &mut Site, saved: Option<Saved>) -> Result<Option<Saved>> {
+    let boot_id = clock::boot_id().context("the boot id")?;
+    let saved = left::complete(saved, &site.project, &site.facts.run_dir, boot_id);
+    let saved = saved.context("the pages of an earlier sidecar")?;
+    site.left = Left::of(saved.as_ref(), &site.project);
+    Ok(saved)
 }
 
 /// The loop itself.
@@ -153,6 +187,17 @@ async fn turn(
     }
 }
 
+/// Which etcd is trusted. What an earlier version pinned from a damaged configuration counts for nothing; the next pin is sound.
+fn pinned(files: &Files) -> Result<Option<Pin>> {
+    let Some((pin, fault)) = files.pin()? else {
+        return Ok(None);
+    };
+    if let Some(fault) = fault {
+        tracing::warn!(code = "pin_damaged", alarm = true, "{fault}: it is taken as not known");
+    }
+    Ok(Some(pin))
+}
+
 /// What etcd may take to elect a leader: stated in the file, or bounded by the lowest lease that it grants.
 async fn election_timeout(site: &Site) -> Duration {
     if let Some(stated) = site.project.cluster.election_timeout {
@@ -172,8 +217,8 @@ async fn election_timeout(site: &Site) -> Duration {
     }
 }
 
-fn identity(site: &Site, address: String) -> Result<Identity> {
-    let machine = std::fs::read_to_string("/etc/machine-id").unwrap_or_default();
+fn identity(site: &Site) -> Result<Identity> {
+    let machine = small_file::read_text(Path::new("/etc/machine-id"), small_file::MAX).unwrap_or_default();
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").context("the boot id")?;
     if boot.trim().is_empty() {
         bail!("the boot id is empty");
@@ -183,7 +228,8 @@ fn identity(site: &Site, address: String) -> Result<Identity> {
         machine: machine.trim().to_owned(),
         boot: boot.trim().to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        address,
+        // Told once the endpoints are open.
+        address: String::new(),
         priority: site.facts.priority,
     })
 }
@@ -220,10 +266,12 @@ fn settings(group: &Group) -> GroupSettings {
             after_healthy: healthy
                 .filter_map(|(name, _)| place.get(name.as_str()).copied())
                 .collect(),
+            left: false,
         }
     });
     GroupSettings {
         name: group.name.clone(),
+        gone: false,
         services: services.collect(),
         vips: group.vips.len(),
         vip_first: group.vip_first,
@@ -250,11 +298,13 @@ fn settings(group: &Group) -> GroupSettings {
             compose::model::SecondOpinion::Act => SecondOpinion::Act,
         },
         storage_look: group.storage_look.filter(|_| has_storage(group)),
+        exclusive_mounts: has_volume(group),
         address: group
             .vips
             .first()
             .map(|vip| vip.address.to_string())
             .unwrap_or_default(),
+        addresses: group.vips.iter().map(ToString::to_string).collect(),
         failback: match group.failback {
             compose::model::Failback::Manual => None,
             compose::model::Failback::Auto { quiet } => Some(quiet),
@@ -267,6 +317,12 @@ fn has_storage(group: &Group) -> bool {
         .services
         .iter()
         .any(|service| !service.protected_targets().is_empty())
+}
+
+/// What a volume is, the engine alone knows: of an external one the file says nothing.
+fn has_volume(group: &Group) -> bool {
+    let mut mounts = group.services.iter().flat_map(|service| &service.mounts);
+    mounts.any(|mount| matches!(mount.kind, MountKind::Volume { .. }))
 }
 
 fn probe_settings(probe: &Probe) -> ProbeSettings {

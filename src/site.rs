@@ -1,7 +1,7 @@
 //! This node's place on its host: the project it serves, as the sidecar's own container tells it, and where the
 //! tethers' files and binary lie in the engine's terms.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,12 +10,14 @@ use crate::adapters::cgroup::Cgroups;
 use crate::adapters::engine::{self, Engine, EngineError, MountSource, OwnProject, TetherMounts};
 use crate::adapters::files::Taken;
 use crate::adapters::store;
+use crate::adapters::vip::{self, VipError};
 use crate::adapters::watchdog::{Device, WatchdogError};
 use crate::clock;
 use crate::compose::model::{END_BUDGET, Project, Service};
 use crate::compose::{self, Fault, Sources};
 use crate::core::keys::Keys;
 use crate::core::sizing::{Timing, TooShort};
+use crate::left::Left;
 use crate::node_facts::NodeFacts;
 
 /// The engine's own grace for a container that states none.
@@ -63,6 +65,8 @@ pub struct Site {
     pub watchdog: Option<Device>,
     /// The sidecar's own grace, where it runs in a container.
     pub own_grace: Option<Duration>,
+    /// Of runs of an earlier sidecar.
+    pub left: Left,
 }
 
 impl Site {
@@ -109,6 +113,7 @@ impl Site {
             binary,
             own_id,
             own_grace: own.map(|own| own.stop_timeout.unwrap_or(ENGINE_GRACE)),
+            left: Left::default(),
         })
     }
 
@@ -140,6 +145,23 @@ impl Site {
             binary: self.binary.clone(),
             state: self.run_source.join(group).join(service),
         }
+    }
+
+    /// The services of a group by their places: those of the file, then those that left it.
+    #[must_use]
+    pub fn services(&self, group: &str) -> Vec<&str> {
+        let in_file = self.project.groups.get(group).into_iter();
+        let in_file = in_file
+            .flat_map(|group| &group.services)
+            .map(|service| service.name.as_str());
+        in_file.chain(self.left.services(group)).collect()
+    }
+
+    /// Every group of the file, and those of which something is left.
+    #[must_use]
+    pub fn groups(&self) -> BTreeSet<&str> {
+        let in_file = self.project.groups.keys().map(String::as_str);
+        in_file.chain(self.left.groups()).collect()
     }
 
     /// The name of this node's container of a protected service.
@@ -193,6 +215,22 @@ impl Site {
         Ok(timing)
     }
 
+    /// Before anything starts: an address that this host has by itself is no virtual one.
+    ///
+    /// # Errors
+    /// [`SiteError::Setting`] with each such address and what to do.
+    pub async fn check_addresses(&self) -> Result<(), SiteError> {
+        match own_addresses(&self.project).await {
+            Ok(own) if own.is_empty() => Ok(()),
+            Ok(own) => Err(SiteError::Setting(own.join("\n"))),
+            // It is asked again before any address is taken.
+            Err(error) => {
+                tracing::warn!(code = "netlink_failed", %error, "the addresses of this host are not known");
+                Ok(())
+            }
+        }
+    }
+
     /// Compares the sidecar's own grace with what its services may take to stop.
     ///
     /// # Errors
@@ -214,6 +252,19 @@ impl Site {
             Some(_) | None => Ok(()),
         }
     }
+}
+
+/// The virtual addresses of a project that are this host's own, each with its group and what to do.
+///
+/// # Errors
+/// The kernel can't be asked.
+pub async fn own_addresses(project: &Project) -> Result<Vec<String>, VipError> {
+    let mut found = Vec::new();
+    for (name, group) in &project.groups {
+        let own = vip::own(&group.vips).await?;
+        found.extend(own.iter().map(|own| format!("group {name}: {own}")));
+    }
+    Ok(found)
 }
 
 /// A container that has just been started is not at once running in the engine's words.

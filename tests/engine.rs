@@ -10,6 +10,8 @@ mod canary;
 mod keys;
 #[path = "engine/looks.rs"]
 mod looks;
+#[path = "engine/own.rs"]
+mod own;
 #[path = "engine/proxied.rs"]
 mod proxied;
 #[path = "engine/storage_probe.rs"]
@@ -715,6 +717,7 @@ async fn a_helper_sees_the_storage_and_leaves_nothing_behind() {
             binary: &bed.tether.binary,
             name: "init",
             only: None,
+            devices: &[],
             command: &command,
             user: Some("65534"),
             deadline,

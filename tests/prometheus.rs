@@ -175,7 +175,7 @@ fn tally() -> Tally {
 
 /// Serves the metrics of the node as its sidecar does, until the test ends.
 async fn endpoint(node: &str) -> SocketAddr {
-    use leasehold::adapters::http::{self, Access, Turn};
+    use leasehold::adapters::http::{self, Access, Endpoints, Turn};
     use leasehold::recent::Recent;
     let mut recent = Recent::default();
     recent.tally = tally();
@@ -193,9 +193,18 @@ async fn endpoint(node: &str) -> SocketAddr {
         attempt: Duration::from_secs(1),
     };
     let archive = InEtcd::new(node, nowhere.clone(), store::Archivist::spawn(nowhere), Arc::default());
-    let asked = http::serve(listen, &socket, Access::new(None), None, turn, archive)
-        .await
-        .unwrap();
+    let (inbox, mut told) = tokio::sync::mpsc::channel(8);
+    let wanted = Endpoints {
+        listen: Some(listen.to_string()),
+        etcd: Vec::new(),
+        socket: socket.clone(),
+        access: Access::new(None),
+        tls: Ok(None),
+        hosts: Vec::new(),
+    };
+    let asked = http::serve(wanted, turn, archive, inbox);
+    // They are open.
+    told.recv().await.unwrap();
     let _ = fs::remove_file(&socket);
     tokio::spawn(async move {
         let _kept = (publisher, asked);

@@ -8,6 +8,7 @@ mod scenarios {
     pub(crate) mod diff;
     pub(crate) mod driver;
     pub(crate) mod etcd;
+    pub(crate) mod garbage;
     pub(crate) mod story;
     pub(crate) mod words;
 }

@@ -1,5 +1,5 @@
-//! The whole sidecar as a process of its own, on a real etcd and this machine's engine. But for `apply` and `group`, its group is never
-//! ready (no storage is initialised, no image is there), so no container and no tether is ever started.
+//! The whole sidecar as a process of its own, on a real etcd and this machine's engine. But for `apply`, `block` and `group`, its group is
+//! never ready (no storage is initialised, no image is there), so no container and no tether is ever started.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it, in its helpers too")]
 
@@ -9,8 +9,12 @@ mod api;
 mod apply;
 #[path = "sidecar/asked.rs"]
 mod asked;
+#[path = "sidecar/block.rs"]
+mod block;
 #[path = "sidecar/config.rs"]
 mod config;
+#[path = "sidecar/endpoints.rs"]
+mod endpoints;
 #[path = "store/etcd.rs"]
 #[allow(dead_code, reason = "the store tests use the rest")]
 mod etcd;
@@ -18,9 +22,14 @@ mod etcd;
 mod group;
 #[path = "sidecar/json.rs"]
 mod json;
+#[path = "engine/own.rs"]
+#[allow(dead_code, reason = "the engine tests use the rest")]
+mod own;
 #[path = "sidecar/process.rs"]
 mod process;
 #[path = "sidecar/secure.rs"]
 mod secure;
+#[path = "sidecar/trust.rs"]
+mod trust;
 #[path = "sidecar/world.rs"]
 mod world;

@@ -16,6 +16,8 @@ mod figures;
 mod hints;
 #[path = "store/history.rs"]
 mod history;
+#[path = "store/large.rs"]
+mod large;
 #[path = "store/leases.rs"]
 mod leases;
 #[path = "store/secure.rs"]

@@ -21,6 +21,8 @@ mod init;
 mod kill_path;
 #[path = "tether/running.rs"]
 mod running;
+#[path = "tether/starved.rs"]
+mod starved;
 #[path = "tether/storage.rs"]
 mod storage;
 #[path = "tether/store.rs"]

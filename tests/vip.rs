@@ -8,15 +8,39 @@ mod lab;
 use std::time::Duration;
 
 use lab::{Lab, after, mail, now, run, vip};
-use leasehold::adapters::vip::{VipError, VipEvent};
+use leasehold::adapters::vip::{VipError, VipEvent, own as own_addresses, unreached};
+use leasehold::compose::model::Vip;
 use leasehold::core::time::Time;
 use rustix::thread::CapabilitySet;
 
 const V4: &str = "192.0.2.10";
 const V6: &str = "2001:db8::10";
 
+/// What an earlier sidecar gave its addresses.
+const OURS_V4: &str = "label eth0:lh valid_lft 60 preferred_lft 60";
+const OURS_V6: &str = "valid_lft 60 preferred_lft 0 nodad noprefixroute";
+/// What a person, or a network daemon, gives an address.
+const FOR_GOOD: &str = "valid_lft forever preferred_lft forever";
+
 fn nothing(_: &VipEvent) -> bool {
     false
+}
+
+/// The words in which the host is said to have the address itself.
+async fn occupied(task: &mut lab::Task) -> String {
+    let event = task.next().await;
+    let VipEvent::Occupied { group, by: Some(by) } = event else {
+        panic!("instead of an address of the host: {event:?}");
+    };
+    assert_eq!(group, mail());
+    by
+}
+
+fn vacant() -> VipEvent {
+    VipEvent::Occupied {
+        group: mail(),
+        by: None,
+    }
 }
 
 fn held() -> VipEvent {
@@ -68,8 +92,8 @@ fn conflict_is_found_with_its_mac_v6() {
 fn several_addresses_are_probed_in_the_time_of_one() {
     run("several_addresses_are_probed_in_the_time_of_one", |lab| async move {
         let host = lab.host(2).await;
-        // Being here already is no conflict.
-        host.sh(&format!("ip addr add {V4}/32 dev eth0"));
+        // Being here already, left by an earlier sidecar, is no conflict.
+        host.sh(&format!("ip addr add {V4}/32 dev eth0 {OURS_V4}"));
         let mut task = host.task();
         task.start().await;
         let begin = now();
@@ -222,9 +246,8 @@ async fn removed(lab: Lab, address: &str) {
         tokio::time::sleep(Duration::from_millis(700)).await;
     }
     // A longer life given by hand is taken back as well.
-    host.sh(&format!(
-        "ip addr change {address}/{prefix} dev eth0 valid_lft forever preferred_lft forever"
-    ));
+    let marks = if vip.address.is_ipv4() { OURS_V4 } else { OURS_V6 };
+    host.sh(&format!("ip addr change {address}/{prefix} dev eth0 {marks}"));
     task.expect(&VipEvent::Expired { group: mail() }, nothing).await;
     assert!(!host.has(vip));
     assert_ended(until);
@@ -248,15 +271,13 @@ fn a_longer_life_given_by_hand_ends_with_a_dead_sidecar() {
         "a_longer_life_given_by_hand_ends_with_a_dead_sidecar",
         |lab| async move {
             let host = lab.host(2).await;
-            // A copy without a lifetime, left by hand, is replaced.
-            host.sh(&format!("ip addr add {V4}/24 dev eth0"));
             let mut task = host.task();
             task.start().await;
             let until = after(3500);
             task.hold(&[vip(V4)], until).await;
             task.expect(&held(), nothing).await;
             host.sh(&format!(
-                "ip addr change {V4}/32 dev eth0 valid_lft forever preferred_lft forever"
+                "ip addr change {V4}/32 dev eth0 valid_lft 600 preferred_lft 600"
             ));
             tokio::time::sleep(Duration::from_millis(100)).await;
             drop(task);
@@ -270,44 +291,273 @@ fn a_longer_life_given_by_hand_ends_with_a_dead_sidecar() {
 async fn stray(lab: Lab, address: &str) {
     let host = lab.host(2).await;
     let vip = vip(address);
-    let (prefix, flags) = if vip.address.is_ipv4() {
-        (24, "")
+    let (prefix, marks) = if vip.address.is_ipv4() {
+        (32, OURS_V4)
     } else {
-        (128, "nodad")
+        (128, OURS_V6)
     };
     let mut task = host.task();
     task.start().await;
     task.drop(&[vip]).await;
     task.expect(&dropped(), nothing).await;
-    host.sh(&format!("ip addr add {address}/{prefix} dev eth0 {flags}"));
+    // Ours comes back without being held here: an older sidecar, or a network daemon that put back what it had seen.
+    host.sh(&format!("ip addr add {address}/{prefix} dev lo {marks}"));
     let begin = now();
     host.until_has(vip, false).await;
     println!("{address} taken away in {} ms", ms(begin));
-    if vip.address.is_ipv6() {
-        // The kernel allows no second copy.
-        return;
-    }
-    // A second copy has no lifetime; the one that is held stays.
+    // By hand, while it is not held: told, and left alone, also by a start and a stop of the group here.
+    host.sh(&format!("ip addr add {address}/{prefix} dev lo"));
+    let by = occupied(&mut task).await;
+    let place = format!("{address} is this host's own: {address}/{prefix} is on lo for good");
+    let remedy = format!("`ip addr del {address}/{prefix} dev lo`");
+    assert!(by.starts_with(&place) && by.contains(&remedy), "{by}");
+    task.probe(&[vip]).await;
+    assert_eq!(occupied(&mut task).await, by, "a question is answered each time");
+    task.drop(&[vip]).await;
+    task.expect(&dropped(), nothing).await;
+    assert!(host.has(vip));
+    host.sh(&format!("ip addr del {address}/{prefix} dev lo"));
+    task.expect(&vacant(), nothing).await;
+    // By hand, beside the one that is held: both stay, and the end of ours does not touch the other.
     task.hold(&[vip], after(10_000)).await;
     task.expect(&held(), nothing).await;
+    host.sh(&format!("ip addr add {address}/{prefix} dev lo"));
+    occupied(&mut task).await;
+    task.hold_quietly(&[vip], after(10_000)).await;
+    task.drop(&[vip]).await;
+    task.expect(&dropped(), nothing).await;
+    let left = host.sh("ip -o addr show");
+    let places: Vec<&str> = left
+        .lines()
+        .filter(|line| line.contains(&format!(" {address}/")))
+        .collect();
+    assert!(places.len() == 1 && places[0].contains("lo "), "{left}");
+}
+
+#[test]
+fn what_somebody_adds_by_hand_is_told_and_stays() {
+    run("what_somebody_adds_by_hand_is_told_and_stays", |lab| stray(lab, V4));
+}
+
+#[test]
+fn what_somebody_adds_by_hand_is_told_and_stays_v6() {
+    run("what_somebody_adds_by_hand_is_told_and_stays_v6", |lab| stray(lab, V6));
+}
+
+/// The trial: the host's own address stands in `vips`. In every order in which it can be met.
+async fn own(lab: Lab, address: &str, prefix: u8) {
+    let host = lab.host(2).await;
+    let vip = vip(address);
+    host.sh("ip addr flush dev eth0");
+    let flags = if vip.address.is_ipv6() { "nodad" } else { "" };
     host.sh(&format!("ip addr add {address}/{prefix} dev eth0 {flags}"));
-    let second = format!("{address}/{prefix}");
-    let begin = now();
-    while host.sh("ip -o addr show").contains(&second) {
-        assert!(ms(begin) < 2000, "the second copy stays");
-        tokio::time::sleep(Duration::from_millis(10)).await;
+    let before = host.sh("ip addr show dev eth0");
+    assert!(before.contains(FOR_GOOD), "{before}");
+    let mut task = host.task();
+    task.start().await;
+    let passing = |event: &VipEvent| matches!(event, VipEvent::Occupied { by: Some(_), .. });
+    // At the start, before a campaign, after it, at the next beat, and at the end.
+    task.drop(&[vip]).await;
+    task.expect(&dropped(), passing).await;
+    task.probe(&[vip]).await;
+    let by = occupied(&mut task).await;
+    assert!(by.contains(&format!("{address}/{prefix} is on eth0 for good")), "{by}");
+    for _ in 0..2 {
+        task.hold(&[vip], after(1500)).await;
     }
-    assert!(host.has(vip), "the held copy went too");
+    tokio::time::sleep(Duration::from_millis(1800)).await;
+    task.drop(&[vip]).await;
+    let held_or_expired =
+        |event: &VipEvent| passing(event) || *event == held() || matches!(event, VipEvent::Expired { .. });
+    task.expect(&dropped(), held_or_expired).await;
+    drop(task);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(host.sh("ip addr show dev eth0"), before);
 }
 
 #[test]
-fn what_somebody_adds_by_hand_is_taken_away() {
-    run("what_somebody_adds_by_hand_is_taken_away", |lab| stray(lab, V4));
+fn the_hosts_own_address_is_never_taken() {
+    run("the_hosts_own_address_is_never_taken", |lab| own(lab, V4, 24));
+}
+
+/// In the very place where ours would be put: a renewal must not give it an end.
+#[test]
+fn the_hosts_own_address_is_never_given_an_end() {
+    run("the_hosts_own_address_is_never_given_an_end", |lab| own(lab, V4, 32));
 }
 
 #[test]
-fn what_somebody_adds_by_hand_is_taken_away_v6() {
-    run("what_somebody_adds_by_hand_is_taken_away_v6", |lab| stray(lab, V6));
+fn the_hosts_own_address_is_never_taken_v6() {
+    run("the_hosts_own_address_is_never_taken_v6", |lab| own(lab, V6, 64));
+}
+
+/// The program itself: `check` and the start say which address, where it is, and what to do, and nothing is touched.
+#[test]
+fn check_and_a_start_refuse_an_address_of_the_host_by_name() {
+    run(
+        "check_and_a_start_refuse_an_address_of_the_host_by_name",
+        |lab| async move {
+            let host = lab.host(2).await;
+            let place = std::env::temp_dir().join(format!("leasehold-vip-{}", std::process::id()));
+            std::fs::create_dir_all(&place).unwrap();
+            let file = place.join("compose.yaml");
+            std::fs::write(&file, OWN_IN_FILE).unwrap();
+            let before = host.sh("ip addr show dev eth0");
+            let (program, place) = (env!("CARGO_BIN_EXE_leasehold"), place.display());
+            let call = |verb: &str| {
+                host.sh(&format!(
+                "timeout 20 {program} {verb} --file {place}/compose.yaml --node a --run-dir {place}/run --state-dir {place}/state \
+                 --tether-dir {place}/tether --engine {place}/none 2>&1; echo exit $?"
+            ))
+            };
+            let own = "group mail: 192.0.2.2 is this host's own: 192.0.2.2/24 is on eth0 for good";
+            for verb in ["check", "run"] {
+                let said = call(verb);
+                assert!(
+                    said.contains(own) && said.contains("`ip addr del 192.0.2.2/24 dev eth0`"),
+                    "{verb}: {said}"
+                );
+                assert!(
+                    said.contains("exit 1") && !said.contains("192.0.2.10 is"),
+                    "{verb}: {said}"
+                );
+            }
+            let said = call("check");
+            assert!(
+                said.contains("warning: 198.51.100.9/24 is in a network that eth0"),
+                "{said}"
+            );
+            assert!(said.contains("`ip route add 198.51.100.0/24 dev eth0`"), "{said}");
+            assert_eq!(host.sh("ip addr show dev eth0"), before);
+            std::fs::remove_dir_all(file.parent().unwrap()).unwrap();
+        },
+    );
+}
+
+const OWN_IN_FILE: &str = "
+x-leasehold: {cluster: mail, etcd: ['http://127.0.0.1:1'], ttl: 10s, etcd_election_timeout: 1s}
+services:
+  sams:
+    image: sams
+    scale: 0
+    profiles: [leasehold]
+    network_mode: host
+    entrypoint: [/leasehold/tether]
+    x-leasehold: {group: mail, vips: ['192.0.2.10/24', '192.0.2.2/24', '198.51.100.9/24']}
+";
+
+async fn made_permanent(lab: Lab, address: &str) {
+    let host = lab.host(2).await;
+    let vip = vip(address);
+    let prefix = if vip.address.is_ipv4() { 32 } else { 64 };
+    let mut task = host.task();
+    task.start().await;
+    task.hold(&[vip], after(2500)).await;
+    task.expect(&held(), nothing).await;
+    host.sh(&format!("ip addr change {address}/{prefix} dev eth0 {FOR_GOOD}"));
+    occupied(&mut task).await;
+    task.hold_quietly(&[vip], after(1500)).await;
+    task.expect(&VipEvent::Expired { group: mail() }, nothing).await;
+    assert!(host.has(vip), "what somebody made last was taken away");
+    // Once it is gone it can be held again.
+    host.sh(&format!("ip addr del {address}/{prefix} dev eth0"));
+    task.expect(&vacant(), nothing).await;
+    task.hold(&[vip], after(5000)).await;
+    task.expect(&held(), nothing).await;
+    assert!(host.has(vip));
+}
+
+#[test]
+fn one_that_somebody_made_last_is_told_and_stays() {
+    run("one_that_somebody_made_last_is_told_and_stays", |lab| {
+        made_permanent(lab, V4)
+    });
+}
+
+#[test]
+fn one_that_somebody_made_last_is_told_and_stays_v6() {
+    run("one_that_somebody_made_last_is_told_and_stays_v6", |lab| {
+        made_permanent(lab, V6)
+    });
+}
+
+/// With `promote_secondaries` off, the removal of a subnet's first address takes the others of that subnet along. Ours is
+/// never the first of a subnet with others.
+#[test]
+fn the_end_of_ours_takes_no_neighbour_along() {
+    run("the_end_of_ours_takes_no_neighbour_along", |lab| async move {
+        let host = lab.host(2).await;
+        host.sh("for at in all eth0; do echo 0 > /proc/sys/net/ipv4/conf/$at/promote_secondaries; done");
+        host.sh("ip addr flush dev eth0");
+        let mut task = host.task();
+        task.start().await;
+        for by_hand in [false, true] {
+            // Ours comes first, the host's own afterwards, in the same subnet and with every prefix.
+            task.hold(&[vip(V4), vip(V6)], after(2500)).await;
+            task.expect(&held(), nothing).await;
+            host.sh("ip addr add 192.0.2.2/24 dev eth0; ip addr add 192.0.2.3/32 dev eth0; ip addr add 192.0.2.11/31 dev eth0");
+            host.sh("ip addr add 2001:db8::2/64 dev eth0 nodad");
+            if by_hand {
+                task.drop(&[vip(V4), vip(V6)]).await;
+                task.expect(&dropped(), nothing).await;
+            } else {
+                task.expect(&VipEvent::Expired { group: mail() }, nothing).await;
+            }
+            assert!(!host.has(vip(V4)) && !host.has(vip(V6)));
+            for own in ["192.0.2.2", "192.0.2.3", "192.0.2.11", "2001:db8::2"] {
+                assert!(host.has(vip(own)), "{own} went along: {}", host.sh("ip addr"));
+            }
+            let routes = host.sh("ip route; ip -6 route");
+            assert!(
+                routes.contains("192.0.2.0/24 dev eth0") && routes.contains("2001:db8::/64 dev eth0"),
+                "{routes}"
+            );
+            host.sh("ip addr flush dev eth0");
+        }
+    });
+}
+
+#[test]
+fn an_address_in_a_network_without_a_route_is_named() {
+    run("an_address_in_a_network_without_a_route_is_named", |lab| async move {
+        let host = lab.host(2).await;
+        let (near, far, alone) = (
+            vip(V4),
+            vip("198.51.100.10"),
+            Vip {
+                prefix: 32,
+                ..vip("203.0.113.10")
+            },
+        );
+        let far6 = vip("2001:db8:7::10");
+        let all = [near, far, alone, vip(V6), far6];
+        host.sh("ip route add default via 192.0.2.1; ip -6 addr add 2001:db8::2/64 dev eth0 nodad; ip -6 route add default via 2001:db8::1");
+        assert_eq!(
+            host.ask(move || async move { unreached("eth0", &all).await }),
+            Ok(vec![far, far6])
+        );
+        host.sh("ip route add 198.51.100.0/24 dev eth0; ip -6 route add 2001:db8:7::/64 dev eth0");
+        assert_eq!(
+            host.ask(move || async move { unreached("eth0", &all).await }),
+            Ok(vec![])
+        );
+        let missing = host.ask(move || async move { unreached("eth7", &all).await });
+        assert_eq!(
+            missing.unwrap_err().to_string(),
+            "no interface eth7; this host has eth0, lo"
+        );
+        // Of the host itself, of ours, and of nobody.
+        host.sh(&format!(
+            "ip addr add {V4}/32 dev eth0 {OURS_V4}; ip addr add {V6}/64 dev eth0 {OURS_V6}"
+        ));
+        let asked = [near, vip(V6), vip("192.0.2.2"), vip("192.0.2.11")];
+        let own = host.ask(move || async move { own_addresses(&asked).await }).unwrap();
+        assert_eq!(own.len(), 1, "{own:?}");
+        assert_eq!(
+            (own[0].address, own[0].interface.as_str()),
+            (vip("192.0.2.2").address, "eth0")
+        );
+    });
 }
 
 async fn foreign(lab: Lab, address: &str) {
@@ -355,7 +605,7 @@ fn drop_is_idempotent_and_finds_leftovers_everywhere() {
         task.expect(&held(), nothing).await;
         assert!(vips.iter().all(|vip| host.has(*vip)));
         host.sh(&format!(
-            "ip addr add {V4}/32 dev lo; ip addr add {V6}/128 dev lo; ip addr add {V4}/24 dev eth0"
+            "ip addr add {V4}/32 dev lo {OURS_V4}; ip addr add {V6}/128 dev lo {OURS_V6}"
         ));
         for _ in 0..2 {
             task.drop(&vips).await;

@@ -18,6 +18,7 @@ use crate::compose::{
 use crate::core::drift::{Step, step};
 use crate::core::epoch::Run;
 use crate::core::event::{Event, ServiceKey};
+use crate::core::made::{Made, is_for};
 use crate::site::Site;
 
 /// How long a start waits for the end of the run before it, which the engine learns a little after the kernel.
@@ -32,6 +33,8 @@ const READ_INTERVAL: Duration = Duration::from_secs(2);
 mod drift;
 mod flights;
 mod looks;
+mod second_way;
+mod unmount;
 mod witness;
 
 use drift::Reading;
@@ -51,6 +54,7 @@ pub enum ContainerCommand {
     Start {
         of: ServiceKey,
         run: Run,
+        made: Made,
     },
     Kill {
         of: ServiceKey,
@@ -60,9 +64,15 @@ pub enum ContainerCommand {
     },
     Inspect {
         of: ServiceKey,
+        run: Run,
+    },
+    Mounts {
+        group: String,
+        run: Run,
     },
     Compare {
         group: String,
+        wish: i64,
     },
     Look {
         group: String,
@@ -79,6 +89,10 @@ struct Shared {
     stores: Mutex<BTreeMap<String, Option<String>>>,
     /// Groups that are deleted.
     let_go: Mutex<BTreeSet<String>>,
+    /// Services whose preparation was asked for and could not be told yet.
+    owed: Mutex<BTreeSet<ServiceKey>>,
+    /// For each service: the run that was started last by this sidecar.
+    started: Mutex<BTreeMap<ServiceKey, Run>>,
     /// What the file says now.
     reading: Mutex<Reading>,
     /// What runs and differs from it: made anew before its next start.
@@ -107,6 +121,8 @@ pub fn spawn(site: Site, memory: Memory, commands: mpsc::Receiver<ContainerComma
         ids: Mutex::default(),
         stores: Mutex::default(),
         let_go: Mutex::default(),
+        owed: Mutex::default(),
+        started: Mutex::default(),
         preparing: tokio::sync::Mutex::default(),
         events,
     });
@@ -166,6 +182,7 @@ impl Shared {
             | ContainerCommand::Kill { .. }
             | ContainerCommand::KillForeign { .. }
             | ContainerCommand::Inspect { .. }
+            | ContainerCommand::Mounts { .. }
             | ContainerCommand::Compare { .. }
             | ContainerCommand::Look { .. } => {}
         }
@@ -180,17 +197,18 @@ impl Shared {
     fn crowded_out(&self, command: ContainerCommand) {
         tracing::warn!(code = "engine_busy", ?command, "not begun: the same is still under way");
         let answer = match command {
-            ContainerCommand::Start { of, run } => Event::StartAnswered {
+            ContainerCommand::Start { of, run, .. } => Event::StartAnswered {
                 of,
                 run,
                 result: Err("an earlier start of it still waits for the engine".to_owned()),
             },
-            ContainerCommand::Look { group, .. } => looks::hangs(group),
+            ContainerCommand::Look { group, store } => looks::hangs(group, store),
             ContainerCommand::Prepare { .. }
             | ContainerCommand::LetGo { .. }
             | ContainerCommand::Kill { .. }
             | ContainerCommand::KillForeign { .. }
             | ContainerCommand::Inspect { .. }
+            | ContainerCommand::Mounts { .. }
             | ContainerCommand::Compare { .. } => return,
         };
         // A full inbox drops it: then the gate's own deadline tells, and of a look its own end.
@@ -215,21 +233,23 @@ impl Shared {
                 self.look_around_soon();
             }
             ContainerCommand::LetGo { .. } => self.look_around_soon(),
-            ContainerCommand::Start { of, run } => {
-                let result = self.start(&of).await.map_err(|error| error.to_string());
+            ContainerCommand::Start { of, run, made } => {
+                let result = self.start(&of, run, made).await.map_err(|error| error.to_string());
                 self.report(Event::StartAnswered { of, run, result }).await;
             }
-            ContainerCommand::Kill { of } => {
-                if let Some(id) = self.id_of(&of) {
-                    self.kill(&id).await;
-                }
-            }
+            ContainerCommand::Kill { of } => self.end(of).await,
+            // It may have become one of this node's own since it was seen.
+            ContainerCommand::KillForeign { id } if self.key_of(&id).is_some() => {}
             ContainerCommand::KillForeign { id } => self.kill(&id).await,
-            ContainerCommand::Compare { group } => self.compare_anew(&group).await,
+            ContainerCommand::Compare { group, wish } => self.compare_anew(&group, wish).await,
             ContainerCommand::Look { group, store } => self.look_at_storage(&group, &store).await,
-            ContainerCommand::Inspect { of } => {
+            ContainerCommand::Mounts { group, run } => {
+                let mounts = self.look_at_mounts(&group).await;
+                self.report(Event::MountsSeen { group, run, mounts }).await;
+            }
+            ContainerCommand::Inspect { of, run } => {
                 let trace = self.witness(&of).await;
-                self.report(Event::Inspected { of, trace }).await;
+                self.report(Event::Inspected { of, run, trace }).await;
             }
         }
     }
@@ -253,10 +273,7 @@ impl Shared {
                 self.look_around_soon();
             }
             Hint::Container { id, kind, .. } => match (kind, self.key_of(&id)) {
-                (HintKind::Health(health), Some(of)) => {
-                    let healthy = health == Health::Healthy;
-                    self.report(Event::Health { of, healthy }).await;
-                }
+                (HintKind::Health(_), Some(of)) => self.look_at_soon(of, id),
                 (HintKind::Started, None) | (HintKind::Destroyed, Some(_)) => self.look_around_soon(),
                 (HintKind::Health(_) | HintKind::Destroyed, None)
                 | (HintKind::Started, Some(_))
@@ -305,6 +322,11 @@ impl Shared {
     /// Whether it is this node's own: prepared meanwhile, or left by an earlier sidecar. The core adopts or stops the
     /// latter as soon as its service is prepared; until then its tether knows how long it may run.
     fn is_own(&self, group: &str, seen: &Seen) -> bool {
+        // One that left the file is still to be stopped in order.
+        let leaves = |group: &str, service: &str| self.site.left.services(group).any(|left| left == service);
+        if seen.is_made_for(&self.site.name) && seen.part().is_some_and(|(group, service)| leaves(group, service)) {
+            return true;
+        }
         let Reason::Service(name) = &seen.reason else {
             return false;
         };
@@ -337,26 +359,39 @@ impl Shared {
                 Some(id) => self.look_at(&of, &id).await,
                 None => false,
             };
-            if !runs {
+            if !runs || self.is_owed(&of) {
                 self.prepare(&of).await;
             }
         }
     }
 
+    /// A hint does not say of which run it is: a look does.
+    fn look_at_soon(self: Arc<Self>, of: ServiceKey, id: String) {
+        if let Some(flight) = self.flights.begin(Errand::Health(of.clone())) {
+            tokio::spawn(async move {
+                self.look_at(&of, &id).await;
+                drop(flight);
+            });
+        }
+    }
+
     /// Whether the container runs, or may run; its health is told again, which hints may have missed.
     async fn look_at(&self, of: &ServiceKey, id: &str) -> bool {
+        // Before the look: what runs then is of this run, because the one before it was over when this one was noted.
+        let run = self.run_of(of);
         let Ok(state) = self.engine.inspect(id).await else {
             return true;
         };
         if state.running && state.health != Health::None {
-            let healthy = state.health == Health::Healthy;
-            self.report(Event::Health {
-                of: of.clone(),
-                healthy,
-            })
-            .await;
+            let (of, healthy) = (of.clone(), state.health == Health::Healthy);
+            self.report(Event::Health { of, run, healthy }).await;
         }
         state.exists && !state.status.is_down()
+    }
+
+    fn run_of(&self, of: &ServiceKey) -> Option<Run> {
+        let started = self.started.lock().unwrap_or_else(PoisonError::into_inner);
+        started.get(of).copied()
     }
 
     async fn prepare_group(&self, group: &str) {
@@ -366,10 +401,23 @@ impl Shared {
             .groups
             .get(group)
             .map_or(0, |group| group.services.len());
-        for service in 0..services {
-            let group = group.to_owned();
-            self.prepare(&ServiceKey { group, service }).await;
+        let key = |service| ServiceKey {
+            group: group.to_owned(),
+            service,
+        };
+        let all: Vec<ServiceKey> = (0..services).map(key).collect();
+        self.owed().extend(all.iter().cloned());
+        for of in all {
+            self.prepare(&of).await;
         }
+    }
+
+    fn owed(&self) -> std::sync::MutexGuard<'_, BTreeSet<ServiceKey>> {
+        self.owed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_owed(&self, of: &ServiceKey) -> bool {
+        self.owed().contains(of)
     }
 
     /// Makes sure that the container exists and tells the core.
@@ -378,18 +426,36 @@ impl Shared {
         if self.is_let_go(&of.group) {
             return;
         }
-        let result = match self.prepared(of).await {
+        let store = self.store_of(&of.group);
+        let result = match self.prepared(of, store.as_deref()).await {
             // What was prepared stands; that the engine does not answer is told by itself.
-            Err(EngineError::Unreachable(_)) if self.id_of(of).is_some() => return,
-            other => other
-                .map(|prepared| prepared.image_digest)
-                .map_err(|error| error.to_string()),
+            Err(EngineError::Unreachable(_)) if self.id_of(of).is_some() && !self.is_owed(of) => return,
+            Err(error @ EngineError::Unreachable(_)) => Err(error.to_string()),
+            other => {
+                self.owed().remove(of);
+                other.and_then(|(_, made)| made).map_err(|error| error.to_string())
+            }
         };
-        let of = of.clone();
-        self.report(Event::Prepared { of, result }).await;
+        self.tell_prepared(of, store, result).await;
     }
 
-    async fn prepared(&self, of: &ServiceKey) -> Result<Prepared, EngineError> {
+    async fn tell_prepared(&self, of: &ServiceKey, store: Option<String>, result: Result<Made, String>) {
+        let of = of.clone();
+        self.report(Event::Prepared { of, store, result }).await;
+    }
+
+    /// The id that the storage of a group must carry.
+    fn store_of(&self, group: &str) -> Option<String> {
+        let stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner);
+        stores.get(group).cloned().flatten()
+    }
+
+    /// The container, and what it was made for, or that it is not for this store.
+    async fn prepared(
+        &self,
+        of: &ServiceKey,
+        store: Option<&str>,
+    ) -> Result<(Prepared, Result<Made, EngineError>), EngineError> {
         let project = self.project();
         let service = self.service(&project, of)?;
         let image = self.engine.image(&service.image).await?;
@@ -404,7 +470,7 @@ impl Shared {
         }
         let hash = compose::config_hash(service, &project);
         let tether = self.site.tether_mounts(&of.group, &service.name);
-        let flags = self.tether_flags(&of.group, service, image.stop_signal.as_deref());
+        let flags = self.tether_flags(store, service, image.stop_signal.as_deref());
         let wanted = Wanted {
             project: &project,
             group: &of.group,
@@ -422,17 +488,25 @@ impl Shared {
                 tracing::warn!(code = "container_noted", service = service.name, "{note}");
             }
         }
-        Ok(prepared)
+        let made = match is_for(&prepared.stores, store, protects(service)) {
+            true => Ok(Made {
+                store: store.map(str::to_owned),
+                fingerprint: prepared.fingerprint.clone(),
+                image: prepared.image_digest.clone(),
+            }),
+            // It runs, and can't be made anew before it ends.
+            false => Err(other_store(&prepared.container_id)),
+        };
+        Ok((prepared, made))
     }
 
     /// The cluster, the stop signal of the service, and the id that each protected mount must carry.
-    fn tether_flags(&self, group: &str, service: &Service, image_signal: Option<&str>) -> Vec<String> {
+    fn tether_flags(&self, store: Option<&str>, service: &Service, image_signal: Option<&str>) -> Vec<String> {
         let mut flags = vec!["--cluster".to_owned(), self.site.project.cluster.name.clone()];
         if let Some(signal) = service.stop_signal.as_deref().or(image_signal) {
             flags.extend(["--stop-signal".to_owned(), signal.to_owned()]);
         }
-        let stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(id) = stores.get(group).and_then(Option::as_ref) {
+        if let Some(id) = store {
             for mount in service.mounts.iter().filter(|mount| mount.is_protected()) {
                 flags.extend(["--store".to_owned(), format!("{id}={}", mount.target)]);
             }
@@ -440,19 +514,36 @@ impl Shared {
         flags
     }
 
-    async fn start(&self, of: &ServiceKey) -> Result<(), EngineError> {
+    /// Makes the container as it is wanted now, tells the core, and gives the fingerprint.
+    async fn remake(&self, of: &ServiceKey) -> Result<String, EngineError> {
+        let _alone = self.preparing.lock().await;
+        let store = self.store_of(&of.group);
+        let (_, made) = self.prepared(of, store.as_deref()).await?;
+        let made = made?;
+        let print = made.fingerprint.clone();
+        self.tell_prepared(of, store, Ok(made)).await;
+        Ok(print)
+    }
+
+    /// Starts what was made for this run. A container never changes what it was made for, so what is looked at here is what
+    /// starts: one that is for another store, or that nobody told the core of, is made anew first, and not started if that
+    /// does not mend it.
+    async fn start(&self, of: &ServiceKey, run: Run, made: Made) -> Result<(), EngineError> {
         let mut waited = Duration::ZERO;
+        let mut prints = vec![made.fingerprint];
+        let mut remade = false;
+        let protects = self.service(&self.project(), of).is_ok_and(protects);
+        let devices = self.devices_of(of).await?;
         loop {
             let Some(id) = self.id_of(of) else {
-                let _alone = self.preparing.lock().await;
-                self.prepared(of).await?;
+                prints.push(self.remake(of).await?);
                 continue;
             };
             let state = self.engine.inspect(&id).await?;
             let leftover = state.exists && !state.running && self.has_leftover(of).await;
             match step(state.exists, state.running, leftover, self.is_stale(of)) {
                 Step::Replace => drop(self.lock().remove(of)),
-                Step::Renew => self.renew(of).await,
+                Step::Renew => prints.extend(self.renew(of).await),
                 Step::Wait => {
                     if waited >= LEFTOVER_WAIT {
                         let message =
@@ -462,9 +553,19 @@ impl Shared {
                     sleep(LEFTOVER_PAUSE).await;
                     waited += LEFTOVER_PAUSE;
                 }
+                Step::Start
+                    if !is_for(&state.stores, made.store.as_deref(), protects)
+                        || !prints.iter().any(|print| print == state.fingerprint()) =>
+                {
+                    if std::mem::replace(&mut remade, true) {
+                        return Err(other_store(&id));
+                    }
+                    prints.push(self.remake(of).await?);
+                }
                 Step::Start => {
-                    self.remember(of, &id)?;
-                    match self.engine.start(&id).await {
+                    self.remember(of, &id, &devices)?;
+                    self.note_run(of, run);
+                    match self.start_mounting(of, run, &id, &devices).await {
                         // Made anew between the two looks, because its image was replaced.
                         Err(EngineError::Missing { .. }) if waited < LEFTOVER_WAIT => {
                             sleep(LEFTOVER_PAUSE).await;
@@ -479,6 +580,11 @@ impl Shared {
                 }
             }
         }
+    }
+
+    fn note_run(&self, of: &ServiceKey, run: Run) {
+        let mut started = self.started.lock().unwrap_or_else(PoisonError::into_inner);
+        started.insert(of.clone(), run);
     }
 
     fn service<'p>(&self, project: &'p Project, of: &ServiceKey) -> Result<&'p Service, EngineError> {
@@ -503,5 +609,15 @@ impl Shared {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<ServiceKey, String>> {
         self.ids.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn protects(service: &Service) -> bool {
+    !service.protected_targets().is_empty()
+}
+
+fn other_store(id: &str) -> EngineError {
+    EngineError::Invalid {
+        message: format!("container {id:.12} was made for another storage than the group has now: not started"),
     }
 }

@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 
 use crate::compose::model::Fence;
+use crate::small_file;
 
 /// What is kept of an agent's output, of each stream; the rest is read and dropped, so that it never blocks.
 const OUTPUT_MAX: usize = 2048;
@@ -95,7 +96,7 @@ fn told(fence: &Fence, node: &str) -> Result<Told, String> {
 }
 
 fn secret(name: &str, path: &Path) -> Result<String, String> {
-    let text = std::fs::read_to_string(path);
+    let text = small_file::read_text(path, small_file::MAX);
     let text = text.map_err(|error| format!("fence: secret_files.{name}: {}: {error}", path.display()))?;
     let value = text.trim_end_matches(['\n', '\r']);
     if value.is_empty() || value.contains(['\n', '\r']) {

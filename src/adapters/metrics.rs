@@ -140,6 +140,14 @@ fn about_node(status: &Status, registry: &mut Registry) {
             .set(i64::from(line.state == "alive"));
     }
     registry.register("node_alive", "Whether the node beats, as this one sees it", alive);
+    let well: Of<NodeLabels> = Family::default();
+    for (peer, line) in &status.nodes {
+        let peer = peer.clone();
+        well.get_or_create(&NodeLabels { peer })
+            .set(i64::from(line.endpoints.is_empty()));
+    }
+    let help = "Whether the node's endpoints are open and as configured, by its own word";
+    registry.register("endpoints_well", help, well);
     let ttl: Gauge<f64, AtomicU64> = Gauge::default();
     ttl.set(seconds(status.ttl_ms));
     registry.register("ttl_seconds", "What a beat promises", ttl);

@@ -27,14 +27,14 @@ use crate::compose::model::{Check, Group, Service, Vip};
 use crate::core::epoch::Run;
 use crate::core::event::{Action, Decision, Event, Level, PageOrder, ProbeKey, ServiceKey, VipNews};
 use crate::core::history::Chronicler;
-use crate::core::records::Saved;
+use crate::core::records::{Pin, Saved};
 use crate::core::sizing::Timing;
 use crate::core::status::Status;
 use crate::core::time::Time;
 use crate::recent::Recent;
 use crate::site::Site;
 use crate::tally::Tally;
-use crate::tether::page::Page;
+use crate::tether::page::{Page, mark};
 
 /// Orders that wait for an adapter; the core never has more under way.
 const QUEUE_MAX: usize = 256;
@@ -50,6 +50,8 @@ pub struct Outbox {
     prober: Prober,
     inbox: mpsc::Sender<Event>,
     tethers: BTreeMap<ServiceKey, TetherHost>,
+    /// For each group: the id that its storage must carry, as its containers were asked for last.
+    stores: BTreeMap<String, String>,
     watchdog: Option<Feeder>,
     replies: BTreeMap<u64, oneshot::Sender<Result<String, String>>>,
     next_reply: u64,
@@ -93,6 +95,7 @@ impl Outbox {
         clock_source::spawn(inbox.clone());
         containers::spawn(site.clone(), memory, container_commands, inbox.clone());
 
+        drop_left(site, &vip)?;
         Ok(Self {
             site: site.clone(),
             prober: Prober::new(Inside::new(site.engine.clone())),
@@ -102,6 +105,7 @@ impl Outbox {
             vip,
             containers,
             tethers: tethers(site, saved, &inbox)?,
+            stores: BTreeMap::new(),
             watchdog: site.watchdog.clone().map(Feeder::new),
             inbox,
             replies: BTreeMap::new(),
@@ -153,16 +157,21 @@ impl Outbox {
             Action::Revoke { lease } => give(&self.store, StoreCommand::Revoke { lease }),
             Action::Save(saved) => self.files.save(&saved),
             Action::Pin(pin) => self.files.save_pin(&pin),
+            Action::PinLater(pin) => {
+                self.pin_later(pin);
+                Ok(())
+            }
             Action::Page { of, page } => self.write_page(&of, page),
             Action::Admit { of, connection } => self.tether(&of)?.admit(connection),
             Action::Refuse { of, connection } => self.tether(&of)?.refuse(connection),
-            Action::Prepare { group, store } => give(&self.containers, ContainerCommand::Prepare { group, store }),
+            Action::Prepare { group, store } => self.prepare(group, store),
             Action::LetGo { group } => self.let_go(group),
-            Action::Start { of, run } => give(&self.containers, ContainerCommand::Start { of, run }),
+            Action::Start { of, run, made } => give(&self.containers, ContainerCommand::Start { of, run, made }),
             Action::Kill { of } => give(&self.containers, ContainerCommand::Kill { of }),
             Action::KillForeign { id, .. } => give(&self.containers, ContainerCommand::KillForeign { id }),
-            Action::Inspect { of } => give(&self.containers, ContainerCommand::Inspect { of }),
-            Action::Compare { group } => give(&self.containers, ContainerCommand::Compare { group }),
+            Action::Inspect { of, run } => give(&self.containers, ContainerCommand::Inspect { of, run }),
+            Action::Compare { group, wish } => give(&self.containers, ContainerCommand::Compare { group, wish }),
+            Action::LookAtMounts { group, run } => give(&self.containers, ContainerCommand::Mounts { group, run }),
             Action::LookAtStorage { group, store } => give(&self.containers, ContainerCommand::Look { group, store }),
             Action::Probe { of, run, at_vip } => self.probe(of, run, at_vip),
             Action::AskHolder { of, run } => self.ask_holder(of, run),
@@ -191,10 +200,7 @@ impl Outbox {
                 Ok(())
             }
             Action::Reply { reply, result } => {
-                if let Some(asker) = self.replies.remove(&reply) {
-                    // Whoever asked may have gone away meanwhile.
-                    let _ = asker.send(result);
-                }
+                self.reply(reply, result);
                 Ok(())
             }
             Action::Fence { node, incarnation } => {
@@ -209,11 +215,27 @@ impl Outbox {
         }
     }
 
+    /// From here on every page of the group says what its tether must be told to find.
+    fn prepare(&mut self, group: String, store: Option<String>) -> io::Result<()> {
+        match &store {
+            Some(id) => drop(self.stores.insert(group.clone(), id.clone())),
+            None => drop(self.stores.remove(&group)),
+        }
+        give(&self.containers, ContainerCommand::Prepare { group, store })
+    }
+
     /// Containers and addresses of a group that is no more are whoever's they are.
     fn let_go(&self, group: String) -> io::Result<()> {
         let vips = self.vips(&group);
         give(&self.vip, VipCommand::Forget { vips })?;
         give(&self.containers, ContainerCommand::LetGo { group })
+    }
+
+    fn reply(&mut self, reply: u64, result: Result<String, String>) {
+        if let Some(asker) = self.replies.remove(&reply) {
+            // Whoever asked may have gone away meanwhile.
+            let _ = asker.send(result);
+        }
     }
 
     /// To the log, to whoever asks why, and to the world.
@@ -274,13 +296,23 @@ impl Outbox {
     fn write_page(&self, of: &ServiceKey, page: PageOrder) -> io::Result<()> {
         let PageOrder { run, order, soft, hard } = page;
         let boot_id = self.boot_id;
+        let store = self.store_mark(of);
         self.tether(of)?.write_page(&Page {
             boot_id,
+            store,
             run,
             order,
             soft,
             hard,
         })
+    }
+
+    /// A service without protected mounts has nothing to find.
+    fn store_mark(&self, of: &ServiceKey) -> u64 {
+        let service = self.group(&of.group).and_then(|group| group.services.get(of.service));
+        let protects = service.is_some_and(|service| !service.protected_targets().is_empty());
+        let store = self.stores.get(&of.group).filter(|_| protects);
+        store.map_or(0, |store| mark(store))
     }
 
     fn notice(&self, group: &str, text: &str) -> io::Result<()> {
@@ -293,7 +325,8 @@ impl Outbox {
     }
 
     fn vips(&self, group: &str) -> Vec<Vip> {
-        self.group(group).map(|group| group.vips.clone()).unwrap_or_default()
+        let in_file = self.group(group).map(|group| group.vips.clone());
+        in_file.unwrap_or_else(|| self.site.left.vips(group))
     }
 
     fn hold_vips(&self, group: String, until: Time, announce: bool) -> io::Result<()> {
@@ -307,6 +340,16 @@ impl Outbox {
                 announce,
             },
         )
+    }
+
+    /// Beside the loop: nothing depends on it.
+    fn pin_later(&self, pin: Pin) {
+        let inbox = self.inbox.clone();
+        let failed = move |error: io::Error| {
+            // A full inbox has worse to tell; the loop may have ended meanwhile.
+            let _ = inbox.try_send(Event::PinUnwritten { why: error.to_string() });
+        };
+        self.files.pin_later(pin, failed);
     }
 
     fn reset(&self, why: String) -> io::Result<()> {
@@ -396,6 +439,23 @@ impl Outbox {
     }
 }
 
+/// Addresses that an earlier sidecar added and that have left the file, though their group has not: they go now, and then
+/// they are whoever's they are. Those of a group that left as a whole go with its run.
+fn drop_left(site: &Site, vip: &mpsc::Sender<VipCommand>) -> io::Result<()> {
+    for group in site.project.groups.keys() {
+        let vips = site.left.vips(group);
+        if vips.is_empty() {
+            continue;
+        }
+        // Under a name that is no group's: nobody waits for the answer.
+        let name = format!("{group}, as it was");
+        let (group, given) = (name, vips.clone());
+        give(vip, VipCommand::Drop { group, vips: given })?;
+        give(vip, VipCommand::Forget { vips })?;
+    }
+    Ok(())
+}
+
 /// Whoever wants to be told of decisions; what would keep them from it is said now.
 fn herald(site: &Site, tally: &Tally) -> io::Result<Option<Herald>> {
     for group in site.project.groups.values() {
@@ -418,19 +478,16 @@ fn tethers(
     inbox: &mpsc::Sender<Event>,
 ) -> io::Result<BTreeMap<ServiceKey, TetherHost>> {
     let mut tethers = BTreeMap::new();
-    for group in site.project.groups.values() {
+    for group in site.groups() {
         let (events, heard) = mpsc::channel(QUEUE_MAX);
-        let name = group.name.clone();
+        let name = group.to_owned();
         forward(heard, inbox.clone(), move |event| Some(from_tether(&name, event)));
-        let adopt = saved.is_some_and(|saved| saved.groups.contains_key(&group.name));
-        let notice = format!(
-            "{} is led by nobody that this node knows yet; see: leasehold status",
-            group.name
-        );
-        for (service, settings) in group.services.iter().enumerate() {
-            let directory = site.page_dir(&group.name, &settings.name);
+        let adopt = saved.is_some_and(|saved| saved.groups.contains_key(group));
+        let notice = format!("{group} is led by nobody that this node knows yet; see: leasehold status");
+        for (service, name) in site.services(group).into_iter().enumerate() {
+            let directory = site.page_dir(group, name);
             let of = ServiceKey {
-                group: group.name.clone(),
+                group: group.to_owned(),
                 service,
             };
             let host = TetherHost::open(&directory, service, &notice, adopt, events.clone())?;
@@ -520,6 +577,7 @@ fn from_vip(event: VipEvent) -> Option<Event> {
             group,
             error: format!("{}: {error}", text(vip)),
         },
+        VipEvent::Occupied { group, by } => VipNews::Occupied { group, by },
         VipEvent::Dropped { group } => VipNews::Dropped { group },
         VipEvent::Foreign { group, vip, mac } => VipNews::Foreign {
             group,
@@ -569,7 +627,15 @@ fn from_tether(group: &str, event: TetherEvent) -> Event {
             epoch,
             connection,
         },
-        TetherEvent::Gone { service, run, .. } => Event::TetherGone { of: key(service), run },
+        TetherEvent::Gone {
+            service,
+            run,
+            connection,
+        } => Event::TetherGone {
+            of: key(service),
+            run,
+            connection,
+        },
     }
 }
 

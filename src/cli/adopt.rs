@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 
-use super::text::{print, say};
+use super::text::{print_as_it_is, say};
 use crate::adapters::engine::{Engine, EngineError, Guarded, Seen};
 use crate::compose::adopt::{self, Draft, Hints, Request, Subject};
 use crate::compose::{self, Fault};
@@ -80,6 +80,13 @@ async fn protect(facts: &NodeFacts, subject: &Subject, wanted: &Wanted, file: &P
     let Some(project) = &draft.project else {
         return Ok(refused(&draft.faults));
     };
+    let own = site::own_addresses(project)
+        .await
+        .context("looking at this host's addresses")?;
+    if !own.is_empty() {
+        say(&format!("leasehold: nothing was printed:\n  {}", own.join("\n  ")));
+        return Ok(ExitCode::FAILURE);
+    }
     let holds = |group: &&compose::model::Group| group.services.iter().any(|one| one.name == subject.name);
     let group = project.groups.values().find(holds);
     let group = group.with_context(|| format!("{} is in no group: {}", subject.name, lines(&draft.faults)))?;
@@ -167,7 +174,7 @@ fn hand_out(draft: &Draft, subject: &Subject, file: &Path, advice: &str) -> Exit
             subject.name
         ));
     } else {
-        print(patch.trim_end_matches('\n'));
+        print_as_it_is(patch.trim_end_matches('\n'));
         let directory = file.parent().unwrap_or(Path::new("/"));
         say(&format!("apply it in {} with `patch -p0`", directory.display()));
         say(advice);

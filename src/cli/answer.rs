@@ -7,7 +7,7 @@ use anyhow::Result;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::text::{print, say};
+use super::text::{print, print_json, say};
 use crate::adapters::http::Outcome;
 
 /// A misused command line, as clap has it.
@@ -142,7 +142,7 @@ impl Answer {
             Self::Written(code) => return code,
         };
         if json {
-            print(&told.machine());
+            print_json(&told.machine());
         } else {
             for (words, write) in [(&told.text, print as fn(&str)), (&told.complaint, say)] {
                 if !words.is_empty() {

@@ -11,7 +11,9 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::answer::Answer;
 use super::text::say;
-use crate::adapters::http::{HoldRequest, OrderRequest, Outcome, PauseRequest, SwitchoverRequest, USER_HEADER, Why};
+use crate::adapters::http::{
+    ACT_HEADER, HoldRequest, OrderRequest, Outcome, PauseRequest, SwitchoverRequest, USER_HEADER, Why,
+};
 use crate::core::history::History;
 use crate::core::status::{GroupLine, NodeLine, Status};
 use crate::node_facts::NodeFacts;
@@ -29,6 +31,7 @@ fn client(socket: &Path) -> Result<reqwest::Client> {
     // Refused where another part of the process was faster, which is as good.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let mut headers = HeaderMap::new();
+    headers.insert(ACT_HEADER, HeaderValue::from_static("1"));
     if let Some(user) = user(|name| std::env::var(name).ok()).and_then(|name| HeaderValue::from_str(&name).ok()) {
         headers.insert(USER_HEADER, user);
     }

@@ -168,11 +168,9 @@ mod tests {
             status,
             recent: std::sync::Arc::default(),
         });
-        let any = "127.0.0.1:0".parse().unwrap();
         let archive = std::sync::Arc::new(http::Nowhere);
-        let mut asked = http::serve(any, &facts.socket(), http::Access::default(), None, turn, archive)
-            .await
-            .unwrap();
+        let inbox = tokio::sync::mpsc::channel(8).0;
+        let mut asked = http::serve(http::nowhere(&facts.socket()), turn, archive, inbox);
         let answers = tokio::spawn(async move {
             let mut heard = Vec::new();
             while let Some(next) = asked.recv().await {

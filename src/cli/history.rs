@@ -4,6 +4,7 @@ use anyhow::{Result, anyhow};
 
 use super::answer::Answer;
 use super::client;
+use super::plain::part;
 use super::text::{say, table};
 use crate::adapters::store;
 use crate::core::history::{Act, Before, Epoch, History, Phase};
@@ -97,7 +98,7 @@ fn detail(epoch: &Epoch, before: Option<&Epoch>) -> Option<String> {
     let of_start = epoch.begun.as_ref().map_or(&[][..], |begun| &begun.phases);
     let mut parts: Vec<String> = of_stop.iter().chain(of_start).map(phase).collect();
     parts.extend(epoch.unknown.clone());
-    (!parts.is_empty()).then(|| format!("{}: {}", epoch.epoch, parts.join(", ")))
+    (!parts.is_empty()).then(|| format!("{}: {}", epoch.epoch, part(&parts.join(", "))))
 }
 
 fn phase(phase: &Phase) -> String {

@@ -4,15 +4,18 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::answer::Answer;
+use super::check::volumes;
 use super::text::table;
 use crate::adapters::engine::Helper;
 use crate::adapters::{store, tether};
 use crate::compose::model::{Group, Service};
+use crate::core::bounds;
 use crate::core::keys::Keys;
-use crate::core::records::{StoreIds, json};
+use crate::core::records::{Record, RecordState, StoreIds, json};
 use crate::core::store::{Compare, Op, StoreError, Txn};
 use crate::node_facts::NodeFacts;
 use crate::site::Site;
@@ -41,6 +44,8 @@ pub(super) async fn init(facts: &NodeFacts, group: &str, adopt: bool) -> Result<
     let site = Site::open(facts).await?;
     let settings = known(&site, group)?;
     tether::install_binary(&facts.tether_dir).context("installing the tether's binary")?;
+    mounted_alone(&site, settings).await?;
+    let volumes = volumes::look(&site, settings).await;
     let mut mounts = Vec::new();
     for service in &settings.services {
         mounts.extend(show(&site, service).await?);
@@ -49,9 +54,33 @@ pub(super) async fn init(facts: &NodeFacts, group: &str, adopt: bool) -> Result<
         Ok(id) => Answer::good(format!("{group} is initialised: store id {id}")).with("store_id", id),
         Err(error) => Answer::bad(format!("{error:#}")),
     };
+    let warned: String = volumes
+        .warnings
+        .iter()
+        .map(|text| format!("warning: {text}\n"))
+        .collect();
     Ok(answer
-        .below(&render(&mounts))
+        .below(&format!("{warned}{}", render(&mounts)))
+        .with("warnings", volumes.warnings)
         .with("mounts", serde_json::to_value(&mounts)?))
+}
+
+/// The helper mounts it: never beside another node that has it mounted.
+async fn mounted_alone(site: &Site, settings: &Group) -> Result<()> {
+    let group = &settings.name;
+    let devices = volumes::devices(site, settings).await?;
+    if devices.is_empty() {
+        return Ok(());
+    }
+    let key = Keys::new(&site.project.cluster.name).record(group);
+    let Some(record) = read_key::<Record>(site, &key).await? else {
+        return Ok(());
+    };
+    if record.state == RecordState::Active && record.node != site.name {
+        let (devices, node) = (devices.join(", "), &record.node);
+        bail!("{node} holds {group} and has {devices} mounted: run this on {node}, or after `leasehold stop {group}`");
+    }
+    Ok(())
 }
 
 /// A store id into each mount and into etcd, unless something speaks against it.
@@ -183,6 +212,7 @@ async fn helper(site: &Site, service: &Service, words: Vec<String>) -> Result<St
             binary: &site.binary,
             name: "init",
             only: None,
+            devices: &[],
             command: &command,
             user: None,
             deadline: DEADLINE,
@@ -225,14 +255,18 @@ fn claim(mount: &Shown) -> String {
 }
 
 async fn read_store(site: &Site, group: &str) -> Result<Option<StoreIds>> {
+    read_key(site, &Keys::new(&site.project.cluster.name).store(group)).await
+}
+
+async fn read_key<T: DeserializeOwned>(site: &Site, key: &str) -> Result<Option<T>> {
     let answer = store::once(&site.store(ETCD_TIMEOUT), &Txn::default())
         .await
         .map_err(explain)?;
-    let key = Keys::new(&site.project.cluster.name).store(group);
     let found = answer.keys.iter().find(|kv| kv.key == key);
     found
-        .map(|kv| serde_json::from_str(&kv.value).with_context(|| format!("the value of {key}")))
+        .map(|kv| bounds::read(&kv.value))
         .transpose()
+        .map_err(|fault| anyhow::anyhow!("the key {key} can't be read ({fault}): delete it, and run this again"))
 }
 
 async fn put_store(site: &Site, group: &str, ids: StoreIds) -> Result<()> {

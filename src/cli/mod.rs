@@ -13,6 +13,7 @@ mod history;
 mod init;
 mod man;
 mod nodes;
+mod plain;
 mod status;
 mod text;
 mod watch;
@@ -349,12 +350,13 @@ impl Verb {
 fn log() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("LEASEHOLD_LOG");
     let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let json = std::env::var("LEASEHOLD_LOG_FORMAT").is_ok_and(|format| format == "json");
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(move || plain::Log { json })
         .with_target(false);
-    match std::env::var("LEASEHOLD_LOG_FORMAT").as_deref() {
-        Ok("json") => builder.json().init(),
-        Ok(_) | Err(_) => builder.with_ansi(false).init(),
+    match json {
+        true => builder.json().init(),
+        false => builder.with_ansi(false).init(),
     }
 }

@@ -4,6 +4,7 @@ use anyhow::Result;
 
 use super::answer::Answer;
 use super::client;
+use super::plain::part;
 use super::text::table;
 use crate::core::overall::Health;
 use crate::core::status::{GroupLine, Status};
@@ -65,10 +66,10 @@ pub(super) fn render(status: &Status) -> String {
     );
     text.push_str(&format!("\n\nhealth: {}", status.overall.health.word()));
     for sentence in &status.overall.sentences {
-        text.push_str(&format!("\n! {sentence}"));
+        text.push_str(&format!("\n! {}", part(sentence)));
     }
     if !status.reason.is_empty() {
-        text.push_str(&format!("\nlast decision of {}: {}", status.node, status.reason));
+        text.push_str(&format!("\nlast decision of {}: {}", status.node, part(&status.reason)));
     }
     text
 }

@@ -3,13 +3,25 @@
 use std::io::Write;
 use std::time::Duration;
 
+use super::plain;
+
 /// A line to stderr; nobody to hear it is no error.
 pub(super) fn say(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{text}");
+    let _ = writeln!(std::io::stderr(), "{}", plain::lines(text));
 }
 
 /// A line to stdout; a reader that has gone away is no error.
 pub(super) fn print(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{}", plain::lines(text));
+}
+
+/// The same for JSON.
+pub(super) fn print_json(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{}", plain::json(text));
+}
+
+/// The same for what must arrive as it is: a patch of the user's own file.
+pub(super) fn print_as_it_is(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
 }
 
@@ -35,6 +47,8 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 
 /// Left-aligned columns, two spaces apart; the last is not padded.
 pub(super) fn table(rows: &[Vec<String>]) -> String {
+    let plain = |row: &Vec<String>| row.iter().map(|cell| plain::part(cell).into_owned()).collect();
+    let rows: Vec<Vec<String>> = rows.iter().map(plain).collect();
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
         rows.iter()
@@ -68,5 +82,10 @@ mod tests {
     fn columns_line_up() {
         let row = |a: &str, b: &str| vec![a.to_owned(), b.to_owned()];
         assert_eq!(table(&[row("a", "x"), row("long", "y")]), "a     x\nlong  y");
+        // What another node wrote is one cell all the same.
+        assert_eq!(
+            table(&[row("a\nb", "\x1b[2J"), row("c", "y")]),
+            "a\\nb  \\u{1b}[2J\nc     y"
+        );
     }
 }

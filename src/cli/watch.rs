@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::{client, status};
+use super::{client, plain, status};
 use crate::clock;
 use crate::core::status::Status;
 use crate::node_facts::NodeFacts;
@@ -80,9 +80,14 @@ fn draw(manner: Manner, seen: &Result<Status, String>, output: &mut impl Write) 
         (Manner::Screen | Manner::Append, Err(why)) => why.clone(),
     };
     match manner {
-        Manner::Screen => writeln!(output, "{CLEAR}{text}\n\n{}, Ctrl-C ends this", clock::wall())?,
-        Manner::Append => writeln!(output, "--- {}\n{text}\n", clock::wall())?,
-        Manner::Json => writeln!(output, "{text}")?,
+        Manner::Screen => writeln!(
+            output,
+            "{CLEAR}{}\n\n{}, Ctrl-C ends this",
+            plain::lines(&text),
+            clock::wall()
+        )?,
+        Manner::Append => writeln!(output, "--- {}\n{}\n", clock::wall(), plain::lines(&text))?,
+        Manner::Json => writeln!(output, "{}", plain::json(&text))?,
     }
     output.flush()
 }
@@ -168,14 +173,11 @@ mod tests {
         // Before the sidecar is there, it says so, and goes on.
         written.until(|text| text.contains("no sidecar answers")).await;
         let (publisher, turns) = watch::channel(turn("alpha", 1));
-        let any = "127.0.0.1:0".parse().unwrap();
         let socket = run_dir.join("leasehold.sock");
         let facts = Arguments::try_parse_from(["leasehold", "--run-dir", &run_dir.display().to_string(), "check"]);
         let socket = facts.map_or(socket, |arguments| arguments.facts.socket());
         let archive = Arc::new(http::Nowhere);
-        let _asked = http::serve(any, &socket, http::Access::default(), None, turns, archive)
-            .await
-            .unwrap();
+        let _asked = http::serve(http::nowhere(&socket), turns, archive, tokio::sync::mpsc::channel(8).0);
         written.until(|text| text.contains("alpha")).await;
         for age in 2..5 {
             publisher.send_replace(turn("alpha", age));

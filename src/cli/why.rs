@@ -4,6 +4,7 @@ use anyhow::Result;
 
 use super::answer::Answer;
 use super::client;
+use super::plain::part;
 use crate::adapters::http::Why;
 use crate::node_facts::NodeFacts;
 
@@ -16,10 +17,10 @@ pub(super) async fn show(facts: &NodeFacts, group: &str) -> Result<Answer> {
 
 fn render(why: &Why) -> String {
     let line = &why.evidence;
-    let mut text = format!("{}: {}\n", why.group, why.sentence);
+    let mut text = format!("{}: {}\n", why.group, part(&why.sentence));
     let mut fact = |name: &str, value: &str| {
         if !value.is_empty() {
-            text.push_str(&format!("  {name:<9} {value}\n"));
+            text.push_str(&format!("  {name:<9} {}\n", part(value)));
         }
     };
     fact("holder", line.holder.as_deref().unwrap_or("nobody"));
@@ -61,7 +62,8 @@ fn render(why: &Why) -> String {
             .group
             .as_deref()
             .map_or(String::new(), |group| format!("{group}: "));
-        text.push_str(&format!("{mark} {}  {of}{} [{}]\n", told.at, told.text, told.code));
+        let line = format!("{mark} {}  {of}{} [{}]", told.at, told.text, told.code);
+        text.push_str(&format!("{}\n", part(&line)));
     }
     text.trim_end().to_owned()
 }

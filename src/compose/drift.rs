@@ -116,7 +116,9 @@ pub fn takeable(before: &Project, read: Result<Project, Vec<Fault>>) -> Result<P
         None => Ok(now),
         Some(what) => Err(Misfit {
             what: format!("the file has changed since the sidecar was started: {what}"),
-            obstacle: "it takes a new sidecar: `leasehold hold 120s`, then `docker compose up -d` it".to_owned(),
+            obstacle: "it takes a new sidecar: `leasehold hold 120s`, then `docker compose up -d` it, which stops in order what has \
+                       left the file"
+                .to_owned(),
         }),
     }
 }

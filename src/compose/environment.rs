@@ -9,6 +9,7 @@ use super::dotenv;
 use super::fault::{Faults, Mark};
 use super::files::unreadable;
 use super::yaml::Value;
+use crate::small_file;
 
 /// The variables of a service: `environment` over its `env_file`s; a key without a value is taken out.
 pub(super) fn read(service: &At<'_>, context: &Context<'_>, faults: &mut Faults) -> BTreeMap<String, String> {
@@ -92,7 +93,7 @@ impl EnvFile<'_> {
         if !self.required && !path.exists() {
             return Vec::new();
         }
-        match std::fs::read_to_string(&path) {
+        match small_file::read_text(&path, small_file::MAX) {
             Ok(text) if self.raw => dotenv::parse_raw(&text),
             Ok(text) => self.parse(&text, context, faults),
             Err(error) => {

@@ -9,6 +9,7 @@ use super::interpolate::{self, Remark};
 use super::paths::Paths;
 use super::yaml::{self, Node, Value};
 use super::{dotenv, merge};
+use crate::small_file;
 
 /// Compose's own names of files, in its order of preference, and what is merged on top.
 const DEFAULT_FILES: [&str; 4] = [
@@ -85,13 +86,21 @@ pub(super) fn load(sources: &Sources, instead: Instead<'_>, faults: &mut Faults)
 }
 
 fn dotenv_of(paths: &Paths, environment: &BTreeMap<String, String>, faults: &mut Faults) -> BTreeMap<String, String> {
-    let Some(text) = paths
+    // Compose passes over a directory, too.
+    let Some(path) = paths
         .local(Path::new(".env"))
-        .and_then(|path| std::fs::read_to_string(path).ok())
+        .filter(|path| path.exists() && !path.is_dir())
     else {
         return BTreeMap::new();
     };
     let file = faults.add_file(".env");
+    let text = match small_file::read_text(&path, small_file::MAX) {
+        Ok(text) => text,
+        Err(error) => {
+            faults.fault(Mark { file, line: 0 }, "", unreadable(&error), "");
+            return BTreeMap::new();
+        }
+    };
     match dotenv::parse(&text, &|key| environment.get(key).cloned()) {
         Ok(pairs) => pairs.into_iter().collect(),
         Err(broken) => {
@@ -115,7 +124,7 @@ fn files_of(
         let separator = environment.get("COMPOSE_PATH_SEPARATOR").map_or(":", String::as_str);
         return list.split(separator).map(PathBuf::from).collect();
     }
-    let exists = |name: &str| paths.local(Path::new(name)).is_some_and(|path| path.is_file());
+    let exists = |name: &str| paths.local(Path::new(name)).is_some_and(|path| path.exists());
     let Some(base) = DEFAULT_FILES.into_iter().find(|name| exists(name)) else {
         let file = faults.add_file(&sources.host_directory.display().to_string());
         let remedy = format!(
@@ -140,7 +149,7 @@ fn files_of(
 pub fn override_of(file: &Path) -> Option<PathBuf> {
     let name = file.file_name()?.to_str().filter(|name| DEFAULT_FILES.contains(name))?;
     let over = file.with_file_name(name.replacen(".y", ".override.y", 1));
-    over.is_file().then_some(over)
+    over.exists().then_some(over)
 }
 
 fn read_tree(paths: &Paths, name: &Path, instead: Instead<'_>, faults: &mut Faults) -> Option<Node> {
@@ -154,7 +163,7 @@ fn read_tree(paths: &Paths, name: &Path, instead: Instead<'_>, faults: &mut Faul
     let given = instead
         .filter(|(file, _)| *file == name)
         .map(|(_, text)| text.to_owned());
-    let text = match given.map_or_else(|| std::fs::read_to_string(&path), Ok) {
+    let text = match given.map_or_else(|| small_file::read_text(&path, small_file::MAX), Ok) {
         Ok(text) => text,
         Err(error) => {
             faults.fault(whole, "", unreadable(&error), "");

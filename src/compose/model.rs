@@ -1,8 +1,10 @@
 //! What a compose file means to Leasehold once it is read, merged, filled in and checked: plain data, no file left open.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -147,6 +149,20 @@ pub struct Group {
 pub struct Vip {
     pub address: IpAddr,
     pub prefix: u8,
+}
+
+impl fmt::Display for Vip {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}/{}", self.address, self.prefix)
+    }
+}
+
+impl FromStr for Vip {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        super::leasehold::vip(text).ok_or(())
+    }
 }
 
 /// One check of the service, and how often.

@@ -1,11 +1,13 @@
 //! T11: an operator takes a strange etcd as the true one, or lifts the epochs above the claims on the storages.
 
+use std::time::Duration;
+
 use super::election::released;
 use super::event::Action;
 use super::member::{Member, Purpose};
 use super::node::{AcceptWish, Node};
-use super::records::{ClusterConfig, NodeKey, Past, Record, RecordState, json};
-use super::store::{Op, Txn};
+use super::records::{ClusterConfig, GroupKeys, NodeKey, Past, Record, RecordState, json};
+use super::store::{Compare, Op, Txn};
 
 impl Node {
     /// T11, when an operator asked for it.
@@ -28,44 +30,85 @@ impl Node {
         if let Some(exported) = import {
             return self.import(reply, &exported, out);
         }
-        let known = self.pinned.map_or(0, |pin| pin.generation);
-        let generation = self.view.config.map_or(0, |config| config.generation).max(known) + 1;
-        // The snapshot may not know of a ttl that was longer: this node does, and everybody waits for it.
-        let config = ClusterConfig::new(generation, self.timing.ttl, self.waiting());
-        let mut txn = self.config_txn(config);
+        let (txn, left) = self.t11(given);
+        let mut done = "accepted: every node starts over, which takes one ttl".to_owned();
+        if left > 0 {
+            done += &format!(
+                "; {left} groups did not fit into one transaction: each is taken over as from a silent node; accept again if one \
+                 starts nowhere because of a claim"
+            );
+        }
+        Some((txn, Purpose::Accept { reply, done }))
+    }
+
+    /// T11, and how many records did not fit in. It compares each record that it writes: one that changed since it was read
+    /// may belong to a holder that was promised more than anybody waits after it.
+    fn t11(&self, given: Option<u64>) -> (Txn, usize) {
+        let mut txn = self.config_txn(self.accepted_config());
         txn.then.push(Op::DeletePrefix {
             prefix: self.keys.nodes(),
         });
-        for (name, keys) in &self.view.groups {
-            if let Some(still) = self.still_stuck(name, keys) {
-                txn.compare.push(still);
+        let (mut lifted, mut left) = (self.to_be_lifted(given), 0);
+        // What can't be started without it comes first, then what somebody holds.
+        lifted.sort_by_key(|(name, keys, _)| (self.claim_above(name).is_none(), keys.active().is_none()));
+        for (name, keys, record) in lifted {
+            if !txn.has_room(1, 2) {
+                left += 1;
                 continue;
             }
-            let held = self
-                .groups
-                .get(name)
-                .and_then(|group| group.held.as_ref())
-                .map_or(0, |held| held.run.epoch);
+            let key = self.keys.record(name);
+            txn.compare.push(Compare::Mod {
+                key: key.clone(),
+                revision: keys.record_mod,
+            });
+            let Some(record) = record else { continue };
+            let value = json(&record);
+            txn.then.push(Op::Put { key, value, lease: 0 });
+            txn.then.push(Op::Delete {
+                key: self.keys.leader(name),
+            });
+        }
+        (txn, left)
+    }
+
+    /// Each group's record as T11 writes it: free, above every epoch that is known of. None for one that is marked stuck, which
+    /// stays as it is and is only compared: a fence alone frees it, before or after.
+    fn to_be_lifted(&self, given: Option<u64>) -> Vec<(&String, &GroupKeys, Option<Record>)> {
+        let of_group = self.view.groups.iter().filter_map(|(name, keys)| {
+            if keys.active().is_some_and(|record| record.stuck.is_some()) {
+                return Some((name, keys, None));
+            }
+            let held = self.groups.get(name).and_then(|group| group.held.as_ref());
+            let held = held.map_or(0, |held| held.run.epoch);
             let known = [held, self.claim_above(name).unwrap_or(0), given.unwrap_or(0)];
             let known = known.into_iter().fold(0, u64::max);
             let mut record = match &keys.record {
                 Some(record) => released(record, "accepted".to_owned(), None),
                 // The snapshot may be older than the first record, but no claim is.
                 None if known > 0 && !keys.unreadable() => self.forgotten(),
-                None => continue,
+                None => return None,
             };
             record.epoch = record.epoch.max(known) + 1;
-            txn.then.push(Op::Put {
-                key: self.keys.record(name),
-                value: json(&record),
-                lease: 0,
-            });
-            txn.then.push(Op::Delete {
-                key: self.keys.leader(name),
-            });
-        }
-        let done = "accepted: every node starts over, which takes one ttl".to_owned();
-        Some((txn, Purpose::Accept { reply, done }))
+            Some((name, keys, Some(record)))
+        });
+        of_group.collect()
+    }
+
+    /// The ttl that etcd tells of stays the cluster's, unless this node can't keep it; a file's is not. Of what its beats may have
+    /// promised, the longest that etcd or this node knows of is waited for: a snapshot may have forgotten it, and a node that
+    /// was away may never have known it.
+    pub(super) fn accepted_config(&self) -> ClusterConfig {
+        let known = self.pinned.map_or(0, |pin| pin.generation);
+        let generation = self.view.config.map_or(0, |config| config.generation).max(known) + 1;
+        let told = self.view.config.map(|config| config.ttl());
+        let kept = told.filter(|ttl| self.timing.with_ttl(*ttl).check().is_ok());
+        ClusterConfig::new(generation, kept.unwrap_or(self.timing.ttl), self.longest_known())
+    }
+
+    /// What everybody waits after T11, at least.
+    pub(super) fn longest_known(&self) -> Duration {
+        let told = self.view.config.map_or(Duration::ZERO, |config| config.longest());
+        self.waiting().max(told).max(self.timing.ttl)
     }
 
     /// A record in the place of one that a restore has lost.
@@ -98,8 +141,8 @@ impl Node {
         })
     }
 
-    /// Everybody waits one ttl after it: too short for containers that were promised more.
-    fn held_refusal(&self) -> Option<String> {
+    /// Everybody waits so long after it as an ordinary beat may promise: too short for containers that were promised more.
+    pub(super) fn held_refusal(&self) -> Option<String> {
         let name = self.held_elsewhere()?;
         Some(format!(
             "{name} is under a hold, so its containers may run on: wait for its end, or fence it"
@@ -107,12 +150,12 @@ impl Node {
     }
 
     fn held_elsewhere(&self) -> Option<String> {
-        let ttl = self.waiting();
-        let long = |key: &NodeKey| key.beat.as_ref().is_some_and(|beat| beat.promise() > ttl);
+        let longest = self.longest_known();
+        let long = |key: &NodeKey| key.beat.as_ref().is_some_and(|beat| beat.promise() > longest);
         let beats = self.view.nodes.iter().filter(|(_, key)| long(key));
         let beats = beats.map(|(name, key)| (name, key.lease));
         let records = self.view.groups.values().filter_map(|group| group.active());
-        let records = records.filter(|record| record.promise() > ttl);
+        let records = records.filter(|record| record.promise() > longest);
         let mut held = beats.chain(records.map(|record| (&record.node, record.incarnation)));
         let held = held.find(|(name, lease)| **name != self.me.name && !self.observer.ripe(self.now, name, *lease));
         held.map(|(name, _)| name.clone())
@@ -121,12 +164,20 @@ impl Node {
     /// The highest epoch claimed on the group's storage that any living node met, where it is above the record's.
     pub(super) fn claim_above(&self, name: &str) -> Option<u64> {
         let epoch = self.view.group(name).record.map_or(0, |record| record.epoch);
-        let met = self.groups.get(name).and_then(|group| group.claim);
-        let told = self
+        let living = self
             .view
             .statuses
-            .values()
-            .filter_map(|status| status.groups.get(name)?.claim);
-        told.chain(met).max().filter(|claim| *claim > epoch)
+            .iter()
+            .filter(|(node, _)| **node != self.me.name && self.view.nodes.contains_key(*node));
+        let told = living.filter_map(|(_, status)| status.groups.get(name)?.claim);
+        told.chain(self.claim_met(name)).max().filter(|claim| *claim > epoch)
+    }
+
+    /// The same that this node's own tethers met: what it publishes. What others tell it does not tell again, or a false word
+    /// would never end.
+    pub(super) fn claim_met(&self, name: &str) -> Option<u64> {
+        let epoch = self.view.group(name).record.map_or(0, |record| record.epoch);
+        let met = self.groups.get(name).and_then(|group| group.claim);
+        met.filter(|claim| *claim > epoch)
     }
 }

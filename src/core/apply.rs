@@ -105,7 +105,7 @@ impl Node {
             .comparing
             .insert(name.to_owned(), Comparing { revision, asked });
         let group = name.to_owned();
-        out.push(Action::Compare { group });
+        out.push(Action::Compare { group, wish: revision });
     }
 
     fn spend(&mut self, name: &str, revision: i64) {
@@ -115,13 +115,23 @@ impl Node {
         }
     }
 
-    /// What the engine says of the run: to be told, and acted upon where it was `asked` for.
-    pub(super) fn compared(&mut self, now: Time, name: &str, drift: Option<Drift>, asked: bool, out: &mut Vec<Action>) {
+    /// What the engine says of the run: to be told, and acted upon where a wish asked for it.
+    pub(super) fn compared(
+        &mut self,
+        now: Time,
+        name: &str,
+        drift: Option<Drift>,
+        wish: Option<i64>,
+        out: &mut Vec<Action>,
+    ) {
         let Some(group) = self.groups.get_mut(name) else { return };
         group.drift = drift.clone().filter(|_| group.held.is_some());
-        // A look that began before the wish may have missed what the wish is about.
-        let waiting = asked.then(|| self.intents.comparing.remove(name)).flatten();
-        let Some(Comparing { revision, asked }) = waiting else {
+        // A look that began before the wish, or for an earlier one, may have missed what the wish is about.
+        let comparing = &mut self.intents.comparing;
+        if comparing.get(name).is_none_or(|one| wish != Some(one.revision)) {
+            return;
+        }
+        let Some(Comparing { revision, asked }) = comparing.remove(name) else {
             return;
         };
         let stands = self.view.group(name).intent.is_some_and(|(_, read)| read == revision);

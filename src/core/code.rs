@@ -133,6 +133,8 @@ codes! {
     RunDisowned = "run_disowned", Alarm, "adoption";
     /// An earlier sidecar had begun to stop it.
     StopResumed = "stop_resumed", Info, "adoption";
+    /// An earlier sidecar left it running, and the compose file has it no more.
+    LeftFile = "left_file", Info, "adoption";
     /// The sidecar leaves under a hold.
     LeftUnderHold = "left_under_hold", Info, "adoption";
 
@@ -181,11 +183,19 @@ codes! {
     LinkLost = "link_lost", Alarm, "communication";
     /// It has one again.
     LinkRestored = "link_restored", Info, "communication";
+    /// The endpoints of this node are closed, or can't be used as they are configured.
+    EndpointsFaulty = "endpoints_faulty", Alarm, "endpoints";
+    /// They are as configured.
+    EndpointsRestored = "endpoints_restored", Info, "endpoints";
 
     /// etcd is not the one that was trusted.
     EtcdStrange = "etcd_strange", Alarm, "etcd";
+    /// etcd refuses what this node asks for by itself, and it is put off.
+    EtcdRefuses = "etcd_refuses", Alarm, "etcd";
     /// The ttl in etcd can't be kept on this node.
     TtlUnusable = "ttl_unusable", Alarm, "etcd";
+    /// It can be.
+    TtlUsable = "ttl_usable", Info, "etcd";
     /// The compose file says another ttl than etcd.
     TtlDiffers = "ttl_differs", Alarm, "etcd";
     /// The cluster has another ttl than before.
@@ -196,11 +206,23 @@ codes! {
     RecordUnreadable = "record_unreadable", Alarm, "etcd";
     /// The record of a held group names another holder.
     RecordTaken = "record_taken", Alarm, "etcd";
+    /// A key holds what can't be read.
+    KeyUnreadable = "key_unreadable", Alarm, "etcd";
+    /// It does not any more.
+    KeyMended = "key_mended", Info, "etcd";
+    /// Beats read more than they should.
+    EtcdCrowded = "etcd_crowded", Alarm, "etcd";
+    /// They do not any more.
+    EtcdCrowdedOver = "etcd_crowded_over", Info, "etcd";
+    /// What this node trusts could not be written to its disk.
+    PinUnwritten = "pin_unwritten", Alarm, "etcd";
     /// A key will not end by itself.
     KeyNeverEnds = "key_never_ends", Alarm, "etcd";
 
     /// Somebody answers for an address before it is taken.
     AddressConflict = "address_conflict", Alarm, "address";
+    /// This host has an address of a group by itself.
+    AddressOccupied = "address_occupied", Alarm, "address";
     /// Somebody else uses an address of a group that is held here.
     AddressContested = "address_contested", Alarm, "address";
     /// An address is used elsewhere while this node has no right to it.

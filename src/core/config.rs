@@ -19,10 +19,11 @@ use super::time::Time;
 impl Node {
     /// How long to wait for a beat that was not seen, and in contact.
     pub(super) fn waiting(&self) -> Duration {
-        match self.longest {
+        let known = match self.longest {
             Duration::ZERO => self.timing.ttl,
             known => known,
-        }
+        };
+        self.unseen_promise(known)
     }
 
     /// A longer promise counts as soon as it is read, before anything else of the same view does.
@@ -39,6 +40,7 @@ impl Node {
         if let (Some(known), Some((stamp, promise))) = (known, self.proof)
             && known < promise
             && promise <= self.waiting()
+            && !self.damage.config
         {
             self.shorten(stamp, known, out);
         }
@@ -47,9 +49,12 @@ impl Node {
     /// The ttl in etcd is everybody's; a file that says otherwise is reported, not obeyed.
     pub(super) fn adopt_config(&mut self, out: &mut Vec<Action>) {
         let Some(config) = self.view.config else { return };
-        let first = !std::mem::replace(&mut self.adopted, true);
         let (ttl, before) = (config.ttl(), self.timing.ttl);
         let timing = self.timing.with_ttl(ttl);
+        if timing.check().is_ok() {
+            self.thaw(ttl, out);
+        }
+        let first = !std::mem::replace(&mut self.adopted, true);
         if ttl == before || matches!(self.member, Member::Frozen { .. }) {
             return;
         }
@@ -70,7 +75,8 @@ impl Node {
                 "{why}: nothing starts here; state the true etcd_election_timeout in the file and restart the sidecar, or give \
                  the cluster a longer ttl"
             );
-            return self.stand_still(Code::TtlUnusable, text, why, out);
+            let before = Some(Box::new(self.member.clone()));
+            return self.stand_still(Code::TtlUnusable, text, why, before, out);
         }
         if timing.attempt != self.timing.attempt {
             out.push(Action::Attempt(timing.attempt));
@@ -78,10 +84,27 @@ impl Node {
         self.timing = timing;
     }
 
+    /// The ttl that could not be kept here is another one: this node goes on from where it stood, as after a pause in which it
+    /// did not beat. Its key says whether it still has its place, and its groups have obeyed their deadlines meanwhile.
+    fn thaw(&mut self, ttl: Duration, out: &mut Vec<Action>) {
+        let Member::Frozen {
+            before: Some(before), ..
+        } = &self.member
+        else {
+            return;
+        };
+        // The answer to a request for a lease was not waited for, and an id is never used twice.
+        let granting = matches!(**before, Member::Granting { .. });
+        self.member = if granting { Member::Arriving } else { (**before).clone() };
+        let text = format!("the cluster's ttl is {ttl:?}, which can be kept here: taking part again");
+        self.say(Code::TtlUsable, text, out);
+    }
+
     /// Nobody waits for an earlier, longer ttl once every node has beaten with the new one, and time has passed in which
     /// whatever nobody sees any more has ended.
     pub(super) fn settle_config(&mut self, now: Time, out: &mut Vec<Action>) {
-        let Some(config) = self.view.config.filter(|config| config.longest_ms.is_none()) else {
+        let settled = |config: &ClusterConfig| config.longest_ms.is_none() && !self.damage.config;
+        let Some(config) = self.view.config.filter(settled) else {
             return;
         };
         let (ttl, before) = (config.ttl(), self.longest);
@@ -94,7 +117,8 @@ impl Node {
 
     /// The same for everybody, with a beat; it is the first node's task, so that beats do not fail for each other.
     pub(super) fn settle_in(&self, now: Time, txn: &mut Txn) {
-        let Some(config) = self.view.config.filter(|config| config.longest_ms.is_some()) else {
+        let changing = |config: &ClusterConfig| config.longest_ms.is_some() && !self.damage.config;
+        let Some(config) = self.view.config.filter(changing) else {
             return;
         };
         let first = self.view.nodes.keys().next() == Some(&self.me.name);
@@ -176,7 +200,7 @@ impl Node {
 
     /// What to answer where it is the cluster's already.
     pub(super) fn configured(&self, ttl: Duration) -> Option<String> {
-        let same = self.view.config.is_some_and(|config| config.ttl() == ttl);
+        let same = self.view.config.is_some_and(|config| config.ttl() == ttl) && !self.damage.config;
         same.then(|| format!("the cluster's ttl is {ttl:?} already"))
     }
 

@@ -1,8 +1,9 @@
 //! `failover: confirm`: nobody takes a group from a node that fell silent before a person has said that it can't write any
 //! more (T10). For two sites whose line fails more often than their hosts, where a majority alone is not believed.
 //!
-//! It withholds T4 and T5, and what a T4 for another group would free; it changes no compare and no wait. A node takes its
-//! own record of an earlier life as ever: the gate of its own containers guards it.
+//! It withholds T4 and T5, and what a T4 for another group would free; it changes no compare and no wait. Only who has the
+//! group in its file knows of it: a T4 of anybody else leaves its record alone. A node takes its own record of an earlier life
+//! as ever: the gate of its own containers guards it.
 
 use super::code::Code;
 use super::event::Action;
@@ -54,7 +55,7 @@ impl Node {
             let Some(text) = self.word_awaited(now, &name, &keys) else {
                 continue;
             };
-            let able = self.forbidden(&name).is_none() && self.unready(&name).is_none();
+            let able = self.forbidden(&name).is_none() && self.barred(&name).is_none();
             if able
                 && self.rank(now, &name, &keys) == 0
                 && let Some(group) = self.groups.get_mut(&name)

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::event::Action;
 use super::group::{After, Coming, Group, INTERRUPTED, LOST_PLACE, RAN_OUT, SILENT, Stage, claimed};
-use super::member::Purpose;
+use super::member::{Asked, LastBeat, Purpose};
 use super::node::Node;
 use super::records::{GroupKeys, Intent, NodeStatus, Readiness, Record, RecordState, Trouble, json};
 use super::store::{Compare, Op, Txn};
@@ -16,6 +16,8 @@ use super::time::Time;
 const RANK_STEP: Duration = Duration::from_millis(300);
 /// How long the others leave a vacancy to a named successor.
 const SUCCESSOR_START: Duration = Duration::from_secs(3);
+/// How long a node whose last look at the storage failed leaves a vacancy to the others, and to its next look.
+const SUSPECT_START: Duration = Duration::from_secs(3);
 
 /// Whether and when this node may take a group.
 pub(super) enum Claim {
@@ -28,13 +30,13 @@ pub(super) enum Claim {
 
 impl Node {
     /// T7, or T6 where the same holder may start again: for a group that is proved stopped.
-    pub(super) fn released(&mut self, lease: i64) -> Option<(Txn, Purpose)> {
+    pub(super) fn released(&mut self, now: Time, lease: i64) -> Option<(Txn, Purpose)> {
         let contact = self.contact_holds();
         let names: Vec<String> = self.groups.keys().cloned().collect();
         for name in names {
             let other_ready = self.successor(&name, None).is_some();
             let keys = self.view.group(&name);
-            if keys.unreadable() {
+            if keys.unreadable() || self.refusals.put_off(now, &Asked::Release(name.clone())) {
                 continue;
             }
             // Whoever a switchover named, if its stop was cut short.
@@ -51,8 +53,9 @@ impl Node {
             else {
                 continue;
             };
+            // A restart in place mounts the same again, on this host: it needs no proof of the unmount.
             assert!(
-                held.proved_stopped(),
+                held.after == After::Restart || held.proved_stopped(),
                 "a group is released only when its stop is proved"
             );
             let release = match held.after.clone() {
@@ -93,9 +96,10 @@ impl Node {
                 return Some((txn, Purpose::Release { group: name }));
             }
             // T6: its validity ran out, so it needs contact like any other candidate.
-            if contact && self.forbidden(&name).is_none() && self.unready(&name).is_none() {
+            let put_off = self.refusals.put_off(now, &Asked::Campaign(name.clone()));
+            if contact && !put_off && self.forbidden(&name).is_none() && self.barred(&name).is_none() {
                 let txn = self.record_txn(&name, &keys, &self.won(&keys, lease, again));
-                return Some((txn, Purpose::Campaign { group: name }));
+                return Some((txn, Purpose::campaign(name)));
             }
         }
         None
@@ -105,6 +109,9 @@ impl Node {
     pub(super) fn released_lost(&mut self, lease: i64) -> Option<(Txn, Purpose)> {
         let names: Vec<String> = self.groups.keys().cloned().collect();
         for name in names {
+            if self.refusals.put_off(self.now, &Asked::Release(name.clone())) {
+                continue;
+            }
             let keys = self.view.group(&name);
             let group = self.groups.get_mut(&name)?;
             let Some(held) = group.held.as_ref().filter(|held| held.stage == Stage::Stopped) else {
@@ -149,7 +156,8 @@ impl Node {
                 key: self.keys.leader(name),
             }),
         }
-        if keys.intent.is_some() {
+        // One that can't be read is over with the next change, too.
+        if keys.intent_mod != 0 {
             then.push(Op::Delete {
                 key: self.keys.intent(name),
             });
@@ -179,16 +187,20 @@ impl Node {
 
     /// Rewrites each active record of this incarnation that says something else about a long promise: with the long beat
     /// of a hold, and with a beat after its end. Whoever finds the key gone and never saw that beat waits for the record's.
-    /// What is remembered of earlier moves goes the same way, once it is over.
-    pub(super) fn promise_in_records(&self, lease: i64, promise: Option<Duration>) -> Txn {
+    /// What is remembered of earlier moves goes the same way, once it is over. With it, how many records did not fit in.
+    pub(super) fn promise_in_records(&self, lease: i64, promise: Option<Duration>) -> (Txn, usize) {
         let promise_ms = promise.map(|promise| u64::try_from(promise.as_millis()).unwrap_or(u64::MAX));
-        let mut txn = Txn::default();
+        let (mut txn, mut left) = (Txn::default(), 0);
         for (name, keys) in &self.view.groups {
             let own = keys.active().filter(|record| record.incarnation == lease);
             let past = own.and_then(|record| self.settled(name, record));
             let Some(record) = own.filter(|record| record.promise_ms != promise_ms || past.is_some()) else {
                 continue;
             };
+            if !txn.has_room(1, 1) {
+                left += 1;
+                continue;
+            }
             let key = self.keys.record(name);
             let value = json(&Record {
                 promise_ms,
@@ -201,7 +213,7 @@ impl Node {
             });
             txn.then.push(Op::Put { key, value, lease: 0 });
         }
-        txn
+        (txn, left)
     }
 
     /// The first group that this node may take now.
@@ -215,15 +227,22 @@ impl Node {
                 self.waits.remove(&name);
                 continue;
             }
+            if self.refusals.put_off(now, &Asked::Campaign(name.clone())) {
+                self.waits
+                    .insert(name, (None, "etcd refused it: see the log".to_owned()));
+                continue;
+            }
             match self.claim(now, &name, lease) {
                 Claim::Now(txn) => {
-                    let taking = Coming::after(self.view.group(&name).record.as_ref());
+                    let keys = self.view.group(&name);
+                    let taking = Coming::after(keys.record.as_ref());
                     if let Some(group) = self.groups.get_mut(&name) {
                         group.taking = taking;
                     }
-                    return Some((txn, Purpose::Campaign { group: name }));
+                    let ends = self.ended_by_campaign(&keys);
+                    return Some((txn, Purpose::Campaign { group: name, ends }));
                 }
-                Claim::Free(txn) => return Some((txn, Purpose::Fenced { reply: None })),
+                Claim::Free(txn) => return Some((txn, Purpose::Free { group: name })),
                 Claim::At(at) => {
                     self.waits.insert(name.clone(), (Some(at), String::new()));
                 }
@@ -235,10 +254,18 @@ impl Node {
         None
     }
 
+    /// The incarnation whose key a T4 deletes, and the beat that it compares.
+    fn ended_by_campaign(&self, keys: &GroupKeys) -> Option<LastBeat> {
+        let record = keys.active()?;
+        let (node, lease) = (record.node.clone(), record.incarnation);
+        let revision = self.observer.beat_of(&node, lease)?;
+        Some(LastBeat { node, lease, revision })
+    }
+
     fn claim(&mut self, now: Time, name: &str, lease: i64) -> Claim {
         let keys = self.view.group(name);
         let vacancy = self.vacancy(now, name, &keys);
-        if let Some(why) = self.forbidden(name).or_else(|| self.unready(name)) {
+        if let Some(why) = self.forbidden(name).or_else(|| self.barred(name)) {
             return Claim::No(why);
         }
         let contact_at = self.contact.ready_at(self.waiting());
@@ -246,7 +273,8 @@ impl Node {
         // Ranks count from when everybody could: after a first start that is the contact, not the vacancy.
         let ranked = |node: &Self, at: Time| {
             let from = contact_at.filter(|contact| contact.awake() > at.awake()).unwrap_or(at);
-            from.plus(node.came_back_start(now, &keys) + step * node.rank(now, name, &keys))
+            let later = node.came_back_start(now, &keys) + node.suspect_start(name);
+            from.plus(later + step * node.rank(now, name, &keys))
         };
         let contact = self.contact_holds_at(now);
         let at = match vacancy {
@@ -288,7 +316,8 @@ impl Node {
             return Ok(first_seen);
         }
         let Some(record) = &keys.record else {
-            return Err("its record in etcd cannot be read: see the key".to_owned());
+            let why = self.no_record(name);
+            return Err(why.unwrap_or_else(|| "its record in etcd can't be read".to_owned()));
         };
         match record.state {
             RecordState::Released => {
@@ -335,17 +364,27 @@ impl Node {
             revision: beat,
         });
         txn.then.push(Op::Delete { key });
-        for (other, other_keys) in &self.view.groups {
-            let same = other_keys
+        self.free_others(name, &node, incarnation, &mut txn);
+        Some(txn)
+    }
+
+    /// The other groups of the incarnation that a T4 ends, as far as this node knows their policy, and as far as they fit in. One
+    /// that is left out is taken by T5: its holder beats no more.
+    fn free_others(&self, name: &str, node: &str, incarnation: i64, txn: &mut Txn) {
+        // One that left the file tells nothing of its policy any more.
+        let known = self.groups.iter().filter(|(_, group)| !group.has_left());
+        for (other, _) in known.filter(|(other, _)| *other != name) {
+            let keys = self.view.group(other);
+            let same = keys
                 .active()
                 .filter(|record| record.node == node && record.incarnation == incarnation);
-            let Some(record) = same.filter(|_| other != name) else {
+            let Some(record) = same.filter(|_| txn.has_room(1, 2)) else {
                 continue;
             };
-            let record_key = self.keys.record(other);
+            let key = self.keys.record(other);
             txn.compare.push(Compare::Mod {
-                key: record_key.clone(),
-                revision: other_keys.record_mod,
+                key: key.clone(),
+                revision: keys.record_mod,
             });
             // Silence frees no record that is marked stuck, or waits for a person's word; that it was not marked meanwhile is
             // compared all the same.
@@ -356,13 +395,8 @@ impl Node {
             txn.then.push(Op::Delete {
                 key: self.keys.leader(other),
             });
-            txn.then.push(Op::Put {
-                key: record_key,
-                value,
-                lease: 0,
-            });
+            txn.then.push(Op::Put { key, value, lease: 0 });
         }
-        Some(txn)
     }
 
     /// The place of this node among the ready and living candidates; 0 campaigns at once.
@@ -377,6 +411,7 @@ impl Node {
             .and_then(|group| group.cool_until)
             .is_some_and(|until| !now.reached(until))
             || self.failing(name)
+            || self.unseen(name).is_some()
             || self.stuck_here().is_some();
         let holder = keys.active().map(|record| record.node.as_str());
         let before = self.view.statuses.iter().filter(|(node, status)| {
@@ -412,18 +447,33 @@ impl Node {
             .map(|(node, _)| node.clone())
     }
 
-    /// Why this node may not take the group now.
+    /// Why nobody should hand the group over to this node, as far as it is known here.
     pub(super) fn unready(&self, name: &str) -> Option<String> {
+        self.obstacle(name, false).or_else(|| self.unseen(name))
+    }
+
+    /// Why this node may not take the group now. What it did not find on the storage a moment ago may be there by now, and the
+    /// gate looks anew: with that it may take it, after everybody else.
+    pub(super) fn barred(&self, name: &str) -> Option<String> {
+        self.obstacle(name, self.stays_for_want_of_another(name))
+    }
+
+    /// `stays`: whatever an operator said of this node and the group.
+    fn obstacle(&self, name: &str, stays: bool) -> Option<String> {
         let group = self.groups.get(name)?;
+        if let Some(why) = group.not_in_file() {
+            return Some(why);
+        }
         if let Some(claim) = self.claim_above(name) {
             let epoch = self.view.group(name).record.map_or(0, |record| record.epoch);
             return Some(claimed(name, claim, epoch));
         }
-        if let Some(why) = self.deleted(name).or_else(|| self.unextended(name, &self.me.name)) {
+        let unextended = || self.unextended(name, &self.me.name).filter(|_| !stays);
+        if let Some(why) = self.deleted(name).or_else(unextended) {
             return Some(why);
         }
-        if self.view.group(name).store.is_none() {
-            return Some(format!("its storage is not initialised: run `leasehold init {name}`"));
+        if let Some(why) = self.no_store(name) {
+            return Some(why);
         }
         if let Some(why) = &self.engine_failure {
             return Some(format!("the engine does not answer: {why}"));
@@ -434,13 +484,43 @@ impl Node {
         if !self.link_up && group.settings.vips > 0 {
             return Some("the interface has no link".to_owned());
         }
-        let unfit = || group.unfit.clone().filter(|_| group.held.is_none());
-        let unseen = || group.look.fault().filter(|_| group.held.is_none());
-        group
-            .unprepared()
-            .or_else(unfit)
-            .or_else(unseen)
-            .or_else(|| self.drained())
+        let unfit = || {
+            group
+                .occupied
+                .clone()
+                .or_else(|| group.unfit.clone())
+                .filter(|_| group.held.is_none())
+        };
+        let drained = || self.drained().filter(|_| !stays);
+        group.unprepared().or_else(unfit).or_else(drained)
+    }
+
+    /// A node that shall hold nothing keeps a group all the same while nobody else is ready for it. So it takes it up again after
+    /// an outage: what it held until then, and lost by nobody's order.
+    fn stays_for_want_of_another(&self, name: &str) -> bool {
+        let Some(group) = self.groups.get(name) else {
+            return false;
+        };
+        let keys = self.view.group(name);
+        let lost = |epoch| {
+            let free = |record: &&Record| record.state == RecordState::Released && record.successor.is_none();
+            let left = keys.record.as_ref().filter(free);
+            left.is_some_and(|record| record.node == self.me.name && record.epoch >= epoch)
+        };
+        let own = group.held.is_some() || group.lost.is_some_and(lost);
+        let mut others = self.view.statuses.iter().filter(|(node, _)| **node != self.me.name);
+        own && !others.any(|(node, status)| self.alive_and_ready(self.now, name, node, status))
+    }
+
+    /// What the last look at the storage did not find there.
+    fn unseen(&self, name: &str) -> Option<String> {
+        let group = self.groups.get(name).filter(|group| group.held.is_none())?;
+        group.look.fault()
+    }
+
+    /// Further time for another look, before a node takes what it could not see when it looked last.
+    fn suspect_start(&self, name: &str) -> Duration {
+        self.unseen(name).map_or(Duration::ZERO, |_| SUSPECT_START)
     }
 
     /// The service failed here several times: nobody hands it over to this node, and every other one goes first.
@@ -449,7 +529,7 @@ impl Node {
         until.is_some_and(|until| !self.now.reached(until))
     }
 
-    fn contact_holds(&self) -> bool {
+    pub(super) fn contact_holds(&self) -> bool {
         self.contact_holds_at(self.now)
     }
 
@@ -480,21 +560,19 @@ impl Node {
     }
 
     fn published_status(&self) -> NodeStatus {
-        let groups = self.groups.iter().map(|(name, group)| {
+        let groups = self.groups.iter().filter(|(_, group)| !group.has_left());
+        let groups = groups.map(|(name, group)| {
             let unready = self.not_a_successor(name);
             let ready = unready.is_none();
             // Ready, and ranked as such, but nobody should hand over to it yet: it could not campaign at once.
             let new = (!self.contact_holds()).then(|| "in contact with etcd for less than a ttl".to_owned());
             let why = unready.or(new).unwrap_or_default();
-            let image = match group.prepared.first() {
-                Some(Some(Ok(digest))) => digest.clone(),
-                Some(Some(Err(_)) | None) | None => String::new(),
-            };
+            let image = group.containers.image();
             let readiness = Readiness {
                 ready,
                 why,
                 image,
-                claim: self.claim_above(name),
+                claim: self.claim_met(name),
                 drift: group.drift.clone().filter(|_| group.held.is_some()),
                 trouble: group.trouble().map(Trouble::brief),
                 used: group.used.clone(),
@@ -510,6 +588,7 @@ impl Node {
             smallest_ttl_ms: self.smallest_ttl_ms,
             groups: groups.collect(),
             clock: self.clock_doubt.clone().unwrap_or_default(),
+            endpoints: self.surroundings.endpoints.clone().unwrap_or_default(),
         }
     }
 

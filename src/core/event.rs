@@ -6,6 +6,7 @@ use super::code::Code;
 use super::epoch::Run;
 use super::exported::Exported;
 use super::fenced::Fenced;
+use super::made::Made;
 use super::records::{Drift, Pin, Saved};
 use super::store::{Answer, Grant, Hint, RequestId, StoreError, Txn};
 use super::time::Time;
@@ -34,14 +35,17 @@ pub enum Event {
         id: RequestId,
         result: Result<Answer, StoreError>,
     },
+    /// [`Action::PinLater`] did not reach the disk.
+    PinUnwritten { why: String },
     /// The lease was granted, or not.
     Granted { lease: i64, result: Result<(), StoreError> },
     /// A watch's news.
     Hint(Hint),
-    /// A container stands ready with its gate closed, or why it does not. Carries the image's digest.
+    /// A container stands ready with its gate closed, or why it does not. `store`: the id that it was asked for.
     Prepared {
         of: ServiceKey,
-        result: Result<String, String>,
+        store: Option<String>,
+        result: Result<Made, String>,
     },
     /// The engine took the start command, or did not.
     StartAnswered {
@@ -49,6 +53,8 @@ pub enum Event {
         run: Run,
         result: Result<(), String>,
     },
+    /// The engine is alive, and still at the start: it mounts what takes its time.
+    Mounting { of: ServiceKey, run: Run },
     /// A tether reported: at its gate, or `running` after a restart of this sidecar.
     TetherHello {
         of: ServiceKey,
@@ -63,12 +69,18 @@ pub enum Event {
         epoch: u64,
         connection: u64,
     },
-    /// The pidfd of the tether became readable: nothing of the container's namespace is left.
-    TetherGone { of: ServiceKey, run: Run },
+    /// The pidfd that came with this connection became readable: nothing of that process's namespace is left.
+    TetherGone { of: ServiceKey, run: Run, connection: u64 },
     /// What somebody other than its tether knows of a container, asked for by [`Action::Inspect`].
-    Inspected { of: ServiceKey, trace: Trace },
-    /// The engine's health check changed.
-    Health { of: ServiceKey, healthy: bool },
+    Inspected { of: ServiceKey, run: Run, trace: Trace },
+    /// What is left of the mounts of a run whose processes have ended; the answer to [`Action::LookAtMounts`].
+    MountsSeen { group: String, run: Run, mounts: Mounts },
+    /// The engine's health check changed. Without a run: of one that was started before this sidecar.
+    Health {
+        of: ServiceKey,
+        run: Option<Run>,
+        healthy: bool,
+    },
     /// The engine answers, or does not.
     Engine { result: Result<(), String> },
     /// Whether this host could run the group, as far as its ports and its disk go; why it could not.
@@ -76,17 +88,20 @@ pub enum Event {
     /// Whether the storage is as it must be, as far as a standby may look; the answer to [`Action::LookAtStorage`].
     StorageSeen {
         group: String,
+        store: String,
         result: Result<(), ProbeFailure>,
     },
     /// In what the run of the group differs from what the file and the image say now; the answer to [`Action::Compare`], and
-    /// told by itself now and then.
+    /// told by itself, without a wish, now and then.
     Compared {
         group: String,
+        wish: Option<i64>,
         drift: Option<Drift>,
-        asked: bool,
     },
     /// Why the rate of this host's clocks is in doubt, if it is.
     ClockSource { doubt: Option<String> },
+    /// Where the endpoints of this node listen, if anywhere, and what is wrong with them.
+    Endpoints { address: String, fault: Option<String> },
     /// A container that this node may not run was seen running: it is of the group, or could touch its storage.
     Intruder {
         group: String,
@@ -209,6 +224,17 @@ pub enum Trace {
     Hidden { why: String },
 }
 
+/// What a run has left mounted that one host alone may mount: a file system on a block device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mounts {
+    /// The kernel's word: nothing of it is mounted on this host any more, and nothing will be by a start that was ordered.
+    Gone,
+    /// The kernel's word: `what` is still mounted.
+    Left { what: String },
+    /// Nobody can tell, and why.
+    Hidden { why: String },
+}
+
 /// What the address adapter reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum VipNews {
@@ -220,7 +246,9 @@ pub enum VipNews {
     Held { group: String },
     /// An address could not be added.
     Failed { group: String, error: String },
-    /// No address of the group is on this host.
+    /// This host has an address of the group by itself, in these words; none: no more.
+    Occupied { group: String, by: Option<String> },
+    /// No address of the group that we added is on this host.
     Dropped { group: String },
     /// Somebody else uses the address while the group runs.
     Foreign { group: String, vip: String, mac: String },
@@ -349,6 +377,8 @@ pub enum Action {
     Save(Saved),
     /// Written before anything that follows it.
     Pin(Pin),
+    /// Written beside everything else; that it could not be is [`Event::PinUnwritten`].
+    PinLater(Pin),
     /// Make sure that the container exists, stopped, as configured.
     /// `store` is the id that its storage must carry, once it is initialised.
     Prepare {
@@ -360,9 +390,11 @@ pub enum Action {
     LetGo {
         group: String,
     },
+    /// Start what was made for this run, and nothing else.
     Start {
         of: ServiceKey,
         run: Run,
+        made: Made,
     },
     /// Let the tether behind its gate start the service.
     Admit {
@@ -383,6 +415,12 @@ pub enum Action {
     },
     Inspect {
         of: ServiceKey,
+        run: Run,
+    },
+    /// Look whether anything is still mounted that the run, whose processes have ended, had mounted for itself alone.
+    LookAtMounts {
+        group: String,
+        run: Run,
     },
     /// Look, without harm to whoever writes there, whether the storage carries this store id.
     LookAtStorage {
@@ -416,9 +454,11 @@ pub enum Action {
     Feed {
         until: Time,
     },
-    /// Look at the file and the image, and tell in what the run differs: [`Event::Compared`].
+    /// Look at the file and the image, and tell in what the run differs: [`Event::Compared`]. `wish`: the revision of the
+    /// operator's wish that asks.
     Compare {
         group: String,
+        wish: i64,
     },
     /// Put it to sleep: nothing runs here that it guards.
     Disarm,

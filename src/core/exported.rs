@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::bounds::{GIVEN_MAX, PROMISE_MAX_MS};
 use super::event::Action;
 use super::member::Purpose;
 use super::node::Node;
@@ -20,9 +21,6 @@ pub const FORMAT: u32 = 1;
 const GROUPS_MAX: usize = 25;
 /// What one transaction holds besides the configuration and the end of all beats.
 const KEYS_MAX: usize = 120;
-/// A generation or an epoch above this is no number that Leasehold counted.
-const COUNT_MAX: u64 = 1 << 48;
-const TTL_MAX_MS: u64 = 300_000;
 
 /// The cluster's own keys.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -75,7 +73,7 @@ impl Exported {
     /// # Errors
     /// What can't be exported, in a sentence.
     pub fn of(cluster: &str, view: &View) -> Result<Self, String> {
-        if let Some(key) = view.unreadable.first() {
+        if let Some(key) = view.unreadable.keys().next() {
             return Err(format!("the key {key} can't be read: put it right first"));
         }
         let config = view.config.ok_or("this etcd holds no configuration of the cluster")?;
@@ -137,8 +135,8 @@ impl Exported {
             ));
         }
         let counts = self.groups.values().map(|group| group.epoch).chain([self.generation]);
-        if counts.into_iter().any(|count| count > COUNT_MAX)
-            || self.longest_ms.max(Some(self.ttl_ms)) > Some(TTL_MAX_MS)
+        if counts.into_iter().any(|count| count > GIVEN_MAX)
+            || self.longest_ms.max(Some(self.ttl_ms)) > Some(PROMISE_MAX_MS)
         {
             return Some("it has a number that Leasehold never wrote".to_owned());
         }
@@ -165,7 +163,7 @@ impl Node {
         let known = self.pinned.map_or(0, |pin| pin.generation);
         let present = self.view.config.map_or(0, |config| config.generation);
         let generation = exported.generation.max(known).max(present) + 1;
-        let config = ClusterConfig::new(generation, ttl, self.waiting().max(longest));
+        let config = ClusterConfig::new(generation, ttl, self.longest_known().max(longest));
         let mut txn = self.config_txn(config);
         txn.then.push(Op::DeletePrefix {
             prefix: self.keys.nodes(),

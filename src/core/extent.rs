@@ -158,7 +158,23 @@ impl Node {
             ));
         }
         let epoch = keys.record.as_ref().map_or(0, |record| record.epoch);
-        self.claim_above(group).map(|claim| claimed(group, claim, epoch))
+        let claim = self.claim_above(group).map(|claim| claimed(group, claim, epoch));
+        claim.or_else(|| self.holder_may_run(group))
+    }
+
+    /// A record that nobody holds says nothing of a holder that an `accept` took it from, nor of one that a restored etcd has
+    /// forgotten: whoever is told that a group is deleted may start it by hand. It takes what a campaign takes.
+    fn holder_may_run(&self, group: &str) -> Option<String> {
+        (!self.contact_holds()).then(|| {
+            let wait = self.waiting();
+            let at = self.contact.ready_at(wait);
+            let left = at.map_or(wait, |at| self.now.until(at));
+            format!(
+                "whoever held {group} before may run on for the rest of its lease, for all that this node knows: try again {} s \
+                 later",
+                left.as_secs_f64().ceil().max(1.0)
+            )
+        })
     }
 
     pub(super) fn not_creatable(&self, group: &str) -> Option<String> {
@@ -166,6 +182,14 @@ impl Node {
             return Some(why);
         }
         let keys = self.view.group(group);
+        if let Some(why) = self
+            .damage
+            .keys
+            .get(&self.keys.store(group))
+            .filter(|_| keys.store.is_none())
+        {
+            return Some(why.clone());
+        }
         if keys.store.is_none() {
             return Some(format!(
                 "the storage of {group} is not initialised: run `leasehold init {group}` first"
@@ -244,12 +268,19 @@ impl Node {
             self.keys.intent(group),
             self.keys.leader(group),
         ];
-        let without = keys.without.keys().map(|node| self.keys.without(group, node));
-        then.extend(gone.into_iter().chain(without).map(|key| Op::Delete { key }));
+        then.extend(gone.into_iter().map(|key| Op::Delete { key }));
+        let mut txn = Txn { compare, then };
+        // The rest waits for a `create`, and for whoever extends it then.
+        for node in keys.without.keys() {
+            if txn.has_room(0, 1) {
+                let key = self.keys.without(group, node);
+                txn.then.push(Op::Delete { key });
+            }
+        }
         let done = format!(
             "{group} is deleted: no node starts it, its storage stays as it is; `leasehold group create {group}` takes it back"
         );
-        Some((Txn { compare, then }, Purpose::Intent { reply, done }))
+        Some((txn, Purpose::Intent { reply, done }))
     }
 
     /// What the record says of a group that is no more: its epoch, and nothing of what moves remember.

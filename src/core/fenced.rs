@@ -57,7 +57,7 @@ impl Node {
     pub(super) fn fenced_by_hand(&mut self, now: Time, out: &mut Vec<Action>) -> Option<(Txn, Purpose)> {
         let FencedWish { reply, what, by } = self.fenced_wish.take()?;
         match self.fenced_txn(now, &what, &by) {
-            Ok(txn) => Some((txn, Purpose::Fenced { reply: Some(reply) })),
+            Ok((txn, left)) => Some((txn, Purpose::Fenced { reply, left })),
             Err(why) => {
                 let result = Err(why);
                 out.push(Action::Reply { reply, result });
@@ -66,7 +66,7 @@ impl Node {
         }
     }
 
-    fn fenced_txn(&self, now: Time, what: &Fenced, by: &str) -> Result<Txn, String> {
+    fn fenced_txn(&self, now: Time, what: &Fenced, by: &str) -> Result<(Txn, usize), String> {
         let freed = self.freed(what)?;
         let Some((_, _, first)) = freed.first() else {
             return Err("there is nothing to free".to_owned());
@@ -141,10 +141,17 @@ impl Node {
         }
     }
 
-    /// Frees the records, if they and the node's key are still as read; `whole` ends the node's incarnation, too.
-    pub(super) fn t10(&self, node: &str, freed: &[Freed<'_>], reason: &str, whole: bool) -> Txn {
-        let mut txn = Txn::default();
+    /// Frees the records, if they and the node's key are still as read; `whole` ends the node's incarnation, too. With it, how
+    /// many records did not fit in; those that nothing else frees come first.
+    pub(super) fn t10(&self, node: &str, freed: &[Freed<'_>], reason: &str, whole: bool) -> (Txn, usize) {
+        let (mut txn, mut left) = (Txn::default(), 0);
+        let mut freed = freed.to_vec();
+        freed.sort_by_key(|(_, _, record)| record.stuck.is_none());
         for (name, keys, record) in freed {
+            if !txn.has_room(1, 2) {
+                left += 1;
+                continue;
+            }
             let key = self.keys.record(name);
             txn.compare.push(Compare::Mod {
                 key: key.clone(),
@@ -166,16 +173,19 @@ impl Node {
         if whole && lease != 0 {
             txn.then.push(Op::Delete { key });
         }
-        txn
+        (txn, left)
     }
 
     /// What became of it.
-    pub(super) fn fenced(&mut self, reply: Option<u64>, succeeded: bool, out: &mut Vec<Action>) {
-        let Some(reply) = reply else { return };
+    pub(super) fn fenced(&mut self, reply: u64, left: usize, succeeded: bool, out: &mut Vec<Action>) {
         let result = if succeeded {
             let text = "an operator made sure that a node can't write: what it held is free".to_owned();
             self.mention(Code::FencedByHand, text, out);
-            Ok("freed: the best ready standby takes over what it held".to_owned())
+            let more = match left {
+                0 => String::new(),
+                left => format!("; {left} groups did not fit into one transaction: say it again"),
+            };
+            Ok(format!("freed: the best ready standby takes over what it held{more}"))
         } else {
             Err("something changed meanwhile: look at `leasehold status` and say it again".to_owned())
         };

@@ -99,7 +99,9 @@ impl Node {
         let freed = self.of_incarnation(&record.node, record.incarnation);
         let reason = format!("{FENCED}: {agent} on {} succeeded", self.me.name);
         let whole = self.view.lease_of(&record.node) == record.incarnation;
-        Some(Claim::Free(self.t10(&record.node, &freed, &reason, whole)))
+        // What does not fit in comes with the next.
+        let (txn, _) = self.t10(&record.node, &freed, &reason, whole);
+        Some(Claim::Free(txn))
     }
 
     /// `None` once the incarnation is fenced; until then what to wait for.

@@ -22,15 +22,20 @@ impl Node {
     /// The same for the storage, once it is initialised and a container of the service could be started at all.
     pub(super) fn step_looks(&mut self, now: Time, out: &mut Vec<Action>) {
         for (name, group) in &mut self.groups {
-            let store = self.view.groups.get(name).and_then(|keys| keys.store.as_ref());
+            let keys = self.view.group(name);
             let could = self.engine_failure.is_none() && group.unprepared().is_none();
-            group.step_look(now, store.filter(|_| could).map(|store| store.id.clone()), out);
+            let store = keys.store.as_ref().filter(|_| could).map(|store| store.id.clone());
+            let held = keys.active().is_some_and(|record| {
+                record.stuck.is_some() || !self.observer.ripe(now, &record.node, record.incarnation)
+            });
+            let vacant = (!held && !keys.unreadable()).then_some(keys.record_mod);
+            group.step_look(now, store, vacant, out);
         }
     }
 
-    pub(super) fn storage_seen(&mut self, now: Time, group: &str, result: Result<(), ProbeFailure>) {
+    pub(super) fn storage_seen(&mut self, now: Time, group: &str, store: &str, result: Result<(), ProbeFailure>) {
         if let Some(group) = self.groups.get_mut(group) {
-            group.storage_seen(now, result);
+            group.storage_seen(now, store, result);
         }
     }
 
@@ -42,11 +47,27 @@ impl Node {
         self.clock_doubt = doubt;
     }
 
+    /// Nothing follows from it but words: a node whose endpoints are closed serves as well as before.
+    pub(super) fn endpoints(&mut self, address: String, fault: Option<String>, out: &mut Vec<Action>) {
+        match (&self.surroundings.endpoints, &fault) {
+            (before, Some(text)) if before.as_ref() != Some(text) => {
+                self.mention(Code::EndpointsFaulty, text.clone(), out);
+            }
+            (Some(_), None) => {
+                let text = format!("the endpoints are open at {address}");
+                self.mention(Code::EndpointsRestored, text, out);
+            }
+            (Some(_) | None, Some(_)) | (None, None) => {}
+        }
+        self.surroundings.endpoints = fault;
+        self.me.address = address;
+    }
+
     /// The storage of a deleted group is its owner's.
     pub(super) fn intruder(&mut self, group: &str, id: String, name: &str, why: String, out: &mut Vec<Action>) {
         let deleted = self.view.group(group).deleted.is_some();
-        let undecided =
-            !self.prepared_stores.contains_key(group) && self.now.since(self.surroundings.started) < UNDECIDED;
+        let asked = self.groups.get(group).is_some_and(|group| group.containers.is_asked());
+        let undecided = !asked && self.now.since(self.surroundings.started) < UNDECIDED;
         if deleted || undecided {
             return;
         }

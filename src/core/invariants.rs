@@ -27,6 +27,11 @@ impl Node {
                 !starts || self.timing.watchdog.is_none() || self.watchdog.armed,
                 "nothing starts before the watchdog is armed"
             );
+            let others = |action: &Action| matches!(action, Action::Start { of, made, .. } if of.group == *name && !group.containers.fits(made));
+            assert!(
+                !actions.iter().any(others),
+                "what starts was made for the store that is asked for"
+            );
             assert!(
                 !(starts && now.reached(held.deadlines.soft)),
                 "nothing starts at or after the soft deadline"

@@ -2,9 +2,11 @@
 
 mod accept;
 mod apply;
+pub mod bounds;
 pub mod code;
 mod config;
 pub mod confirm;
+pub mod damage;
 pub mod drift;
 mod election;
 mod ending;
@@ -21,6 +23,8 @@ pub mod history;
 mod host;
 mod invariants;
 pub mod keys;
+pub mod left;
+pub mod made;
 mod member;
 mod moving;
 pub mod node;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::code::Code;
 use super::event::Action;
 use super::group::{After, Way};
-use super::member::Purpose;
+use super::member::{Asked, Purpose};
 use super::node::Node;
 use super::records::{Intent, json};
 use super::store::{Op, Txn};
@@ -61,16 +61,22 @@ impl Node {
         self.groups.keys().filter_map(of).collect()
     }
 
+    /// Those whose answer etcd has not just refused.
+    fn answerable(&self) -> impl Iterator<Item = (String, Intent, i64)> {
+        let put_off = |name: &String| self.refusals.put_off(self.now, &Asked::Wish(name.clone()));
+        self.wishes().into_iter().filter(move |(name, _, _)| !put_off(name))
+    }
+
     /// Says in etcd that a move begins. Only then the stop does, so that nobody can withdraw what is under way.
     pub(super) fn beginning(&self, lease: i64) -> Option<(Txn, Purpose)> {
-        self.wishes().into_iter().find_map(|(name, intent, revision)| {
+        self.answerable().find_map(|(name, intent, revision)| {
             let own = self.view.groups.get(&name)?.active()?.incarnation == lease;
             match (self.verdict(&name, &intent), intent) {
                 (Verdict::Begin, Intent::Switchover { to, by, why, .. }) if own => {
                     let begun = Some(revision);
                     let value = json(&Intent::Switchover { to, by, why, begun });
                     let txn = self.intent_txn(&name, revision, |key| Op::Put { key, value, lease: 0 });
-                    Some((txn, Purpose::Beat))
+                    Some((txn, Purpose::Wish { group: name }))
                 }
                 (Verdict::Nothing | Verdict::Begin | Verdict::Stop(_) | Verdict::Refuse(_), _) => None,
             }
@@ -79,7 +85,7 @@ impl Node {
 
     /// Writes a refusal where its asker looks, and takes it away after a while. It ends with this node's lease, too.
     pub(super) fn refusal_mark(&self, now: Time, lease: i64) -> Option<(Txn, Purpose)> {
-        self.wishes().into_iter().find_map(|(name, intent, revision)| {
+        self.answerable().find_map(|(name, intent, revision)| {
             let over = self
                 .intents
                 .refused
@@ -99,7 +105,7 @@ impl Node {
                 Verdict::Nothing if over => self.intent_txn(&name, revision, |key| Op::Delete { key }),
                 Verdict::Nothing | Verdict::Begin | Verdict::Stop(_) => return None,
             };
-            Some((txn, Purpose::Beat))
+            Some((txn, Purpose::Wish { group: name }))
         })
     }
 

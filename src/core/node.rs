@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use super::bounds::GIVEN_MAX;
 use super::code::Code;
+use super::damage::Damage;
 use super::epoch::Run;
 use super::event::{Action, Command, Decision, Event, Order, PageOrder, ServiceKey};
 use super::exported::Exported;
@@ -12,7 +14,8 @@ use super::fenced::FencedWish;
 use super::fencing::{FenceSettings, Fencing};
 use super::group::{Context, Group, GroupSettings, mention};
 use super::keys::Keys;
-use super::member::{Attempt, Member, Pending};
+use super::left::with_left;
+use super::member::{Attempt, Member, Pending, Refusals};
 use super::observe::{Contact, Observer};
 use super::orders::{WISH_PATIENCE, Wanted};
 use super::records::{Intent, Pin, Saved, SavedRun, View};
@@ -85,8 +88,8 @@ pub struct Node {
     pub(super) observer: Observer,
     pub(super) contact: Contact,
     pub(super) view: View,
-    /// Keys that etcd does not clear away, as alarmed.
-    pub(super) suspected: BTreeSet<String>,
+    /// What is wrong with keys of it.
+    pub(super) damage: Damage,
     /// Whether `view` was read since the last arrival.
     pub(super) viewed: bool,
     pub(super) pinned: Option<Pin>,
@@ -96,13 +99,12 @@ pub struct Node {
     pub(super) pages: BTreeMap<ServiceKey, PageOrder>,
     /// Groups whose addresses were dropped before their run was adopted.
     overdue: BTreeSet<String>,
-    /// For each group: the store id that its containers were prepared with.
-    pub(super) prepared_stores: BTreeMap<String, Option<String>>,
     pub(super) pending: Option<Pending>,
     pub(super) attempts: Vec<Attempt>,
     /// The stamp and promise of the youngest beat known to have landed.
     pub(super) proof: Option<(Time, Duration)>,
     pub(super) read_back: bool,
+    pub(super) refusals: Refusals,
     pub(super) hinted: bool,
     pub(super) sent_at: Time,
     pub(super) pause: Duration,
@@ -158,10 +160,7 @@ impl Node {
         let saved = setup
             .saved
             .filter(|saved| saved.boot == setup.me.boot && saved.lease != 0);
-        let groups = setup
-            .groups
-            .into_iter()
-            .map(|group| (group.name.clone(), Group::new(group)));
+        let groups = with_left(setup.groups, saved.as_ref()).into_iter().map(Group::named);
         Self {
             me: setup.me,
             keys: Keys::new(&setup.cluster),
@@ -174,7 +173,7 @@ impl Node {
             observer: Observer::default(),
             contact: Contact::default(),
             view: View::default(),
-            suspected: BTreeSet::new(),
+            damage: Damage::default(),
             viewed: false,
             pinned: setup.pinned,
             pin_written: setup.pinned.map_or(0, |pin| pin.revision),
@@ -183,11 +182,11 @@ impl Node {
             adoptable: BTreeMap::new(),
             pages: setup.pages,
             overdue: BTreeSet::new(),
-            prepared_stores: BTreeMap::new(),
             pending: None,
             attempts: Vec::new(),
             proof: None,
             read_back: false,
+            refusals: Refusals::default(),
             hinted: false,
             sent_at: Time::default(),
             pause: Duration::ZERO,
@@ -291,6 +290,7 @@ impl Node {
         self.step_fencing(now, out);
         self.ask_for_word(now, out);
         self.look_around(now, out);
+        self.bury(out);
         self.finish(out);
         self.watch_over(now, first, out);
         let saved = self.memory();
@@ -363,17 +363,21 @@ impl Node {
             }
             Event::Engine { result } => self.engine_failure = result.err(),
             Event::Fitness { group, unfit } => self.fitness(&group, unfit),
-            Event::StorageSeen { group, result } => self.storage_seen(now, &group, result),
+            Event::StorageSeen { group, store, result } => self.storage_seen(now, &group, &store, result),
             Event::HolderAsked { of, run, result } => self.holder_asked(now, &of, run, result),
-            Event::Health { of, healthy } => {
+            Event::Health { of, run, healthy } => {
                 if let Some(group) = self.groups.get_mut(&of.group) {
-                    group.health(of.service, healthy);
+                    group.health(of.service, run, healthy);
                 }
             }
-            Event::Compared { group, drift, asked } => self.compared(now, &group, drift, asked, out),
+            Event::Compared { group, wish, drift } => self.compared(now, &group, drift, wish, out),
             Event::ClockSource { doubt } => self.doubt_clock(doubt, out),
+            Event::Endpoints { address, fault } => self.endpoints(address, fault, out),
+            Event::PinUnwritten { why } => self.pin_unwritten(&why, out),
             Event::Intruder { group, id, name, why } => self.intruder(&group, id, &name, why, out),
             Event::Used { group, by } => self.used(&group, by),
+            Event::Mounting { of, run } => self.mounting(now, &of, run),
+            Event::MountsSeen { group, run, mounts } => self.mounts_seen(now, &group, run, mounts, out),
             Event::Vip(news) => self.take_vip(now, news, out),
             Event::ResetFailed { why } => self.reset_failed(&why, out),
             Event::FenceEnded {
@@ -395,10 +399,9 @@ impl Node {
 
     fn take_run(&mut self, now: Time, event: Event, out: &mut Vec<Action>) {
         match event {
-            Event::Prepared { of, result } => {
-                let group = self.groups.get_mut(&of.group);
-                if let Some(prepared) = group.and_then(|group| group.prepared.get_mut(of.service)) {
-                    *prepared = Some(result);
+            Event::Prepared { of, store, result } => {
+                if let Some(group) = self.groups.get_mut(&of.group) {
+                    group.prepared(of.service, &store, result);
                 }
             }
             Event::StartAnswered { of, run, result } => {
@@ -429,14 +432,14 @@ impl Node {
                     group.claim_above(now, of.service, run, epoch, connection, out);
                 }
             }
-            Event::TetherGone { of, run } => {
+            Event::TetherGone { of, run, connection } => {
                 if let Some(group) = self.groups.get_mut(&of.group) {
-                    group.gone(now, of.service, run);
+                    group.gone(now, of.service, run, connection);
                 }
             }
-            Event::Inspected { of, trace } => {
+            Event::Inspected { of, run, trace } => {
                 if let Some(group) = self.groups.get_mut(&of.group) {
-                    group.inspected(now, of.service, trace);
+                    group.inspected(now, of.service, run, trace);
                 }
             }
             Event::Probed { of, run, result } => {
@@ -455,8 +458,12 @@ impl Node {
             | Event::Health { .. }
             | Event::Compared { .. }
             | Event::ClockSource { .. }
+            | Event::Endpoints { .. }
+            | Event::PinUnwritten { .. }
             | Event::Intruder { .. }
             | Event::Used { .. }
+            | Event::Mounting { .. }
+            | Event::MountsSeen { .. }
             | Event::Vip(_)
             | Event::ResetFailed { .. }
             | Event::FenceEnded { .. }
@@ -492,8 +499,8 @@ impl Node {
             Command::Accept { force, epoch } => {
                 if self.accept_wish.is_some() {
                     Some("another accept is under way".to_owned())
-                } else if epoch.is_some_and(|epoch| epoch > EPOCH_GIVEN_MAX) {
-                    Some(format!("no epoch is above {EPOCH_GIVEN_MAX}: look at the claim again"))
+                } else if epoch.is_some_and(|epoch| epoch > GIVEN_MAX) {
+                    Some(format!("no epoch is above {GIVEN_MAX}: look at the claim again"))
                 } else {
                     self.accept_wish = Some(AcceptWish {
                         reply,
@@ -617,7 +624,5 @@ impl Node {
     }
 }
 
-/// Far more than any cluster counts, and far below where counting on would fail.
-const EPOCH_GIVEN_MAX: u64 = 1 << 48;
 /// The shortest time between two ticks.
 const TICK_MIN: Duration = Duration::from_millis(2);

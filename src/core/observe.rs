@@ -40,15 +40,26 @@ pub struct Observer {
 impl Observer {
     /// Takes a fresh linearizable view. `longest` is the most that an ordinary beat may have promised which was not seen.
     pub fn update(&mut self, now: Time, view: &View, longest: Duration) {
-        for (name, key) in &view.nodes {
-            let promise = key.beat.as_ref().map_or(longest, super::records::Beat::promise);
-            self.note(now, (name.clone(), key.lease), Seen::Beat(key.mod_revision), promise);
-        }
         // Every holder, with the longest promise that its records carry.
         let mut wanted: BTreeMap<(String, i64), Duration> = BTreeMap::new();
         for record in view.groups.values().filter_map(|group| group.active()) {
             let promise = wanted.entry((record.node.clone(), record.incarnation)).or_default();
             *promise = record.promise().max(*promise);
+        }
+        for (name, key) in &view.nodes {
+            let identity = (name.clone(), key.lease);
+            let promise = key.beat.as_ref().map_or_else(
+                || {
+                    // Somebody wrote over a beat that may have promised what the one before it did, or the record.
+                    let before = self.seen.get(&identity).map(|seen| seen.promise);
+                    let recorded = wanted.get(&identity).copied();
+                    longest
+                        .max(before.unwrap_or_default())
+                        .max(recorded.unwrap_or_default())
+                },
+                super::records::Beat::promise,
+            );
+            self.note(now, identity, Seen::Beat(key.mod_revision), promise);
         }
         let absent: BTreeSet<_> = self.seen.keys().chain(wanted.keys()).cloned().collect();
         for identity in absent {
@@ -242,6 +253,28 @@ mod tests {
         assert!(observer.ripe(at(8000), "b", 7));
         observer.update(at(8000), &view(Some((7, 11, 8000))), TTL);
         assert!(!observer.ripe(at(15_999), "b", 7));
+    }
+
+    #[test]
+    fn a_beat_that_somebody_wrote_over_counts_as_long_as_the_one_before() {
+        let spoiled = |mut view: View| {
+            view.nodes.get_mut("b").unwrap().beat = None;
+            view
+        };
+        // A hold's, as it was seen.
+        let mut observer = Observer::default();
+        observer.update(at(0), &view(Some((7, 10, 60_000))), TTL);
+        observer.update(at(1000), &spoiled(view(Some((7, 11, 0)))), TTL);
+        assert!(!observer.ripe(at(60_999), "b", 7));
+        assert!(observer.ripe(at(61_000), "b", 7));
+        // Or as the record says.
+        let mut held = spoiled(view(Some((7, 11, 0))));
+        let record = held.groups.get_mut("mail").and_then(|group| group.record.as_mut());
+        record.unwrap().promise_ms = Some(60_000);
+        let mut observer = Observer::default();
+        observer.update(at(0), &held, TTL);
+        assert!(!observer.ripe(at(59_999), "b", 7));
+        assert!(observer.ripe(at(60_000), "b", 7));
     }
 
     #[test]

@@ -18,7 +18,10 @@ impl Node {
             Purpose::Read
             | Purpose::Configure
             | Purpose::Register
-            | Purpose::Evict { .. }
+            | Purpose::Evict(_)
+            | Purpose::BareBeat
+            | Purpose::Wish { .. }
+            | Purpose::Free { .. }
             | Purpose::ReleaseLost { .. } => {}
             Purpose::Beat => {
                 if let Some(value) = self.publishing.take().filter(|_| succeeded) {
@@ -46,7 +49,7 @@ impl Node {
                 out.push(Action::Reply { reply: *reply, result });
             }
             Purpose::Switchover { reply, group } => self.switchover_written(now, *reply, group, succeeded, out),
-            Purpose::Campaign { group } => {
+            Purpose::Campaign { group, .. } => {
                 let keys = self.view.group(group);
                 let holder = keys.active().map(|record| &record.node).filter(|_| !succeeded);
                 if let (Some(holder), Some(group)) = (holder, self.groups.get_mut(group))
@@ -65,7 +68,7 @@ impl Node {
                     );
                 }
             }
-            Purpose::Fenced { reply } => self.fenced(*reply, succeeded, out),
+            Purpose::Fenced { reply, left } => self.fenced(*reply, *left, succeeded, out),
             Purpose::Mark { group } => self.marked(group, succeeded, out),
             Purpose::Accept { reply, done } => {
                 let result = if succeeded {
@@ -73,7 +76,11 @@ impl Node {
                     self.mention(Code::EtcdAccepted, text, out);
                     Ok(done.clone())
                 } else {
-                    Err("the configuration changed meanwhile: look at `leasehold status` and try again".to_owned())
+                    // A hold may be what it met: of that, the newest view tells.
+                    Err(self.held_refusal().unwrap_or_else(|| {
+                        "a record or the configuration changed meanwhile: look at `leasehold status` and try again"
+                            .to_owned()
+                    }))
                 };
                 out.push(Action::Reply { reply: *reply, result });
             }
@@ -108,7 +115,7 @@ impl Node {
             Purpose::Hold { reply, .. }
             | Purpose::Intent { reply, .. }
             | Purpose::Switchover { reply, .. }
-            | Purpose::Fenced { reply: Some(reply) }
+            | Purpose::Fenced { reply, .. }
             | Purpose::Accept { reply, .. } => {
                 out.push(Action::Reply {
                     reply,
@@ -118,13 +125,15 @@ impl Node {
             Purpose::Read
             | Purpose::Configure
             | Purpose::Register
-            | Purpose::Evict { .. }
+            | Purpose::Evict(_)
             | Purpose::Beat
+            | Purpose::BareBeat
+            | Purpose::Wish { .. }
+            | Purpose::Free { .. }
             | Purpose::Campaign { .. }
             | Purpose::Release { .. }
             | Purpose::ReleaseLost { .. }
-            | Purpose::Mark { .. }
-            | Purpose::Fenced { reply: None } => {}
+            | Purpose::Mark { .. } => {}
         }
     }
 }

@@ -89,6 +89,7 @@ impl Status {
         for (name, line) in &self.groups {
             found.extend(self.judge_group(name, line));
         }
+        found.extend(self.damaged.values().map(|text| (Health::Warning, text.clone())));
         for (name, node) in &self.nodes {
             if node.state != "alive" {
                 found.push((Health::Warning, format!("{name} is silent")));
@@ -98,6 +99,8 @@ impl Status {
         }
         let doubted = self.nodes.iter().filter(|(_, node)| !node.clock.is_empty());
         found.extend(doubted.map(|(name, node)| (Health::Warning, format!("{name}: {}", node.clock))));
+        let faulty = self.nodes.iter().filter(|(_, node)| !node.endpoints.is_empty());
+        found.extend(faulty.map(|(name, node)| (Health::Warning, format!("endpoints of {name}: {}", node.endpoints))));
         found.extend(self.versions());
         let troubles = [("etcd", &self.etcd_failure), ("engine", &self.engine_failure)];
         for (what, trouble) in troubles {
@@ -148,6 +151,12 @@ impl Status {
             found.push((Health::Warning, format!("{name} is on pause {order}")));
         }
         let Some(holder) = &line.holder else {
+            // Whoever holds it goes on; the key is told of by itself.
+            if line.unreadable {
+                let text = format!("{name} may be active, or not: its record can't be read");
+                found.push((Health::Warning, text));
+                return found;
+            }
             let verdict = match &line.stopped {
                 Some(order) => (Health::Warning, format!("{name} is stopped {order}")),
                 None => (
@@ -308,6 +317,18 @@ mod tests {
     }
 
     #[test]
+    fn what_can_not_be_read_is_no_failure_of_the_group() {
+        let unreadable = judged(|_, line| (line.holder, line.unreadable) = (None, true));
+        let wanted = "mail may be active, or not: its record can't be read";
+        assert_eq!(unreadable, (Health::Warning, wanted.to_owned()));
+        let damaged = judged(|status, _| {
+            let text = "the key /k can't be read".to_owned();
+            status.damaged.insert("/k".to_owned(), text);
+        });
+        assert_eq!(damaged, (Health::Warning, "the key /k can't be read".to_owned()));
+    }
+
+    #[test]
     fn nobody_misses_a_group_that_was_deleted() {
         let deleted = judged(|_, line| (line.holder, line.deleted) = (None, Some("by root".to_owned())));
         assert_eq!(deleted, (Health::Normal, String::new()));
@@ -319,6 +340,15 @@ mod tests {
             status.nodes.get_mut("b").unwrap().clock = "the clock source is hpet".to_owned();
         };
         let wanted = (Health::Warning, "b: the clock source is hpet".to_owned());
+        assert_eq!(judged(change), wanted);
+    }
+
+    #[test]
+    fn endpoints_that_are_closed_are_a_warning_on_every_node() {
+        let change = |status: &mut Status, _: &mut GroupLine| {
+            status.nodes.get_mut("b").unwrap().endpoints = "closed: the port is taken".to_owned();
+        };
+        let wanted = (Health::Warning, "endpoints of b: closed: the port is taken".to_owned());
         assert_eq!(judged(change), wanted);
     }
 

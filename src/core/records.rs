@@ -4,13 +4,16 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::bounds::{self, Bounded, Fault};
 use super::epoch::Run;
 use super::event::Note;
 use super::keys::Keys;
-use super::store::Answer;
+use super::left::Parts;
+use super::store::{Answer, KeyValue};
 
 /// A node's beat: proof of life that everyone can time for themselves.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -198,6 +201,9 @@ pub struct NodeStatus {
     /// Why the rate of its clocks is in doubt; empty when it is not.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub clock: String,
+    /// What is wrong with its endpoints; empty when nothing is.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub endpoints: String,
 }
 
 /// What an operator wants of a group.
@@ -277,6 +283,17 @@ pub struct Pin {
 }
 
 impl Pin {
+    /// This one, or a later one of the same etcd.
+    #[must_use]
+    pub fn or_later(self, later: Self) -> Self {
+        let same = (later.cluster_id, later.generation) == (self.cluster_id, self.generation);
+        if same && later.revision > self.revision {
+            later
+        } else {
+            self
+        }
+    }
+
     /// The longest promise that is known, or the file's where an earlier version pinned none.
     #[must_use]
     pub fn longest(&self, file: Duration) -> Duration {
@@ -304,12 +321,15 @@ impl Saved {
 }
 
 /// The run that may be alive.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SavedRun {
     pub epoch: u64,
     pub n: u32,
     /// Its stop has begun: it must never be taken for active again.
     pub latched: bool,
+    /// What must be known to stop it, should it have left the file by then; empty from a version that did not write it.
+    #[serde(default)]
+    pub parts: Parts,
 }
 
 /// A node's key as read.
@@ -354,8 +374,12 @@ pub struct View {
     pub groups: BTreeMap<String, GroupKeys>,
     /// Nodes that shall hold nothing, with the key's mod revision.
     pub drained: BTreeMap<String, (StandingOrder, i64)>,
-    /// Keys whose value could not be read.
-    pub unreadable: Vec<String>,
+    /// Keys whose value could not be read, and why.
+    pub unreadable: BTreeMap<String, Fault>,
+    /// Of all keys that were read.
+    pub bytes: usize,
+    /// The longest of them, with its length.
+    pub largest: Option<(String, usize)>,
 }
 
 impl View {
@@ -368,50 +392,64 @@ impl View {
             ..Self::default()
         };
         for kv in &answer.keys {
-            let Some(parts) = keys.parts(&kv.key) else { continue };
-            let understood = match parts.as_slice() {
-                ["config"] => {
-                    view.config = serde_json::from_str(&kv.value).ok();
-                    view.config_mod = kv.mod_revision;
-                    view.config.is_some()
-                }
-                ["nodes", node] => {
-                    let key = NodeKey {
-                        lease: kv.lease,
-                        mod_revision: kv.mod_revision,
-                        beat: serde_json::from_str(&kv.value).ok(),
-                    };
-                    let understood = key.beat.is_some();
-                    view.nodes.insert((*node).to_owned(), key);
-                    understood
-                }
-                ["status", node] => match serde_json::from_str(&kv.value) {
-                    Ok(status) => view.statuses.insert((*node).to_owned(), status).is_none(),
-                    Err(_) => false,
-                },
-                ["status", node, "drained"] => {
-                    let order = standing_order(&kv.value);
-                    view.drained.insert((*node).to_owned(), (order, kv.mod_revision));
-                    true
-                }
-                ["groups", group, leaf] => {
-                    let group = view.groups.entry((*group).to_owned()).or_default();
-                    group.immortal_leader |= *leaf == "leader" && kv.lease == 0;
-                    group.read(leaf, &kv.value, kv.mod_revision)
-                }
-                ["groups", group, "without", node] => {
-                    let group = view.groups.entry((*group).to_owned()).or_default();
-                    let order = standing_order(&kv.value);
-                    group.without.insert((*node).to_owned(), (order, kv.mod_revision));
-                    true
-                }
-                _ => true,
-            };
-            if !understood {
-                view.unreadable.push(kv.key.clone());
+            view.weigh(kv);
+            if let Some(fault) = keys.parts(&kv.key).and_then(|parts| view.take(&parts, kv)) {
+                view.unreadable.insert(kv.key.clone(), fault);
             }
         }
         view
+    }
+
+    fn weigh(&mut self, kv: &KeyValue) {
+        let bytes = kv.key.len() + kv.value.len();
+        self.bytes += bytes;
+        if self.largest.as_ref().is_none_or(|(_, largest)| bytes > *largest) {
+            self.largest = Some((kv.key.clone(), bytes));
+        }
+    }
+
+    /// Puts one key into its place; why it can't be read.
+    fn take(&mut self, parts: &[&str], kv: &KeyValue) -> Option<Fault> {
+        match parts {
+            ["config"] => {
+                self.config_mod = kv.mod_revision;
+                keep(&kv.value, &mut self.config)
+            }
+            ["nodes", node] => {
+                let mut beat = None;
+                let fault = keep(&kv.value, &mut beat);
+                let key = NodeKey {
+                    lease: kv.lease,
+                    mod_revision: kv.mod_revision,
+                    beat,
+                };
+                self.nodes.insert((*node).to_owned(), key);
+                fault
+            }
+            ["status", node] => {
+                let mut status = None;
+                let fault = keep(&kv.value, &mut status);
+                self.statuses.extend(status.map(|status| ((*node).to_owned(), status)));
+                fault
+            }
+            ["status", node, "drained"] => {
+                let (order, fault) = bounds::read_order(&kv.value);
+                self.drained.insert((*node).to_owned(), (order, kv.mod_revision));
+                fault
+            }
+            ["groups", group, leaf] => {
+                let group = self.groups.entry((*group).to_owned()).or_default();
+                group.immortal_leader |= *leaf == "leader" && kv.lease == 0;
+                group.read(leaf, &kv.value, kv.mod_revision)
+            }
+            ["groups", group, "without", node] => {
+                let group = self.groups.entry((*group).to_owned()).or_default();
+                let (order, fault) = bounds::read_order(&kv.value);
+                group.without.insert((*node).to_owned(), (order, kv.mod_revision));
+                fault
+            }
+            _ => None,
+        }
     }
 
     /// A group's keys; those of an unknown group are empty.
@@ -428,35 +466,29 @@ impl View {
 }
 
 impl GroupKeys {
-    fn read(&mut self, leaf: &str, value: &str, mod_revision: i64) -> bool {
+    fn read(&mut self, leaf: &str, value: &str, mod_revision: i64) -> Option<Fault> {
+        let order = |place: &mut Option<(StandingOrder, i64)>| {
+            let (order, fault) = bounds::read_order(value);
+            *place = Some((order, mod_revision));
+            fault
+        };
         match leaf {
             "record" => {
                 self.record_mod = mod_revision;
-                self.record = serde_json::from_str(value).ok();
-                self.record.is_some()
+                keep(value, &mut self.record)
             }
             "intent" => {
                 self.intent_mod = mod_revision;
-                self.intent = serde_json::from_str(value).ok().map(|intent| (intent, mod_revision));
-                self.intent.is_some()
+                let mut intent = None;
+                let fault = keep(value, &mut intent);
+                self.intent = intent.map(|intent| (intent, mod_revision));
+                fault
             }
-            "stopped" => {
-                self.stopped = Some((standing_order(value), mod_revision));
-                true
-            }
-            "paused" => {
-                self.paused = Some((standing_order(value), mod_revision));
-                true
-            }
-            "deleted" => {
-                self.deleted = Some((standing_order(value), mod_revision));
-                true
-            }
-            "store" => {
-                self.store = serde_json::from_str(value).ok();
-                self.store.is_some()
-            }
-            _ => true,
+            "stopped" => order(&mut self.stopped),
+            "paused" => order(&mut self.paused),
+            "deleted" => order(&mut self.deleted),
+            "store" => keep(value, &mut self.store),
+            _ => None,
         }
     }
 
@@ -502,13 +534,15 @@ impl GroupKeys {
     }
 }
 
-/// An order holds by the presence of its key, whatever somebody wrote there.
-fn standing_order(value: &str) -> StandingOrder {
-    serde_json::from_str(value).unwrap_or_else(|_| StandingOrder {
-        by: "somebody".to_owned(),
-        at: "a time that is not told".to_owned(),
-        ..StandingOrder::default()
-    })
+/// Keeps what can be read, or says why it can't be.
+fn keep<T: DeserializeOwned + Bounded>(text: &str, place: &mut Option<T>) -> Option<Fault> {
+    match bounds::read(text) {
+        Ok(value) => {
+            *place = Some(value);
+            None
+        }
+        Err(fault) => Some(fault),
+    }
 }
 
 /// A value as it is written to etcd.

@@ -44,7 +44,7 @@ impl Node {
             return None;
         }
         let (key, drained) = (self.keys.node(node), self.keys.drained(node));
-        let mut compare = vec![
+        let compare = vec![
             Compare::Mod {
                 key: key.clone(),
                 revision: self.view.nodes.get(node).map_or(0, |key| key.mod_revision),
@@ -54,19 +54,26 @@ impl Node {
                 revision: self.view.drained.get(node).map_or(0, |(_, revision)| *revision),
             },
         ];
-        let mut keys = vec![key, self.keys.status(node), drained];
+        let keys = [key, self.keys.status(node), drained];
+        let then = keys.into_iter().map(|key| Op::Delete { key }).collect();
+        let (mut txn, mut left) = (Txn { compare, then }, 0);
         for (group, orders) in &self.view.groups {
-            if let Some(order) = orders.without.get(node) {
-                let key = self.keys.without(group, node);
-                compare.push(found(key.clone(), Some(order)));
-                keys.push(key);
+            let Some(order) = orders.without.get(node) else {
+                continue;
+            };
+            if !txn.has_room(1, 1) {
+                left += 1;
+                continue;
             }
+            let key = self.keys.without(group, node);
+            txn.compare.push(found(key.clone(), Some(order)));
+            txn.then.push(Op::Delete { key });
         }
-        let txn = Txn {
-            compare,
-            then: keys.into_iter().map(|key| Op::Delete { key }).collect(),
-        };
-        let done = format!("what {node} left in etcd is deleted");
+        let mut done = format!("what {node} left in etcd is deleted");
+        if left > 0 {
+            done +=
+                &format!(" but for {left} orders about groups, which did not fit into one transaction: say it again");
+        }
         Some((txn, Purpose::Intent { reply, done }))
     }
 }

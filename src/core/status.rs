@@ -38,6 +38,9 @@ pub struct Status {
     /// The health of all of it in one word.
     #[serde(default)]
     pub overall: Overall,
+    /// Keys in etcd that can't be read, each with what to do about it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub damaged: BTreeMap<String, String>,
     pub nodes: BTreeMap<String, NodeLine>,
     pub groups: BTreeMap<String, GroupLine>,
 }
@@ -61,6 +64,9 @@ pub struct NodeLine {
     /// Why the rate of its clocks is in doubt; empty when it is not.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub clock: String,
+    /// What is wrong with its endpoints; empty when nothing is.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub endpoints: String,
     /// The operator's order that it shall hold nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drained: Option<String>,
@@ -81,6 +87,9 @@ pub struct GroupLine {
     pub stuck: Option<String>,
     /// What the record says about its last change.
     pub record: String,
+    /// Its record can't be read: who holds it is not known.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unreadable: bool,
     /// This node's last decision about the group.
     pub reason: String,
     pub vips: Vec<String>,
@@ -214,6 +223,7 @@ impl Node {
                 .iter()
                 .map(|(name, group)| (name.clone(), self.group_line(now, name, group)))
                 .collect(),
+            damaged: self.damage.keys.clone(),
             overall: Overall::default(),
         };
         status.overall = status.judge();
@@ -253,6 +263,7 @@ impl Node {
                 beat_ms: self.observer.silent_for(now, &name, lease).map(millis),
                 groups: groups.collect(),
                 clock: status.clock,
+                endpoints: status.endpoints,
                 drained: self.view.drained.get(&name).map(|(order, _)| order.to_string()),
             };
             lines.insert(name, line);
@@ -263,7 +274,10 @@ impl Node {
     fn group_line(&self, now: Time, name: &str, group: &Group) -> GroupLine {
         let keys = self.view.group(name);
         let record = keys.record.as_ref();
-        let holder = keys.active().map(|record| record.node.clone());
+        let unreadable = keys.unreadable();
+        // What is held here is, whatever somebody wrote.
+        let own = || (unreadable && group.held.is_some()).then(|| self.me.name.clone());
+        let holder = keys.active().map(|record| record.node.clone()).or_else(own);
         let held = group.held.as_ref().map(|held| HeldLine {
             run: held.run.to_string(),
             stage: held.stage.word().to_owned(),
@@ -279,6 +293,7 @@ impl Node {
             _ if stuck.is_some() => "stuck".to_owned(),
             (Some(held), _) => held.stage.clone(),
             (None, Some(RecordState::Active)) => "standby".to_owned(),
+            (None, None) if unreadable => "unknown".to_owned(),
             (None, Some(RecordState::Released) | None) if keys.deleted.is_some() => "deleted".to_owned(),
             (None, Some(RecordState::Released) | None) if self.viewed => "free".to_owned(),
             (None, Some(RecordState::Released) | None) => "unknown".to_owned(),
@@ -294,7 +309,11 @@ impl Node {
             last_holder: record.filter(|_| holder.is_none()).map(|record| record.node.clone()),
             trouble: self.trouble_of(name, group, holder.as_deref()),
             holder,
-            epoch: record.map_or(0, |record| record.epoch),
+            unreadable,
+            epoch: match &group.held {
+                Some(held) if unreadable => held.run.epoch,
+                Some(_) | None => record.map_or(0, |record| record.epoch),
+            },
             record: record.map(|record| record.reason.clone()).unwrap_or_default(),
             reason: match &stuck {
                 Some(stuck) => stuck.clone(),

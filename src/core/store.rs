@@ -40,6 +40,20 @@ pub struct Txn {
     pub then: Vec<Op>,
 }
 
+/// etcd's `max-txn-ops` as it ships: it refuses a transaction with more compares, or more operations in one branch.
+pub const TXN_MAX: usize = 128;
+/// What is kept of it for what every request adds: the node's own beat, what that compares, and the reads.
+const TXN_KEPT: usize = 16;
+
+impl Txn {
+    /// Whether so much more fits in. What grows with the groups or the nodes of a cluster asks before it grows.
+    #[must_use]
+    pub fn has_room(&self, compares: usize, ops: usize) -> bool {
+        let fits = |there: usize, more: usize| there + more + TXN_KEPT <= TXN_MAX;
+        fits(self.compare.len(), compares) && fits(self.then.len(), ops)
+    }
+}
+
 /// One key as etcd returns it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyValue {
@@ -90,4 +104,27 @@ pub enum Hint {
 pub struct Grant {
     pub lease: i64,
     pub ttl: Duration,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::keys::Keys;
+    use super::*;
+
+    #[test]
+    fn what_every_request_adds_is_kept_free() {
+        let (beat, own) = (1, 2);
+        let reads = Keys::new("mail").ranges().len();
+        assert!(beat + reads <= TXN_KEPT && own <= TXN_KEPT);
+        let key = |n: usize| format!("k{n}");
+        let txn = Txn {
+            compare: Vec::new(),
+            then: (0..TXN_MAX - TXN_KEPT - 2)
+                .map(|n| Op::Delete { key: key(n) })
+                .collect(),
+        };
+        assert!(txn.has_room(TXN_MAX - TXN_KEPT, 2));
+        assert!(!txn.has_room(0, 3));
+        assert!(!txn.has_room(TXN_MAX - TXN_KEPT + 1, 0));
+    }
 }

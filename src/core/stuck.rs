@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use super::code::Code;
 use super::event::Action;
-use super::group::{After, Group, Held, Parting, ServiceState, Stage, Way};
-use super::member::{Member, Purpose};
+use super::group::{After, Group, Held, Parting, ServiceState, Stage, UNMOUNT_PATIENCE, Way};
+use super::member::{Asked, Member, Purpose};
 use super::node::Node;
-use super::records::{GroupKeys, Record, RecordState, json};
-use super::sizing::KILL_BUDGET;
+use super::records::{Record, RecordState, json};
+use super::sizing::{Deadlines, KILL_BUDGET};
 use super::store::{Compare, Op, Txn};
 use super::time::Time;
 use super::watchdog::COARSE;
@@ -44,6 +44,28 @@ pub(in crate::core) enum Reset {
 impl Group {
     /// When the stop under way counts as failed, unless it is proved before.
     pub(in crate::core) fn stop_fails_at(&self) -> Option<Time> {
+        self.kill_fails_at().or_else(|| self.unmount_fails_at())
+    }
+
+    /// The processes have ended, but what they had mounted is still there.
+    fn unmount_fails_at(&self) -> Option<Time> {
+        let held = self.held.as_ref().filter(|held| held.stuck.is_none())?;
+        let since = held.unmounting_since()?;
+        let patient = since.plus(UNMOUNT_PATIENCE);
+        let Deadlines { hard, end, .. } = held.deadlines;
+        Some(match self.settings.on_stop_failure {
+            OnStopFailure::Reboot if held.inherited => patient,
+            OnStopFailure::Reboot => patient.earlier(end),
+            // As with a process: the mark must be there before the others may take the group.
+            OnStopFailure::Hold if held.after == After::Lost => {
+                let last = if since.reached(hard) { since } else { hard };
+                patient.earlier(last.plus(KILL_BUDGET / 2))
+            }
+            OnStopFailure::Hold => patient,
+        })
+    }
+
+    fn kill_fails_at(&self) -> Option<Time> {
         let unproved = |held: &&Held| held.stage == Stage::Stopping && held.stuck.is_none();
         let held = self.held.as_ref().filter(unproved)?;
         let left = held
@@ -86,16 +108,21 @@ impl Node {
                 continue;
             }
             let run = group.held.as_ref().map(|held| held.run).unwrap_or_default();
+            let ended = group
+                .held
+                .as_ref()
+                .is_some_and(|held| held.unmounting_since().is_some());
+            let what = if ended { "unmounted" } else { "stopped" };
             match (group.settings.on_stop_failure, &self.reset) {
                 (OnStopFailure::Reboot, Reset::None) => {
                     self.reset = Reset::Ordered;
-                    let why = format!("run {run} of {name} can't be stopped: resetting this host");
+                    let why = format!("run {run} of {name} can't be {what}: resetting this host");
                     group.say(Code::HostReset, why.clone(), out);
                     out.push(Action::Reset { why });
                 }
                 (OnStopFailure::Reboot, Reset::Ordered) => {}
                 (OnStopFailure::Reboot, Reset::Failed) | (OnStopFailure::Hold, _) => {
-                    group.stick(now, &format!("run {run} could not be stopped"), &self.me.name, out);
+                    group.stick(now, &format!("run {run} could not be {what}"), &self.me.name, out);
                 }
             }
         }
@@ -152,16 +179,6 @@ impl Node {
         Some(format!(
             "{stuck} can't be stopped on this node: power it off, then accept on another node"
         ))
-    }
-
-    /// For T11, which frees everything else: the record is left as it is, and compared. Only a fence frees it, before
-    /// or after.
-    pub(super) fn still_stuck(&self, name: &str, keys: &GroupKeys) -> Option<Compare> {
-        keys.active().filter(|record| record.stuck.is_some())?;
-        Some(Compare::Mod {
-            key: self.keys.record(name),
-            revision: keys.record_mod,
-        })
     }
 
     /// For the status: the mark in etcd, or what is not marked yet.
@@ -221,31 +238,35 @@ impl Node {
 
     /// The mark, for the first record of this incarnation that misses it; without a beat where the node's key is lost.
     pub(super) fn stuck_mark(&self, lease: i64) -> Option<(Txn, Purpose)> {
-        self.groups.iter().find_map(|(name, group)| {
-            let held = group.held.as_ref().filter(|held| held.lease == lease)?;
-            let why = held.stuck.clone().filter(|_| !held.proved_stopped())?;
-            let keys = self.view.group(name);
-            let record = keys.active().filter(|record| {
-                record.incarnation == lease && record.epoch == held.run.epoch && record.stuck.is_none()
-            })?;
-            let key = self.keys.record(name);
-            let marked = Record {
-                stuck: Some(why),
-                ..record.clone()
-            };
-            let txn = Txn {
-                compare: vec![Compare::Mod {
-                    key: key.clone(),
-                    revision: keys.record_mod,
-                }],
-                then: vec![Op::Put {
-                    key,
-                    value: json(&marked),
-                    lease: 0,
-                }],
-            };
-            Some((txn, Purpose::Mark { group: name.clone() }))
-        })
+        let due = |name: &&String| !self.refusals.put_off(self.now, &Asked::Mark((*name).clone()));
+        self.groups
+            .iter()
+            .filter(|(name, _)| due(name))
+            .find_map(|(name, group)| {
+                let held = group.held.as_ref().filter(|held| held.lease == lease)?;
+                let why = held.stuck.clone().filter(|_| !held.proved_stopped())?;
+                let keys = self.view.group(name);
+                let record = keys.active().filter(|record| {
+                    record.incarnation == lease && record.epoch == held.run.epoch && record.stuck.is_none()
+                })?;
+                let key = self.keys.record(name);
+                let marked = Record {
+                    stuck: Some(why),
+                    ..record.clone()
+                };
+                let txn = Txn {
+                    compare: vec![Compare::Mod {
+                        key: key.clone(),
+                        revision: keys.record_mod,
+                    }],
+                    then: vec![Op::Put {
+                        key,
+                        value: json(&marked),
+                        lease: 0,
+                    }],
+                };
+                Some((txn, Purpose::Mark { group: name.clone() }))
+            })
     }
 }
 

@@ -25,6 +25,8 @@ enum Neighbour {
 pub(super) struct Surroundings {
     /// When this sidecar began.
     pub(super) started: Time,
+    /// What is wrong with the endpoints of this node.
+    pub(super) endpoints: Option<String>,
     cut_off: bool,
     nodes: BTreeMap<String, Neighbour>,
     /// Groups that are active here without a ready standby: since when, and whether that was told.

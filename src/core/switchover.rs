@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::apply::Comparing;
 use super::code::Code;
 use super::event::{Action, Note};
-use super::member::{Member, Purpose};
+use super::member::{Asked, Member, Purpose};
 use super::node::Node;
 use super::outcome::FASTER;
 use super::records::{GroupKeys, Intent, json};
@@ -162,9 +162,11 @@ impl Node {
 
     /// An operator's wish that came in here, written for the holder to read.
     pub(super) fn intent_wish(&mut self, out: &mut Vec<Action>) -> Option<(Txn, Purpose)> {
-        if let Some((group, revision)) = self.intents.spent.pop() {
+        let due = |(group, _): &(String, i64)| !self.refusals.put_off(self.now, &Asked::Wish(group.clone()));
+        if let Some(at) = self.intents.spent.iter().rposition(due) {
+            let (group, revision) = self.intents.spent.remove(at);
             let txn = self.intent_txn(&group, revision, |key| Op::Delete { key });
-            return Some((txn, Purpose::Beat));
+            return Some((txn, Purpose::Wish { group }));
         }
         let (reply, group, intent) = self.switch_wish.take()?;
         // Of two operators at once one is told that the other was faster; it may have been while this wish waited.

@@ -44,8 +44,8 @@ impl Time {
     #[must_use]
     pub fn plus(self, by: Duration) -> Self {
         Self {
-            boot: self.boot + by,
-            raw: self.raw + by,
+            boot: self.boot.saturating_add(by),
+            raw: self.raw.saturating_add(by),
             slept: self.slept,
         }
     }

@@ -15,13 +15,19 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use rustix::net::SendFlags;
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+
 use super::claim::{Beat, Claim, Found, Owner, State, Step, beat, judge, taken, word};
 use super::claim_file::ClaimFile;
 use super::exit::Refusal;
+use super::own_namespace::Beside;
 use super::page::{PAGE_BYTES, Page};
 use super::signals::FORWARDED;
+use super::standing::{Pulse, Standing};
 use crate::clock;
 use crate::core::time::Time;
+use crate::small_file;
 
 /// The tether's first word when it is started as a keeper.
 pub(super) const FORM: &str = "claim";
@@ -33,9 +39,14 @@ pub(super) const REFUSED: u8 = b'r';
 pub(super) const LATER: u8 = b'a';
 /// It found somebody else's claim in place of its own, and has ended.
 pub(super) const LOST: u8 = b'l';
+/// It lives; followed by its PID in little endian.
+pub(super) const ALIVE: u8 = b'b';
 
 /// Between two beats.
 const BEAT: Duration = Duration::from_millis(200);
+
+/// PID 1 does something twenty times a second; so many beats in which it did nothing are three seconds.
+const STILL_MAX: u32 = 15;
 
 /// A foreign claim that stands still for this long is dead: two beats, and a little for storage that is slow. It lies in
 /// the way of every take-over from a holder that could not release.
@@ -119,6 +130,8 @@ pub(super) fn main(words: &[OsString]) -> ExitCode {
     if rustix::net::sockopt::socket_type(io::stdout()).is_err() {
         return refused("a keeper that no tether started");
     }
+    // As of PID 1: who may look into it could reach the secret of the run, before that is taken away.
+    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     // A service that signals every process at its end does not mean this one.
     for signal in FORWARDED {
         let _ = signal_hook::flag::register(signal.as_raw(), Arc::default());
@@ -165,6 +178,10 @@ impl Keeper {
             return ExitCode::FAILURE;
         }
         say(&[TAKEN]);
+        // In a thread of its own: storage may hang, and is no reason to end anything.
+        if thread::Builder::new().spawn(pulse).is_err() {
+            return ExitCode::FAILURE;
+        }
         loop {
             thread::sleep(BEAT);
             if self.beat().is_err() {
@@ -179,7 +196,7 @@ impl Keeper {
         let mut old = Vec::new();
         for path in self.beside.clone() {
             let fault = |error: io::Error| format!("storage: {}: {error}", path.display());
-            let file = ClaimFile::new(File::open(&path).map_err(fault)?, &path);
+            let file = ClaimFile::new(small_file::directory(&path).map_err(fault)?, &path);
             let (found, was_watched) = passed(&file, &self.me, &mut self.later)?;
             watched |= was_watched;
             if matches!(found, Found::Claim(_)) {
@@ -299,6 +316,28 @@ fn watch(file: &ClaimFile, me: &Owner, first: &Found) -> Result<bool, String> {
     }
 }
 
+/// Tells PID 1 that this process lives, and sees to it that PID 1 does. One that was lowered, or that stands still, keeps no
+/// deadline: then everything else in the container is killed from here. Ends when PID 1 can't be looked at.
+fn pulse() {
+    let own = rustix::process::getpid().as_raw_pid().unsigned_abs().to_le_bytes();
+    let mut message = [ALIVE; 5];
+    message[1..].copy_from_slice(&own);
+    let watched = Standing::of_init().and_then(|standing| Ok((standing, Pulse::of_init()?)));
+    let (Ok((mut standing, mut pulse)), Ok(beside)) = (watched, Beside::prove()) else {
+        return;
+    };
+    loop {
+        // One that does not listen must not hold this up.
+        let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+        let _ = rustix::net::send(io::stdout(), &message, flags);
+        if standing.is_lowered() || pulse.look() >= STILL_MAX {
+            beside.kill_others();
+            signal_hook::low_level::exit(1);
+        }
+        thread::sleep(BEAT);
+    }
+}
+
 /// A tether that is gone hears nothing, and has ended this process, too.
 fn say(message: &[u8]) {
     let _ = rustix::io::write(io::stdout(), message);
@@ -345,6 +384,7 @@ mod tests {
             order: Order::Open,
             soft: at(1000),
             hard: at(2000),
+            store: 0,
         };
         let names = ["c", "g", "n", "s"].map(OsStr::new);
         for beside in [vec![], vec![PathBuf::from("/b"), PathBuf::from("/c d")]] {

@@ -6,6 +6,7 @@ use std::ffi::OsStr;
 use std::fmt::Write as _;
 
 use super::page::{Page, checksum};
+use crate::core::bounds::COUNTED_MAX;
 use crate::core::epoch::Run;
 
 /// Bytes of the file: always as many, and no more than a sector, so that a beat overwrites it in place.
@@ -182,7 +183,8 @@ impl Claim {
             beat: next()?.parse().ok()?,
             state: State::parse(next()?)?,
         };
-        next().is_none().then_some(claim)
+        // A number that nobody counted makes it damaged, like any other text.
+        (next().is_none() && claim.owner.run.epoch <= COUNTED_MAX).then_some(claim)
     }
 }
 
@@ -351,6 +353,18 @@ mod tests {
         }
     }
 
+    /// Root in the container may write one; it must not outrank every claim for ever.
+    #[test]
+    fn an_epoch_that_nobody_counted_is_damage() {
+        let absurd = claim(|claim| claim.owner.run.epoch = COUNTED_MAX + 1);
+        let found = Found::of(&absurd.encode().unwrap());
+        assert!(matches!(found, Found::Damaged(_)), "{found:?}");
+        let me = claim(|_| ()).owner;
+        assert!(matches!(judge(&found, &me), Step::WatchThenRefuse(why) if why.contains("damaged")));
+        // The holder goes on, and says that its claim is not renewed.
+        assert_eq!(beat(&found, &me, "s"), Beat::Again);
+    }
+
     #[test]
     fn what_does_not_fit_is_not_written() {
         let long = |bytes: usize| {
@@ -358,7 +372,7 @@ mod tests {
                 for to in [&mut claim.owner.cluster, &mut claim.owner.group, &mut claim.owner.node] {
                     *to = "x".repeat(100);
                 }
-                claim.owner.run.epoch = u64::MAX;
+                claim.owner.run.epoch = COUNTED_MAX;
                 claim.beat = u64::MAX;
                 claim.state = held(&[&"y".repeat(bytes)]);
             })

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Mode, OFlags, openat};
 
 use super::claim::{CLAIM_BYTES, Claim, Found};
+use crate::small_file;
 
 /// Its name in the root of a protected mount.
 pub(super) const CLAIM_FILE: &str = ".leasehold-claim";
@@ -38,9 +39,9 @@ impl ClaimFile {
 
     /// What stands there now.
     pub(super) fn read(&self) -> io::Result<Found> {
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let flags = small_file::FLAGS | OFlags::NOFOLLOW;
         let file = match openat(&self.directory, CLAIM_FILE, flags, Mode::empty()) {
-            Ok(file) => File::from(file),
+            Ok(file) => small_file::regular(File::from(file))?,
             Err(rustix::io::Errno::NOENT) => return Ok(Found::Missing),
             Err(error) => return Err(error.into()),
         };
@@ -65,14 +66,14 @@ impl ClaimFile {
 
     fn put(&self, bytes: &[u8; CLAIM_BYTES]) -> io::Result<()> {
         let (file, new) = self.open()?;
-        let file = File::from(file);
+        let file = small_file::regular(File::from(file))?;
         file.write_all_at(bytes, 0)?;
         file.sync_data()?;
         if new { self.directory.sync_all() } else { Ok(()) }
     }
 
     fn open(&self) -> io::Result<(OwnedFd, bool)> {
-        let flags = OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let flags = OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
         // Not with CREATE at once: the kernel refuses that for another's file in a sticky directory.
         match openat(&self.directory, CLAIM_FILE, flags, Mode::empty()) {
             Err(rustix::io::Errno::NOENT) => {

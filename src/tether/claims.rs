@@ -16,13 +16,14 @@ use rustix::process::Pid;
 use rustix::thread::nanosleep;
 
 use super::args::Args;
-use super::beat::{LATER, LOST, REFUSED, TAKEN, Task};
+use super::beat::{ALIVE, LATER, LOST, REFUSED, TAKEN, Task};
 use super::claim::{Place, by_file_system, released};
 use super::claim_file::ClaimFile;
 use super::exit::Refusal;
 use super::page::Page;
 use super::signals::Signals;
 use crate::clock;
+use crate::core::time::Time;
 
 /// The release has this long. Without it the next start watches the claim first, and that is all.
 const RELEASE: Duration = Duration::from_secs(1);
@@ -36,6 +37,12 @@ const GATE_PAUSE: Timespec = Timespec {
     tv_nsec: 5_000_000,
 };
 
+/// A keeper that says nothing for so long was stopped: its thread for this needs no storage.
+const SILENT: Duration = Duration::from_secs(3);
+
+/// A pause of this process counts for no more: two ticks.
+const STEP_MAX: Duration = Duration::from_millis(100);
+
 /// What a keeper can say at most.
 const WORDS_MAX: usize = 1024;
 
@@ -48,6 +55,18 @@ pub(super) struct Claims {
     lost: bool,
     /// A keeper ended.
     ended: bool,
+    /// When the keepers were listened to last.
+    heard_at: Option<Time>,
+}
+
+/// How it stands with the claims of a running service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    Kept,
+    /// Somebody else's claim was found, or a keeper ended.
+    Lost,
+    /// A keeper is there, and says nothing.
+    Unwatched,
 }
 
 #[derive(Debug)]
@@ -55,6 +74,8 @@ struct Keeper {
     process: Child,
     task: Task,
     directory: File,
+    /// How long it has said nothing, as far as this process ran meanwhile.
+    silent: Duration,
 }
 
 impl Claims {
@@ -67,6 +88,7 @@ impl Claims {
             socket,
             lost: false,
             ended: false,
+            heard_at: None,
         };
         let started = claims.start(args, stores, page, &theirs);
         drop(theirs);
@@ -117,6 +139,7 @@ impl Claims {
                     waiting -= 1;
                     continue;
                 }
+                Some([ALIVE, ..]) => continue,
                 Some([REFUSED, why @ ..]) => return Err(Refusal::Storage(text(why))),
                 Some([LATER, rest @ ..]) => return Err(later(rest)),
                 Some(_) => return Err(Refusal::Storage("storage: another host took the claim".to_owned())),
@@ -148,19 +171,43 @@ impl Claims {
         self.ended |= self.keepers.iter().any(is_it);
     }
 
-    /// Whether the service may not go on writing: somebody else's claim was found, or, unless the service is ending
-    /// anyway, nobody looks any more. Never blocks, allocates nothing.
-    pub(super) fn lost(&mut self, stopping: bool) -> bool {
-        let mut words = [0; WORDS_MAX];
-        while let Some(message) = self.heard(&mut words) {
-            self.lost |= message.first() == Some(&LOST);
+    /// Whether the service may go on writing: not if somebody else's claim was found, nor, unless the service is ending
+    /// anyway, if nobody looks any more. Never blocks, allocates nothing.
+    pub(super) fn fate(&mut self, now: Time, stopping: bool) -> Fate {
+        // What was frozen together must not count as silence.
+        let step = self.heard_at.map_or(Duration::ZERO, |at| now.since(at)).min(STEP_MAX);
+        self.heard_at = Some(now);
+        for keeper in &mut self.keepers {
+            keeper.silent = keeper.silent.saturating_add(step);
         }
-        self.lost || (self.ended && !stopping)
+        let mut words = [0; WORDS_MAX];
+        loop {
+            let alive = match self.heard(&mut words) {
+                Some([ALIVE, pid @ ..]) => pid.try_into().map(u32::from_le_bytes).ok(),
+                Some([LOST, ..]) => {
+                    self.lost = true;
+                    None
+                }
+                Some(_) => None,
+                None => break,
+            };
+            let mut keepers = self.keepers.iter_mut();
+            if let Some(keeper) = keepers.find(|keeper| alive == Some(keeper.process.id())) {
+                keeper.silent = Duration::ZERO;
+            }
+        }
+        if self.lost || (self.ended && !stopping) {
+            Fate::Lost
+        } else if !stopping && self.keepers.iter().any(|keeper| keeper.silent >= SILENT) {
+            Fate::Unwatched
+        } else {
+            Fate::Kept
+        }
     }
 
     /// Readable when a keeper says something; `None` when it would be readable for ever.
     pub(super) fn wake(&self) -> Option<&OwnedFd> {
-        Some(&self.socket).filter(|_| !self.ended)
+        Some(&self.socket).filter(|_| !self.ended && !self.keepers.is_empty())
     }
 
     /// Ends the keepers and releases: for a start that failed, when nothing was started yet.
@@ -205,6 +252,7 @@ impl Keeper {
             process,
             task,
             directory,
+            silent: Duration::ZERO,
         })
     }
 

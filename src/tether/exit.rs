@@ -12,7 +12,8 @@ use crate::core::epoch::Run;
 pub enum Code {
     /// Not PID 1 of a PID namespace of its own (`pid: host`, `init: true`, started by hand).
     NotInit = 200,
-    /// Not the arguments that the sidecar gives: created by `docker compose run` or by hand.
+    /// Not the arguments that the sidecar gives: created by `docker compose run` or by hand, or made for another storage than
+    /// the group has now.
     NotOurs = 201,
     /// No page, or none that can be read: no sidecar on this host, or the mount is missing.
     NoPage = 202,
@@ -26,11 +27,13 @@ pub enum Code {
     Locked = 206,
     /// The sidecar did not answer in time, or said no.
     NotAdmitted = 207,
-    /// A protected mount without its store id, a time namespace, or the kernel refused something that the tether can't do
-    /// without. After a service that ran: its data could not be synced.
+    /// A protected mount without its store id, clocks that a time namespace shifts, or the kernel refused something that the
+    /// tether can't do without. After a service that ran: its data could not be synced.
     Environment = 208,
     /// The service ran and was killed: hard deadline, order of the sidecar, or the page is gone.
     Killed = 209,
+    /// The service ran and was killed, because PID 1 was lowered before the scheduler, or the keeper of a claim silenced.
+    Tampered = 210,
 }
 
 impl Code {
@@ -48,6 +51,7 @@ impl Code {
             Self::NotAdmitted => "not-admitted",
             Self::Environment => "environment",
             Self::Killed => "killed",
+            Self::Tampered => "tampered",
         }
     }
 
@@ -64,7 +68,7 @@ impl Code {
     }
 
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::NotInit,
         Self::NotOurs,
         Self::NoPage,
@@ -75,6 +79,7 @@ impl Code {
         Self::NotAdmitted,
         Self::Environment,
         Self::Killed,
+        Self::Tampered,
     ];
 }
 
@@ -83,6 +88,8 @@ impl Code {
 pub(super) enum Refusal {
     NotInit(&'static str),
     NotOurs(String),
+    /// The page says that there is a storage to find, and the arguments name none, or another.
+    OtherStore,
     NoPage(String),
     OtherBoot,
     Closed,
@@ -106,7 +113,7 @@ impl Refusal {
     fn code(&self) -> Code {
         match self {
             Self::NotInit(_) => Code::NotInit,
-            Self::NotOurs(_) => Code::NotOurs,
+            Self::NotOurs(_) | Self::OtherStore => Code::NotOurs,
             Self::NoPage(_) => Code::NoPage,
             Self::OtherBoot => Code::OtherBoot,
             Self::Closed | Self::OtherRun { .. } => Code::Closed,
@@ -147,6 +154,7 @@ impl fmt::Display for Refusal {
         match self {
             Self::NotInit(why) => write!(f, "this process is {why}"),
             Self::NotOurs(why) => write!(f, "this container was not created by the sidecar ({why})"),
+            Self::OtherStore => write!(f, "this container was made for another storage than the group has now"),
             Self::NoPage(why) => write!(f, "no word from a sidecar on this host ({why})"),
             Self::OtherBoot => write!(f, "the sidecar has not started since the host booted"),
             Self::Closed => write!(f, "the service may not run on this host now"),
@@ -164,7 +172,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_codes_are_200_to_209() {
+    fn the_codes_are_200_to_210() {
         for (offset, code) in Code::ALL.into_iter().enumerate() {
             assert_eq!(usize::from(code.number()), 200 + offset);
             assert_eq!(Code::from_number(i64::from(code.number())), Some(code));

@@ -1,19 +1,18 @@
 //! The gate: everything that must hold before the service is started.
 
 use std::fs::File;
-use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::thread::nanosleep;
 
-use super::args::Args;
+use super::args::{Args, Store};
 use super::claims::Claims;
 use super::exit::Refusal;
 use super::hello::Phase;
 use super::home::{self, PageFile, Reading};
 use super::link::{Answer, Link};
-use super::page::{Order, Page};
+use super::page::{Order, Page, mark};
 use super::signals::Signals;
 use super::store;
 use crate::clock;
@@ -33,9 +32,6 @@ pub(super) struct Admitted {
     _lock: File,
 }
 
-/// Inode of the first time namespace of every Linux kernel (`PROC_TIME_INIT_INO`).
-const HOST_TIME_NAMESPACE: u64 = 4_026_531_834;
-
 /// The sidecar has this long to say go.
 const GO_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -51,11 +47,12 @@ const TORN_PAUSE: Timespec = Timespec {
 
 /// Passes the gate, or says why not. Nothing was started when it returns.
 pub(super) fn pass(signals: &Signals, args: &Args) -> Result<Admitted, Refusal> {
-    refuse_time_namespace()?;
+    clock::unshifted().map_err(Refusal::Environment)?;
     let boot_id = clock::boot_id().map_err(|error| Refusal::Environment(format!("boot id: {error}")))?;
     let file = PageFile::open().map_err(|error| Refusal::NoPage(error.to_string()))?;
     let before = read(&file)?;
     check(&before, boot_id)?;
+    check_store(&before, args)?;
     let lock = home::lock()
         .map_err(|error| Refusal::NoPage(format!("lock: {error}")))?
         .ok_or(Refusal::Locked)?;
@@ -67,7 +64,7 @@ pub(super) fn pass(signals: &Signals, args: &Args) -> Result<Admitted, Refusal> 
         .collect::<Result<_, _>>()
         .map_err(Refusal::Storage)?;
     let claims = Claims::take(args, &stores, &before, signals).inspect_err(|refusal| tell(refusal, before.run))?;
-    match admitted(&file, &before, signals) {
+    match admitted(&file, &before, args, signals) {
         Ok((link, page)) => Ok(Admitted {
             file,
             page,
@@ -99,12 +96,13 @@ fn tell(refusal: &Refusal, run: Run) {
 }
 
 /// The sidecar's go, and the page as it stands after it.
-fn admitted(file: &PageFile, before: &Page, signals: &Signals) -> Result<(Link, Page), Refusal> {
+fn admitted(file: &PageFile, before: &Page, args: &Args, signals: &Signals) -> Result<(Link, Page), Refusal> {
     let link = admission(before, signals)?;
     // The sidecar wrote the page before its go; what was read before that may be an older run.
     let page = read(file)?;
     check(&page, before.boot_id)?;
     check_run(before.run, page.run)?;
+    check_store(&page, args)?;
     Ok((link, page))
 }
 
@@ -116,20 +114,13 @@ fn check_run(wanted: Run, page: Run) -> Result<(), Refusal> {
     }
 }
 
-/// Deadlines are times of the host's clocks; a time namespace shifts them.
-fn refuse_time_namespace() -> Result<(), Refusal> {
-    let refused = || Refusal::Environment("a time namespace shifts the clocks of this container".to_owned());
-    // A kernel without time namespaces has neither file.
-    if let Ok(offsets) = std::fs::read_to_string("/proc/self/timens_offsets") {
-        let shifted = |line: &str| line.split_whitespace().skip(1).any(|offset| offset != "0");
-        if offsets.lines().any(shifted) {
-            return Err(refused());
-        }
+/// Made before `leasehold init`, or for another storage: such a container would find nothing to look at, and claim nothing.
+fn check_store(page: &Page, args: &Args) -> Result<(), Refusal> {
+    let is_other = |store: &Store| mark(&store.id) != page.store;
+    if page.store != 0 && (args.stores.is_empty() || args.stores.iter().any(is_other)) {
+        return Err(Refusal::OtherStore);
     }
-    match std::fs::metadata("/proc/self/ns/time") {
-        Ok(namespace) if namespace.ino() != HOST_TIME_NAMESPACE => Err(refused()),
-        Ok(_) | Err(_) => Ok(()),
-    }
+    Ok(())
 }
 
 fn read(file: &PageFile) -> Result<Page, Refusal> {

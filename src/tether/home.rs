@@ -2,12 +2,14 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::path::Path;
 
-use rustix::fs::{FlockOperation, Mode, OFlags, flock, fstat, open};
+use rustix::fs::{FlockOperation, flock, fstat};
 use rustix::io::pread;
 
 use super::hello::Secret;
 use super::page::{PAGE_BYTES, Page};
+use crate::small_file;
 
 /// The directory, as the container sees it.
 pub const HOME: &str = "/run/leasehold";
@@ -39,7 +41,7 @@ pub(super) enum Reading {
 
 impl PageFile {
     pub(super) fn open() -> io::Result<Self> {
-        Ok(Self(File::open(PAGE)?))
+        Ok(Self(small_file::open(Path::new(PAGE))?))
     }
 
     /// Reads the page; allocates nothing.
@@ -63,9 +65,9 @@ impl PageFile {
 ///
 /// It is opened for reading because the mount is read-only and the user may have no rights.
 pub(super) fn lock() -> io::Result<Option<File>> {
-    let lock = open(LOCK, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let lock = small_file::open(Path::new(LOCK))?;
     match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(Some(File::from(lock))),
+        Ok(()) => Ok(Some(lock)),
         Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
         Err(error) => Err(error.into()),
     }
@@ -74,14 +76,14 @@ pub(super) fn lock() -> io::Result<Option<File>> {
 /// What proves to the sidecar that it was this process which stood at the gate; zeros when it is not laid out.
 pub(super) fn secret() -> Secret {
     let mut secret = Secret::default();
-    let read = File::open(SECRET).and_then(|mut file| file.read_exact(&mut secret));
+    let read = small_file::open(Path::new(SECRET)).and_then(|mut file| file.read_exact(&mut secret));
     read.map_or(Secret::default(), |()| secret)
 }
 
 /// The line that names the leader and the command to use.
 pub(super) fn notice() -> Option<String> {
     let mut bytes = Vec::new();
-    File::open(NOTICE)
+    small_file::open(Path::new(NOTICE))
         .ok()?
         .take(NOTICE_BYTES_MAX)
         .read_to_end(&mut bytes)

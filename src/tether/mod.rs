@@ -2,7 +2,7 @@
 //!
 //! `tether --service S --group G --node N [--cluster C] [--stop-signal X] [--store ID=PATH]... -- command...` is the form
 //! the sidecar uses; it replaces docker-init. `tether store show|init` prepares storage for `leasehold init`; `tether claim`
-//! is what the tether itself starts beside the service, `tether probe-storage` what the sidecar starts to try the storage.
+//! is what the tether itself starts beside the service, `tether probe-storage` what the sidecar starts to try the storage, `tether device` what it starts to see whether a block device is still mounted.
 //! Anything else meets the closed gate.
 //! Exit codes: [`exit::Code`].
 
@@ -11,6 +11,7 @@ mod beat;
 mod claim;
 mod claim_file;
 mod claims;
+pub mod device;
 pub mod exit;
 mod gate;
 pub mod hello;
@@ -21,6 +22,7 @@ mod own_namespace;
 pub mod page;
 mod service;
 mod signals;
+mod standing;
 pub mod storage_probe;
 mod store;
 mod watch;
@@ -31,9 +33,13 @@ use std::process::ExitCode;
 use args::Args;
 use exit::Refusal;
 use own_namespace::OwnNamespace;
-use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+use rustix::process::{DumpableBehavior, set_dumpable_behavior, setpriority_process};
 use service::Service;
 use signals::Signals;
+use standing::Standing;
+
+/// Before everything that is not real-time.
+const NICE: i32 = -20;
 
 /// The tether, from its arguments without the program's name (and without the word `tether`).
 pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
@@ -42,6 +48,7 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
         Some((first, rest)) if first == "store" => return store::main(rest),
         Some((first, rest)) if first == beat::FORM => return beat::main(rest),
         Some((first, rest)) if first == storage_probe::FORM => return storage_probe::main(rest),
+        Some((first, rest)) if first == device::FORM => return device::main(rest),
         Some(_) | None => {}
     }
     let own = match OwnNamespace::prove() {
@@ -64,11 +71,16 @@ fn enter(own: &OwnNamespace, args: &[OsString]) -> Result<ExitCode, Refusal> {
     let environment = |what: &str, error: std::io::Error| Refusal::Environment(format!("{what}: {error}"));
     let signals = Signals::install().map_err(|error| environment("signals", error))?;
     let timer = watch::timer().map_err(|error| environment("timer", error.into()))?;
+    let mut standing = Standing::of_init().map_err(|error| environment("/proc/1/stat", error))?;
     let admitted = gate::pass(&signals, &args)?;
     // Once more: for what was allocated since.
     memory::hold();
     match Service::start(&args, admitted.page.run) {
-        Ok(service) => Ok(watch::watch(own, admitted, service, &signals, &timer)),
+        Ok(service) => {
+            // Above the service, where the container may; after its start, because that would inherit it.
+            let _ = setpriority_process(None, NICE);
+            Ok(watch::watch(own, admitted, service, &signals, &timer, &mut standing))
+        }
         Err(error) => {
             admitted.claims.give_up();
             exit::report_exec(&args.command, &error);

@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt;
 
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Pid, getpid};
+use nix::unistd::{Pid, getpid, getppid};
 use rustix::process::{WaitOptions, wait};
 use rustix::thread::nanosleep;
 use rustix::time::Timespec;
@@ -56,7 +56,7 @@ impl OwnNamespace {
             if getpid().as_raw() != 1 {
                 return false;
             }
-            match kill(Pid::from_raw(-1), Signal::SIGKILL) {
+            match kill(everybody(), Signal::SIGKILL) {
                 Err(Errno::ESRCH) => return true,
                 Err(Errno::EPERM) => return false,
                 Ok(()) | Err(_) => {}
@@ -68,6 +68,48 @@ impl OwnNamespace {
     }
 }
 
+/// Proof that this process is one of a tether's own, beside it in its namespace: from here, too, `kill(-1)` reaches the
+/// container and nothing else, and never PID 1.
+#[derive(Debug)]
+pub(super) struct Beside(());
+
+impl Beside {
+    /// Makes the token, or says why this process must not have it.
+    pub(super) fn prove() -> Result<Self, &'static str> {
+        if getpid().as_raw() == 1 || getppid().as_raw() != 1 {
+            return Err("not started by PID 1");
+        }
+        let Ok(namespace) = std::fs::metadata("/proc/self/ns/pid") else {
+            return Err("/proc/self/ns/pid can't be read");
+        };
+        if namespace.ino() == HOST_PID_NAMESPACE {
+            return Err("in the PID namespace of the host");
+        }
+        let words = std::fs::read("/proc/1/cmdline").unwrap_or_default();
+        let mut words = words.split(|byte| *byte == 0);
+        // A namespace may have any program as its PID 1, such as the init of a machine in a container.
+        match words.next() {
+            Some(first) if first == b"tether" || first.ends_with(b"/tether") => Ok(Self(())),
+            Some(_) | None => Err("PID 1 is no tether"),
+        }
+    }
+
+    /// Kills every process of the namespace but PID 1 and this one, and again until none is left.
+    pub(super) fn kill_others(&self) {
+        for _ in 0..KILL_ROUNDS {
+            if getppid().as_raw() != 1 || kill(everybody(), Signal::SIGKILL).is_err() {
+                return;
+            }
+            let _ = nanosleep(&KILL_PAUSE);
+        }
+    }
+}
+
+/// Whom a kill reaches without a name: only for the holder of a token.
+fn everybody() -> Pid {
+    Pid::from_raw(-1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,5 +117,6 @@ mod tests {
     #[test]
     fn a_test_is_not_pid_1() {
         assert!(OwnNamespace::prove().is_err());
+        assert!(Beside::prove().is_err());
     }
 }

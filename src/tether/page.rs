@@ -7,6 +7,7 @@ use std::time::Duration;
 
 pub use crate::core::event::Order;
 
+use crate::core::bounds::COUNTED_MAX;
 use crate::core::epoch::Run;
 use crate::core::time::Time;
 
@@ -24,6 +25,15 @@ pub struct Page {
     pub soft: Time,
     /// Everything is killed at or after this.
     pub hard: Time,
+    /// The [`mark`] of the store id that the service's tether must be told to find; 0: none, or a sidecar of an earlier
+    /// version, which does not say.
+    pub store: u64,
+}
+
+/// A store id in the few bytes that a page has for it; never 0.
+#[must_use]
+pub fn mark(store: &str) -> u64 {
+    checksum(store.as_bytes()).max(1)
 }
 
 impl Page {
@@ -39,6 +49,7 @@ impl Page {
         for deadline in [self.soft.boot, self.soft.raw, self.hard.boot, self.hard.raw] {
             bytes.extend_from_slice(&nanoseconds(deadline).to_le_bytes());
         }
+        bytes.extend_from_slice(&self.store.to_le_bytes());
         bytes.resize(PAGE_BYTES - 8, 0);
         let sum = checksum(&bytes);
         bytes.extend_from_slice(&sum.to_le_bytes());
@@ -63,6 +74,9 @@ impl Page {
                 slept: Duration::ZERO,
             })
         };
+        if word(24)? > COUNTED_MAX {
+            return None;
+        }
         Some(Self {
             boot_id: body.get(8..24)?.try_into().ok()?,
             run: Run {
@@ -72,6 +86,8 @@ impl Page {
             order: order(half(36)?)?,
             soft: time(40)?,
             hard: time(56)?,
+            // An earlier version wrote zeros here, and reads past whatever is there.
+            store: word(72)?,
         })
     }
 }
@@ -124,6 +140,7 @@ mod tests {
             order: Order::Stop,
             soft: at(1000, 900),
             hard: at(2000, 1900),
+            store: mark("s1"),
         }
     }
 
@@ -133,6 +150,16 @@ mod tests {
             let page = Page { order, ..page() };
             assert_eq!(Page::decode(&page.encode()), Some(page));
         }
+    }
+
+    /// As a sidecar of before this field wrote it, and a tether of before it reads it.
+    #[test]
+    fn a_page_without_a_store_asks_for_none() {
+        let old = Page { store: 0, ..page() };
+        let bytes = old.encode();
+        assert!(bytes[72..PAGE_BYTES - 8].iter().all(|byte| *byte == 0));
+        assert_eq!(Page::decode(&bytes), Some(old));
+        assert_eq!(bytes[..72], page().encode()[..72]);
     }
 
     #[test]

@@ -14,6 +14,8 @@ use std::process::ExitCode;
 use rustix::fs::{Advice, AtFlags, Mode, OFlags, fadvise, fstatvfs, openat, unlinkat};
 use rustix::io::Errno;
 
+use crate::small_file;
+
 /// The tether's first word in this form.
 pub const FORM: &str = "probe-storage";
 
@@ -92,7 +94,7 @@ fn is_under_way(proc: &Path, path: &OsStr) -> bool {
 }
 
 fn check(path: &Path) -> io::Result<()> {
-    let directory = File::open(path)?;
+    let directory = small_file::directory(path)?;
     // What a process that was killed left behind.
     let _ = unlinkat(&directory, PROBE_FILE, AtFlags::empty());
     let done = write_and_read(&directory);
@@ -125,7 +127,7 @@ fn write_and_read(directory: &File) -> io::Result<()> {
 /// What to say where less than `floor` percent of the space or of the inodes is free. A file system that counts no inodes
 /// has enough of them.
 fn little_left(path: &Path, floor: u64) -> io::Result<Option<String>> {
-    let room = fstatvfs(File::open(path)?)?;
+    let room = fstatvfs(small_file::directory(path)?)?;
     let kinds = [
         ("", room.f_bavail, room.f_blocks),
         ("the inodes of ", room.f_favail, room.f_files),

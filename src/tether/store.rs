@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 use std::fmt::{self, Write as _};
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -19,6 +19,7 @@ use super::args;
 use super::claim::{Found, Place, State, by_file_system};
 use super::claim_file::{CLAIM_FILE, ClaimFile};
 use super::storage_probe::PROBE_FILE;
+use crate::small_file;
 
 /// The file in the root of a protected mount that holds its store id.
 const STORE_FILE: &str = ".leasehold-store";
@@ -71,7 +72,7 @@ pub(super) fn main(args: &[OsString]) -> ExitCode {
 pub(super) fn open(store: &args::Store) -> Result<File, String> {
     let fault = |what: &dyn fmt::Display| format!("storage at {}: {what}", store.path.display());
     match store_id(&store.path) {
-        Ok(Some(id)) if id == store.id => File::open(&store.path).map_err(|error| fault(&error)),
+        Ok(Some(id)) if id == store.id => small_file::directory(&store.path).map_err(|error| fault(&error)),
         Ok(Some(id)) => Err(fault(&format_args!("it is store {id:?}, not {:?}", store.id))),
         Ok(None) => Err(fault(&"it has no store id: not mounted, or never initialised")),
         Err(error) => Err(fault(&error)),
@@ -104,7 +105,7 @@ fn show(path: &Path) -> io::Result<()> {
     }
     let _ = write!(line, "],\"count\":{count}");
     push_field(&mut line, "store_id", store_id(path)?.as_deref());
-    let (claim, held) = match ClaimFile::new(File::open(path)?, path).read()? {
+    let (claim, held) = match ClaimFile::new(small_file::directory(path)?, path).read()? {
         Found::Claim(claim) => (Some(claim.owner.describe()), claim.state != State::Released),
         Found::Damaged(_) => (Some("damaged".to_owned()), true),
         Found::Missing | Found::Blank => (None, false),
@@ -165,7 +166,7 @@ fn claim_files(paths: &[&Path]) -> io::Result<Vec<Vec<ClaimFile>>> {
     let open = |index: &usize| {
         paths
             .get(*index)
-            .map(|path| Ok(ClaimFile::new(File::open(path)?, path)))
+            .map(|path| Ok(ClaimFile::new(small_file::directory(path)?, path)))
     };
     let mounts = by_file_system(&places);
     mounts
@@ -222,22 +223,20 @@ fn init(path: &Path, id: &[u8]) -> io::Result<()> {
             if found != id {
                 return Err(fault(format!("already initialised as store {found:?}")));
             }
-            File::open(&name)?.sync_all()?;
+            small_file::open(&name)?.sync_all()?;
         }
         Err(error) => return Err(fault(error.to_string())),
     }
-    File::open(path)?.sync_all()
+    small_file::directory(path)?.sync_all()
 }
 
 /// The store id in a mount; `None` without one.
 fn store_id(path: &Path) -> io::Result<Option<String>> {
-    let mut text = String::new();
-    match File::open(path.join(STORE_FILE)) {
-        Ok(file) => file.take(ID_BYTES_MAX).read_to_string(&mut text)?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    Ok(Some(text.trim_end().to_owned()))
+    match small_file::read_text(&path.join(STORE_FILE), ID_BYTES_MAX) {
+        Ok(text) => Ok(Some(text.trim_end().to_owned())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(io::Error::new(error.kind(), format!("{STORE_FILE}: {error}"))),
+    }
 }
 
 /// The first names, sorted, and the count of all entries but our own.

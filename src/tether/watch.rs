@@ -8,6 +8,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::syncfs;
 use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime};
 
+use super::claims::Fate;
 use super::exit::Code;
 use super::gate::Admitted;
 use super::home::Reading;
@@ -15,6 +16,7 @@ use super::own_namespace::OwnNamespace;
 use super::page::{Order, Page};
 use super::service::{Reaped, Service};
 use super::signals::Signals;
+use super::standing::Standing;
 use crate::clock;
 use crate::core::epoch::Run;
 use crate::core::time::Time;
@@ -51,6 +53,7 @@ pub(super) fn watch(
     mut service: Service,
     signals: &Signals,
     timer: &OwnedFd,
+    standing: &mut Standing,
 ) -> ExitCode {
     let run = admitted.page.run;
     let boot_id = admitted.page.boot_id;
@@ -60,15 +63,20 @@ pub(super) fn watch(
             Verdict::Run => {}
             Verdict::Stop => service.stop_once(),
             Verdict::Force => return end(own, admitted, ExitCode::from(Code::Killed.number())),
-            Verdict::Kill => kill(own),
+            Verdict::Kill => kill(own, Code::Killed),
+        }
+        if standing.is_lowered() {
+            kill(own, Code::Tampered);
         }
         let more = match service.reap(|pid| admitted.claims.ended(pid)) {
             Reaped::Service(code) => return end(own, admitted, code),
             Reaped::More => true,
             Reaped::Others => false,
         };
-        if admitted.claims.lost(service.is_stopping()) {
-            kill(own);
+        match admitted.claims.fate(now, service.is_stopping()) {
+            Fate::Kept => {}
+            Fate::Lost => kill(own, Code::Killed),
+            Fate::Unwatched => kill(own, Code::Tampered),
         }
         signals.drain(|signal| service.signal(signal));
         admitted.link.keep(now);
@@ -80,9 +88,9 @@ pub(super) fn watch(
 
 /// The end of the lease: the claims stay held, because nothing was synced. At once, from here, and past every handler of
 /// an exit: what they and the way back would free and close is the kernel's business.
-fn kill(own: &OwnNamespace) -> ! {
+fn kill(own: &OwnNamespace, code: Code) -> ! {
     let _ = own.kill_all();
-    signal_hook::low_level::exit(i32::from(Code::Killed.number()))
+    signal_hook::low_level::exit(i32::from(code.number()))
 }
 
 /// The end while the lease lives, in this order: all dead, all synced, claims released.
@@ -174,6 +182,7 @@ mod tests {
             order,
             soft: at(1000),
             hard: at(2000),
+            store: 0,
         }
     }
 

@@ -127,6 +127,15 @@ async fn adopt_refuses_until_nothing_plain_uses_the_storage() {
     compose(&bed, &["rm", "--stop", "-f", "app"]);
 }
 
+/// An address of this machine, such as that of the engine's own bridge.
+fn own_address() -> String {
+    let addresses = nix::ifaddrs::getifaddrs().unwrap();
+    let mut v4 = addresses.filter_map(|one| Some(one.address?.as_sockaddr_in()?.ip()));
+    v4.find(|address| !address.is_loopback())
+        .expect("a machine with an address")
+        .to_string()
+}
+
 async fn wait_until_down(bed: &Bed, id: &str) {
     let down = async {
         while bed.engine.inspect(id).await.unwrap().running {
@@ -147,4 +156,17 @@ async fn adopt_without_an_engine_says_where_to_run_it() {
     let (code, patch, said) = adopt(&bed, &["--engine", "/nowhere.sock"]);
     assert_eq!((code, patch.as_str()), (Some(1), ""));
     assert!(said.contains("run this on the host where it runs"), "{said}");
+}
+
+#[tokio::test]
+async fn adopt_refuses_an_address_of_this_host_by_name() {
+    let bed = Bed::new().await;
+    let text = "services:\n  app:\n    image: i:1\n    ports: ['80:80']\n";
+    std::fs::write(bed.directory.join("compose.yaml"), text).unwrap();
+    let own = own_address();
+    let vip = format!("{own}/24");
+    let (code, patch, said) = adopt(&bed, &["--vip", &vip, "--etcd", "http://192.0.2.1:2379"]);
+    assert_eq!((code, patch.as_str()), (Some(1), ""), "{said}");
+    let wanted = format!("group app: {own} is this host's own: {own}/");
+    assert!(said.contains(&wanted), "{said}");
 }

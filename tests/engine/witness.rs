@@ -1,160 +1,20 @@
 //! The kernel's word on a container whose engine is frozen or has forgotten it, and whose child hangs in the kernel.
-//!
-//! An engine of its own: the machine's must not be stopped under the other tests.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
 
 use leasehold::adapters::cgroup::{Cgroups, Look, Started, Verdict};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_change, unmount};
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
-const TRIES: u32 = 1500;
-const PAUSE: Duration = Duration::from_millis(20);
-
-static ENGINES: AtomicU32 = AtomicU32::new(0);
-
-fn until<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
-    for _ in 0..TRIES {
-        if let Some(found) = found() {
-            return found;
-        }
-        thread::sleep(PAUSE);
-    }
-    panic!("no {what} after {TRIES} looks");
-}
-
-/// An engine with a place of its own, and a directory that its containers see with what is mounted there later.
-struct Own {
-    directory: PathBuf,
-    name: String,
-    engine: Child,
-}
-
-impl Own {
-    fn start() -> Self {
-        let name = format!(
-            "lhwitness{}x{}",
-            std::process::id(),
-            ENGINES.fetch_add(1, Ordering::Relaxed)
-        );
-        let directory = Path::new("/tmp").join(&name);
-        let shared = directory.join("shared");
-        fs::create_dir_all(shared.join("hang")).unwrap();
-        mount_bind(&shared, &shared).unwrap();
-        mount_change(&shared, MountPropagationFlags::SHARED).unwrap();
-        let log = File::create(directory.join("dockerd.log")).unwrap();
-        // In a network of its own: with `--bridge none` an engine deletes docker0, which is the machine's engine's.
-        let engine = Command::new("unshare")
-            .args(["--net", "dockerd"])
-            .args(["--data-root", &text(&directory.join("data"))])
-            .args(["--exec-root", &text(&directory.join("exec"))])
-            .args(["--pidfile", &text(&directory.join("pid"))])
-            .args(["-H", &format!("unix://{}", text(&directory.join("socket")))])
-            .args(["--cgroup-parent", &format!("/{name}/inner")])
-            .args(["--exec-opt", "native.cgroupdriver=cgroupfs", "--bridge", "none"])
-            .args(["--iptables=false", "--ip6tables=false", "--log-level", "warn"])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        let own = Self {
-            directory,
-            name,
-            engine,
-        };
-        until("engine", || own.docker(&["version"]));
-        let image = own.directory.join("image");
-        fs::create_dir_all(image.join("bin")).unwrap();
-        fs::copy("/bin/busybox", image.join("bin/busybox")).unwrap();
-        let archive = own.directory.join("image.tar");
-        let tar = Command::new("tar")
-            .arg("-C")
-            .arg(&image)
-            .arg("-cf")
-            .arg(&archive)
-            .arg(".")
-            .status();
-        assert!(tar.unwrap().success(), "tar");
-        own.docker(&["import", &text(&archive), "box"]).unwrap();
-        own
-    }
-
-    /// Its answer, if it succeeds.
-    fn docker(&self, arguments: &[&str]) -> Option<String> {
-        let socket = format!("unix://{}", text(&self.directory.join("socket")));
-        let output = Command::new("docker")
-            .args(["-H", &socket])
-            .args(arguments)
-            .output()
-            .unwrap();
-        output
-            .status
-            .success()
-            .then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
-    }
-
-    fn run(&self, script: &str) -> String {
-        let volume = format!("{}:/shared:rslave", text(&self.directory.join("shared")));
-        let options = ["run", "-d", "--network", "none", "-v", &volume, "box"];
-        let command = ["/bin/busybox", "sh", "-c", script];
-        self.docker(&[&options[..], &command].concat()).expect("a container")
-    }
-
-    /// The engine and its containerd, as a frozen host service would have them.
-    fn signal(&self, signal: Signal) {
-        let containerd = fs::read_to_string(self.directory.join("exec/containerd/containerd.pid")).unwrap();
-        for pid in [
-            i32::try_from(self.engine.id()).unwrap(),
-            containerd.trim().parse().unwrap(),
-        ] {
-            kill(Pid::from_raw(pid), signal).unwrap();
-        }
-    }
-}
-
-impl Drop for Own {
-    fn drop(&mut self) {
-        self.signal(Signal::SIGCONT);
-        let hang = self.directory.join("shared/hang");
-        unmount(&hang, UnmountFlags::FORCE).ok();
-        unmount(&hang, UnmountFlags::DETACH).ok();
-        for id in self.docker(&["ps", "-aq"]).unwrap_or_default().lines() {
-            self.docker(&["unpause", id]);
-            self.docker(&["rm", "-f", id]);
-        }
-        kill(Pid::from_raw(i32::try_from(self.engine.id()).unwrap()), Signal::SIGTERM).ok();
-        self.engine.wait().ok();
-        unmount(self.directory.join("shared"), UnmountFlags::DETACH).ok();
-        fs::remove_dir_all(&self.directory).ok();
-        let find = [
-            "/sys/fs/cgroup",
-            "-depth",
-            "-path",
-            &format!("*/{}*", self.name),
-            "-type",
-            "d",
-        ];
-        Command::new("find")
-            .args(find)
-            .args(["-exec", "rmdir", "{}", ";"])
-            .output()
-            .ok();
-    }
-}
-
-fn text(path: &Path) -> String {
-    path.to_string_lossy().into_owned()
-}
+use crate::own::{Own, PAUSE, text, until};
 
 /// A file system that takes every request and answers none: whoever touches it hangs in the kernel and can't be killed.
 /// True once somebody does.
@@ -200,6 +60,7 @@ fn started(id: &str, looks: &[&Look]) -> Started {
             .iter()
             .flat_map(|look| look.seen.iter().map(|(_, place)| *place))
             .collect(),
+        devices: None,
     }
 }
 

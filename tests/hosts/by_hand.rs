@@ -64,13 +64,22 @@ pub(crate) fn remove_vip(cluster: &mut Cluster, host: usize) {
     cluster.hosts[host].inside(&format!("ip addr del {VIP4}/32 dev eth0"));
 }
 
-/// Somebody believes that it belongs here; the sidecar of that host takes it away again.
+/// Somebody believes that it belongs here: the sidecar of that host says so and leaves it, until that person takes it away.
 pub(crate) fn add_vip(cluster: &mut Cluster, host: usize) {
     let host = &cluster.hosts[host];
     host.inside(&format!("ip addr add {VIP4}/24 dev eth0"));
-    until("the address to be taken away", LIMIT, || {
-        (!host.carries(VIP4)).then_some(())
+    let said = format!("{VIP4} is this host's own: {VIP4}/24 is on eth0");
+    until("the address to be told", LIMIT, || {
+        words(&host.leasehold(&["status"])).contains(&said).then_some(())
     });
+    assert!(host.carries(VIP4), "what somebody added was taken away");
+    assert!(
+        !host.is_ready(),
+        "{} would take the group with an address of its own",
+        host.name
+    );
+    take_vip_away(host);
+    until("the node to be ready again", LIMIT, || host.is_ready().then_some(()));
     // The hosts' own addresses are of the same subnet, and an operator would miss them.
     assert!(
         host.carries(&format!("{NET4}.{}", host.number)),

@@ -352,7 +352,8 @@ pub(crate) const LONG_FAULTS: &[Fault] = &[
         place: Place::Standby,
         inflict: by_hand::add_vip,
         then: Then::Returns(HAND_OVER_LIMIT),
-        two_owners: Duration::from_secs(1),
+        // Until somebody has read what the sidecar said and acted.
+        two_owners: Duration::from_secs(5),
         mixes: false,
         ..PLAIN
     },

@@ -10,16 +10,19 @@ use std::time::Duration;
 
 use leasehold::core::code::Code;
 use leasehold::core::confirm::Failover;
-use leasehold::core::event::{Action, Event, Order, PageOrder, ProbeFailure, ServiceKey, VipNews};
+use leasehold::core::epoch::Run;
+use leasehold::core::event::{Action, Event, Mounts, Order, PageOrder, ProbeFailure, ServiceKey, VipNews};
 use leasehold::core::exported::Exported;
 use leasehold::core::fencing::FenceSettings;
 use leasehold::core::group::{GroupSettings, OnFailure, OnStandby, ProbeSettings, SecondOpinion, ServiceSettings};
 use leasehold::core::history::{Chronicler, Entry};
 use leasehold::core::keys::Keys;
+use leasehold::core::left::{Part, Parts};
+use leasehold::core::made::Made;
 use leasehold::core::node::{Identity, Node, Setup};
 use leasehold::core::records::{Beat, Pin, Record, RecordState, Saved, json};
 use leasehold::core::sizing::Timing;
-use leasehold::core::store::{Compare, Grant, Op, RequestId, StoreError, Txn};
+use leasehold::core::store::{Compare, Grant, Op, RequestId, StoreError, TXN_MAX, Txn};
 use leasehold::core::stuck::OnStopFailure;
 use leasehold::core::time::Time;
 
@@ -78,6 +81,8 @@ pub(crate) struct World {
     /// What those promise that do not promise the usual.
     pub(crate) promises: BTreeMap<String, Duration>,
     pub(crate) connection: u64,
+    /// The connection of each tether: let in, or reported running.
+    pub(crate) tethers: BTreeMap<ServiceKey, u64>,
     /// The mod revision of the key that the story deleted last.
     pub(crate) deleted: i64,
     pub(crate) on_stop_failure: OnStopFailure,
@@ -85,9 +90,20 @@ pub(crate) struct World {
     pub(crate) failover: Failover,
     pub(crate) second_opinion: SecondOpinion,
     pub(crate) storage_look: Option<Duration>,
+    pub(crate) exclusive_mounts: bool,
     /// What a standby finds at the address by itself.
     pub(crate) afar: Result<(), ProbeFailure>,
     pub(crate) fence: Option<FenceSettings>,
+    /// What was asked for last, so that an answer says what it answers: the store of each group's containers,
+    pub(crate) prepared_for: BTreeMap<String, Option<String>>,
+    /// the run that was started last and the one that was asked about,
+    pub(crate) started: BTreeMap<ServiceKey, Run>,
+    pub(crate) inspected: BTreeMap<ServiceKey, Run>,
+    /// the store that was looked at, the wish that a comparison is for.
+    pub(crate) looked: BTreeMap<String, String>,
+    pub(crate) compared: BTreeMap<String, i64>,
+    /// Services that have left the file.
+    pub(crate) without: BTreeSet<String>,
     /// Containers that no kill ends.
     pub(crate) hung: BTreeSet<ServiceKey>,
     pub(crate) timing: Timing,
@@ -108,12 +124,16 @@ pub(crate) struct World {
 
 impl World {
     fn settings(&self, group: &str) -> GroupSettings {
+        let mut services = settings(group, self.on_stop_failure).services;
+        services.retain(|service| !self.without.contains(&service.name));
         GroupSettings {
+            services,
             on_failure: self.on_failure,
             failback: self.failback,
             failover: self.confirmed(group),
             second_opinion: self.second_opinion,
             storage_look: self.storage_look,
+            exclusive_mounts: self.exclusive_mounts,
             ..settings(group, self.on_stop_failure)
         }
     }
@@ -154,15 +174,24 @@ impl World {
             saved: None,
             alive: BTreeMap::new(),
             promises: BTreeMap::new(),
-            connection: 0,
+            // The one that the world answers with by itself.
+            connection: 1,
+            tethers: BTreeMap::new(),
             deleted: 0,
             on_stop_failure: OnStopFailure::Hold,
             failback: None,
             failover: Failover::Auto,
             second_opinion: SecondOpinion::Off,
             storage_look: None,
+            exclusive_mounts: false,
             afar: Ok(()),
             fence: None,
+            prepared_for: BTreeMap::new(),
+            started: BTreeMap::new(),
+            inspected: BTreeMap::new(),
+            looked: BTreeMap::new(),
+            compared: BTreeMap::new(),
+            without: BTreeSet::new(),
             hung: BTreeSet::new(),
             timing: Timing::new(TTL, 0.99, None, Duration::from_secs(1)),
             exported: Exported::default(),
@@ -206,6 +235,7 @@ impl World {
         self.seed += 1;
         self.call = None;
         self.soon.clear();
+        self.started.clear();
         let mut node = Node::new(Setup {
             me: self.me.clone(),
             cluster: "story".to_owned(),
@@ -325,9 +355,15 @@ impl World {
                 .filter(|page| page.order == Order::Open && !self.now.reached(page.soft))
         };
         match action {
-            Action::Start { of, run } => {
+            Action::Start { of, run, made } => {
                 let page = open(of).expect("a start needs an open page, before its soft deadline");
                 assert_eq!(page.run, *run, "a start needs the page of its own run");
+                let asked = self.prepared_for.get(&of.group);
+                assert_eq!(
+                    asked,
+                    Some(&made.store),
+                    "what starts was made for the store that was asked for"
+                );
             }
             Action::Admit { of, .. } => assert!(open(of).is_some(), "nothing is admitted at or after soft"),
             Action::VipHold {
@@ -355,8 +391,24 @@ impl World {
             Action::Page { of, page } => {
                 self.pages.insert(of, page);
             }
+            Action::Prepare { group, store } => {
+                self.prepared_for.insert(group, store);
+            }
+            Action::Start { of, run, .. } => {
+                self.started.insert(of, run);
+            }
+            Action::Inspect { of, run } => {
+                self.inspected.insert(of, run);
+            }
+            Action::LookAtStorage { group, store } => {
+                self.looked.insert(group, store);
+            }
+            Action::Compare { group, wish } => {
+                self.compared.insert(group, wish);
+            }
+            Action::Admit { of, connection } => drop(self.tethers.insert(of, connection)),
             Action::Save(saved) => self.saved = Some(saved),
-            Action::Pin(pin) => self.pin = Some(pin),
+            Action::Pin(pin) | Action::PinLater(pin) => self.pin = Some(pin),
             Action::Exit { .. } => self.node = None,
             _ => {}
         }
@@ -374,13 +426,13 @@ impl World {
         let afar = self.afar.clone();
         let mut answer = |event| self.soon.push_back((at, event));
         match action.clone() {
-            Action::Prepare { group, .. } => {
+            Action::Prepare { group, store } => {
                 for of in services(&group) {
-                    let result = Ok("sha256:1".to_owned());
-                    answer(Event::Prepared { of, result });
+                    let (store, result) = (store.clone(), Ok(made(store.clone())));
+                    answer(Event::Prepared { of, store, result });
                 }
             }
-            Action::Start { of, run } => answer(Event::TetherHello {
+            Action::Start { of, run, .. } => answer(Event::TetherHello {
                 of,
                 run,
                 running: false,
@@ -389,7 +441,9 @@ impl World {
             Action::Page { of, page }
                 if matches!(page.order, Order::Stop | Order::Kill) && !self.hung.contains(&of) =>
             {
-                answer(Event::TetherGone { of, run: page.run });
+                let connection = self.tethers.get(&of).copied().unwrap_or(1);
+                let run = page.run;
+                answer(Event::TetherGone { of, run, connection });
             }
             Action::Probe { of, run, .. } => answer(Event::Probed {
                 of,
@@ -399,6 +453,10 @@ impl World {
             Action::AskHolder { of, run } => {
                 let result = afar.clone();
                 answer(Event::HolderAsked { of, run, result });
+            }
+            Action::LookAtMounts { group, run } => {
+                let mounts = Mounts::Gone;
+                answer(Event::MountsSeen { group, run, mounts });
             }
             Action::VipProbe { group } => answer(Event::Vip(VipNews::Free { group })),
             Action::VipHold {
@@ -425,7 +483,16 @@ impl World {
         let Some(call) = self.call.take() else {
             return self.misled("nothing is asked of etcd");
         };
+        let reads = self.keys.ranges().len();
         let (id, succeeded) = match call {
+            Call::Txn(_, ref txn) if txn.compare.len() > TXN_MAX || txn.then.len() + reads > TXN_MAX => {
+                self.call = Some(call);
+                self.fail(StoreError::Refused(
+                    "etcdserver: too many operations in txn request".to_owned(),
+                ));
+                self.adrift.pop();
+                return;
+            }
             Call::Txn(id, txn) => (id, self.apply(&txn)),
             Call::Read(id) => {
                 self.others_beat();
@@ -591,6 +658,29 @@ impl World {
     }
 }
 
+/// What a sidecar remembers of a run of the group.
+pub(crate) fn parts(group: &str) -> Parts {
+    let settings = settings(group, OnStopFailure::Hold);
+    let services = settings.services.into_iter().map(|service| Part {
+        name: service.name,
+        grace_ms: 1000,
+    });
+    Parts {
+        services: services.collect(),
+        vips: settings.addresses,
+        exclusive_mounts: settings.exclusive_mounts,
+    }
+}
+
+/// A container as it was made for this store.
+pub(crate) fn made(store: Option<String>) -> Made {
+    Made {
+        store,
+        fingerprint: "f1".to_owned(),
+        image: "sha256:1".to_owned(),
+    }
+}
+
 fn services(group: &str) -> Vec<ServiceKey> {
     let group = settings(group, OnStopFailure::Hold);
     (0..group.services.len())
@@ -601,18 +691,26 @@ fn services(group: &str) -> Vec<ServiceKey> {
         .collect()
 }
 
-/// `sams` has one service, an address and a probe, `pair` two probes, `post` a canary besides, `routed` a gateway; `web` has two services and neither.
+/// `sams` has one service, an address and a probe, `pair` two probes, `post` a canary besides, `routed` a gateway; `web` has two services and neither; in
+/// `shop` the second waits for a healthy first.
 fn settings(group: &str, on_stop_failure: OnStopFailure) -> GroupSettings {
-    let names: &[&str] = if group == "web" { &["db", "http"] } else { &["sams"] };
+    let is_plain = matches!(group, "web" | "shop");
+    let names: &[&str] = if is_plain { &["db", "http"] } else { &["sams"] };
     let services = names.iter().map(|name| ServiceSettings {
         name: (*name).to_owned(),
         stop_grace: Duration::from_secs(1),
-        after_healthy: Vec::new(),
+        after_healthy: if (group, *name) == ("shop", "http") {
+            vec![0]
+        } else {
+            Vec::new()
+        },
+        left: false,
     });
     GroupSettings {
         name: group.to_owned(),
+        gone: false,
         services: services.collect(),
-        vips: usize::from(group != "web"),
+        vips: usize::from(!is_plain),
         vip_first: false,
         probes: probes(group),
         start_timeout: Duration::from_secs(60),
@@ -625,7 +723,13 @@ fn settings(group: &str, on_stop_failure: OnStopFailure) -> GroupSettings {
         failback: None,
         second_opinion: SecondOpinion::Off,
         address: "192.0.2.10".to_owned(),
+        addresses: if is_plain {
+            Vec::new()
+        } else {
+            vec!["192.0.2.10/24".to_owned()]
+        },
         storage_look: None,
+        exclusive_mounts: false,
     }
 }
 
@@ -635,7 +739,7 @@ fn probes(group: &str) -> Vec<ProbeSettings> {
         ..ProbeSettings::named(name)
     };
     match group {
-        "web" => Vec::new(),
+        "web" | "shop" => Vec::new(),
         "post" => vec![
             ProbeSettings::named("smtp 25"),
             ProbeSettings::canary("canary p@m.test", Duration::from_secs(60)),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use leasehold::core::code::Code;
 use leasehold::core::confirm::Failover;
 use leasehold::core::epoch::Run;
-use leasehold::core::event::{Command, Event, Note, ProbeFailure, ProbeKey, ServiceKey, Trace, VipNews, Wish};
+use leasehold::core::event::{Command, Event, Mounts, Note, ProbeFailure, ProbeKey, ServiceKey, Trace, VipNews, Wish};
 use leasehold::core::exported::Exported;
 use leasehold::core::fenced::Fenced;
 use leasehold::core::fencing::FenceSettings;
@@ -19,7 +19,7 @@ use leasehold::core::records::{
 use leasehold::core::store::{Hint, StoreError};
 use leasehold::core::stuck::OnStopFailure;
 
-use super::driver::{Call, Mode, World};
+use super::driver::{Call, Mode, World, made, parts};
 use super::words;
 
 /// A story as it was played.
@@ -68,6 +68,11 @@ fn option<'a>(words: &[&'a str], key: &str) -> Option<&'a str> {
         .iter()
         .filter_map(|word| word.strip_prefix(key)?.strip_prefix('='));
     found.next()
+}
+
+/// The words that do not begin so.
+fn without<'a>(words: &[&'a str], key: &str) -> Vec<&'a str> {
+    words.iter().copied().filter(|word| !word.starts_with(key)).collect()
 }
 
 /// In the order of the alphabet.
@@ -159,6 +164,19 @@ fn trace(words: &[&str]) -> Option<Trace> {
     }
 }
 
+/// That a service still mounts, or what a look at the mounts of a group found.
+fn mounts(of: &str, run: Run, found: &[&str]) -> Option<Event> {
+    let mounts = match found {
+        [] => return Some(Event::Mounting { of: service(of), run }),
+        ["gone"] => Mounts::Gone,
+        ["left", what @ ..] => Mounts::Left { what: what.join(" ") },
+        ["hidden", why @ ..] => Mounts::Hidden { why: why.join(" ") },
+        _ => return None,
+    };
+    let group = of.to_owned();
+    Some(Event::MountsSeen { group, run, mounts })
+}
+
 impl World {
     /// A leading time moves the clocks there; nobody ticks meanwhile.
     fn move_to<'a, 'b>(&mut self, words: &'a [&'b str]) -> &'a [&'b str] {
@@ -179,16 +197,27 @@ impl World {
         std::mem::take(&mut self.told)
     }
 
-    fn input(&mut self, words: &[&str]) -> bool {
+    pub(crate) fn input(&mut self, words: &[&str]) -> bool {
         let before = self.told.len();
         let setting = matches!(
             words[0],
-            "etcd" | "node" | "notify" | "watchdog" | "saved" | "sleep" | "kill" | "policy" | "hangs" | "afar"
+            "etcd"
+                | "node"
+                | "notify"
+                | "watchdog"
+                | "saved"
+                | "sleep"
+                | "kill"
+                | "policy"
+                | "hangs"
+                | "afar"
+                | "without"
         );
         let understood = match words[0] {
             "etcd" => self.etcd_input(&words[1..]),
             "node" | "notify" | "watchdog" | "start" | "restart" | "kill" | "saved" | "sleep" | "run" | "quick"
-            | "status" | "health" | "history" | "policy" | "hangs" | "afar" => self.control(words),
+            | "status" | "history" | "policy" | "hangs" | "afar" | "without" => self.control(words),
+            "health" if words.len() == 1 => self.control(words),
             "answer" | "timeout" | "landed" | "late" | "refused" => self.answer_input(words),
             "term" | "hold" | "switchover" | "apply" | "accept" | "fenced" | "order" | "export" | "import" => {
                 self.operator(words)
@@ -218,6 +247,7 @@ impl World {
             }
             ["confirm"] => self.failover = Failover::Confirm,
             ["look", every] => self.storage_look = time(every),
+            ["mounts"] => self.exclusive_mounts = true,
             ["opinion", word] => {
                 self.second_opinion = match *word {
                     "tell" => SecondOpinion::Tell,
@@ -255,6 +285,9 @@ impl World {
             ["saved", group, at, rest @ ..] => self.save(group, run(at), rest.contains(&"latched")),
             ["policy", policy @ ..] => self.policy(policy),
             ["afar", result @ ..] => self.afar = probe_outcome(result),
+            ["without", service] => {
+                self.without.insert((*service).to_owned());
+            }
             ["hangs", of] => {
                 self.hung.insert(service(of));
             }
@@ -344,7 +377,16 @@ impl World {
             groups: BTreeMap::new(),
         });
         let (epoch, n) = (run.epoch, run.n);
-        saved.groups.insert(group.to_owned(), SavedRun { epoch, n, latched });
+        let parts = parts(group);
+        saved.groups.insert(
+            group.to_owned(),
+            SavedRun {
+                epoch,
+                n,
+                latched,
+                parts,
+            },
+        );
         self.saved = Some(saved);
     }
 
@@ -431,6 +473,28 @@ impl World {
         true
     }
 
+    /// For the store that was asked for last, unless `for=` says otherwise.
+    fn prepared(&self, of: ServiceKey, result: &[&str]) -> Event {
+        let asked = self.prepared_for.get(&of.group).cloned().unwrap_or_default();
+        let store = match option(result, "for") {
+            Some("none") => None,
+            Some(store) => Some(store.to_owned()),
+            None => asked,
+        };
+        let result = outcome(&without(result, "for=")).map(|()| made(store.clone()));
+        Event::Prepared { of, store, result }
+    }
+
+    /// At the store that was looked at last, unless `at=` says otherwise.
+    fn seen(&self, group: &str, result: &[&str]) -> Event {
+        let store = option(result, "at").map(str::to_owned);
+        Event::StorageSeen {
+            group: group.to_owned(),
+            store: store.or_else(|| self.looked.get(group).cloned()).unwrap_or_default(),
+            result: probe_outcome(&without(result, "at=")),
+        }
+    }
+
     /// The incarnation is that of the name, unless it says otherwise.
     fn fence_ended(&mut self, node: &str, rest: &[&str]) -> Event {
         let default = format!("L{node}");
@@ -456,15 +520,17 @@ impl World {
             ["engine", result @ ..] => Event::Engine {
                 result: outcome(result),
             },
+            ["unpinned", why @ ..] => Event::PinUnwritten { why: why.join(" ") },
             ["clock", why @ ..] => Event::ClockSource {
                 doubt: (!why.is_empty()).then(|| why.join(" ")),
             },
-            ["fit" | "unfit", group, why @ ..] => fitness(group, why),
-            ["compared", group, rest @ ..] => words::compared(group, rest),
-            ["prepared", of, result @ ..] => Event::Prepared {
-                of: service(of),
-                result: outcome(result).map(|()| "sha256:1".to_owned()),
+            ["endpoints", at, why @ ..] => Event::Endpoints {
+                address: at.trim_start_matches("closed").to_owned(),
+                fault: (!why.is_empty()).then(|| why.join(" ")),
             },
+            ["fit" | "unfit", group, why @ ..] => fitness(group, why),
+            ["compared", group, rest @ ..] => words::compared(group, rest, self.compared.get(*group).copied()),
+            ["prepared", of, result @ ..] => self.prepared(service(of), result),
             ["started", of, at, result @ ..] => Event::StartAnswered {
                 of: service(of),
                 run: run(at),
@@ -472,10 +538,14 @@ impl World {
             },
             ["hello", of, at, place] => {
                 self.connection += 1;
+                let running = *place == "running";
+                if running {
+                    self.tethers.insert(service(of), self.connection);
+                }
                 Event::TetherHello {
                     of: service(of),
                     run: run(at),
-                    running: *place == "running",
+                    running,
                     connection: self.connection,
                 }
             }
@@ -488,15 +558,29 @@ impl World {
                     connection: self.connection,
                 }
             }
-            ["gone", of, at] => Event::TetherGone {
+            ["mounting" | "mounts", of, at, found @ ..] => mounts(of, run(at), found)?,
+            ["gone", of, at, rest @ ..] => Event::TetherGone {
                 of: service(of),
                 run: run(at),
+                connection: match rest.first() {
+                    Some(connection) => connection.parse().unwrap(),
+                    None => self.tethers.get(&service(of)).copied().unwrap_or(self.connection),
+                },
             },
             ["inspected", of, word @ ..] => Event::Inspected {
+                run: match option(word, "of") {
+                    Some(at) => run(at),
+                    None => self.inspected.get(&service(of)).copied().unwrap_or_default(),
+                },
                 of: service(of),
-                trace: trace(word)?,
+                trace: trace(&without(word, "of="))?,
             },
-            ["health", of, word] => Event::Health {
+            // Of the run that was started last, unless it says of which.
+            ["health", of, word, rest @ ..] => Event::Health {
+                run: match option(rest, "of") {
+                    Some(at) => Some(run(at)),
+                    None => self.started.get(&service(of)).copied(),
+                },
                 of: service(of),
                 healthy: *word == "healthy",
             },
@@ -504,6 +588,7 @@ impl World {
             ["reset", "failed", why @ ..] => Event::ResetFailed { why: why.join(" ") },
             [word @ ("intruder" | "used"), rest @ ..] => words::stranger(word, rest)?,
             ["vip", word, rest @ ..] => Event::Vip(news(word, rest)?),
+            ["seen", group, result @ ..] => self.seen(group, result),
             _ => return looked(words),
         };
         Some(event)
@@ -517,7 +602,11 @@ impl World {
                 self.etcd.cluster_id = 0xc2;
                 self.alive.clear();
             }
-            ["store", group] => self.etcd.put(&self.keys.store(group), r#"{"id":"s1","mounts":[]}"#, 0),
+            ["store", group, rest @ ..] => {
+                let id = rest.first().unwrap_or(&"s1");
+                let value = format!(r#"{{"id":"{id}","mounts":[]}}"#);
+                self.etcd.put(&self.keys.store(group), &value, 0);
+            }
             ["config", rest @ ..] => {
                 let generation = option(rest, "generation").map_or(1, |word| word.parse().unwrap());
                 let ttl = option(rest, "ttl").and_then(time).unwrap_or(Duration::from_secs(5));
@@ -570,6 +659,23 @@ impl World {
             ["drained", node] => self
                 .etcd
                 .put(&self.keys.drained(node), &json(&StandingOrder::from(note())), 0),
+            _ => return self.by_hand(words),
+        }
+        true
+    }
+
+    /// What nobody but an operator, or an accident, does to etcd.
+    fn by_hand(&mut self, words: &[&str]) -> bool {
+        match words {
+            // On no lease.
+            ["put", key, value @ ..] => {
+                let key = format!("{}{key}", self.keys.prefix());
+                self.etcd.put(&key, &value.join(" "), 0);
+            }
+            ["fill", key, kib] => {
+                let key = format!("{}{key}", self.keys.prefix());
+                self.etcd.put(&key, &"x".repeat(kib.parse::<usize>().unwrap() << 10), 0);
+            }
             ["delete", key] => {
                 let key = format!("{}{key}", self.keys.prefix());
                 self.deleted = self.etcd.keys.get(&key).map_or(0, |kv| kv.mod_revision);
@@ -637,6 +743,7 @@ impl World {
                 .or(Some(5000)),
             groups: groups.collect(),
             clock: String::new(),
+            endpoints: String::new(),
         };
         self.etcd.put(&self.keys.status(node), &json(&status), lease);
     }
@@ -694,6 +801,10 @@ fn news(word: &str, rest: &[&str]) -> Option<VipNews> {
         "conflict" => Some(VipNews::Conflict { group, vip, mac }),
         "foreign" => Some(VipNews::Foreign { group, vip, mac }),
         "lost" => Some(VipNews::Lost { group, vip }),
+        "occupied" => Some(VipNews::Occupied {
+            group,
+            by: (rest.len() > 1).then(|| rest[1..].join(" ")),
+        }),
         "failed" => Some(VipNews::Failed {
             group,
             error: rest[1..].join(" "),
@@ -718,10 +829,6 @@ fn looked(words: &[&str]) -> Option<Event> {
                 _ => probe(group),
             },
             run: run(at),
-            result: probe_outcome(result),
-        },
-        ["seen", group, result @ ..] => Event::StorageSeen {
-            group: (*group).to_owned(),
             result: probe_outcome(result),
         },
         ["asked", group, at, result @ ..] => Event::HolderAsked {

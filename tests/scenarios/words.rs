@@ -6,7 +6,9 @@ use std::time::Duration;
 use leasehold::core::epoch::Run;
 use leasehold::core::event::{Action, Event, Level, Order, PageOrder, ServiceKey};
 use leasehold::core::keys::Keys;
-use leasehold::core::records::{Beat, ClusterConfig, Drift, Intent, NodeStatus, Opinion, Record, RecordState, Saved};
+use leasehold::core::records::{
+    Beat, ClusterConfig, Drift, Intent, NodeStatus, Opinion, Pin, Record, RecordState, Saved,
+};
 use leasehold::core::store::{Compare, Op, Txn};
 use leasehold::core::time::Time;
 
@@ -145,11 +147,10 @@ fn status(status: &NodeStatus) -> String {
             false => format!(", not ready for {name} \"{}\"{more}{used}", readiness.why),
         }
     });
-    let clock = match status.clock.as_str() {
-        "" => String::new(),
-        doubt => format!(", \"{doubt}\""),
-    };
-    format!("priority {}{}{clock}", status.priority, groups.collect::<String>())
+    let told = [&status.clock, &status.endpoints].into_iter();
+    let told = told.filter(|text| !text.is_empty()).map(|text| format!(", \"{text}\""));
+    let told: String = told.collect();
+    format!("priority {}{}{told}", status.priority, groups.collect::<String>())
 }
 
 fn value(names: &mut Names, key: &str, value: &str) -> String {
@@ -241,6 +242,13 @@ fn saved(names: &mut Names, saved: &Saved) -> String {
     format!("save boot {} lease {}{groups}", saved.boot, names.lease(saved.lease))
 }
 
+fn pinned(pin: &Pin) -> String {
+    format!(
+        "cluster {:x} generation {} revision {}",
+        pin.cluster_id, pin.generation, pin.revision
+    )
+}
+
 /// Every action but a transaction, which needs its kind.
 pub(crate) fn action(names: &mut Names, now: Time, action: &Action) -> String {
     match action {
@@ -252,20 +260,19 @@ pub(crate) fn action(names: &mut Names, now: Time, action: &Action) -> String {
         Action::Revoke { lease } => format!("revoke {}", names.lease(*lease)),
         Action::Page { of, page: order } => page(now, of, order),
         Action::Save(memory) => saved(names, memory),
-        Action::Pin(pin) => format!(
-            "pin cluster {:x} generation {} revision {}",
-            pin.cluster_id, pin.generation, pin.revision
-        ),
+        Action::Pin(pin) => format!("pin {}", pinned(pin)),
+        Action::PinLater(pin) => format!("pin beside the loop {}", pinned(pin)),
         Action::Prepare { group, store } => {
             format!("prepare {group} for store {}", store.as_deref().unwrap_or("none"))
         }
         Action::LetGo { group } => format!("let go of {group}"),
-        Action::Start { of, run } => format!("start {} {run}", service(of)),
+        Action::Start { of, run, .. } => format!("start {} {run}", service(of)),
         Action::Admit { of, .. } => format!("admit {}", service(of)),
         Action::Refuse { of, .. } => format!("refuse {}", service(of)),
         Action::Kill { of } => format!("kill {}", service(of)),
         Action::KillForeign { id, why } => format!("kill foreign {id}: {why}"),
-        Action::Inspect { of } => format!("inspect {}", service(of)),
+        Action::Inspect { of, .. } => format!("inspect {}", service(of)),
+        Action::LookAtMounts { group, run } => format!("look at the mounts of {group} {run}"),
         Action::Probe { of, run, at_vip } => {
             let through = if *at_vip { " at the address" } else { "" };
             format!("probe {} {run}{through}", of.group)
@@ -279,7 +286,7 @@ pub(crate) fn action(names: &mut Names, now: Time, action: &Action) -> String {
         }
         Action::VipDrop { group } => format!("vip drop {group}"),
         Action::Feed { until } => format!("feed the watchdog until {}", ahead(now, *until)),
-        Action::Compare { group } => format!("compare {group}"),
+        Action::Compare { group, .. } => format!("compare {group}"),
         Action::Disarm => "put the watchdog to sleep".to_owned(),
         Action::Say(decision) => {
             let loud = match decision.code.level() {
@@ -307,15 +314,17 @@ pub(crate) fn drift_of(key: &str, obstacle: Option<&str>) -> Drift {
     }
 }
 
-/// `compared GROUP same`, `compared GROUP differs`, `compared GROUP impossible`; `unasked` of a look that began by itself.
-pub(crate) fn compared(group: &str, rest: &[&str]) -> Event {
-    let (rest, asked) = match rest {
-        [rest @ .., "unasked"] => (rest, false),
-        rest => (rest, true),
+/// `compared GROUP same`, `compared GROUP differs`, `compared GROUP impossible`; `unasked` of a look that began by itself,
+/// `late` of one for the wish before the last.
+pub(crate) fn compared(group: &str, rest: &[&str], wish: Option<i64>) -> Event {
+    let (rest, wish) = match rest {
+        [rest @ .., "unasked"] => (rest, None),
+        [rest @ .., "late"] => (rest, wish.map(|wish| wish - 1)),
+        rest => (rest, wish),
     };
     Event::Compared {
         group: group.to_owned(),
-        asked,
+        wish,
         drift: match rest {
             ["same"] => None,
             ["impossible"] => Some(drift_of("image", Some("image sams:2 is not on this host"))),

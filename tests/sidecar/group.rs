@@ -93,11 +93,13 @@ async fn a_deleted_group_runs_plain_and_comes_back_with_its_mail() {
     place.write();
     place.node.start();
     place.node.wait("joined", |status| status["member"] == "joined");
+    let protected = format!("{}-sams-a", place.name);
+    let before = prepared(&protected);
     // Of one that was never there it is what `init` does.
     let (done, text) = place.group(&["create", "mail"]);
     assert!(done && text.contains("store id"), "{text}");
     place.active("1.1");
-    let protected = format!("{}-sams-a", place.name);
+    only_what_knows_its_storage_was_started(&protected, &before);
     let write = format!("echo {MAIL} > /store/mail");
     said(&docker(&["exec", &protected, "/bin/busybox", "sh", "-c", &write]));
 
@@ -117,6 +119,51 @@ async fn a_deleted_group_runs_plain_and_comes_back_with_its_mail() {
         assert!(acts.contains(act), "{act}: {acts}");
     }
     place.node.stop();
+}
+
+/// The id of the container that stands ready before the storage is initialised.
+fn prepared(name: &str) -> String {
+    for _ in 0..200 {
+        let out = docker(&["inspect", "--format", "{{.Id}}", name]);
+        if out.status.success() {
+            return said(&out);
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    panic!("{name} was not prepared");
+}
+
+/// What was made before is not among what ever ran.
+fn only_what_knows_its_storage_was_started(name: &str, before: &str) {
+    let format = "{{.Id}} {{.State.Running}} {{.Args}}";
+    let now = said(&docker(&["inspect", "--format", format, name]));
+    assert!(
+        !now.starts_with(before) && now.contains(" true ") && now.contains("--store "),
+        "{before}: {now}"
+    );
+    let label = format!("container={before}");
+    let since = std::time::SystemTime::now() - std::time::Duration::from_secs(120);
+    let since = since
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap()
+        .as_secs()
+        .to_string();
+    let until = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap();
+    let until = until.as_secs().to_string();
+    let filters = [
+        "events",
+        "--since",
+        &since,
+        "--until",
+        &until,
+        "--filter",
+        &label,
+        "--filter",
+        "event=start",
+    ];
+    assert_eq!(said(&docker(&filters)), "", "it was never started");
 }
 
 /// By the patch and Compose alone; the sidecar sees it and lets it alone.

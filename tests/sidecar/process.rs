@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-const BINARY: &str = env!("CARGO_BIN_EXE_leasehold");
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_leasehold");
 /// A condition that does not come about in so many tries will not.
 const TRIES: u32 = 600;
 const PAUSE: Duration = Duration::from_millis(50);

@@ -165,6 +165,7 @@ impl Scene {
         span
     }
 
+    /// What a service that may write there could put in its place.
     pub(crate) fn hang(&self) {
         let fifo = self.place.path("fifo");
         let made = std::process::Command::new("mkfifo").arg(&fifo).status().unwrap();
@@ -380,9 +381,9 @@ fn a_start_that_fails_after_the_taking_releases_it() {
     drop(thaw);
 }
 
-/// A FIFO that nobody writes to: who opens it hangs, as on a server that is gone.
+/// A FIFO that nobody writes to: who opened it as a file would hang.
 #[test]
-fn storage_that_hangs_holds_up_neither_deadline_nor_end() {
+fn what_is_no_claim_any_more_holds_up_neither_deadline_nor_end() {
     let mut scene = Scene::new(1500, 1800);
     let (mut container, _) = scene.up("trap '' TERM; echo up > $OUT/up; while :; do sleep 0.05; done");
     scene.hang();
@@ -392,7 +393,7 @@ fn storage_that_hangs_holds_up_neither_deadline_nor_end() {
     scene.host.host.write_page(&open).unwrap();
     scene.host.await_gone();
     let late = clock::now().boot.saturating_sub(open.hard.boot);
-    println!("deadline to proof of stop, storage hung: {late:?}");
+    println!("deadline to proof of stop, a FIFO as claim: {late:?}");
     assert!(late < Duration::from_millis(300), "{late:?}");
     assert_eq!(container.wait(), KILLED);
 
@@ -405,15 +406,6 @@ fn storage_that_hangs_holds_up_neither_deadline_nor_end() {
     scene.host.await_gone();
     assert!(clock::now().since(since) < Duration::from_secs(3));
     assert_eq!(container.wait(), 7);
-}
-
-#[test]
-fn storage_that_hangs_before_the_start_starts_nothing() {
-    let scene = Scene::new(700, 60_000);
-    scene.hang();
-    let mut container = scene.start(&["a"], "", None, SERVICE);
-    assert_eq!(container.wait(), i32::from(Code::TooLate.number()));
-    assert_eq!(scene.place.out("up"), None);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use leasehold::clock;
 use leasehold::core::epoch::Run;
 use leasehold::core::time::Time;
 use leasehold::tether::exit::Code;
-use leasehold::tether::page::{Order, Page};
+use leasehold::tether::page::{Order, Page, mark};
 
 use crate::harness::{FORM, Host, Place, RUN, Setup, binary, page};
 
@@ -135,16 +135,45 @@ fn a_deadline_passed_on_either_clock_starts_nothing() {
 }
 
 #[test]
-fn a_time_namespace_is_refused() {
+fn clocks_that_are_shifted_are_refused() {
     let place = Place::new();
     let host = Host::open(&place.home(), false);
     host.host.write_page(&page(Order::Open, 60_000, 60_000)).unwrap();
-    for unshare in [&["--time", "--boottime", "100"][..], &["--time"]] {
+    for unshare in [["--time", "--boottime", "100"], ["--time", "--monotonic", "1"]] {
+        let setup = Setup {
+            unshare: &unshare,
+            ..Setup::default()
+        };
+        refused(&place, &setup, &service(), Code::Environment);
+        assert!(place.stderr().contains("shifts the clocks"), "{}", place.stderr());
+    }
+}
+
+/// Docker Engine gives every container a time namespace of its own, since 29.5; its clocks are the host's.
+#[test]
+fn a_time_namespace_without_offsets_is_as_good_as_the_hosts() {
+    for unshare in [&["--time"][..], &["--time", "--boottime", "0", "--monotonic", "0"]] {
+        let place = Place::new();
+        let mut host = Host::open(&place.home(), false);
+        host.host.write_page(&page(Order::Open, 60_000, 60_000)).unwrap();
         let setup = Setup {
             unshare,
             ..Setup::default()
         };
-        refused(&place, &setup, &service(), Code::Environment);
+        let script = "readlink /proc/self/ns/time > $OUT/up; exec sleep 1000";
+        let mut container = place.start(&setup, &[&FORM[..], &["sh", "-c", script]].concat());
+        host.admit();
+        let own = fs::read_link("/proc/self/ns/time").unwrap();
+        assert_ne!(
+            place.await_out("up").trim(),
+            own.to_string_lossy(),
+            "a namespace of its own"
+        );
+        let hard = page(Order::Open, 50, 100);
+        host.host.write_page(&hard).unwrap();
+        host.await_gone();
+        assert!(clock::now().reached(hard.soft), "the deadline is the host's");
+        container.wait();
     }
 }
 
@@ -273,6 +302,43 @@ fn storage_that_is_not_the_right_one_starts_nothing() {
     assert_eq!(container.wait(), 0, "{}", place.stderr());
 }
 
+/// What stands where a file should be is told; nothing waits for it, and nothing takes notice of being opened.
+#[test]
+fn what_is_no_file_is_refused_and_not_waited_for() {
+    let refused = |before: &str, words: &[&str], code: Code| {
+        let place = Place::new();
+        let host = Host::open(&place.home(), false);
+        host.host.write_page(&page(Order::Open, 60_000, 60_000)).unwrap();
+        let setup = Setup {
+            before,
+            ..Setup::default()
+        };
+        let args = [&["--store", "one=/run/a"], &service()[..]].concat();
+        refused(&place, &setup, &args, code);
+        let said = place.stderr();
+        assert!(words.iter().all(|word| said.contains(word)), "{before}: {said}");
+    };
+    for (made, what) in [("mkfifo", "FIFO"), ("mkdir", "directory"), ("mknod -m 666 c", "device")] {
+        let make = |path: &str| match made {
+            "mknod -m 666 c" => format!("mknod -m 666 {path} c 1 5"),
+            other => format!("{other} {path}"),
+        };
+        let id = make("/run/a/.leasehold-store");
+        refused(
+            &format!("mkdir /run/a && {id} &&"),
+            &["/run/a", what],
+            Code::Environment,
+        );
+        let claim = make("/run/a/.leasehold-claim");
+        let before = format!("mkdir /run/a && echo one > /run/a/.leasehold-store && {claim} &&");
+        refused(&before, &[".leasehold-claim", what], Code::Environment);
+        let page = format!("umount /run/leasehold && {} &&", make("/run/leasehold/page"));
+        refused(&page, &["no word from a sidecar", what], Code::NoPage);
+    }
+    let endless = "mkdir /run/a && truncate -s 1T /run/a/.leasehold-store &&";
+    refused(endless, &["larger than"], Code::Environment);
+}
+
 #[test]
 fn a_user_without_rights_passes_the_gate() {
     let place = Place::new();
@@ -288,4 +354,34 @@ fn a_user_without_rights_passes_the_gate() {
     host.admit();
     assert_eq!(container.wait(), 5, "{}", place.stderr());
     assert_eq!(place.out("up").unwrap(), "65534\n");
+}
+
+/// The one that was prepared before `leasehold init` has nothing to look for, and would claim nothing. A page that does not say
+/// what there is to find is of an earlier sidecar, and asks for nothing.
+#[test]
+fn a_container_made_for_another_storage_is_refused() {
+    let open = page(Order::Open, 60_000, 60_000);
+    let place = Place::new();
+    let host = Host::open(&place.home(), false);
+    host.host
+        .write_page(&Page {
+            store: mark("s1"),
+            ..open
+        })
+        .unwrap();
+    let other = [
+        &FORM[..4],
+        &["--cluster", "c", "--store", "s2=/tmp"],
+        &FORM[4..],
+        &["sh", "-c", SERVICE],
+    ]
+    .concat();
+    for args in [service(), other] {
+        refused(&place, &Setup::default(), &args, Code::NotOurs);
+        assert!(
+            place.stderr().contains("made for another storage"),
+            "{}",
+            place.stderr()
+        );
+    }
 }

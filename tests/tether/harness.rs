@@ -48,7 +48,7 @@ impl Place {
         );
         let number = PLACES.fetch_add(1, Ordering::Relaxed);
         let root = std::env::temp_dir().join(format!("leasehold-tether-{}-{number}", std::process::id()));
-        for directory in ["home", "out"] {
+        for directory in ["g/home", "out"] {
             fs::create_dir_all(root.join(directory)).unwrap();
         }
         fs::set_permissions(&root, fs::Permissions::from_mode(0o755)).unwrap();
@@ -58,7 +58,7 @@ impl Place {
     }
 
     pub(crate) fn home(&self) -> PathBuf {
-        self.root.join("home")
+        self.root.join("g/home")
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -265,6 +265,7 @@ pub(crate) fn page(order: Order, soft_ms: u64, hard_ms: u64) -> Page {
         order,
         soft: after(soft_ms),
         hard: after(hard_ms),
+        store: 0,
     }
 }
 

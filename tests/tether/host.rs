@@ -4,6 +4,7 @@ use std::fs;
 use std::io::IoSlice;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::time::Duration;
 
 use leasehold::adapters::tether::{TetherEvent, install_binary};
@@ -148,6 +149,76 @@ fn a_service_cannot_feign_the_hello_of_its_tether() {
             fs::remove_file(place.path("out").join(file)).unwrap();
         }
     }
+}
+
+/// What any user of the host could try before the start, as often as it takes: read the secret, and say that it is the
+/// tether, as PID 1 of a namespace of its own making. It leaves at once: its end would be the proof.
+const FORGER: &str = r#"
+import array, os, socket, struct, sys
+home = sys.argv[1]
+for what in [lambda: os.listdir(home), lambda: open(home + "/secret", "rb").read(16),
+             lambda: open(os.path.dirname(home) + "/.home.secret", "rb"), lambda: open(home + "/lock")]:
+    try:
+        print("had", what())
+    except PermissionError:
+        print("refused")
+try:
+    secret = open(home + "/secret", "rb").read(16)
+    for phase in [0, 1]:
+        s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        s.connect(home + "/socket")
+        hello = b"lhello02" + struct.pack("<QIIQ", 7, 2, phase, 0) + secret
+        s.sendmsg([hello], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [os.pidfd_open(os.getpid())]))])
+    print("said")
+except OSError as error:
+    print(error.strerror)
+"#;
+
+#[test]
+fn an_ordinary_user_of_the_host_proves_nothing() {
+    let place = Place::new();
+    fs::write(place.path("out/forger.py"), FORGER).unwrap();
+    // As an earlier version left it.
+    for (path, mode) in [("g", 0o755), ("g/home", 0o755)] {
+        fs::set_permissions(place.path(path), fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let before = place.home().join("secret");
+    fs::write(&before, [0; 16]).unwrap();
+    let opened = fs::File::open(&before).unwrap();
+    let mut host = Host::open(&place.home(), false);
+    host.host.write_page(&page(Order::Open, 60_000, 60_000)).unwrap();
+    let forger = std::process::Command::new("setpriv")
+        .args([
+            "--reuid",
+            "65534",
+            "--regid",
+            "65534",
+            "--clear-groups",
+            "unshare",
+            "--user",
+            "--map-root-user",
+        ])
+        .args(["--pid", "--fork", "python3"])
+        .arg(place.path("out/forger.py"))
+        .arg(place.home())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&forger.stdout);
+    assert_eq!(
+        said, "refused\nrefused\nrefused\nrefused\nPermission denied\n",
+        "{forger:?}"
+    );
+    let mut secret = [1; 16];
+    opened.read_exact_at(&mut secret, 0).unwrap();
+    assert_eq!(
+        secret, [0; 16],
+        "who opened the file of an earlier version has the old one"
+    );
+    host.silent(Duration::from_millis(100));
+    let mut container = place.service("exit 3");
+    host.admit();
+    host.await_gone();
+    assert_eq!(container.wait(), 3);
 }
 
 #[test]

@@ -58,6 +58,26 @@ fn at_the_hard_deadline_everything_is_killed() {
     assert_eq!(container.wait(), KILLED);
 }
 
+/// With claims to listen to or without: nothing that it waits for is there all the time.
+#[test]
+fn a_tether_that_waits_leaves_the_processor_to_others() {
+    let script = "echo up > $OUT/up; exec sleep 1000";
+    let place = Place::new();
+    let (_host, _container, bare) = up(&place, 60_000, 60_000, script);
+    let mut scene = crate::claim::Scene::new(60_000, 60_000);
+    let (_claimed, claimed) = scene.up(script);
+    for pid in [bare, claimed] {
+        let used = || {
+            let stat = fs::read_to_string(format!("/proc/{pid}/schedstat")).unwrap();
+            Duration::from_nanos(stat.split(' ').next().unwrap().parse().unwrap())
+        };
+        let before = used();
+        std::thread::sleep(Duration::from_secs(1));
+        let used = used() - before;
+        assert!(used < Duration::from_millis(100), "{used:?} of a second");
+    }
+}
+
 /// Gone is reported when nothing is left, not when PID 1 starts to end.
 #[test]
 fn gone_comes_after_the_last_process() {

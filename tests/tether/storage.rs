@@ -147,6 +147,29 @@ fn a_service_that_hangs_in_the_kernel_is_not_proved_dead() {
 }
 
 #[test]
+fn storage_that_hangs_before_the_start_starts_nothing() {
+    let place = Place::new();
+    let disk = Disk::new(&place);
+    let host = Host::open(&place.home(), false);
+    host.host.write_page(&page(Order::Open, 1500, 60_000)).unwrap();
+    let soft = clock::now().plus(Duration::from_millis(1500));
+    let setup = Setup {
+        before: &format!("mkdir /run/a && mount --bind {} /run/a &&", disk.0.display()),
+        ..Setup::default()
+    };
+    disk.freeze();
+    let args = [&["--store", "s=/run/a"], &FORM[..], &["sh", "-c", POLITE]].concat();
+    let mut container = place.start(&setup, &args);
+    await_that("the soft deadline", || clock::now().reached(soft));
+    await_that("the keeper hangs", || {
+        hanging(&members(namespace(container.pid()))) == 1
+    });
+    disk.thaw();
+    assert_eq!(container.wait(), i32::from(Code::TooLate.number()));
+    assert_eq!(place.out("up"), None);
+}
+
+#[test]
 fn a_full_store_is_refused_unless_the_claim_has_its_place() {
     let mut scene = Scene::new(60_000, 60_000);
     let full = "umount /run/a; mount -t tmpfs -o size=32k none /run/a && echo s > /run/a/.leasehold-store && ";

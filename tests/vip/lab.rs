@@ -155,6 +155,24 @@ impl Host {
         until(&format!("{} there: {wanted}", vip.address), || self.has(vip) == wanted).await;
     }
 
+    /// Asks something of the kernel from within the host's namespace.
+    pub(crate) fn ask<T, F>(&self, question: impl FnOnce() -> F + Send + 'static) -> T
+    where
+        T: Send + 'static,
+        F: Future<Output = T>,
+    {
+        let space = std::fs::File::open(format!("/proc/{}/ns/net", self.holder.id())).unwrap();
+        let asked = std::thread::spawn(move || {
+            rustix::thread::move_into_link_name_space(space.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
+            runtime.block_on(question())
+        });
+        asked.join().unwrap()
+    }
+
     pub(crate) fn task(&self) -> Task {
         self.task_on("eth0", CapabilitySet::empty())
     }

@@ -15,6 +15,9 @@ use super::Place;
 pub struct Started {
     pub id: String,
     pub seen: Vec<Place>,
+    /// The block devices that its volumes lie on; none where a sidecar of an earlier version started it.
+    #[serde(default)]
+    pub devices: Option<Vec<String>>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,20 +72,30 @@ impl Memory {
         known.or_else(|| (!self.content.lost).then(Vec::new))
     }
 
-    /// Before a container is started.
+    /// Before a container is started, which mounts these devices.
     ///
     /// # Errors
     /// The disk's: then it must not be started.
-    pub fn will_start(&mut self, service: &str, id: &str) -> io::Result<()> {
+    pub fn will_start(&mut self, service: &str, id: &str, devices: &[String]) -> io::Result<()> {
         let all = self.content.started.entry(service.to_owned()).or_default();
-        if all.iter().any(|one| one.id == id) {
-            return Ok(());
+        match all.iter_mut().find(|one| one.id == id) {
+            Some(known) => {
+                let noted = known.devices.get_or_insert_default();
+                let count = noted.len();
+                noted.extend(devices.iter().cloned());
+                noted.sort();
+                noted.dedup();
+                if noted.len() == count {
+                    return Ok(());
+                }
+            }
+            // Earlier ones stay: an engine that hung may start one of them late.
+            None => all.push(Started {
+                id: id.to_owned(),
+                seen: Vec::new(),
+                devices: Some(devices.to_vec()),
+            }),
         }
-        // Earlier ones stay: an engine that hung may start one of them late.
-        all.push(Started {
-            id: id.to_owned(),
-            seen: Vec::new(),
-        });
         self.write()
     }
 

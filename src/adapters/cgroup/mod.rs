@@ -6,12 +6,14 @@
 //! where this very container was seen before, or where the whole hierarchy is visible and another container of the
 //! same engine is in it.
 
+mod end;
 mod hierarchy;
 mod memory;
 mod occupancy;
 
 use std::path::{Path, PathBuf};
 
+pub use end::End;
 use hierarchy::{Hierarchy, Kind};
 pub use memory::{Memory, Started};
 use occupancy::Occupancy;
@@ -190,10 +192,7 @@ impl Cgroups {
 
     fn remedy(&self) -> String {
         match self.own {
-            Some(_) => format!(
-                "add `- /sys/fs/cgroup:{}:ro` to the sidecar's volumes",
-                self.top.display()
-            ),
+            Some(_) => format!("add `- /sys/fs/cgroup:{}` to the sidecar's volumes", self.top.display()),
             None => "give the directory where the host's cgroups are mounted in LEASEHOLD_CGROUP".to_owned(),
         }
     }

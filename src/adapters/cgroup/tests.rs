@@ -81,6 +81,7 @@ fn never_seen() -> Started {
     Started {
         id: MAIL.to_owned(),
         seen: Vec::new(),
+        devices: None,
     }
 }
 
@@ -220,6 +221,7 @@ fn one_of_several_containers_is_enough_to_disprove() {
     let gone = Started {
         id: "3".repeat(64),
         seen: Vec::new(),
+        devices: None,
     };
     let look = tree.cgroups(Some(OWN), false).look(&[gone, never_seen()]);
     assert_eq!(look.verdict, Verdict::Left { id: MAIL.to_owned() });
@@ -232,8 +234,8 @@ fn the_memory_survives_the_sidecar_but_not_the_boot() {
     let place = Place { device: 7, top: 1 };
     let mut memory = Memory::open(&path, "boot-1", false).unwrap();
     assert_eq!(memory.of("mail/sams"), Some(Vec::new()));
-    memory.will_start("mail/sams", "a").unwrap();
-    memory.will_start("mail/sams", "b").unwrap();
+    memory.will_start("mail/sams", "a", &[]).unwrap();
+    memory.will_start("mail/sams", "b", &[]).unwrap();
     memory.saw("a", place).unwrap();
     let mut memory = Memory::open(&path, "boot-1", true).unwrap();
     let known = memory.of("mail/sams").unwrap();
@@ -254,7 +256,7 @@ fn a_lost_memory_is_not_taken_for_an_empty_one() {
     // And stays lost over another restart, until the service is started anew.
     let mut memory = Memory::open(&path, "boot-1", false).unwrap();
     assert_eq!(memory.of("mail/sams"), None);
-    memory.will_start("mail/sams", "c").unwrap();
+    memory.will_start("mail/sams", "c", &[]).unwrap();
     assert_eq!(memory.of("mail/sams").map(|known| known.len()), Some(1));
     fs::write(&path, "{").unwrap();
     let memory = Memory::open(&path, "boot-1", true).unwrap();

@@ -75,14 +75,14 @@ impl Shared {
     }
 
     /// Asked for by an operator: the file first, then what runs.
-    pub(super) async fn compare_anew(self: &Arc<Self>, group: &str) {
+    pub(super) async fn compare_anew(self: &Arc<Self>, group: &str, wish: i64) {
         let shared = Arc::clone(self);
         // It ends only with a panic, which would be told.
         let _ = tokio::task::spawn_blocking(move || shared.read_anew()).await;
         let drift = self.drift_of(group).await;
         let group = group.to_owned();
-        let asked = true;
-        self.report(Event::Compared { group, drift, asked }).await;
+        let wish = Some(wish);
+        self.report(Event::Compared { group, wish, drift }).await;
     }
 
     /// The same now and then; an engine that does not answer is no news.
@@ -90,8 +90,8 @@ impl Shared {
         if self.runs(group).await {
             let drift = self.drift_of(group).await;
             let group = group.to_owned();
-            let asked = false;
-            self.report(Event::Compared { group, drift, asked }).await;
+            let wish = None;
+            self.report(Event::Compared { group, wish, drift }).await;
         }
     }
 
@@ -144,9 +144,9 @@ impl Shared {
             return Looked::Unseen;
         };
         let service = service.name.clone();
-        match self.prepared(of).await {
-            Ok(prepared) if !prepared.running || prepared.is_current => Looked::Current,
-            Ok(prepared) => Looked::Differs {
+        match self.prepared(of, self.store_of(&of.group).as_deref()).await {
+            Ok((prepared, _)) if !prepared.running || prepared.is_current => Looked::Current,
+            Ok((prepared, _)) => Looked::Differs {
                 service,
                 keys: prepared.differs,
             },
@@ -163,13 +163,16 @@ impl Shared {
         stale.contains(of)
     }
 
-    /// Makes the container anew for its next start, where a look found that it differs. What fails is told by the next look,
-    /// and the earlier container starts: up to date counts less than up.
-    pub(super) async fn renew(&self, of: &ServiceKey) {
+    /// Makes the container anew for its next start, where a look found that it differs, and gives its fingerprint. What fails
+    /// is told by the next look, and the earlier container starts: up to date counts less than up.
+    pub(super) async fn renew(&self, of: &ServiceKey) -> Option<String> {
         self.set_stale(of, false);
-        let _alone = self.preparing.lock().await;
-        if let Err(error) = self.prepared(of).await {
-            tracing::warn!(code = "container_not_renewed", service = of.service, group = of.group, %error, "started as it was before");
+        match self.remake(of).await {
+            Ok(print) => Some(print),
+            Err(error) => {
+                tracing::warn!(code = "container_not_renewed", service = of.service, group = of.group, %error, "started as it was before");
+                None
+            }
         }
     }
 

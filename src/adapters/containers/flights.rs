@@ -12,14 +12,20 @@ pub(super) enum Errand {
     Prepare(String),
     LetGo(String),
     Start(ServiceKey),
+    /// Through the cgroups: never held up by an engine that hangs.
+    End(ServiceKey),
+    /// Through the engine.
     Kill(ServiceKey),
     KillForeign(String),
     Inspect(ServiceKey),
+    Mounts(String),
     LookAround,
     /// Reading the file.
     Read,
     Compare(String),
     Look(String),
+    /// What the engine's health check says.
+    Health(ServiceKey),
 }
 
 impl Errand {
@@ -28,10 +34,11 @@ impl Errand {
             ContainerCommand::Prepare { group, .. } => Self::Prepare(group.clone()),
             ContainerCommand::LetGo { group } => Self::LetGo(group.clone()),
             ContainerCommand::Start { of, .. } => Self::Start(of.clone()),
-            ContainerCommand::Kill { of } => Self::Kill(of.clone()),
+            ContainerCommand::Kill { of } => Self::End(of.clone()),
             ContainerCommand::KillForeign { id } => Self::KillForeign(id.clone()),
-            ContainerCommand::Inspect { of } => Self::Inspect(of.clone()),
-            ContainerCommand::Compare { group } => Self::Compare(group.clone()),
+            ContainerCommand::Inspect { of, .. } => Self::Inspect(of.clone()),
+            ContainerCommand::Compare { group, .. } => Self::Compare(group.clone()),
+            ContainerCommand::Mounts { group, .. } => Self::Mounts(group.clone()),
             ContainerCommand::Look { group, .. } => Self::Look(group.clone()),
         }
     }
@@ -39,11 +46,13 @@ impl Errand {
     /// One that is under way may have looked before the news that this one is about: it is done once more.
     fn limit(&self) -> usize {
         match self {
-            Self::Prepare(_) | Self::LookAround | Self::Compare(_) => 2,
+            Self::Prepare(_) | Self::LookAround | Self::Compare(_) | Self::Health(_) => 2,
             Self::Start(_)
+            | Self::End(_)
             | Self::Kill(_)
             | Self::KillForeign(_)
             | Self::Inspect(_)
+            | Self::Mounts(_)
             | Self::LetGo(_)
             | Self::Read
             | Self::Look(_) => 1,
@@ -77,6 +86,13 @@ impl Flights {
             errand,
             of: self.clone(),
         })
+    }
+}
+
+impl Flights {
+    pub(super) fn is_under_way(&self, errand: &Errand) -> bool {
+        let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.contains_key(errand)
     }
 }
 

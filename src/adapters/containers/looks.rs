@@ -14,11 +14,11 @@ const LOOK_MAX: Duration = Duration::from_secs(30);
 const CALL_MAX: Duration = Duration::from_secs(300);
 
 /// What is told of a group whose last look has not ended.
-pub(super) fn hangs(group: String) -> Event {
+pub(super) fn hangs(group: String, store: String) -> Event {
     let result = Err(ProbeFailure::silent(format!(
         "its storage does not answer: a look at it has not ended within {LOOK_MAX:?}"
     )));
-    Event::StorageSeen { group, result }
+    Event::StorageSeen { group, store, result }
 }
 
 impl Shared {
@@ -29,12 +29,12 @@ impl Shared {
         let result = match timeout(LOOK_MAX, &mut look).await {
             Ok(result) => result,
             Err(_) => {
-                self.report(hangs(group.to_owned())).await;
+                self.report(hangs(group.to_owned(), store.to_owned())).await;
                 look.await
             }
         };
-        let group = group.to_owned();
-        self.report(Event::StorageSeen { group, result }).await;
+        let (group, store) = (group.to_owned(), store.to_owned());
+        self.report(Event::StorageSeen { group, store, result }).await;
     }
 
     async fn seen(&self, engine: &Engine, group: &str, store: &str) -> Result<(), ProbeFailure> {

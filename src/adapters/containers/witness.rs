@@ -77,10 +77,25 @@ impl Shared {
         }
     }
 
+    /// What was started for the service in this boot; none where that is not known.
+    pub(super) fn started(&self, of: &ServiceKey) -> Option<Vec<Started>> {
+        self.memory().of(&self.name_in_memory(of)?)
+    }
+
+    /// The containers of a service that may run: its own, or what was started before the file lost it.
+    pub(super) fn may_run(&self, of: &ServiceKey) -> Vec<String> {
+        if let Some(id) = self.id_of(of) {
+            return vec![id];
+        }
+        let name = self.name_in_memory(of);
+        let started = name.and_then(|name| self.memory().of(&name)).unwrap_or_default();
+        started.into_iter().map(|one| one.id).collect()
+    }
+
     /// Before a start: from now on this container is looked for.
-    pub(super) fn remember(&self, of: &ServiceKey, id: &str) -> Result<(), EngineError> {
+    pub(super) fn remember(&self, of: &ServiceKey, id: &str, devices: &[String]) -> Result<(), EngineError> {
         let name = self.name_in_memory(of).unwrap_or_default();
-        let written = self.memory().will_start(&name, id);
+        let written = self.memory().will_start(&name, id, devices);
         written.map_err(|error| EngineError::Invalid {
             message: format!("not started, because it could not be noted down: {error}"),
         })
@@ -89,9 +104,9 @@ impl Shared {
     /// Notes where the containers of this node are seen alive, so that later their absence there means something.
     pub(super) async fn note_living(&self) {
         let mut all = Vec::new();
-        for (group, settings) in &self.site.project.groups {
-            for service in 0..settings.services.len() {
-                let group = group.clone();
+        for group in self.site.groups() {
+            for service in 0..self.site.services(group).len() {
+                let group = group.to_owned();
                 let name = self.name_in_memory(&ServiceKey { group, service });
                 all.extend(name.and_then(|name| self.memory().of(&name)).unwrap_or_default());
             }
@@ -101,7 +116,7 @@ impl Shared {
         }
     }
 
-    async fn look(&self, started: Vec<Started>) -> Verdict {
+    pub(super) async fn look(&self, started: Vec<Started>) -> Verdict {
         let late = || Verdict::Hidden {
             why: format!("the kernel does not show its cgroups within {LOOK_DEADLINE:?}"),
         };
@@ -126,14 +141,13 @@ impl Shared {
         verdict
     }
 
-    fn memory(&self) -> std::sync::MutexGuard<'_, crate::adapters::cgroup::Memory> {
+    pub(super) fn memory(&self) -> std::sync::MutexGuard<'_, crate::adapters::cgroup::Memory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// By name, because a changed compose file may count its services anew.
-    fn name_in_memory(&self, of: &ServiceKey) -> Option<String> {
-        let project = self.project();
-        let service = self.service(&project, of).ok()?;
-        Some(format!("{}/{}", of.group, service.name))
+    pub(super) fn name_in_memory(&self, of: &ServiceKey) -> Option<String> {
+        let services = self.site.services(&of.group);
+        Some(format!("{}/{}", of.group, services.get(of.service)?))
     }
 }

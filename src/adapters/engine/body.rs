@@ -88,6 +88,21 @@ pub(super) fn host(service: &Service, mounts: Vec<Mount>) -> Result<HostConfig> 
     })
 }
 
+/// What may read these devices, as the host's root owns them, and nothing else.
+pub(super) fn readers(host: &mut HostConfig, devices: &[String]) {
+    let readable = |path: &String| DeviceMapping {
+        path_on_host: Some(path.clone()),
+        path_in_container: Some(path.clone()),
+        cgroup_permissions: Some("r".to_owned()),
+    };
+    host.devices = Some(devices.iter().map(readable).collect());
+    (host.cap_add, host.cap_drop) = (None, Some(vec!["ALL".to_owned()]));
+    // An engine with user namespaces of its own would give it a root that owns no device; SELinux keeps devices from containers.
+    host.userns_mode = Some("host".to_owned());
+    host.security_opt = Some(vec!["no-new-privileges".to_owned(), "label=disable".to_owned()]);
+    (host.readonly_rootfs, host.group_add) = (Some(true), None);
+}
+
 pub(super) fn environment(service: &Service) -> Vec<String> {
     service
         .environment

@@ -8,7 +8,7 @@ use bollard::models::{
 };
 use bollard::query_parameters::{KillContainerOptionsBuilder, RemoveContainerOptionsBuilder};
 
-use super::{Engine, EngineError, Result};
+use super::{Engine, EngineError, Result, labels};
 
 /// What the engine says about a container.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,6 +31,16 @@ pub struct ContainerState {
     /// Why the last start failed, if it did.
     pub error: String,
     pub labels: BTreeMap<String, String>,
+    /// The store ids that its tether is told to find.
+    pub stores: Vec<String>,
+}
+
+impl ContainerState {
+    /// Of the request that made it; empty where Leasehold did not.
+    #[must_use]
+    pub fn fingerprint(&self) -> &str {
+        self.labels.get(labels::FINGERPRINT).map_or("", String::as_str)
+    }
 }
 
 /// The engine's state of a container.
@@ -107,6 +117,12 @@ impl Engine {
         }
     }
 
+    /// Freezes every process of it. One that is frozen already, or not there, is an error.
+    pub async fn pause(&self, container_id: &str) -> Result<()> {
+        let docker = self.client().await?;
+        self.ask("pause", docker.pause_container(container_id)).await
+    }
+
     /// Removes a container that is down; the engine refuses to remove a running one. Its volumes stay, nameless ones
     /// too: they may hold mail.
     pub async fn remove(&self, container_id: &str) -> Result<()> {
@@ -147,7 +163,9 @@ impl Engine {
 
 pub(super) fn read(found: ContainerInspectResponse) -> ContainerState {
     let restart_policy = policy(&found);
-    let labels = found.config.and_then(|config| config.labels).unwrap_or_default();
+    let config = found.config.unwrap_or_default();
+    let stores = stores(config.cmd.as_deref().unwrap_or_default());
+    let labels = config.labels.unwrap_or_default();
     let state = found.state.unwrap_or_default();
     let status = state.status.map_or(Status::Unknown, status);
     let started = state.started_at.unwrap_or_default();
@@ -165,7 +183,18 @@ pub(super) fn read(found: ContainerInspectResponse) -> ContainerState {
         restart_policy,
         error: state.error.unwrap_or_default(),
         labels: labels.into_iter().collect(),
+        stores,
     }
+}
+
+/// The store ids among a tether's arguments; what follows `--` is the service's own.
+pub(super) fn stores(arguments: &[String]) -> Vec<String> {
+    let own = arguments.iter().take_while(|word| *word != "--");
+    let pairs = own.clone().zip(own.skip(1));
+    let values = pairs.filter(|(flag, _)| *flag == "--store");
+    values
+        .map(|(_, value)| value.split_once('=').map_or(value.as_str(), |(id, _)| id).to_owned())
+        .collect()
 }
 
 fn status(word: ContainerStateStatusEnum) -> Status {

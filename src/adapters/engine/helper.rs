@@ -29,6 +29,8 @@ pub struct Helper<'a> {
     pub name: &'a str,
     /// The targets of the only mounts that it gets, and these read-only; all of the service's where none.
     pub only: Option<&'a [String]>,
+    /// Block devices of the host that it may read. With any it has no capability, whatever the service has.
+    pub devices: &'a [String],
     /// Program and arguments, such as `/leasehold/tether store ...`.
     pub command: &'a [String],
     /// In place of the service's user.
@@ -154,6 +156,9 @@ fn request(helper: &Helper<'_>) -> Result<ContainerCreateBody> {
     all.push(mounts::binary(helper.binary));
     let mut host = body::host(service, all)?;
     host.network_mode = Some("none".to_owned());
+    if !helper.devices.is_empty() {
+        body::readers(&mut host, helper.devices);
+    }
     (host.sysctls, host.extra_hosts) = (None, None);
     (host.dns, host.dns_search, host.dns_options) = (None, None, None);
     // The output is read back through the engine, which not every log driver allows.

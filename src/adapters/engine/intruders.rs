@@ -73,6 +73,13 @@ impl Seen {
         }
     }
 
+    /// The group and the service that it was made for, where Leasehold made it.
+    #[must_use]
+    pub fn part(&self) -> Option<(&str, &str)> {
+        let label = |key: &str| self.labels.get(key).map(String::as_str);
+        Some((label(labels::GROUP)?, label(labels::SERVICE)?))
+    }
+
     /// Whether Leasehold itself made it, to be run by this node.
     #[must_use]
     pub fn is_made_for(&self, node: &str) -> bool {

@@ -17,6 +17,8 @@ pub(super) const CLUSTER: &str = "leasehold.cluster";
 pub(super) const GROUP: &str = "leasehold.group";
 pub(super) const NODE: &str = "leasehold.node";
 pub(super) const ROLE: &str = "leasehold.role";
+/// Fingerprint of the request that made the container: anything that differs makes it anew.
+pub(super) const FINGERPRINT: &str = "leasehold.fingerprint";
 
 /// [`ROLE`] of the one-off containers of `leasehold init` and of a standby's look at the storage.
 pub(super) const ROLE_INIT: &str = "init";

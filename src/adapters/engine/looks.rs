@@ -66,6 +66,7 @@ impl Engine {
             binary: look.binary,
             name: "look",
             only: Some(&targets),
+            devices: &[],
             command: &command,
             user: None,
             deadline: HELPER_MAX,
@@ -106,7 +107,7 @@ impl Engine {
 }
 
 /// Whether a volume may be mounted here while another host writes to it.
-fn serves_several(driver: &str, options: &HashMap<String, String>) -> bool {
+pub(super) fn serves_several(driver: &str, options: &HashMap<String, String>) -> bool {
     let option = |name: &str| options.get(name).map(String::as_str);
     if driver != "local" {
         return false;

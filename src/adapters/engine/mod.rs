@@ -5,6 +5,7 @@
 
 mod body;
 mod container;
+mod devices;
 mod error;
 mod events;
 mod exec;
@@ -30,6 +31,7 @@ use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
 pub use container::{ContainerState, Health, Status};
+pub use devices::{DeviceLook, Sharing};
 pub use error::EngineError;
 pub use events::{Hint, HintKind};
 pub use exec::{Exec, ExecOutcome};
@@ -142,7 +144,14 @@ mod tests {
     fn is_send(_: impl Send) {}
 
     /// Compiles only if the loop may spawn every call.
-    fn can_be_spawned(engine: &Engine, wanted: &Wanted<'_>, helper: &Helper<'_>, look: &Look<'_>, guarded: &Guarded) {
+    fn can_be_spawned(
+        engine: &Engine,
+        wanted: &Wanted<'_>,
+        helper: &Helper<'_>,
+        look: &Look<'_>,
+        devices: &DeviceLook<'_>,
+        guarded: &Guarded,
+    ) {
         is_send(engine.look(look));
         is_send(engine.ping());
         is_send(engine.prepare(wanted));
@@ -153,6 +162,7 @@ mod tests {
         is_send(engine.own_container(""));
         is_send(engine.intruders(guarded, "", &[]));
         is_send(engine.run_helper(helper));
+        is_send(engine.devices_held(devices, Duration::ZERO));
     }
 
     #[test]

@@ -5,15 +5,13 @@ use bollard::query_parameters::CreateContainerOptionsBuilder;
 use sha2::{Digest, Sha256};
 
 use super::body;
-use super::container::read;
+use super::container::{read, stores};
 use super::names::{container_name, id, label};
 use super::networking::Joined;
 use super::{ContainerState, Engine, EngineError, Image, Result, Status, TetherMounts, labels};
 use crate::compose::model::{MountKind, Project, Service};
 use crate::compose::{changed, fingerprints};
 
-/// Fingerprint of the request that made the container: anything that differs makes it anew.
-const FINGERPRINT: &str = "leasehold.fingerprint";
 /// The same of each key of its service, for people: what has changed.
 const KEYS: &str = "leasehold.keys";
 
@@ -51,6 +49,10 @@ pub struct Prepared {
     pub differs: Vec<String>,
     /// What the operator should know: warnings of the engine, keys that have no effect here.
     pub notes: Vec<String>,
+    /// Of the request that made this very container.
+    pub fingerprint: String,
+    /// The store ids that its tether is told to find.
+    pub stores: Vec<String>,
 }
 
 impl Engine {
@@ -63,7 +65,7 @@ impl Engine {
         if let Some((running, state)) = standing.iter().find(|(_, state)| !state.status.is_down()) {
             let is_current = self.is_running_current(wanted, &image, running, state).await?;
             let found = Found::Running { is_current };
-            let mut prepared = prepared(id_of(running), &image, found, Vec::new());
+            let mut prepared = prepared(id_of(running), &image, found, Vec::new()).made_as(state);
             if !is_current {
                 prepared.differs = differs(wanted.service, running, state, &image);
             }
@@ -74,23 +76,28 @@ impl Engine {
         let mut body = body::protected(wanted, &image, &joined)?;
         let print = fingerprint(&body)?;
         let mut notes = notes(wanted.service, &image, &joined);
-        let mut kept = None;
+        let mut kept: Option<(String, &ContainerState)> = None;
         for (container, state) in &standing {
             if kept.is_none() && has_name(container, wanted) && is_current(container, state, &print, &image, &joined) {
-                kept = Some(id_of(container));
+                kept = Some((id_of(container), state));
             } else {
                 self.remove(&id_of(container)).await?;
             }
         }
-        if let Some(kept) = kept {
-            return Ok(prepared(kept, &image, Found::Down, notes));
+        if let Some((kept, state)) = kept {
+            return Ok(prepared(kept, &image, Found::Down, notes).made_as(state));
         }
+        let stores = stores(body.cmd.as_deref().unwrap_or_default());
         let labels = body.labels.get_or_insert_default();
-        labels.insert(FINGERPRINT.to_owned(), print);
+        labels.insert(labels::FINGERPRINT.to_owned(), print.clone());
         labels.insert(KEYS.to_owned(), fingerprints(wanted.service));
         let (made, warnings) = self.create(wanted, body, &joined).await?;
         notes.extend(warnings);
-        Ok(prepared(made, &image, Found::Made, notes))
+        Ok(Prepared {
+            fingerprint: print,
+            stores,
+            ..prepared(made, &image, Found::Made, notes)
+        })
     }
 
     /// A running container is found even where its surroundings are not as wanted any more.
@@ -251,6 +258,19 @@ fn prepared(container_id: String, image: &Image, found: Found, notes: Vec<String
         is_current,
         differs: Vec::new(),
         notes,
+        fingerprint: String::new(),
+        stores: Vec::new(),
+    }
+}
+
+impl Prepared {
+    /// As the container that was found says of itself.
+    fn made_as(self, state: &ContainerState) -> Self {
+        Self {
+            fingerprint: state.fingerprint().to_owned(),
+            stores: state.stores.clone(),
+            ..self
+        }
     }
 }
 
@@ -294,7 +314,7 @@ fn is_current(
         .as_ref()
         .and_then(|settings| settings.networks.as_ref());
     let is_in = |name: &str| networks.is_some_and(|networks| networks.contains_key(name));
-    state.labels.get(FINGERPRINT).is_some_and(|found| found == print)
+    state.fingerprint() == print
         && container.image.as_deref() == Some(image.id.as_str())
         && joined.networks().all(is_in)
 }

@@ -14,6 +14,7 @@ use super::{Pace, Told};
 use crate::clock;
 use crate::compose::events::web_url;
 use crate::compose::model::{Webhook, WebhookUrl};
+use crate::small_file;
 use crate::tally::{Receiver, Tally};
 
 /// Over `TIMESTAMP.BODY`, as `t=TIMESTAMP,v1=HEX`; of every try, so that an old one can be refused.
@@ -104,7 +105,8 @@ fn client(hook: &Webhook, deadline: Duration) -> Result<reqwest::Client, String>
         .redirect(Policy::none())
         .no_proxy();
     if let Some(path) = &hook.ca {
-        let pem = std::fs::read(path).map_err(|error| format!("ca: {}: {error}", path.display()))?;
+        let pem =
+            small_file::read(path, small_file::MAX).map_err(|error| format!("ca: {}: {error}", path.display()))?;
         let trusted = reqwest::Certificate::from_pem_bundle(&pem)
             .ok()
             .filter(|some| !some.is_empty());
@@ -125,7 +127,8 @@ fn url(wanted: &WebhookUrl) -> Result<String, String> {
 }
 
 fn first_line(key: &str, path: &Path) -> Result<String, String> {
-    let text = std::fs::read_to_string(path).map_err(|error| format!("{key}: {}: {error}", path.display()))?;
+    let text =
+        small_file::read_text(path, small_file::MAX).map_err(|error| format!("{key}: {}: {error}", path.display()))?;
     let line = text.lines().next().unwrap_or_default().trim();
     if line.is_empty() {
         return Err(format!("{key}: {} is empty: write its one line", path.display()));

@@ -2,21 +2,27 @@
 //!
 //! A line gives one token: `ROLE NAME TOKEN`, such as `operator alice 8Vq...`; or it names a client certificate:
 //! `ROLE NAME cert`, where NAME is the common name of its subject or one of its alternative names. The file is read with
-//! every request that needs it, so what is taken out is refused at once. On the local socket everybody is an admin: who
-//! may open it is root already.
+//! every request that needs it, so what is taken out is refused at once. One that others than its owner may write to lets
+//! nobody in: whoever can write there could let himself in. On the local socket everybody is an admin: who may open it is
+//! root already.
 
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::tls::Shown;
+use crate::small_file;
 
 /// More than this is no file of tokens.
 const FILE_MAX: u64 = 64 * 1024;
 /// Shorter tokens can be guessed.
 const TOKEN_MIN: usize = 16;
+/// Modes of a file that somebody besides its owner may write to, or read.
+const WRITABLE: u32 = 0o022;
+const READABLE: u32 = 0o044;
 /// Stands in the place of a token where a certificate is named; too short to be one.
 const BY_CERTIFICATE: &str = "cert";
 
@@ -97,6 +103,31 @@ impl Access {
         }
     }
 
+    /// Whether there is a file at all.
+    pub(super) fn is_closed(&self) -> bool {
+        self.file.is_none()
+    }
+
+    /// What somebody should mend, although the file can be used: others on this host can read the tokens.
+    #[must_use]
+    pub fn warning(&self) -> Option<String> {
+        let path = self.file.as_ref()?;
+        let mode = std::fs::metadata(path).ok()?.mode();
+        let place = path.display();
+        (mode & READABLE != 0).then(|| {
+            let mode = mode & 0o777;
+            format!("{place}: others than its owner can read it (mode {mode:04o}): `chmod 600 {place}`, and new tokens")
+        })
+    }
+
+    /// What is wrong with the file, whether it can be used or not.
+    pub(super) fn fault(&self) -> Option<String> {
+        self.check()
+            .err()
+            .map(|error| error.to_string())
+            .or_else(|| self.warning())
+    }
+
     /// Who it is that brings this token or, without one, has shown this certificate at `now`, in seconds since 1970.
     /// Where several lines name the certificate, the first one counts.
     ///
@@ -127,11 +158,14 @@ enum Proof {
 fn read(path: &Path) -> Result<Vec<(Caller, Proof)>, String> {
     let place = path.display();
     let failed = |error: io::Error| format!("{place}: {error}");
-    let size = std::fs::metadata(path).map_err(failed)?.len();
-    if size > FILE_MAX {
-        return Err(format!("{place}: {size} bytes are no file of tokens"));
+    let file = small_file::open(path).map_err(failed)?;
+    let mode = file.metadata().map_err(failed)?.mode() & 0o777;
+    if mode & WRITABLE != 0 {
+        return Err(format!(
+            "{place}: others than its owner can write to it (mode {mode:04o}), and let themselves in: `chmod 600 {place}`"
+        ));
     }
-    let text = std::fs::read_to_string(path).map_err(failed)?;
+    let text = small_file::text(file, FILE_MAX).map_err(failed)?;
     let lines = text.lines().enumerate().map(|(index, line)| (index + 1, line.trim()));
     lines
         .filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
@@ -215,6 +249,45 @@ mod tests {
                 ));
             });
         }
+    }
+
+    #[test]
+    fn a_file_that_others_may_write_to_lets_nobody_in_and_one_that_they_may_read_is_told() {
+        use std::os::unix::fs::PermissionsExt;
+        with(FILE, |access| {
+            let path = access.file.clone().unwrap();
+            let mode = |mode| std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            let ask = || access.caller(Some("fedcba9876543210"), None, 0);
+            mode(0o600);
+            assert!(ask().is_ok() && access.fault().is_none());
+            for readable in [0o640, 0o604, 0o444] {
+                mode(readable);
+                let told = access.fault().unwrap();
+                assert!(
+                    ask().is_ok() && told.contains("can read it") && told.contains("chmod 600"),
+                    "{told}"
+                );
+            }
+            for writable in [0o666, 0o620, 0o602] {
+                mode(writable);
+                let told = access.fault().unwrap();
+                assert!(matches!(ask(), Err(Denied::Broken(_))), "{writable:o}");
+                assert!(told.contains("can write to it") && told.contains("chmod 600"), "{told}");
+            }
+        });
+    }
+
+    #[test]
+    fn a_pipe_in_the_place_of_the_file_holds_nobody_up() {
+        let path = std::env::temp_dir().join(format!("leasehold-access-pipe-{}", std::process::id()));
+        let made = std::process::Command::new("mkfifo")
+            .args(["-m", "600"])
+            .arg(&path)
+            .status();
+        assert!(made.unwrap().success());
+        let told = Access::new(Some(path.clone())).fault().unwrap();
+        std::fs::remove_file(path).unwrap();
+        assert!(told.contains("no file of tokens"), "{told}");
     }
 
     #[test]

@@ -8,6 +8,9 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
+use utoipa::openapi::path::{Operation, ParameterBuilder, ParameterIn};
+use utoipa::openapi::schema::{Object, Type};
+use utoipa::openapi::{RefOr, Required};
 use utoipa::{IntoResponses, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -119,6 +122,28 @@ pub(super) fn routes() -> OpenApiRouter<Shared> {
 
 pub(super) type Answer = Result<Response, Refusal>;
 
+/// What every act takes, and may be answered with, besides what it says itself.
+pub(super) fn describe(act: &mut Operation) {
+    let one = Object::builder()
+        .schema_type(Type::String)
+        .enum_values(Some(["1"]))
+        .build();
+    let header = ParameterBuilder::new()
+        .name("X-Leasehold")
+        .parameter_in(ParameterIn::Header)
+        .required(Required::True)
+        .description(Some(
+            "No form of a page in a browser can send it, and no script of another site may",
+        ))
+        .schema(Some(one))
+        .build();
+    act.parameters.get_or_insert_default().push(header.into());
+    if let Some(RefOr::T(mut misfit)) = act.responses.responses.get("400").cloned() {
+        "The body is not said to be JSON.".clone_into(&mut misfit.description);
+        act.responses.responses.insert("415".to_owned(), misfit.into());
+    }
+}
+
 /// What an act about this node or the cluster is answered with.
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "a description of answers, never made")]
@@ -132,7 +157,7 @@ pub(super) enum OfTheNode {
     /// No known token was brought.
     #[response(status = 401)]
     Unknown(Outcome),
-    /// The role may not do this.
+    /// The role may not do this, or a page of another site asked for it.
     #[response(status = 403)]
     Forbidden(Outcome),
     /// Refused: the message says why.
@@ -454,7 +479,7 @@ pub(super) fn may(caller: &Caller, needed: Role) -> Result<(), Refusal> {
 /// Hands the command to the loop and waits for its reply.
 pub(super) async fn ask(shared: &Shared, caller: &Caller, needed: Role, command: Command) -> Answer {
     may(caller, needed)?;
-    if !shared.rate.admits() {
+    if shared.rate.admits().is_none() {
         return Err(Refusal::new(
             StatusCode::TOO_MANY_REQUESTS,
             "too many acts at once: wait a second",

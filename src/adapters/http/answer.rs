@@ -23,21 +23,37 @@ pub struct Outcome {
 pub(super) struct Refusal {
     status: StatusCode,
     message: String,
+    /// For the log alone.
+    aside: Option<String>,
 }
+
+/// Why a call was refused, for the log.
+#[derive(Clone, Debug)]
+pub(super) struct Because(pub(super) String);
 
 impl Refusal {
     pub(super) fn new(status: StatusCode, message: impl Into<String>) -> Self {
         Self {
             status,
             message: message.into(),
+            aside: None,
         }
+    }
+
+    /// With a reason for the log that is nobody else's business.
+    pub(super) fn with_aside(self, aside: String) -> Self {
+        let aside = Some(aside);
+        Self { aside, ..self }
     }
 }
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        let Self { status, message } = self;
-        (status, Json(Outcome { ok: false, message })).into_response()
+        let Self { status, message, aside } = self;
+        let because = Because(aside.unwrap_or_else(|| message.clone()));
+        let mut answer = (status, Json(Outcome { ok: false, message })).into_response();
+        answer.extensions_mut().insert(because);
+        answer
     }
 }
 
@@ -57,7 +73,7 @@ pub(super) fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D
     let number = Number::deserialize(deserializer)?;
     let written = number
         .as_f64()
-        .filter(|given| (0.0..WHOLE_MAX).contains(given) && given.fract() == 0.0);
+        .filter(|given| (0.0..=WHOLE_MAX).contains(given) && given.fract() == 0.0);
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,

@@ -40,7 +40,6 @@ async fn console(State(shared): State<Shared>) -> Response {
     };
     let headers = [
         (header::CONTENT_SECURITY_POLICY, POLICY),
-        (header::CACHE_CONTROL, "no-store"),
         (header::REFERRER_POLICY, "no-referrer"),
     ];
     (headers, Html(page(&status, &recent).into_string())).into_response()

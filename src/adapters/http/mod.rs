@@ -5,30 +5,30 @@ mod access;
 mod acting;
 mod answer;
 mod audit;
+mod board;
 mod config;
 mod console;
 mod door;
 mod extent;
+mod forgery;
 mod health;
 mod limits;
+mod open;
 mod reading;
+mod serve;
 mod tls;
 
-use std::io;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs, UdpSocket};
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{DefaultBodyLimit, Extension, Request};
-use axum::http::StatusCode;
-use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::{Next, from_fn, from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use futures_util::future::BoxFuture;
-use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{mpsc, oneshot, watch};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::{Modify, OpenApi};
@@ -39,23 +39,27 @@ pub use acting::{AcceptRequest, FencedRequest, HoldRequest, OrderRequest, PauseR
 pub use answer::Outcome;
 pub use config::{Configuration, Confirmed};
 pub use extent::ExtentRequest;
+pub use forgery::ACT_HEADER;
+pub use open::listen_address;
 pub use reading::Why;
 pub use tls::TlsFiles;
 
 use self::access::Caller;
 use self::answer::Refusal;
+use self::board::Board;
 use self::door::Door;
-use self::limits::{Limited, Rate};
-use self::tls::{LOOK_EVERY, Peer, Tls};
-use crate::core::event::Command;
+use self::forgery::Hosts;
+use self::limits::Rate;
+use self::open::{PACE, bind_local, keep_local, keep_open, look_at_tokens};
+use self::serve::Intake;
+use self::tls::LOOK_EVERY;
+use crate::core::event::{Command, Event};
 use crate::core::exported::Exported;
 use crate::core::history::{Act, History};
 use crate::core::status::Status;
 use crate::core::time::Time;
 use crate::recent::Recent;
 
-/// The port of the endpoints, as users of Patroni know it.
-const PORT: u16 = 8008;
 /// Commands that wait for the loop.
 const ASKED_MAX: usize = 16;
 /// From a request's head to the end of its answer; longer than the loop is waited for.
@@ -110,78 +114,74 @@ impl Shared {
             turn,
             asked,
             node: node.to_owned(),
-            rate: Rate::new(),
+            rate: Rate::of_acts(),
             archive,
         }
     }
 }
 
-/// Where the endpoints listen: as given, else on the address that this host uses towards etcd.
-///
-/// # Errors
-/// An address that can't be understood, with what was given.
-pub fn listen_address(given: Option<&str>, etcd: &[String]) -> io::Result<SocketAddr> {
-    if let Some(given) = given {
-        let error =
-            |why: String| io::Error::new(io::ErrorKind::InvalidInput, format!("LEASEHOLD_LISTEN={given}: {why}"));
-        if let Ok(address) = given.parse::<IpAddr>() {
-            return Ok(SocketAddr::new(address, PORT));
-        }
-        return given
-            .parse()
-            .map_err(|why| error(format!("{why}; write ADDRESS or ADDRESS:PORT")));
-    }
-    let towards = etcd.iter().find_map(|url| {
-        let host = url.split("://").nth(1)?.trim_end_matches('/');
-        let target = host.to_socket_addrs().ok()?.next()?;
-        let socket = UdpSocket::bind(if target.is_ipv6() { "[::]:0" } else { "0.0.0.0:0" }).ok()?;
-        // Connecting a datagram socket sends nothing: it only asks the kernel which address it would use.
-        socket.connect(target).ok()?;
-        socket.local_addr().ok().map(|local| local.ip())
-    });
-    let address = towards.unwrap_or(IpAddr::from([127, 0, 0, 1]));
-    Ok(SocketAddr::new(address, PORT))
+/// What the endpoints are opened with, as it stands in the settings.
+#[derive(Clone, Debug)]
+pub struct Endpoints {
+    /// LEASEHOLD_LISTEN; none: on the address that this host uses towards etcd.
+    pub listen: Option<String>,
+    pub etcd: Vec<String>,
+    /// The command line's.
+    pub socket: PathBuf,
+    pub access: Access,
+    pub tls: Result<Option<TlsFiles>, String>,
+    /// LEASEHOLD_HOSTS: names by which a proxy calls this node.
+    pub hosts: Vec<String>,
 }
 
-/// Starts both servers.
-///
-/// # Errors
-/// An address or socket that can't be listened on, a file of tokens that can't be used.
-pub async fn serve(
-    listen: SocketAddr,
-    socket: &Path,
-    access: Access,
-    tls: Option<TlsFiles>,
+/// Starts both servers. What can't be opened is told to the loop, and tried again: it ends nothing.
+#[must_use]
+pub fn serve(
+    wanted: Endpoints,
     turn: watch::Receiver<Turn>,
     archive: Arc<dyn Archive>,
-) -> io::Result<mpsc::Receiver<Asked>> {
-    access.check()?;
+    inbox: mpsc::Sender<Event>,
+) -> mpsc::Receiver<Asked> {
     let (asked, commands) = mpsc::channel(ASKED_MAX);
     let node = turn.borrow().status.node.clone();
     let shared = Shared::new(turn, asked, &node, archive);
-    let open = TcpListener::bind(listen).await.map_err(|error| {
-        io::Error::new(
-            error.kind(),
-            format!("health endpoints on {listen}: {error}; set LEASEHOLD_LISTEN"),
-        )
-    })?;
-    // A socket left behind by an earlier sidecar; the host-wide lock says that it is dead.
-    let _ = std::fs::remove_file(socket);
-    let local = UnixListener::bind(socket)?;
-    std::fs::set_permissions(socket, std::fs::Permissions::from_mode(0o600))?;
-    let public = network(shared.clone(), access);
-    let operator = on_this_host(shared);
-    match tls {
-        None => drop(tokio::spawn(
-            async move { axum::serve(Limited::new(open), public).await },
-        )),
-        Some(files) => drop(tokio::spawn(async move {
-            let public = public.into_make_service_with_connect_info::<Peer>();
-            axum::serve(Limited::new(Tls::over(open, files, LOOK_EVERY)), public).await
-        })),
+    let board = Arc::new(Board::new(inbox));
+    let local = bind_local(&wanted.socket);
+    let operators = on_this_host(shared.clone());
+    tokio::spawn(keep_local(wanted.socket.clone(), local, operators, Arc::clone(&board)));
+    let told = Arc::clone(&board);
+    // A thread of its own: whatever callers make it do, the loop has the other one.
+    let started = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .and_then(|runtime| {
+            let body = move || runtime.block_on(over_the_network(wanted, shared, told));
+            std::thread::Builder::new().name("endpoints".to_owned()).spawn(body)
+        });
+    if let Err(error) = started {
+        tokio::spawn(async move { board.listen(Err(format!("no thread for them: {error}"))).await });
     }
-    tokio::spawn(async move { axum::serve(Limited::new(local), operator).await });
-    Ok(commands)
+    commands
+}
+
+async fn over_the_network(wanted: Endpoints, shared: Shared, board: Arc<Board>) {
+    let own = [
+        shared.node.clone(),
+        rustix::system::uname().nodename().to_string_lossy().into_owned(),
+    ];
+    let hosts = Hosts::new(own, &wanted.hosts);
+    let router = network(shared, &wanted.access, hosts);
+    tokio::spawn(look_at_tokens(wanted.access, PACE, Arc::clone(&board)));
+    let tls = match wanted.tls {
+        Ok(files) => files.map(|files| tls::keep_new(files, LOOK_EVERY, Arc::clone(&board))),
+        Err(why) => {
+            // Never without TLS where it was asked for.
+            board.listen(Err(why)).await;
+            return std::future::pending().await;
+        }
+    };
+    let finder = Arc::new(move || listen_address(wanted.listen.as_deref(), &wanted.etcd));
+    match keep_open(finder, PACE, Intake::new(router, tls), board).await {}
 }
 
 #[derive(OpenApi)]
@@ -228,23 +228,36 @@ fn v1() -> (Router<Shared>, utoipa::openapi::OpenApi) {
         .split_for_parts()
 }
 
+/// The same, with what every act takes and may be answered with.
+fn described() -> (Router<Shared>, utoipa::openapi::OpenApi) {
+    let (routes, mut document) = v1();
+    for item in document.paths.paths.values_mut() {
+        for operation in [&mut item.post, &mut item.delete].into_iter().flatten() {
+            acting::describe(operation);
+        }
+    }
+    (routes, document)
+}
+
 /// The description of `/v1`, as it is served at `/v1/openapi.json`.
 ///
 /// # Errors
 /// Never in practice: writing into a string.
 pub fn openapi() -> serde_json::Result<String> {
-    serde_json::to_string_pretty(&v1().1)
+    serde_json::to_string_pretty(&described().1)
 }
 
 fn api() -> Router<Shared> {
-    let (routes, document) = v1();
+    let (routes, document) = described();
     routes.route("/v1/openapi.json", get(move || async move { Json(document) }))
 }
 
 /// For everybody who can reach the address: health is open, the rest takes a token.
-fn network(shared: Shared, access: Access) -> Router {
-    let api = api().layer(from_fn_with_state(Door::of_tools(access.clone()), door::open));
-    let console = console::routes().layer(from_fn_with_state(Door::of_browsers(access), door::open));
+fn network(shared: Shared, access: &Access, hosts: Hosts) -> Router {
+    let (of_tools, of_browsers) = Door::of_both(access);
+    let api = api().layer(from_fn_with_state(hosts, forgery::guard));
+    let api = api.layer(from_fn_with_state(of_tools, door::open));
+    let console = console::routes().layer(from_fn_with_state(of_browsers, door::open));
     bounded(health::routes().merge(api).merge(console)).with_state(shared)
 }
 
@@ -254,7 +267,8 @@ fn on_this_host(shared: Shared) -> Router {
         name: "root".to_owned(),
         role: Role::Admin,
     };
-    let api = api().layer(from_fn(name_the_user)).layer(Extension(root));
+    let api = api().layer(from_fn(forgery::guard_local));
+    let api = api.layer(from_fn(name_the_user)).layer(Extension(root));
     bounded(health::routes().merge(api).merge(console::routes())).with_state(shared)
 }
 
@@ -283,12 +297,41 @@ fn bounded(routes: Router<Shared>) -> Router<Shared> {
         .method_not_allowed_fallback(other)
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .layer(from_fn(in_time))
+        .layer(map_response(for_its_caller_alone))
+}
+
+/// No answer is kept by a cache, taken for another kind of document, or shown in another site's page.
+async fn for_its_caller_alone(mut answer: Response) -> Response {
+    for (name, value) in [
+        (header::CACHE_CONTROL, "no-store"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (
+            header::HeaderName::from_static("cross-origin-resource-policy"),
+            "same-origin",
+        ),
+    ] {
+        answer.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    answer
 }
 
 async fn in_time(request: Request, next: Next) -> Response {
     match tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await {
         Ok(answer) => answer,
         Err(_) => Refusal::new(StatusCode::REQUEST_TIMEOUT, "the request took too long").into_response(),
+    }
+}
+
+/// The command line's end alone, for tests: the rest listens on any port.
+#[cfg(test)]
+pub(crate) fn nowhere(socket: &std::path::Path) -> Endpoints {
+    Endpoints {
+        listen: Some("127.0.0.1:0".to_owned()),
+        etcd: Vec::new(),
+        socket: socket.to_owned(),
+        access: Access::default(),
+        tls: Ok(None),
+        hosts: Vec::new(),
     }
 }
 
@@ -313,5 +356,7 @@ impl Archive for Nowhere {
     }
 }
 
+#[cfg(test)]
+mod forgery_tests;
 #[cfg(test)]
 mod tests;

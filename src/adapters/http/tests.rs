@@ -1,6 +1,6 @@
 //! `/v1` as callers meet it: who is let in, what fits, what the description says.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, header};
@@ -13,7 +13,7 @@ use crate::core::event::Wish;
 use crate::core::status::{GroupLine, NodeLine};
 
 pub(super) const VIEWER: &str = "0123456789abcdef-viewer";
-const OPERATOR: &str = "0123456789abcdef-operator";
+pub(super) const OPERATOR: &str = "0123456789abcdef-operator";
 const ADMIN: &str = "0123456789abcdef-admin";
 
 /// Keeps acts, and knows one history.
@@ -66,7 +66,7 @@ impl Archive for Kept {
 /// Both routers over one status, the commands that reach the loop, and the file of tokens.
 pub(super) struct Bench {
     pub(super) network: Router,
-    host: Router,
+    pub(super) host: Router,
     asked: mpsc::Receiver<Asked>,
     _turn: watch::Sender<Turn>,
     pub(super) tokens: PathBuf,
@@ -94,7 +94,11 @@ impl Bench {
         let kept = Arc::new(Kept::default());
         let shared = Shared::new(turn, asked, "a", kept.clone());
         Self {
-            network: network(shared.clone(), Access::new(Some(tokens.clone()))),
+            network: network(
+                shared.clone(),
+                &Access::new(Some(tokens.clone())),
+                Hosts::new(["a".to_owned()], &["ha.example.org".to_owned()]),
+            ),
             host: on_this_host(shared),
             asked: commands,
             _turn: publisher,
@@ -128,6 +132,10 @@ async fn call(router: &Router, method: &str, path: &str, token: Option<&str>, bo
     let mut request = Request::builder().method(method).uri(path);
     if let Some(token) = token {
         request = request.header("authorization", format!("Bearer {token}"));
+    }
+    request = request.header("host", "10.0.0.1:8008").header(ACT_HEADER, "1");
+    if !body.is_empty() {
+        request = request.header("content-type", "application/json");
     }
     let request = request.body(Body::from(body.to_owned())).unwrap();
     let answer = router.clone().oneshot(request).await.unwrap();
@@ -435,6 +443,7 @@ async fn the_user_at_the_keyboard_is_believed_on_this_host_alone() {
     for (router, token) in [(bench.host.clone(), None), (bench.network.clone(), Some(OPERATOR))] {
         let mut request = Request::builder().method("POST").uri("/v1/groups/mail/start");
         request = request.header(USER_HEADER, "kim");
+        request = request.header("host", "a").header(ACT_HEADER, "1");
         if let Some(token) = token {
             request = request.header("authorization", format!("Bearer {token}"));
         }

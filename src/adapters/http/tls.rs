@@ -3,32 +3,30 @@
 //! may do with it stands in the file of tokens.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::connect_info::Connected;
-use axum::serve::{IncomingStream, Listener};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
-use super::limits::Limited;
+use super::board::{Board, Part};
 use crate::clock;
+use crate::small_file;
 
 /// Between two looks at the files.
 pub(super) const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// From the first byte to the end of the handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
-/// Handshakes at a time; the next connections wait in the kernel.
-const HANDSHAKES_MAX: usize = 16;
 /// More than this is no certificate.
 const FILE_MAX: u64 = 1024 * 1024;
 
@@ -94,16 +92,15 @@ struct Contents {
 fn read(path: &Path) -> Result<Vec<u8>, String> {
     let place = path.display();
     let failed = |error: io::Error| format!("{place}: {error}");
-    let size = std::fs::metadata(path).map_err(failed)?.len();
-    if size > FILE_MAX {
-        return Err(format!("{place}: {size} bytes are no certificate and no key"));
-    }
-    std::fs::read(path).map_err(failed)
+    small_file::read(path, FILE_MAX).map_err(failed)
 }
 
 /// A pair that servers can use.
-struct Pair {
+#[derive(Debug)]
+pub(super) struct Pair {
     config: Arc<ServerConfig>,
+    /// The names that clients may find it under.
+    pub(super) names: Arc<[String]>,
     /// Its last second, since 1970.
     until: i64,
 }
@@ -134,13 +131,17 @@ fn load(files: &TlsFiles, contents: &Contents, now: i64) -> Result<Pair, String>
     };
     let (place, key_place) = (files.certificate.display(), files.key.display());
     let (since, until) = dates(&chain).map_err(|why| format!("{place}: {why}"))?;
+    let names = chain.first().and_then(Shown::read).map(|shown| shown.names.into());
     let mut config = builder
         .with_single_cert(chain, key)
         .map_err(|error| format!("{place} with {key_place}: {error}"))?;
     in_date(&files.certificate, since, until, now)?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    let config = Arc::new(config);
-    Ok(Pair { config, until })
+    Ok(Pair {
+        config: Arc::new(config),
+        names: names.unwrap_or_default(),
+        until,
+    })
 }
 
 fn certificates(path: &Path, text: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
@@ -177,7 +178,7 @@ fn in_date(path: &Path, since: i64, until: i64, now: i64) -> Result<(), String> 
 /// Holds the pair in use and looks for a newer one.
 struct Keeper {
     files: TlsFiles,
-    used: watch::Sender<Option<Arc<ServerConfig>>>,
+    used: watch::Sender<Option<Arc<Pair>>>,
     /// What the pair in use was made of, and when it runs out.
     from: Option<(Contents, i64)>,
     /// The fault of the last look, and the one that was said last.
@@ -186,7 +187,7 @@ struct Keeper {
 }
 
 impl Keeper {
-    fn new(files: TlsFiles) -> (Self, watch::Receiver<Option<Arc<ServerConfig>>>) {
+    fn new(files: TlsFiles) -> (Self, watch::Receiver<Option<Arc<Pair>>>) {
         let (used, current) = watch::channel(None);
         let keeper = Self {
             files,
@@ -220,68 +221,44 @@ impl Keeper {
         }
         let pair = load(&self.files, &contents, now)?;
         self.from = Some((contents, pair.until));
-        self.used.send_replace(Some(pair.config));
+        self.used.send_replace(Some(Arc::new(pair)));
         tracing::info!(code = "certificate_used", certificate = %self.files.certificate.display(), "the endpoints use this certificate from now on");
         Ok(())
     }
 
     fn say(&self, why: &str) {
-        let goes_on = match &self.from {
+        let goes_on = self.goes_on();
+        tracing::warn!(code = "certificate_unusable", alarm = true, %why, "the certificate of the endpoints can't be used: {goes_on}");
+    }
+
+    fn goes_on(&self) -> &'static str {
+        match &self.from {
             Some((_, until)) if clock::wall_seconds() <= *until => "the one before it goes on",
             Some(_) => "clients will refuse it",
             None => "nobody is let in over the network",
-        };
-        tracing::warn!(code = "certificate_unusable", alarm = true, %why, "the certificate of the endpoints can't be used: {goes_on}");
-    }
-}
-
-/// A listener whose connections have shaken hands.
-pub(super) struct Tls {
-    ready: mpsc::Receiver<(TlsStream<TcpStream>, std::net::SocketAddr)>,
-    local: io::Result<std::net::SocketAddr>,
-}
-
-impl Tls {
-    /// Shakes hands with who comes to `listener`, and keeps the certificate new.
-    pub(super) fn over(listener: TcpListener, files: TlsFiles, look_every: Duration) -> Self {
-        let (mut keeper, current) = Keeper::new(files);
-        if let Some(why) = keeper.look(clock::wall_seconds()) {
-            keeper.say(&why);
-        }
-        tokio::spawn(keep(keeper, look_every));
-        let (done, ready) = mpsc::channel(1);
-        let local = listener.local_addr();
-        tokio::spawn(take_in(listener, current, done));
-        Self { ready, local }
-    }
-}
-
-impl Listener for Tls {
-    type Io = TlsStream<TcpStream>;
-    type Addr = std::net::SocketAddr;
-
-    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        match self.ready.recv().await {
-            Some(one) => one,
-            // The task that takes connections in lives as long as this end of the channel.
-            None => std::future::pending().await,
         }
     }
 
-    fn local_addr(&self) -> io::Result<Self::Addr> {
-        match &self.local {
-            Ok(address) => Ok(*address),
-            Err(error) => Err(error.kind().into()),
-        }
+    /// The fault that was said last, while it lasts.
+    fn fault(&self) -> Option<String> {
+        let said = self.said.as_ref()?;
+        Some(format!("{said}: {}", self.goes_on()))
     }
 }
 
-async fn keep(mut keeper: Keeper, look_every: Duration) {
+/// Looks at the files from now on; the pair in use, once there is one.
+pub(super) fn keep_new(files: TlsFiles, look_every: Duration, board: Arc<Board>) -> watch::Receiver<Option<Arc<Pair>>> {
+    let (keeper, current) = Keeper::new(files);
+    tokio::spawn(keep(keeper, look_every, board));
+    current
+}
+
+async fn keep(mut keeper: Keeper, look_every: Duration, board: Arc<Board>) {
     let mut looks = interval(look_every);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while !keeper.used.is_closed() {
         looks.tick().await;
-        // A file system that hangs must hold up neither the loop nor a connection.
+        // A file system that hangs must not hold up a connection.
         let look = move || {
             if let Some(why) = keeper.look(clock::wall_seconds()) {
                 keeper.say(&why);
@@ -292,35 +269,32 @@ async fn keep(mut keeper: Keeper, look_every: Duration) {
             Ok(back) => keeper = back,
             Err(_) => return,
         }
+        board.set(Part::Certificate, keeper.fault()).await;
     }
 }
 
-async fn take_in(
-    mut listener: TcpListener,
-    current: watch::Receiver<Option<Arc<ServerConfig>>>,
-    done: mpsc::Sender<(TlsStream<TcpStream>, std::net::SocketAddr)>,
-) {
-    let room = Arc::new(Semaphore::new(HANDSHAKES_MAX));
-    while let Ok(permit) = Arc::clone(&room).acquire_owned().await {
-        let (stream, address) = Listener::accept(&mut listener).await;
-        let Some(config) = current.borrow().clone() else {
-            continue;
-        };
-        let done = done.clone();
-        tokio::spawn(async move {
-            match timeout(HANDSHAKE_TIMEOUT, TlsAcceptor::from(config).accept(stream)).await {
-                Ok(Ok(stream)) => drop(done.send((stream, address)).await),
-                Ok(Err(why)) => tracing::debug!(%address, %why, "a TLS handshake failed"),
-                Err(_) => tracing::debug!(%address, "a TLS handshake took too long"),
-            }
-            drop(permit);
-        });
+/// Shakes hands with who comes, in time; gives the certificate that was shown.
+pub(super) async fn shake<I>(stream: I, pair: &Pair, from: SocketAddr) -> Option<(TlsStream<I>, Option<Shown>)>
+where
+    I: AsyncRead + AsyncWrite + Unpin,
+{
+    let acceptor = TlsAcceptor::from(Arc::clone(&pair.config));
+    match timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
+        Ok(Ok(stream)) => {
+            let chain = stream.get_ref().1.peer_certificates();
+            let shown = chain.and_then(|chain| chain.first()).and_then(Shown::read);
+            Some((stream, shown))
+        }
+        Ok(Err(why)) => {
+            tracing::debug!(%from, %why, "a TLS handshake failed");
+            None
+        }
+        Err(_) => {
+            tracing::debug!(%from, "a TLS handshake took too long");
+            None
+        }
     }
 }
-
-/// Whose certificate the other end of a connection has shown; the authority has signed it.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Peer(pub(super) Option<Shown>);
 
 /// A client's certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -355,13 +329,6 @@ fn word(name: &GeneralName<'_>) -> Option<String> {
     match name {
         GeneralName::DNSName(text) | GeneralName::RFC822Name(text) | GeneralName::URI(text) => Some((*text).to_owned()),
         _ => None,
-    }
-}
-
-impl Connected<IncomingStream<'_, Limited<Tls>>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, Limited<Tls>>) -> Self {
-        let chain = stream.io().io().get_ref().1.peer_certificates();
-        Self(chain.and_then(|chain| chain.first()).and_then(Shown::read))
     }
 }
 

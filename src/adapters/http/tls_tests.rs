@@ -1,6 +1,6 @@
 //! The endpoints over TLS as clients meet them: who is let in, what a new pair of files does.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use base64::Engine;
@@ -10,9 +10,11 @@ use rustls::client::WebPkiServerVerifier;
 use rustls::pki_types::{PrivatePkcs8KeyDer, ServerName};
 use rustls::{ClientConfig, SupportedProtocolVersion};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsConnector;
 
 use super::*;
+use crate::adapters::http::serve::Intake;
 use crate::adapters::http::tests::{Bench, VIEWER};
 
 const LOOK: Duration = Duration::from_millis(20);
@@ -98,9 +100,11 @@ impl Drop for Place {
 async fn serve(bench: &Bench, place: &Place) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let service = bench.network.clone().into_make_service_with_connect_info::<Peer>();
-    let tls = Tls::over(listener, place.files(), LOOK);
-    tokio::spawn(async move { axum::serve(Limited::new(tls), service).await });
+    let (inbox, _) = tokio::sync::mpsc::channel(8);
+    let mut used = keep_new(place.files(), LOOK, Arc::new(Board::new(inbox)));
+    used.wait_for(Option::is_some).await.unwrap();
+    let intake = Intake::new(bench.network.clone(), Some(used));
+    tokio::spawn(async move { intake.serve(&listener).await });
     address
 }
 
@@ -139,7 +143,16 @@ async fn connect(
 /// The status code of a request on this connection, which stays open.
 async fn ask(client: &mut Client, method: &str, path: &str, token: Option<&str>) -> io::Result<u16> {
     let authorization = token.map_or_else(String::new, |token| format!("Authorization: Bearer {token}\r\n"));
-    let head = format!("{method} {path} HTTP/1.1\r\nHost: x\r\n{authorization}Content-Length: 0\r\n\r\n");
+    let meant = "Host: server.example\r\nX-Leasehold: 1\r\nContent-Length: 0";
+    send(
+        client,
+        &format!("{method} {path} HTTP/1.1\r\n{meant}\r\n{authorization}\r\n"),
+    )
+    .await
+}
+
+/// The status code of a request of this head, which has no body.
+async fn send(client: &mut Client, head: &str) -> io::Result<u16> {
     client.write_all(head.as_bytes()).await?;
     let mut answer = Vec::new();
     let length = loop {
@@ -193,6 +206,37 @@ async fn a_certificate_stands_for_a_token_where_the_file_names_it() {
     assert_eq!(ask(&mut client, act.0, act.1, None).await.unwrap(), 200);
     std::fs::write(&bench.tokens, "viewer watcher cert\n").unwrap();
     assert_eq!(ask(&mut client, act.0, act.1, None).await.unwrap(), 401);
+}
+
+#[tokio::test]
+async fn a_browsers_certificate_does_not_act_for_a_page_of_another_site() {
+    let mut bench = Bench::new();
+    let looped = bench.loops();
+    std::fs::write(&bench.tokens, "operator mover cert\n").unwrap();
+    let authority = Authority::new();
+    let place = Place::new(&authority, &authority.sign("server", 2999));
+    let to = serve(&bench, &place).await;
+    let mut client = connect(to, &authority, Some(&authority.sign("mover", 2999)), BOTH)
+        .await
+        .unwrap();
+    let form = "Origin: https://evil.example\r\nSec-Fetch-Site: cross-site\r\nContent-Type: text/plain";
+    for (host, more, wanted) in [
+        ("server.example", form, 403),
+        ("server.example", "Accept: */*", 403),
+        ("server.example", "X-Leasehold: 1\r\nOrigin: https://evil.example", 403),
+        ("evil.example", "X-Leasehold: 1\r\nOrigin: https://evil.example", 403),
+        (
+            "server.example",
+            "X-Leasehold: 1\r\nOrigin: https://server.example",
+            200,
+        ),
+    ] {
+        let head = "POST /v1/groups/mail/stop HTTP/1.1";
+        let head = format!("{head}\r\nHost: {host}\r\n{more}\r\nContent-Length: 0\r\n\r\n");
+        assert_eq!(send(&mut client, &head).await.unwrap(), wanted, "{host} {more}");
+    }
+    drop((client, bench));
+    looped.abort();
 }
 
 #[tokio::test]
@@ -319,19 +363,29 @@ fn a_part_without_the_rest_is_refused() {
     assert!(TlsFiles::new(None, None, None).unwrap().is_none());
 }
 
+/// Half a hello: the length of a record, and nothing of it.
+const HALF_HELLO: &[u8] = &[22, 3, 1, 2, 0, 1, 0];
+
 #[tokio::test]
-async fn who_does_not_shake_hands_keeps_nobody_out_for_long() {
+async fn who_does_not_shake_hands_keeps_nobody_out() {
     let bench = Bench::new();
     let authority = Authority::new();
     let place = Place::new(&authority, &authority.sign("server", 2999));
     let to = serve(&bench, &place).await;
     let mut silent = Vec::new();
-    for _ in 0..HANDSHAKES_MAX {
-        silent.push(TcpStream::connect(to).await.unwrap());
+    for _ in 0..200 {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.66:0".parse().unwrap()).unwrap();
+        let mut stream = socket.connect(to).await.unwrap();
+        // Those beyond its share are closed at once.
+        let _ = stream.write_all(HALF_HELLO).await;
+        silent.push(stream);
     }
     let asked = async { connect(to, &authority, None, BOTH).await.unwrap() };
-    let mut client = timeout(HANDSHAKE_TIMEOUT + PATIENCE, asked).await.unwrap();
+    let mut client = timeout(Duration::from_secs(2), asked).await.unwrap();
     assert_eq!(ask(&mut client, "GET", "/metrics", None).await.unwrap(), 200);
-    let ended = timeout(PATIENCE, silent[0].read(&mut [0])).await.unwrap();
+    let ended = timeout(HANDSHAKE_TIMEOUT + PATIENCE, silent[0].read(&mut [0]))
+        .await
+        .unwrap();
     assert!(matches!(ended, Ok(0) | Err(_)), "{ended:?}");
 }

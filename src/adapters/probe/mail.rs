@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 use super::conversation::{Conversation, unexpected};
 use crate::compose::model::{MailCheck, MailProtocol, ProbeTls};
 use crate::core::event::ProbeFailure;
+use crate::small_file;
 
 /// The name with which the probe greets: reserved, so nobody's (RFC 6761).
 const GREETING_NAME: &str = "probe.invalid";
@@ -41,8 +42,11 @@ pub(super) struct Login {
 
 impl Login {
     pub(super) async fn read(path: &Path) -> Result<Self, ProbeFailure> {
-        let text = tokio::fs::read_to_string(path)
+        let at = path.to_owned();
+        let reading = tokio::task::spawn_blocking(move || small_file::read_text(&at, small_file::MAX));
+        let text = reading
             .await
+            .unwrap_or_else(|error| Err(error.into()))
             .map_err(|error| ProbeFailure::shared(format!("login_file {}: {error}", path.display())))?;
         let mut lines = text.lines();
         match (lines.next(), lines.next()) {

@@ -12,6 +12,7 @@ use super::classify::classify;
 use super::explain::explained;
 use crate::compose::model::{EtcdTls, EtcdUser};
 use crate::core::store::StoreError;
+use crate::small_file;
 
 /// Pings on the watch's connection. etcd cuts clients off that ping faster than its `--grpc-keepalive-min-time` (5 s).
 const PING_INTERVAL: Duration = Duration::from_secs(6);
@@ -94,8 +95,11 @@ async fn password(user: &EtcdUser) -> Result<String, StoreError> {
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 
-async fn read(path: &Path) -> Result<Vec<u8>, StoreError> {
-    tokio::fs::read(path)
+pub(super) async fn read(path: &Path) -> Result<Vec<u8>, StoreError> {
+    let at = path.to_owned();
+    let reading = tokio::task::spawn_blocking(move || small_file::read(&at, small_file::MAX));
+    reading
         .await
+        .unwrap_or_else(|error| Err(error.into()))
         .map_err(|error| StoreError::Refused(format!("{}: {error}", path.display())))
 }

@@ -8,7 +8,7 @@ use rustls::pki_types::pem::PemObject;
 use tokio::time::timeout;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::Settings;
+use super::{Settings, client};
 use crate::clock;
 use crate::compose::model::EtcdTls;
 use crate::core::store::StoreError;
@@ -58,7 +58,7 @@ fn meaning(text: &str, files: &EtcdTls, own: Option<String>) -> Option<String> {
 /// before its reason arrives.
 async fn out_of_date(files: &EtcdTls) -> Option<String> {
     let path = files.certificate.as_deref()?;
-    judged(path, &tokio::fs::read(path).await.ok()?, clock::wall_seconds())
+    judged(path, &client::read(path).await.ok()?, clock::wall_seconds())
 }
 
 fn judged(path: &Path, pem: &[u8], now: i64) -> Option<String> {

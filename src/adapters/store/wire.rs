@@ -8,12 +8,15 @@ use etcd_client::{
 };
 
 use super::classify::classify;
+use crate::core::damage::READ_MAX;
 use crate::core::keys::Keys;
 use crate::core::store::{Answer, Compare, KeyValue, Op, StoreError, Txn};
 
 /// Carries out one transaction, or a plain read where it has neither compares nor operations.
 pub(super) async fn txn(client: &mut Client, keys: &Keys, txn: &Txn) -> Result<Answer, StoreError> {
-    let response = client.txn(to_wire(keys, txn)).await.map_err(|error| classify(&error))?;
+    // The library's own limit would end every beat at 4 MiB.
+    let mut calls = client.kv_client().max_decoding_message_size(READ_MAX);
+    let response = calls.txn(to_wire(keys, txn)).await.map_err(|error| classify(&error))?;
     from_wire(&response)
 }
 

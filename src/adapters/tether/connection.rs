@@ -47,6 +47,10 @@ pub(super) async fn follow(
         tracing::warn!(code = "tether_feigned", run = %hello.run, "a process in the container says it is the tether, and is not: it is not heard");
         return;
     }
+    // Before it is heard: the end of a process that nobody watches would never be told.
+    let Ok(pidfd) = readable(process.pidfd) else {
+        return;
+    };
     let Name { service, connection } = name;
     let said = match hello.phase {
         Phase::Claimed { epoch } => TetherEvent::ClaimAbove {
@@ -66,9 +70,6 @@ pub(super) async fn follow(
     if events.send(said).await.is_err() {
         return;
     }
-    let Ok(pidfd) = readable(process.pidfd) else {
-        return;
-    };
     // The socket is kept open to the end: closing it would send a running tether into reconnecting.
     let socket = reply(socket, answer, &pidfd).await;
     if pidfd.readable().await.is_ok() {

@@ -13,11 +13,15 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, 
 
 use crate::core::epoch::Run;
 use crate::core::time::Time;
+use crate::small_file;
 use crate::tether::hello::Secret;
 use crate::tether::page::{Order, PAGE_BYTES, Page};
 
 /// What a tether at its gate reads, and nobody after it.
 const SECRET: &str = "secret";
+
+/// Run and secret.
+const OWN_COPY_MAX: u64 = 64;
 
 /// Connections that the kernel keeps for us between two accepts.
 const BACKLOG: i32 = 16;
@@ -33,7 +37,17 @@ impl Files {
     /// Creates what is missing. Without `adopt`, or when the page is damaged or of another boot, it says closed afterwards.
     pub(super) fn open(directory: &Path, boot_id: [u8; 16], adopt: bool) -> io::Result<Self> {
         fs::create_dir_all(directory)?;
+        // Before anything is laid out: the container sees the directory itself, as any user; the host's users pass no
+        // directory above it.
+        if let Some(above) = directory.parent() {
+            fs::set_permissions(above, Permissions::from_mode(0o700))?;
+        }
         fs::set_permissions(directory, Permissions::from_mode(0o755))?;
+        // Anew: who opened the file while it could be reached (earlier versions let everybody) has the old one.
+        match fs::remove_file(directory.join(SECRET)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
         keep(&directory.join("lock"))?;
         let files = Self {
             directory: directory.to_owned(),
@@ -83,7 +97,7 @@ impl Files {
 
     /// The secret of a run that an earlier process laid out.
     pub(super) fn secret_of(&self, run: Run) -> Option<Secret> {
-        let bytes = fs::read(self.own_copy()).ok()?;
+        let bytes = small_file::read(&self.own_copy(), OWN_COPY_MAX).ok()?;
         let run = [&run.epoch.to_le_bytes()[..], &run.n.to_le_bytes()].concat();
         bytes.strip_prefix(&run[..])?.try_into().ok()
     }
@@ -139,6 +153,7 @@ fn closed(boot_id: [u8; 16]) -> Page {
         order: Order::Closed,
         soft: never,
         hard: never,
+        store: 0,
     }
 }
 

@@ -7,6 +7,8 @@ mod connection;
 mod files;
 mod host;
 mod install;
+mod left;
 
 pub use host::{TetherEvent, TetherHost};
 pub use install::install_binary;
+pub use left::{close_page, open_pages};

@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use futures_util::future::join_all;
 
 use super::announce::Schedule;
-use super::netlink::{Installed, lifetime};
+use super::installed::{Installed, Ours};
+use super::netlink::lifetime;
 use super::task::Task;
 use super::{VipError, VipEvent, installed_prefix};
 use crate::clock::now;
@@ -47,9 +48,6 @@ impl Task {
         if !known && !self.prepare(&group, &vips, before.map(|(held, _)| held)).await {
             return;
         }
-        for vip in &vips {
-            self.idle.remove(&vip.address);
-        }
         let holding = self.holdings.entry(group.clone()).or_insert_with(|| Holding {
             vips: Vec::new(),
             present: Vec::new(),
@@ -88,6 +86,7 @@ impl Task {
         };
         let mut stale: Vec<Vip> = held.unwrap_or_default();
         stale.extend(vips);
+        self.theirs.know(group, &stale);
         let wanted = |it: &Installed| {
             it.index == index
                 && vips
@@ -99,6 +98,7 @@ impl Task {
             return false;
         }
         self.watch(group, vips);
+        self.look_for_theirs(Some(group)).await;
         true
     }
 
@@ -108,9 +108,15 @@ impl Task {
             return false;
         };
         let (vips, until) = (holding.vips.clone(), holding.until);
-        let results = match self.link() {
-            Ok(link) => join_all(vips.iter().map(|vip| self.netlink.put(link, *vip, until))).await,
-            Err(error) => vips.iter().map(|_| Err(error.clone())).collect(),
+        let addresses: Vec<IpAddr> = vips.iter().map(|vip| vip.address).collect();
+        // One look for all: a socket can tell one list at a time.
+        let results = match (self.link(), self.netlink.find(&addresses).await) {
+            (Ok(link), Ok(found)) => {
+                let there = |vip: Vip| found.iter().find(|it| it.is_at(link.index, vip));
+                let puts = vips.iter().map(|vip| self.netlink.put(link, *vip, until, there(*vip)));
+                join_all(puts).await
+            }
+            (Err(error), _) | (_, Err(error)) => vips.iter().map(|_| Err(error.clone())).collect(),
         };
         let mut present = Vec::new();
         let mut given = 0;
@@ -121,6 +127,7 @@ impl Task {
                     present.push(*vip);
                 }
                 Ok(None) => (),
+                Err(VipError::Occupied(own)) => self.occupied(group, own),
                 Err(error) => self.report_failed(group, *vip, error),
             }
         }
@@ -151,15 +158,16 @@ impl Task {
         let held = self.holdings.remove(&group).map(|holding| holding.vips);
         let mut gone = held.unwrap_or_default();
         gone.extend(vips);
-        self.idle.extend(gone.iter().map(|vip| vip.address));
+        self.theirs.know(&group, &gone);
         self.watch(&group, &[]);
         match self.purge(&gone, |_| false).await {
-            Ok(()) => self.report(VipEvent::Dropped { group }),
+            Ok(()) => self.report(VipEvent::Dropped { group: group.clone() }),
             Err((vip, error)) => self.report_failed(&group, vip, error),
         }
+        self.look_for_theirs(Some(&group)).await;
     }
 
-    /// Removes every copy of the addresses that is not to be kept, from every interface, and looks again.
+    /// Removes every copy of ours of the addresses that is not to be kept, from every interface, and looks again.
     async fn purge(&self, vips: &[Vip], keep: impl Fn(&Installed) -> bool) -> Result<(), (Vip, VipError)> {
         let Some(first) = vips.first() else {
             return Ok(());
@@ -169,12 +177,13 @@ impl Task {
         for _ in 0..PURGE_ROUNDS {
             let mut found = self.netlink.find(&addresses).await.map_err(|error| (*first, error))?;
             found.retain(|it| !keep(it));
-            if found.is_empty() {
+            let ours: Vec<Ours> = found.into_iter().filter_map(Installed::ours).collect();
+            if ours.is_empty() {
                 return Ok(());
             }
-            let removals = found.iter().map(|it| self.netlink.remove(*it));
-            for (it, result) in found.iter().zip(join_all(removals).await) {
-                result.map_err(|error| (named(it.address), error))?;
+            let removals = ours.iter().map(|it| self.netlink.remove(it));
+            for (it, result) in ours.iter().zip(join_all(removals).await) {
+                result.map_err(|error| (named(it.it().address), error))?;
             }
         }
         let doing = "removing the addresses".to_owned();
@@ -197,7 +206,6 @@ impl Task {
         let Some(holding) = self.holdings.remove(&group) else {
             return;
         };
-        self.idle.extend(holding.vips.iter().map(|vip| vip.address));
         self.watch(&group, &[]);
         if let Err((vip, error)) = self.purge(&holding.vips, |_| false).await {
             self.report_failed(&group, vip, error);
@@ -206,21 +214,24 @@ impl Task {
     }
 
     /// The group that holds this very address on our interface.
-    fn holder(&self, it: Installed) -> Option<(String, Vip)> {
-        if self.link().ok()?.index != it.index {
-            return None;
-        }
+    fn holder(&self, it: &Installed) -> Option<(String, Vip)> {
+        let index = self.link().ok()?.index;
         self.holdings.iter().find_map(|(group, holding)| {
-            let same = |vip: &&Vip| vip.address == it.address && installed_prefix(**vip) == it.prefix;
+            let same = |vip: &&Vip| it.is_at(index, **vip);
             holding.vips.iter().find(same).map(|vip| (group.clone(), *vip))
         })
     }
 
-    /// Somebody gave an address of ours a longer life: back to what it may have. Or a second place, or one here while
-    /// it is not held: away with it.
+    /// Somebody gave an address of ours a longer life: back to what it may have. Or it came back while it is not held: away
+    /// with it. One that is not ours, or no more since somebody made it last, is told.
     pub(super) async fn check_added(&mut self, it: Installed) {
-        let Some((group, _)) = self.holder(it) else {
-            return self.remove_stray(it).await;
+        self.note(&it).await;
+        let holder = self.holder(&it);
+        let Some(ours) = it.clone().ours() else {
+            return;
+        };
+        let Some((group, _)) = holder else {
+            return self.remove_stray(&ours).await;
         };
         if self
             .holdings
@@ -231,38 +242,38 @@ impl Task {
         }
     }
 
-    /// A copy without our lifetime would outlive the lease, and one that is not held here answers beside its holder.
-    async fn remove_stray(&mut self, it: Installed) {
-        let mut held = self.holdings.values().flat_map(|holding| &holding.vips);
-        let ours = self.idle.contains(&it.address) || held.any(|vip| vip.address == it.address);
+    /// One of ours that is not held here answers beside its holder: an earlier sidecar's, in a place of its own.
+    async fn remove_stray(&mut self, ours: &Ours) {
+        let it = ours.it();
         // The report may be older than a removal of ours.
-        if !ours || !self.is_there(it).await {
+        if !self.theirs.knows(it.address) || !self.is_there(it).await {
             return;
         }
         let (address, prefix) = (it.address, it.prefix);
-        match self.netlink.remove(it).await {
+        match self.netlink.remove(ours).await {
             Ok(()) => tracing::warn!(
                 code = "address_swept",
                 alarm = true,
-                "{address}/{prefix} was added by somebody: taken away, only the lease brings it here"
+                "{address}/{prefix} came back without being held here: taken away, only the lease brings it here"
             ),
             Err(error) => tracing::warn!(
                 code = "address_not_swept", alarm = true, %error,
-                "{address}/{prefix} was added by somebody and can't be taken away: remove it by hand"
+                "{address}/{prefix} came back without being held here and can't be taken away: remove it by hand"
             ),
         }
     }
 
     /// An address went: expired, or taken away while it is held.
     pub(super) async fn check_removed(&mut self, it: Installed) {
-        let Some((group, vip)) = self.holder(it) else {
+        self.note(&it).await;
+        let Some((group, vip)) = self.holder(&it) else {
             return;
         };
         let left = self
             .holdings
             .get(&group)
             .and_then(|holding| lifetime(now(), holding.until));
-        if left.is_none() || self.is_there(it).await {
+        if left.is_none() || self.is_there(&it).await {
             return;
         }
         self.report(VipEvent::Lost {
@@ -274,7 +285,7 @@ impl Task {
     }
 
     /// True also where the kernel can't be asked: the next `Hold` adds whatever is missing.
-    async fn is_there(&self, it: Installed) -> bool {
+    async fn is_there(&self, it: &Installed) -> bool {
         let Ok(found) = self.netlink.find(&[it.address]).await else {
             return true;
         };

@@ -4,19 +4,27 @@
 //! the deadline of the last [`VipCommand::Hold`], so it goes by itself when this process is killed, frozen or hung.
 //! The task puts back and announces what it holds, and never extends it: only a `Hold` does.
 //!
+//! An address that does not bear our marks is somebody else's: it is told, and neither removed nor given an end, whatever its
+//! address is (see `installed.rs`).
+//!
 //! IPv4 addresses are installed as `/32` whatever prefix is configured. With a wider one the kernel ties the addresses
 //! of a subnet together: the first is primary, and its removal takes the others along, so an expiring virtual IP could
 //! take the host's own address with it, or go with it. No prefix route is made either way.
+//! What is left of that: a point-to-point address whose *peer* is the virtual IP, added on the same interface after ours; with
+//! `promote_secondaries` off the kernel ends it with ours.
 //!
 //! A netlink request runs inside the send: while another process holds the kernel's rtnl lock, the thread waits. Run
 //! the task on a thread of its own where other work must not wait with it.
 
 mod announce;
 mod arp;
+mod host;
+mod installed;
 mod keep;
 mod ndp;
 mod netlink;
 mod task;
+mod theirs;
 mod wire;
 
 use std::fmt;
@@ -27,12 +35,13 @@ use tokio::sync::mpsc;
 use crate::compose::model::Vip;
 use crate::core::time::Time;
 
+pub use host::{Own, network, own, unreached, whole};
 pub use netlink::{interface_exists, list};
 
 /// What the task is told to do; the group's name comes back in every answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum VipCommand {
-    /// Ask the network whether somebody has these addresses; answered by `Free`, `Conflict` or `Failed`.
+    /// Ask the network whether somebody has these addresses; answered by `Free`, `Conflict`, `Occupied` or `Failed`.
     Probe { group: String, vips: Vec<Vip> },
     /// Have these addresses on the interface, and no others of the group, for no longer than `until`. A deadline and
     /// not a duration, so that time spent in the queue counts. `announce` starts the announcements, once for a group
@@ -43,9 +52,9 @@ pub enum VipCommand {
         until: Time,
         announce: bool,
     },
-    /// Take the addresses, and what else the group holds, off every interface; answered by `Dropped` or `Failed`.
+    /// Take the addresses that we added, and what else the group holds, off every interface; answered by `Dropped` or `Failed`.
     Drop { group: String, vips: Vec<Vip> },
-    /// The addresses are nobody's business here any more: whoever adds one by hand keeps it. Those that are held stay held.
+    /// The addresses are nobody's business here any more. Those that are held stay held.
     Forget { vips: Vec<Vip> },
 }
 
@@ -61,7 +70,10 @@ pub enum VipEvent {
     Held { group: String },
     /// A command did not succeed for this address.
     Failed { group: String, vip: Vip, error: VipError },
-    /// A `Drop` is done: no interface has any of the addresses, whether or not one had.
+    /// This host has an address of the group without our doing, in these words; none: no more. Said when it changes, and in
+    /// answer to each `Probe` that it ends.
+    Occupied { group: String, by: Option<String> },
+    /// A `Drop` is done: no interface has any of the addresses of ours, whether or not one had.
     Dropped { group: String },
     /// The deadline of the last `Hold` passed, or was moved back to less than a second: the addresses are taken off
     /// and no longer kept.
@@ -100,6 +112,9 @@ pub enum VipError {
     /// The interface has no Ethernet address: there is nothing to announce there.
     #[error("interface {name} is no Ethernet interface")]
     NotEthernet { name: String },
+    /// The host itself has the address.
+    #[error("{0}")]
+    Occupied(Own),
     /// The kernel did not answer in time.
     #[error("{doing}: no answer from the kernel within {} ms", netlink::CALL_TIMEOUT.as_millis())]
     Timeout { doing: String },

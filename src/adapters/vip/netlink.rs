@@ -3,18 +3,20 @@
 //! Requests on one socket reach the kernel in the order in which they were made, also those that were given up: a
 //! removal always acts after an addition that timed out before it.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use rtnetlink::packet_core::NetlinkPayload;
-use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, CacheInfo};
+use rtnetlink::packet_route::address::AddressAttribute;
 use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
+use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage};
 use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
-use rtnetlink::{Handle, MulticastGroup};
+use rtnetlink::{Handle, MulticastGroup, RouteMessageBuilder};
 use tokio::task::JoinSet;
 
+use super::installed::{Installed, Ours, marks};
 use super::{Mac, VipError, installed_prefix};
 use crate::clock::now;
 use crate::compose::model::Vip;
@@ -29,24 +31,10 @@ const REMOVAL_LAG: Duration = Duration::from_millis(300);
 /// Tries of an addition whose answer took so long that its lifetime would end too late.
 const PUT_TRIES: usize = 3;
 
-/// The kernel keeps 15 characters of a label.
-const LABEL_MAX: usize = 15;
-const LABEL_SUFFIX: &str = ":lh";
-
 const EPERM: i32 = 1;
 const EACCES: i32 = 13;
 const ENODEV: i32 = 19;
 const EADDRNOTAVAIL: i32 = 99;
-
-/// An address as the kernel has it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Installed {
-    pub(super) index: u32,
-    pub(super) address: IpAddr,
-    pub(super) prefix: u8,
-    /// Seconds that it was given; `u32::MAX` is for ever.
-    pub(super) valid: u32,
-}
 
 /// An interface as the kernel has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -120,26 +108,45 @@ impl Netlink {
 
     /// Every place that has one of the addresses, whatever the interface and prefix.
     pub(super) async fn find(&self, addresses: &[IpAddr]) -> Result<Vec<Installed>, VipError> {
-        let doing = "listing the addresses";
+        let mut all = self.addresses().await?;
+        all.retain(|it| addresses.contains(&it.address));
+        Ok(all)
+    }
+
+    async fn addresses(&self) -> Result<Vec<Installed>, VipError> {
         let mut stream = self.handle.address().get().execute().boxed();
         let all = async {
             let mut found = Vec::new();
             while let Some(message) = stream.next().await {
-                found.extend(installed(&message?).filter(|it| addresses.contains(&it.address)));
+                found.extend(Installed::read(&message?));
             }
             Ok(found)
         };
-        timed(doing, all).await
+        timed("listing the addresses", all).await
     }
 
-    /// Adds the address, or renews it, so that the kernel takes it away before `until`. Returns the lifetime in
-    /// seconds, or `None` where less than a second is left and nothing was done.
-    pub(super) async fn put(&self, link: &Link, vip: Vip, until: Time) -> Result<Option<u32>, VipError> {
+    /// Adds the address, or renews it, so that the kernel takes it away before `until`. `there` is what stands in its place.
+    /// Returns the lifetime in seconds, or `None` where less than a second is left and nothing was done.
+    pub(super) async fn put(
+        &self,
+        link: &Link,
+        vip: Vip,
+        until: Time,
+        there: Option<&Installed>,
+    ) -> Result<Option<u32>, VipError> {
         let Some(mut valid) = lifetime(now(), until) else {
             return Ok(None);
         };
+        // What is there already is renewed where it is ours; somebody else's is not given an end. Who adds it between that
+        // look and this addition gets it: the kernel then refuses ours.
+        let mut replace = match there {
+            None => false,
+            Some(it) if it.clone().ours().is_some() => true,
+            Some(it) => return Err(VipError::Occupied(it.own(&link.name))),
+        };
         for _ in 0..PUT_TRIES {
-            self.add(link, vip, valid).await?;
+            self.add(link, vip, valid, replace).await?;
+            replace = true;
             // The lifetime began somewhere between the question and the answer: count from the answer.
             match lifetime(now(), until) {
                 Some(left) if left >= valid => return Ok(Some(valid)),
@@ -147,49 +154,32 @@ impl Netlink {
                 None => break,
             }
         }
-        let (index, prefix) = (link.index, installed_prefix(vip));
         let address = vip.address;
         tracing::warn!(code = "address_too_late", %address, "the kernel is too slow for what is left of the lease: taken off again");
-        let it = Installed {
-            index,
-            address,
-            prefix,
-            valid,
-        };
-        self.remove(it).await?;
+        self.remove(&Ours::added(link.index, &link.name, vip, valid)).await?;
         Ok(None)
     }
 
-    async fn add(&self, link: &Link, vip: Vip, valid: u32) -> Result<(), VipError> {
+    async fn add(&self, link: &Link, vip: Vip, valid: u32, replace: bool) -> Result<(), VipError> {
         let prefix = installed_prefix(vip);
-        let mut request = self.handle.address().add(link.index, vip.address, prefix).replace();
-        let mut cache = CacheInfo::default();
-        cache.ifa_valid = valid;
-        let attributes = &mut request.message_mut().attributes;
-        if vip.address.is_ipv4() {
-            cache.ifa_preferred = valid;
-            attributes.push(AddressAttribute::Label(label(&link.name)));
-            attributes.push(AddressAttribute::Flags(AddressFlags::Noprefixroute));
-        } else {
-            // Deprecated from the start: never the source of a connection that did not ask for it.
-            cache.ifa_preferred = 0;
-            let flags = AddressFlags::Noprefixroute | AddressFlags::Nodad;
-            attributes.push(AddressAttribute::Flags(flags));
+        let mut request = self.handle.address().add(link.index, vip.address, prefix);
+        if replace {
+            request = request.replace();
         }
-        attributes.push(AddressAttribute::CacheInfo(cache));
+        request.message_mut().attributes.extend(marks(vip, &link.name, valid));
         let doing = format!("adding {}/{prefix} to {}", vip.address, link.name);
         timed(&doing, request.execute()).await
     }
 
-    /// Removes an address; that it is not there, or its interface is gone, is a success.
-    pub(super) async fn remove(&self, it: Installed) -> Result<(), VipError> {
+    /// Removes an address of ours; that it is not there, or its interface is gone, is a success.
+    pub(super) async fn remove(&self, ours: &Ours) -> Result<(), VipError> {
+        let it = ours.it();
         // The builder of additions makes the very message that a removal needs.
-        let message = self
-            .handle
-            .address()
-            .add(it.index, it.address, it.prefix)
-            .message_mut()
-            .clone();
+        let mut request = self.handle.address().add(it.index, it.address, it.prefix);
+        // The kernel compares the label, so that what took its place meanwhile stays.
+        let label = it.label.clone().map(AddressAttribute::Label);
+        request.message_mut().attributes.extend(label);
+        let message = request.message_mut().clone();
         let doing = format!("removing {}/{}", it.address, it.prefix);
         let request = async {
             match self.handle.address().del(message).execute().await {
@@ -198,6 +188,31 @@ impl Netlink {
             }
         };
         timed(&doing, request).await
+    }
+
+    /// Every address of the interface.
+    pub(super) async fn of_link(&self, link: &Link) -> Result<Vec<Installed>, VipError> {
+        let all = self.addresses().await?;
+        Ok(all.into_iter().filter(|it| it.index == link.index).collect())
+    }
+
+    /// The networks that an interface reaches without a gateway, by its routes: none of them is the default route.
+    pub(super) async fn networks(&self, link: &Link) -> Result<Vec<(IpAddr, u8)>, VipError> {
+        let mut found = Vec::new();
+        for every in [
+            RouteMessageBuilder::<Ipv4Addr>::new().build(),
+            RouteMessageBuilder::<Ipv6Addr>::new().build(),
+        ] {
+            let mut stream = self.handle.route().get(every).execute().boxed();
+            let all = async {
+                while let Some(message) = stream.next().await {
+                    found.extend(network(&message?, link.index));
+                }
+                Ok(())
+            };
+            timed("listing the routes", all).await?;
+        }
+        Ok(found)
     }
 }
 
@@ -231,12 +246,6 @@ pub(super) fn lifetime(now: Time, until: Time) -> Option<u32> {
     // The largest number means for ever.
     let left = u32::try_from(left).unwrap_or(u32::MAX).min(u32::MAX - 1);
     (left > 0).then_some(left)
-}
-
-fn label(interface: &str) -> String {
-    let mut label = interface.to_owned();
-    label.truncate(LABEL_MAX - LABEL_SUFFIX.len());
-    label + LABEL_SUFFIX
 }
 
 async fn timed<T>(doing: &str, call: impl Future<Output = Result<T, rtnetlink::Error>>) -> Result<T, VipError> {
@@ -278,10 +287,10 @@ fn reason(error: &rtnetlink::Error) -> String {
 fn understand(payload: NetlinkPayload<RouteNetlinkMessage>) -> Option<Change> {
     match payload {
         NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewAddress(message)) => {
-            installed(&message).map(Change::Added)
+            Installed::read(&message).map(Change::Added)
         }
         NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelAddress(message)) => {
-            installed(&message).map(Change::Removed)
+            Installed::read(&message).map(Change::Removed)
         }
         NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(message)) => link(&message).map(Change::Link),
         NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelLink(message)) => {
@@ -292,26 +301,21 @@ fn understand(payload: NetlinkPayload<RouteNetlinkMessage>) -> Option<Change> {
     }
 }
 
+/// Where a route of the main table leads through this interface and no gateway.
 #[expect(clippy::wildcard_enum_match_arm, reason = "the library's enum is open")]
-fn installed(message: &AddressMessage) -> Option<Installed> {
-    let mut address = None;
-    let mut local = None;
-    let mut valid = u32::MAX;
+fn network(message: &RouteMessage, index: u32) -> Option<(IpAddr, u8)> {
+    let (mut to, mut through) = (None, None);
     for attribute in &message.attributes {
         match attribute {
-            AddressAttribute::Address(it) => address = Some(*it),
-            AddressAttribute::Local(it) => local = Some(*it),
-            AddressAttribute::CacheInfo(cache) => valid = cache.ifa_valid,
+            RouteAttribute::Destination(RouteAddress::Inet(address)) => to = Some(IpAddr::V4(*address)),
+            RouteAttribute::Destination(RouteAddress::Inet6(address)) => to = Some(IpAddr::V6(*address)),
+            RouteAttribute::Oif(index) => through = Some(*index),
+            RouteAttribute::Gateway(_) | RouteAttribute::Via(_) => return None,
             _ => (),
         }
     }
-    Some(Installed {
-        index: message.header.index,
-        // On a point-to-point link the other attribute is the peer's.
-        address: local.or(address)?,
-        prefix: message.header.prefix_len,
-        valid,
-    })
+    let is_main = message.header.table == RouteHeader::RT_TABLE_MAIN;
+    (is_main && through == Some(index)).then_some((to?, message.header.destination_prefix_length))
 }
 
 #[expect(clippy::wildcard_enum_match_arm, reason = "the library's enum is open")]
@@ -351,12 +355,5 @@ mod tests {
         assert_eq!(until(5299), Some(4));
         assert_eq!(until(5300), Some(5));
         assert_eq!(until(u64::MAX), Some(u32::MAX - 1), "never for ever");
-    }
-
-    #[test]
-    fn labels_fit_and_keep_their_mark() {
-        assert_eq!(label("eth0"), "eth0:lh");
-        assert_eq!(label("enp0s31f6np0"), "enp0s31f6np0:lh");
-        assert_eq!(label("a-long-name-15c"), "a-long-name-:lh");
     }
 }

@@ -1,6 +1,6 @@
 //! The task: one loop over commands, the kernel's reports, frames and due dates.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 
 use super::keep::Holding;
 use super::netlink::{Change, Changes, Link, Netlink, names};
+use super::theirs::Theirs;
 use super::wire::Wire;
 use super::{Heard, Mac, Says, VipCommand, VipError, VipEvent};
 use crate::clock::now;
@@ -46,8 +47,8 @@ pub(super) struct Task {
     probes: BTreeMap<String, Probing>,
     /// By group.
     pub(super) holdings: BTreeMap<String, Holding>,
-    /// The groups' addresses that are not held here.
-    pub(super) idle: BTreeSet<IpAddr>,
+    /// The addresses of every group, and who has them here besides us.
+    pub(super) theirs: Theirs,
     /// The addresses that are probed or held.
     pub(super) watched: BTreeMap<IpAddr, Watch>,
     waiting: VecDeque<VipEvent>,
@@ -88,7 +89,7 @@ pub(super) async fn run(interface: String, mut commands: mpsc::Receiver<VipComma
         wire: None,
         probes: BTreeMap::new(),
         holdings: BTreeMap::new(),
-        idle: BTreeSet::new(),
+        theirs: Theirs::default(),
         watched: BTreeMap::new(),
         waiting: VecDeque::new(),
         reported_up: None,
@@ -182,11 +183,7 @@ impl Task {
                 self.probes.remove(&group);
                 self.release(group, vips).await;
             }
-            VipCommand::Forget { vips } => {
-                for vip in vips {
-                    self.idle.remove(&vip.address);
-                }
-            }
+            VipCommand::Forget { vips } => self.theirs.forget(&vips),
         }
     }
 
@@ -209,6 +206,7 @@ impl Task {
     /// Reads everything again after reports were lost.
     async fn resync(&mut self) {
         self.read_links().await;
+        self.look_for_theirs(None).await;
         self.restore().await;
     }
 
@@ -305,6 +303,10 @@ impl Task {
             for vip in vips {
                 self.report_failed(&group, vip, error.clone());
             }
+            return;
+        }
+        self.theirs.know(&group, &vips);
+        if self.is_occupied(&group).await {
             return;
         }
         if !self.holdings.contains_key(&group) {

@@ -13,6 +13,7 @@ use crate::adapters::probe::shown_certificate;
 use crate::clock;
 use crate::compose::model::Cluster;
 use crate::node_facts::NodeFacts;
+use crate::small_file;
 
 /// Renewals that work by themselves leave this much.
 const SOON: i64 = 30 * DAY;
@@ -55,7 +56,7 @@ async fn of_server(url: &str) -> Option<CertificateDer<'static>> {
 impl Found {
     fn file(&mut self, path: &Path, now: i64) {
         let place = path.display();
-        let text = match std::fs::read(path) {
+        let text = match small_file::read(path, small_file::MAX) {
             Ok(text) => text,
             Err(error) => return self.faults.push(format!("{place}: {error}")),
         };

@@ -1,5 +1,6 @@
 //! `leasehold check`: everything that can be known before anything starts.
 
+mod addresses;
 mod certificates;
 mod images;
 mod mail;
@@ -7,14 +8,16 @@ mod members;
 mod prospect;
 #[cfg(test)]
 pub(super) mod testing;
+pub(super) mod volumes;
 
 use std::time::Duration;
 
 use anyhow::Result;
 
 use super::answer::Answer;
-use crate::adapters::http::Access;
+use crate::adapters::http::{Access, listen_address};
 use crate::adapters::{events, fence, reset, store};
+use crate::clock;
 use crate::compose;
 use crate::compose::model::{Fence, Group, OnStopFailure, Service};
 use crate::core::sizing::Timing;
@@ -73,14 +76,19 @@ async fn look(facts: &NodeFacts, site: &Site, found: &mut Findings) {
     let members = members::look(&site.store(ETCD_PATIENCE)).await;
     found.report.extend(members.lines.iter().cloned());
     let timing = timing(site, found).await;
+    found.faults.extend(clock::unshifted().err());
     let Findings { faults, warnings, .. } = found;
     faults.extend(endpoints(facts));
     faults.extend(site.project.cluster.fence.iter().flat_map(fence::faults));
     faults.extend(site.project.cluster.events.iter().flat_map(events::faults));
     let certificates = certificates::look(&site.project.cluster, facts).await;
     faults.extend(certificates.faults);
+    warnings.extend(Access::new(facts.tokens.clone()).warning());
     warnings.extend(members.warnings.clone());
     warnings.extend(certificates.warnings);
+    let addresses = addresses::look(&site.project, &facts.interface).await;
+    found.faults.extend(addresses.faults);
+    found.warnings.extend(addresses.warnings);
     images(site, found).await;
     warn(site, found).await;
     if let Some(timing) = timing {
@@ -156,11 +164,19 @@ fn reset_fault(site: &Site, group: &Group) -> Option<String> {
 async fn warn(site: &Site, found: &mut Findings) {
     for group in site.project.groups.values() {
         found.warnings.extend(mail::warnings(group).await);
+        let volumes = volumes::look(site, group).await;
+        found.report.extend(volumes.report);
+        found.warnings.extend(volumes.warnings);
     }
     if let Some(watchdog) = &site.watchdog {
         found.report.push(format!(
             "watchdog {}: resets this host {:?} after its last meal",
             watchdog.identity, watchdog.timeout
+        ));
+    }
+    if let Err(why) = site.cgroups().can_end() {
+        found.warnings.push(format!(
+            "a service that keeps its tether from running can be ended through the engine alone: {why}"
         ));
     }
     match site.cgroups().check() {
@@ -173,14 +189,16 @@ async fn warn(site: &Site, found: &mut Findings) {
     }
 }
 
-/// What is wrong with the files of the endpoints.
+/// What is wrong with the settings and the files of the endpoints.
 fn endpoints(facts: &NodeFacts) -> Vec<String> {
     let tls = facts
         .tls()
         .and_then(|files| files.map_or(Ok(()), |files| files.check()));
     let access = Access::new(facts.tokens.clone()).check();
     let access = access.map_err(|error| error.to_string());
-    [tls, access].into_iter().filter_map(Result::err).collect()
+    let given = facts.listen.as_deref();
+    let listen = given.map_or(Ok(()), |given| listen_address(Some(given), &[]).map(drop));
+    [listen, tls, access].into_iter().filter_map(Result::err).collect()
 }
 
 async fn election(site: &Site) -> Result<(Duration, &'static str), String> {

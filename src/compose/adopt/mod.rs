@@ -15,6 +15,7 @@ use super::files::{self, Loaded, Sources};
 use super::model::{END_BUDGET, Project, Service};
 use super::yaml::{self, Node};
 use super::{leasehold, project, service};
+use crate::small_file;
 
 use self::lines::{Block, Lines};
 
@@ -103,7 +104,7 @@ impl Subject {
         };
         let unreadable = |error| whole(files::unreadable(&error), "");
         let path = loaded.paths.local(file).unwrap_or_else(|| file.to_path_buf());
-        let text = std::fs::read_to_string(path).map_err(unreadable)?;
+        let text = small_file::read_text(&path, small_file::MAX).map_err(unreadable)?;
         if text.contains('\r') {
             let message = "has lines that end with a carriage return".to_owned();
             return Err(whole(

@@ -366,5 +366,5 @@ NAME:
     - /run/leasehold:/run/leasehold
     - leasehold-bin:/leasehold
     - leasehold-state:/var/lib/leasehold
-    - /sys/fs/cgroup:/sys/fs/cgroup:ro
+    - /sys/fs/cgroup:/sys/fs/cgroup
 ";

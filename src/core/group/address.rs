@@ -32,13 +32,32 @@ impl Group {
 
     pub(in crate::core) fn vip_conflict(&mut self, now: Time, vip: &str, mac: &str, out: &mut Vec<Action>) {
         if self.held.as_ref().is_some_and(|held| held.vip == VipStage::Probing) {
-            self.set_vip(VipStage::Conflict {
-                retry_at: now.plus(CONFLICT_RETRY),
-            });
+            self.vip_unasked(now);
             let text = format!(
                 "{vip} is answered by {mac}: its holder is not fenced; the address is not taken while it answers"
             );
             self.say(Code::AddressConflict, text, out);
+        }
+    }
+
+    /// The host itself has an address of the group, or has it no more. It is left where it is, and nothing starts here for it;
+    /// what runs goes on.
+    pub(in crate::core) fn vip_occupied(&mut self, now: Time, by: Option<String>, out: &mut Vec<Action>) {
+        if let Some(text) = &by {
+            self.vip_unasked(now);
+            if self.occupied != by {
+                self.say(Code::AddressOccupied, text.clone(), out);
+            }
+        }
+        self.occupied = by;
+    }
+
+    /// A question that came to nothing is asked again.
+    fn vip_unasked(&mut self, now: Time) {
+        if self.held.as_ref().is_some_and(|held| held.vip == VipStage::Probing) {
+            self.set_vip(VipStage::Conflict {
+                retry_at: now.plus(CONFLICT_RETRY),
+            });
         }
     }
 
@@ -127,8 +146,12 @@ impl Node {
                 });
             }
             VipNews::Held { group } => of(&mut self.groups, &group, &mut Group::vip_held),
+            VipNews::Occupied { group, by } => of(&mut self.groups, &group, &mut |group| {
+                group.vip_occupied(now, by.clone(), out);
+            }),
             VipNews::Dropped { group } => of(&mut self.groups, &group, &mut Group::vip_dropped),
             VipNews::Failed { group, error } => of(&mut self.groups, &group, &mut |group| {
+                group.vip_unasked(now);
                 group.say(
                     Code::AddressFailed,
                     format!("an address could not be added: {error}"),

@@ -10,6 +10,7 @@ use super::{
 use crate::core::code::Code;
 use crate::core::epoch::Run;
 use crate::core::event::{Action, Order, PageOrder, ServiceKey};
+use crate::core::left::Sequel;
 use crate::core::sizing::Deadlines;
 use crate::core::time::Time;
 
@@ -34,8 +35,9 @@ impl Group {
         if self.settings.vips > 0 {
             held.vip = VipStage::Free;
         }
-        for service in &mut held.services {
+        for (place, service) in held.services.iter_mut().enumerate() {
             service.state = ServiceState::Unknown;
+            service.tether = self.reporter(place, run);
         }
         self.held = Some(held);
         self.stop(
@@ -48,7 +50,12 @@ impl Group {
         );
     }
 
-    /// Goes on with a stop that an earlier sidecar had begun: each container keeps the time that its page gives it.
+    /// Stops a run of an earlier sidecar, or goes on with a stop that it had begun: each container keeps the time that its
+    /// page gives it.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "all that is known of the run, and what follows its stop"
+    )]
     pub(in crate::core) fn resume(
         &mut self,
         now: Time,
@@ -56,6 +63,7 @@ impl Group {
         lease: i64,
         deadlines: Deadlines,
         pages: &BTreeMap<ServiceKey, PageOrder>,
+        sequel: Sequel,
         out: &mut Vec<Action>,
     ) {
         let mut held = Held::new(run, lease, deadlines, now, &self.settings);
@@ -65,6 +73,7 @@ impl Group {
         }
         for (place, service) in held.services.iter_mut().enumerate() {
             service.state = ServiceState::Unknown;
+            service.tether = self.reporter(place, run);
             let page = pages.get(&self.key(place)).filter(|page| page.run == run);
             service.stop_by = match page.map(|page| (page.order, page)) {
                 // Its turn to stop has not come yet, unless its tether has met the deadline by itself.
@@ -74,9 +83,12 @@ impl Group {
             };
             service.retry_at = service.stop_by.map(|_| now);
         }
+        held.anew = sequel.anew;
         self.held = Some(held);
-        let text = format!("run {run}: its stop had begun before this sidecar started: going on with it");
-        self.stop(now, Way::Drain, After::Interrupted, text, Code::StopResumed, out);
+        if sequel.anew {
+            self.failure.clone_from(&sequel.text);
+        }
+        self.stop(now, Way::Drain, sequel.after, sequel.text, sequel.code, out);
     }
 
     /// Latches the run and stops it. A stop under way only gets faster or another sequel; it never ends.
@@ -189,13 +201,13 @@ impl Group {
                 if service.stop_by.is_some_and(|by| now.reached(by)) || now.reached(held.deadlines.hard) {
                     out.push(Action::Kill { of: of.clone() });
                 }
-                out.push(Action::Inspect { of });
+                out.push(Action::Inspect { of, run: held.run });
             }
             if held.way == Way::Drain {
                 break;
             }
         }
-        if !held.services.iter().all(|service| service.state == ServiceState::Gone) {
+        if !held.proved_ended() {
             if let Some(text) = self.overdue(now) {
                 self.say(Code::StopUnproved, text, out);
             }
@@ -224,7 +236,11 @@ impl Group {
             let end = held.deadlines.end.minus(strikes);
             service.due(held.deadlines.hard).map_or(end, |due| end.earlier(due))
         });
-        of_services.reduce(Time::earlier)
+        // What is still mounted is written by the kernel without any process.
+        let of_mounts = held
+            .unmount_due()
+            .map(|due| due.earlier(held.deadlines.end.minus(strikes)));
+        of_services.chain(of_mounts).reduce(Time::earlier)
     }
 
     /// What keeps the stop from being proved, once it should have been. Beats go on meanwhile and move the end of the
@@ -247,9 +263,11 @@ impl Group {
     }
 
     pub(super) fn step_withdrawing(&mut self, now: Time, out: &mut Vec<Action>) {
+        self.step_unmount(now, out);
         let Some(held) = &mut self.held else { return };
         match held.vip {
-            VipStage::Off => held.enter(Stage::Stopped, now),
+            VipStage::Off if held.proved_stopped() => held.enter(Stage::Stopped, now),
+            VipStage::Off => {}
             VipStage::Dropping { retry_at } => {
                 if now.reached(retry_at) {
                     held.vip = VipStage::Dropping {
@@ -282,7 +300,8 @@ impl Group {
         if held.after != After::Restart || context.frozen || now.reached(held.deadlines.soft) {
             return;
         }
-        if context.paused {
+        // What was stopped only to be started anew is: on pause nothing may stay down for it.
+        if context.paused && !held.anew {
             self.say(
                 Code::RecoveryPaused,
                 "on pause: it is not started again".to_owned(),
@@ -387,6 +406,7 @@ impl Group {
         fresh.vip = held.vip.clone();
         fresh.coming = if held.anew { Coming::Apply } else { Coming::Recovery };
         let code = fresh.coming.started();
+        self.containers.await_anew();
         self.drift = None;
         *held = fresh;
         if self.settings.vips > 0 && held.vip == VipStage::Off {

@@ -1,4 +1,5 @@
-//! A standby's look at the storage, now and then: what a start would not find there, nobody should hand over to.
+//! A standby's look at the storage, now and then: what a start would not find there, nobody should hand over to. When the
+//! group is vacant it comes last, and looks once more at once.
 
 use super::Group;
 use crate::core::event::{Action, FailureKind, ProbeFailure};
@@ -9,9 +10,14 @@ use crate::core::time::Time;
 pub(in crate::core) struct Look {
     /// When the next is due; none before the first, and while one is under way.
     at: Option<Time>,
-    under_way: bool,
+    /// The store of the one under way.
+    under_way: Option<String>,
+    /// What the storage must carry now.
+    store: Option<String>,
     /// What the last one found.
     fault: Option<String>,
+    /// The vacancy, by the record's mod revision, for which it was repeated at once.
+    repeated: Option<i64>,
 }
 
 impl Look {
@@ -27,18 +33,28 @@ impl Look {
 
 impl Group {
     /// Looks when it is due. `store`: the id that the storage must carry; none while this node may not look, or need not.
-    pub(in crate::core) fn step_look(&mut self, now: Time, store: Option<String>, out: &mut Vec<Action>) {
+    /// `vacant`: the record that anybody may take over now; then what a look did not find is looked for once more at once.
+    pub(in crate::core) fn step_look(
+        &mut self,
+        now: Time,
+        store: Option<String>,
+        vacant: Option<i64>,
+        out: &mut Vec<Action>,
+    ) {
         let (Some(every), None) = (self.settings.storage_look, &self.held) else {
             // The holder's run has found it, and its own probes look on.
             self.look.fault = None;
             self.look.at = self.settings.storage_look.map(|every| now.plus(every));
             return;
         };
-        let Some(store) = store.filter(|_| !self.look.under_way) else {
+        self.look.store.clone_from(&store);
+        let Some(store) = store.filter(|_| self.look.under_way.is_none()) else {
             return;
         };
-        if self.look.at.is_none_or(|at| now.reached(at)) {
-            self.look.under_way = true;
+        let again = self.look.fault.is_some() && vacant.is_some() && vacant != self.look.repeated;
+        self.look.repeated = vacant.filter(|_| again || self.look.repeated == vacant);
+        if again || self.look.at.is_none_or(|at| now.reached(at)) {
+            self.look.under_way = Some(store.clone());
             self.look.at = Some(now.plus(every));
             let group = self.settings.name.clone();
             out.push(Action::LookAtStorage { group, store });
@@ -46,8 +62,14 @@ impl Group {
     }
 
     /// What a look found. One that could not be made says nothing, and what was found out before stays.
-    pub(in crate::core) fn storage_seen(&mut self, now: Time, result: Result<(), ProbeFailure>) {
-        self.look.under_way = false;
+    /// One at another store, which the group had before, says nothing either.
+    pub(in crate::core) fn storage_seen(&mut self, now: Time, store: &str, result: Result<(), ProbeFailure>) {
+        if self.look.under_way.as_deref() == Some(store) {
+            self.look.under_way = None;
+        }
+        if self.look.store.as_deref() != Some(store) {
+            return;
+        }
         self.look.at = self.settings.storage_look.map(|every| now.plus(every));
         match result {
             Ok(()) => self.look.fault = None,

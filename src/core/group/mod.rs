@@ -10,6 +10,7 @@ use super::code::Code;
 use super::confirm::Failover;
 use super::epoch::Run;
 use super::event::{Action, Decision, ServiceKey};
+use super::left::{Part, Parts};
 use super::records::{Drift, SavedRun};
 use super::sizing::Deadlines;
 use super::stuck::OnStopFailure;
@@ -18,6 +19,7 @@ use up::{ADOPT_TIMEOUT, GATE_TIMEOUT};
 
 mod address;
 mod coming;
+mod containers;
 mod down;
 mod health;
 mod look;
@@ -25,9 +27,11 @@ mod opinion;
 mod state;
 mod told;
 mod trouble;
+mod unmount;
 mod up;
 
 pub(in crate::core) use coming::{Coming, FAILED, FENCED, INTERRUPTED, LOST_PLACE, RAN_OUT, SILENT};
+use containers::Containers;
 pub use health::ProbeSettings;
 use look::Look;
 pub(in crate::core) use opinion::Doubt;
@@ -35,6 +39,7 @@ use opinion::{Asking, Weighed};
 pub use opinion::{OnStandby, SecondOpinion};
 pub use state::Stage;
 pub(in crate::core) use state::{After, Held, Parting, ServiceRun, ServiceState, VipStage, Way};
+pub(in crate::core) use unmount::UNMOUNT_PATIENCE;
 
 /// Stages that one step may pass: a run that fails, stops and starts again at once.
 const STAGES_MAX: usize = 8;
@@ -43,7 +48,9 @@ const STAGES_MAX: usize = 8;
 #[derive(Clone, Debug, PartialEq)]
 pub struct GroupSettings {
     pub name: String,
-    /// In start order.
+    /// The compose file has it no more: it is there to be stopped and released.
+    pub gone: bool,
+    /// In start order; behind them those that left the file.
     pub services: Vec<ServiceSettings>,
     pub vips: usize,
     pub vip_first: bool,
@@ -64,8 +71,12 @@ pub struct GroupSettings {
     pub second_opinion: SecondOpinion,
     /// That address, for people; empty without one.
     pub address: String,
+    /// All of them, each with its prefix length, for a sidecar to come.
+    pub addresses: Vec<String>,
     /// Between two looks of a standby at the storage; none where it may not look.
     pub storage_look: Option<Duration>,
+    /// It has a volume that one host alone may have mounted, or may have one: its mount outlives the processes.
+    pub exclusive_mounts: bool,
 }
 
 /// What follows when a service fails.
@@ -84,6 +95,8 @@ pub struct ServiceSettings {
     pub stop_grace: Duration,
     /// Services, by place, that must be healthy first; those before it must be up in any case.
     pub after_healthy: Vec<usize>,
+    /// The compose file has it no more: it may still run, and never starts again.
+    pub left: bool,
 }
 
 /// One group of this node.
@@ -91,14 +104,15 @@ pub struct ServiceSettings {
 pub struct Group {
     pub(in crate::core) settings: GroupSettings,
     pub(in crate::core) held: Option<Held>,
-    /// Image digests of the prepared containers, or why one is not.
-    pub(in crate::core) prepared: Vec<Option<Result<String, String>>>,
-    /// The run that a tether reported as running, whether or not it is ours.
-    reported: Vec<Option<Run>>,
+    pub(in crate::core) containers: Containers,
+    /// The run that a tether reported as running, whether or not it is ours, and by which connection.
+    pub(in crate::core) reported: Vec<Option<(Run, u64)>>,
     restarts: Vec<Time>,
     /// The service failed here: no campaign before this.
     pub(in crate::core) failing_until: Option<Time>,
     pub(in crate::core) cool_until: Option<Time>,
+    /// The last epoch that was held here and lost by nobody's order, with the node's place in the cluster.
+    pub(in crate::core) lost: Option<u64>,
     watched: bool,
     /// The highest epoch that a tether found claimed on the storage, above its own.
     pub(in crate::core) claim: Option<u64>,
@@ -107,6 +121,8 @@ pub struct Group {
     pub(in crate::core) taking: Coming,
     /// Why the host itself could not run it, as of the last look while it is not held here.
     pub(in crate::core) unfit: Option<String>,
+    /// The host itself has one of its addresses: in which words.
+    pub(in crate::core) occupied: Option<String>,
     /// In what the run differs from what would be started now, as of the last look.
     pub(in crate::core) drift: Option<Drift>,
     /// It is deleted, and the adapters know.
@@ -167,21 +183,27 @@ pub(in crate::core) fn claimed(group: &str, claim: u64, epoch: u64) -> String {
 }
 
 impl Group {
+    pub(in crate::core) fn named(settings: GroupSettings) -> (String, Self) {
+        (settings.name.clone(), Self::new(settings))
+    }
+
     pub(in crate::core) fn new(settings: GroupSettings) -> Self {
         let count = settings.services.len();
         Self {
             settings,
             held: None,
-            prepared: vec![None; count],
+            containers: Containers::new(count),
             reported: vec![None; count],
             restarts: Vec::new(),
             failing_until: None,
             cool_until: None,
+            lost: None,
             watched: false,
             claim: None,
             last: None,
             taking: Coming::Start,
             unfit: None,
+            occupied: None,
             drift: None,
             let_go: false,
             used: None,
@@ -229,25 +251,13 @@ impl Group {
         }
     }
 
-    /// Why no container of this group could start here.
-    pub(in crate::core) fn unprepared(&self) -> Option<String> {
-        self.settings
-            .services
-            .iter()
-            .zip(&self.prepared)
-            .find_map(|(service, prepared)| match prepared {
-                Some(Ok(_)) => None,
-                Some(Err(why)) => Some(format!("service {}: {why}", service.name)),
-                None => Some(format!("service {}: its container is not prepared yet", service.name)),
-            })
-    }
-
     /// It is deleted: nothing of it is made or watched any more.
     pub(in crate::core) fn let_go(&mut self, out: &mut Vec<Action>) {
         if std::mem::replace(&mut self.let_go, true) {
             return;
         }
-        self.prepared.fill(None);
+        self.containers.forget();
+        self.occupied = None;
         out.push(Action::LetGo {
             group: self.settings.name.clone(),
         });
@@ -265,10 +275,20 @@ impl Group {
 
     /// What the boot-scoped file must remember of this group.
     pub(in crate::core) fn saved(&self) -> Option<SavedRun> {
+        let grace_ms = |grace: Duration| u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
+        let services = self.settings.services.iter().map(|service| Part {
+            name: service.name.clone(),
+            grace_ms: grace_ms(service.stop_grace),
+        });
         self.held.as_ref().map(|held| SavedRun {
             epoch: held.run.epoch,
             n: held.run.n,
             latched: held.latched,
+            parts: Parts {
+                services: services.collect(),
+                vips: self.settings.addresses.clone(),
+                exclusive_mounts: self.settings.exclusive_mounts,
+            },
         })
     }
 
@@ -299,7 +319,10 @@ impl Group {
                 Stage::Checking | Stage::Active => self.step_running(context.now, out),
                 Stage::Stopping => self.step_stopping(context.now, out),
                 Stage::Withdrawing => self.step_withdrawing(context.now, out),
-                Stage::Stopped => self.step_stopped(context, out),
+                Stage::Stopped => {
+                    self.forget_left();
+                    self.step_stopped(context, out);
+                }
             }
             if self
                 .held
@@ -348,9 +371,11 @@ impl Group {
         wake.extend(of_services);
         wake.extend([held.deadlines.soft, held.deadlines.hard, held.deadlines.end]);
         wake.extend(self.stop_fails_at());
+        wake.extend(self.containers.wake().filter(|_| held.stage == Stage::Starting));
         wake.extend(held.probes.iter().filter_map(|probe| probe.at));
         wake.extend(held.not_before.filter(|_| held.stage == Stage::Stopped));
         wake.extend(held.vip.retry_at());
+        wake.extend(held.look_at_mounts());
         match held.stage {
             Stage::Adopting => wake.push(held.since.plus(ADOPT_TIMEOUT)),
             Stage::Checking => wake.push(held.since.plus(self.settings.start_timeout)),

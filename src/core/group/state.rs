@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::health::ProbeRun;
+use super::unmount::MountState;
 use super::{Coming, GroupSettings};
 use crate::core::epoch::Run;
 use crate::core::event::{Order, PageOrder};
@@ -73,6 +74,9 @@ pub(in crate::core) struct ServiceRun {
     /// Set once its stop was ordered: the kill at the latest.
     pub stop_by: Option<Time>,
     pub(super) retry_at: Option<Time>,
+    /// The connection of its tether: the one that was let in, or the first that reported it running. The end of any other
+    /// process proves nothing.
+    pub(super) tether: Option<u64>,
     /// Why its end is not proved, by the witness that was asked last.
     pub(super) doubt: Option<String>,
     /// The engine's health check, once it said anything of this run.
@@ -113,6 +117,8 @@ pub(in crate::core) struct Held {
     pub after: After,
     pub(super) way: Way,
     pub services: Vec<ServiceRun>,
+    /// What only one host may have mounted.
+    pub(super) mounts: MountState,
     pub vip: VipStage,
     pub since: Time,
     pub probes: Vec<ProbeRun>,
@@ -161,6 +167,7 @@ impl ServiceRun {
             since: now,
             stop_by: None,
             retry_at: None,
+            tether: None,
             doubt: None,
             healthy: None,
             page: None,
@@ -179,7 +186,7 @@ impl ServiceRun {
 }
 
 impl Held {
-    pub(super) fn new(run: Run, lease: i64, deadlines: Deadlines, now: Time, of: &GroupSettings) -> Self {
+    pub(in crate::core) fn new(run: Run, lease: i64, deadlines: Deadlines, now: Time, of: &GroupSettings) -> Self {
         Self {
             run,
             lease,
@@ -191,6 +198,7 @@ impl Held {
             after: After::Restart,
             way: Way::Drain,
             services: vec![ServiceRun::new(now); of.services.len()],
+            mounts: MountState::new(of.exclusive_mounts),
             vip: VipStage::Off,
             since: now,
             probes: vec![ProbeRun::default(); of.probes.len()],
@@ -203,13 +211,18 @@ impl Held {
         }
     }
 
-    pub(super) fn enter(&mut self, stage: Stage, now: Time) {
+    pub(in crate::core) fn enter(&mut self, stage: Stage, now: Time) {
         self.stage = stage;
         self.since = now;
     }
 
-    /// Whether every container is proved not to run.
+    /// Whether every container is proved not to run, and to have left nothing mounted that the next holder mounts.
     pub(in crate::core) fn proved_stopped(&self) -> bool {
+        self.proved_ended() && self.mounts == MountState::Gone
+    }
+
+    /// Whether every container is proved not to run.
+    pub(super) fn proved_ended(&self) -> bool {
         self.services.iter().all(|service| service.state == ServiceState::Gone)
     }
 

@@ -1,6 +1,7 @@
 //! What tethers and engine tell of the containers, and what of it counts.
 
 use super::{After, Group, ServiceState, Stage, Way};
+use crate::core::bounds::is_damage;
 use crate::core::code::Code;
 use crate::core::epoch::Run;
 use crate::core::event::{Action, Trace};
@@ -18,8 +19,11 @@ impl Group {
         out: &mut Vec<Action>,
     ) {
         let of = self.key(service);
-        if running && let Some(reported) = self.reported.get_mut(service) {
-            *reported = Some(run);
+        if running
+            && let Some(reported) = self.reported.get_mut(service)
+            && reported.is_none_or(|(known, _)| known != run)
+        {
+            *reported = Some((run, connection));
         }
         let ours = self.held.as_mut().filter(|held| held.run == run);
         let Some(held) = ours else {
@@ -37,9 +41,13 @@ impl Group {
         match at.state {
             ServiceState::Starting if !running && before_soft && stage == Stage::Starting => {
                 at.enter(ServiceState::Up, now);
+                at.tether = Some(connection);
                 out.push(Action::Admit { of, connection });
             }
-            ServiceState::Unknown | ServiceState::Up if running => at.enter(ServiceState::Up, now),
+            ServiceState::Unknown | ServiceState::Up if running => {
+                at.enter(ServiceState::Up, now);
+                at.tether.get_or_insert(connection);
+            }
             ServiceState::Unknown if !running => {
                 // It stood at its gate when the earlier sidecar ended: the application never ran.
                 at.enter(ServiceState::Gone, now);
@@ -67,6 +75,13 @@ impl Group {
     ) {
         let of = self.key(service);
         out.push(Action::Refuse { of, connection });
+        if is_damage(epoch) {
+            let ours = self.held.as_ref().is_some_and(|held| held.run == run);
+            if ours {
+                self.failed(now, damaged_claim(epoch), out);
+            }
+            return;
+        }
         self.claim = self.claim.max(Some(epoch));
         let goes_on = |after: &After| matches!(after, After::Restart | After::RanOut);
         let ours = self
@@ -79,28 +94,41 @@ impl Group {
         }
     }
 
-    /// The proof of stop by pidfd.
-    pub(in crate::core) fn gone(&mut self, now: Time, service: usize, run: Run) {
+    /// The proof of stop by pidfd: of the process that was let in, and of no other that says it is of this run.
+    pub(in crate::core) fn gone(&mut self, now: Time, service: usize, run: Run, connection: u64) {
         if let Some(reported) = self.reported.get_mut(service)
-            && *reported == Some(run)
+            && *reported == Some((run, connection))
         {
             *reported = None;
         }
-        if let Some(held) = self.held.as_mut().filter(|held| held.run == run)
-            && let Some(at) = held.services.get_mut(service)
-            && matches!(
-                at.state,
-                ServiceState::Starting | ServiceState::Up | ServiceState::Unknown
-            )
-        {
+        let Some(held) = self.held.as_mut().filter(|held| held.run == run) else {
+            return;
+        };
+        let Some(at) = held.services.get_mut(service) else {
+            return;
+        };
+        let is_proof = match at.state {
+            // Nobody was let in: whoever it was, the application never ran.
+            ServiceState::Starting => true,
+            ServiceState::Up | ServiceState::Unknown => at.tether == Some(connection),
+            ServiceState::Idle | ServiceState::Gone => false,
+        };
+        if is_proof {
             at.enter(ServiceState::Gone, now);
         }
     }
 
+    /// The connection that reported this run of a service, before anything was decided about it.
+    pub(super) fn reporter(&self, service: usize, run: Run) -> Option<u64> {
+        let (reported, connection) = (*self.reported.get(service)?)?;
+        (reported == run).then_some(connection)
+    }
+
     /// The second witness: counts only for a container whose tether never reported to this sidecar. Where it did, the
     /// pidfd alone is the proof.
-    pub(in crate::core) fn inspected(&mut self, now: Time, service: usize, trace: Trace) {
-        let Some(at) = self.held.as_mut().and_then(|held| held.services.get_mut(service)) else {
+    pub(in crate::core) fn inspected(&mut self, now: Time, service: usize, run: Run, trace: Trace) {
+        let held = self.held.as_mut().filter(|held| held.run == run);
+        let Some(at) = held.and_then(|held| held.services.get_mut(service)) else {
             return;
         };
         if at.state != ServiceState::Unknown {
@@ -133,4 +161,12 @@ impl Group {
             self.failed(now, format!("service {name} did not start: {why}"), out);
         }
     }
+}
+
+/// Nobody can lift an epoch above it, and nobody counted so far: somebody wrote it there.
+fn damaged_claim(epoch: u64) -> String {
+    format!(
+        "the claim on the storage is damaged (epoch {epoch} was never counted): once no host runs the service, remove .leasehold-claim \
+         from its protected mounts"
+    )
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::containers::Ready;
 use super::{Coming, Context, Group, Held, ServiceState, Stage, VipStage};
 use crate::core::code::Code;
 use crate::core::epoch::Run;
@@ -26,7 +27,9 @@ impl Group {
     ) {
         let mut held = Held::new(Run { epoch, n: 1 }, lease, deadlines, now, &self.settings);
         held.coming = self.taking;
+        self.containers.await_anew();
         self.drift = None;
+        self.lost = None;
         self.held = Some(held);
         self.say(self.taking.started(), format!("won epoch {epoch}: starting here"), out);
         if self.settings.vips > 0 {
@@ -50,11 +53,11 @@ impl Group {
         held.stage = Stage::Adopting;
         held.coming = Coming::Adoption;
         held.vip = VipStage::Free;
-        for (service, reported) in held.services.iter_mut().zip(&self.reported) {
-            service.state = if *reported == Some(run) {
-                ServiceState::Up
-            } else {
-                ServiceState::Unknown
+        for (place, service) in held.services.iter_mut().enumerate() {
+            service.tether = self.reporter(place, run);
+            service.state = match service.tether {
+                Some(_) => ServiceState::Up,
+                None => ServiceState::Unknown,
             };
         }
         self.held = Some(held);
@@ -101,6 +104,14 @@ impl Group {
                         .iter()
                         .all(|before| held.services[*before].healthy == Some(true));
                     if healthy {
+                        let made = match self.containers.ready(place) {
+                            Ready::Made(made) => made.clone(),
+                            Ready::Not(why) => {
+                                let text = format!("service {} did not start: {why}", settings.name);
+                                return self.failed(now, text, out);
+                            }
+                            Ready::Awaited => return self.await_container(place, now, out),
+                        };
                         held.services[place].enter(ServiceState::Starting, now);
                         let of = ServiceKey {
                             group: self.settings.name.clone(),
@@ -110,7 +121,8 @@ impl Group {
                         let page = held.page(place, now);
                         held.services[place].page = Some(page);
                         out.push(Action::Page { of: of.clone(), page });
-                        out.push(Action::Start { of, run: held.run });
+                        let run = held.run;
+                        out.push(Action::Start { of, run, made });
                     }
                     return;
                 }
@@ -163,8 +175,10 @@ impl Group {
         })
     }
 
-    pub(in crate::core) fn health(&mut self, service: usize, healthy: bool) {
-        if let Some(held) = &mut self.held
+    /// Of another run it says nothing: who waits for a healthy service waits for this one.
+    pub(in crate::core) fn health(&mut self, service: usize, run: Option<Run>, healthy: bool) {
+        let is_of = |held: &&mut Held| run.map_or(held.coming == Coming::Adoption, |run| held.run == run);
+        if let Some(held) = self.held.as_mut().filter(is_of)
             && let Some(at) = held.services.get_mut(service)
         {
             at.healthy = Some(healthy);

@@ -5,6 +5,7 @@ mod observer;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::bounds::COUNTED_MAX;
 use super::keys::Keys;
 use super::store::KeyValue;
 
@@ -134,7 +135,7 @@ impl History {
         let mut epochs: std::collections::BTreeMap<u64, Epoch> = std::collections::BTreeMap::new();
         let mut acts = Vec::new();
         for kv in found {
-            let place = |number: &str| number.parse::<u64>().ok();
+            let place = |number: &str| number.parse::<u64>().ok().filter(|number| *number <= COUNTED_MAX);
             match keys.parts(&kv.key).as_deref() {
                 Some(["history", of, number]) if *of == group => {
                     if let (Some(number), Ok(begun)) = (place(number), serde_json::from_str(&kv.value)) {
@@ -172,7 +173,7 @@ impl History {
 impl Epoch {
     /// Adds up what is known, or says what is not.
     fn judge(&mut self, left: Option<&Left>) {
-        let sum = |phases: &[Phase]| phases.iter().map(|phase| phase.ms).sum::<u64>();
+        let sum = |phases: &[Phase]| phases.iter().fold(0, |sum: u64, phase| sum.saturating_add(phase.ms));
         let Some(begun) = &self.begun else {
             self.unknown = Some("nobody wrote how it began".to_owned());
             return;
@@ -189,7 +190,7 @@ impl Epoch {
         }
         match (begun.before, left) {
             (Before::Nothing | Before::Silence, _) => self.total_ms = Some(sum(&begun.phases)),
-            (Before::Release, Some(left)) => self.total_ms = Some(sum(&left.phases) + sum(&begun.phases)),
+            (Before::Release, Some(left)) => self.total_ms = Some(sum(&left.phases).saturating_add(sum(&begun.phases))),
             (Before::Release, None) => {
                 let from = begun.from.as_deref().unwrap_or("the holder before");
                 self.unknown = Some(format!("{from} did not write how long its stop took"));

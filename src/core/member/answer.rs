@@ -51,10 +51,13 @@ impl Node {
                 self.pause = Duration::ZERO;
                 self.read_back = false;
                 self.store_failure = None;
-                if let (Purpose::Evict { lease, revision }, true) = (&pending.purpose, answer.succeeded) {
+                self.not_refused(&pending.purpose);
+                if let (Purpose::Evict(last) | Purpose::Campaign { ends: Some(last), .. }, true) =
+                    (&pending.purpose, answer.succeeded)
+                {
                     // It compared the very beat that was observed, so no later one came, nor can one come: what was held
                     // under it is gone since the observation began, and need not be waited for again.
-                    self.observer.deleted(self.me.name.clone(), *lease, *revision);
+                    self.observer.deleted(last.node.clone(), last.lease, last.revision);
                 }
                 let view = View::read(&self.keys, &answer);
                 self.learn(now, &pending, view, out);
@@ -67,8 +70,7 @@ impl Node {
                 self.disappoint(&pending, "etcd did not answer in time: the outcome is not known", out);
             }
             Err(StoreError::Refused(why)) => {
-                self.pause = self.timing.beat;
-                // Nothing of it will ever land.
+                self.refused(now, &pending, &why, out);
                 if pending.purpose != Purpose::Read {
                     self.attempts.retain(|attempt| attempt.stamp != pending.stamp);
                 }
@@ -87,6 +89,7 @@ impl Node {
 
     /// Reads a view: first whether it is of the etcd we trust, then what it proves.
     pub(super) fn learn(&mut self, now: Time, pending: &Pending, view: View, out: &mut Vec<Action>) {
+        let view = self.with_last_good(view);
         if let Some(why) = self.strange(&view) {
             // Watched only so that `accept` can tell whether a hold has ended; revisions may repeat after a restore.
             if !matches!(self.member, Member::Frozen { .. }) {
@@ -96,6 +99,7 @@ impl Node {
             self.observer.update(now, &view, longest.max(self.waiting()));
             self.view = view;
             self.viewed = true;
+            self.tell_damage(out);
             self.come_in(out);
             return self.freeze(Code::EtcdStrange, why, out);
         }
@@ -108,35 +112,36 @@ impl Node {
         self.observer.update(now, &view, self.waiting());
         self.view = view;
         self.viewed = true;
+        self.tell_damage(out);
+        self.mend_own_status();
         self.suspect_leases(now, out);
         self.adopt_config(out);
         self.settle_config(now, out);
-        self.prepare(out);
+        self.prepare_groups(out);
         self.locate(now, out);
         self.compare_records(now, out);
     }
 
     /// The containers are made once the storage is known, and anew when it is initialised; those of a deleted group are not.
-    pub(super) fn prepare(&mut self, out: &mut Vec<Action>) {
+    fn prepare_groups(&mut self, out: &mut Vec<Action>) {
         for (name, group) in &mut self.groups {
             let keys = self.view.group(name);
+            if group.has_left() {
+                continue;
+            }
             if keys.deleted.is_some() {
                 // What still runs is stopped and released first.
                 if group.held.is_none() {
-                    self.prepared_stores.remove(name);
                     group.let_go(out);
                 }
                 continue;
             }
             group.take_back(out);
-            let store = keys.store.map(|store| store.id);
-            if self.prepared_stores.get(name) != Some(&store) {
-                self.prepared_stores.insert(name.clone(), store.clone());
-                out.push(Action::Prepare {
-                    group: name.clone(),
-                    store,
-                });
+            // What can't be read is not absent.
+            if keys.store.is_none() && self.view.unreadable.contains_key(&self.keys.store(name)) {
+                continue;
             }
+            group.prepare(keys.store.map(|store| store.id), out);
         }
     }
 
@@ -214,6 +219,9 @@ impl Node {
 
     /// `own`: the key of this node's name, whosever it is.
     pub(super) fn arrived(&mut self, now: Time, own: Option<NodeKey>, out: &mut Vec<Action>) {
+        if self.view.config.is_none() && self.damage.config {
+            return;
+        }
         if self.view.config.is_none() {
             let key = self.keys.config();
             let value = json(&ClusterConfig::new(1, self.timing.ttl, self.timing.ttl));

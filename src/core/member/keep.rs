@@ -6,7 +6,7 @@ use super::Member;
 use crate::core::code::Code;
 use crate::core::epoch::Run;
 use crate::core::event::Action;
-use crate::core::group::{After, Stage, Way};
+use crate::core::group::{After, Held, Stage, Way};
 use crate::core::node::Node;
 use crate::core::records::Saved;
 use crate::core::time::Time;
@@ -30,6 +30,10 @@ impl Node {
         };
         self.disown_all(now, &saved, why, out);
         for group in self.groups.values_mut() {
+            let unasked = |held: &&Held| matches!(held.after, After::Restart | After::RanOut | After::Interrupted);
+            if let Some(held) = group.held.as_ref().filter(unasked) {
+                group.lost = Some(held.run.epoch);
+            }
             let text = format!("this node lost its place in the cluster ({why}): stopping");
             group.stop(now, Way::Fence, After::Lost, text, Code::PlaceLost, out);
         }
@@ -38,6 +42,7 @@ impl Node {
     pub(super) fn disown_all(&mut self, now: Time, saved: &Saved, why: &str, out: &mut Vec<Action>) {
         for (name, run) in &saved.groups {
             if let Some(group) = self.groups.get_mut(name).filter(|group| group.held.is_none()) {
+                group.lost = (!run.latched).then_some(run.epoch);
                 group.disown(
                     now,
                     Run {
@@ -64,6 +69,7 @@ impl Node {
             let ours = ours || keys.unreadable();
             // Its tether stops it at the deadline of its page, with no sidecar to latch it.
             let over = self.page_soft(&name).is_some_and(|soft| now.reached(soft));
+            let me = &self.me.name;
             let Some(group) = self.groups.get_mut(&name) else {
                 continue;
             };
@@ -72,13 +78,14 @@ impl Node {
                 n: saved.n,
             };
             match self.proof {
-                Some((stamp, promise)) if ours && !saved.latched && !over => {
+                Some((stamp, promise)) if ours && !saved.latched && !over && group.is_as_the_file_says() => {
                     let deadlines = self.timing.deadlines(stamp, promise, group.settings.grace);
                     group.adopt(now, run, lease, deadlines, out);
                 }
                 Some((stamp, promise)) if ours => {
                     let deadlines = self.timing.deadlines(stamp, promise, group.settings.grace);
-                    group.resume(now, run, lease, deadlines, &self.pages, out);
+                    let sequel = group.sequel(run, saved.latched || over, me);
+                    group.resume(now, run, lease, deadlines, &self.pages, sequel, out);
                 }
                 Some(_) | None => {
                     group.disown(now, run, lease, "its record in etcd is no longer this node's", out);
@@ -95,12 +102,14 @@ impl Node {
         let Member::Joined { lease, .. } = self.member else {
             return;
         };
+        self.meet_unknown(lease);
         for (name, group) in &mut self.groups {
             let keys = self.view.group(name);
             if keys.unreadable() {
                 // Nobody can take the group from a record that cannot be read, so its holder goes on.
                 if group.held.is_some() {
-                    let text = "its record in etcd cannot be read: it goes on; put the record right".to_owned();
+                    let key = self.keys.record(name);
+                    let text = format!("its record in etcd ({key}) can't be read: it goes on; put the record right");
                     group.say(Code::RecordUnreadable, text, out);
                 }
                 continue;
@@ -127,6 +136,10 @@ impl Node {
                     if let Some((stamp, promise)) = self.proof {
                         let deadlines = self.timing.deadlines(stamp, promise, group.settings.grace);
                         match group.held.as_mut() {
+                            _ if group.settings.gone => {
+                                let run = Run { epoch, n: 1 };
+                                group.take_to_release(now, run, lease, deadlines, &self.me.name);
+                            }
                             Some(before) => {
                                 before.deadlines = deadlines;
                                 group.again(now, Run { epoch, n: 1 }, out);

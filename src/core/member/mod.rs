@@ -5,8 +5,11 @@
 
 mod answer;
 mod keep;
+mod refused;
 mod send;
 mod trust;
+
+pub(in crate::core) use refused::{Asked, Refusals};
 
 use std::time::Duration;
 
@@ -42,9 +45,11 @@ pub(in crate::core) enum Member {
     Lost {
         lease: i64,
     },
-    /// etcd is not the one we trusted: nothing starts until an operator accepts.
+    /// etcd is not the one we trusted: nothing starts until an operator accepts. Or it holds a ttl that can't be kept here:
+    /// then `before` is where this node goes on once it can.
     Frozen {
         why: String,
+        before: Option<Box<Self>>,
     },
     Left,
 }
@@ -71,11 +76,15 @@ pub(in crate::core) enum Purpose {
     Configure,
     Register,
     /// T9: the key of the namesake's incarnation, and the beat that it compares.
-    Evict {
-        lease: i64,
-        revision: i64,
-    },
+    Evict(LastBeat),
+    /// With whatever else this node has to say.
     Beat,
+    /// The same with nothing else, so that etcd has nothing to refuse.
+    BareBeat,
+    /// What the holder answers to an operator's wish, or that it is fulfilled.
+    Wish {
+        group: String,
+    },
     /// An operator's wish written to etcd; the reply follows the answer.
     Intent {
         reply: u64,
@@ -93,6 +102,8 @@ pub(in crate::core) enum Purpose {
     },
     Campaign {
         group: String,
+        /// A T4 deletes that key.
+        ends: Option<LastBeat>,
     },
     Release {
         group: String,
@@ -104,15 +115,36 @@ pub(in crate::core) enum Purpose {
     Mark {
         group: String,
     },
-    /// By an operator, who gets the reply, or by a fence agent.
+    /// T10 at an operator's word.
     Fenced {
-        reply: Option<u64>,
+        reply: u64,
+        /// Groups that did not fit in.
+        left: usize,
+    },
+    /// T10 after a fence agent.
+    Free {
+        group: String,
     },
     Accept {
         reply: u64,
         /// What to answer once it is written.
         done: String,
     },
+}
+
+/// The last beat of an incarnation, by the mod revision of its key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::core) struct LastBeat {
+    pub node: String,
+    pub lease: i64,
+    pub revision: i64,
+}
+
+impl Purpose {
+    /// T3, T5 or T6, which end no other incarnation.
+    pub(in crate::core) fn campaign(group: String) -> Self {
+        Self::Campaign { group, ends: None }
+    }
 }
 
 /// The request in flight.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Attempt, Member, Pending, Purpose};
+use super::{Asked, Attempt, LastBeat, Member, Pending, Purpose};
 use crate::core::event::{Action, Order};
 use crate::core::node::Node;
 use crate::core::records::{Beat, json};
@@ -64,7 +64,7 @@ impl Node {
                     mod_revision,
                     self.timing.ttl,
                     Txn::default(),
-                    Purpose::Beat,
+                    Purpose::BareBeat,
                     out,
                 );
             }
@@ -97,8 +97,8 @@ impl Node {
                 }],
                 then: vec![Op::Delete { key }],
             };
-            let lease = squatter;
-            self.send_plain(now, txn, Purpose::Evict { lease, revision }, out);
+            let (node, lease) = (name, squatter);
+            self.send_plain(now, txn, Purpose::Evict(LastBeat { node, lease, revision }), out);
         } else if due {
             self.send_read(now, out);
         }
@@ -112,8 +112,12 @@ impl Node {
         due: bool,
         out: &mut Vec<Action>,
     ) {
+        if std::mem::take(&mut self.refusals.beat_first) {
+            let (ttl, bare) = (self.timing.ttl, Purpose::BareBeat);
+            return self.send_own(now, lease, mod_revision, ttl, Txn::default(), bare, out);
+        }
         let release = self
-            .released(lease)
+            .released(now, lease)
             .or_else(|| self.stuck_mark(lease))
             .or_else(|| self.beginning(lease));
         if self.holding_until.is_some_and(|until| !now.reached(until)) && release.is_none() {
@@ -131,9 +135,18 @@ impl Node {
             return self.send_own(now, lease, mod_revision, self.timing.ttl, txn, purpose, out);
         }
         if let Some((reply, length)) = self.hold_wish.take() {
-            let purpose = Purpose::Hold { reply, length };
-            let txn = self.promise_in_records(lease, Some(length));
-            return self.send_own(now, lease, mod_revision, length, txn, purpose, out);
+            match self.promise_in_records(lease, Some(length)) {
+                (txn, 0) => {
+                    let purpose = Purpose::Hold { reply, length };
+                    return self.send_own(now, lease, mod_revision, length, txn, purpose, out);
+                }
+                (_, left) => {
+                    let result = Err(format!(
+                        "{left} groups of this node would not fit into one transaction: move them first"
+                    ));
+                    out.push(Action::Reply { reply, result });
+                }
+            }
         }
         let wish = release
             .or_else(|| self.refusal_mark(now, lease))
@@ -143,10 +156,14 @@ impl Node {
         if let Some((txn, purpose)) = wish {
             self.send_own(now, lease, mod_revision, self.timing.ttl, txn, purpose, out);
         } else if due {
-            let mut txn = self.promise_in_records(lease, None);
-            txn.then.extend(self.publication(lease));
-            self.settle_in(now, &mut txn);
-            self.send_own(now, lease, mod_revision, self.timing.ttl, txn, Purpose::Beat, out);
+            let (mut txn, mut purpose) = (Txn::default(), Purpose::BareBeat);
+            if !self.refusals.put_off(now, &Asked::Extras) {
+                (txn, _) = self.promise_in_records(lease, None);
+                txn.then.extend(self.publication(lease));
+                self.settle_in(now, &mut txn);
+                purpose = Purpose::Beat;
+            }
+            self.send_own(now, lease, mod_revision, self.timing.ttl, txn, purpose, out);
         }
     }
 

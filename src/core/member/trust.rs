@@ -20,7 +20,7 @@ impl Node {
     pub(super) fn strange(&self, view: &View) -> Option<String> {
         let pin = self.pinned?;
         let generation = view.config.map_or(0, |config| config.generation);
-        if generation > pin.generation {
+        if generation > pin.generation && pin.generation > 0 {
             return None;
         }
         if view.cluster_id != pin.cluster_id {
@@ -72,32 +72,51 @@ impl Node {
             );
             found.push((path, text));
         }
-        self.suspected
+        self.damage
+            .suspected
             .retain(|path| found.iter().any(|(suspect, _)| suspect == path));
         for (path, text) in found {
-            if self.suspected.insert(path) {
+            if self.damage.suspected.insert(path) {
                 self.mention(Code::KeyNeverEnds, text, out);
             }
         }
     }
 
+    /// The pin on the disk stays behind: after a reboot, less of a restored etcd would be noticed.
+    pub(in crate::core) fn pin_unwritten(&mut self, why: &str, out: &mut Vec<Action>) {
+        let text = format!(
+            "which etcd is trusted, and up to which revision, could not be written ({why}): everything goes on; make room in the state \
+             directory, or make it writable, before this node restarts"
+        );
+        self.mention(Code::PinUnwritten, text, out);
+    }
+
     /// etcd is not the one that was trusted.
     pub(in crate::core) fn freeze(&mut self, code: Code, why: String, out: &mut Vec<Action>) {
         let text = format!("{why}: nothing starts until `leasehold accept`; see whether etcd was restored or replaced");
-        self.stand_still(code, text, why, out);
+        self.stand_still(code, text, why, None, out);
     }
 
-    pub(in crate::core) fn stand_still(&mut self, code: Code, text: String, why: String, out: &mut Vec<Action>) {
+    pub(in crate::core) fn stand_still(
+        &mut self,
+        code: Code,
+        text: String,
+        why: String,
+        before: Option<Box<Member>>,
+        out: &mut Vec<Action>,
+    ) {
         self.say(code, text, out);
         self.contact.clear();
         // Held groups run on to their deadline; no beat counts from here.
-        self.member = Member::Frozen { why };
-        self.dismiss_wishes("etcd is not the one that was trusted: see `leasehold status`", out);
+        self.member = Member::Frozen { why, before };
+        self.dismiss_wishes("this node takes no part now: see `leasehold status`", out);
     }
 
     pub(super) fn accepted_elsewhere(&self, view: &View) -> bool {
         let generation = view.config.map_or(0, |config| config.generation);
-        self.pinned.is_some_and(|pin| generation > pin.generation)
+        // A pin that was damaged does not know its generation; the rest of it counts.
+        self.pinned
+            .is_some_and(|pin| generation > pin.generation && pin.generation > 0)
     }
 
     /// After T11: everything seen before counts for nothing, this incarnation included.
@@ -122,15 +141,18 @@ impl Node {
             longest_ms: u64::try_from(self.longest.as_millis()).unwrap_or(u64::MAX),
         };
         let old = self.pinned.replace(pin);
-        let far = old.is_none_or(|old| {
-            old.cluster_id != pin.cluster_id
-                || old.generation != pin.generation
-                || old.longest_ms != pin.longest_ms
-                || pin.revision - self.pin_written >= PIN_STEP
+        // What somebody may count on must be on the disk first. A revision that is behind there, or a promise that is too
+        // long, costs nothing but time.
+        let counts = old.is_none_or(|old| {
+            old.cluster_id != pin.cluster_id || old.generation != pin.generation || old.longest_ms < pin.longest_ms
         });
-        if far {
+        let far = pin.revision.saturating_sub(self.pin_written) >= PIN_STEP;
+        if counts {
             self.pin_written = pin.revision;
             out.push(Action::Pin(pin));
+        } else if far || old.is_some_and(|old| old.longest_ms > pin.longest_ms) {
+            self.pin_written = pin.revision;
+            out.push(Action::PinLater(pin));
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use shipped::core::event::{Action, Event, Level, ProbeFailure, ServiceKey, VipNews};
+use shipped::core::made::Made;
 use shipped::core::time::Time;
 
 use crate::events::{Act, Call, Ev};
@@ -28,21 +29,27 @@ impl World {
             Action::Revoke { lease } => self.call(h, Call::Revoke(lease)),
             Action::Page { of, page } => self.write_page(h, of, page),
             Action::Save(saved) => self.hosts[h].saved = Some(saved),
-            Action::Pin(pin) => self.hosts[h].pin = Some(pin),
-            Action::Prepare { group, .. } => {
+            Action::Pin(pin) | Action::PinLater(pin) => self.hosts[h].pin = Some(pin),
+            Action::Prepare { group, store } => {
                 for service in 0..self.settings(&group).services.len() {
                     let of = ServiceKey {
                         group: group.clone(),
                         service,
                     };
+                    let made = Made {
+                        store: store.clone(),
+                        fingerprint: String::new(),
+                        image: "sha256:1".to_owned(),
+                    };
                     let event = Event::Prepared {
                         of,
-                        result: Ok("sha256:1".to_owned()),
+                        store: store.clone(),
+                        result: Ok(made),
                     };
                     self.push(soon * 3, Ev::Inbox { host: h, life, event });
                 }
             }
-            Action::Start { of, run } => {
+            Action::Start { of, run, .. } => {
                 self.trusts(h, &of.group);
                 self.starts_rightly(h, &of, run);
                 self.start(h, of, run, soon);
@@ -84,7 +91,8 @@ impl World {
                     );
                 }
             }
-            Action::Inspect { of } => self.inspect(h, of, soon),
+            Action::Inspect { of, run } => self.inspect(h, of, run, soon),
+            Action::LookAtMounts { group, run } => self.look_at_mounts(h, group, run, soon),
             Action::Probe { of, run, .. } => {
                 let up = self.hosts[h].serves(&of.group);
                 let result = if up {
@@ -168,11 +176,11 @@ impl World {
                 self.power_off(h);
                 self.push(3 * S, Ev::Act(Act::PowerOn(h)));
             }
-            Action::Compare { group } => self.compare(h, group, soon),
+            Action::Compare { group, wish } => self.compare(h, group, wish, soon),
             // Nobody but the core looks at containers here.
             Action::LetGo { .. } => {}
             Action::AskHolder { of, run } => self.ask_holder(h, of, run, soon),
-            Action::LookAtStorage { group, .. } => self.look(h, group, soon),
+            Action::LookAtStorage { group, store } => self.look(h, group, store, soon),
             Action::Fence { node, incarnation } => self.fence(h, node, incarnation),
             Action::KillForeign { .. } | Action::Feed { .. } | Action::Disarm => {}
         }

@@ -27,6 +27,7 @@
 //! | S23 | one look at a storage at a time | `surroundings.rs: look` |
 //! | S24 | nothing is taken from an incarnation whose key stands | `taken.rs: taken_rightly` |
 //! | S25 | a node's key is never written over by another incarnation | `taken.rs: key_rightly` |
+//! | S26 | what one host alone may mount is unmounted before the group is given up | `mounts.rs` |
 //! | V1 | faults healed: one holder a group, in time | `swarm.rs: run` |
 //! | V2 | a disturbance that the sizing covers stops nothing | `calm.rs` |
 //! | V3 | a clean switchover never waits for a ttl | `calm.rs` |
@@ -149,6 +150,10 @@ impl World {
             );
             self.fail(why);
         }
+        let own = by.filter(|h| self.hosts[*h].name == before.node && after.state == RecordState::Released);
+        if let Some(h) = own {
+            self.given_up_rightly(h, group, before.epoch);
+        }
     }
 
     /// S6, S8, S9: what a page may say.
@@ -223,6 +228,7 @@ impl World {
     }
 
     pub(crate) fn check(&mut self) {
+        self.mounted_once();
         for at in 0..self.groups.len() {
             let group = &self.groups[at];
             // S1. One that was killed in time and hangs in the kernel is counted apart, as in S7.

@@ -287,6 +287,20 @@ fn a_node_key_deleted_by_hand_costs_one_restart_of_the_membership() {
     check(&world, world.counts["T1"] == 2, "registered again");
 }
 
+/// With its lease and a beat that it never sent: whoever wrote that, its own next beat does not land.
+#[test]
+fn a_node_key_written_by_hand_costs_one_restart_of_the_membership() {
+    let mut world = settled(1, 1);
+    let key = world.keys.node("a");
+    let (lease, revision) = (world.etcd.keys[&key].lease, world.etcd.revision + 1);
+    world.etcd.revision = revision;
+    world.etcd.put(&key, "by hand", lease, revision);
+    world.run_for(1500);
+    check(&world, saw(&world, "T8"), "released by T8");
+    until_active(&mut world, "mail", Some(0), 16_000);
+    check(&world, world.counts["T1"] == 2, "registered again");
+}
+
 #[test]
 fn a_short_outage_of_etcd_stops_nothing() {
     for outage in [500, 1000, 1500, 2500] {
@@ -682,4 +696,57 @@ fn a_lost_answer_costs_nothing() {
         world.run_for(3000);
     }
     check(&world, starts(&world) == 1 && world.active("mail") == [0], "untouched");
+}
+
+/// `hold`, then `docker compose up -d` with a file that has the group no more: its page would outlive the first plain beat.
+#[test]
+fn a_group_that_left_the_file_under_a_hold_is_stopped_and_let_go() {
+    let mut world = settled(2, 2);
+    world.act(Act::Hold(0, Duration::from_secs(60)));
+    world.run_for(500);
+    world.act(Act::Term(0));
+    world.run_for(500);
+    let gone = world.groups[0].clone();
+    world.hosts[0].dropped.insert(gone.clone());
+    world.act(Act::StartSidecar(0));
+    world.run_for(3000);
+    check(&world, true, "");
+    world.act(Act::KillSidecar(0));
+    world.run_for(20_000);
+    check(&world, world.active(&gone) == [1], "the standby serves it");
+}
+
+/// The same without a hold: the sidecar is removed by force and made anew. Its beats go on, and nobody else could take it.
+#[test]
+fn a_group_that_left_the_file_after_a_crash_comes_up_elsewhere() {
+    let mut world = settled(2, 2);
+    world.act(Act::KillSidecar(0));
+    world.run_for(500);
+    let gone = world.groups[0].clone();
+    world.hosts[0].dropped.insert(gone.clone());
+    world.act(Act::StartSidecar(0));
+    world.run_for(120_000);
+    check(&world, world.active(&gone) == [1], "the standby serves it");
+}
+
+/// The sidecar ended before it heard that it had won. Nothing was started under that record, and nobody else could take it,
+/// because the beats of its incarnation go on.
+#[test]
+fn a_campaign_that_landed_unheard_is_released_when_its_group_left_the_file() {
+    let mut world = settled(2, 1);
+    world.act(Act::KillSidecar(0));
+    let won = world.etcd.keys[&world.keys.record("mail")].value.clone();
+    world.etcd.revision += 1;
+    let revision = world.etcd.revision;
+    world.etcd.put(&world.keys.record("gone"), &won, 0, revision);
+    world.act(Act::StartSidecar(0));
+    world.run_for(3000);
+    let released = world
+        .record("gone")
+        .is_some_and(|record| record.state == RecordState::Released);
+    check(
+        &world,
+        released && world.active("mail") == [0],
+        "released, and mail goes on",
+    );
 }

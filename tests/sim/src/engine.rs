@@ -11,6 +11,7 @@ use shipped::core::stuck::OnStopFailure;
 
 use crate::events::Ev;
 use crate::host::{Life, MS};
+use crate::mounts::is_exclusive;
 use crate::world::World;
 
 impl World {
@@ -83,7 +84,7 @@ impl World {
     }
 
     /// The file has always changed: what an operator wants applied is started again.
-    pub(crate) fn compare(&mut self, h: usize, group: String, soon: u64) {
+    pub(crate) fn compare(&mut self, h: usize, group: String, wish: i64, soon: u64) {
         let life = self.hosts[h].life;
         self.count("started again as the file says");
         let drift = Some(Drift {
@@ -93,13 +94,13 @@ impl World {
         let event = Event::Compared {
             group,
             drift,
-            asked: true,
+            wish: Some(wish),
         };
         self.push(soon, Ev::Inbox { host: h, life, event });
     }
 
     /// What the engine says of a container: as it was when it looked, which may be a while ago.
-    pub(crate) fn inspect(&mut self, h: usize, of: ServiceKey, soon: u64) {
+    pub(crate) fn inspect(&mut self, h: usize, of: ServiceKey, run: Run, soon: u64) {
         let host = &self.hosts[h];
         let life = host.life;
         let runs = host.containers.get(&of).is_some_and(|c| c.life != Life::Stopped);
@@ -114,7 +115,7 @@ impl World {
         } else {
             soon
         };
-        let event = Event::Inspected { of, trace };
+        let event = Event::Inspected { of, run, trace };
         self.push(delay, Ev::Inbox { host: h, life, event });
     }
 
@@ -146,9 +147,11 @@ pub(crate) fn settings(group: &str) -> GroupSettings {
         name: name.to_owned(),
         stop_grace: Duration::from_secs(1),
         after_healthy: Vec::new(),
+        left: false,
     };
     GroupSettings {
         name: group.to_owned(),
+        gone: false,
         services: if group == "web" {
             vec![service("db"), service("http")]
         } else {
@@ -167,6 +170,8 @@ pub(crate) fn settings(group: &str) -> GroupSettings {
         failback: None,
         second_opinion: SecondOpinion::Off,
         address: String::new(),
+        addresses: vec!["192.0.2.10/24".to_owned()],
         storage_look: None,
+        exclusive_mounts: is_exclusive(group),
     }
 }

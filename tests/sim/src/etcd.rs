@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use shipped::core::keys::Keys;
-use shipped::core::store::{Answer, Compare, KeyValue, Op, Txn};
+use shipped::core::store::{Answer, Compare, KeyValue, Op, TXN_MAX, Txn};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Etcd {
@@ -12,6 +12,8 @@ pub(crate) struct Etcd {
     pub(crate) keys: BTreeMap<String, KeyValue>,
     /// Lease id -> end and whole life, in true nanoseconds.
     pub(crate) leases: BTreeMap<i64, (u64, u64)>,
+    /// Keys that nobody has the right to write.
+    pub(crate) denied: Vec<String>,
 }
 
 /// What a transaction changed: the key, before and after.
@@ -24,6 +26,7 @@ impl Etcd {
             revision: 1,
             keys: BTreeMap::new(),
             leases: BTreeMap::new(),
+            denied: Vec::new(),
         }
     }
 
@@ -35,6 +38,19 @@ impl Etcd {
             Compare::Lease { key, lease } => of(key).map_or(0, |kv| kv.lease) == *lease,
             Compare::LeaseNot { key, lease } => of(key).map_or(0, |kv| kv.lease) != *lease,
         }
+    }
+
+    /// What etcd refuses before it looks at a compare; `reads` stand in each branch beside what is asked.
+    pub(crate) fn refuses(&self, txn: &Txn, reads: usize) -> Option<&'static str> {
+        let large = txn.compare.len() > TXN_MAX || txn.then.len() + reads > TXN_MAX;
+        let writes = |op: &Op| match op {
+            Op::Put { key, .. } | Op::Delete { key } => self.denied.contains(key),
+            Op::DeletePrefix { .. } => false,
+        };
+        if large {
+            return Some("etcdserver: too many operations in txn request");
+        }
+        txn.then.iter().any(writes).then_some("etcdserver: permission denied")
     }
 
     pub(crate) fn txn(&mut self, txn: &Txn) -> Result<(bool, Vec<Change>), String> {

@@ -203,6 +203,12 @@ pub(crate) enum Ev {
         epoch: u64,
         known_open: Option<&'static str>,
     },
+    /// The engine unmounts what a container had mounted.
+    Unmount {
+        host: usize,
+        boot: u64,
+        group: String,
+    },
     Election {
         term: u64,
     },

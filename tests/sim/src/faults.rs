@@ -179,6 +179,7 @@ impl World {
         host.saved = None;
         host.pages.clear();
         host.vips.clear();
+        host.mounts.clear();
         host.hung.clear();
         for c in host.containers.values_mut() {
             c.life = Life::Stopped;

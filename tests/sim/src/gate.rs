@@ -40,8 +40,10 @@ impl World {
         let open = page.filter(|page| page.order == Order::Open && !now.reached(page.soft));
         let ungated = self.mutant == crate::mutants::Mutant::Ungated;
         let Some(page) = open.or(page.filter(|_| ungated)) else {
+            self.mount_late(h, &key.group);
             return self.count("tether left at its gate");
         };
+        self.mount(h, &key.group, page.run);
         let mut container = Container::new(instance, page.run);
         if ungated {
             container.life = Life::Up;
@@ -179,11 +181,16 @@ impl World {
         };
         let (run, known) = (c.run, c.gate_until.is_some());
         c.life = Life::Stopped;
+        self.unmount_later(h, &key.group, None);
         let owner = self.owner(h, run);
         self.stores.entry(key.group.clone()).or_default().release_claim(&owner);
         if known {
             let life = self.hosts[h].life;
-            let event = Event::TetherGone { of: key.clone(), run };
+            let event = Event::TetherGone {
+                of: key.clone(),
+                run,
+                connection: instance,
+            };
             self.push(MS, Ev::Inbox { host: h, life, event });
         }
     }

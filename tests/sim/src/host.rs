@@ -11,6 +11,7 @@ use shipped::core::store::RequestId;
 use shipped::core::time::Time;
 
 use crate::members::MEMBERS;
+use crate::mounts::Mounted;
 use crate::storage::Fault;
 use crate::tether::End;
 use crate::told::Told;
@@ -199,6 +200,8 @@ pub(crate) struct Host {
     pub(crate) containers: BTreeMap<ServiceKey, Container>,
     /// Group -> end by the raw clock without suspend, as the kernel counts.
     pub(crate) vips: BTreeMap<String, Duration>,
+    /// Group -> what only one host may have mounted, and is here.
+    pub(crate) mounts: BTreeMap<String, Mounted>,
     /// Addresses are counted apart until then: it slept, and the kernel did not count.
     pub(crate) vip_excused: bool,
     pub(crate) hung: Vec<(ServiceKey, Run)>,
@@ -246,6 +249,7 @@ impl Host {
             pages: BTreeMap::new(),
             containers: BTreeMap::new(),
             vips: BTreeMap::new(),
+            mounts: BTreeMap::new(),
             vip_excused: false,
             hung: Vec::new(),
             detached: false,

@@ -9,6 +9,8 @@
 mod log;
 mod actions;
 #[cfg(test)]
+mod acts;
+#[cfg(test)]
 mod calm;
 mod checks;
 mod classify;
@@ -27,6 +29,7 @@ mod features;
 mod gate;
 mod host;
 mod members;
+mod mounts;
 mod mutants;
 mod network;
 mod plan;

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use shipped::core::event::Event;
-use shipped::core::store::{Hint, RequestId, StoreError, Txn};
+use shipped::core::store::{Hint, StoreError, Txn};
 
 use crate::etcd::Change;
 use crate::events::{Call, Ev};
@@ -135,9 +135,16 @@ impl World {
         }
     }
 
+    fn answer_of_etcd(&mut self, txn: &Txn) -> Result<(bool, Vec<Change>), String> {
+        match self.etcd.refuses(txn, self.keys.ranges().len()) {
+            Some(why) => Err(why.to_owned()),
+            None => self.etcd.txn(txn),
+        }
+    }
+
     fn serve(&mut self, h: usize, call: Call, sent: u64) -> Option<Event> {
         match call {
-            Call::Txn(id, txn) => match self.etcd.txn(&txn) {
+            Call::Txn(id, txn) => match self.answer_of_etcd(&txn) {
                 Ok((succeeded, changes)) => {
                     if succeeded {
                         self.classify(&txn, &changes);

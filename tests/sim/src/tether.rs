@@ -23,9 +23,11 @@ impl World {
         let page = self.mutant.page(before, page);
         if self.mutant == Mutant::EarlyProof && page.order == Order::Stop {
             let life = self.hosts[h].life;
+            let instance = self.hosts[h].containers.get(&of).map(|c| c.instance);
             let event = Event::TetherGone {
                 of: of.clone(),
                 run: page.run,
+                connection: instance.unwrap_or_default(),
             };
             self.push(MS, Ev::Inbox { host: h, life, event });
         }
@@ -187,6 +189,7 @@ impl World {
             key.group,
             key.service
         );
+        self.unmount_later(h, &key.group, None);
         if was == Life::Up {
             self.last_writes(h, key, run, end, excused);
         }
@@ -196,7 +199,11 @@ impl World {
             Ev::Inbox {
                 host: h,
                 life,
-                event: Event::TetherGone { of: key.clone(), run },
+                event: Event::TetherGone {
+                    of: key.clone(),
+                    run,
+                    connection: instance,
+                },
             },
         );
     }

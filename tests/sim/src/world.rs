@@ -70,8 +70,9 @@ impl World {
         let keys = Keys::new("sim");
         let groups: Vec<String> = ["mail", "web", "files", "lists", "news"]
             .iter()
-            .take(groups)
             .map(|g| (*g).to_owned())
+            .chain((6..).map(|n| format!("g{n}")))
+            .take(groups)
             .collect();
         let mut etcd = Etcd::new();
         for group in &groups {
@@ -235,6 +236,7 @@ impl World {
                 epoch,
                 known_open,
             } => self.flush(host, boot, group, epoch, known_open),
+            Ev::Unmount { host, boot, group } => self.unmount(host, boot, &group),
             Ev::Election { term } => self.elect(term),
             Ev::LeaseEnd { lease } => self.lease_end(lease),
             Ev::Act(act) => self.act(act),

@@ -1,0 +1,319 @@
+//! What comes from outside (etcd, a claim on the storage, a file) is bounded here, where it is read: a number that Leasehold
+//! never counted, or a value that it never wrote, is unreadable, and nothing is concluded from it.
+
+use std::fmt;
+
+use serde::de::DeserializeOwned;
+
+use super::records::{Beat, ClusterConfig, Intent, NodeStatus, Pin, Record, Saved, StandingOrder, StoreIds};
+use super::sizing::HOLD_MAX;
+
+/// The highest epoch or generation that is taken from outside: a claim on the storage, an operator's word, an import. Nobody
+/// counted so far; above it is damage.
+pub const GIVEN_MAX: u64 = 1 << 48;
+/// What is counted on from there stays below this, so that one more never wraps, nor becomes unreadable by itself.
+pub const COUNTED_MAX: u64 = 1 << 49;
+/// What the compose file lets a ttl be, in milliseconds.
+const TTL_MIN_MS: u64 = 1000;
+/// No promise is longer, that of a hold included.
+pub const PROMISE_MAX_MS: u64 = HOLD_MAX.as_secs() * 1000;
+/// Far above every quiet window.
+const QUIET_MAX_MS: u64 = 31 * 86_400_000;
+/// Restarts within one epoch.
+const RUNS_MAX: u64 = 1 << 31;
+/// A longer value is none of ours: the largest, a status, takes about 2 KiB a group.
+pub const VALUE_MAX: usize = 256 << 10;
+/// The same for an order, which is shown as it is.
+const ORDER_MAX: usize = 4 << 10;
+const STORE_ID_MAX: usize = 128;
+
+/// Why a value is unreadable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    TooLong(usize),
+    /// Not what Leasehold writes there.
+    NotOurs,
+    Beyond {
+        what: &'static str,
+        value: u64,
+    },
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLong(bytes) => write!(formatter, "{bytes} bytes are no value of Leasehold's"),
+            Self::NotOurs => write!(formatter, "it is not what Leasehold writes there"),
+            Self::Beyond { what, value } => write!(formatter, "its {what} {value} is none that Leasehold ever counted"),
+        }
+    }
+}
+
+/// A value whose numbers have bounds.
+pub trait Bounded {
+    /// # Errors
+    /// The first number that is out of them.
+    fn bounded(&self) -> Result<(), Fault>;
+}
+
+/// Reads a value as Leasehold writes it.
+///
+/// # Errors
+/// Why it is unreadable.
+pub fn read<T: DeserializeOwned + Bounded>(text: &str) -> Result<T, Fault> {
+    if text.len() > VALUE_MAX {
+        return Err(Fault::TooLong(text.len()));
+    }
+    let value: T = serde_json::from_str(text).map_err(|_| Fault::NotOurs)?;
+    value.bounded().map(|()| value)
+}
+
+/// An order holds by the presence of its key, whatever somebody wrote there; whether that can be read is told besides.
+pub(super) fn read_order(text: &str) -> (StandingOrder, Option<Fault>) {
+    let order = match text.len() {
+        bytes if bytes > ORDER_MAX => Err(Fault::TooLong(bytes)),
+        _ => serde_json::from_str(text).map_err(|_| Fault::NotOurs),
+    };
+    match order {
+        Ok(order) => (order, None),
+        Err(fault) => {
+            let order = StandingOrder {
+                by: "somebody".to_owned(),
+                at: "a time that is not told".to_owned(),
+                ..StandingOrder::default()
+            };
+            (order, Some(fault))
+        }
+    }
+}
+
+/// A claim's epoch that nobody can have counted: somebody wrote it there.
+#[must_use]
+pub fn is_damage(epoch: u64) -> bool {
+    epoch > GIVEN_MAX
+}
+
+fn within(what: &'static str, value: u64, min: u64, max: u64) -> Result<(), Fault> {
+    match (min..=max).contains(&value) {
+        true => Ok(()),
+        false => Err(Fault::Beyond { what, value }),
+    }
+}
+
+impl Bounded for ClusterConfig {
+    fn bounded(&self) -> Result<(), Fault> {
+        within("generation", self.generation, 1, COUNTED_MAX)?;
+        within("ttl_ms", self.ttl_ms, TTL_MIN_MS, PROMISE_MAX_MS)?;
+        within("longest_ms", self.longest_ms.unwrap_or(0), 0, PROMISE_MAX_MS)
+    }
+}
+
+impl Bounded for Beat {
+    fn bounded(&self) -> Result<(), Fault> {
+        within("ttl_ms", self.ttl_ms, TTL_MIN_MS, PROMISE_MAX_MS)
+    }
+}
+
+impl Bounded for Record {
+    fn bounded(&self) -> Result<(), Fault> {
+        within("epoch", self.epoch, 0, COUNTED_MAX)?;
+        within("promise_ms", self.promise_ms.unwrap_or(0), 0, PROMISE_MAX_MS)?;
+        within("past.quiet_ms", self.past.quiet_ms.unwrap_or(0), 0, QUIET_MAX_MS)
+    }
+}
+
+impl Bounded for NodeStatus {
+    fn bounded(&self) -> Result<(), Fault> {
+        within("smallest_ttl_ms", self.smallest_ttl_ms.unwrap_or(0), 0, PROMISE_MAX_MS)?;
+        self.groups.values().try_for_each(|ready| {
+            let opinion = ready.opinion.as_ref().map(|opinion| opinion.of);
+            let epochs = [ready.serves, opinion].into_iter().flatten().map(|run| run.epoch);
+            within("claim", ready.claim.unwrap_or(0), 0, GIVEN_MAX)?;
+            within("epoch", epochs.max().unwrap_or(0), 0, COUNTED_MAX)
+        })
+    }
+}
+
+impl Bounded for Intent {
+    fn bounded(&self) -> Result<(), Fault> {
+        Ok(())
+    }
+}
+
+impl Bounded for StoreIds {
+    /// It becomes an argument of a tether, `ID=PATH`.
+    fn bounded(&self) -> Result<(), Fault> {
+        let plain = self.id.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'=');
+        match plain && !self.id.is_empty() && self.id.len() <= STORE_ID_MAX {
+            true => Ok(()),
+            false => Err(Fault::NotOurs),
+        }
+    }
+}
+
+impl Bounded for Saved {
+    fn bounded(&self) -> Result<(), Fault> {
+        self.groups.values().try_for_each(|run| {
+            within("epoch", run.epoch, 0, COUNTED_MAX)?;
+            within("n", u64::from(run.n), 0, RUNS_MAX)
+        })
+    }
+}
+
+impl Pin {
+    /// What is left of a pin that an earlier version took over from a damaged configuration: a generation that nobody counted
+    /// is not known any more (0), the longest promise is the longest that there is; and what was wrong.
+    #[must_use]
+    pub fn repaired(self) -> (Self, Option<Fault>) {
+        let generation = within("generation", self.generation, 0, COUNTED_MAX).err();
+        let longest = within("longest_ms", self.longest_ms, 0, PROMISE_MAX_MS).err();
+        let revision = (self.revision < 0).then_some(Fault::NotOurs);
+        let sound = Self {
+            generation: if generation.is_some() { 0 } else { self.generation },
+            longest_ms: self.longest_ms.min(PROMISE_MAX_MS),
+            revision: self.revision.max(0),
+            ..self
+        };
+        (sound, generation.or(longest).or(revision))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::core::keys::Keys;
+    use crate::core::records::View;
+    use crate::core::store::{Answer, KeyValue};
+
+    const LEAVES: &[&str] = &[
+        "config",
+        "nodes/a",
+        "status/a",
+        "status/a/drained",
+        "groups/g/record",
+        "groups/g/intent",
+        "groups/g/store",
+        "groups/g/stopped",
+        "groups/g/paused",
+        "groups/g/deleted",
+        "groups/g/without/a",
+    ];
+
+    fn read_view(leaf: &str, value: &str) -> View {
+        let keys = Keys::new("mail");
+        let kv = KeyValue {
+            key: format!("{}{leaf}", keys.prefix()),
+            value: value.to_owned(),
+            create_revision: 1,
+            mod_revision: 1,
+            lease: 0,
+        };
+        let answer = Answer {
+            succeeded: true,
+            cluster_id: 1,
+            revision: 1,
+            keys: vec![kv],
+        };
+        View::read(&keys, &answer)
+    }
+
+    /// Every number that is left in what was read.
+    fn numbers(view: &View) -> Vec<u64> {
+        let config = view.config.iter();
+        let configs = config.flat_map(|config| [config.generation, config.ttl_ms, config.longest_ms.unwrap_or(0)]);
+        let beats = view.nodes.values().filter_map(|key| Some(key.beat.as_ref()?.ttl_ms));
+        let records = view.groups.values().filter_map(|keys| keys.record.as_ref());
+        let records = records.flat_map(|record| {
+            let [promise, quiet] = [record.promise_ms, record.past.quiet_ms].map(Option::unwrap_or_default);
+            [record.epoch, promise, quiet]
+        });
+        let statuses = view.statuses.values().flat_map(|status| {
+            let claims = status.groups.values().filter_map(|ready| ready.claim);
+            claims.chain(status.smallest_ttl_ms)
+        });
+        configs.chain(beats).chain(records).chain(statuses).collect()
+    }
+
+    fn json() -> impl Strategy<Value = String> {
+        let number = prop_oneof![
+            any::<u64>().prop_map(|number| number.to_string()),
+            any::<i64>().prop_map(|number| number.to_string()),
+            any::<f64>().prop_map(|number| number.to_string()),
+            Just((GIVEN_MAX + 1).to_string()),
+            (0..600_000_u64).prop_map(|number| number.to_string()),
+        ];
+        let fields = proptest::collection::vec(number, 9);
+        fields.prop_map(|n| {
+            format!(
+                r#"{{"generation":{},"ttl_ms":{},"longest_ms":{},"machine":"","boot":"","seq":1,"nonce":1,"epoch":{},"node":"b",
+                "incarnation":{},"state":"active","reason":"","promise_ms":{},"past":{{"quiet_ms":{}}},"version":"","address":"",
+                "priority":1,"smallest_ttl_ms":{},"groups":{{"g":{{"ready":true,"claim":{}}}}},"id":"s","mounts":[]}}"#,
+                n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7], n[8]
+            )
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_stands_in_a_key_is_bounded_or_named(
+            leaf in proptest::sample::select(LEAVES),
+            value in prop_oneof![any::<String>(), json(), "[\\[{\"0-9:,]{0,200}"],
+        ) {
+            let view = read_view(leaf, &value);
+            let named = view.unreadable.len();
+            prop_assert!(named <= 1);
+            prop_assert!(numbers(&view).iter().all(|number| *number <= COUNTED_MAX), "{value}");
+            let kept = view.config.is_some() || !view.statuses.is_empty() || !view.drained.is_empty()
+                || view.nodes.values().any(|key| key.beat.is_some())
+                || view.groups.values().any(|keys| keys.record.is_some() || keys.intent.is_some() || keys.store.is_some()
+                    || keys.stopped.is_some() || keys.paused.is_some() || keys.deleted.is_some() || !keys.without.is_empty());
+            prop_assert!(kept || named == 1, "{leaf} {value} is neither kept nor named");
+        }
+    }
+
+    #[test]
+    fn each_number_has_its_bound_and_its_name() {
+        let cases = [
+            ("config", r#"{"generation":1,"ttl_ms":300001}"#, "ttl_ms"),
+            ("config", r#"{"generation":1,"ttl_ms":999}"#, "ttl_ms"),
+            (
+                "config",
+                r#"{"generation":562949953421313,"ttl_ms":5000}"#,
+                "generation",
+            ),
+            (
+                "config",
+                r#"{"generation":1,"ttl_ms":5000,"longest_ms":300001}"#,
+                "longest_ms",
+            ),
+            (
+                "nodes/a",
+                r#"{"machine":"","boot":"","seq":1,"nonce":1,"ttl_ms":300001}"#,
+                "ttl_ms",
+            ),
+            (
+                "groups/g/record",
+                r#"{"epoch":562949953421313,"node":"b","incarnation":1,"state":"active","reason":""}"#,
+                "epoch",
+            ),
+            (
+                "status/a",
+                r#"{"version":"","address":"","priority":1,"groups":{"g":{"ready":true,"claim":281474976710657}}}"#,
+                "claim",
+            ),
+        ];
+        for (leaf, value, wanted) in cases {
+            let view = read_view(leaf, value);
+            let fault = view.unreadable.values().next();
+            assert!(
+                matches!(fault, Some(Fault::Beyond { what, .. }) if *what == wanted),
+                "{leaf} {value}: {fault:?}"
+            );
+        }
+        let long = format!(r#"{{"by":"{}","at":""}}"#, "x".repeat(ORDER_MAX));
+        let view = read_view("groups/g/stopped", &long);
+        assert!(view.groups["g"].stopped.as_ref().unwrap().0.by == "somebody" && view.unreadable.len() == 1);
+    }
+}
