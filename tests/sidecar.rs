@@ -18,6 +18,8 @@ mod etcd;
 mod group;
 #[path = "sidecar/json.rs"]
 mod json;
+#[path = "sidecar/left.rs"]
+mod left;
 #[path = "sidecar/process.rs"]
 mod process;
 #[path = "sidecar/secure.rs"]
