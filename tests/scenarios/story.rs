@@ -602,11 +602,7 @@ impl World {
                 self.etcd.cluster_id = 0xc2;
                 self.alive.clear();
             }
-            ["store", group, rest @ ..] => {
-                let id = rest.first().unwrap_or(&"s1");
-                let value = format!(r#"{{"id":"{id}","mounts":[]}}"#);
-                self.etcd.put(&self.keys.store(group), &value, 0);
-            }
+            ["store", group, rest @ ..] => self.put_store(group, rest.first().unwrap_or(&"s1")),
             ["config", rest @ ..] => {
                 let generation = option(rest, "generation").map_or(1, |word| word.parse().unwrap());
                 let ttl = option(rest, "ttl").and_then(time).unwrap_or(Duration::from_secs(5));
@@ -686,6 +682,11 @@ impl World {
             _ => return false,
         }
         true
+    }
+
+    fn put_store(&mut self, group: &str, id: &str) {
+        let value = format!(r#"{{"id":"{id}","mounts":[]}}"#);
+        self.etcd.put(&self.keys.store(group), &value, 0);
     }
 
     fn told_record(&mut self, epoch: &str, node: &str, state: &str, rest: &[&str]) -> Record {
