@@ -264,12 +264,16 @@ impl World {
             host.links = [(true, true); MEMBERS];
             host.crash_after = None;
             (host.veiled, host.blind) = (false, false);
+            let other_file = !host.dropped.is_empty();
             host.dropped.clear();
             self.engine(h, false, false, false);
             self.storage(h, Fault::Fine);
             self.thaw(h);
             self.act(Act::ContinueSignal(h));
             self.act(Act::PowerOn(h));
+            if other_file {
+                self.end_sidecar(h);
+            }
             let ending = self.hosts[h].node.is_none();
             if ending {
                 self.start_sidecar(h);
