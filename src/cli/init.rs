@@ -263,10 +263,11 @@ async fn read_key<T: DeserializeOwned + Bounded>(site: &Site, key: &str) -> Resu
         .await
         .map_err(explain)?;
     let found = answer.keys.iter().find(|kv| kv.key == key);
-    found
-        .map(|kv| bounds::read(&kv.value))
-        .transpose()
-        .map_err(|fault| anyhow::anyhow!("the key {key} can't be read ({fault}): see what wrote it, put it right in etcd, and run this again"))
+    found.map(|kv| bounds::read(&kv.value)).transpose().map_err(|fault| {
+        anyhow::anyhow!(
+            "the key {key} can't be read ({fault}): see what wrote it, put it right in etcd, and run this again"
+        )
+    })
 }
 
 async fn put_store(site: &Site, group: &str, ids: StoreIds) -> Result<()> {

@@ -180,7 +180,7 @@ impl World {
             // Nobody but the core looks at containers here.
             Action::LetGo { .. } => {}
             Action::AskHolder { of, run } => self.ask_holder(h, of, run, soon),
-            Action::LookAtStorage { group, .. } => self.look(h, group, soon),
+            Action::LookAtStorage { group, store } => self.look(h, group, store, soon),
             Action::Fence { node, incarnation } => self.fence(h, node, incarnation),
             Action::KillForeign { .. } | Action::Feed { .. } | Action::Disarm => {}
         }

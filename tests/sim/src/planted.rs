@@ -58,6 +58,8 @@ serde = { version = "1", features = ["derive"] }
 serde_json = "1"
 thiserror = "2"
 utoipa = { version = "6", default-features = false, features = ["macros"] }
+[dev-dependencies]
+proptest = "1.12"
 [profile.dev.package.planted]
 opt-level = 1
 "#;

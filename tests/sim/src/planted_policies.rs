@@ -30,15 +30,15 @@ const POLICY_BUGS: &[Bug] = &[
     Bug {
         name: "a drained node campaigns",
         file: "election.rs",
-        old: ".or_else(|| self.drained())",
-        new: ".or_else(|| self.drained().filter(|_| !crate::planted::on(\"a drained node campaigns\")))",
+        old: "let drained = || self.drained().filter(|_| !stays);",
+        new: "let drained = || self.drained().filter(|_| !stays && !crate::planted::on(\"a drained node campaigns\"));",
         seen_by: Seen::Rule("directed_policies::a_drained_node_takes_nothing_while_another_is_ready", "S16"),
     },
     Bug {
         name: "a restart on pause",
         file: "group/down.rs",
-        old: "        if context.paused {\n            self.say(",
-        new: "        if context.paused && !crate::planted::on(\"a restart on pause\") {\n            self.say(",
+        old: "if context.paused && !held.anew {",
+        new: "if context.paused && !held.anew && !crate::planted::on(\"a restart on pause\") {",
         seen_by: Seen::Rule("directed_policies::nothing_is_started_again_on_pause", "S17"),
     },
     Bug {
@@ -93,8 +93,8 @@ const POLICY_BUGS: &[Bug] = &[
     Bug {
         name: "a look finds nothing",
         file: "election.rs",
-        old: "group.look.fault().filter(|_| group.held.is_none());",
-        new: "group.look.fault().filter(|_| group.held.is_none() && !crate::planted::on(\"a look finds nothing\"));",
+        old: "        group.look.fault()\n",
+        new: "        group.look.fault().filter(|_| !crate::planted::on(\"a look finds nothing\"))\n",
         seen_by: Seen::Rule("directed_policies::nobody_hands_over_to_a_node_whose_storage_is_wrong", "S21"),
     },
     Bug {
@@ -107,8 +107,8 @@ const POLICY_BUGS: &[Bug] = &[
     Bug {
         name: "a look beside a look",
         file: "group/look.rs",
-        old: "store.filter(|_| !self.look.under_way)",
-        new: "store.filter(|_| !self.look.under_way || crate::planted::on(\"a look beside a look\"))",
+        old: "store.filter(|_| self.look.under_way.is_none())",
+        new: "store.filter(|_| self.look.under_way.is_none() || crate::planted::on(\"a look beside a look\"))",
         seen_by: Seen::Rule("directed_policies::no_second_look_goes_beside_one_that_hangs", "S23"),
     },
     Bug {

@@ -107,7 +107,7 @@ impl World {
             return;
         }
         self.trusted(h, &event);
-        if let Event::StorageSeen { group, result } = &event {
+        if let Event::StorageSeen { group, result, .. } = &event {
             self.looked(h, group, result);
         }
         let host = &mut self.hosts[h];

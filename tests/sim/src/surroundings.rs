@@ -75,7 +75,7 @@ impl World {
     }
 
     /// S23: one look at a time.
-    pub(crate) fn look(&mut self, h: usize, group: String, soon: u64) {
+    pub(crate) fn look(&mut self, h: usize, group: String, store: String, soon: u64) {
         if !self.hosts[h].looking.insert(group.clone()) {
             let name = &self.hosts[h].name;
             return self.fail(format!(
@@ -93,7 +93,7 @@ impl World {
             Fault::Hangs => (Err(ProbeFailure::silent("storage: no answer within 5s")), LOOK),
         };
         let life = self.hosts[h].life;
-        let event = Event::StorageSeen { group, result };
+        let event = Event::StorageSeen { group, store, result };
         self.push(delay, Ev::Inbox { host: h, life, event });
     }
 

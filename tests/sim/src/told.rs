@@ -208,7 +208,8 @@ impl World {
             .any(|(other, begun)| other.group == of.group && other != of && *begun == run);
         let applied = told.applying.remove(&of.group);
         let name = self.hosts[h].name.clone();
-        if paused && first && run.n > 1 && !goes_on {
+        // An apply that had begun before goes on: it was an operator who stopped it.
+        if paused && first && run.n > 1 && !goes_on && applied.is_none() {
             return self.fail(format!(
                 "S17: {name} starts run {run} of {}, which is on pause",
                 of.group
