@@ -110,7 +110,7 @@ impl World {
                 continue;
             };
             all += 1;
-            let cover = self.cover.get(&(host.name.clone(), mounted.lease));
+            let cover = self.cover_of(&host.name, mounted.lease);
             let lives = cover.is_some_and(|cover| self.now < cover.until);
             rightly += usize::from(lives && !mounted.late);
         }

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use shipped::core::event::Event;
-use shipped::core::store::{Hint, StoreError, Txn};
+use shipped::core::store::{Hint, RequestId, StoreError, Txn};
 
 use crate::etcd::Change;
 use crate::events::{Call, Ev};
