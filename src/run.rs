@@ -80,21 +80,11 @@ pub async fn run(facts: &NodeFacts) -> Result<()> {
             watchdog.try_out()?;
         }
     }
-    let archivist = Archivist::spawn(site.store(timing.attempt));
-    let archive = InEtcd::new(
-        &site.name,
-        site.store(timing.attempt),
-        archivist.clone(),
-        Arc::clone(&site.sources),
-    );
-    let outbox = Outbox::open(
-        &site,
-        timing,
-        files.clone(),
-        saved.as_ref(),
-        archivist.clone(),
-        inbox.clone(),
-    )?;
+    let store = || site.store(timing.attempt);
+    let archivist = Archivist::spawn(store());
+    let archive = InEtcd::new(&site.name, store(), archivist.clone(), Arc::clone(&site.sources));
+    let keeper = archivist.clone();
+    let outbox = Outbox::open(&site, timing, files.clone(), saved.as_ref(), keeper, inbox.clone())?;
     let node = Node::new(Setup {
         me: identity(&site)?,
         cluster: site.project.cluster.name.clone(),

@@ -22,6 +22,8 @@ mod etcd;
 mod group;
 #[path = "sidecar/json.rs"]
 mod json;
+#[path = "sidecar/left.rs"]
+mod left;
 #[path = "engine/own.rs"]
 #[allow(dead_code, reason = "the engine tests use the rest")]
 mod own;

@@ -224,6 +224,7 @@ mod tests {
 
     use super::*;
     use crate::core::bounds::PROMISE_MAX_MS;
+    use crate::core::left::Parts;
     use crate::core::records::SavedRun;
 
     struct Place(PathBuf);
@@ -336,6 +337,7 @@ mod tests {
             epoch,
             n: 1,
             latched: false,
+            parts: Parts::default(),
         };
         let saved = |epoch| Saved {
             boot: "b".to_owned(),

@@ -175,21 +175,9 @@ impl Outbox {
             Action::LookAtStorage { group, store } => give(&self.containers, ContainerCommand::Look { group, store }),
             Action::Probe { of, run, at_vip } => self.probe(of, run, at_vip),
             Action::AskHolder { of, run } => self.ask_holder(of, run),
-            Action::VipProbe { group } => give(
-                &self.vip,
-                VipCommand::Probe {
-                    vips: self.vips(&group),
-                    group,
-                },
-            ),
+            Action::VipProbe { group } => self.probe_vips(group),
             Action::VipHold { group, until, announce } => self.hold_vips(group, until, announce),
-            Action::VipDrop { group } => give(
-                &self.vip,
-                VipCommand::Drop {
-                    vips: self.vips(&group),
-                    group,
-                },
-            ),
+            Action::VipDrop { group } => self.drop_vips(group),
             Action::Feed { until } => self.watchdog.as_mut().map_or(Ok(()), |watchdog| watchdog.feed(until)),
             Action::Disarm => {
                 self.watchdog.iter_mut().for_each(Feeder::disarm);
@@ -213,6 +201,16 @@ impl Outbox {
                 Ok(())
             }
         }
+    }
+
+    fn probe_vips(&self, group: String) -> io::Result<()> {
+        let vips = self.vips(&group);
+        give(&self.vip, VipCommand::Probe { group, vips })
+    }
+
+    fn drop_vips(&self, group: String) -> io::Result<()> {
+        let vips = self.vips(&group);
+        give(&self.vip, VipCommand::Drop { group, vips })
     }
 
     /// From here on every page of the group says what its tether must be told to find.

@@ -13,7 +13,7 @@ use super::text::table;
 use crate::adapters::engine::Helper;
 use crate::adapters::{store, tether};
 use crate::compose::model::{Group, Service};
-use crate::core::bounds;
+use crate::core::bounds::{self, Bounded};
 use crate::core::keys::Keys;
 use crate::core::records::{Record, RecordState, StoreIds, json};
 use crate::core::store::{Compare, Op, StoreError, Txn};
@@ -258,15 +258,16 @@ async fn read_store(site: &Site, group: &str) -> Result<Option<StoreIds>> {
     read_key(site, &Keys::new(&site.project.cluster.name).store(group)).await
 }
 
-async fn read_key<T: DeserializeOwned>(site: &Site, key: &str) -> Result<Option<T>> {
+async fn read_key<T: DeserializeOwned + Bounded>(site: &Site, key: &str) -> Result<Option<T>> {
     let answer = store::once(&site.store(ETCD_TIMEOUT), &Txn::default())
         .await
         .map_err(explain)?;
     let found = answer.keys.iter().find(|kv| kv.key == key);
-    found
-        .map(|kv| bounds::read(&kv.value))
-        .transpose()
-        .map_err(|fault| anyhow::anyhow!("the key {key} can't be read ({fault}): delete it, and run this again"))
+    found.map(|kv| bounds::read(&kv.value)).transpose().map_err(|fault| {
+        anyhow::anyhow!(
+            "the key {key} can't be read ({fault}): see what wrote it, put it right in etcd, and run this again"
+        )
+    })
 }
 
 async fn put_store(site: &Site, group: &str, ids: StoreIds) -> Result<()> {

@@ -19,6 +19,8 @@ const TTL_MIN_MS: u64 = 1000;
 pub const PROMISE_MAX_MS: u64 = HOLD_MAX.as_secs() * 1000;
 /// Far above every quiet window.
 const QUIET_MAX_MS: u64 = 31 * 86_400_000;
+/// Far above every grace of a stop.
+const GRACE_MAX_MS: u64 = 31 * 86_400_000;
 /// Restarts within one epoch.
 const RUNS_MAX: u64 = 1 << 31;
 /// A longer value is none of ours: the largest, a status, takes about 2 KiB a group.
@@ -155,7 +157,9 @@ impl Bounded for Saved {
     fn bounded(&self) -> Result<(), Fault> {
         self.groups.values().try_for_each(|run| {
             within("epoch", run.epoch, 0, COUNTED_MAX)?;
-            within("n", u64::from(run.n), 0, RUNS_MAX)
+            within("n", u64::from(run.n), 0, RUNS_MAX)?;
+            let mut services = run.parts.services.iter();
+            services.try_for_each(|part| within("grace_ms", part.grace_ms, 0, GRACE_MAX_MS))
         })
     }
 }

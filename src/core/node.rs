@@ -414,14 +414,7 @@ impl Node {
                 run,
                 running,
                 connection,
-            } => {
-                if !running && matches!(self.member, Member::Frozen { .. }) {
-                    // Nothing starts under a strange etcd, not even what was on its way.
-                    out.push(Action::Refuse { of, connection });
-                } else if let Some(group) = self.groups.get_mut(&of.group) {
-                    group.hello(now, of.service, run, running, connection, out);
-                }
-            }
+            } => self.hello(now, of, run, running, connection, out),
             Event::ClaimAbove {
                 of,
                 run,
@@ -469,6 +462,15 @@ impl Node {
             | Event::FenceEnded { .. }
             | Event::Terminate
             | Event::Command { .. } => {}
+        }
+    }
+
+    fn hello(&mut self, now: Time, of: ServiceKey, run: Run, running: bool, connection: u64, out: &mut Vec<Action>) {
+        if !running && matches!(self.member, Member::Frozen { .. }) {
+            // Nothing starts under a strange etcd, not even what was on its way.
+            out.push(Action::Refuse { of, connection });
+        } else if let Some(group) = self.groups.get_mut(&of.group) {
+            group.hello(now, of.service, run, running, connection, out);
         }
     }
 

@@ -507,35 +507,9 @@ impl World {
         }
     }
 
-    fn event(&mut self, words: &[&str]) -> Option<Event> {
+    /// What the tether of a run says, and what is left of the run when it has gone.
+    fn of_tether(&mut self, words: &[&str]) -> Option<Event> {
         let event = match words {
-            ["tick"] => Event::Tick,
-            ["hint"] => Event::Hint(Hint::Changed),
-            // The key that the story deleted last.
-            ["hint", "gone", node] => Event::Hint(Hint::NodeGone {
-                node: (*node).to_owned(),
-                lease: self.names.named(&format!("L{node}")),
-                last_mod_revision: self.deleted,
-            }),
-            ["engine", result @ ..] => Event::Engine {
-                result: outcome(result),
-            },
-            ["unpinned", why @ ..] => Event::PinUnwritten { why: why.join(" ") },
-            ["clock", why @ ..] => Event::ClockSource {
-                doubt: (!why.is_empty()).then(|| why.join(" ")),
-            },
-            ["endpoints", at, why @ ..] => Event::Endpoints {
-                address: at.trim_start_matches("closed").to_owned(),
-                fault: (!why.is_empty()).then(|| why.join(" ")),
-            },
-            ["fit" | "unfit", group, why @ ..] => fitness(group, why),
-            ["compared", group, rest @ ..] => words::compared(group, rest, self.compared.get(*group).copied()),
-            ["prepared", of, result @ ..] => self.prepared(service(of), result),
-            ["started", of, at, result @ ..] => Event::StartAnswered {
-                of: service(of),
-                run: run(at),
-                result: outcome(result),
-            },
             ["hello", of, at, place] => {
                 self.connection += 1;
                 let running = *place == "running";
@@ -567,6 +541,41 @@ impl World {
                     None => self.tethers.get(&service(of)).copied().unwrap_or(self.connection),
                 },
             },
+            _ => return None,
+        };
+        Some(event)
+    }
+
+    fn event(&mut self, words: &[&str]) -> Option<Event> {
+        let event = match words {
+            ["tick"] => Event::Tick,
+            ["hint"] => Event::Hint(Hint::Changed),
+            // The key that the story deleted last.
+            ["hint", "gone", node] => Event::Hint(Hint::NodeGone {
+                node: (*node).to_owned(),
+                lease: self.names.named(&format!("L{node}")),
+                last_mod_revision: self.deleted,
+            }),
+            ["engine", result @ ..] => Event::Engine {
+                result: outcome(result),
+            },
+            ["unpinned", why @ ..] => Event::PinUnwritten { why: why.join(" ") },
+            ["clock", why @ ..] => Event::ClockSource {
+                doubt: (!why.is_empty()).then(|| why.join(" ")),
+            },
+            ["endpoints", at, why @ ..] => Event::Endpoints {
+                address: at.trim_start_matches("closed").to_owned(),
+                fault: (!why.is_empty()).then(|| why.join(" ")),
+            },
+            ["fit" | "unfit", group, why @ ..] => fitness(group, why),
+            ["compared", group, rest @ ..] => words::compared(group, rest, self.compared.get(*group).copied()),
+            ["prepared", of, result @ ..] => self.prepared(service(of), result),
+            ["started", of, at, result @ ..] => Event::StartAnswered {
+                of: service(of),
+                run: run(at),
+                result: outcome(result),
+            },
+            ["hello" | "claimed" | "mounting" | "mounts" | "gone", ..] => self.of_tether(words)?,
             ["inspected", of, word @ ..] => Event::Inspected {
                 run: match option(word, "of") {
                     Some(at) => run(at),
@@ -602,11 +611,7 @@ impl World {
                 self.etcd.cluster_id = 0xc2;
                 self.alive.clear();
             }
-            ["store", group, rest @ ..] => {
-                let id = rest.first().unwrap_or(&"s1");
-                let value = format!(r#"{{"id":"{id}","mounts":[]}}"#);
-                self.etcd.put(&self.keys.store(group), &value, 0);
-            }
+            ["store", group, rest @ ..] => self.put_store(group, rest.first().unwrap_or(&"s1")),
             ["config", rest @ ..] => {
                 let generation = option(rest, "generation").map_or(1, |word| word.parse().unwrap());
                 let ttl = option(rest, "ttl").and_then(time).unwrap_or(Duration::from_secs(5));
@@ -686,6 +691,11 @@ impl World {
             _ => return false,
         }
         true
+    }
+
+    fn put_store(&mut self, group: &str, id: &str) {
+        let value = format!(r#"{{"id":"{id}","mounts":[]}}"#);
+        self.etcd.put(&self.keys.store(group), &value, 0);
     }
 
     fn told_record(&mut self, epoch: &str, node: &str, state: &str, rest: &[&str]) -> Record {

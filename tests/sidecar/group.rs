@@ -142,27 +142,8 @@ fn only_what_knows_its_storage_was_started(name: &str, before: &str) {
         "{before}: {now}"
     );
     let label = format!("container={before}");
-    let since = std::time::SystemTime::now() - std::time::Duration::from_secs(120);
-    let since = since
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap()
-        .as_secs()
-        .to_string();
-    let until = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap();
-    let until = until.as_secs().to_string();
-    let filters = [
-        "events",
-        "--since",
-        &since,
-        "--until",
-        &until,
-        "--filter",
-        &label,
-        "--filter",
-        "event=start",
-    ];
+    let filters = ["--filter", &label, "--filter", "event=start"];
+    let filters = [&["events", "--since", "5m", "--until", "0s"], &filters[..]].concat();
     assert_eq!(said(&docker(&filters)), "", "it was never started");
 }
 

@@ -369,13 +369,7 @@ fn a_container_made_for_another_storage_is_refused() {
             ..open
         })
         .unwrap();
-    let other = [
-        &FORM[..4],
-        &["--cluster", "c", "--store", "s2=/tmp"],
-        &FORM[4..],
-        &["sh", "-c", SERVICE],
-    ]
-    .concat();
+    let other = [&FORM[..4], &["--store", "s2=/tmp"], &FORM[4..], &["sh", "-c", SERVICE]].concat();
     for args in [service(), other] {
         refused(&place, &Setup::default(), &args, Code::NotOurs);
         assert!(

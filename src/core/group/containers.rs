@@ -93,7 +93,7 @@ impl Containers {
     }
 
     /// A new run waits anew.
-    pub(super) fn await_anew(&mut self) {
+    pub(super) fn wait_anew(&mut self) {
         self.awaited = None;
     }
 
@@ -132,7 +132,7 @@ impl Group {
     }
 
     /// A start waits for the verdict that is asked for, though not for ever.
-    pub(super) fn await_container(&mut self, place: usize, now: Time, out: &mut Vec<Action>) {
+    pub(super) fn wait_for_container(&mut self, place: usize, now: Time, out: &mut Vec<Action>) {
         let since = *self.containers.awaited.get_or_insert(now);
         if now.since(since) >= GATE_TIMEOUT {
             self.containers.awaited = None;

@@ -406,7 +406,7 @@ impl Group {
         fresh.vip = held.vip.clone();
         fresh.coming = if held.anew { Coming::Apply } else { Coming::Recovery };
         let code = fresh.coming.started();
-        self.containers.await_anew();
+        self.containers.wait_anew();
         self.drift = None;
         *held = fresh;
         if self.settings.vips > 0 && held.vip == VipStage::Off {

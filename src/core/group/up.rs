@@ -27,7 +27,7 @@ impl Group {
     ) {
         let mut held = Held::new(Run { epoch, n: 1 }, lease, deadlines, now, &self.settings);
         held.coming = self.taking;
-        self.containers.await_anew();
+        self.containers.wait_anew();
         self.drift = None;
         self.lost = None;
         self.held = Some(held);
@@ -110,7 +110,7 @@ impl Group {
                                 let text = format!("service {} did not start: {why}", settings.name);
                                 return self.failed(now, text, out);
                             }
-                            Ready::Awaited => return self.await_container(place, now, out),
+                            Ready::Awaited => return self.wait_for_container(place, now, out),
                         };
                         held.services[place].enter(ServiceState::Starting, now);
                         let of = ServiceKey {
