@@ -107,6 +107,7 @@ impl World {
             return;
         }
         self.trusted(h, &event);
+        self.ends_after_its_hello(h, &event);
         if let Event::StorageSeen { group, result, .. } = &event {
             self.looked(h, group, result);
         }
@@ -186,6 +187,27 @@ impl World {
         }
         for event in waiting {
             self.deliver(h, event);
+        }
+    }
+
+    /// A tether that ended while its hello was under way: the end of its connection follows, as the pidfd tells it.
+    fn ends_after_its_hello(&mut self, h: usize, event: &Event) {
+        let Event::TetherHello {
+            of,
+            run,
+            running: true,
+            connection,
+        } = event
+        else {
+            return;
+        };
+        let (host, connection) = (&self.hosts[h], *connection);
+        let life = host.life;
+        let alive = |c: &Container| c.instance == connection && c.life != Life::Stopped;
+        if !host.containers.get(of).is_some_and(alive) {
+            let (of, run) = (of.clone(), *run);
+            let event = Event::TetherGone { of, run, connection };
+            self.push(MS, Ev::Inbox { host: h, life, event });
         }
     }
 
