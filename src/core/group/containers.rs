@@ -17,7 +17,7 @@ pub(in crate::core) struct Containers {
     /// The last that was good, for the store that is asked for: it can be started while a newer one can't be made.
     made: Vec<Option<Made>>,
     /// Since when a start waits for a verdict.
-    awaited: Option<Time>,
+    waits_since: Option<Time>,
 }
 
 /// What a start finds.
@@ -34,7 +34,7 @@ impl Containers {
             asked: None,
             verdicts: vec![None; count],
             made: vec![None; count],
-            awaited: None,
+            waits_since: None,
         }
     }
 
@@ -89,16 +89,16 @@ impl Containers {
         if let Some(verdict) = self.verdicts.get_mut(place) {
             *verdict = Some(result);
         }
-        self.awaited = None;
+        self.waits_since = None;
     }
 
     /// A new run waits anew.
     pub(super) fn wait_anew(&mut self) {
-        self.awaited = None;
+        self.waits_since = None;
     }
 
     pub(super) fn wake(&self) -> Option<Time> {
-        self.awaited.map(|since| since.plus(GATE_TIMEOUT))
+        self.waits_since.map(|since| since.plus(GATE_TIMEOUT))
     }
 }
 
@@ -133,9 +133,9 @@ impl Group {
 
     /// A start waits for the verdict that is asked for, though not for ever.
     pub(super) fn wait_for_container(&mut self, place: usize, now: Time, out: &mut Vec<Action>) {
-        let since = *self.containers.awaited.get_or_insert(now);
+        let since = *self.containers.waits_since.get_or_insert(now);
         if now.since(since) >= GATE_TIMEOUT {
-            self.containers.awaited = None;
+            self.containers.waits_since = None;
             let name = &self.settings.services[place].name;
             let text = format!("service {name} did not start: its container was not prepared within {GATE_TIMEOUT:?}");
             self.failed(now, text, out);
