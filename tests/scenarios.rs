@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod scenarios {
+    mod bounded;
     pub(crate) mod diff;
     pub(crate) mod driver;
     pub(crate) mod etcd;
