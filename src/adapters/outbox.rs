@@ -18,14 +18,14 @@ use super::fitness;
 use super::http::{Asked, Turn};
 use super::probe::{Inside, Prober, Target};
 use super::reset;
-use super::store::{self, Archivist, StoreCommand, StoreEvent};
-use super::tether::{TetherEvent, TetherHost};
+use super::store::{self, Archivist, StoreCommand};
+use super::tether::TetherHost;
 use super::vip::{self, VipCommand, VipEvent};
 use super::watchdog::Feeder;
 use crate::clock;
 use crate::compose::model::{Check, Group, Service, Vip};
 use crate::core::epoch::Run;
-use crate::core::event::{Action, Decision, Event, Level, PageOrder, ProbeKey, ServiceKey, VipNews};
+use crate::core::event::{Action, Decision, Event, Level, PageOrder, ProbeKey, ServiceKey};
 use crate::core::history::Chronicler;
 use crate::core::records::{Pin, Saved};
 use crate::core::sizing::Timing;
@@ -35,6 +35,10 @@ use crate::recent::Recent;
 use crate::site::Site;
 use crate::tally::Tally;
 use crate::tether::page::{Page, mark};
+
+mod inward;
+
+use inward::{forward, from_store, from_tether, from_vip};
 
 /// Orders that wait for an adapter; the core never has more under way.
 const QUEUE_MAX: usize = 256;
@@ -514,127 +518,6 @@ fn own_thread(
         .name("addresses".to_owned())
         .spawn(body)
         .map(drop)
-}
-
-/// Takes an adapter's events, in its own words, to the inbox.
-fn forward<T: Send + 'static>(
-    mut from: mpsc::Receiver<T>,
-    inbox: mpsc::Sender<Event>,
-    translate: impl Fn(T) -> Option<Event> + Send + 'static,
-) {
-    tokio::spawn(async move {
-        while let Some(event) = from.recv().await {
-            if let Some(event) = translate(event)
-                && inbox.send(event).await.is_err()
-            {
-                return;
-            }
-        }
-    });
-}
-
-fn from_store(event: StoreEvent, tally: &Tally) -> Option<Event> {
-    match event {
-        StoreEvent::Answer { id, result } => {
-            if result.is_err() {
-                tally.beat_failed();
-            }
-            Some(Event::Answer { id, result })
-        }
-        StoreEvent::Granted { lease, result } => Some(Event::Granted {
-            lease,
-            result: result.map(|_| ()),
-        }),
-        StoreEvent::Hint(hint) => Some(Event::Hint(hint)),
-        StoreEvent::Endpoint { url, healthy: true, .. } => {
-            tracing::info!(code = "endpoint_restored", url, "etcd endpoint answers");
-            None
-        }
-        StoreEvent::Endpoint {
-            url,
-            healthy: false,
-            error,
-        } => {
-            tracing::warn!(code = "endpoint_lost", url, error, "etcd endpoint does not answer");
-            None
-        }
-    }
-}
-
-fn from_vip(event: VipEvent) -> Option<Event> {
-    let text = |vip: Vip| vip.address.to_string();
-    let news = match event {
-        VipEvent::Free { group } => VipNews::Free { group },
-        VipEvent::Conflict { group, vip, mac } => VipNews::Conflict {
-            group,
-            vip: text(vip),
-            mac: mac.to_string(),
-        },
-        VipEvent::Held { group } => VipNews::Held { group },
-        VipEvent::Failed { group, vip, error } => VipNews::Failed {
-            group,
-            error: format!("{}: {error}", text(vip)),
-        },
-        VipEvent::Occupied { group, by } => VipNews::Occupied { group, by },
-        VipEvent::Dropped { group } => VipNews::Dropped { group },
-        VipEvent::Foreign { group, vip, mac } => VipNews::Foreign {
-            group,
-            vip: text(vip),
-            mac: mac.to_string(),
-        },
-        VipEvent::Link { up } => VipNews::Link { up },
-        VipEvent::Lost { group, vip } => VipNews::Lost { group, vip: text(vip) },
-        VipEvent::Expired { group } => {
-            tracing::info!(
-                code = "address_expired",
-                group,
-                "the addresses ended with their lifetime"
-            );
-            return None;
-        }
-    };
-    Some(Event::Vip(news))
-}
-
-fn from_tether(group: &str, event: TetherEvent) -> Event {
-    let key = |service| ServiceKey {
-        group: group.to_owned(),
-        service,
-    };
-    match event {
-        TetherEvent::Hello {
-            service,
-            run,
-            running,
-            connection,
-            ..
-        } => Event::TetherHello {
-            of: key(service),
-            run,
-            running,
-            connection,
-        },
-        TetherEvent::ClaimAbove {
-            service,
-            run,
-            epoch,
-            connection,
-        } => Event::ClaimAbove {
-            of: key(service),
-            run,
-            epoch,
-            connection,
-        },
-        TetherEvent::Gone {
-            service,
-            run,
-            connection,
-        } => Event::TetherGone {
-            of: key(service),
-            run,
-            connection,
-        },
-    }
 }
 
 fn give<T>(queue: &mpsc::Sender<T>, order: T) -> io::Result<()> {

@@ -236,6 +236,7 @@ impl World {
         self.call = None;
         self.soon.clear();
         self.started.clear();
+        self.tethers.clear();
         let mut node = Node::new(Setup {
             me: self.me.clone(),
             cluster: "story".to_owned(),
@@ -441,8 +442,21 @@ impl World {
             Action::Page { of, page }
                 if matches!(page.order, Order::Stop | Order::Kill) && !self.hung.contains(&of) =>
             {
-                let connection = self.tethers.get(&of).copied().unwrap_or(1);
                 let run = page.run;
+                let connection = match self.tethers.get(&of) {
+                    Some(connection) => *connection,
+                    // One that an earlier sidecar let in reports to this one before it ends.
+                    None => {
+                        let (of, running, connection) = (of.clone(), true, 1);
+                        answer(Event::TetherHello {
+                            of,
+                            run,
+                            running,
+                            connection,
+                        });
+                        connection
+                    }
+                };
                 answer(Event::TetherGone { of, run, connection });
             }
             Action::Probe { of, run, .. } => answer(Event::Probed {
