@@ -11,10 +11,6 @@ use crate::policy::{Policies, plain};
 use crate::rng::Rng;
 use crate::world::World;
 
-/// Whether compose files change under running sidecars in the swarm. A group that leaves the file under a living holder is
-/// known to be lost; the schedules of it are ready (`ChangeFile`).
-const FILES_CHANGE: bool = false;
-
 pub(crate) fn try_out(world: &mut World, seed: u64, until: u64) {
     world.policies = Policies::draw(&world.groups, seed);
     if plain(seed) {
@@ -33,7 +29,7 @@ pub(crate) fn try_out(world: &mut World, seed: u64, until: u64) {
     if rng.chance(120) {
         lose_etcd(world, &mut rng);
     }
-    if FILES_CHANGE && rng.chance(300) {
+    if rng.chance(300) {
         change_files(world, &mut rng, until);
     }
 }

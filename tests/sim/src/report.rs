@@ -10,7 +10,7 @@ use crate::swarm;
 const ENOUGH: u64 = 2000;
 
 /// Every transaction and every fault must have been there, or the run proves nothing.
-pub(crate) const SOMETIMES: [&str; 61] = [
+pub(crate) const SOMETIMES: [&str; 63] = [
     "T1",
     "T2",
     "T3",
@@ -72,6 +72,8 @@ pub(crate) const SOMETIMES: [&str; 61] = [
     "act LoseEtcd",
     "act Import",
     "imported",
+    "act ChangeFile",
+    "said left_file",
 ];
 
 /// The sum over all seeds.

@@ -7,7 +7,7 @@ use shipped::core::code::Code;
 use shipped::core::epoch::Run;
 use shipped::core::event::{Decision, ServiceKey};
 use shipped::core::records::{GroupKeys, Intent, Record, RecordState, View};
-use shipped::core::store::{Answer, Op, Txn};
+use shipped::core::store::{Answer, Compare, Op, Txn};
 
 use crate::host::{Life, MS, S};
 use crate::world::World;
@@ -78,6 +78,7 @@ impl World {
             return;
         }
         let accept = txn.then.iter().any(|op| matches!(op, Op::DeletePrefix { .. }));
+        let registers = txn.compare.iter().any(|it| matches!(it, Compare::Create { .. }));
         for op in &txn.then {
             let Op::Put { key, value, .. } = op else { continue };
             let Some(parts) = self.keys.parts(key) else { continue };
@@ -87,6 +88,11 @@ impl World {
                         let group = (*group).to_owned();
                         self.writes_rightly(h, &group, &record, accept);
                     }
+                }
+                // Before its next beat it could publish nothing.
+                ["nodes", _] if registers => {
+                    let now = self.now;
+                    self.hosts[h].told.faults.values_mut().for_each(|since| *since = now);
                 }
                 ["nodes", _] => self.publishes_rightly(h),
                 _ => {}
@@ -139,14 +145,17 @@ impl World {
 
     /// S21: whoever found the storage wrong is nobody's successor.
     fn publishes_rightly(&mut self, h: usize) {
-        let host = &self.hosts[h];
+        let host = &mut self.hosts[h];
         let view = &host.told.view;
         let status = view.statuses.get(&host.name);
+        // Its own run has found the storage since then.
+        host.told.faults.retain(|group, _| {
+            let held = view.groups.get(group).and_then(GroupKeys::active);
+            held.is_none_or(|record| record.node != host.name)
+        });
         let bad = host.told.faults.iter().find(|(group, since)| {
-            let held = view.groups.get(*group).and_then(GroupKeys::active);
-            let held = held.is_some_and(|record| record.node == host.name);
             let ready = status.and_then(|status| status.groups.get(*group));
-            !held && ready.is_some_and(|ready| ready.ready && ready.why.is_empty()) && self.now - **since > PUBLISHED
+            ready.is_some_and(|ready| ready.ready && ready.why.is_empty()) && self.now - **since > PUBLISHED
         });
         if let Some((group, _)) = bad {
             let why = format!(
