@@ -7,8 +7,8 @@ use crate::etcd::Change;
 use crate::host::S;
 use crate::world::World;
 
-/// A word may wait so long until it is sent.
-const WORD_KEPT: u64 = 12 * S;
+/// A word may wait so long until it is sent: the sidecar that was told may itself be stopped meanwhile.
+const WORD_KEPT: u64 = 30 * S;
 
 impl World {
     /// S14, S15, S24: `before` was active, and is that no more.

@@ -189,8 +189,10 @@ impl World {
             || keys.deleted.is_some()
             || keys.without.contains_key(&host.name)
             || view.drained.contains_key(&host.name);
-        let lease = record.reason.contains("lease") || record.reason.contains("stop");
-        if epoch == record.epoch && !wanted && !ordered && !lease && !host.told.ending {
+        // Its lease ran out, somebody stopped it, or its node's key was taken away meanwhile.
+        let otherwise = ["lease", "stop", "lost its place"];
+        let otherwise = otherwise.iter().any(|word| record.reason.contains(word));
+        if epoch == record.epoch && !wanted && !ordered && !otherwise && !host.told.ending {
             let name = host.name.clone();
             self.fail(format!(
                 "S19: {name} gives {group} up instead of starting it again: {}",
