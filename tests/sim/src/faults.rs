@@ -135,8 +135,7 @@ impl World {
             }
             Act::Order(h, wish) => self.order(h, wish),
             Act::Accept(h) => self.command(h, ACCEPT),
-            // What an operator says of a host that is on would be untrue.
-            Act::Fenced { host, node } if !self.hosts[node].powered => {
+            Act::Fenced { host, node } if self.is_off(node) => {
                 let name = self.hosts[node].name.clone();
                 self.words_at.insert(name.clone(), self.now);
                 let what = Fenced::Node(name);
@@ -161,6 +160,12 @@ impl World {
     pub(crate) fn command(&mut self, h: usize, command: Command) {
         let reply = self.rng.next();
         self.deliver(h, Event::Command { reply, command });
+    }
+
+    /// What an operator says of a host that is on would be untrue, and two machines may bear one name.
+    fn is_off(&self, node: usize) -> bool {
+        let name = &self.hosts[node].name;
+        self.hosts.iter().all(|host| host.name != *name || !host.powered)
     }
 
     pub(crate) fn power_off(&mut self, h: usize) {
