@@ -14,6 +14,7 @@ use super::text::{say, table};
 use super::{adopt, check, client, init};
 use crate::adapters::engine::Guarded;
 use crate::adapters::http::{ExtentRequest, OrderRequest};
+use crate::clock;
 use crate::compose::adopt::Subject;
 use crate::core::status::{GroupLine, Status};
 use crate::node_facts::NodeFacts;
@@ -22,6 +23,9 @@ use crate::site::Site;
 /// How long a stop, and a start, are watched.
 const MOVE_TIMEOUT: Duration = Duration::from_secs(120);
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// How long a deletion is asked for again, once the group was stopped for it.
+const DELETE_TIMEOUT: Duration = Duration::from_secs(30);
+const DELETE_PAUSE: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Subcommand)]
 pub(super) enum GroupVerb {
@@ -233,7 +237,14 @@ async fn delete(facts: &NodeFacts, group: &str, stop: bool, yes: bool, why: &str
         say(&outcome.message);
         held(facts, group, false).await?;
     }
-    let outcome = client::delete(facts, &format!("/v1/groups/{group}"), why).await?;
+    let path = format!("/v1/groups/{group}");
+    let mut outcome = client::delete(facts, &path, why).await?;
+    // Whoever stopped it for this waits until it can be: a node that began a moment ago needs a ttl before it may say so.
+    let until = clock::now().plus(DELETE_TIMEOUT);
+    while !outcome.ok && holder.is_some() && !clock::now().reached(until) {
+        tokio::time::sleep(DELETE_PAUSE).await;
+        outcome = client::delete(facts, &path, why).await?;
+    }
     if !outcome.ok {
         return Ok(client::conclude(&outcome));
     }
