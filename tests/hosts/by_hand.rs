@@ -3,10 +3,13 @@
 use crate::cluster::Cluster;
 use crate::host::Host;
 use crate::lab::{NET4, VIP4};
-use crate::scenarios::succeed;
+use crate::scenarios::{TTL, succeed};
 use crate::shell::{until, words};
 
 const LIMIT: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// No value of ours, and one that would clear a terminal.
+const NONSENSE: &str = "nonsense \u{1b}[2J {\"epoch\": 18446744073709551615";
 
 pub(crate) fn switch_over(cluster: &mut Cluster, from: usize) {
     let output = cluster.hosts[from].leasehold(&["switchover", "mail"]);
@@ -42,6 +45,42 @@ pub(crate) fn delete(cluster: &mut Cluster, key: &str) {
     let leader = cluster.await_etcd_leader();
     let said = cluster.hosts[leader].etcdctl(&["del", &format!("/leasehold/mail/{key}")]);
     assert_eq!(said.trim(), "1", "there was no key {key}");
+}
+
+/// Somebody's script writes nonsense: each key is told by its name, what runs goes on for longer than a lease, and all is well
+/// once the values are back. What a node says of itself it writes anew.
+pub(crate) fn spoil_keys(cluster: &mut Cluster, host: usize) {
+    let told = ["config", "groups/mail/record", "groups/mail/store"].map(|key| format!("/leasehold/mail/{key}"));
+    let own = format!("/leasehold/mail/status/{}", cluster.hosts[host].name);
+    let etcd = &cluster.hosts[cluster.await_etcd_leader()];
+    let before = told
+        .clone()
+        .map(|key| etcd.etcdctl(&["get", &key, "--print-value-only"]));
+    for key in told.iter().chain([&own]) {
+        assert_eq!(etcd.etcdctl(&["put", key, NONSENSE]).trim(), "OK");
+    }
+    for host in &cluster.hosts {
+        let wanted = told.each_ref().map(String::as_str);
+        let shown = host.await_words(&["status"], &wanted);
+        assert!(
+            !shown.contains('\u{1b}'),
+            "what lies in etcd reaches the terminal: {shown:?}"
+        );
+    }
+    std::thread::sleep(TTL * 2);
+    for (key, value) in told.iter().zip(&before) {
+        assert_eq!(etcd.etcdctl(&["put", key, value.trim()]).trim(), "OK");
+    }
+    until("every key to be sound", LIMIT, || {
+        let mut shown = cluster.hosts.iter().map(|host| words(&host.leasehold(&["status"])));
+        shown.all(|shown| !shown.contains("can't be read")).then_some(())
+    });
+    let mended = etcd.etcdctl(&["get", &own, "--print-value-only"]);
+    assert_ne!(
+        mended.trim(),
+        NONSENSE,
+        "a node leaves its own status as somebody wrote it"
+    );
 }
 
 /// The service's container of a host.

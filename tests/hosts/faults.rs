@@ -118,6 +118,12 @@ pub(crate) const SHORT_FAULTS: &[Fault] = &[
         ..PLAIN
     },
     Fault {
+        name: "keys in etcd written over with nonsense",
+        inflict: by_hand::spoil_keys,
+        mixes: false,
+        ..PLAIN
+    },
+    Fault {
         name: "VIP removed by hand",
         inflict: by_hand::remove_vip,
         lasts: Duration::from_secs(3),

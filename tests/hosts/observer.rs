@@ -11,7 +11,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, eth};
 
 use crate::lab::{Lab, SWITCH4, VIP4};
-use crate::shell::now;
+use crate::shell::{now, say};
 
 const ASK: Duration = Duration::from_millis(200);
 /// Two that answer turn about within this time are two owners; a service that moves there and back takes longer.
@@ -44,7 +44,11 @@ impl Observer {
         self.stop.store(true, Ordering::Relaxed);
         let heard = self.ears.take().expect("the ears").join().expect("the observer");
         assert!(!heard.is_empty(), "nobody ever answered for {VIP4}");
-        two_owners(&heard)
+        let total = two_owners(&heard);
+        if !total.is_zero() {
+            tell(&heard);
+        }
+        total
     }
 }
 
@@ -119,6 +123,18 @@ fn owner(frame: &[u8], vip: Ipv4Addr) -> Option<Mac> {
     let sender = frame.get(SENDER..SENDER + 4)?;
     let _ = frame.get(OPERATION..TARGET + 4)?;
     (sender == vip.octets()).then(|| frame[SENDER_MAC..SENDER_MAC + 6].try_into().ok())?
+}
+
+/// From when to when each host was heard, for whoever must find out why two were.
+fn tell(heard: &[(Duration, Mac)]) {
+    for stretch in heard.chunk_by(|(_, before), (_, after)| before == after) {
+        if let (Some((from, mac)), Some((to, _))) = (stretch.first(), stretch.last()) {
+            let count = stretch.len();
+            say(&format!(
+                "    {VIP4} was told by {mac:02x?}: {count} frames, {from:.3?} to {to:.3?}"
+            ));
+        }
+    }
 }
 
 /// Adds up the time from an answer of one host to the next answer of the host before it.
