@@ -14,7 +14,8 @@ use crate::lab::{Lab, SWITCH4, VIP4};
 use crate::shell::{now, say};
 
 const ASK: Duration = Duration::from_millis(200);
-/// Two that answer turn about within this time are two owners; a service that moves there and back takes longer.
+/// Asked every [`ASK`], an owner answers again within this time, whoever else answers in between. One that lost the address and has
+/// it back is silent for longer: two moves lie between.
 const TURN: Duration = Duration::from_millis(500);
 const FRAME: usize = 60;
 /// Ethernet header, then hardware and protocol types and lengths.
@@ -140,19 +141,19 @@ fn tell(heard: &[(Duration, Mac)]) {
 /// Adds up the time from an answer of one host to the next answer of the host before it.
 fn two_owners(heard: &[(Duration, Mac)]) -> Duration {
     let mut total = Duration::ZERO;
-    let mut changed: Option<(Duration, Mac)> = None;
+    let mut changed: Option<(Duration, Duration, Mac)> = None;
     for pair in heard.windows(2) {
-        let ((_, before), (at, mac)) = (pair[0], pair[1]);
+        let ((last, before), (at, mac)) = (pair[0], pair[1]);
         if before == mac {
             continue;
         }
-        if let Some((since, old)) = changed
+        if let Some((own_last, since, old)) = changed
             && old == mac
-            && at.saturating_sub(since) < TURN
+            && at.saturating_sub(own_last) < TURN
         {
             total += at.saturating_sub(since);
         }
-        changed = Some((at, before));
+        changed = Some((last, at, before));
     }
     total
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::Member;
 use crate::core::code::Code;
 use crate::core::epoch::Run;
-use crate::core::event::Action;
+use crate::core::event::{Action, Decision};
 use crate::core::group::{After, Held, Stage, Way};
 use crate::core::node::Node;
 use crate::core::records::Saved;
@@ -113,6 +113,10 @@ impl Node {
                     group.say(Code::RecordUnreadable, text, out);
                 }
                 continue;
+            }
+            let told = |last: &Decision| last.code == Code::RecordUnreadable;
+            if group.held.is_some() && group.last.as_ref().is_some_and(told) {
+                group.say(Code::KeyMended, "its record in etcd is sound again".to_owned(), out);
             }
             let ours = keys
                 .active()

@@ -106,6 +106,8 @@ impl World {
                 host.told.faults.remove(group);
             }
             Err(failure) if failure.kind == FailureKind::Unasked => {}
+            // A group that was deleted meanwhile: the look says nothing of it any more.
+            Err(_) if host.told.view.groups.get(group).is_none_or(|keys| keys.store.is_none()) => {}
             Err(_) => {
                 host.told.faults.entry(group.to_owned()).or_insert(self.now);
             }
@@ -139,7 +141,10 @@ impl World {
     /// An operator keeps what the cluster has in etcd.
     pub(crate) fn export(&mut self) {
         let answer = self.etcd.answer(&self.keys, true);
-        if let Ok(exported) = Exported::of("sim", &View::read(&self.keys, &answer)) {
+        // Nobody keeps what an empty etcd has to say.
+        if let Ok(exported) = Exported::of("sim", &View::read(&self.keys, &answer))
+            && !exported.groups.is_empty()
+        {
             self.exported = Some(exported);
         }
     }

@@ -15,8 +15,10 @@ use crate::world::World;
 /// How long ago a successor may have been ready: its holder stops meanwhile.
 const CHOSEN: u64 = 15 * S;
 
-/// What a standby has found it has published by then.
+/// What a standby has found it has published by then, where etcd answers.
 const PUBLISHED: u64 = 10 * S;
+/// A break in which nothing could be published.
+const UNHEARD: u64 = 2 * S;
 
 /// Of one host's sidecar; it starts anew with it.
 #[derive(Clone, Debug, Default)]
@@ -32,6 +34,8 @@ pub(crate) struct Told {
     applying: BTreeMap<String, u64>,
     /// It was told to end.
     ending: bool,
+    /// Since when etcd has answered it without a long break, and when it did last.
+    heard: (u64, u64),
 }
 
 impl World {
@@ -41,6 +45,12 @@ impl World {
         }
         let view = View::read(&self.keys, answer);
         let told = &mut self.hosts[h].told;
+        let since = if self.now - told.heard.1 > UNHEARD {
+            self.now
+        } else {
+            told.heard.0
+        };
+        told.heard = (since, self.now);
         let mut still = BTreeSet::new();
         for (node, status) in &view.statuses {
             let lease = view.lease_of(node);
@@ -155,7 +165,8 @@ impl World {
         });
         let bad = host.told.faults.iter().find(|(group, since)| {
             let ready = status.and_then(|status| status.groups.get(*group));
-            ready.is_some_and(|ready| ready.ready && ready.why.is_empty()) && self.now - **since > PUBLISHED
+            let could = (**since).max(host.told.heard.0);
+            ready.is_some_and(|ready| ready.ready && ready.why.is_empty()) && self.now - could > PUBLISHED
         });
         if let Some((group, _)) = bad {
             let why = format!(
@@ -289,10 +300,11 @@ impl World {
             .containers
             .iter()
             .filter(|(key, c)| key.group == group && c.life == Life::Up);
-        let served = up.map(|(_, c)| self.now - c.up_since).min().unwrap_or(0);
-        if !settled || !preferred || served < quiet {
+        // None of it is up: it ended a moment ago, and the core is about to hear of it.
+        let served = up.map(|(_, c)| self.now - c.up_since).min();
+        if !settled || !preferred || served.is_some_and(|served| served < quiet) {
             self.fail(format!(
-                "S18: {name} gives {group} back to {to}: ready {ready:?}, preferred {preferred}, served {served} ns"
+                "S18: {name} gives {group} back to {to}: ready {ready:?}, preferred {preferred}, served {served:?} ns"
             ));
         }
     }
