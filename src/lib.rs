@@ -1,27 +1,17 @@
 //! Leasehold: one container alive on exactly one of several Docker hosts.
 //!
+//! The crates below `src`, under one name for the tests:
+//!
 //! - [`core`]: every decision; pure, given time and events, returns actions
-//! - [`run`]: the only loop: wait, decide, hand the actions to the adapters
-//! - [`adapters`]: etcd, engine, netlink, tethers, HTTP; no decision
+//! - [`sidecar`]: the loop around it and the adapters
 //! - [`compose`]: the user's compose file as configuration
 //! - [`tether`]: PID 1 of the protected container
-//! - [`archive`]: the history in etcd, for the endpoints
-//! - [`cli`], [`node_facts`], [`site`]: verbs, flags, and this node's place on its host
-//! - [`clock`]: the only reader of clocks; [`small_file`]: how files are read that others put there
+//! - [`cli`]: verbs and flags
+//! - [`base`]: what sidecar and tether have in common
 
-pub mod adapters;
-pub mod archive;
-#[cfg(test)]
-mod catalogue;
-pub mod cli;
-pub mod clock;
-pub mod compose;
-pub mod core;
-pub mod left;
-pub mod node_facts;
-pub mod recent;
-pub mod run;
-pub mod site;
-pub mod small_file;
-pub mod tally;
-pub mod tether;
+pub use leasehold_base as base;
+pub use leasehold_cli as cli;
+pub use leasehold_compose as compose;
+pub use leasehold_core as core;
+pub use leasehold_sidecar as sidecar;
+pub use leasehold_tether as tether;

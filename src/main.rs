@@ -8,9 +8,9 @@ fn main() -> ExitCode {
     let mut args = std::env::args_os().peekable();
     let name = args.next().unwrap_or_default();
     if called_tether(&name) || args.next_if(|first| first == "tether").is_some() {
-        return leasehold::tether::main(args);
+        return leasehold_tether::main(args);
     }
-    leasehold::cli::main()
+    leasehold_cli::main()
 }
 
 fn called_tether(name: &OsString) -> bool {

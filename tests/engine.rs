@@ -34,10 +34,10 @@ use bollard::models::{
 use bollard::query_parameters::{
     CommitContainerOptionsBuilder, ListNetworksOptionsBuilder, RemoveContainerOptions, RemoveContainerOptionsBuilder,
 };
-use leasehold::adapters::engine::{
+use leasehold::compose::model::{Attachment, Healthcheck, Mount, MountKind, Network, NetworkMode, Service};
+use leasehold::sidecar::adapters::engine::{
     ContainerState, Engine, EngineError, Guarded, Health, Helper, Hint, HintKind, MountSource, Reason, Seen, Status,
 };
-use leasehold::compose::model::{Attachment, Healthcheck, Mount, MountKind, Network, NetworkMode, Service};
 use support::{Bed, GROUP, NODE, PROJECT_LABEL, SOCKET};
 use tokio::time::timeout;
 

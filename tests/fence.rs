@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use leasehold::adapters::fence::{faults, fence};
 use leasehold::compose::model::{Fence, FenceOptions};
+use leasehold::sidecar::adapters::fence::{faults, fence};
 
 /// Where `docker/requirements fence DIR` has put it; without it these tests fail.
 fn agent() -> PathBuf {

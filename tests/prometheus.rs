@@ -12,14 +12,14 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use leasehold::adapters::metrics::{Format, encode};
-use leasehold::adapters::store;
-use leasehold::archive::InEtcd;
 use leasehold::core::code::Code;
 use leasehold::core::event::Decision;
 use leasehold::core::keys::Keys;
 use leasehold::core::status::{GroupLine, HeldLine, NodeLine, Status};
-use leasehold::tally::{Receiver, Tally};
+use leasehold::sidecar::adapters::metrics::{Format, encode};
+use leasehold::sidecar::adapters::store;
+use leasehold::sidecar::archive::InEtcd;
+use leasehold::sidecar::tally::{Receiver, Tally};
 use serde_json::Value;
 
 /// Where `docker/requirements prometheus DIR` has put it; without it these tests fail.
@@ -175,12 +175,12 @@ fn tally() -> Tally {
 
 /// Serves the metrics of the node as its sidecar does, until the test ends.
 async fn endpoint(node: &str) -> SocketAddr {
-    use leasehold::adapters::http::{self, Access, Endpoints, Turn};
-    use leasehold::recent::Recent;
+    use leasehold::sidecar::adapters::http::{self, Access, Endpoints, Turn};
+    use leasehold::sidecar::recent::Recent;
     let mut recent = Recent::default();
     recent.tally = tally();
     let recent = Arc::new(recent);
-    let (at, status) = (leasehold::clock::now(), status(node));
+    let (at, status) = (leasehold::base::clock::now(), status(node));
     let (publisher, turn) = tokio::sync::watch::channel(Turn { at, status, recent });
     let listen = free_address();
     let socket = std::env::temp_dir().join(format!("leasehold-metrics-{}-{node}", std::process::id()));

@@ -46,9 +46,7 @@ fn the_core_is_pure() {
         "std::thread",
         "Instant",
         "SystemTime",
-        "crate::adapters",
-        "crate::clock",
-        "crate::compose",
+        "leasehold_base::clock",
         "tracing",
         "getrandom",
         "HashMap",
@@ -61,10 +59,32 @@ fn the_core_is_pure() {
     }
 }
 
+/// Which crate of the workspace may know which. The compiler keeps it: a crate that is not named in a manifest can't be used.
+#[test]
+fn the_crates_know_each_other_in_one_direction() {
+    let edges: [(&str, &[&str]); 6] = [
+        ("base", &[]),
+        ("tether", &["base"]),
+        ("core", &["base"]),
+        ("compose", &["base", "core"]),
+        ("sidecar", &["base", "compose", "core"]),
+        ("cli", &["base", "compose", "core", "sidecar"]),
+    ];
+    for (name, allowed) in edges {
+        let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("src/{name}/Cargo.toml"));
+        let manifest = fs::read_to_string(manifest).unwrap();
+        let section = manifest.split("\n[dependencies]\n").nth(1).unwrap();
+        let section = section.split("\n[").next().unwrap();
+        let known = section.lines().filter_map(|line| line.strip_prefix("leasehold-"));
+        let known: Vec<&str> = known.filter_map(|line| line.split(['.', ' ']).next()).collect();
+        assert_eq!(known, allowed, "what {name} may know");
+    }
+}
+
 #[test]
 fn only_the_loop_lets_the_core_decide() {
     for (path, text) in sources("src") {
-        let allowed = path.ends_with("src/run.rs") || path.components().any(|part| part.as_os_str() == "core");
+        let allowed = path.ends_with("src/sidecar/run.rs") || path.components().any(|part| part.as_os_str() == "core");
         assert!(
             allowed || !code(&text).contains("node.handle("),
             "{} calls the core",
@@ -83,7 +103,7 @@ fn only_the_clock_reads_clocks() {
             "Timestamp::now",
             "Zoned::now",
         ];
-        let allowed = path.ends_with("src/clock.rs");
+        let allowed = path.ends_with("src/base/clock.rs");
         for word in reads {
             assert!(
                 allowed || !code(&text).contains(word),
@@ -121,14 +141,14 @@ fn no_adapter_imports_another() {
     let names = [
         "cgroup", "engine", "events", "store", "tether", "vip", "probe", "files", "fence", "reset",
     ];
-    for (path, text) in sources("src/adapters") {
+    for (path, text) in sources("src/sidecar/adapters") {
         let part_of = |glue| path.parent().is_some_and(|folder| folder.ends_with(glue));
         let is_part_of_glue = part_of("containers") || part_of("outbox");
         if is_part_of_glue || glue.iter().any(|name| path.ends_with(name)) {
             continue;
         }
         let own = path
-            .strip_prefix(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/adapters"))
+            .strip_prefix(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/sidecar/adapters"))
             .unwrap();
         let own = own
             .components()

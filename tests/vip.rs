@@ -8,9 +8,9 @@ mod lab;
 use std::time::Duration;
 
 use lab::{Lab, after, mail, now, run, vip};
-use leasehold::adapters::vip::{VipError, VipEvent, own as own_addresses, unreached};
+use leasehold::base::time::Time;
 use leasehold::compose::model::Vip;
-use leasehold::core::time::Time;
+use leasehold::sidecar::adapters::vip::{VipError, VipEvent, own as own_addresses, unreached};
 use rustix::thread::CapabilitySet;
 
 const V4: &str = "192.0.2.10";
@@ -686,8 +686,16 @@ fn a_missing_interface_is_named_with_those_that_exist() {
             host.sh("ip link set eth7 down; ip link set eth7 name eth0");
             task.expect(&VipEvent::Link { up: false }, nothing).await;
         }
-        assert!(leasehold::adapters::vip::interface_exists("br0").await.unwrap());
-        assert!(!leasehold::adapters::vip::interface_exists("eth7").await.unwrap());
+        assert!(
+            leasehold::sidecar::adapters::vip::interface_exists("br0")
+                .await
+                .unwrap()
+        );
+        assert!(
+            !leasehold::sidecar::adapters::vip::interface_exists("eth7")
+                .await
+                .unwrap()
+        );
     });
 }
 

@@ -10,8 +10,8 @@ use std::path::Path;
 use std::thread::sleep;
 use std::time::Duration;
 
-use leasehold::adapters::watchdog::{Device, Feeder};
-use leasehold::clock;
+use leasehold::base::clock;
+use leasehold::sidecar::adapters::watchdog::{Device, Feeder};
 use machine::{Ended, run};
 
 /// The timeout with which the driver is loaded.

@@ -6,11 +6,11 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 
 use super::text::{print_as_it_is, say};
-use crate::adapters::engine::{Engine, EngineError, Guarded, Seen};
-use crate::compose::adopt::{self, Draft, Hints, Request, Subject};
-use crate::compose::{self, Fault};
-use crate::node_facts::NodeFacts;
-use crate::site;
+use leasehold_compose::Fault;
+use leasehold_compose::adopt::{self, Draft, Hints, Request, Subject};
+use leasehold_sidecar::adapters::engine::{Engine, EngineError, Guarded, Seen};
+use leasehold_sidecar::node_facts::NodeFacts;
+use leasehold_sidecar::site;
 
 /// What is asked for.
 #[derive(Debug, clap::Args)]
@@ -36,7 +36,7 @@ pub(super) struct Wanted {
 }
 
 fn name(text: &str) -> Result<String, String> {
-    let good = compose::is_name(text).then(|| text.to_owned());
+    let good = leasehold_compose::is_name(text).then(|| text.to_owned());
     good.ok_or_else(|| {
         "a group's name begins with a letter or digit; letters, digits, `_`, `.` and `-` follow".to_owned()
     })
@@ -49,7 +49,7 @@ fn vip(text: &str) -> Result<String, String> {
 
 pub(super) async fn adopt(facts: &NodeFacts, wanted: &Wanted) -> Result<ExitCode> {
     let file = std::path::absolute(&wanted.compose_file)?;
-    let found = std::iter::once(file.clone()).chain(compose::override_of(&file));
+    let found = std::iter::once(file.clone()).chain(leasehold_compose::override_of(&file));
     let facts = NodeFacts {
         files: found.collect(),
         ..facts.clone()
@@ -87,7 +87,7 @@ async fn protect(facts: &NodeFacts, subject: &Subject, wanted: &Wanted, file: &P
         say(&format!("leasehold: nothing was printed:\n  {}", own.join("\n  ")));
         return Ok(ExitCode::FAILURE);
     }
-    let holds = |group: &&compose::model::Group| group.services.iter().any(|one| one.name == subject.name);
+    let holds = |group: &&leasehold_compose::model::Group| group.services.iter().any(|one| one.name == subject.name);
     let group = project.groups.values().find(holds);
     let group = group.with_context(|| format!("{} is in no group: {}", subject.name, lines(&draft.faults)))?;
     let users = engine.plain_users(&Guarded::of(project, group)).await.context(ASK)?;

@@ -11,12 +11,12 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::answer::Answer;
 use super::text::say;
-use crate::adapters::http::{
+use leasehold_core::history::History;
+use leasehold_core::status::{GroupLine, NodeLine, Status};
+use leasehold_sidecar::adapters::http::{
     ACT_HEADER, HoldRequest, OrderRequest, Outcome, PauseRequest, SwitchoverRequest, USER_HEADER, Why,
 };
-use crate::core::history::History;
-use crate::core::status::{GroupLine, NodeLine, Status};
-use crate::node_facts::NodeFacts;
+use leasehold_sidecar::node_facts::NodeFacts;
 
 /// One call; longer than the daemon's own wait for its loop.
 const TIMEOUT: Duration = Duration::from_secs(20);

@@ -9,9 +9,9 @@ use clap::Subcommand;
 use super::answer::Answer;
 use super::client;
 use super::text::table;
-use crate::adapters::http::{Configuration, OrderRequest};
-use crate::core::exported::Exported;
-use crate::node_facts::NodeFacts;
+use leasehold_core::exported::Exported;
+use leasehold_sidecar::adapters::http::{Configuration, OrderRequest};
+use leasehold_sidecar::node_facts::NodeFacts;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ConfigVerb {
@@ -111,7 +111,7 @@ fn render(configuration: &Configuration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::adapters::http::Confirmed;
+    use leasehold_sidecar::adapters::http::Confirmed;
 
     #[test]
     fn a_difference_is_shown_with_what_ends_it() {

@@ -7,9 +7,9 @@ use anyhow::{Result, bail};
 use super::answer::Answer;
 use super::client::{conclude, status, tell, user};
 use super::text::say;
-use crate::adapters::http::{AcceptRequest, FencedRequest};
-use crate::core::status::Status;
-use crate::node_facts::NodeFacts;
+use leasehold_core::status::Status;
+use leasehold_sidecar::adapters::http::{AcceptRequest, FencedRequest};
+use leasehold_sidecar::node_facts::NodeFacts;
 
 pub(super) async fn fenced(
     facts: &NodeFacts,
@@ -94,11 +94,11 @@ mod tests {
 
     use super::super::Arguments;
     use super::*;
-    use crate::adapters::http::{self, Turn};
-    use crate::clock;
-    use crate::core::event::Command;
-    use crate::core::fenced::Fenced;
-    use crate::core::status::{GroupLine, NodeLine};
+    use leasehold_base::clock;
+    use leasehold_core::event::Command;
+    use leasehold_core::fenced::Fenced;
+    use leasehold_core::status::{GroupLine, NodeLine};
+    use leasehold_sidecar::adapters::http::{self, Turn};
 
     #[test]
     fn only_the_name_itself_confirms() {
@@ -168,9 +168,9 @@ mod tests {
             status,
             recent: std::sync::Arc::default(),
         });
-        let archive = std::sync::Arc::new(http::Nowhere);
+        let archive = std::sync::Arc::new(http::testing::Nowhere);
         let inbox = tokio::sync::mpsc::channel(8).0;
-        let mut asked = http::serve(http::nowhere(&facts.socket()), turn, archive, inbox);
+        let mut asked = http::serve(http::testing::nowhere(&facts.socket()), turn, archive, inbox);
         let answers = tokio::spawn(async move {
             let mut heard = Vec::new();
             while let Some(next) = asked.recv().await {

@@ -12,13 +12,13 @@ use super::answer::Answer;
 use super::fenced::confirmed;
 use super::text::{say, table};
 use super::{adopt, check, client, init};
-use crate::adapters::engine::Guarded;
-use crate::adapters::http::{ExtentRequest, OrderRequest};
-use crate::clock;
-use crate::compose::adopt::Subject;
-use crate::core::status::{GroupLine, Status};
-use crate::node_facts::NodeFacts;
-use crate::site::Site;
+use leasehold_base::clock;
+use leasehold_compose::adopt::Subject;
+use leasehold_core::status::{GroupLine, Status};
+use leasehold_sidecar::adapters::engine::Guarded;
+use leasehold_sidecar::adapters::http::{ExtentRequest, OrderRequest};
+use leasehold_sidecar::node_facts::NodeFacts;
+use leasehold_sidecar::site::Site;
 
 /// How long a stop, and a start, are watched.
 const MOVE_TIMEOUT: Duration = Duration::from_secs(120);
@@ -315,7 +315,7 @@ async fn way_back(facts: &NodeFacts, group: &str) -> Result<(String, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::status::NodeLine;
+    use leasehold_core::status::NodeLine;
 
     fn status() -> Status {
         let node = |groups: &[&str]| NodeLine {

@@ -6,11 +6,11 @@ use super::answer::Answer;
 use super::client;
 use super::plain::part;
 use super::text::{say, table};
-use crate::adapters::store;
-use crate::core::history::{Act, Before, Epoch, History, Phase};
-use crate::core::store::StoreError;
-use crate::node_facts::NodeFacts;
-use crate::site::Site;
+use leasehold_core::history::{Act, Before, Epoch, History, Phase};
+use leasehold_core::store::StoreError;
+use leasehold_sidecar::adapters::store;
+use leasehold_sidecar::node_facts::NodeFacts;
+use leasehold_sidecar::site::Site;
 
 /// Of one call to etcd, where no sidecar answers.
 const ETCD_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
@@ -125,7 +125,7 @@ fn act(act: &Act) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::history::{Begun, Left};
+    use leasehold_core::history::{Begun, Left};
 
     fn phases(of: &[(&str, u64)]) -> Vec<Phase> {
         let phase = |(what, ms): &(&str, u64)| Phase {

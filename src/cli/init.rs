@@ -10,15 +10,15 @@ use serde::{Deserialize, Serialize};
 use super::answer::Answer;
 use super::check::volumes;
 use super::text::table;
-use crate::adapters::engine::Helper;
-use crate::adapters::{store, tether};
-use crate::compose::model::{Group, Service};
-use crate::core::bounds::{self, Bounded};
-use crate::core::keys::Keys;
-use crate::core::records::{Record, RecordState, StoreIds, json};
-use crate::core::store::{Compare, Op, StoreError, Txn};
-use crate::node_facts::NodeFacts;
-use crate::site::Site;
+use leasehold_compose::model::{Group, Service};
+use leasehold_core::bounds::{self, Bounded};
+use leasehold_core::keys::Keys;
+use leasehold_core::records::{Record, RecordState, StoreIds, json};
+use leasehold_core::store::{Compare, Op, StoreError, Txn};
+use leasehold_sidecar::adapters::engine::Helper;
+use leasehold_sidecar::adapters::{store, tether};
+use leasehold_sidecar::node_facts::NodeFacts;
+use leasehold_sidecar::site::Site;
 
 /// A mount of a network that is not there hangs; so long is waited.
 const DEADLINE: Duration = Duration::from_secs(60);

@@ -6,8 +6,8 @@ use serde_json::json;
 use super::answer::Answer;
 use super::client;
 use super::text::table;
-use crate::core::status::{NodeLine, Status};
-use crate::node_facts::NodeFacts;
+use leasehold_core::status::{NodeLine, Status};
+use leasehold_sidecar::node_facts::NodeFacts;
 
 pub(super) async fn list(facts: &NodeFacts) -> Result<Answer> {
     let status = client::status(facts).await?;
@@ -78,7 +78,7 @@ fn readiness(line: &NodeLine) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::status::GroupLine;
+    use leasehold_core::status::GroupLine;
 
     fn status() -> Status {
         let node = |state: &str, beat_ms, why: &str| NodeLine {

@@ -6,9 +6,9 @@ use super::answer::Answer;
 use super::client;
 use super::plain::part;
 use super::text::table;
-use crate::core::overall::Health;
-use crate::core::status::{GroupLine, Status};
-use crate::node_facts::NodeFacts;
+use leasehold_core::overall::Health;
+use leasehold_core::status::{GroupLine, Status};
+use leasehold_sidecar::node_facts::NodeFacts;
 
 /// Where no sidecar answers, nothing is known: that is no mere warning.
 pub(super) async fn show(facts: &NodeFacts) -> Result<Answer> {
@@ -93,9 +93,9 @@ fn here(line: &GroupLine) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::overall::Health;
-    use crate::core::records::Trouble;
-    use crate::core::status::{HeldLine, NodeLine};
+    use leasehold_core::overall::Health;
+    use leasehold_core::records::Trouble;
+    use leasehold_core::status::{HeldLine, NodeLine};
 
     fn status(stuck: Option<&str>, holder: Option<&str>) -> Status {
         let line = GroupLine {

@@ -7,9 +7,9 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::{client, plain, status};
-use crate::clock;
-use crate::core::status::Status;
-use crate::node_facts::NodeFacts;
+use leasehold_base::clock;
+use leasehold_core::status::Status;
+use leasehold_sidecar::node_facts::NodeFacts;
 
 /// Between two looks.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
@@ -101,8 +101,8 @@ mod tests {
 
     use super::super::Arguments;
     use super::*;
-    use crate::adapters::http::{self, Turn};
-    use crate::core::status::GroupLine;
+    use leasehold_core::status::GroupLine;
+    use leasehold_sidecar::adapters::http::{self, Turn};
 
     /// What was written so far.
     #[derive(Clone, Default)]
@@ -176,8 +176,13 @@ mod tests {
         let socket = run_dir.join("leasehold.sock");
         let facts = Arguments::try_parse_from(["leasehold", "--run-dir", &run_dir.display().to_string(), "check"]);
         let socket = facts.map_or(socket, |arguments| arguments.facts.socket());
-        let archive = Arc::new(http::Nowhere);
-        let _asked = http::serve(http::nowhere(&socket), turns, archive, tokio::sync::mpsc::channel(8).0);
+        let archive = Arc::new(http::testing::Nowhere);
+        let _asked = http::serve(
+            http::testing::nowhere(&socket),
+            turns,
+            archive,
+            tokio::sync::mpsc::channel(8).0,
+        );
         written.until(|text| text.contains("alpha")).await;
         for age in 2..5 {
             publisher.send_replace(turn("alpha", age));

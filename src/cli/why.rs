@@ -5,8 +5,8 @@ use anyhow::Result;
 use super::answer::Answer;
 use super::client;
 use super::plain::part;
-use crate::adapters::http::Why;
-use crate::node_facts::NodeFacts;
+use leasehold_sidecar::adapters::http::Why;
+use leasehold_sidecar::node_facts::NodeFacts;
 
 pub(super) async fn show(facts: &NodeFacts, group: &str) -> Result<Answer> {
     match client::why(facts, group).await? {
@@ -71,9 +71,9 @@ fn render(why: &Why) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::records::Trouble;
-    use crate::core::status::GroupLine;
-    use crate::recent::Told;
+    use leasehold_core::records::Trouble;
+    use leasehold_core::status::GroupLine;
+    use leasehold_sidecar::recent::Told;
 
     #[test]
     fn it_reads_from_the_sentence_down_to_the_decisions() {

@@ -9,7 +9,7 @@ use super::dotenv;
 use super::fault::{Faults, Mark};
 use super::files::unreadable;
 use super::yaml::Value;
-use crate::small_file;
+use leasehold_base::small_file;
 
 /// The variables of a service: `environment` over its `env_file`s; a key without a value is taken out.
 pub(super) fn read(service: &At<'_>, context: &Context<'_>, faults: &mut Faults) -> BTreeMap<String, String> {

@@ -6,7 +6,7 @@ use super::fault::Faults;
 use super::leasehold::seen_here;
 use super::model::{Events, Webhook, WebhookUrl};
 use super::scalar;
-use crate::core::code::Code;
+use leasehold_core::code::Code;
 
 const EXAMPLE: &str = "such as events: {webhook: \"https://alerts.example.org/leasehold\", secret_file: /run/secrets/webhook, only: [alarm]}";
 /// Every decision that somebody should look at, of whatever kind.
@@ -115,7 +115,7 @@ impl Events {
     #[must_use]
     pub fn wants(&self, code: Code) -> bool {
         let fits = |word: &String| match word.as_str() {
-            ALARM => code.level() == crate::core::event::Level::Alarm,
+            ALARM => code.level() == leasehold_core::event::Level::Alarm,
             word => word == code.word() || word == code.kind(),
         };
         self.only.is_empty() || self.only.iter().any(fits)

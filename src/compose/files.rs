@@ -9,7 +9,7 @@ use super::interpolate::{self, Remark};
 use super::paths::Paths;
 use super::yaml::{self, Node, Value};
 use super::{dotenv, merge};
-use crate::small_file;
+use leasehold_base::small_file;
 
 /// Compose's own names of files, in its order of preference, and what is merged on top.
 const DEFAULT_FILES: [&str; 4] = [

@@ -5,14 +5,11 @@ use std::fmt;
 
 use serde::de::DeserializeOwned;
 
+pub use leasehold_base::bounds::{COUNTED_MAX, GIVEN_MAX};
+
 use super::records::{Beat, ClusterConfig, Intent, NodeStatus, Pin, Record, Saved, StandingOrder, StoreIds};
 use super::sizing::HOLD_MAX;
 
-/// The highest epoch or generation that is taken from outside: a claim on the storage, an operator's word, an import. Nobody
-/// counted so far; above it is damage.
-pub const GIVEN_MAX: u64 = 1 << 48;
-/// What is counted on from there stays below this, so that one more never wraps, nor becomes unreadable by itself.
-pub const COUNTED_MAX: u64 = 1 << 49;
 /// What the compose file lets a ttl be, in milliseconds.
 const TTL_MIN_MS: u64 = 1000;
 /// No promise is longer, that of a hold included.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+pub use leasehold_base::order::Order;
+
 use super::code::Code;
 use super::epoch::Run;
 use super::exported::Exported;
@@ -490,19 +492,6 @@ pub struct PageOrder {
     pub order: Order,
     pub soft: Time,
     pub hard: Time,
-}
-
-/// What the tether shall do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
-    /// Nothing may run: a tether that starts leaves, one that runs kills.
-    Closed,
-    /// The run may start and go on until the deadlines.
-    Open,
-    /// The stop signal now, the kill at `hard`.
-    Stop,
-    /// The kill now.
-    Kill,
 }
 
 /// How loud a decision is.

@@ -27,7 +27,7 @@ pub enum Fenced {
 
 /// A T10 that an operator asked for.
 #[derive(Clone, Debug)]
-pub(in crate::core) struct FencedWish {
+pub(crate) struct FencedWish {
     pub(super) reply: u64,
     what: Fenced,
     /// Who says so, and when.

@@ -44,7 +44,7 @@ enum State {
 
 /// The fence of one node.
 #[derive(Clone, Debug)]
-pub(in crate::core) struct Fencing {
+pub(crate) struct Fencing {
     incarnation: i64,
     /// Its record is marked stuck: that it beats is no surprise.
     stuck: bool,

@@ -99,7 +99,7 @@ fn gone(name: &str, addresses: Vec<String>) -> GroupSettings {
 }
 
 /// What follows the stop of a run that an earlier sidecar left.
-pub(in crate::core) struct Sequel {
+pub(crate) struct Sequel {
     pub after: After,
     pub code: Code,
     pub text: String,
@@ -109,7 +109,7 @@ pub(in crate::core) struct Sequel {
 
 impl Group {
     /// Whether it has left the file as a whole.
-    pub(in crate::core) fn has_left(&self) -> bool {
+    pub(crate) fn has_left(&self) -> bool {
         self.settings.gone
     }
 
@@ -120,18 +120,18 @@ impl Group {
     }
 
     /// Why nobody takes it here.
-    pub(in crate::core) fn not_in_file(&self) -> Option<String> {
+    pub(crate) fn not_in_file(&self) -> Option<String> {
         self.has_left()
             .then(|| "it is not in the compose file of this node".to_owned())
     }
 
     /// Whether a run of before can go on as it is.
-    pub(in crate::core) fn is_as_the_file_says(&self) -> bool {
+    pub(crate) fn is_as_the_file_says(&self) -> bool {
         !self.has_left() && self.left().is_empty()
     }
 
     /// `cut_short`: its stop was under way, or it is past its deadline.
-    pub(in crate::core) fn sequel(&self, run: Run, cut_short: bool, me: &str) -> Sequel {
+    pub(crate) fn sequel(&self, run: Run, cut_short: bool, me: &str) -> Sequel {
         let left = self.left().join(", ");
         let sequel = |after, code, text| Sequel {
             after,
@@ -162,7 +162,7 @@ impl Group {
     }
 
     /// All of it is proved stopped: from here on the file counts alone.
-    pub(in crate::core) fn forget_left(&mut self) {
+    pub(crate) fn forget_left(&mut self) {
         self.settings.services.retain(|service| !service.left);
         let count = self.settings.services.len();
         self.containers.shorten(count);
@@ -170,7 +170,7 @@ impl Group {
     }
 
     /// A campaign of an earlier sidecar landed, and nothing was started under it: the record is only to be released.
-    pub(in crate::core) fn take_to_release(&mut self, now: Time, run: Run, lease: i64, deadlines: Deadlines, me: &str) {
+    pub(crate) fn take_to_release(&mut self, now: Time, run: Run, lease: i64, deadlines: Deadlines, me: &str) {
         self.forget_left();
         let mut held = Held::new(run, lease, deadlines, now, &self.settings);
         held.latched = true;

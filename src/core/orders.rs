@@ -22,7 +22,7 @@ const PAUSE_MIN: Duration = Duration::from_secs(10);
 
 /// An order on its way to etcd.
 #[derive(Clone, Debug)]
-pub(in crate::core) struct Wanted {
+pub(crate) struct Wanted {
     reply: u64,
     wish: Wish,
     note: Note,

@@ -199,7 +199,7 @@ impl Status {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::status::{HeldLine, NodeLine};
+    use crate::status::{HeldLine, NodeLine};
 
     fn node(state: &str, unready: &str) -> NodeLine {
         NodeLine {

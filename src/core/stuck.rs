@@ -33,7 +33,7 @@ pub enum OnStopFailure {
 
 /// The order to reset the host.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(in crate::core) enum Reset {
+pub(crate) enum Reset {
     #[default]
     None,
     Ordered,
@@ -43,7 +43,7 @@ pub(in crate::core) enum Reset {
 
 impl Group {
     /// When the stop under way counts as failed, unless it is proved before.
-    pub(in crate::core) fn stop_fails_at(&self) -> Option<Time> {
+    pub(crate) fn stop_fails_at(&self) -> Option<Time> {
         self.kill_fails_at().or_else(|| self.unmount_fails_at())
     }
 

@@ -22,7 +22,7 @@ const ASKED_MAX: usize = 16;
 
 /// What became of operators' wishes to move a group or to start it again.
 #[derive(Clone, Debug, Default)]
-pub(in crate::core) struct Intents {
+pub(crate) struct Intents {
     /// Written here, and not answered yet.
     pub(super) asked: Vec<AskedMove>,
     /// By group: the mod revision of its refused wish, and when this node first saw it.
@@ -37,7 +37,7 @@ pub(in crate::core) struct Intents {
 
 /// A wish that was written here, and whom to tell what came of it.
 #[derive(Clone, Debug)]
-pub(in crate::core) struct AskedMove {
+pub(crate) struct AskedMove {
     reply: u64,
     group: String,
     /// The wish as written: its mod revision.

@@ -22,12 +22,12 @@ use super::claim::{Beat, Claim, Found, Owner, State, Step, beat, judge, taken, w
 use super::claim_file::ClaimFile;
 use super::exit::Refusal;
 use super::own_namespace::Beside;
-use super::page::{PAGE_BYTES, Page};
 use super::signals::FORWARDED;
 use super::standing::{Pulse, Standing};
-use crate::clock;
-use crate::core::time::Time;
-use crate::small_file;
+use leasehold_base::clock;
+use leasehold_base::page::{PAGE_BYTES, Page};
+use leasehold_base::small_file;
+use leasehold_base::time::Time;
 
 /// The tether's first word when it is started as a keeper.
 pub(super) const FORM: &str = "claim";
@@ -372,8 +372,8 @@ fn fault(file: &ClaimFile, error: &io::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::epoch::Run;
-    use crate::core::event::Order;
+    use leasehold_base::epoch::Run;
+    use leasehold_base::order::Order;
 
     #[test]
     fn a_keeper_understands_its_words() {

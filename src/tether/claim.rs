@@ -5,9 +5,9 @@
 use std::ffi::OsStr;
 use std::fmt::Write as _;
 
-use super::page::{Page, checksum};
-use crate::core::bounds::COUNTED_MAX;
-use crate::core::epoch::Run;
+use leasehold_base::bounds::COUNTED_MAX;
+use leasehold_base::epoch::Run;
+use leasehold_base::page::{Page, checksum};
 
 /// Bytes of the file: always as many, and no more than a sector, so that a beat overwrites it in place.
 pub(super) const CLAIM_BYTES: usize = 512;

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Mode, OFlags, openat};
 
 use super::claim::{CLAIM_BYTES, Claim, Found};
-use crate::small_file;
+use leasehold_base::small_file;
 
 /// Its name in the root of a protected mount.
 pub(super) const CLAIM_FILE: &str = ".leasehold-claim";

@@ -20,10 +20,10 @@ use super::beat::{ALIVE, LATER, LOST, REFUSED, TAKEN, Task};
 use super::claim::{Place, by_file_system, released};
 use super::claim_file::ClaimFile;
 use super::exit::Refusal;
-use super::page::Page;
 use super::signals::Signals;
-use crate::clock;
-use crate::core::time::Time;
+use leasehold_base::clock;
+use leasehold_base::page::Page;
+use leasehold_base::time::Time;
 
 /// The release has this long. Without it the next start watches the claim first, and that is all.
 const RELEASE: Duration = Duration::from_secs(1);

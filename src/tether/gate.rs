@@ -9,14 +9,14 @@ use rustix::thread::nanosleep;
 use super::args::{Args, Store};
 use super::claims::Claims;
 use super::exit::Refusal;
-use super::hello::Phase;
 use super::home::{self, PageFile, Reading};
 use super::link::{Answer, Link};
-use super::page::{Order, Page, mark};
 use super::signals::Signals;
 use super::store;
-use crate::clock;
-use crate::core::epoch::Run;
+use leasehold_base::clock;
+use leasehold_base::epoch::Run;
+use leasehold_base::hello::Phase;
+use leasehold_base::page::{Order, Page, mark};
 
 /// What came through the gate, held until the end.
 #[derive(Debug)]

@@ -7,14 +7,11 @@ use std::path::Path;
 use rustix::fs::{FlockOperation, flock, fstat};
 use rustix::io::pread;
 
-use super::hello::Secret;
-use super::page::{PAGE_BYTES, Page};
-use crate::small_file;
+use leasehold_base::hello::Secret;
+use leasehold_base::page::{PAGE_BYTES, Page};
+use leasehold_base::small_file;
 
-/// The directory, as the container sees it.
-pub const HOME: &str = "/run/leasehold";
-
-/// The socket in it.
+/// The socket in it, as the container sees it.
 pub(super) const SOCKET: &str = "/run/leasehold/socket";
 
 const PAGE: &str = "/run/leasehold/page";

@@ -12,10 +12,10 @@ use rustix::net::{
 };
 use rustix::process::{PidfdFlags, getpid, pidfd_open};
 
-use super::hello::{GO, Hello, Phase, Secret};
 use super::home::{self, SOCKET};
-use crate::core::epoch::Run;
-use crate::core::time::Time;
+use leasehold_base::epoch::Run;
+use leasehold_base::hello::{GO, Hello, Phase, Secret};
+use leasehold_base::time::Time;
 
 /// Time between two attempts to reach a sidecar that went away.
 const RECONNECT: Duration = Duration::from_millis(200);

@@ -7,7 +7,7 @@ use std::process::{Command, ExitCode};
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process, wait};
 
 use super::args::Args;
-use crate::core::epoch::Run;
+use leasehold_base::epoch::Run;
 
 /// Zombies reaped before the time is looked at again.
 const REAP_MAX: u32 = 64;

@@ -11,42 +11,17 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::ExitCode;
 
+use leasehold_base::storage_probe::{FORM, Verdict};
 use rustix::fs::{Advice, AtFlags, Mode, OFlags, fadvise, fstatvfs, openat, unlinkat};
 use rustix::io::Errno;
 
-use crate::small_file;
-
-/// The tether's first word in this form.
-pub const FORM: &str = "probe-storage";
+use leasehold_base::small_file;
 
 /// Its name in the root of the mount, while it is there.
 pub(super) const PROBE_FILE: &str = ".leasehold-probe";
 
 /// As large as a small message. It is made anew each time: one that keeps its place would not notice a full disk.
 const PROBE_BYTES: usize = 64 * 1024;
-
-/// What became of it, as an exit code; 75 and 78 are the temporary failure and the wrong configuration of `sysexits.h`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    Well = 0,
-    /// The storage refused, or gave back something else.
-    Refused = 1,
-    /// Well, but there is little room left.
-    Tight = 2,
-    /// Another such process has not come back from the same mount yet.
-    Unended = 75,
-    /// Refused for a reason that every host would meet.
-    Shared = 78,
-}
-
-impl Verdict {
-    /// What an exit code means; none is another program's.
-    #[must_use]
-    pub fn of(code: i64) -> Option<Self> {
-        let all = [Self::Well, Self::Refused, Self::Tight, Self::Unended, Self::Shared];
-        all.into_iter().find(|verdict| *verdict as i64 == code)
-    }
-}
 
 /// The form, from the words behind [`FORM`].
 pub(super) fn main(args: &[OsString]) -> ExitCode {

@@ -19,7 +19,7 @@ use super::args;
 use super::claim::{Found, Place, State, by_file_system};
 use super::claim_file::{CLAIM_FILE, ClaimFile};
 use super::storage_probe::PROBE_FILE;
-use crate::small_file;
+use leasehold_base::small_file;
 
 /// The file in the root of a protected mount that holds its store id.
 const STORE_FILE: &str = ".leasehold-store";

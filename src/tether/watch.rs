@@ -13,13 +13,13 @@ use super::exit::Code;
 use super::gate::Admitted;
 use super::home::Reading;
 use super::own_namespace::OwnNamespace;
-use super::page::{Order, Page};
 use super::service::{Reaped, Service};
 use super::signals::Signals;
 use super::standing::Standing;
-use crate::clock;
-use crate::core::epoch::Run;
-use crate::core::time::Time;
+use leasehold_base::clock;
+use leasehold_base::epoch::Run;
+use leasehold_base::page::{Order, Page};
+use leasehold_base::time::Time;
 
 /// The page is read at least this often.
 const TICK: Timespec = Timespec {

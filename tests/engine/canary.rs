@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use leasehold::adapters::engine::Engine;
-use leasehold::adapters::probe::{Inside, Prober, Target};
 use leasehold::compose::model::{Cadence, CanaryCheck, Check, Probe, ProbeTls};
 use leasehold::core::event::{FailureKind, ProbeFailure};
+use leasehold::sidecar::adapters::engine::Engine;
+use leasehold::sidecar::adapters::probe::{Inside, Prober, Target};
 
 use crate::support::SOCKET;
 

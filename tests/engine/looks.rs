@@ -5,9 +5,9 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use leasehold::adapters::engine::{EngineError, Look};
-use leasehold::clock;
+use leasehold::base::clock;
 use leasehold::compose::model::Service;
+use leasehold::sidecar::adapters::engine::{EngineError, Look};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 

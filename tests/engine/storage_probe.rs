@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use leasehold::adapters::engine::Engine;
-use leasehold::adapters::probe::{Inside, Prober, Target};
+use leasehold::base::storage_probe::FORM;
 use leasehold::compose::model::{Cadence, Check, Probe};
 use leasehold::core::event::{FailureKind, ProbeFailure};
-use leasehold::tether::storage_probe::FORM;
+use leasehold::sidecar::adapters::engine::Engine;
+use leasehold::sidecar::adapters::probe::{Inside, Prober, Target};
 
 use crate::bind;
 use crate::support::{Bed, SOCKET};

@@ -14,11 +14,11 @@ use bollard::query_parameters::{
     ListVolumesOptionsBuilder, RemoveContainerOptionsBuilder, RemoveImageOptionsBuilder, RemoveVolumeOptionsBuilder,
 };
 use futures_util::StreamExt;
-use leasehold::adapters::engine::{Engine, EngineError, MountSource, Prepared, TetherMounts, Wanted};
 use leasehold::compose::model::{
     Cluster, Failback, Failover, Group, Mount, MountKind, NetworkMode, OnFailure, OnStopFailure, Project,
     RestartBudget, Service, Volume,
 };
+use leasehold::sidecar::adapters::engine::{Engine, EngineError, MountSource, Prepared, TetherMounts, Wanted};
 
 pub(crate) const SOCKET: &str = "/var/run/docker.sock";
 /// Names another socket for the adapter, with the same engine behind it.

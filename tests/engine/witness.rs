@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use leasehold::adapters::cgroup::{Cgroups, Look, Started, Verdict};
+use leasehold::sidecar::adapters::cgroup::{Cgroups, Look, Started, Verdict};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};

@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use leasehold::clock;
+use leasehold::base::clock;
 use nix::sys::signal::Signal;
 
 use crate::cluster::Cluster;

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use leasehold::clock;
+use leasehold::base::clock;
 
 use crate::cluster::Cluster;
 use crate::host::{Host, SIDECAR};

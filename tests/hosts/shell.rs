@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use leasehold::clock;
+use leasehold::base::clock;
 
 /// Between two looks at something that is waited for.
 const LOOK_AGAIN: Duration = Duration::from_millis(25);

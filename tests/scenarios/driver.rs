@@ -8,9 +8,10 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use leasehold::base::epoch::Run;
+use leasehold::base::time::Time;
 use leasehold::core::code::Code;
 use leasehold::core::confirm::Failover;
-use leasehold::core::epoch::Run;
 use leasehold::core::event::{Action, Event, Mounts, Order, PageOrder, ProbeFailure, ServiceKey, VipNews};
 use leasehold::core::exported::Exported;
 use leasehold::core::fencing::FenceSettings;
@@ -24,7 +25,6 @@ use leasehold::core::records::{Beat, Pin, Record, RecordState, Saved, json};
 use leasehold::core::sizing::Timing;
 use leasehold::core::store::{Compare, Grant, Op, RequestId, StoreError, TXN_MAX, Txn};
 use leasehold::core::stuck::OnStopFailure;
-use leasehold::core::time::Time;
 
 use super::etcd::Etcd;
 use super::words::{self, Names};

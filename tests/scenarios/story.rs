@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use leasehold::base::epoch::Run;
 use leasehold::core::code::Code;
 use leasehold::core::confirm::Failover;
-use leasehold::core::epoch::Run;
 use leasehold::core::event::{Command, Event, Mounts, Note, ProbeFailure, ProbeKey, ServiceKey, Trace, VipNews, Wish};
 use leasehold::core::exported::Exported;
 use leasehold::core::fenced::Fenced;

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use leasehold::core::epoch::Run;
+use leasehold::base::epoch::Run;
+use leasehold::base::time::Time;
 use leasehold::core::event::{Action, Event, Level, Order, PageOrder, ServiceKey};
 use leasehold::core::keys::Keys;
 use leasehold::core::records::{
     Beat, ClusterConfig, Drift, Intent, NodeStatus, Opinion, Pin, Record, RecordState, Saved,
 };
 use leasehold::core::store::{Compare, Op, Txn};
-use leasehold::core::time::Time;
 
 /// Stable names for random numbers, in the order in which they are met.
 #[derive(Debug, Default)]

@@ -5,10 +5,10 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use leasehold::adapters::store::{Settings, floor_probe, once};
 use leasehold::compose::model::EtcdTls;
 use leasehold::core::keys::Keys;
 use leasehold::core::store::{Op, StoreError, Txn};
+use leasehold::sidecar::adapters::store::{Settings, floor_probe, once};
 
 use crate::etcd::{Cluster, FAST, strings};
 use crate::process::Sidecar;

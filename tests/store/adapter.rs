@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use leasehold::adapters::store::{Settings, StoreCommand, StoreEvent, spawn};
 use leasehold::core::store::{Answer, Compare, Hint, Op, RequestId, StoreError, Txn};
+use leasehold::sidecar::adapters::store::{Settings, StoreCommand, StoreEvent, spawn};
 use tokio::sync::mpsc;
 
 /// Longer than any attempt in the tests.

@@ -6,10 +6,10 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
-use leasehold::adapters::store::{Settings, once};
 use leasehold::compose::model::EtcdTls;
 use leasehold::core::keys::Keys;
 use leasehold::core::store::Txn;
+use leasehold::sidecar::adapters::store::{Settings, once};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use leasehold::adapters::store::{Settings, StoreCommand, StoreEvent, once, spawn};
 use leasehold::core::keys::Keys;
 use leasehold::core::store::{Answer, RequestId, StoreError};
+use leasehold::sidecar::adapters::store::{Settings, StoreCommand, StoreEvent, once, spawn};
 use tokio::sync::mpsc;
 
 use crate::adapter::{Adapter, always, put};

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use leasehold::adapters::store::{StoreCommand, StoreEvent, once};
 use leasehold::core::store::{Hint, Op};
+use leasehold::sidecar::adapters::store::{StoreCommand, StoreEvent, once};
 
 use crate::adapter::{Adapter, always, put};
 use crate::etcd::{Cluster, FAST};

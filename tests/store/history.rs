@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use leasehold::adapters::store::{Archivist, Settings, history, once};
 use leasehold::core::history::{ACTS_MAX, Act, Before, Begun, EPOCHS_MAX, Entry, History, Left, Phase};
 use leasehold::core::store::{StoreError, Txn};
+use leasehold::sidecar::adapters::store::{Archivist, Settings, history, once};
 
 use crate::adapter::names;
 use crate::etcd::{Cluster, FAST};

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use leasehold::adapters::store::{StoreCommand, floor_probe, member_count, server_version};
 use leasehold::core::store::StoreError;
+use leasehold::sidecar::adapters::store::{StoreCommand, floor_probe, member_count, server_version};
 
 use crate::adapter::{Adapter, always, put};
 use crate::etcd::{Cluster, FAST};

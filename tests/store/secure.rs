@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use etcd_client::{Client, Permission, PermissionType, RoleGetResponse};
-use leasehold::adapters::store::{Settings, floor_probe, member_count, once, server_version};
 use leasehold::compose::model::{EtcdTls, EtcdUser};
 use leasehold::core::store::{Answer, Hint, StoreError};
+use leasehold::sidecar::adapters::store::{Settings, floor_probe, member_count, once, server_version};
 
 use crate::adapter::{Adapter, always, put};
 use crate::etcd::{Cluster, FAST, certificates, strings};

@@ -6,8 +6,8 @@ use std::os::unix::fs::symlink;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use leasehold::clock;
-use leasehold::tether::page::Order;
+use leasehold::base::clock;
+use leasehold::base::page::Order;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 

@@ -4,10 +4,10 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use leasehold::adapters::tether::TetherEvent;
-use leasehold::clock;
-use leasehold::tether::exit::Code;
-use leasehold::tether::page::Order;
+use leasehold::base::clock;
+use leasehold::base::exit::Code;
+use leasehold::base::page::Order;
+use leasehold::sidecar::adapters::tether::TetherEvent;
 
 use crate::harness::{Container, FORM, Host, Place, Setup, await_that, members, namespace, page};
 

@@ -5,8 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use leasehold::tether::exit::Code;
-use leasehold::tether::page::Order;
+use leasehold::base::exit::Code;
+use leasehold::base::page::Order;
 
 use crate::harness::{Host, Place, await_that, keepers, members, namespace, page};
 

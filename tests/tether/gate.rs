@@ -4,12 +4,12 @@ use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
-use leasehold::adapters::tether::TetherEvent;
-use leasehold::clock;
-use leasehold::core::epoch::Run;
-use leasehold::core::time::Time;
-use leasehold::tether::exit::Code;
-use leasehold::tether::page::{Order, Page, mark};
+use leasehold::base::clock;
+use leasehold::base::epoch::Run;
+use leasehold::base::exit::Code;
+use leasehold::base::page::{Order, Page, mark};
+use leasehold::base::time::Time;
+use leasehold::sidecar::adapters::tether::TetherEvent;
 
 use crate::harness::{FORM, Host, Place, RUN, Setup, binary, page};
 

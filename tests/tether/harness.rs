@@ -8,11 +8,11 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use leasehold::adapters::tether::{TetherEvent, TetherHost};
-use leasehold::clock;
-use leasehold::core::epoch::Run;
-use leasehold::core::time::Time;
-use leasehold::tether::page::{Order, Page};
+use leasehold::base::clock;
+use leasehold::base::epoch::Run;
+use leasehold::base::page::{Order, Page};
+use leasehold::base::time::Time;
+use leasehold::sidecar::adapters::tether::{TetherEvent, TetherHost};
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 

@@ -7,11 +7,11 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::time::Duration;
 
-use leasehold::adapters::tether::{TetherEvent, install_binary};
-use leasehold::core::epoch::Run;
-use leasehold::tether::exit::Code;
-use leasehold::tether::hello::{HELLO_BYTES, Hello, Phase};
-use leasehold::tether::page::{Order, Page};
+use leasehold::base::epoch::Run;
+use leasehold::base::exit::Code;
+use leasehold::base::hello::{HELLO_BYTES, Hello, Phase};
+use leasehold::base::page::{Order, Page};
+use leasehold::sidecar::adapters::tether::{TetherEvent, install_binary};
 use rustix::net::{
     AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType,
     connect, sendmsg, socket_with,

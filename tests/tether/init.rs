@@ -7,7 +7,7 @@ use std::path::Path;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::harness::{Container, FORM, Host, Place, Setup, await_that, members, namespace, page, up};
-use leasehold::tether::page::Order;
+use leasehold::base::page::Order;
 
 fn signal(pid: u32, signal: Signal) {
     kill_process(Pid::from_raw(i32::try_from(pid).unwrap()).unwrap(), signal).unwrap();

@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use leasehold::clock;
-use leasehold::tether::exit::Code;
-use leasehold::tether::page::{Order, Page};
+use leasehold::base::clock;
+use leasehold::base::exit::Code;
+use leasehold::base::page::{Order, Page};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::claim::Scene;

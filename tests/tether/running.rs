@@ -4,10 +4,10 @@ use std::fs;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use leasehold::clock;
-use leasehold::core::epoch::Run;
-use leasehold::tether::exit::Code;
-use leasehold::tether::page::{Order, Page};
+use leasehold::base::clock;
+use leasehold::base::epoch::Run;
+use leasehold::base::exit::Code;
+use leasehold::base::page::{Order, Page};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 

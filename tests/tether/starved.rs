@@ -5,10 +5,10 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use leasehold::adapters::cgroup::{Cgroups, End};
-use leasehold::clock;
-use leasehold::tether::exit::Code;
-use leasehold::tether::page::Order;
+use leasehold::base::clock;
+use leasehold::base::exit::Code;
+use leasehold::base::page::Order;
+use leasehold::sidecar::adapters::cgroup::{Cgroups, End};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::claim::Scene;

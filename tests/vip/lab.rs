@@ -14,9 +14,9 @@ use std::os::fd::AsFd;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use leasehold::adapters::vip::{Mac, VipCommand, VipEvent, spawn};
+use leasehold::base::time::Time;
 use leasehold::compose::model::Vip;
-use leasehold::core::time::Time;
+use leasehold::sidecar::adapters::vip::{Mac, VipCommand, VipEvent, spawn};
 use rustix::thread::{CapabilitySet, LinkNameSpaceType};
 use tokio::sync::mpsc;
 
@@ -280,7 +280,7 @@ pub(crate) fn after(ms: u64) -> Time {
 }
 
 pub(crate) fn now() -> Time {
-    leasehold::clock::now()
+    leasehold::base::clock::now()
 }
 
 /// Waits for a state of the kernel, which has no event that a shell could wait for.

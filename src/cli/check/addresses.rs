@@ -1,9 +1,9 @@
 //! The virtual addresses and this host: whether one is its own, and whether a route leads to its network.
 
 use super::Findings;
-use crate::adapters::vip::{self, VipError};
-use crate::compose::model::{Project, Vip};
-use crate::site;
+use leasehold_compose::model::{Project, Vip};
+use leasehold_sidecar::adapters::vip::{self, VipError};
+use leasehold_sidecar::site;
 
 pub(super) async fn look(project: &Project, interface: &str) -> Findings {
     let mut found = Findings::default();

@@ -9,11 +9,11 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::adapters::probe::shown_certificate;
-use crate::clock;
-use crate::compose::model::Cluster;
-use crate::node_facts::NodeFacts;
-use crate::small_file;
+use leasehold_base::clock;
+use leasehold_base::small_file;
+use leasehold_compose::model::Cluster;
+use leasehold_sidecar::adapters::probe::shown_certificate;
+use leasehold_sidecar::node_facts::NodeFacts;
 
 /// Renewals that work by themselves leave this much.
 const SOON: i64 = 30 * DAY;

@@ -1,9 +1,9 @@
 //! The images that the services would run from: here, and as the other nodes publish theirs.
 
-use crate::adapters::store::{self, Settings};
-use crate::core::keys::Keys;
-use crate::core::records::NodeStatus;
-use crate::core::store::{Answer, Txn};
+use leasehold_core::keys::Keys;
+use leasehold_core::records::NodeStatus;
+use leasehold_core::store::{Answer, Txn};
+use leasehold_sidecar::adapters::store::{self, Settings};
 
 /// What every node says of itself; nothing where etcd does not answer, which is told of elsewhere.
 pub(super) async fn published(settings: &Settings) -> Vec<(String, NodeStatus)> {
@@ -14,7 +14,7 @@ pub(super) async fn published(settings: &Settings) -> Vec<(String, NodeStatus)> 
 }
 
 fn read(keys: &Keys, answer: &Answer) -> Vec<(String, NodeStatus)> {
-    let of_node = |kv: &crate::core::store::KeyValue| {
+    let of_node = |kv: &leasehold_core::store::KeyValue| {
         let parts = keys.parts(&kv.key)?;
         let ["status", node] = parts.as_slice() else {
             return None;
@@ -42,8 +42,8 @@ pub(super) fn differing(group: &str, own: &str, me: &str, published: &[(String, 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::records::{Readiness, json};
-    use crate::core::store::KeyValue;
+    use leasehold_core::records::{Readiness, json};
+    use leasehold_core::store::KeyValue;
 
     #[test]
     fn another_digest_on_another_node_is_warned_of() {

@@ -3,8 +3,8 @@
 
 use std::net::IpAddr;
 
-use crate::adapters::names::Names;
-use crate::compose::model::{Check, Group, MailProtocol, Service};
+use leasehold_compose::model::{Check, Group, MailProtocol, Service};
+use leasehold_sidecar::adapters::names::Names;
 
 /// Where mail servers keep what they have accepted and not delivered: sendmail's two, Postfix's, Exim's.
 const QUEUES: [&str; 4] = [

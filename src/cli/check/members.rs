@@ -1,7 +1,7 @@
 //! etcd as a whole: who answers, in which version, and how many may be lost.
 
-use crate::adapters::store::{self, Settings};
-use crate::core::store::StoreError;
+use leasehold_core::store::StoreError;
+use leasehold_sidecar::adapters::store::{self, Settings};
 
 /// Oldest that the tests run against.
 const OLDEST: (u64, u64) = (3, 5);

@@ -15,15 +15,14 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::answer::Answer;
-use crate::adapters::http::{Access, listen_address};
-use crate::adapters::{events, fence, reset, store};
-use crate::clock;
-use crate::compose;
-use crate::compose::model::{Fence, Group, OnStopFailure, Service};
-use crate::core::sizing::Timing;
-use crate::core::store::StoreError;
-use crate::node_facts::NodeFacts;
-use crate::site::{Site, SiteError};
+use leasehold_base::clock;
+use leasehold_compose::model::{Fence, Group, OnStopFailure, Service};
+use leasehold_core::sizing::Timing;
+use leasehold_core::store::StoreError;
+use leasehold_sidecar::adapters::http::{Access, listen_address};
+use leasehold_sidecar::adapters::{events, fence, reset, store};
+use leasehold_sidecar::node_facts::NodeFacts;
+use leasehold_sidecar::site::{Site, SiteError};
 
 /// Of one call to etcd.
 const ETCD_PATIENCE: Duration = Duration::from_secs(2);
@@ -69,7 +68,7 @@ pub(super) async fn check(facts: &NodeFacts) -> Result<Answer> {
 }
 
 async fn look(facts: &NodeFacts, site: &Site, found: &mut Findings) {
-    found.report.push(compose::report(&site.project));
+    found.report.push(leasehold_compose::report(&site.project));
     found
         .faults
         .extend(site.check_grace().err().map(|error| error.to_string()));

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::compose::model::{Check, Failback, Failover, Group, OnFailure, OnStopFailure, Project};
-use crate::core::sizing::Timing;
+use leasehold_compose::model::{Check, Failback, Failover, Group, OnFailure, OnStopFailure, Project};
+use leasehold_core::sizing::Timing;
 
 /// What a new holder waits for on a storage whose last claim was not released, the watch of it included.
 const CLAIM: Duration = Duration::from_millis(650);
@@ -78,7 +78,7 @@ fn sick(group: &Group) -> String {
             "If the service of {name} hangs, nobody notices: it has no probes. If it ends, it is started again."
         );
     }
-    let noticed = |count: fn(&crate::compose::model::Cadence) -> u32| {
+    let noticed = |count: fn(&leasehold_compose::model::Cadence) -> u32| {
         let all = deciding().map(|probe| probe.cadence);
         let slowest = all.map(|cadence| (cadence.interval + cadence.timeout) * count(&cadence));
         words(slowest.max().unwrap_or_default())

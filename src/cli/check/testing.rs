@@ -2,13 +2,13 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::compose::model::Project;
-use crate::compose::{Sources, read};
+use leasehold_compose::model::Project;
+use leasehold_compose::{Sources, read};
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
 /// One group `mail` with one service: more keys of the cluster and of the group as flow mappings, of the service as a line.
-pub(in crate::cli) fn project(cluster: &str, group: &str, service: &str) -> Project {
+pub(crate) fn project(cluster: &str, group: &str, service: &str) -> Project {
     let unique = format!(
         "leasehold-check-{}-{}",
         std::process::id(),

@@ -1,20 +1,20 @@
 //! Volumes that one host alone may mount: what keeps a second host from it once nobody can wait for the first.
 
-use crate::adapters::engine::{DeviceLook, EngineError, Sharing};
-use crate::adapters::tether;
-use crate::compose::model::{Group, Service};
-use crate::site::Site;
-use crate::tether::device::Kind;
+use leasehold_base::device::Kind;
+use leasehold_compose::model::{Group, Service};
+use leasehold_sidecar::adapters::engine::{DeviceLook, EngineError, Sharing};
+use leasehold_sidecar::adapters::tether;
+use leasehold_sidecar::site::Site;
 
 /// Lines of the report, and warnings.
 #[derive(Debug, Default)]
-pub(in crate::cli) struct Told {
-    pub(in crate::cli) report: Vec<String>,
-    pub(in crate::cli) warnings: Vec<String>,
+pub(crate) struct Told {
+    pub(crate) report: Vec<String>,
+    pub(crate) warnings: Vec<String>,
 }
 
 /// What each volume of the group is to several hosts, as far as this one can see it.
-pub(in crate::cli) async fn look(site: &Site, group: &Group) -> Told {
+pub(crate) async fn look(site: &Site, group: &Group) -> Told {
     let mut told = Told::default();
     for service in &group.services {
         match site.engine.sharing(&site.project, service).await {
@@ -29,7 +29,7 @@ pub(in crate::cli) async fn look(site: &Site, group: &Group) -> Told {
 }
 
 /// The devices of the group that one host alone may mount.
-pub(in crate::cli) async fn devices(site: &Site, group: &Group) -> Result<Vec<String>, EngineError> {
+pub(crate) async fn devices(site: &Site, group: &Group) -> Result<Vec<String>, EngineError> {
     let mut all = Vec::new();
     for service in &group.services {
         all.extend(site.engine.exclusive_devices(&site.project, service).await?);
@@ -84,7 +84,7 @@ async fn kind(site: &Site, service: &Service, device: &String) -> Kind {
 
 /// What else makes sure that a silent holder does not write.
 fn guard(site: &Site, group: &Group) -> Option<&'static str> {
-    use crate::compose::model::Failover;
+    use leasehold_compose::model::Failover;
     if site.project.cluster.fence.is_some() {
         Some("the fence agent")
     } else if site.watchdog.is_some() {

@@ -16,12 +16,12 @@ use super::answer::Answer;
 use super::client;
 use super::fenced::confirmed;
 use super::text::say;
-use crate::adapters::http::SwitchoverRequest;
-use crate::adapters::probe::{Inside, Prober};
-use crate::clock;
-use crate::core::status::Status;
-use crate::node_facts::NodeFacts;
-use crate::site::Site;
+use leasehold_base::clock;
+use leasehold_core::status::Status;
+use leasehold_sidecar::adapters::http::SwitchoverRequest;
+use leasehold_sidecar::adapters::probe::{Inside, Prober};
+use leasehold_sidecar::node_facts::NodeFacts;
+use leasehold_sidecar::site::Site;
 
 /// Good answers before the first move.
 const EDGE: Duration = Duration::from_millis(500);
@@ -222,7 +222,7 @@ impl Drill<'_> {
                 None => {
                     let history = client::history(self.facts, group).await?;
                     let epochs = history.map(|history| history.epochs).unwrap_or_default();
-                    let served = |of: &crate::core::history::Epoch| {
+                    let served = |of: &leasehold_core::history::Epoch| {
                         of.epoch == epoch && of.begun.as_ref().is_some_and(|begun| begun.served)
                     };
                     if epochs.iter().any(served) {

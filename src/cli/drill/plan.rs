@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::compose::model::{Check, Group, Probe, Project, Service};
-use crate::core::status::{GroupLine, NodeLine, Status};
+use leasehold_compose::model::{Check, Group, Probe, Project, Service};
+use leasehold_core::status::{GroupLine, NodeLine, Status};
 
 /// Besides the service's own grace and the ttl, for its start.
 const SLACK: Duration = Duration::from_secs(10);
@@ -198,9 +198,9 @@ impl Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::check::testing::project;
-    use crate::core::records::Trouble;
-    use crate::core::status::HeldLine;
+    use crate::check::testing::project;
+    use leasehold_core::records::Trouble;
+    use leasehold_core::status::HeldLine;
 
     const GROUP: &str =
         ", vips: [192.0.2.10/24], probes: [{smtp: 25, login_file: ./login}, {docker: sams}, {tcp: 4190}]";

@@ -8,9 +8,9 @@ use tokio::time::MissedTickBehavior;
 
 use super::plan::Plan;
 use super::samples::{Sample, is_back, outage};
-use crate::adapters::probe::{Prober, Target};
-use crate::clock;
-use crate::compose::model::Probe;
+use leasehold_base::clock;
+use leasehold_compose::model::Probe;
+use leasehold_sidecar::adapters::probe::{Prober, Target};
 
 /// From one question to the next.
 pub(super) const PACE: Duration = Duration::from_millis(50);
@@ -139,9 +139,9 @@ mod tests {
 
     use super::super::samples::outage;
     use super::*;
-    use crate::adapters::engine::Engine;
-    use crate::adapters::probe::Inside;
-    use crate::compose::model::{Cadence, Check};
+    use leasehold_compose::model::{Cadence, Check};
+    use leasehold_sidecar::adapters::engine::Engine;
+    use leasehold_sidecar::adapters::probe::Inside;
 
     const LIMIT: Duration = Duration::from_secs(20);
 

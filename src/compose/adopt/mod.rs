@@ -15,7 +15,7 @@ use super::files::{self, Loaded, Sources};
 use super::model::{END_BUDGET, Project, Service};
 use super::yaml::{self, Node};
 use super::{leasehold, project, service};
-use crate::small_file;
+use leasehold_base::small_file;
 
 use self::lines::{Block, Lines};
 

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{Group, VipStage};
-use crate::core::code::Code;
-use crate::core::event::{Action, VipNews};
-use crate::core::node::Node;
-use crate::core::time::Time;
+use crate::code::Code;
+use crate::event::{Action, VipNews};
+use crate::node::Node;
+use crate::time::Time;
 
 /// Between two orders to add or drop the addresses that brought no answer.
 pub(super) const VIP_RETRY: Duration = Duration::from_secs(1);
@@ -22,7 +22,7 @@ impl Group {
     }
 
     /// News of the addresses.
-    pub(in crate::core) fn vip_free(&mut self) {
+    pub(crate) fn vip_free(&mut self) {
         if let Some(held) = &mut self.held
             && held.vip == VipStage::Probing
         {
@@ -30,7 +30,7 @@ impl Group {
         }
     }
 
-    pub(in crate::core) fn vip_conflict(&mut self, now: Time, vip: &str, mac: &str, out: &mut Vec<Action>) {
+    pub(crate) fn vip_conflict(&mut self, now: Time, vip: &str, mac: &str, out: &mut Vec<Action>) {
         if self.held.as_ref().is_some_and(|held| held.vip == VipStage::Probing) {
             self.vip_unasked(now);
             let text = format!(
@@ -42,7 +42,7 @@ impl Group {
 
     /// The host itself has an address of the group, or has it no more. It is left where it is, and nothing starts here for it;
     /// what runs goes on.
-    pub(in crate::core) fn vip_occupied(&mut self, now: Time, by: Option<String>, out: &mut Vec<Action>) {
+    pub(crate) fn vip_occupied(&mut self, now: Time, by: Option<String>, out: &mut Vec<Action>) {
         if let Some(text) = &by {
             self.vip_unasked(now);
             if self.occupied != by {
@@ -63,7 +63,7 @@ impl Group {
 
     /// Somebody else uses an address. Under a live lease it is ours, and the adapter has announced it again; without one
     /// it must not be here at all.
-    pub(in crate::core) fn vip_foreign(&mut self, now: Time, vip: &str, mac: &str, out: &mut Vec<Action>) {
+    pub(crate) fn vip_foreign(&mut self, now: Time, vip: &str, mac: &str, out: &mut Vec<Action>) {
         let ours = self.held.as_ref().is_some_and(|held| {
             matches!(held.vip, VipStage::Adding { .. } | VipStage::Held) && !now.reached(held.deadlines.end)
         });
@@ -82,7 +82,7 @@ impl Group {
         self.mention(now, Code::AddressDropped, text, out);
     }
 
-    pub(in crate::core) fn vip_held(&mut self) {
+    pub(crate) fn vip_held(&mut self) {
         if let Some(held) = &mut self.held
             && matches!(held.vip, VipStage::Adding { .. })
         {
@@ -90,7 +90,7 @@ impl Group {
         }
     }
 
-    pub(in crate::core) fn vip_dropped(&mut self) {
+    pub(crate) fn vip_dropped(&mut self) {
         if let Some(held) = &mut self.held
             && matches!(held.vip, VipStage::Dropping { .. })
         {
@@ -132,7 +132,7 @@ impl Group {
 
 impl Node {
     /// News of the addresses, for the group that it is about.
-    pub(in crate::core) fn take_vip(&mut self, now: Time, news: VipNews, out: &mut Vec<Action>) {
+    pub(crate) fn take_vip(&mut self, now: Time, news: VipNews, out: &mut Vec<Action>) {
         let of = |groups: &mut BTreeMap<String, Group>, name: &str, act: &mut dyn FnMut(&mut Group)| {
             if let Some(group) = groups.get_mut(name) {
                 act(group);

@@ -1,24 +1,24 @@
 //! How a run comes about, and the codes of what is said of it.
 
-use crate::core::code::Code;
-use crate::core::records::{Record, RecordState};
+use crate::code::Code;
+use crate::records::{Record, RecordState};
 
 /// Why a group is released that nobody hands over: of a holder that fell silent together with its other groups,
-pub(in crate::core) const SILENT: &str = "silent";
+pub(crate) const SILENT: &str = "silent";
 /// that could not renew its lease,
-pub(in crate::core) const RAN_OUT: &str = "its lease ran out";
+pub(crate) const RAN_OUT: &str = "its lease ran out";
 /// whose sidecar ended in the middle of a stop,
-pub(in crate::core) const INTERRUPTED: &str = "its stop was under way when its sidecar ended";
+pub(crate) const INTERRUPTED: &str = "its stop was under way when its sidecar ended";
 /// or whose key was taken away.
-pub(in crate::core) const LOST_PLACE: &str = "its node lost its place in the cluster";
+pub(crate) const LOST_PLACE: &str = "its node lost its place in the cluster";
 /// The first word where its holder was fenced,
-pub(in crate::core) const FENCED: &str = "fenced";
+pub(crate) const FENCED: &str = "fenced";
 /// and where the service failed on it too often.
-pub(in crate::core) const FAILED: &str = "failed";
+pub(crate) const FAILED: &str = "failed";
 
 /// How a run comes about.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in crate::core) enum Coming {
+pub(crate) enum Coming {
     /// Nobody held the group.
     #[default]
     Start,
@@ -36,7 +36,7 @@ pub(in crate::core) enum Coming {
 
 impl Coming {
     /// How the next epoch comes about. A record says in words why it was released, so nothing but words may hang on this.
-    pub(in crate::core) fn after(record: Option<&Record>) -> Self {
+    pub(crate) fn after(record: Option<&Record>) -> Self {
         let Some(record) = record else { return Self::Start };
         let reason = &record.reason;
         let alone = [SILENT, RAN_OUT, INTERRUPTED, LOST_PLACE].contains(&reason.as_str());

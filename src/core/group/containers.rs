@@ -2,14 +2,14 @@
 
 use super::Group;
 use super::up::GATE_TIMEOUT;
-use crate::core::event::Action;
-use crate::core::made::Made;
-use crate::core::time::Time;
+use crate::event::Action;
+use crate::made::Made;
+use crate::time::Time;
 
 /// The containers of a group as they are asked for, and what came of it. A verdict is taken back with each new order, and
 /// counts for the order that it answers: one for a storage without its id must never start on a storage that has it.
 #[derive(Clone, Debug)]
-pub(in crate::core) struct Containers {
+pub(crate) struct Containers {
     /// The store id that they are to be made for; none before anything is asked for.
     asked: Option<Option<String>>,
     /// The last word on each.
@@ -43,17 +43,17 @@ impl Containers {
     }
 
     /// What is left are those of the file.
-    pub(in crate::core) fn shorten(&mut self, count: usize) {
+    pub(crate) fn shorten(&mut self, count: usize) {
         self.verdicts.truncate(count);
         self.made.truncate(count);
     }
 
-    pub(in crate::core) fn is_asked(&self) -> bool {
+    pub(crate) fn is_asked(&self) -> bool {
         self.asked.is_some()
     }
 
     /// The digest of the first one's image, as it is published.
-    pub(in crate::core) fn image(&self) -> String {
+    pub(crate) fn image(&self) -> String {
         match self.verdicts.first() {
             Some(Some(Ok(made))) => made.image.clone(),
             Some(Some(Err(_)) | None) | None => String::new(),
@@ -61,7 +61,7 @@ impl Containers {
     }
 
     /// Whether this is what is asked for.
-    pub(in crate::core) fn fits(&self, made: &Made) -> bool {
+    pub(crate) fn fits(&self, made: &Made) -> bool {
         self.asked.as_ref() == Some(&made.store)
     }
 
@@ -104,7 +104,7 @@ impl Containers {
 
 impl Group {
     /// Has the containers made for this store, unless that is what was asked for last.
-    pub(in crate::core) fn prepare(&mut self, store: Option<String>, out: &mut Vec<Action>) {
+    pub(crate) fn prepare(&mut self, store: Option<String>, out: &mut Vec<Action>) {
         if self.containers.asked.as_ref() == Some(&store) {
             return;
         }
@@ -117,12 +117,12 @@ impl Group {
     }
 
     /// The verdict on one container.
-    pub(in crate::core) fn prepared(&mut self, service: usize, store: &Option<String>, result: Result<Made, String>) {
+    pub(crate) fn prepared(&mut self, service: usize, store: &Option<String>, result: Result<Made, String>) {
         self.containers.take(service, store, result);
     }
 
     /// Why no container of this group could start here.
-    pub(in crate::core) fn unprepared(&self) -> Option<String> {
+    pub(crate) fn unprepared(&self) -> Option<String> {
         let mut all = self.settings.services.iter().zip(&self.containers.verdicts);
         all.find_map(|(service, verdict)| match verdict {
             Some(Ok(_)) => None,
@@ -146,7 +146,7 @@ impl Group {
 #[cfg(test)]
 mod tests {
     use super::{Containers, Ready};
-    use crate::core::made::Made;
+    use crate::made::Made;
 
     fn made(store: Option<&str>) -> Made {
         Made {

@@ -7,12 +7,12 @@ use super::address::VIP_RETRY;
 use super::{
     After, Coming, Context, FAILED, Group, Held, OnFailure, Parting, ServiceRun, ServiceState, Stage, VipStage, Way,
 };
-use crate::core::code::Code;
-use crate::core::epoch::Run;
-use crate::core::event::{Action, Order, PageOrder, ServiceKey};
-use crate::core::left::Sequel;
-use crate::core::sizing::Deadlines;
-use crate::core::time::Time;
+use crate::code::Code;
+use crate::epoch::Run;
+use crate::event::{Action, Order, PageOrder, ServiceKey};
+use crate::left::Sequel;
+use crate::sizing::Deadlines;
+use crate::time::Time;
 
 /// Between two second ways of ending a container that does not end.
 const STOP_RETRY: Duration = Duration::from_secs(2);
@@ -23,7 +23,7 @@ const COOL_DOWN: Duration = Duration::from_secs(30);
 
 impl Group {
     /// Stops a run that an earlier sidecar started and that may not be adopted.
-    pub(in crate::core) fn disown(&mut self, now: Time, run: Run, lease: i64, why: &str, out: &mut Vec<Action>) {
+    pub(crate) fn disown(&mut self, now: Time, run: Run, lease: i64, why: &str, out: &mut Vec<Action>) {
         let over = Deadlines {
             soft: now,
             hard: now,
@@ -56,7 +56,7 @@ impl Group {
         clippy::too_many_arguments,
         reason = "all that is known of the run, and what follows its stop"
     )]
-    pub(in crate::core) fn resume(
+    pub(crate) fn resume(
         &mut self,
         now: Time,
         run: Run,
@@ -92,15 +92,7 @@ impl Group {
     }
 
     /// Latches the run and stops it. A stop under way only gets faster or another sequel; it never ends.
-    pub(in crate::core) fn stop(
-        &mut self,
-        now: Time,
-        way: Way,
-        after: After,
-        why: String,
-        code: Code,
-        out: &mut Vec<Action>,
-    ) {
+    pub(crate) fn stop(&mut self, now: Time, way: Way, after: After, why: String, code: Code, out: &mut Vec<Action>) {
         let Some(held) = &mut self.held else { return };
         let fresh = !held.latched;
         held.latched = true;
@@ -134,7 +126,7 @@ impl Group {
     }
 
     /// Stops the run, to start the next one with what the file and the image say now.
-    pub(in crate::core) fn start_anew(&mut self, now: Time, text: String, out: &mut Vec<Action>) {
+    pub(crate) fn start_anew(&mut self, now: Time, text: String, out: &mut Vec<Action>) {
         if let Some(held) = &mut self.held {
             held.anew = true;
         }
@@ -153,7 +145,7 @@ impl Group {
     }
 
     /// First after every wake-up: what the time alone demands.
-    pub(in crate::core) fn check_time(&mut self, now: Time, out: &mut Vec<Action>) {
+    pub(crate) fn check_time(&mut self, now: Time, out: &mut Vec<Action>) {
         let Some(held) = &mut self.held else { return };
         if !now.reached(held.deadlines.soft) || held.soft_passed {
             return;
@@ -229,7 +221,7 @@ impl Group {
 
     /// The last moment at which a watchdog that then `strikes` may be fed: it must do so before the lease ends, or once a
     /// stop is not proved when it should be. None while nothing can run.
-    pub(in crate::core) fn last_meal(&self, strikes: Duration) -> Option<Time> {
+    pub(crate) fn last_meal(&self, strikes: Duration) -> Option<Time> {
         let held = self.held.as_ref()?;
         let may_run = |service: &&ServiceRun| matches!(service.state, ServiceState::Up | ServiceState::Unknown);
         let of_services = held.services.iter().filter(may_run).map(|service| {
@@ -400,7 +392,7 @@ impl Group {
     }
 
     /// Starts a new run: the latch belonged to the old one. Addresses that are held stay.
-    pub(in crate::core) fn again(&mut self, now: Time, run: Run, out: &mut Vec<Action>) {
+    pub(crate) fn again(&mut self, now: Time, run: Run, out: &mut Vec<Action>) {
         let Some(held) = &mut self.held else { return };
         let mut fresh = Held::new(run, held.lease, held.deadlines, now, &self.settings);
         fresh.vip = held.vip.clone();

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::{Group, OnFailure, OnStandby, Stage, VipStage};
-use crate::core::code::Code;
-use crate::core::epoch::Run;
-use crate::core::event::{Action, FailureKind, ProbeFailure, ProbeKey};
-use crate::core::time::Time;
+use crate::code::Code;
+use crate::epoch::Run;
+use crate::event::{Action, FailureKind, ProbeFailure, ProbeKey};
+use crate::time::Time;
 
 /// Between two checks until the first that passes.
 const UNTIL_FIRST: Duration = Duration::from_millis(50);
@@ -62,7 +62,7 @@ impl ProbeSettings {
 
 /// Where one probe of a run stands.
 #[derive(Clone, Debug, Default)]
-pub(in crate::core) struct ProbeRun {
+pub(crate) struct ProbeRun {
     /// When the next check is due; none while one is under way.
     pub(super) at: Option<Time>,
     /// Good answers in a row.
@@ -71,9 +71,9 @@ pub(in crate::core) struct ProbeRun {
     wrong: u32,
     silent: u32,
     /// What it makes of the service; none until it passes for the first time.
-    pub(in crate::core) passes: Option<bool>,
+    pub(crate) passes: Option<bool>,
     /// The last failure since the last good answer.
-    pub(in crate::core) failure: Option<ProbeFailure>,
+    pub(crate) failure: Option<ProbeFailure>,
     /// What it said while it passed, and when it said so last.
     warning: Option<(Time, String)>,
 }
@@ -134,7 +134,7 @@ impl ProbeRun {
 
 impl Group {
     /// The result of one check.
-    pub(in crate::core) fn probed(
+    pub(crate) fn probed(
         &mut self,
         now: Time,
         run: Run,
@@ -268,7 +268,7 @@ impl Group {
     }
 
     /// The sentence of the last failure of a probe, failing ones first.
-    pub(in crate::core) fn probe_failure(&self) -> Option<&ProbeFailure> {
+    pub(crate) fn probe_failure(&self) -> Option<&ProbeFailure> {
         let of = |verdict: bool| {
             self.deciding()
                 .filter(move |(_, probe)| (probe.passes == Some(false)) == verdict)
@@ -284,7 +284,7 @@ impl Group {
     }
 
     /// Whether any probe has failed for good, while the run goes on.
-    pub(in crate::core) fn is_sick(&self) -> bool {
+    pub(crate) fn is_sick(&self) -> bool {
         let mut held = self.held.iter();
         held.any(|held| matches!(held.stage, Stage::Checking | Stage::Active))
             && self.deciding().any(|(_, probe)| probe.passes == Some(false))

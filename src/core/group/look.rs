@@ -2,12 +2,12 @@
 //! group is vacant it comes last, and looks once more at once.
 
 use super::Group;
-use crate::core::event::{Action, FailureKind, ProbeFailure};
-use crate::core::time::Time;
+use crate::event::{Action, FailureKind, ProbeFailure};
+use crate::time::Time;
 
 /// Where it stands.
 #[derive(Clone, Debug, Default)]
-pub(in crate::core) struct Look {
+pub(crate) struct Look {
     /// When the next is due; none before the first, and while one is under way.
     at: Option<Time>,
     /// The store of the one under way.
@@ -26,7 +26,7 @@ impl Look {
     }
 
     /// Why the group could not be started here.
-    pub(in crate::core) fn fault(&self) -> Option<String> {
+    pub(crate) fn fault(&self) -> Option<String> {
         self.fault.clone()
     }
 }
@@ -34,13 +34,7 @@ impl Look {
 impl Group {
     /// Looks when it is due. `store`: the id that the storage must carry; none while this node may not look, or need not.
     /// `vacant`: the record that anybody may take over now; then what a look did not find is looked for once more at once.
-    pub(in crate::core) fn step_look(
-        &mut self,
-        now: Time,
-        store: Option<String>,
-        vacant: Option<i64>,
-        out: &mut Vec<Action>,
-    ) {
+    pub(crate) fn step_look(&mut self, now: Time, store: Option<String>, vacant: Option<i64>, out: &mut Vec<Action>) {
         let (Some(every), None) = (self.settings.storage_look, &self.held) else {
             // The holder's run has found it, and its own probes look on.
             self.look.fault = None;
@@ -63,7 +57,7 @@ impl Group {
 
     /// What a look found. One that could not be made says nothing, and what was found out before stays.
     /// One at another store, which the group had before, says nothing either.
-    pub(in crate::core) fn storage_seen(&mut self, now: Time, store: &str, result: Result<(), ProbeFailure>) {
+    pub(crate) fn storage_seen(&mut self, now: Time, store: &str, result: Result<(), ProbeFailure>) {
         if self.look.under_way.as_deref() == Some(store) {
             self.look.under_way = None;
         }

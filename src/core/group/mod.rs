@@ -30,16 +30,16 @@ mod trouble;
 mod unmount;
 mod up;
 
-pub(in crate::core) use coming::{Coming, FAILED, FENCED, INTERRUPTED, LOST_PLACE, RAN_OUT, SILENT};
+pub(crate) use coming::{Coming, FAILED, FENCED, INTERRUPTED, LOST_PLACE, RAN_OUT, SILENT};
 use containers::Containers;
 pub use health::ProbeSettings;
 use look::Look;
-pub(in crate::core) use opinion::Doubt;
+pub(crate) use opinion::Doubt;
 use opinion::{Asking, Weighed};
 pub use opinion::{OnStandby, SecondOpinion};
 pub use state::Stage;
-pub(in crate::core) use state::{After, Held, Parting, ServiceRun, ServiceState, VipStage, Way};
-pub(in crate::core) use unmount::UNMOUNT_PATIENCE;
+pub(crate) use state::{After, Held, Parting, ServiceRun, ServiceState, VipStage, Way};
+pub(crate) use unmount::UNMOUNT_PATIENCE;
 
 /// Stages that one step may pass: a run that fails, stops and starts again at once.
 const STAGES_MAX: usize = 8;
@@ -102,41 +102,41 @@ pub struct ServiceSettings {
 /// One group of this node.
 #[derive(Clone, Debug)]
 pub struct Group {
-    pub(in crate::core) settings: GroupSettings,
-    pub(in crate::core) held: Option<Held>,
-    pub(in crate::core) containers: Containers,
+    pub(crate) settings: GroupSettings,
+    pub(crate) held: Option<Held>,
+    pub(crate) containers: Containers,
     /// The run that a tether reported as running, whether or not it is ours, and by which connection.
-    pub(in crate::core) reported: Vec<Option<(Run, u64)>>,
+    pub(crate) reported: Vec<Option<(Run, u64)>>,
     restarts: Vec<Time>,
     /// The service failed here: no campaign before this.
-    pub(in crate::core) failing_until: Option<Time>,
-    pub(in crate::core) cool_until: Option<Time>,
+    pub(crate) failing_until: Option<Time>,
+    pub(crate) cool_until: Option<Time>,
     /// The last epoch that was held here and lost by nobody's order, with the node's place in the cluster.
-    pub(in crate::core) lost: Option<u64>,
+    pub(crate) lost: Option<u64>,
     watched: bool,
     /// The highest epoch that a tether found claimed on the storage, above its own.
-    pub(in crate::core) claim: Option<u64>,
-    pub(in crate::core) last: Option<Decision>,
+    pub(crate) claim: Option<u64>,
+    pub(crate) last: Option<Decision>,
     /// How the epoch comes about that was campaigned for last.
-    pub(in crate::core) taking: Coming,
+    pub(crate) taking: Coming,
     /// Why the host itself could not run it, as of the last look while it is not held here.
-    pub(in crate::core) unfit: Option<String>,
+    pub(crate) unfit: Option<String>,
     /// The host itself has one of its addresses: in which words.
-    pub(in crate::core) occupied: Option<String>,
+    pub(crate) occupied: Option<String>,
     /// In what the run differs from what would be started now, as of the last look.
-    pub(in crate::core) drift: Option<Drift>,
+    pub(crate) drift: Option<Drift>,
     /// It is deleted, and the adapters know.
-    pub(in crate::core) let_go: bool,
+    pub(crate) let_go: bool,
     /// While it is let go: the container that uses its storage, as of the last look.
-    pub(in crate::core) used: Option<String>,
+    pub(crate) used: Option<String>,
     /// The last fault of a run, by a name that is the same on every node.
     trouble: Option<String>,
     /// The same in the sentence that was said of it.
     failure: String,
     /// What made it leave its holders before this one.
-    pub(in crate::core) known_faults: Vec<String>,
+    pub(crate) known_faults: Vec<String>,
     /// Of a standby.
-    pub(in crate::core) look: Look,
+    pub(crate) look: Look,
     /// Of a standby.
     asking: Asking,
     /// Of the holder.
@@ -150,7 +150,7 @@ pub struct Group {
 const MENTION_AGAIN: Duration = Duration::from_secs(60);
 
 /// Whether a sentence is news; then it is remembered.
-pub(in crate::core) fn mention(last: &mut Option<(Decision, Time)>, now: Time, decision: &Decision) -> bool {
+pub(crate) fn mention(last: &mut Option<(Decision, Time)>, now: Time, decision: &Decision) -> bool {
     let known = last
         .as_ref()
         .is_some_and(|(said, at)| said == decision && now.since(*at) < MENTION_AGAIN);
@@ -162,7 +162,7 @@ pub(in crate::core) fn mention(last: &mut Option<(Decision, Time)>, now: Time, d
 
 /// What a group's step needs to know of the node.
 #[derive(Clone, Copy)]
-pub(in crate::core) struct Context {
+pub(crate) struct Context {
     pub now: Time,
     /// A standby that is ready and alive.
     pub other_ready: bool,
@@ -175,7 +175,7 @@ pub(in crate::core) struct Context {
 }
 
 /// What to do about a claim that is above the record.
-pub(in crate::core) fn claimed(group: &str, claim: u64, epoch: u64) -> String {
+pub(crate) fn claimed(group: &str, claim: u64, epoch: u64) -> String {
     format!(
         "the claim on the storage of {group} is of epoch {claim}, above epoch {epoch} in etcd (restored, or another cluster?): \
          it starts nowhere; once no host runs it, `leasehold accept` lifts the epoch above the claim"
@@ -183,11 +183,11 @@ pub(in crate::core) fn claimed(group: &str, claim: u64, epoch: u64) -> String {
 }
 
 impl Group {
-    pub(in crate::core) fn named(settings: GroupSettings) -> (String, Self) {
+    pub(crate) fn named(settings: GroupSettings) -> (String, Self) {
         (settings.name.clone(), Self::new(settings))
     }
 
-    pub(in crate::core) fn new(settings: GroupSettings) -> Self {
+    pub(crate) fn new(settings: GroupSettings) -> Self {
         let count = settings.services.len();
         Self {
             settings,
@@ -235,7 +235,7 @@ impl Group {
     }
 
     /// Says a sentence once; a repetition is no news.
-    pub(in crate::core) fn say(&mut self, code: Code, text: String, out: &mut Vec<Action>) {
+    pub(crate) fn say(&mut self, code: Code, text: String, out: &mut Vec<Action>) {
         let decision = self.decision(code, text);
         if self.last.as_ref() != Some(&decision) {
             self.last = Some(decision.clone());
@@ -244,7 +244,7 @@ impl Group {
     }
 
     /// Says what happened and is over: see [`Node::mention`](super::node::Node).
-    pub(in crate::core) fn mention(&mut self, now: Time, code: Code, text: String, out: &mut Vec<Action>) {
+    pub(crate) fn mention(&mut self, now: Time, code: Code, text: String, out: &mut Vec<Action>) {
         let decision = self.decision(code, text);
         if mention(&mut self.mentioned, now, &decision) {
             out.push(Action::Say(decision));
@@ -252,7 +252,7 @@ impl Group {
     }
 
     /// It is deleted: nothing of it is made or watched any more.
-    pub(in crate::core) fn let_go(&mut self, out: &mut Vec<Action>) {
+    pub(crate) fn let_go(&mut self, out: &mut Vec<Action>) {
         if std::mem::replace(&mut self.let_go, true) {
             return;
         }
@@ -264,7 +264,7 @@ impl Group {
     }
 
     /// It is there again: its addresses belong to nobody until a run takes them.
-    pub(in crate::core) fn take_back(&mut self, out: &mut Vec<Action>) {
+    pub(crate) fn take_back(&mut self, out: &mut Vec<Action>) {
         self.used = None;
         if std::mem::take(&mut self.let_go) && self.settings.vips > 0 {
             out.push(Action::VipDrop {
@@ -274,7 +274,7 @@ impl Group {
     }
 
     /// What the boot-scoped file must remember of this group.
-    pub(in crate::core) fn saved(&self) -> Option<SavedRun> {
+    pub(crate) fn saved(&self) -> Option<SavedRun> {
         let grace_ms = |grace: Duration| u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
         let services = self.settings.services.iter().map(|service| Part {
             name: service.name.clone(),
@@ -293,7 +293,7 @@ impl Group {
     }
 
     /// New deadlines from an answered beat of the holding's own incarnation.
-    pub(in crate::core) fn renew(&mut self, deadlines: Deadlines, out: &mut Vec<Action>) {
+    pub(crate) fn renew(&mut self, deadlines: Deadlines, out: &mut Vec<Action>) {
         let Some(held) = &mut self.held else { return };
         held.deadlines = deadlines;
         if matches!(held.vip, VipStage::Held | VipStage::Adding { .. }) {
@@ -306,7 +306,7 @@ impl Group {
     }
 
     /// Moves the run on as far as it goes now, then writes what changed to the pages.
-    pub(in crate::core) fn step(&mut self, context: Context, out: &mut Vec<Action>) {
+    pub(crate) fn step(&mut self, context: Context, out: &mut Vec<Action>) {
         self.paused = context.paused;
         self.watched = context.watched;
         for _ in 0..STAGES_MAX {
@@ -353,7 +353,7 @@ impl Group {
     }
 
     /// When time alone will change something here.
-    pub(in crate::core) fn wake(&self) -> Vec<Time> {
+    pub(crate) fn wake(&self) -> Vec<Time> {
         let mut wake: Vec<Time> = self.opinion_wakes().chain(self.look.wakes()).collect();
         let Some(held) = &self.held else { return wake };
         let of_services = held

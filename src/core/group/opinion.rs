@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use super::health::{ProbeRun, ProbeSettings};
 use super::{After, Context, FAILED, Group, Parting, Way};
-use crate::core::code::Code;
-use crate::core::epoch::Run;
-use crate::core::event::{Action, ProbeFailure, ProbeKey};
-use crate::core::records::Opinion;
-use crate::core::time::Time;
+use crate::code::Code;
+use crate::epoch::Run;
+use crate::event::{Action, ProbeFailure, ProbeKey};
+use crate::records::Opinion;
+use crate::time::Time;
 
 /// A standby asks no probe more often than this.
 const CALM: Duration = Duration::from_secs(5);
@@ -43,7 +43,7 @@ pub enum OnStandby {
 
 /// A standby's look at one run.
 #[derive(Clone, Debug, Default)]
-pub(in crate::core) struct Asking {
+pub(crate) struct Asking {
     /// None: there is nobody to ask.
     of: Option<Run>,
     probes: Vec<Asked>,
@@ -59,7 +59,7 @@ struct Asked {
 
 /// What all standbys say, as the holder weighs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::core) struct Doubt {
+pub(crate) struct Doubt {
     /// In a sentence.
     pub text: String,
     /// Not one of them reaches it.
@@ -68,7 +68,7 @@ pub(in crate::core) struct Doubt {
 
 /// What the holder has made of it so far.
 #[derive(Clone, Debug, Default)]
-pub(in crate::core) struct Weighed {
+pub(crate) struct Weighed {
     told: Option<String>,
     /// Since when nobody reaches it.
     since: Option<Time>,
@@ -84,20 +84,20 @@ impl ProbeSettings {
 
 impl Group {
     /// Whether standbys ask at all: there must be an address, and something to ask there.
-    pub(in crate::core) fn is_asked(&self) -> bool {
+    pub(crate) fn is_asked(&self) -> bool {
         let settings = &self.settings;
         let asks = |probe: &ProbeSettings| probe.on_standby == OnStandby::Asks;
         settings.second_opinion != SecondOpinion::Off && settings.vips > 0 && settings.probes.iter().any(asks)
     }
 
     /// The run that others may ask, as it is published: it serves, and its own probes find nothing.
-    pub(in crate::core) fn serves(&self) -> Option<Run> {
+    pub(crate) fn serves(&self) -> Option<Run> {
         let held = self.held.as_ref().filter(|_| self.is_asked())?;
         (self.active() && !self.is_sick()).then_some(held.run)
     }
 
     /// On a standby: asks what is due of that run. None: there is nobody to ask.
-    pub(in crate::core) fn step_asking(&mut self, now: Time, of: Option<Run>, out: &mut Vec<Action>) {
+    pub(crate) fn step_asking(&mut self, now: Time, of: Option<Run>, out: &mut Vec<Action>) {
         if self.asking.of != of {
             let mut asked = Asked::default();
             asked.run.at = Some(now);
@@ -122,13 +122,7 @@ impl Group {
 
     /// What came of one question. An answer that would be as wrong on every host is one: the service was reached, and its
     /// holder finds the same.
-    pub(in crate::core) fn holder_asked(
-        &mut self,
-        now: Time,
-        run: Run,
-        probe: usize,
-        result: Result<(), ProbeFailure>,
-    ) {
+    pub(crate) fn holder_asked(&mut self, now: Time, run: Run, probe: usize, result: Result<(), ProbeFailure>) {
         let pace = self.pace();
         let (Some(settings), Some(asked)) = (self.settings.probes.get(probe), self.asking.probes.get_mut(probe)) else {
             return;
@@ -161,7 +155,7 @@ impl Group {
     }
 
     /// What this standby publishes. None while it does not know yet, or while its own way out is in doubt.
-    pub(in crate::core) fn opinion(&self) -> Option<Opinion> {
+    pub(crate) fn opinion(&self) -> Option<Opinion> {
         let of = self.asking.of?;
         let probes = || self.settings.probes.iter().zip(&self.asking.probes);
         let on = |kind| probes().filter(move |(settings, _)| settings.on_standby == kind);
@@ -198,7 +192,7 @@ impl Group {
     }
 
     /// On the holder: tells what the standbys find, and acts upon it where the file says so.
-    pub(in crate::core) fn weigh(&mut self, context: Context, doubt: Option<Doubt>, out: &mut Vec<Action>) {
+    pub(crate) fn weigh(&mut self, context: Context, doubt: Option<Doubt>, out: &mut Vec<Action>) {
         let now = context.now;
         let Some(doubt) = doubt.filter(|_| self.serves().is_some()) else {
             let over = self.weighed.told.is_some() && self.serves().is_some();
@@ -223,12 +217,12 @@ impl Group {
     }
 
     /// Without a word of etcd nobody knows what the standbys find now: nothing is told, and nothing follows from what they found.
-    pub(in crate::core) fn hears_nobody(&mut self) {
+    pub(crate) fn hears_nobody(&mut self) {
         self.weighed.since = None;
     }
 
     /// When it is handed over, if nobody reaches it until then.
-    pub(in crate::core) fn hands_over_at(&self) -> Option<Time> {
+    pub(crate) fn hands_over_at(&self) -> Option<Time> {
         let acts = self.settings.second_opinion == SecondOpinion::Act;
         let since = self.weighed.since.filter(|_| acts)?;
         Some(since.plus(self.patience()))
@@ -263,7 +257,7 @@ impl Group {
     }
 
     /// Why nobody should hand over to this node, once the group was handed over by it.
-    pub(in crate::core) fn failed_here(&self) -> &'static str {
+    pub(crate) fn failed_here(&self) -> &'static str {
         match self.trouble.as_deref() {
             Some(NOT_REACHED) => "the standbys could not reach the service here",
             Some(_) | None => "the service failed here several times",

@@ -5,10 +5,10 @@ use std::time::Duration;
 use super::health::ProbeRun;
 use super::unmount::MountState;
 use super::{Coming, GroupSettings};
-use crate::core::epoch::Run;
-use crate::core::event::{Order, PageOrder};
-use crate::core::sizing::{Deadlines, KILL_BUDGET};
-use crate::core::time::Time;
+use crate::epoch::Run;
+use crate::event::{Order, PageOrder};
+use crate::sizing::{Deadlines, KILL_BUDGET};
+use crate::time::Time;
 
 /// Where a holding stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -28,7 +28,7 @@ pub enum Stage {
 
 /// What follows a stop.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::core) enum After {
+pub(crate) enum After {
     /// A new run of the same epoch.
     Restart,
     /// Give the group up, to `successor` if it is named.
@@ -46,7 +46,7 @@ pub(in crate::core) enum After {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::core) enum Way {
+pub(crate) enum Way {
     /// In reverse order, each with its own grace.
     Drain,
     /// All at once, addresses first.
@@ -55,7 +55,7 @@ pub(in crate::core) enum Way {
 
 /// Where the container of one service stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::core) enum ServiceState {
+pub(crate) enum ServiceState {
     Idle,
     /// Started, not yet at its gate: nothing of the application runs.
     Starting,
@@ -68,7 +68,7 @@ pub(in crate::core) enum ServiceState {
 }
 
 #[derive(Clone, Debug)]
-pub(in crate::core) struct ServiceRun {
+pub(crate) struct ServiceRun {
     pub state: ServiceState,
     pub(super) since: Time,
     /// Set once its stop was ordered: the kill at the latest.
@@ -85,7 +85,7 @@ pub(in crate::core) struct ServiceRun {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::core) enum VipStage {
+pub(crate) enum VipStage {
     /// No addresses, or none asked for yet.
     Off,
     Probing,
@@ -104,7 +104,7 @@ pub(in crate::core) enum VipStage {
 
 /// A held epoch.
 #[derive(Clone, Debug)]
-pub(in crate::core) struct Held {
+pub(crate) struct Held {
     pub run: Run,
     pub lease: i64,
     pub deadlines: Deadlines,
@@ -137,7 +137,7 @@ pub(in crate::core) struct Held {
 
 /// What a release says of the past.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(in crate::core) enum Parting {
+pub(crate) enum Parting {
     /// An operator, or something else that is over with it.
     #[default]
     Wanted,
@@ -186,7 +186,7 @@ impl ServiceRun {
 }
 
 impl Held {
-    pub(in crate::core) fn new(run: Run, lease: i64, deadlines: Deadlines, now: Time, of: &GroupSettings) -> Self {
+    pub(crate) fn new(run: Run, lease: i64, deadlines: Deadlines, now: Time, of: &GroupSettings) -> Self {
         Self {
             run,
             lease,
@@ -211,13 +211,13 @@ impl Held {
         }
     }
 
-    pub(in crate::core) fn enter(&mut self, stage: Stage, now: Time) {
+    pub(crate) fn enter(&mut self, stage: Stage, now: Time) {
         self.stage = stage;
         self.since = now;
     }
 
     /// Whether every container is proved not to run, and to have left nothing mounted that the next holder mounts.
-    pub(in crate::core) fn proved_stopped(&self) -> bool {
+    pub(crate) fn proved_stopped(&self) -> bool {
         self.proved_ended() && self.mounts == MountState::Gone
     }
 

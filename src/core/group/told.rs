@@ -1,15 +1,15 @@
 //! What tethers and engine tell of the containers, and what of it counts.
 
 use super::{After, Group, ServiceState, Stage, Way};
-use crate::core::bounds::is_damage;
-use crate::core::code::Code;
-use crate::core::epoch::Run;
-use crate::core::event::{Action, Trace};
-use crate::core::time::Time;
+use crate::bounds::is_damage;
+use crate::code::Code;
+use crate::epoch::Run;
+use crate::event::{Action, Trace};
+use crate::time::Time;
 
 impl Group {
     /// A tether stands at its gate or reports again.
-    pub(in crate::core) fn hello(
+    pub(crate) fn hello(
         &mut self,
         now: Time,
         service: usize,
@@ -64,7 +64,7 @@ impl Group {
     }
 
     /// A tether met a claim of a later epoch. No other node would fare better, and none may lift the record by itself.
-    pub(in crate::core) fn claim_above(
+    pub(crate) fn claim_above(
         &mut self,
         now: Time,
         service: usize,
@@ -95,7 +95,7 @@ impl Group {
     }
 
     /// The proof of stop by pidfd: of the process that was let in, and of no other that says it is of this run.
-    pub(in crate::core) fn gone(&mut self, now: Time, service: usize, run: Run, connection: u64) {
+    pub(crate) fn gone(&mut self, now: Time, service: usize, run: Run, connection: u64) {
         if let Some(reported) = self.reported.get_mut(service)
             && *reported == Some((run, connection))
         {
@@ -126,7 +126,7 @@ impl Group {
 
     /// The second witness: counts only for a container whose tether never reported to this sidecar. Where it did, the
     /// pidfd alone is the proof.
-    pub(in crate::core) fn inspected(&mut self, now: Time, service: usize, run: Run, trace: Trace) {
+    pub(crate) fn inspected(&mut self, now: Time, service: usize, run: Run, trace: Trace) {
         let held = self.held.as_mut().filter(|held| held.run == run);
         let Some(at) = held.and_then(|held| held.services.get_mut(service)) else {
             return;
@@ -141,14 +141,7 @@ impl Group {
     }
 
     /// The engine refused to start it.
-    pub(in crate::core) fn start_failed(
-        &mut self,
-        now: Time,
-        service: usize,
-        run: Run,
-        why: &str,
-        out: &mut Vec<Action>,
-    ) {
+    pub(crate) fn start_failed(&mut self, now: Time, service: usize, run: Run, why: &str, out: &mut Vec<Action>) {
         let starting = self.held.as_ref().is_some_and(|held| {
             held.run == run
                 && held

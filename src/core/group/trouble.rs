@@ -1,14 +1,14 @@
 //! What its holder alone knows of a group that does not serve: published, so that every node can say so.
 
 use super::{After, Coming, Group, Stage};
-use crate::core::records::Trouble;
+use crate::records::Trouble;
 
 /// Every node reads it with every beat, so of a long sentence only the beginning is published.
 const PUBLISHED_MAX: usize = 200;
 
 impl Group {
     /// Why it does not serve as it should, although it is held here.
-    pub(in crate::core) fn trouble(&self) -> Option<Trouble> {
+    pub(crate) fn trouble(&self) -> Option<Trouble> {
         let held = self.held.as_ref()?;
         let (state, why) = match held.stage {
             Stage::Stopped => ("down", self.last.as_ref().map(|last| last.text.as_str())),
@@ -37,7 +37,7 @@ impl Group {
 
 impl Trouble {
     /// As it is published.
-    pub(in crate::core) fn brief(mut self) -> Self {
+    pub(crate) fn brief(mut self) -> Self {
         if self.why.chars().count() > PUBLISHED_MAX {
             self.why = self.why.chars().take(PUBLISHED_MAX).chain("...".chars()).collect();
         }

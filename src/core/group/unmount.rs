@@ -4,11 +4,11 @@
 use std::time::Duration;
 
 use super::{Group, Held, ServiceState, Stage};
-use crate::core::code::Code;
-use crate::core::epoch::Run;
-use crate::core::event::{Action, Mounts, ServiceKey};
-use crate::core::node::Node;
-use crate::core::time::Time;
+use crate::code::Code;
+use crate::epoch::Run;
+use crate::event::{Action, Mounts, ServiceKey};
+use crate::node::Node;
+use crate::time::Time;
 
 /// Between an answer and the next look.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -17,11 +17,11 @@ const LOOK_LOST: Duration = Duration::from_secs(30);
 /// A healthy engine takes less: from then on it is told.
 const TOLD_AFTER: Duration = Duration::from_secs(2);
 /// How long an unmount may take before the stop counts as failed, while the lease lives.
-pub(in crate::core) const UNMOUNT_PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) const UNMOUNT_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What a run has mounted that nobody else may mount meanwhile.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::core) enum MountState {
+pub(crate) enum MountState {
     /// Nothing, ever or any more.
     Gone,
     /// Perhaps something.
@@ -46,20 +46,13 @@ impl MountState {
 }
 
 impl Node {
-    pub(in crate::core) fn mounting(&mut self, now: Time, of: &ServiceKey, run: Run) {
+    pub(crate) fn mounting(&mut self, now: Time, of: &ServiceKey, run: Run) {
         if let Some(group) = self.groups.get_mut(&of.group) {
             group.mounting(now, of.service, run);
         }
     }
 
-    pub(in crate::core) fn mounts_seen(
-        &mut self,
-        now: Time,
-        group: &str,
-        run: Run,
-        mounts: Mounts,
-        out: &mut Vec<Action>,
-    ) {
+    pub(crate) fn mounts_seen(&mut self, now: Time, group: &str, run: Run, mounts: Mounts, out: &mut Vec<Action>) {
         if let Some(group) = self.groups.get_mut(group) {
             group.mounts_seen(now, run, mounts, out);
         }
@@ -75,7 +68,7 @@ impl Held {
     }
 
     /// Since when only the mounts keep the stop from being proved.
-    pub(in crate::core) fn unmounting_since(&self) -> Option<Time> {
+    pub(crate) fn unmounting_since(&self) -> Option<Time> {
         (self.stage == Stage::Withdrawing && self.mounts != MountState::Gone).then_some(self.since)
     }
 

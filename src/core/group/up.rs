@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use super::containers::Ready;
 use super::{Coming, Context, Group, Held, ServiceState, Stage, VipStage};
-use crate::core::code::Code;
-use crate::core::epoch::Run;
-use crate::core::event::{Action, ServiceKey};
-use crate::core::sizing::Deadlines;
-use crate::core::time::Time;
+use crate::code::Code;
+use crate::epoch::Run;
+use crate::event::{Action, ServiceKey};
+use crate::sizing::Deadlines;
+use crate::time::Time;
 
 /// How long a started container may take to reach its gate.
 pub(super) const GATE_TIMEOUT: Duration = Duration::from_secs(20);
@@ -17,14 +17,7 @@ pub(super) const ADOPT_TIMEOUT: Duration = Duration::from_millis(1500);
 
 impl Group {
     /// Takes up an epoch just won and starts its first run.
-    pub(in crate::core) fn begin(
-        &mut self,
-        now: Time,
-        epoch: u64,
-        lease: i64,
-        deadlines: Deadlines,
-        out: &mut Vec<Action>,
-    ) {
+    pub(crate) fn begin(&mut self, now: Time, epoch: u64, lease: i64, deadlines: Deadlines, out: &mut Vec<Action>) {
         let mut held = Held::new(Run { epoch, n: 1 }, lease, deadlines, now, &self.settings);
         held.coming = self.taking;
         self.containers.wait_anew();
@@ -41,14 +34,7 @@ impl Group {
     }
 
     /// Takes up a run that an earlier sidecar of this boot started; its tethers are still to report.
-    pub(in crate::core) fn adopt(
-        &mut self,
-        now: Time,
-        run: Run,
-        lease: i64,
-        deadlines: Deadlines,
-        out: &mut Vec<Action>,
-    ) {
+    pub(crate) fn adopt(&mut self, now: Time, run: Run, lease: i64, deadlines: Deadlines, out: &mut Vec<Action>) {
         let mut held = Held::new(run, lease, deadlines, now, &self.settings);
         held.stage = Stage::Adopting;
         held.coming = Coming::Adoption;
@@ -176,7 +162,7 @@ impl Group {
     }
 
     /// Of another run it says nothing: who waits for a healthy service waits for this one.
-    pub(in crate::core) fn health(&mut self, service: usize, run: Option<Run>, healthy: bool) {
+    pub(crate) fn health(&mut self, service: usize, run: Option<Run>, healthy: bool) {
         let is_of = |held: &&mut Held| run.map_or(held.coming == Coming::Adoption, |run| held.run == run);
         if let Some(held) = self.held.as_mut().filter(is_of)
             && let Some(at) = held.services.get_mut(service)

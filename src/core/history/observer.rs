@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{Before, Begun, Entry, Left, Phase};
-use crate::core::status::{GroupLine, HeldLine, Status};
-use crate::core::time::Time;
+use crate::status::{GroupLine, HeldLine, Status};
+use crate::time::Time;
 
 /// What was seen of each group up to the last turn.
 #[derive(Clone, Debug, Default)]
@@ -249,7 +249,7 @@ fn run_of(held: &HeldLine) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::status::NodeLine;
+    use crate::status::NodeLine;
 
     /// What node b sees, one snapshot after another.
     #[derive(Default)]

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use super::{Member, Pending, Purpose};
-use crate::core::code::Code;
-use crate::core::event::Action;
-use crate::core::node::Node;
-use crate::core::records::{ClusterConfig, NodeKey, View, json};
-use crate::core::store::{Answer, Compare, Op, RequestId, StoreError, Txn};
-use crate::core::time::Time;
+use crate::code::Code;
+use crate::event::Action;
+use crate::node::Node;
+use crate::records::{ClusterConfig, NodeKey, View, json};
+use crate::store::{Answer, Compare, Op, RequestId, StoreError, Txn};
+use crate::time::Time;
 
 /// How often a sidecar that adopts lets a late beat of its predecessor go by.
 const ADOPT_TRIES: u32 = 3;
@@ -36,7 +36,7 @@ impl Node {
     }
 
     /// An answer, or none.
-    pub(in crate::core) fn answered(
+    pub(crate) fn answered(
         &mut self,
         now: Time,
         id: RequestId,
@@ -264,7 +264,7 @@ impl Node {
     }
 
     /// The lease is there: T1 next.
-    pub(in crate::core) fn granted(&mut self, lease: i64, result: Result<(), StoreError>, out: &mut Vec<Action>) {
+    pub(crate) fn granted(&mut self, lease: i64, result: Result<(), StoreError>, out: &mut Vec<Action>) {
         if self.order_granted(lease, &result, out) {
             return;
         }

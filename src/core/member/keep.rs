@@ -3,17 +3,17 @@
 use std::collections::BTreeMap;
 
 use super::Member;
-use crate::core::code::Code;
-use crate::core::epoch::Run;
-use crate::core::event::{Action, Decision};
-use crate::core::group::{After, Held, Stage, Way};
-use crate::core::node::Node;
-use crate::core::records::Saved;
-use crate::core::time::Time;
+use crate::code::Code;
+use crate::epoch::Run;
+use crate::event::{Action, Decision};
+use crate::group::{After, Held, Stage, Way};
+use crate::node::Node;
+use crate::records::Saved;
+use crate::time::Time;
 
 impl Node {
     /// LOST: whatever this incarnation held stops, is proved stopped, and is released by T8.
-    pub(in crate::core) fn lose(&mut self, now: Time, lease: i64, why: &str, out: &mut Vec<Action>) {
+    pub(crate) fn lose(&mut self, now: Time, lease: i64, why: &str, out: &mut Vec<Action>) {
         self.say(
             Code::PlaceLost,
             format!("this node lost its place in the cluster: {why}"),

@@ -9,7 +9,7 @@ mod refused;
 mod send;
 mod trust;
 
-pub(in crate::core) use refused::{Asked, Refusals};
+pub(crate) use refused::{Asked, Refusals};
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use super::time::Time;
 
 /// Where the node stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::core) enum Member {
+pub(crate) enum Member {
     /// Nothing has been read yet, or everything was dropped.
     Arriving,
     /// Our name's key belongs to somebody who may be alive.
@@ -56,7 +56,7 @@ pub(in crate::core) enum Member {
 
 impl Member {
     /// The incarnation whose key this node has, had, or takes over.
-    pub(in crate::core) fn lease(&self) -> Option<i64> {
+    pub(crate) fn lease(&self) -> Option<i64> {
         match self {
             Self::Joined { lease, .. } | Self::Adopting { lease, .. } | Self::Lost { lease } => Some(*lease),
             Self::Arriving
@@ -71,7 +71,7 @@ impl Member {
 
 /// What a request was for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::core) enum Purpose {
+pub(crate) enum Purpose {
     Read,
     Configure,
     Register,
@@ -134,7 +134,7 @@ pub(in crate::core) enum Purpose {
 
 /// The last beat of an incarnation, by the mod revision of its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::core) struct LastBeat {
+pub(crate) struct LastBeat {
     pub node: String,
     pub lease: i64,
     pub revision: i64,
@@ -142,14 +142,14 @@ pub(in crate::core) struct LastBeat {
 
 impl Purpose {
     /// T3, T5 or T6, which end no other incarnation.
-    pub(in crate::core) fn campaign(group: String) -> Self {
+    pub(crate) fn campaign(group: String) -> Self {
         Self::Campaign { group, ends: None }
     }
 }
 
 /// The request in flight.
 #[derive(Clone, Debug)]
-pub(in crate::core) struct Pending {
+pub(crate) struct Pending {
     pub id: RequestId,
     pub stamp: Time,
     pub purpose: Purpose,
@@ -157,7 +157,7 @@ pub(in crate::core) struct Pending {
 
 /// A beat that was sent and not yet superseded.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::core) struct Attempt {
+pub(crate) struct Attempt {
     pub nonce: u64,
     pub stamp: Time,
     pub promise: Duration,

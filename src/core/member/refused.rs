@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{Member, Pending, Purpose};
-use crate::core::code::Code;
-use crate::core::event::Action;
-use crate::core::node::Node;
-use crate::core::time::Time;
+use crate::code::Code;
+use crate::event::Action;
+use crate::node::Node;
+use crate::time::Time;
 
 /// Before the same is asked again, doubled from one refusal to the next.
 const PUT_OFF: Duration = Duration::from_secs(2);
@@ -16,7 +16,7 @@ const PUT_OFF_MAX: Duration = Duration::from_secs(60);
 
 /// What a node asks of etcd by itself, and would ask again at once.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(in crate::core) enum Asked {
+pub(crate) enum Asked {
     /// What goes with a beat.
     Extras,
     /// T3 to T6.
@@ -65,14 +65,14 @@ impl Purpose {
 
 /// What was refused, until when it is put off, and for how long that was.
 #[derive(Clone, Debug, Default)]
-pub(in crate::core) struct Refusals {
+pub(crate) struct Refusals {
     put_off: BTreeMap<Asked, (Time, Duration)>,
     /// The next request is a bare beat.
     pub(super) beat_first: bool,
 }
 
 impl Refusals {
-    pub(in crate::core) fn put_off(&self, now: Time, asked: &Asked) -> bool {
+    pub(crate) fn put_off(&self, now: Time, asked: &Asked) -> bool {
         self.put_off.get(asked).is_some_and(|(until, _)| !now.reached(*until))
     }
 }

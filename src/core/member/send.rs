@@ -3,19 +3,19 @@
 use std::time::Duration;
 
 use super::{Asked, Attempt, LastBeat, Member, Pending, Purpose};
-use crate::core::event::{Action, Order};
-use crate::core::node::Node;
-use crate::core::records::{Beat, json};
-use crate::core::sizing::KILL_BUDGET;
-use crate::core::store::{Compare, Grant, Op, RequestId, Txn};
-use crate::core::time::Time;
+use crate::event::{Action, Order};
+use crate::node::Node;
+use crate::records::{Beat, json};
+use crate::sizing::KILL_BUDGET;
+use crate::store::{Compare, Grant, Op, RequestId, Txn};
+use crate::time::Time;
 
 /// Attempts whose outcome is unknown and that may still land.
 const ATTEMPTS_MAX: usize = 16;
 
 impl Node {
     /// Sends the most urgent request, if none is in flight.
-    pub(in crate::core) fn request(&mut self, now: Time, out: &mut Vec<Action>) {
+    pub(crate) fn request(&mut self, now: Time, out: &mut Vec<Action>) {
         if self.exited || self.pending.is_some() || now.since(self.sent_at) < self.pause {
             return;
         }
@@ -178,7 +178,7 @@ impl Node {
         }
     }
 
-    pub(in crate::core) fn send_read(&mut self, now: Time, out: &mut Vec<Action>) {
+    pub(crate) fn send_read(&mut self, now: Time, out: &mut Vec<Action>) {
         let id = self.take_id(now, Purpose::Read);
         out.push(Action::Read { id });
     }
@@ -291,7 +291,7 @@ impl Node {
     }
 
     /// Before a shorter promise is sent, every deadline that counts on a longer one comes in; that of the addresses, too.
-    pub(in crate::core) fn shorten(&mut self, stamp: Time, promise: Duration, out: &mut Vec<Action>) {
+    pub(crate) fn shorten(&mut self, stamp: Time, promise: Duration, out: &mut Vec<Action>) {
         for group in self.groups.values_mut() {
             let deadlines = self.timing.deadlines(stamp, promise, group.settings.grace);
             let Some(held) = group.held.as_ref() else { continue };

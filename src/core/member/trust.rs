@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use super::Member;
-use crate::core::code::Code;
-use crate::core::event::Action;
-use crate::core::node::Node;
-use crate::core::records::{Pin, View};
-use crate::core::time::Time;
+use crate::code::Code;
+use crate::event::Action;
+use crate::node::Node;
+use crate::records::{Pin, View};
+use crate::time::Time;
 
 /// How long after its end a lease may still be there: an etcd that elects a leader starts every lease anew.
 const LEASE_LATE: Duration = Duration::from_secs(60);
@@ -83,7 +83,7 @@ impl Node {
     }
 
     /// The pin on the disk stays behind: after a reboot, less of a restored etcd would be noticed.
-    pub(in crate::core) fn pin_unwritten(&mut self, why: &str, out: &mut Vec<Action>) {
+    pub(crate) fn pin_unwritten(&mut self, why: &str, out: &mut Vec<Action>) {
         let text = format!(
             "which etcd is trusted, and up to which revision, could not be written ({why}): everything goes on; make room in the state \
              directory, or make it writable, before this node restarts"
@@ -92,12 +92,12 @@ impl Node {
     }
 
     /// etcd is not the one that was trusted.
-    pub(in crate::core) fn freeze(&mut self, code: Code, why: String, out: &mut Vec<Action>) {
+    pub(crate) fn freeze(&mut self, code: Code, why: String, out: &mut Vec<Action>) {
         let text = format!("{why}: nothing starts until `leasehold accept`; see whether etcd was restored or replaced");
         self.stand_still(code, text, why, None, out);
     }
 
-    pub(in crate::core) fn stand_still(
+    pub(crate) fn stand_still(
         &mut self,
         code: Code,
         text: String,

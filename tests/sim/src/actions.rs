@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use shipped::core::event::{Action, Event, Level, ProbeFailure, ServiceKey, VipNews};
-use shipped::core::made::Made;
-use shipped::core::time::Time;
+use leasehold_core::event::{Action, Event, Level, ProbeFailure, ServiceKey, VipNews};
+use leasehold_core::made::Made;
+use leasehold_core::time::Time;
 
 use crate::events::{Act, Call, Ev};
 use crate::host::{MS, S};

@@ -7,8 +7,8 @@ use crate::events::Act;
 use crate::host::{Life, MS};
 use crate::mutants::Mutant;
 use crate::world::World;
-use shipped::core::event::Wish;
-use shipped::core::records::RecordState;
+use leasehold_core::event::Wish;
+use leasehold_core::records::RecordState;
 
 const TTL: Duration = Duration::from_secs(20);
 

@@ -32,9 +32,9 @@
 //! | V2 | a disturbance that the sizing covers stops nothing | `calm.rs` |
 //! | V3 | a clean switchover never waits for a ttl | `calm.rs` |
 
-use shipped::core::event::{Order, PageOrder, ServiceKey};
-use shipped::core::records::{Beat, Record, RecordState};
-use shipped::core::sizing::KILL_BUDGET;
+use leasehold_core::event::{Order, PageOrder, ServiceKey};
+use leasehold_core::records::{Beat, Record, RecordState};
+use leasehold_core::sizing::KILL_BUDGET;
 
 use crate::host::{Life, MS};
 use crate::world::World;

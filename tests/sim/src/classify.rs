@@ -1,7 +1,7 @@
 //! Which transaction of the protocol was carried out: told from what it compared and changed.
 
-use shipped::core::records::{Record, RecordState};
-use shipped::core::store::{Compare, KeyValue, Op, Txn};
+use leasehold_core::records::{Record, RecordState};
+use leasehold_core::store::{Compare, KeyValue, Op, Txn};
 
 use crate::etcd::Change;
 use crate::world::World;

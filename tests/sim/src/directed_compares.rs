@@ -4,8 +4,8 @@
 use std::cmp::Reverse;
 use std::time::Duration;
 
-use shipped::core::records::{Record, RecordState};
-use shipped::core::store::{Op, Txn};
+use leasehold_core::records::{Record, RecordState};
+use leasehold_core::store::{Op, Txn};
 
 use crate::directed::{check, cluster, settled, until_active};
 use crate::events::{Act, Call, Ev};

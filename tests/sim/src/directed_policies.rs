@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use shipped::core::event::Wish;
+use leasehold_core::event::Wish;
 
 use crate::directed::{check, saw, starts, until_active};
 use crate::events::Act;

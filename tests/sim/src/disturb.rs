@@ -1,6 +1,6 @@
 //! Faults of what the hosts share: the storage's way to a host, and hands that change etcd.
 
-use shipped::core::event::{Command, Note, ServiceKey, Wish};
+use leasehold_core::event::{Command, Note, ServiceKey, Wish};
 
 use crate::etcd::Etcd;
 use crate::events::Ev;

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use shipped::core::confirm::Failover;
-use shipped::core::epoch::Run;
-use shipped::core::event::{Event, ServiceKey, Trace};
-use shipped::core::group::{GroupSettings, OnFailure, ProbeSettings, SecondOpinion, ServiceSettings};
-use shipped::core::records::Drift;
-use shipped::core::stuck::OnStopFailure;
+use leasehold_core::confirm::Failover;
+use leasehold_core::epoch::Run;
+use leasehold_core::event::{Event, ServiceKey, Trace};
+use leasehold_core::group::{GroupSettings, OnFailure, ProbeSettings, SecondOpinion, ServiceSettings};
+use leasehold_core::records::Drift;
+use leasehold_core::stuck::OnStopFailure;
 
 use crate::events::Ev;
 use crate::host::{Life, MS};

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use shipped::core::keys::Keys;
-use shipped::core::store::{Answer, Compare, KeyValue, Op, TXN_MAX, Txn};
+use leasehold_core::keys::Keys;
+use leasehold_core::store::{Answer, Compare, KeyValue, Op, TXN_MAX, Txn};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Etcd {

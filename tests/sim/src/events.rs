@@ -3,9 +3,9 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use shipped::core::epoch::Run;
-use shipped::core::event::{Event, ServiceKey, Wish};
-use shipped::core::store::{Grant, RequestId, Txn};
+use leasehold_core::epoch::Run;
+use leasehold_core::event::{Event, ServiceKey, Wish};
+use leasehold_core::store::{Grant, RequestId, Txn};
 
 use crate::gate::Gate;
 use crate::members::State;

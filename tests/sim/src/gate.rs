@@ -1,7 +1,7 @@
 //! The gate of a container: the page first, then the claim, then the sidecar's word.
 
-use shipped::core::epoch::Run;
-use shipped::core::event::{Event, Order, ServiceKey};
+use leasehold_core::epoch::Run;
+use leasehold_core::event::{Event, Order, ServiceKey};
 
 use crate::events::Ev;
 use crate::host::{Container, Life, MS, S};

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use shipped::core::epoch::Run;
-use shipped::core::event::{Event, Order, PageOrder, ServiceKey};
-use shipped::core::node::Node;
-use shipped::core::records::{Pin, Saved};
-use shipped::core::store::RequestId;
-use shipped::core::time::Time;
+use leasehold_core::epoch::Run;
+use leasehold_core::event::{Event, Order, PageOrder, ServiceKey};
+use leasehold_core::node::Node;
+use leasehold_core::records::{Pin, Saved};
+use leasehold_core::store::RequestId;
+use leasehold_core::time::Time;
 
 use crate::members::MEMBERS;
 use crate::mounts::Mounted;

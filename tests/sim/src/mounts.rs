@@ -1,8 +1,8 @@
 //! File systems on block devices, which one host alone may mount: the engine mounts one before it starts a container, and
 //! unmounts it a while after the last process has ended, or not at all while it hangs.
 
-use shipped::core::epoch::Run;
-use shipped::core::event::{Event, Mounts};
+use leasehold_core::epoch::Run;
+use leasehold_core::event::{Event, Mounts};
 
 use crate::events::Ev;
 use crate::host::{Life, MS};
@@ -126,7 +126,7 @@ impl World {
 mod tests {
     use crate::directed::{check, saw, settled, until_active};
     use crate::events::Act;
-    use shipped::core::records::RecordState;
+    use leasehold_core::records::RecordState;
 
     fn hung_engine(host: usize, hangs: bool) -> Act {
         Act::Engine {

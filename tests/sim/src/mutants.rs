@@ -1,10 +1,10 @@
 //! Safety rules taken out one by one, between the core and the world: each must turn a run red.
 
-use shipped::core::event::{Order, PageOrder};
-use shipped::core::keys::Keys;
-use shipped::core::records::{Beat, ClusterConfig};
-use shipped::core::store::{Answer, Compare, Op, Txn};
-use shipped::core::time::Time;
+use leasehold_core::event::{Order, PageOrder};
+use leasehold_core::keys::Keys;
+use leasehold_core::records::{Beat, ClusterConfig};
+use leasehold_core::store::{Answer, Compare, Op, Txn};
+use leasehold_core::time::Time;
 use std::time::Duration;
 
 /// Which rule is missing.

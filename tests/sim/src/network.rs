@@ -2,8 +2,8 @@
 
 use std::rc::Rc;
 
-use shipped::core::event::Event;
-use shipped::core::store::{Hint, RequestId, StoreError, Txn};
+use leasehold_core::event::Event;
+use leasehold_core::store::{Hint, RequestId, StoreError, Txn};
 
 use crate::etcd::Change;
 use crate::events::{Call, Ev};

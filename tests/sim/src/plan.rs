@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use shipped::core::event::Wish;
+use leasehold_core::event::Wish;
 
 use crate::events::Act;
 use crate::host::{MS, S};

@@ -48,23 +48,23 @@ name = "planted"
 version = "0.0.0"
 edition = "2024"
 [lib]
-name = "shipped"
-path = "lib.rs"
+name = "leasehold_core"
+path = "core/lib.rs"
 [[bin]]
 name = "planted-sim"
 path = "MAIN"
 [dependencies]
+leasehold-base = { path = "BASE" }
 serde = { version = "1", features = ["derive"] }
 serde_json = "1"
 thiserror = "2"
 utoipa = { version = "6", default-features = false, features = ["macros"] }
-[dev-dependencies]
-proptest = "1.12"
 [profile.dev.package.planted]
 opt-level = 1
 "#;
 
-const LIBRARY: &str = r#"pub mod core;
+/// What an edit asks; it comes behind the core's own modules.
+const ASKED: &str = r#"
 pub mod planted {
     pub fn on(bug: &str) -> bool {
         static BUG: std::sync::LazyLock<String> =
@@ -86,8 +86,17 @@ fn plant(package: &Path) {
         fs::write(&path, text.replacen(bug.old, bug.new, 1)).unwrap();
     }
     let main = here.join("src/main.rs").display().to_string();
-    fs::write(package.join("Cargo.toml"), PACKAGE.replace("MAIN", &main)).unwrap();
-    fs::write(package.join("lib.rs"), LIBRARY).unwrap();
+    let base = here.join("../../src/base");
+    fs::write(
+        package.join("Cargo.toml"),
+        PACKAGE
+            .replace("MAIN", &main)
+            .replace("BASE", &base.display().to_string()),
+    )
+    .unwrap();
+    let library = package.join("core/lib.rs");
+    let text = fs::read_to_string(&library).unwrap();
+    fs::write(&library, text + ASKED).unwrap();
     fs::copy(here.join("../../Cargo.lock"), package.join("Cargo.lock")).unwrap();
 }
 

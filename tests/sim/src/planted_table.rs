@@ -4,7 +4,7 @@ const BUGS: &[Bug] = &[
         file: "observe.rs",
         old: "now.waited(seen.at) >= seen.promise)",
         new: "crate::planted::on(\"a standby does not wait\") || now.waited(seen.at) >= seen.promise)",
-        seen_by: Seen::Unit("core::observe::tests::a_beat_that_does_not_change_ripens_after_its_own_promise"),
+        seen_by: Seen::Unit("observe::tests::a_beat_that_does_not_change_ripens_after_its_own_promise"),
     },
     Bug {
         name: "validity counts from the receipt",
@@ -60,7 +60,7 @@ const BUGS: &[Bug] = &[
         file: "sizing.rs",
         old: "let attempts = self.beat + self.attempt * 2;",
         new: "let attempts = self.beat + self.attempt * if crate::planted::on(\"sizing is off by one attempt\") { 1 } else { 2 };",
-        seen_by: Seen::Unit("core::sizing::tests::each_sum_is_checked"),
+        seen_by: Seen::Unit("sizing::tests::each_sum_is_checked"),
     },
     Bug {
         name: "a new ttl counts for an old beat",
@@ -116,14 +116,14 @@ const BUGS: &[Bug] = &[
         file: "group/containers.rs",
         old: "if self.asked.as_ref() != Some(store) {",
         new: "if self.asked.as_ref() != Some(store) && !crate::planted::on(\"a verdict counts for any store\") {",
-        seen_by: Seen::Unit("core::group::containers::tests::a_verdict_counts_for_the_order_that_it_answers"),
+        seen_by: Seen::Unit("group::containers::tests::a_verdict_counts_for_the_order_that_it_answers"),
     },
     Bug {
         name: "a deadline needs both clocks",
         file: "time.rs",
         old: "self.boot >= deadline.boot || self.raw >= deadline.raw",
         new: "if crate::planted::on(\"a deadline needs both clocks\") { self.boot >= deadline.boot && self.raw >= deadline.raw } else { self.boot >= deadline.boot || self.raw >= deadline.raw }",
-        seen_by: Seen::Unit("core::time::tests::either_clock_ends_a_deadline"),
+        seen_by: Seen::Unit("time::tests::either_clock_ends_a_deadline"),
     },
     Bug {
         name: "T11 believes who accepts",

@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use shipped::core::confirm::Failover;
-use shipped::core::fencing::FenceSettings;
-use shipped::core::group::{GroupSettings, OnStandby, SecondOpinion};
+use leasehold_core::confirm::Failover;
+use leasehold_core::fencing::FenceSettings;
+use leasehold_core::group::{GroupSettings, OnStandby, SecondOpinion};
 
 use crate::engine::settings;
 use crate::rng::Rng;

@@ -1,8 +1,8 @@
 //! The sidecar of a host: the shipped core, its wake-ups, its crashes in the middle of anything.
 
-use shipped::core::event::{Action, Event, ServiceKey};
-use shipped::core::node::{Identity, Node, Setup};
-use shipped::core::records::ClusterConfig;
+use leasehold_core::event::{Action, Event, ServiceKey};
+use leasehold_core::node::{Identity, Node, Setup};
+use leasehold_core::records::ClusterConfig;
 
 use crate::events::Ev;
 use crate::host::{Container, Life, MS};

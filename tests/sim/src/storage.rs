@@ -3,7 +3,7 @@
 //! The claim follows the shipped rules (`src/tether/claim.rs`, `beat.rs`): a higher epoch is refused, a foreign claim that
 //! was not released is watched for two beats, the own one is read before each beat.
 
-use shipped::core::epoch::Run;
+use leasehold_core::epoch::Run;
 
 use crate::events::Ev;
 use crate::host::MS;

@@ -3,10 +3,10 @@
 
 use std::collections::BTreeSet;
 
-use shipped::core::epoch::Run;
-use shipped::core::event::{Command, Event, FailureKind, ProbeFailure, ProbeKey};
-use shipped::core::exported::Exported;
-use shipped::core::records::View;
+use leasehold_core::epoch::Run;
+use leasehold_core::event::{Command, Event, FailureKind, ProbeFailure, ProbeKey};
+use leasehold_core::exported::Exported;
+use leasehold_core::records::View;
 
 use crate::etcd::Etcd;
 use crate::events::{Act, Ev};

@@ -1,6 +1,6 @@
 //! The tethers: page, deadlines, signals, the end of a container.
 
-use shipped::core::event::{Event, Order, PageOrder, ServiceKey};
+use leasehold_core::event::{Event, Order, PageOrder, ServiceKey};
 
 use crate::events::Ev;
 use crate::host::{Life, MS};
@@ -208,7 +208,7 @@ impl World {
         );
     }
 
-    fn last_writes(&mut self, h: usize, key: &ServiceKey, run: shipped::core::epoch::Run, end: End, excused: bool) {
+    fn last_writes(&mut self, h: usize, key: &ServiceKey, run: leasehold_core::epoch::Run, end: End, excused: bool) {
         let known_open = excused.then_some("late write after a pause (known open)");
         if end == End::Orderly && self.mutant == Mutant::NoSync {
             let owner = self.owner(h, run);

@@ -3,11 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use shipped::core::code::Code;
-use shipped::core::epoch::Run;
-use shipped::core::event::{Decision, ServiceKey};
-use shipped::core::records::{GroupKeys, Intent, Record, RecordState, View};
-use shipped::core::store::{Answer, Compare, Op, Txn};
+use leasehold_core::code::Code;
+use leasehold_core::epoch::Run;
+use leasehold_core::event::{Decision, ServiceKey};
+use leasehold_core::records::{GroupKeys, Intent, Record, RecordState, View};
+use leasehold_core::store::{Answer, Compare, Op, Txn};
 
 use crate::host::{Life, MS, S};
 use crate::world::World;

@@ -1,0 +1,18 @@
+//! What sidecar and tether have in common: the clocks, the words that they exchange, and how small files are read.
+//!
+//! - [`clock`]: the only reader of clocks; [`time`]: readings and deadlines on two of them
+//! - [`epoch`], [`order`], [`page`], [`hello`], [`exit`]: what passes between a sidecar and its tethers
+//! - [`device`], [`storage_probe`]: what the tether's helpers answer
+//! - [`bounds`]: how far anything is counted; [`small_file`]: how files are read that others put there
+
+pub mod bounds;
+pub mod clock;
+pub mod device;
+pub mod epoch;
+pub mod exit;
+pub mod hello;
+pub mod order;
+pub mod page;
+pub mod small_file;
+pub mod storage_probe;
+pub mod time;

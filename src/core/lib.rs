@@ -1,0 +1,44 @@
+//! The decision core: one event and a time in, actions out. It never awaits, reads a clock, or names an outside type.
+
+pub use leasehold_base::{epoch, time};
+
+mod accept;
+mod apply;
+pub mod bounds;
+pub mod code;
+mod config;
+pub mod confirm;
+pub mod damage;
+pub mod drift;
+mod election;
+mod ending;
+pub mod event;
+pub mod exported;
+mod extent;
+mod failback;
+pub mod fenced;
+pub mod fencing;
+pub mod group;
+pub mod history;
+mod host;
+mod invariants;
+pub mod keys;
+pub mod left;
+pub mod made;
+mod member;
+mod moving;
+pub mod node;
+pub mod observe;
+mod opinion;
+mod orders;
+mod outcome;
+pub mod overall;
+pub mod records;
+mod removal;
+pub mod sizing;
+pub mod status;
+pub mod store;
+pub mod stuck;
+mod surroundings;
+mod switchover;
+pub mod watchdog;

@@ -1,0 +1,620 @@
+//! The containers of this node: keeps them prepared, starts and kills them when told, and reports what it sees. Hints of
+//! the engine make it look; what it finds by looking is the truth. Whether a container has ended, the kernel says
+//! (`witness`), not the engine.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval, sleep};
+
+use super::cgroup::{Cgroups, Memory};
+use super::engine::{Engine, EngineError, Guarded, Health, Hint, HintKind, Prepared, Reason, Seen, Wanted};
+use crate::site::Site;
+use leasehold_base::epoch::Run;
+use leasehold_compose::model::{Project, Service};
+use leasehold_core::drift::{Step, step};
+use leasehold_core::event::{Event, ServiceKey};
+use leasehold_core::made::{Made, is_for};
+
+/// How long a start waits for the end of the run before it, which the engine learns a little after the kernel.
+const LEFTOVER_WAIT: Duration = Duration::from_secs(10);
+/// Between two looks at a container that is still ending.
+const LEFTOVER_PAUSE: Duration = Duration::from_millis(20);
+/// Between two looks for containers that may not run here, beside the engine's hints.
+const SCAN_INTERVAL: Duration = Duration::from_secs(10);
+/// Between two readings of the compose file.
+const READ_INTERVAL: Duration = Duration::from_secs(2);
+
+mod drift;
+mod flights;
+mod looks;
+mod second_way;
+mod unmount;
+mod witness;
+
+use drift::Reading;
+use flights::{Errand, Flights};
+
+/// What the core wants done to a container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ContainerCommand {
+    Prepare {
+        group: String,
+        store: Option<String>,
+    },
+    /// The group is deleted: nothing of it is made any more, and who uses its storage is told, not killed.
+    LetGo {
+        group: String,
+    },
+    Start {
+        of: ServiceKey,
+        run: Run,
+        made: Made,
+    },
+    Kill {
+        of: ServiceKey,
+    },
+    KillForeign {
+        id: String,
+    },
+    Inspect {
+        of: ServiceKey,
+        run: Run,
+    },
+    Mounts {
+        group: String,
+        run: Run,
+    },
+    Compare {
+        group: String,
+        wish: i64,
+    },
+    Look {
+        group: String,
+        store: String,
+    },
+}
+
+/// What every task of this adapter shares.
+struct Shared {
+    site: Site,
+    engine: Engine,
+    ids: Mutex<BTreeMap<ServiceKey, String>>,
+    /// For each group that was prepared: the id that its storage must carry.
+    stores: Mutex<BTreeMap<String, Option<String>>>,
+    /// Groups that are deleted.
+    let_go: Mutex<BTreeSet<String>>,
+    /// Services whose preparation was asked for and could not be told yet.
+    owed: Mutex<BTreeSet<ServiceKey>>,
+    /// For each service: the run that was started last by this sidecar.
+    started: Mutex<BTreeMap<ServiceKey, Run>>,
+    /// What the file says now.
+    reading: Mutex<Reading>,
+    /// What runs and differs from it: made anew before its next start.
+    stale: Mutex<BTreeSet<ServiceKey>>,
+    /// One preparation at a time: two would make the same container, and the one that fails might be heard last.
+    preparing: tokio::sync::Mutex<()>,
+    cgroups: Cgroups,
+    memory: Mutex<Memory>,
+    /// One look at the cgroups at a time: the kernel may hold it up, and then the next would hang beside it.
+    looking: Arc<tokio::sync::Mutex<()>>,
+    flights: Flights,
+    events: mpsc::Sender<Event>,
+}
+
+/// Starts the adapter; it ends with the sender of `commands`.
+pub fn spawn(site: Site, memory: Memory, commands: mpsc::Receiver<ContainerCommand>, events: mpsc::Sender<Event>) {
+    let shared = Arc::new(Shared {
+        engine: site.engine.clone(),
+        cgroups: site.cgroups(),
+        memory: Mutex::new(memory),
+        looking: Arc::default(),
+        flights: Flights::default(),
+        reading: Mutex::new(Reading::new(Arc::clone(&site.project))),
+        stale: Mutex::default(),
+        site,
+        ids: Mutex::default(),
+        stores: Mutex::default(),
+        let_go: Mutex::default(),
+        owed: Mutex::default(),
+        started: Mutex::default(),
+        preparing: tokio::sync::Mutex::default(),
+        events,
+    });
+    tokio::spawn(run(shared, commands));
+}
+
+async fn run(shared: Arc<Shared>, mut commands: mpsc::Receiver<ContainerCommand>) {
+    let mut hints = shared.engine.events();
+    let mut scan = interval(SCAN_INTERVAL);
+    let mut read = interval(READ_INTERVAL);
+    for timer in [&mut scan, &mut read] {
+        timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    }
+    loop {
+        tokio::select! {
+            command = commands.recv() => match command {
+                Some(command) => shared.take(command),
+                None => return,
+            },
+            Some(hint) = hints.recv() => Arc::clone(&shared).hinted(hint).await,
+            _ = read.tick() => shared.read_anew_soon(),
+            _ = scan.tick() => shared.look_around_soon(),
+        }
+    }
+}
+
+impl Shared {
+    /// Each command in a task of its own: one that hangs must not hold up the next. An errand that is under way
+    /// already is not begun again, so their number is bounded by that of the services.
+    fn take(self: &Arc<Self>, command: ContainerCommand) {
+        self.note_group(&command);
+        let shared = Arc::clone(self);
+        match self.flights.begin(Errand::of(&command)) {
+            Some(flight) => drop(tokio::spawn(async move {
+                shared.carry_out(command).await;
+                drop(flight);
+            })),
+            None => self.crowded_out(command),
+        }
+    }
+
+    /// In the order of the commands, before any errand of theirs.
+    fn note_group(&self, command: &ContainerCommand) {
+        let mut stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut let_go = self.let_go.lock().unwrap_or_else(PoisonError::into_inner);
+        match command {
+            ContainerCommand::Prepare { group, store } => {
+                stores.insert(group.clone(), store.clone());
+                let_go.remove(group);
+            }
+            ContainerCommand::LetGo { group } => {
+                stores.remove(group);
+                let_go.insert(group.clone());
+                self.lock().retain(|of, _| of.group != *group);
+            }
+            ContainerCommand::Start { .. }
+            | ContainerCommand::Kill { .. }
+            | ContainerCommand::KillForeign { .. }
+            | ContainerCommand::Inspect { .. }
+            | ContainerCommand::Mounts { .. }
+            | ContainerCommand::Compare { .. }
+            | ContainerCommand::Look { .. } => {}
+        }
+    }
+
+    fn is_let_go(&self, group: &str) -> bool {
+        let let_go = self.let_go.lock().unwrap_or_else(PoisonError::into_inner);
+        let_go.contains(group)
+    }
+
+    /// The same errand hangs. What is asked for again by itself needs no answer; a start does.
+    fn crowded_out(&self, command: ContainerCommand) {
+        tracing::warn!(code = "engine_busy", ?command, "not begun: the same is still under way");
+        let answer = match command {
+            ContainerCommand::Start { of, run, .. } => Event::StartAnswered {
+                of,
+                run,
+                result: Err("an earlier start of it still waits for the engine".to_owned()),
+            },
+            ContainerCommand::Look { group, store } => looks::hangs(group, store),
+            ContainerCommand::Prepare { .. }
+            | ContainerCommand::LetGo { .. }
+            | ContainerCommand::Kill { .. }
+            | ContainerCommand::KillForeign { .. }
+            | ContainerCommand::Inspect { .. }
+            | ContainerCommand::Mounts { .. }
+            | ContainerCommand::Compare { .. } => return,
+        };
+        // A full inbox drops it: then the gate's own deadline tells, and of a look its own end.
+        let _ = self.events.try_send(answer);
+    }
+
+    fn look_around_soon(self: &Arc<Self>) {
+        let shared = Arc::clone(self);
+        if let Some(flight) = self.flights.begin(Errand::LookAround) {
+            tokio::spawn(async move {
+                shared.look_around().await;
+                drop(flight);
+            });
+        }
+    }
+
+    async fn carry_out(self: &Arc<Self>, command: ContainerCommand) {
+        match command {
+            ContainerCommand::Prepare { group, .. } => {
+                self.prepare_group(&group).await;
+                // Who may not run beside it was left alone while nobody knew whether it is deleted.
+                self.look_around_soon();
+            }
+            ContainerCommand::LetGo { .. } => self.look_around_soon(),
+            ContainerCommand::Start { of, run, made } => {
+                let result = self.start(&of, run, made).await.map_err(|error| error.to_string());
+                self.report(Event::StartAnswered { of, run, result }).await;
+            }
+            ContainerCommand::Kill { of } => self.end(of).await,
+            // It may have become one of this node's own since it was seen.
+            ContainerCommand::KillForeign { id } if self.key_of(&id).is_some() => {}
+            ContainerCommand::KillForeign { id } => self.kill(&id).await,
+            ContainerCommand::Compare { group, wish } => self.compare_anew(&group, wish).await,
+            ContainerCommand::Look { group, store } => self.look_at_storage(&group, &store).await,
+            ContainerCommand::Mounts { group, run } => {
+                let mounts = self.look_at_mounts(&group).await;
+                self.report(Event::MountsSeen { group, run, mounts }).await;
+            }
+            ContainerCommand::Inspect { of, run } => {
+                let trace = self.witness(&of).await;
+                self.report(Event::Inspected { of, run, trace }).await;
+            }
+        }
+    }
+
+    async fn report(&self, event: Event) {
+        // The receiver goes away only with the process.
+        let _ = self.events.send(event).await;
+    }
+
+    async fn kill(&self, id: &str) {
+        if let Err(error) = self.engine.kill(id, "KILL").await {
+            tracing::debug!(%id, %error, "kill");
+        }
+    }
+
+    async fn hinted(self: Arc<Self>, hint: Hint) {
+        match hint {
+            Hint::EngineLost(why) => self.report(Event::Engine { result: Err(why) }).await,
+            Hint::EngineBack => {
+                self.report(Event::Engine { result: Ok(()) }).await;
+                self.look_around_soon();
+            }
+            Hint::Container { id, kind, .. } => match (kind, self.key_of(&id)) {
+                (HintKind::Health(_), Some(of)) => self.look_at_soon(of, id),
+                (HintKind::Started, None) | (HintKind::Destroyed, Some(_)) => self.look_around_soon(),
+                (HintKind::Health(_) | HintKind::Destroyed, None)
+                | (HintKind::Started, Some(_))
+                | (HintKind::Died { .. } | HintKind::OutOfMemory, _) => {}
+            },
+        }
+    }
+
+    /// Prepares what is not, and reports every container that may not run here.
+    async fn look_around(&self) {
+        self.note_living().await;
+        let project = self.project();
+        for (name, group) in &project.groups {
+            self.prepare_missing(name).await;
+            let guarded = Guarded::of(&project, group);
+            let allowed: Vec<String> = self.lock().values().cloned().collect();
+            let seen = match self.engine.intruders(&guarded, &self.site.name, &allowed).await {
+                Ok(seen) => seen,
+                Err(error) => {
+                    tracing::debug!(%error, "look for containers that may not run here");
+                    continue;
+                }
+            };
+            let mut seen = seen.into_iter().filter(|one| one.writes && !self.is_own(name, one));
+            if self.is_let_go(name) {
+                let (group, by) = (name.clone(), seen.next().map(|one| one.name));
+                self.report(Event::Used { group, by }).await;
+                continue;
+            }
+            for one in seen {
+                let why = match one.reason {
+                    Reason::Service(service) => format!("it is of the protected service {service}"),
+                    Reason::Volume(volume) => format!("it mounts the protected volume {volume}"),
+                    Reason::Path(path) => format!("it mounts the protected path {}", path.display()),
+                };
+                let (group, id, name) = (name.clone(), one.container_id, one.name);
+                self.report(Event::Intruder { group, id, name, why }).await;
+            }
+        }
+        // Last: nothing else waits for it.
+        for name in project.groups.keys() {
+            self.compare(name).await;
+        }
+    }
+
+    /// Whether it is this node's own: prepared meanwhile, or left by an earlier sidecar. The core adopts or stops the
+    /// latter as soon as its service is prepared; until then its tether knows how long it may run.
+    fn is_own(&self, group: &str, seen: &Seen) -> bool {
+        // One that left the file is still to be stopped in order.
+        let leaves = |group: &str, service: &str| self.site.left.services(group).any(|left| left == service);
+        if seen.is_made_for(&self.site.name) && seen.part().is_some_and(|(group, service)| leaves(group, service)) {
+            return true;
+        }
+        let Reason::Service(name) = &seen.reason else {
+            return false;
+        };
+        let settings = self.site.project.groups.get(group);
+        let place = settings.and_then(|group| group.services.iter().position(|service| service.name == *name));
+        let known = place.and_then(|service| {
+            let group = group.to_owned();
+            self.id_of(&ServiceKey { group, service })
+        });
+        known.map_or_else(|| seen.is_made_for(&self.site.name), |id| id == seen.container_id)
+    }
+
+    /// Prepares the containers that are not known or no longer there, and looks again at those that wait: their image may
+    /// have been replaced or removed meanwhile.
+    async fn prepare_missing(&self, group: &str) {
+        let asked = self
+            .stores
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains_key(group);
+        let Some(settings) = self.site.project.groups.get(group).filter(|_| asked) else {
+            return;
+        };
+        for (service, _) in settings.services.iter().enumerate() {
+            let of = ServiceKey {
+                group: group.to_owned(),
+                service,
+            };
+            let runs = match self.id_of(&of) {
+                Some(id) => self.look_at(&of, &id).await,
+                None => false,
+            };
+            if !runs || self.is_owed(&of) {
+                self.prepare(&of).await;
+            }
+        }
+    }
+
+    /// A hint does not say of which run it is: a look does.
+    fn look_at_soon(self: Arc<Self>, of: ServiceKey, id: String) {
+        if let Some(flight) = self.flights.begin(Errand::Health(of.clone())) {
+            tokio::spawn(async move {
+                self.look_at(&of, &id).await;
+                drop(flight);
+            });
+        }
+    }
+
+    /// Whether the container runs, or may run; its health is told again, which hints may have missed.
+    async fn look_at(&self, of: &ServiceKey, id: &str) -> bool {
+        // Before the look: what runs then is of this run, because the one before it was over when this one was noted.
+        let run = self.run_of(of);
+        let Ok(state) = self.engine.inspect(id).await else {
+            return true;
+        };
+        if state.running && state.health != Health::None {
+            let (of, healthy) = (of.clone(), state.health == Health::Healthy);
+            self.report(Event::Health { of, run, healthy }).await;
+        }
+        state.exists && !state.status.is_down()
+    }
+
+    fn run_of(&self, of: &ServiceKey) -> Option<Run> {
+        let started = self.started.lock().unwrap_or_else(PoisonError::into_inner);
+        started.get(of).copied()
+    }
+
+    async fn prepare_group(&self, group: &str) {
+        let services = self
+            .site
+            .project
+            .groups
+            .get(group)
+            .map_or(0, |group| group.services.len());
+        let key = |service| ServiceKey {
+            group: group.to_owned(),
+            service,
+        };
+        let all: Vec<ServiceKey> = (0..services).map(key).collect();
+        self.owed().extend(all.iter().cloned());
+        for of in all {
+            self.prepare(&of).await;
+        }
+    }
+
+    fn owed(&self) -> std::sync::MutexGuard<'_, BTreeSet<ServiceKey>> {
+        self.owed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_owed(&self, of: &ServiceKey) -> bool {
+        self.owed().contains(of)
+    }
+
+    /// Makes sure that the container exists and tells the core.
+    async fn prepare(&self, of: &ServiceKey) {
+        let _alone = self.preparing.lock().await;
+        if self.is_let_go(&of.group) {
+            return;
+        }
+        let store = self.store_of(&of.group);
+        let result = match self.prepared(of, store.as_deref()).await {
+            // What was prepared stands; that the engine does not answer is told by itself.
+            Err(EngineError::Unreachable(_)) if self.id_of(of).is_some() && !self.is_owed(of) => return,
+            Err(error @ EngineError::Unreachable(_)) => Err(error.to_string()),
+            other => {
+                self.owed().remove(of);
+                other.and_then(|(_, made)| made).map_err(|error| error.to_string())
+            }
+        };
+        self.tell_prepared(of, store, result).await;
+    }
+
+    async fn tell_prepared(&self, of: &ServiceKey, store: Option<String>, result: Result<Made, String>) {
+        let of = of.clone();
+        self.report(Event::Prepared { of, store, result }).await;
+    }
+
+    /// The id that the storage of a group must carry.
+    fn store_of(&self, group: &str) -> Option<String> {
+        let stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner);
+        stores.get(group).cloned().flatten()
+    }
+
+    /// The container, and what it was made for, or that it is not for this store.
+    async fn prepared(
+        &self,
+        of: &ServiceKey,
+        store: Option<&str>,
+    ) -> Result<(Prepared, Result<Made, EngineError>), EngineError> {
+        let project = self.project();
+        let service = self.service(&project, of)?;
+        let image = self.engine.image(&service.image).await?;
+        let command = leasehold_compose::command_line(image.entrypoint.as_deref(), image.cmd.as_deref(), service);
+        if leasehold_compose::must_be_pid_one(&command) {
+            let message = format!(
+                "image {} must be PID 1 itself ({}): it can't run behind the tether",
+                service.image,
+                command.join(" ")
+            );
+            return Err(EngineError::Invalid { message });
+        }
+        let hash = leasehold_compose::config_hash(service, &project);
+        let tether = self.site.tether_mounts(&of.group, &service.name);
+        let flags = self.tether_flags(store, service, image.stop_signal.as_deref());
+        let wanted = Wanted {
+            project: &project,
+            group: &of.group,
+            service,
+            node: &self.site.name,
+            tether: &tether,
+            tether_flags: &flags,
+            command_line: &command,
+            config_hash: &hash,
+        };
+        let prepared = self.engine.prepare(&wanted).await?;
+        let known = self.lock().insert(of.clone(), prepared.container_id.clone());
+        if known.as_ref() != Some(&prepared.container_id) {
+            for note in &prepared.notes {
+                tracing::warn!(code = "container_noted", service = service.name, "{note}");
+            }
+        }
+        let made = match is_for(&prepared.stores, store, protects(service)) {
+            true => Ok(Made {
+                store: store.map(str::to_owned),
+                fingerprint: prepared.fingerprint.clone(),
+                image: prepared.image_digest.clone(),
+            }),
+            // It runs, and can't be made anew before it ends.
+            false => Err(other_store(&prepared.container_id)),
+        };
+        Ok((prepared, made))
+    }
+
+    /// The cluster, the stop signal of the service, and the id that each protected mount must carry.
+    fn tether_flags(&self, store: Option<&str>, service: &Service, image_signal: Option<&str>) -> Vec<String> {
+        let mut flags = vec!["--cluster".to_owned(), self.site.project.cluster.name.clone()];
+        if let Some(signal) = service.stop_signal.as_deref().or(image_signal) {
+            flags.extend(["--stop-signal".to_owned(), signal.to_owned()]);
+        }
+        if let Some(id) = store {
+            for mount in service.mounts.iter().filter(|mount| mount.is_protected()) {
+                flags.extend(["--store".to_owned(), format!("{id}={}", mount.target)]);
+            }
+        }
+        flags
+    }
+
+    /// Makes the container as it is wanted now, tells the core, and gives the fingerprint.
+    async fn remake(&self, of: &ServiceKey) -> Result<String, EngineError> {
+        let _alone = self.preparing.lock().await;
+        let store = self.store_of(&of.group);
+        let (_, made) = self.prepared(of, store.as_deref()).await?;
+        let made = made?;
+        let print = made.fingerprint.clone();
+        self.tell_prepared(of, store, Ok(made)).await;
+        Ok(print)
+    }
+
+    /// Starts what was made for this run. A container never changes what it was made for, so what is looked at here is what
+    /// starts: one that is for another store, or that nobody told the core of, is made anew first, and not started if that
+    /// does not mend it.
+    async fn start(&self, of: &ServiceKey, run: Run, made: Made) -> Result<(), EngineError> {
+        let mut waited = Duration::ZERO;
+        let mut prints = vec![made.fingerprint];
+        let mut remade = false;
+        let protects = self.service(&self.project(), of).is_ok_and(protects);
+        let devices = self.devices_of(of).await?;
+        loop {
+            let Some(id) = self.id_of(of) else {
+                prints.push(self.remake(of).await?);
+                continue;
+            };
+            let state = self.engine.inspect(&id).await?;
+            let leftover = state.exists && !state.running && self.has_leftover(of).await;
+            match step(state.exists, state.running, leftover, self.is_stale(of)) {
+                Step::Replace => drop(self.lock().remove(of)),
+                Step::Renew => prints.extend(self.renew(of).await),
+                Step::Wait => {
+                    if waited >= LEFTOVER_WAIT {
+                        let message =
+                            format!("container {id} of an earlier run is still there after {LEFTOVER_WAIT:?}");
+                        return Err(EngineError::Invalid { message });
+                    }
+                    sleep(LEFTOVER_PAUSE).await;
+                    waited += LEFTOVER_PAUSE;
+                }
+                Step::Start
+                    if !is_for(&state.stores, made.store.as_deref(), protects)
+                        || !prints.iter().any(|print| print == state.fingerprint()) =>
+                {
+                    if std::mem::replace(&mut remade, true) {
+                        return Err(other_store(&id));
+                    }
+                    prints.push(self.remake(of).await?);
+                }
+                Step::Start => {
+                    self.remember(of, &id, &devices)?;
+                    self.note_run(of, run);
+                    match self.start_mounting(of, run, &id, &devices).await {
+                        // Made anew between the two looks, because its image was replaced.
+                        Err(EngineError::Missing { .. }) if waited < LEFTOVER_WAIT => {
+                            sleep(LEFTOVER_PAUSE).await;
+                            waited += LEFTOVER_PAUSE;
+                        }
+                        other => {
+                            other?;
+                            self.note_living().await;
+                            return Ok(());
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn note_run(&self, of: &ServiceKey, run: Run) {
+        let mut started = self.started.lock().unwrap_or_else(PoisonError::into_inner);
+        started.insert(of.clone(), run);
+    }
+
+    fn service<'p>(&self, project: &'p Project, of: &ServiceKey) -> Result<&'p Service, EngineError> {
+        let group = project.groups.get(&of.group);
+        group
+            .and_then(|group| group.services.get(of.service))
+            .ok_or_else(|| EngineError::Missing {
+                what: format!("service {} of group {} in the compose file", of.service, of.group),
+            })
+    }
+
+    fn id_of(&self, of: &ServiceKey) -> Option<String> {
+        self.lock().get(of).cloned()
+    }
+
+    fn key_of(&self, id: &str) -> Option<ServiceKey> {
+        self.lock()
+            .iter()
+            .find(|(_, known)| known.as_str() == id)
+            .map(|(of, _)| of.clone())
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<ServiceKey, String>> {
+        self.ids.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn protects(service: &Service) -> bool {
+    !service.protected_targets().is_empty()
+}
+
+fn other_store(id: &str) -> EngineError {
+    EngineError::Invalid {
+        message: format!("container {id:.12} was made for another storage than the group has now: not started"),
+    }
+}

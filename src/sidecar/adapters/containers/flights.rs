@@ -1,0 +1,132 @@
+//! Errands under way, so that none is begun without bound while the engine hangs.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::ContainerCommand;
+use leasehold_core::event::ServiceKey;
+
+/// What is under way at most once, or once and once more waiting.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Errand {
+    Prepare(String),
+    LetGo(String),
+    Start(ServiceKey),
+    /// Through the cgroups: never held up by an engine that hangs.
+    End(ServiceKey),
+    /// Through the engine.
+    Kill(ServiceKey),
+    KillForeign(String),
+    Inspect(ServiceKey),
+    Mounts(String),
+    LookAround,
+    /// Reading the file.
+    Read,
+    Compare(String),
+    Look(String),
+    /// What the engine's health check says.
+    Health(ServiceKey),
+}
+
+impl Errand {
+    pub(super) fn of(command: &ContainerCommand) -> Self {
+        match command {
+            ContainerCommand::Prepare { group, .. } => Self::Prepare(group.clone()),
+            ContainerCommand::LetGo { group } => Self::LetGo(group.clone()),
+            ContainerCommand::Start { of, .. } => Self::Start(of.clone()),
+            ContainerCommand::Kill { of } => Self::End(of.clone()),
+            ContainerCommand::KillForeign { id } => Self::KillForeign(id.clone()),
+            ContainerCommand::Inspect { of, .. } => Self::Inspect(of.clone()),
+            ContainerCommand::Compare { group, .. } => Self::Compare(group.clone()),
+            ContainerCommand::Mounts { group, .. } => Self::Mounts(group.clone()),
+            ContainerCommand::Look { group, .. } => Self::Look(group.clone()),
+        }
+    }
+
+    /// One that is under way may have looked before the news that this one is about: it is done once more.
+    fn limit(&self) -> usize {
+        match self {
+            Self::Prepare(_) | Self::LookAround | Self::Compare(_) | Self::Health(_) => 2,
+            Self::Start(_)
+            | Self::End(_)
+            | Self::Kill(_)
+            | Self::KillForeign(_)
+            | Self::Inspect(_)
+            | Self::Mounts(_)
+            | Self::LetGo(_)
+            | Self::Read
+            | Self::Look(_) => 1,
+        }
+    }
+}
+
+/// How many of each are under way.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Flights {
+    counts: Arc<Mutex<BTreeMap<Errand, usize>>>,
+}
+
+/// One errand; over when it is dropped.
+#[derive(Debug)]
+pub(super) struct Flight {
+    errand: Errand,
+    of: Flights,
+}
+
+impl Flights {
+    /// Counts it in; `None` when enough of its kind are under way.
+    pub(super) fn begin(&self, errand: Errand) -> Option<Flight> {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(errand.clone()).or_default();
+        if *count >= errand.limit() {
+            return None;
+        }
+        *count += 1;
+        Some(Flight {
+            errand,
+            of: self.clone(),
+        })
+    }
+}
+
+impl Flights {
+    pub(super) fn is_under_way(&self, errand: &Errand) -> bool {
+        let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.contains_key(errand)
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        let mut counts = self.of.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(&self.errand) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.errand);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_errand_is_not_begun_without_bound() {
+        let flights = Flights::default();
+        let of = ServiceKey {
+            group: "mail".to_owned(),
+            service: 0,
+        };
+        let first = flights.begin(Errand::Start(of.clone()));
+        assert!(first.is_some());
+        assert!(flights.begin(Errand::Start(of.clone())).is_none());
+        assert!(flights.begin(Errand::Kill(of.clone())).is_some());
+        drop(first);
+        assert!(flights.begin(Errand::Start(of)).is_some());
+        let waiting = [(); 2].map(|()| flights.begin(Errand::Prepare("mail".to_owned())));
+        assert!(waiting.iter().all(Option::is_some));
+        assert!(flights.begin(Errand::Prepare("mail".to_owned())).is_none());
+    }
+}

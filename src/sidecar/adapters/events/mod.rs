@@ -1,0 +1,164 @@
+//! Decisions told to the world: one JSON line each, to a webhook and to a command.
+//!
+//! The loop only puts an event into a bounded queue for each receiver; what finds it full is dropped and counted. The
+//! webhook is at least once while the sidecar lives and its tries last: an answer that is lost makes a second delivery, with
+//! the same `id`. The command is at most once. Nothing is kept for after a restart: the log has it all.
+
+mod command;
+mod webhook;
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::sync::mpsc;
+
+use crate::tally::{Receiver, Tally};
+use leasehold_compose::model::Events;
+use leasehold_core::event::Decision;
+
+/// Events that wait for one receiver.
+const QUEUE_MAX: usize = 256;
+
+/// What a receiver is told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Told {
+    /// The same for every delivery of one event.
+    pub id: String,
+    /// Wall time in RFC 3339.
+    pub time: String,
+    pub cluster: String,
+    pub node: String,
+    /// None: about the node itself.
+    pub group: Option<String>,
+    /// As in docs/messages.md.
+    pub code: &'static str,
+    /// `info` or `alarm`.
+    pub level: &'static str,
+    pub epoch: Option<u64>,
+    pub text: String,
+}
+
+impl Told {
+    /// The one line, without its end.
+    #[must_use]
+    pub fn line(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
+/// How patient the deliveries are.
+#[derive(Clone, Debug)]
+pub struct Pace {
+    /// Of one try.
+    pub deadline: Duration,
+    /// Before each try after the first; their number is the budget.
+    pub pauses: Vec<Duration>,
+    /// Until a command that still runs is killed, with everything that it started.
+    pub command: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            deadline: Duration::from_secs(5),
+            pauses: [1, 2, 4, 8].map(Duration::from_secs).to_vec(),
+            command: Duration::from_secs(30),
+        }
+    }
+}
+
+/// The queues' sending ends.
+#[derive(Debug)]
+pub struct Herald {
+    wanted: Events,
+    cluster: String,
+    node: String,
+    life: String,
+    count: u64,
+    queues: Vec<(Receiver, mpsc::Sender<Arc<Told>>, bool)>,
+    tally: Tally,
+}
+
+impl Herald {
+    /// Starts a task for each receiver. `life`: random, tells this process from its other lives.
+    #[must_use]
+    pub fn open(wanted: &Events, cluster: &str, node: &str, life: u64, pace: &Pace, tally: &Tally) -> Self {
+        let mut queues = Vec::new();
+        if let Some(hook) = wanted.webhook.clone() {
+            let (queue, told) = mpsc::channel(QUEUE_MAX);
+            tokio::spawn(webhook::deliver(hook, pace.clone(), told, tally.clone()));
+            tally.begin_receiver(Receiver::Webhook);
+            queues.push((Receiver::Webhook, queue, false));
+        }
+        if !wanted.command.is_empty() {
+            let (queue, told) = mpsc::channel(QUEUE_MAX);
+            tokio::spawn(command::deliver(
+                wanted.command.clone(),
+                pace.command,
+                told,
+                tally.clone(),
+            ));
+            tally.begin_receiver(Receiver::Command);
+            queues.push((Receiver::Command, queue, false));
+        }
+        let mut text = String::new();
+        let _ = write!(text, "{life:016x}");
+        Self {
+            wanted: wanted.clone(),
+            cluster: cluster.to_owned(),
+            node: node.to_owned(),
+            life: text,
+            count: 0,
+            queues,
+            tally: tally.clone(),
+        }
+    }
+
+    /// Never waits.
+    pub fn tell(&mut self, time: String, decision: &Decision) {
+        if !self.wanted.wants(decision.code) {
+            return;
+        }
+        self.count += 1;
+        let told = Arc::new(Told {
+            id: format!("{}-{}", self.life, self.count),
+            time,
+            cluster: self.cluster.clone(),
+            node: self.node.clone(),
+            group: decision.group.clone(),
+            code: decision.code.word(),
+            level: decision.code.level().word(),
+            epoch: decision.epoch,
+            text: decision.text.clone(),
+        });
+        for (receiver, queue, full) in &mut self.queues {
+            let dropped = queue.try_send(Arc::clone(&told)).is_err();
+            if dropped {
+                self.tally.dropped(*receiver);
+                if !*full {
+                    let max = QUEUE_MAX;
+                    tracing::warn!(
+                        code = "events_dropped",
+                        receiver = receiver.word(),
+                        max,
+                        "too many events wait: dropped until some are delivered"
+                    );
+                }
+            }
+            *full = dropped;
+        }
+    }
+}
+
+/// What keeps the receivers from being told, as far as it can be known without telling them.
+#[must_use]
+pub fn faults(wanted: &Events) -> Vec<String> {
+    let mut faults = wanted.webhook.as_ref().map_or_else(Vec::new, webhook::faults);
+    faults.extend(command::fault(&wanted.command));
+    faults
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,513 @@
+//! `/v1`, the acting half: for operators and admins. Every act is written to the log with who asked and why.
+
+use std::time::Duration;
+
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Extension, Path as Name, Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
+use utoipa::openapi::path::{Operation, ParameterBuilder, ParameterIn};
+use utoipa::openapi::schema::{Object, Type};
+use utoipa::openapi::{RefOr, Required};
+use utoipa::{IntoResponses, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::access::{Caller, Role};
+use super::answer::{Body, Outcome, Refusal, outcome, whole, whole_or_none};
+use super::reading::unknown_group;
+use super::{Asked, Shared, audit};
+use leasehold_base::clock;
+use leasehold_core::event::{Command, Note, Wish};
+use leasehold_core::fenced::Fenced;
+
+/// How long an operator waits for the loop's reply.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(15);
+/// A reason is a sentence, not a file.
+const WHY_MAX: usize = 200;
+
+/// What `switchover` takes.
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SwitchoverRequest {
+    /// The node that takes over; none: the best ready standby.
+    #[serde(default)]
+    pub to: Option<String>,
+    /// For the log and the history.
+    #[serde(default)]
+    #[schema(max_length = 200, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$")]
+    pub why: String,
+}
+
+/// What an order takes.
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OrderRequest {
+    /// For the log, `status` and the history.
+    #[serde(default)]
+    #[schema(max_length = 200, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$")]
+    pub why: String,
+}
+
+/// The same where there is no body.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Reason {
+    #[serde(default)]
+    pub(super) why: String,
+}
+
+/// What `pause` takes.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PauseRequest {
+    /// It ends by itself after so long.
+    #[schema(minimum = 10, maximum = 604_800)]
+    #[serde(deserialize_with = "whole")]
+    pub seconds: u64,
+    #[serde(default)]
+    #[schema(max_length = 200, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$")]
+    pub why: String,
+}
+
+/// What `accept` takes.
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AcceptRequest {
+    /// Although nothing is strange.
+    #[serde(default)]
+    pub force: bool,
+    /// Every epoch is lifted above this.
+    #[serde(default, deserialize_with = "whole_or_none")]
+    #[schema(maximum = 281_474_976_710_656_u64)]
+    pub epoch: Option<u64>,
+}
+
+/// What `fenced` takes.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FencedRequest {
+    /// Who says so.
+    #[schema(max_length = 200, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$")]
+    pub by: String,
+}
+
+/// What `hold` takes.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HoldRequest {
+    #[schema(minimum = 1, maximum = 300)]
+    #[serde(deserialize_with = "whole")]
+    pub seconds: u64,
+}
+
+pub(super) fn routes() -> OpenApiRouter<Shared> {
+    OpenApiRouter::new()
+        .routes(routes!(switchover, withdraw))
+        .routes(routes!(apply))
+        .routes(routes!(stop))
+        .routes(routes!(start))
+        .routes(routes!(pause))
+        .routes(routes!(resume))
+        .routes(routes!(drain))
+        .routes(routes!(undrain))
+        .routes(routes!(remove))
+        .routes(routes!(fenced_group))
+        .routes(routes!(fenced_node))
+        .routes(routes!(hold))
+        .routes(routes!(accept))
+}
+
+pub(super) type Answer = Result<Response, Refusal>;
+
+/// What every act takes, and may be answered with, besides what it says itself.
+pub(super) fn describe(act: &mut Operation) {
+    let one = Object::builder()
+        .schema_type(Type::String)
+        .enum_values(Some(["1"]))
+        .build();
+    let header = ParameterBuilder::new()
+        .name("X-Leasehold")
+        .parameter_in(ParameterIn::Header)
+        .required(Required::True)
+        .description(Some(
+            "No form of a page in a browser can send it, and no script of another site may",
+        ))
+        .schema(Some(one))
+        .build();
+    act.parameters.get_or_insert_default().push(header.into());
+    if let Some(RefOr::T(mut misfit)) = act.responses.responses.get("400").cloned() {
+        "The body is not said to be JSON.".clone_into(&mut misfit.description);
+        act.responses.responses.insert("415".to_owned(), misfit.into());
+    }
+}
+
+/// What an act about this node or the cluster is answered with.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "a description of answers, never made")]
+pub(super) enum OfTheNode {
+    /// It is done, or was before.
+    #[response(status = 200)]
+    Done(Outcome),
+    /// The body does not fit.
+    #[response(status = 400)]
+    Misfit(Outcome),
+    /// No known token was brought.
+    #[response(status = 401)]
+    Unknown(Outcome),
+    /// The role may not do this, or a page of another site asked for it.
+    #[response(status = 403)]
+    Forbidden(Outcome),
+    /// Refused: the message says why.
+    #[response(status = 409)]
+    Refused(Outcome),
+    /// Too many acts at once.
+    #[response(status = 429)]
+    TooMany(Outcome),
+}
+
+/// The same about a group or a node that is named, and may be unknown.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "a description of answers, never made")]
+pub(super) enum OfAGroup {
+    #[response(status = 200)]
+    Done(Outcome),
+    #[response(status = 400)]
+    Misfit(Outcome),
+    #[response(status = 401)]
+    Unknown(Outcome),
+    #[response(status = 403)]
+    Forbidden(Outcome),
+    /// There is none of this name.
+    #[response(status = 404)]
+    Missing(Outcome),
+    #[response(status = 409)]
+    Refused(Outcome),
+    #[response(status = 429)]
+    TooMany(Outcome),
+}
+
+/// Move a group: it stops where it is, then the successor starts. Answered when the holder has begun, or says why it refuses.
+#[utoipa::path(post, path = "/v1/groups/{group}/switchover", tag = "acting", request_body = Option<SwitchoverRequest>,
+    params(("group" = String, Path, description = "The group's name")), responses(OfAGroup))]
+async fn switchover(
+    State(shared): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Name(group): Name<String>,
+    Body(wanted): Body<SwitchoverRequest>,
+) -> Answer {
+    known_group(&shared, &group)?;
+    let note = note(&shared, &caller, wanted.why, None)?;
+    let to = wanted.to;
+    ask(
+        &shared,
+        &caller,
+        Role::Operator,
+        Command::Switchover { group, to, note },
+    )
+    .await
+}
+
+/// Start a group again in place with what the file and the image say now on its holder, if it runs with anything else.
+#[utoipa::path(post, path = "/v1/groups/{group}/apply", tag = "acting", request_body = Option<OrderRequest>,
+    params(("group" = String, Path, description = "The group's name")), responses(OfAGroup))]
+async fn apply(
+    State(shared): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Name(group): Name<String>,
+    Body(wanted): Body<OrderRequest>,
+) -> Answer {
+    known_group(&shared, &group)?;
+    let note = note(&shared, &caller, wanted.why, None)?;
+    ask(&shared, &caller, Role::Operator, Command::Apply { group, note }).await
+}
+
+/// Take a switchover back that its holder has not begun.
+#[utoipa::path(delete, path = "/v1/groups/{group}/switchover", tag = "acting",
+    params(("group" = String, Path, description = "The group's name")), responses(OfAGroup))]
+async fn withdraw(
+    State(shared): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Name(group): Name<String>,
+) -> Answer {
+    known_group(&shared, &group)?;
+    let wish = Wish::Withdraw { group };
+    order(&shared, &caller, Role::Operator, wish, String::new(), None).await
+}
+
+/// Stop a group; nobody starts it until `start`.
+#[utoipa::path(post, path = "/v1/groups/{group}/stop", tag = "acting", request_body = Option<OrderRequest>,
+    params(("group" = String, Path, description = "The group's name")), responses(OfAGroup))]
+async fn stop(
+    State(shared): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Name(group): Name<String>,
+    Body(wanted): Body<OrderRequest>,
+) -> Answer {
+    known_group(&shared, &group)?;
+    order(&shared, &caller, Role::Operator, Wish::Stop { group }, wanted.why, None).await
+}
+
+/// Take a `stop` back.
+#[utoipa::path(post, path = "/v1/groups/{group}/start", tag = "acting", request_body = Option<OrderRequest>,
+    params(("group" = String, Path, description = "The group's name")), responses(OfAGroup))]
+async fn start(
+    State(shared): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Name(group): Name<String>,
+    Body(wanted): Body<OrderRequest>,
+) -> Answer {
+    known_group(&shared, &group)?;
+    order(
+        &shared,
+        &caller,
+        Role::Operator,
+        Wish::Start { group },
+        wanted.why,
+        None,
+    )
+    .await
+}
+
+/// Do nothing to a group automatically, for a while.
+#[utoipa::path(post, path = "/v1/groups/{group}/pause", tag = "acting", request_body = PauseRequest,
+    params(("group" = String, Path, description = "The group's name")), responses(OfAGroup))]
+async fn pause(
+    State(shared): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Name(group): Name<String>,
+    Body(wanted): Body<PauseRequest>,
+) -> Answer {
+    known_group(&shared, &group)?;
+    let length = Duration::from_secs(wanted.seconds);
+    let until = clock::wall_after(length);
+    order(
+        &shared,
+        &caller,
+        Role::Operator,
+        Wish::Pause { group, length },
+        wanted.why,
+        until,
+    )
+    .await
+}
+
+/// End a pause.
+#[utoipa::path(post, path = "/v1/groups/{group}/resume", tag = "acting", request_body = Option<OrderRequest>,
+    params(("group" = String, Path, description = "The group's name")), responses(OfAGroup))]
+async fn resume(
+    State(shared): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Name(group): Name<String>,
+    Body(wanted): Body<OrderRequest>,
+) -> Answer {
+    known_group(&shared, &group)?;
+    order(
+        &shared,
+        &caller,
+        Role::Operator,
+        Wish::Resume { group },
+        wanted.why,
+        None,
+    )
+    .await
+}
+
+/// Let a node give its groups away and take none.
+#[utoipa::path(post, path = "/v1/nodes/{node}/drain", tag = "acting", request_body = Option<OrderRequest>,
+    params(("node" = String, Path, description = "The node's name")), responses(OfAGroup))]
+async fn drain(
+    State(shared): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Name(node): Name<String>,
+    Body(wanted): Body<OrderRequest>,
+) -> Answer {
+    known_node(&shared, &node)?;
+    order(&shared, &caller, Role::Operator, Wish::Drain { node }, wanted.why, None).await
+}
+
+/// Take a `drain` back.
+#[utoipa::path(post, path = "/v1/nodes/{node}/undrain", tag = "acting", request_body = Option<OrderRequest>,
+    params(("node" = String, Path, description = "The node's name")), responses(OfAGroup))]
+async fn undrain(
+    State(shared): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Name(node): Name<String>,
+    Body(wanted): Body<OrderRequest>,
+) -> Answer {
+    known_node(&shared, &node)?;
+    order(
+        &shared,
+        &caller,
+        Role::Operator,
+        Wish::Undrain { node },
+        wanted.why,
+        None,
+    )
+    .await
+}
+
+/// Delete what a node that is gone for good left behind. Refused while it beats, or while a record names it as holder.
+#[utoipa::path(delete, path = "/v1/nodes/{node}", tag = "acting",
+    params(("node" = String, Path, description = "The node's name"),
+        ("why" = Option<String>, Query, max_length = 200, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$",
+            description = "For the log and the history")), responses(OfTheNode))]
+async fn remove(
+    State(shared): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Name(node): Name<String>,
+    reason: Result<Query<Reason>, QueryRejection>,
+) -> Answer {
+    let Query(Reason { why }) =
+        reason.map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, format!("the query does not fit: {error}")))?;
+    // One that is removed already is no fault.
+    let wish = Wish::Remove { node };
+    order(&shared, &caller, Role::Admin, wish, why, None).await
+}
+
+/// Your word that the storage of a stuck group was cut from its host: the group is freed.
+#[utoipa::path(post, path = "/v1/groups/{group}/fenced", tag = "acting", request_body = FencedRequest,
+    params(("group" = String, Path, description = "The group's name")), responses(OfTheNode))]
+async fn fenced_group(
+    State(shared): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Name(group): Name<String>,
+    Body(wanted): Body<FencedRequest>,
+) -> Answer {
+    // A record may name a group that this node's file does not have any more: the core knows.
+    fenced(&shared, &caller, Fenced::Group(group), &wanted.by).await
+}
+
+/// Your word that the node can't write any more: what it held is freed.
+#[utoipa::path(post, path = "/v1/nodes/{node}/fenced", tag = "acting", request_body = FencedRequest,
+    params(("node" = String, Path, description = "The node's name")), responses(OfTheNode))]
+async fn fenced_node(
+    State(shared): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Name(node): Name<String>,
+    Body(wanted): Body<FencedRequest>,
+) -> Answer {
+    // The same for a node whose key is gone.
+    fenced(&shared, &caller, Fenced::Node(node), &wanted.by).await
+}
+
+async fn fenced(shared: &Shared, caller: &Caller, what: Fenced, by: &str) -> Answer {
+    one_line("by", by)?;
+    let by = format!("{by} ({} on {}) at {}", caller.name, shared.node, clock::wall());
+    ask(shared, caller, Role::Admin, Command::Fenced { what, by }).await
+}
+
+/// One long beat of this node, so that its sidecar can be replaced.
+#[utoipa::path(post, path = "/v1/hold", tag = "acting", request_body = HoldRequest, responses(OfTheNode))]
+async fn hold(
+    State(shared): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Body(wanted): Body<HoldRequest>,
+) -> Answer {
+    let length = Duration::from_secs(wanted.seconds);
+    ask(&shared, &caller, Role::Admin, Command::Hold { length }).await
+}
+
+/// Trust a restored or replaced etcd; every node starts over.
+#[utoipa::path(post, path = "/v1/accept", tag = "acting", request_body = Option<AcceptRequest>, responses(OfTheNode))]
+async fn accept(
+    State(shared): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Body(wanted): Body<AcceptRequest>,
+) -> Answer {
+    let AcceptRequest { force, epoch } = wanted;
+    ask(&shared, &caller, Role::Admin, Command::Accept { force, epoch }).await
+}
+
+pub(super) fn known_group(shared: &Shared, group: &str) -> Result<(), Refusal> {
+    let known = shared.turn.borrow().status.groups.contains_key(group);
+    if known { Ok(()) } else { Err(unknown_group(group)) }
+}
+
+fn known_node(shared: &Shared, node: &str) -> Result<(), Refusal> {
+    let known = shared.turn.borrow().status.nodes.contains_key(node);
+    let unknown = || Refusal::new(StatusCode::NOT_FOUND, format!("no node {node}: see /v1/status"));
+    if known { Ok(()) } else { Err(unknown()) }
+}
+
+fn one_line(name: &str, text: &str) -> Result<(), Refusal> {
+    if text.chars().count() > WHY_MAX || text.chars().any(char::is_control) {
+        let message = format!("{name} is one line of {WHY_MAX} characters at most");
+        return Err(Refusal::new(StatusCode::BAD_REQUEST, message));
+    }
+    Ok(())
+}
+
+pub(super) async fn order(
+    shared: &Shared,
+    caller: &Caller,
+    needed: Role,
+    wish: Wish,
+    why: String,
+    until: Option<String>,
+) -> Answer {
+    let note = note(shared, caller, why, until)?;
+    ask(shared, caller, needed, Command::Wish { wish, note }).await
+}
+
+fn note(shared: &Shared, caller: &Caller, why: String, until: Option<String>) -> Result<Note, Refusal> {
+    one_line("why", &why)?;
+    Ok(Note {
+        by: format!("{} on {}", caller.name, shared.node),
+        at: clock::wall(),
+        why,
+        until,
+    })
+}
+
+/// Whether the caller's role is enough.
+pub(super) fn may(caller: &Caller, needed: Role) -> Result<(), Refusal> {
+    if caller.role >= needed {
+        return Ok(());
+    }
+    let message = format!(
+        "{} is {}: this takes {}",
+        caller.name,
+        caller.role.word(),
+        needed.word()
+    );
+    Err(Refusal::new(StatusCode::FORBIDDEN, message))
+}
+
+/// Hands the command to the loop and waits for its reply.
+pub(super) async fn ask(shared: &Shared, caller: &Caller, needed: Role, command: Command) -> Answer {
+    may(caller, needed)?;
+    if shared.rate.admits().is_none() {
+        return Err(Refusal::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too many acts at once: wait a second",
+        ));
+    }
+    tracing::info!(
+        code = "operator_asked",
+        by = caller.name,
+        role = caller.role.word(),
+        ?command,
+        "asked by an operator"
+    );
+    let act = audit::act(format!("{} on {}", caller.name, shared.node), &command);
+    let (reply, answer) = oneshot::channel();
+    let result = match shared.asked.try_send(Asked { command, reply }) {
+        Err(_) => Err("too many commands wait: try again".to_owned()),
+        Ok(()) => match tokio::time::timeout(REPLY_TIMEOUT, answer).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err("the sidecar is ending".to_owned()),
+            Err(_) => Err(format!("no reply within {REPLY_TIMEOUT:?}: see `leasehold status`")),
+        },
+    };
+    tracing::info!(
+        code = "operator_answered",
+        by = caller.name,
+        ok = result.is_ok(),
+        "answered to an operator"
+    );
+    shared.archive.keep(audit::answered(act, &result));
+    Ok(outcome(result).into_response())
+}

@@ -1,0 +1,111 @@
+//! `/v1`, on which nodes a group may run, and whether it is there at all.
+
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Extension, Path as Name, Query, State};
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::Shared;
+use super::access::{Caller, Role};
+use super::acting::{Answer, OfAGroup, OfTheNode, OrderRequest, Reason, known_group, order};
+use super::answer::{Body, Refusal};
+use leasehold_core::event::Wish;
+
+/// What `extend` and `unextend` take.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ExtentRequest {
+    /// The node's name.
+    pub node: String,
+    /// For the log, `status` and the history.
+    #[serde(default)]
+    #[schema(max_length = 200, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$")]
+    pub why: String,
+}
+
+pub(super) fn routes() -> OpenApiRouter<Shared> {
+    OpenApiRouter::new()
+        .routes(routes!(extend))
+        .routes(routes!(unextend))
+        .routes(routes!(create))
+        .routes(routes!(delete))
+}
+
+/// Take an `unextend` back. Refused while the node does not beat, or has no such group in its compose file.
+#[utoipa::path(post, path = "/v1/groups/{group}/extend", tag = "acting", request_body = ExtentRequest,
+    params(("group" = String, Path, description = "The group's name")), responses(OfAGroup))]
+async fn extend(
+    State(shared): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Name(group): Name<String>,
+    Body(wanted): Body<ExtentRequest>,
+) -> Answer {
+    extent(&shared, &caller, group, wanted, |group, node| Wish::Extend {
+        group,
+        node,
+    })
+    .await
+}
+
+/// Let a node never take a group, until it is extended to it again. Refused while it holds the group, or is the last one.
+#[utoipa::path(post, path = "/v1/groups/{group}/unextend", tag = "acting", request_body = ExtentRequest,
+    params(("group" = String, Path, description = "The group's name")), responses(OfAGroup))]
+async fn unextend(
+    State(shared): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Name(group): Name<String>,
+    Body(wanted): Body<ExtentRequest>,
+) -> Answer {
+    extent(&shared, &caller, group, wanted, |group, node| Wish::Unextend {
+        group,
+        node,
+    })
+    .await
+}
+
+async fn extent(
+    shared: &Shared,
+    caller: &Caller,
+    group: String,
+    wanted: ExtentRequest,
+    wish: fn(String, String) -> Wish,
+) -> Answer {
+    known_group(shared, &group)?;
+    let ExtentRequest { node, why } = wanted;
+    order(shared, caller, Role::Operator, wish(group, node), why, None).await
+}
+
+/// Take a deletion back. Refused while the storage is not initialised, or a container without a lease uses it.
+#[utoipa::path(post, path = "/v1/groups/{group}/create", tag = "acting", request_body = Option<OrderRequest>,
+    params(("group" = String, Path, description = "The group's name")), responses(OfAGroup))]
+async fn create(
+    State(shared): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Name(group): Name<String>,
+    Body(wanted): Body<OrderRequest>,
+) -> Answer {
+    known_group(&shared, &group)?;
+    let wish = Wish::Create { group };
+    order(&shared, &caller, Role::Admin, wish, wanted.why, None).await
+}
+
+/// Delete a group: no node starts it any more, its record and its storage stay. Refused while a node holds it.
+#[utoipa::path(delete, path = "/v1/groups/{group}", tag = "acting",
+    params(("group" = String, Path, description = "The group's name"),
+        ("why" = Option<String>, Query, max_length = 200, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$",
+            description = "For the log, `status` and the history")), responses(OfTheNode))]
+async fn delete(
+    State(shared): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Name(group): Name<String>,
+    reason: Result<Query<Reason>, QueryRejection>,
+) -> Answer {
+    let Query(Reason { why }) =
+        reason.map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, format!("the query does not fit: {error}")))?;
+    // One that is in no file any more has keys all the same: the core knows.
+    let wish = Wish::Delete { group };
+    order(&shared, &caller, Role::Admin, wish, why, None).await
+}

@@ -1,0 +1,94 @@
+//! `/v1`, the reading half: for viewers.
+
+use axum::Json;
+use axum::extract::{Path as Name, State};
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::Shared;
+use super::answer::{Outcome, Refusal};
+use crate::recent::Told;
+use leasehold_core::history::History;
+use leasehold_core::status::{GroupLine, Status};
+
+pub(super) fn routes() -> OpenApiRouter<Shared> {
+    OpenApiRouter::new()
+        .routes(routes!(status))
+        .routes(routes!(group))
+        .routes(routes!(why))
+        .routes(routes!(history))
+}
+
+/// Why a group is where it is.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Why {
+    pub group: String,
+    /// The node whose view this is.
+    pub node: String,
+    /// The one sentence.
+    pub sentence: String,
+    /// What it rests on.
+    pub evidence: GroupLine,
+    /// The last decisions of this node about the group and about itself, oldest first.
+    pub decisions: Vec<Told>,
+}
+
+/// The cluster as this node sees it.
+#[utoipa::path(get, path = "/v1/status", tag = "reading", responses(
+    (status = 200, body = Status),
+    (status = 401, body = Outcome), (status = 403, body = Outcome),
+))]
+async fn status(State(shared): State<Shared>) -> Json<Status> {
+    Json(shared.turn.borrow().status.clone())
+}
+
+/// One group as this node sees it.
+#[utoipa::path(get, path = "/v1/groups/{group}", tag = "reading", params(("group" = String, Path, description = "The group's name")), responses(
+    (status = 200, body = GroupLine),
+    (status = 401, body = Outcome), (status = 403, body = Outcome), (status = 404, body = Outcome),
+))]
+async fn group(State(shared): State<Shared>, Name(name): Name<String>) -> Result<Json<GroupLine>, Refusal> {
+    let turn = shared.turn.borrow();
+    let line = turn.status.groups.get(&name).cloned();
+    line.map(Json).ok_or_else(|| unknown_group(&name))
+}
+
+/// The sentence, the evidence and the last decisions.
+#[utoipa::path(get, path = "/v1/groups/{group}/why", tag = "reading", params(("group" = String, Path, description = "The group's name")), responses(
+    (status = 200, body = Why),
+    (status = 401, body = Outcome), (status = 403, body = Outcome), (status = 404, body = Outcome),
+))]
+async fn why(State(shared): State<Shared>, Name(name): Name<String>) -> Result<Json<Why>, Refusal> {
+    let turn = shared.turn.borrow();
+    let evidence = turn.status.groups.get(&name).cloned();
+    let evidence = evidence.ok_or_else(|| unknown_group(&name))?;
+    Ok(Json(Why {
+        node: turn.status.node.clone(),
+        sentence: evidence.reason.clone(),
+        decisions: turn.recent.about(&name),
+        evidence,
+        group: name,
+    }))
+}
+
+/// Every epoch that is kept: from where, to where, why and how long it took; and what operators asked for.
+#[utoipa::path(get, path = "/v1/groups/{group}/history", tag = "reading", params(("group" = String, Path, description = "The group's name")), responses(
+    (status = 200, body = History),
+    (status = 401, body = Outcome), (status = 403, body = Outcome), (status = 404, body = Outcome),
+    (status = 503, body = Outcome, description = "etcd does not tell, or too many ask"),
+))]
+async fn history(State(shared): State<Shared>, Name(name): Name<String>) -> Result<Json<History>, Refusal> {
+    if !shared.turn.borrow().status.groups.contains_key(&name) {
+        return Err(unknown_group(&name));
+    }
+    let read = shared.archive.history(&name).await;
+    read.map(Json)
+        .map_err(|why| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, why))
+}
+
+pub(super) fn unknown_group(name: &str) -> Refusal {
+    Refusal::new(StatusCode::NOT_FOUND, format!("no group {name}: see /v1/status"))
+}

@@ -1,0 +1,43 @@
+//! The command line's end of the endpoints, for tests of the verbs.
+
+use std::path::Path;
+
+use futures_util::future::BoxFuture;
+
+use leasehold_core::exported::Exported;
+use leasehold_core::history::{Act, History};
+
+use super::{Access, Archive, Endpoints};
+
+/// The command line's end alone, for tests: the rest listens on any port.
+#[must_use]
+pub fn nowhere(socket: &Path) -> Endpoints {
+    Endpoints {
+        listen: Some("127.0.0.1:0".to_owned()),
+        etcd: Vec::new(),
+        socket: socket.to_owned(),
+        access: Access::default(),
+        tls: Ok(None),
+        hosts: Vec::new(),
+    }
+}
+
+/// An archive that keeps nothing.
+#[derive(Debug)]
+pub struct Nowhere;
+
+impl Archive for Nowhere {
+    fn keep(&self, _act: Act) {}
+
+    fn history<'a>(&'a self, _group: &'a str) -> BoxFuture<'a, Result<History, String>> {
+        Box::pin(async { Ok(History::default()) })
+    }
+
+    fn file_ttl_ms(&self) -> BoxFuture<'_, Result<u64, String>> {
+        Box::pin(async { Ok(10_000) })
+    }
+
+    fn export(&self) -> BoxFuture<'_, Result<Exported, String>> {
+        Box::pin(async { Ok(Exported::default()) })
+    }
+}

@@ -1,0 +1,107 @@
+//! The history as the endpoints meet it: acts go in, and come out again with the epochs, both by way of etcd.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use tokio::sync::Semaphore;
+
+use crate::adapters::http::Archive;
+use crate::adapters::store::{self, Archivist, Settings};
+use crate::site::Site;
+use leasehold_base::clock;
+use leasehold_compose::Sources;
+use leasehold_core::exported::Exported;
+use leasehold_core::history::{Act, History};
+use leasehold_core::records::View;
+use leasehold_core::store::StoreError;
+
+/// Readers at a time: each is a read of etcd.
+const READERS_MAX: usize = 4;
+
+/// For the compose file.
+const FILE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The archive in etcd.
+#[derive(Debug)]
+pub struct InEtcd {
+    node: String,
+    settings: Settings,
+    archivist: Archivist,
+    count: AtomicU64,
+    readers: Semaphore,
+    /// Of the compose file; a directory that hangs holds one thread, not many.
+    sources: Arc<Sources>,
+    file: Arc<Semaphore>,
+}
+
+impl InEtcd {
+    #[must_use]
+    pub fn new(node: &str, settings: Settings, archivist: Archivist, sources: Arc<Sources>) -> Arc<Self> {
+        Arc::new(Self {
+            node: node.to_owned(),
+            settings,
+            sources,
+            file: Arc::new(Semaphore::new(1)),
+            archivist,
+            count: AtomicU64::new(0),
+            readers: Semaphore::new(READERS_MAX),
+        })
+    }
+}
+
+impl Archive for InEtcd {
+    fn keep(&self, act: Act) {
+        let count = self.count.fetch_add(1, Ordering::Relaxed);
+        self.archivist.act(clock::wall_millis(), &self.node, count, &act);
+    }
+
+    fn history<'a>(&'a self, group: &'a str) -> BoxFuture<'a, Result<History, String>> {
+        async move {
+            let Ok(_permit) = self.readers.try_acquire() else {
+                return Err("too many read the history at once: try again".to_owned());
+            };
+            match store::history(&self.settings, group).await {
+                Ok(history) => Ok(history),
+                Err(StoreError::Unknown(why) | StoreError::Refused(why)) => Err(format!("etcd does not tell: {why}")),
+            }
+        }
+        .boxed()
+    }
+
+    fn export(&self) -> BoxFuture<'_, Result<Exported, String>> {
+        async move {
+            let Ok(_permit) = self.readers.try_acquire() else {
+                return Err("too many read etcd at once: try again".to_owned());
+            };
+            let keys = &self.settings.keys;
+            match store::read(&self.settings).await {
+                Ok(answer) => Exported::of(keys.cluster(), &View::read(keys, &answer)),
+                Err(StoreError::Unknown(why) | StoreError::Refused(why)) => Err(format!("etcd does not tell: {why}")),
+            }
+        }
+        .boxed()
+    }
+
+    fn file_ttl_ms(&self) -> BoxFuture<'_, Result<u64, String>> {
+        async move {
+            let busy = || "the compose file is being read: try again".to_owned();
+            let permit = Arc::clone(&self.file).try_acquire_owned().map_err(|_| busy())?;
+            let sources = Arc::clone(&self.sources);
+            let read = tokio::task::spawn_blocking(move || {
+                let ttl = Site::ttl_now(&sources);
+                drop(permit);
+                ttl
+            });
+            match tokio::time::timeout(FILE_TIMEOUT, read).await {
+                Ok(Ok(Ok(ttl))) => Ok(u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX)),
+                Ok(Ok(Err(fault))) => Err(fault.to_string()),
+                Ok(Err(error)) => Err(format!("reading the compose file: {error}")),
+                Err(_) => Err(format!("the project directory does not answer within {FILE_TIMEOUT:?}")),
+            }
+        }
+        .boxed()
+    }
+}

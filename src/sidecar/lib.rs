@@ -1,0 +1,15 @@
+//! The sidecar: one loop around the decision core, and an adapter for each outside system.
+//!
+//! - [`run`]: the only loop: wait, decide, hand the actions to the adapters
+//! - [`adapters`]: etcd, engine, netlink, tethers, HTTP; no decision
+//! - [`site`], [`node_facts`], [`left`]: this node's place on its host, its flags, and what an earlier sidecar left there
+//! - [`archive`], [`recent`], [`tally`]: the history in etcd, the last decisions, the counters
+
+pub mod adapters;
+pub mod archive;
+pub mod left;
+pub mod node_facts;
+pub mod recent;
+pub mod run;
+pub mod site;
+pub mod tally;

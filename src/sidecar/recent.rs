@@ -1,0 +1,96 @@
+//! The last decisions with their time, for whoever asks why.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::tally::Tally;
+use leasehold_core::event::Decision;
+
+/// Decisions kept of each group, and of the node itself.
+const KEPT_MAX: usize = 50;
+
+/// A decision and when it was made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Told {
+    /// Wall time in RFC 3339.
+    pub at: String,
+    /// Its stable code, as in docs/messages.md.
+    #[serde(default)]
+    pub code: String,
+    /// `info` or `alarm`.
+    pub level: String,
+    /// None: about the node itself.
+    pub group: Option<String>,
+    pub text: String,
+}
+
+/// The last decisions, bounded.
+#[derive(Clone, Debug, Default)]
+pub struct Recent {
+    /// What was counted besides: clones share it.
+    pub tally: Tally,
+    count: u64,
+    /// By group; the empty name is the node itself. With a number, so that two lists can be put in order again.
+    kept: BTreeMap<String, VecDeque<(u64, Told)>>,
+}
+
+impl Recent {
+    /// Keeps one more, and drops the oldest beyond the bound.
+    pub fn keep(&mut self, at: String, decision: &Decision) {
+        self.count += 1;
+        self.tally.decided(decision);
+        let told = Told {
+            at,
+            code: decision.code.word().to_owned(),
+            level: decision.code.level().word().to_owned(),
+            group: decision.group.clone(),
+            text: decision.text.clone(),
+        };
+        let list = self.kept.entry(decision.group.clone().unwrap_or_default()).or_default();
+        if list.len() == KEPT_MAX {
+            list.pop_front();
+        }
+        list.push_back((self.count, told));
+    }
+
+    /// What was decided about the group and about the node, oldest first.
+    #[must_use]
+    pub fn about(&self, group: &str) -> Vec<Told> {
+        let mut both: Vec<&(u64, Told)> = ["", group]
+            .into_iter()
+            .filter_map(|name| self.kept.get(name))
+            .flatten()
+            .collect();
+        both.sort_by_key(|(number, _)| *number);
+        both.into_iter().map(|(_, told)| told.clone()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use leasehold_core::code::Code;
+
+    #[test]
+    fn the_last_ones_are_kept_in_order_and_others_groups_are_left_out() {
+        let mut recent = Recent::default();
+        for number in 0..60 {
+            for group in [Some("mail"), None, Some("web")] {
+                let decision = Decision {
+                    code: Code::Released,
+                    epoch: None,
+                    group: group.map(str::to_owned),
+                    text: format!("{number}"),
+                };
+                recent.keep("now".to_owned(), &decision);
+            }
+        }
+        let told = recent.about("mail");
+        assert_eq!(told.len(), 2 * KEPT_MAX);
+        assert!(told.iter().all(|told| told.group.as_deref() != Some("web")));
+        assert_eq!((told[0].text.as_str(), told[0].group.as_deref()), ("10", Some("mail")));
+        assert_eq!((told[99].text.as_str(), told[99].group.as_deref()), ("59", None));
+    }
+}
