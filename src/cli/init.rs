@@ -43,7 +43,7 @@ struct Shown {
 pub(super) async fn init(facts: &NodeFacts, group: &str, adopt: bool) -> Result<Answer> {
     let site = Site::open(facts).await?;
     let settings = known(&site, group)?;
-    tether::install_binary(&facts.tether_dir).context("installing the tether's binary")?;
+    tether::install(&facts.tether_dir).context("installing the tether's binary")?;
     mounted_alone(&site, settings).await?;
     let volumes = volumes::look(&site, settings).await;
     let mut mounts = Vec::new();

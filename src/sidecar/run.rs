@@ -65,7 +65,7 @@ pub async fn run(facts: &NodeFacts) -> Result<()> {
     for warning in &site.project.warnings {
         tracing::warn!(code = "file_warning", "{warning}");
     }
-    tether::install_binary(&facts.tether_dir).context("installing the tether's binary")?;
+    tether::install(&facts.tether_dir).context("installing the tether's binary")?;
     let timing = site.timing(election_timeout(&site).await)?;
 
     // Not before it is known to do: what keeps a sidecar from starting is mended in the file.

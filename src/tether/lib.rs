@@ -2,8 +2,8 @@
 //!
 //! `tether --service S --group G --node N [--cluster C] [--stop-signal X] [--store ID=PATH]... -- command...` is the form
 //! the sidecar uses; it replaces docker-init. `tether store show|init` prepares storage for `leasehold init`; `tether claim`
-//! is what the tether itself starts beside the service, `tether probe-storage` what the sidecar starts to try the storage, `tether device` what it starts to see whether a block device is still mounted.
-//! Anything else meets the closed gate.
+//! is what the tether itself starts beside the service, `tether probe-storage` what the sidecar starts to try the storage,
+//! `tether device` what it starts to see whether a block device is still mounted. Anything else meets the closed gate.
 //! Exit codes: [`exit::Code`].
 
 mod args;
@@ -39,7 +39,7 @@ use standing::Standing;
 /// Before everything that is not real-time.
 const NICE: i32 = -20;
 
-/// The tether, from its arguments without the program's name (and without the word `tether`).
+/// The tether, from its arguments without the program's name.
 pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.collect();
     match args.split_first() {

@@ -16,7 +16,7 @@ use crate::storage_probe::shipped;
 use crate::support::{Bed, NODE};
 
 /// In place of the tether's binary, which is found by its name.
-const STAND_IN: &str = "#!/bin/busybox sh\nexec /leasehold/real tether \"$@\"\n";
+const STAND_IN: &str = "#!/bin/busybox sh\nexec /leasehold/real \"$@\"\n";
 const MARK: &str = ".leasehold-store";
 
 fn lay_out(bed: &Bed) {

@@ -17,7 +17,7 @@ use crate::support::{Bed, SOCKET};
 
 /// In place of the tether: its probe alone is the real one.
 const STAND_IN: &str = "#!/bin/busybox sh\n\
-    if [ \"$1\" = probe-storage ]; then exec /leasehold/real tether \"$@\"; fi\n\
+    if [ \"$1\" = probe-storage ]; then exec /leasehold/real \"$@\"; fi\n\
     while [ \"$1\" != -- ]; do shift; done\nshift\nexec \"$@\"\n";
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -32,8 +32,10 @@ fn sh(script: &str) {
 pub(crate) fn shipped() -> PathBuf {
     let target = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
     let beside = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
-    let beside = beside.join(&target).join("release/leasehold");
-    let path = std::env::var_os("LEASEHOLD_BINARY").map_or(beside, PathBuf::from);
+    let beside = beside.join(&target).join("release/leasehold-tether");
+    let path = std::env::var_os("LEASEHOLD_BINARY").map_or(beside, |sidecar| {
+        PathBuf::from(sidecar).with_file_name("leasehold-tether")
+    });
     let remedy = format!("cargo build --release --target {target}");
     assert!(path.exists(), "{} is missing: {remedy}", path.display());
     path

@@ -77,9 +77,11 @@ fn text(output: &Output) -> String {
 
 /// The static binary, as it is shipped.
 pub(crate) fn shipped() -> PathBuf {
-    let target = format!("{}-unknown-linux-musl/release/leasehold", std::env::consts::ARCH);
+    let target = format!("{}-unknown-linux-musl/release/leasehold-tether", std::env::consts::ARCH);
     let beside = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join(target);
-    let path = std::env::var_os("LEASEHOLD_BINARY").map_or(beside, PathBuf::from);
+    let path = std::env::var_os("LEASEHOLD_BINARY").map_or(beside, |sidecar| {
+        PathBuf::from(sidecar).with_file_name("leasehold-tether")
+    });
     assert!(
         path.exists(),
         "{} is missing: cargo build --release --target {}-unknown-linux-musl",
@@ -327,6 +329,34 @@ fn a_directory_that_the_engine_made_is_no_storage() {
     assert!(said.contains("/store") && said.contains("no store id"), "{said}");
     assert!(place.path("store").exists(), "the engine made it");
     host.silent(std::time::Duration::from_millis(20));
+}
+
+/// The kernel's default of 8 MiB holds all of it, so a kill waits for no page. The tether would not fit with a runtime in it.
+#[test]
+fn the_default_limit_on_locked_memory_is_enough() {
+    let (place, mut host) = prepared();
+    let case = Case {
+        place: &place,
+        base: Base::Scratch,
+        user: "65534",
+        options: &["--ulimit", "memlock=8388608:8388608"],
+    };
+    let name = case.run(&[&FORM[..], &["/service", "polite", "/out/up"]].concat());
+    let pid = host.admit();
+    place.await_out("up");
+    let locked = locked_kb(pid);
+    println!("locked: {locked} KiB of 8192");
+    assert!((1..=4096).contains(&locked), "{locked} KiB");
+    docker(&["stop", &name.0]);
+    assert_eq!(exit_code(&name), 12);
+    assert!(!all_stderr(&name).contains("ulimits.memlock"), "{}", all_stderr(&name));
+}
+
+/// What every protected container carries stays small.
+#[test]
+fn the_tether_is_at_most_two_megabytes() {
+    let bytes = fs::metadata(shipped()).unwrap().len();
+    assert!(bytes <= 2 << 20, "{bytes} bytes");
 }
 
 /// A limit of the file that locks nothing is said, once, and before the start.

@@ -41,7 +41,7 @@ fn refused_page(page: &Page, code: Code) {
 #[test]
 fn outside_its_own_namespace_it_leaves_and_kills_nothing() {
     let mut bystander = Command::new("sleep").arg("1000").spawn().unwrap();
-    let output = Command::new(binary()).arg("tether").args(service()).output().unwrap();
+    let output = Command::new(binary()).args(service()).output().unwrap();
     assert_eq!(output.status.code(), Some(i32::from(Code::NotInit.number())));
     assert!(bystander.try_wait().unwrap().is_none());
     bystander.kill().unwrap();

@@ -128,7 +128,7 @@ impl Place {
 pub(crate) fn binary() -> &'static Path {
     static COPY: OnceLock<PathBuf> = OnceLock::new();
     COPY.get_or_init(|| {
-        let original = Path::new(env!("CARGO_BIN_EXE_leasehold"));
+        let original = Path::new(env!("CARGO_BIN_EXE_leasehold-tether"));
         let copy = Path::new(env!("CARGO_TARGET_TMPDIR")).join("tether-under-test");
         let written = |path: &Path| fs::metadata(path).and_then(|file| file.modified());
         let is_fresh = written(&copy).is_ok_and(|copied| written(original).is_ok_and(|built| copied >= built));

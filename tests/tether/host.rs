@@ -18,7 +18,7 @@ use rustix::net::{
 };
 use rustix::process::{Pid, PidfdFlags, getpid, pidfd_open};
 
-use crate::harness::{Host, Place, RUN, page, up};
+use crate::harness::{Host, Place, RUN, binary, page, up};
 
 const SERVICE: &str = "echo up > $OUT/up; exec sleep 1000";
 
@@ -263,10 +263,10 @@ fn an_installed_binary_is_never_overwritten() {
     }
     fs::write(directory.join("tether"), "old").unwrap();
     let running = fs::File::open(directory.join("tether")).unwrap();
-    let versioned = install_binary(&directory).unwrap();
-    assert_eq!(install_binary(&directory).unwrap(), versioned);
+    let versioned = install_binary(binary(), &directory).unwrap();
+    assert_eq!(install_binary(binary(), &directory).unwrap(), versioned);
     assert_eq!(std::io::read_to_string(running).unwrap(), "old");
-    let own = fs::read("/proc/self/exe").unwrap();
+    let own = fs::read(binary()).unwrap();
     assert!(fs::read(directory.join("tether")).unwrap() == own && fs::read(&versioned).unwrap() == own);
     let mut names: Vec<_> = fs::read_dir(&directory)
         .unwrap()

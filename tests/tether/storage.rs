@@ -379,7 +379,7 @@ fn a_running_service_outlives_the_adoption_of_its_storage_by_others() {
 
 #[test]
 fn a_keeper_is_for_a_tether_alone() {
-    let words = ["tether", "claim", "c", "g", "n", "s", "00", "/tmp"];
+    let words = ["claim", "c", "g", "n", "s", "00", "/tmp"];
     let output = Command::new(crate::harness::binary()).args(words).output().unwrap();
     assert_eq!(output.status.code(), Some(i32::from(Code::NotOurs.number())));
     assert!(!Path::new("/tmp/.leasehold-claim").exists());

@@ -59,7 +59,7 @@ async fn kind(site: &Site, service: &Service, device: &String) -> Kind {
     // Before the first sidecar nobody has laid out the helper's program; that of a sidecar that runs stays.
     let program = &site.facts.tether_dir;
     if !program.join("tether").exists()
-        && let Err(error) = tether::install_binary(program)
+        && let Err(error) = tether::install(program)
     {
         return Kind::Hidden(format!("{}: {error}", program.display()));
     }

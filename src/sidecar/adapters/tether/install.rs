@@ -1,4 +1,4 @@
-//! Puts this binary where containers mount it from, without ever writing to a file that may be running.
+//! Puts the tether where containers mount it from, without ever writing to a file that may be running.
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
@@ -10,12 +10,37 @@ use sha2::{Digest, Sha256};
 /// Old versions that are left for a way back.
 const OLD_MAX: usize = 3;
 
-/// Copies this executable to `<directory>/tether-<version>-<sha256>` and renames a link to it to `<directory>/tether`.
+/// The tether's program, which is shipped beside the sidecar's.
+const PROGRAM: &str = "leasehold-tether";
+
+/// Installs the tether that belongs to this sidecar: see [`install_binary`].
+///
+/// # Errors
+/// The disk's, or that there is no such tether, and what to do about it.
+pub fn install(directory: &Path) -> io::Result<PathBuf> {
+    install_binary(&shipped()?, directory)
+}
+
+fn shipped() -> io::Result<PathBuf> {
+    let path = std::env::current_exe()?.with_file_name(PROGRAM);
+    if path.is_file() {
+        return Ok(path);
+    }
+    let text = format!(
+        "{} is missing: install it together with leasehold, from the same image or build",
+        path.display()
+    );
+    Err(io::Error::new(io::ErrorKind::NotFound, text))
+}
+
+/// Copies the tether to `<directory>/tether-<version>-<sha256>` and renames a link to it to `<directory>/tether`.
 ///
 /// Blocks on the disk. Gives the path of the versioned file.
-pub fn install_binary(directory: &Path) -> io::Result<PathBuf> {
-    let own = Path::new("/proc/self/exe");
-    let sum = sha256(own)?;
+///
+/// # Errors
+/// The disk's.
+pub fn install_binary(shipped: &Path, directory: &Path) -> io::Result<PathBuf> {
+    let sum = sha256(shipped)?;
     let name = format!("tether-{}-{}", env!("CARGO_PKG_VERSION"), sum.get(..12).unwrap_or(&sum));
     let versioned = directory.join(&name);
     fs::create_dir_all(directory)?;
@@ -23,7 +48,7 @@ pub fn install_binary(directory: &Path) -> io::Result<PathBuf> {
     // Sidecars that share an engine may share the volume, too.
     rustix::fs::flock(&whole, rustix::fs::FlockOperation::LockExclusive)?;
     if !sha256(&versioned).is_ok_and(|there| there == sum) {
-        copy(own, &versioned)?;
+        copy(shipped, &versioned)?;
     }
     point_to(directory, &versioned)?;
     whole.sync_all()?;

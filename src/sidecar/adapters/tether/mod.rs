@@ -10,5 +10,5 @@ mod install;
 mod left;
 
 pub use host::{TetherEvent, TetherHost};
-pub use install::install_binary;
+pub use install::{install, install_binary};
 pub use left::{close_page, open_pages};
