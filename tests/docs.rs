@@ -128,7 +128,7 @@ fn target(page: &str, link: &str) -> (String, String) {
         match part {
             Component::ParentDir => assert!(place.pop(), "{page}: {link} leaves the repository"),
             Component::CurDir => {}
-            part => place.push(part),
+            part @ (Component::Prefix(_) | Component::RootDir | Component::Normal(_)) => place.push(part),
         }
     }
     (place.to_string_lossy().into_owned(), anchor.to_owned())
@@ -298,8 +298,8 @@ fn every_place_that_a_page_names_exists() {
     assert!(missing.is_empty(), "{missing:#?}");
 }
 
-/// The comments of the core, with the path of each file.
-fn comments(under: &str) -> Vec<(PathBuf, String)> {
+/// Every source file below a folder.
+fn sources(under: &str) -> Vec<(PathBuf, String)> {
     let (mut found, mut folders) = (Vec::new(), vec![root().join(under)]);
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).unwrap().map(Result::unwrap) {
@@ -308,13 +308,97 @@ fn comments(under: &str) -> Vec<(PathBuf, String)> {
                 folders.push(path);
             } else if path.extension().is_some_and(|end| end == "rs") {
                 let text = fs::read_to_string(&path).unwrap();
-                let said = text.lines().filter_map(|line| line.split_once("//"));
-                let said: Vec<&str> = said.map(|(_, comment)| comment.trim_matches(['/', '!', ' '])).collect();
-                found.push((path, said.join(" ")));
+                found.push((path, text));
             }
         }
     }
+    assert!(!found.is_empty(), "no source under {under}");
     found
+}
+
+/// The comments of the core, with the path of each file.
+fn comments(under: &str) -> Vec<(PathBuf, String)> {
+    let of = |(path, text): (PathBuf, String)| {
+        let said = text.lines().filter_map(|line| line.split_once("//"));
+        let said: Vec<&str> = said.map(|(_, comment)| comment.trim_matches(['/', '!', ' '])).collect();
+        (path, said.join(" "))
+    };
+    sources(under).into_iter().map(of).collect()
+}
+
+/// The words of every list in a source file that begins so: the keys that a reader knows.
+fn keys(file: &str, begin: &str) -> BTreeSet<String> {
+    let text = read(file);
+    let lists = text.split(begin).skip(1).filter_map(|rest| rest.split("];").next());
+    let words = lists.flat_map(|list| list.split('"').skip(1).step_by(2));
+    let is_key = |word: &&str| {
+        !word.is_empty()
+            && word
+                .chars()
+                .all(|c| c.is_ascii_lowercase() || "_0123456789".contains(c))
+    };
+    let found: BTreeSet<String> = words.filter(is_key).map(str::to_owned).collect();
+    assert!(!found.is_empty(), "{file} has no {begin}");
+    found
+}
+
+#[test]
+fn every_key_of_the_compose_file_is_explained() {
+    let lists = [
+        ("leasehold.rs", "let known = ["),
+        ("fence.rs", "let known = ["),
+        ("events.rs", "let known = ["),
+        ("service.rs", "const CARRIED_OUT"),
+        ("service.rs", "const REFUSED"),
+        ("service.rs", "const HARMLESS"),
+        ("probes.rs", "const KINDS"),
+        ("probes.rs", "const CADENCE"),
+    ];
+    let mut missing = Vec::new();
+    for (file, begin) in lists {
+        let page = if file == "probes.rs" {
+            "docs/probes.md"
+        } else {
+            "docs/configuration.md"
+        };
+        let told = first_words(page);
+        let known = keys(&format!("src/compose/{file}"), begin);
+        missing.extend(
+            known
+                .difference(&told)
+                .map(|key| format!("{key} of src/compose/{file}")),
+        );
+    }
+    assert!(missing.is_empty(), "{missing:#?}");
+}
+
+/// The word that each span of code of a page begins with: of `{smtp: 25}` it is smtp.
+fn first_words(page: &str) -> BTreeSet<String> {
+    let said = blocks(&read(page));
+    let spans = said.iter().flat_map(|block| block.split('`').skip(1).step_by(2));
+    let word = |span: &str| -> String {
+        let inner = span.trim_start_matches('{');
+        inner.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
+    };
+    spans.map(word).collect()
+}
+
+#[test]
+fn every_variable_of_the_sidecar_is_explained() {
+    let page = first_words("docs/configuration.md");
+    let mut told = 0;
+    for (path, text) in sources("src") {
+        for rest in text.split("env = \"LEASEHOLD_").skip(1) {
+            let name = rest.split('"').next().unwrap_or_default();
+            assert!(
+                page.contains(&format!("LEASEHOLD_{name}")),
+                "LEASEHOLD_{name} of {}",
+                path.display()
+            );
+            told += 1;
+        }
+    }
+    assert!(told > 10, "only {told} variables were found");
 }
 
 /// The numbers that comments cite: those of transactions as `T4`, those of safety rules as `rule 13` or `rules 1 and 9`.
