@@ -1,4 +1,4 @@
-//! A fence before an unclean take-over (design rule 14): which node is being fenced, whether that is done, and when a
+//! A fence before an unclean take-over (rule 14 of docs/protocol.md): which node is being fenced, whether that is done, and when a
 //! failed one is tried again.
 //!
 //! With a fence configured, T4 and T5 wait until it has succeeded, and a record that is marked stuck is freed by it

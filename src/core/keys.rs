@@ -1,4 +1,4 @@
-//! The names of the keys in etcd: one place, as in the table of ARCHITECTURE.md.
+//! The names of the keys in etcd: one place, as in the table of docs/protocol.md.
 
 /// Key names under one cluster's prefix.
 #[derive(Clone, Debug, PartialEq, Eq)]

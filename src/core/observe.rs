@@ -1,4 +1,4 @@
-//! What a node has seen of the others with its own eyes, timed by its own clock (design rule 3).
+//! What a node has seen of the others with its own eyes, timed by its own clock (rule 3 of docs/protocol.md).
 //!
 //! No etcd clock, lease restart or false renewal enters the argument: a holder counts its validity from before it sent
 //! the beat, an observer waits from after it received it.

@@ -1,4 +1,4 @@
-//! The sums that must hold before a node may take part (design rules 1 and 9).
+//! The sums that must hold before a node may take part (rules 1 and 9 of docs/protocol.md).
 
 use std::time::Duration;
 

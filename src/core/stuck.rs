@@ -1,4 +1,4 @@
-//! Can't stop = don't hand over (design rule 13): what follows when a run is not proved stopped in time.
+//! Can't stop = don't hand over (rule 13 of docs/protocol.md): what follows when a run is not proved stopped in time.
 //!
 //! While beats are answered nobody else may take the group, so the holder never falls silent over it: it resets its
 //! host where the file allows that, else it gives its healthy groups away, marks the record and goes on beating. A

@@ -1,6 +1,6 @@
 //! This node's place in the cluster: its incarnation, its beats, and what each answer of etcd proves.
 //!
-//! Every transaction of a node is also its beat (protocol.md, OWN). One is in flight at a time. Whatever comes back is
+//! Every transaction of a node is also its beat (docs/protocol.md, OWN). One is in flight at a time. Whatever comes back is
 //! read the same way: the node's own key tells which of the attempts has landed, and the youngest that did is the proof.
 
 mod answer;

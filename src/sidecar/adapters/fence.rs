@@ -65,7 +65,7 @@ pub fn faults(fence: &Fence) -> Vec<String> {
         }
         Ok(_) => {}
         Err(error) => faults.push(format!(
-            "fence: {agent}: {error}; the sidecar's own image holds no agent: build one that does (see README)"
+            "fence: {agent}: {error}; the sidecar's own image holds no agent: build one that does (see docs/fencing.md)"
         )),
     }
     let common = fence.common.secret_files.iter();

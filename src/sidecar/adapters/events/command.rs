@@ -109,7 +109,7 @@ pub(super) fn fault(words: &[String]) -> Option<String> {
         }
         Ok(_) => None,
         Err(error) => Some(format!(
-            "events: command: {program}: {error}; the sidecar's own image holds no program: build one that does (see README)"
+            "events: command: {program}: {error}; the sidecar's own image holds no program: build one that does (see docs/endpoints.md)"
         )),
     }
 }
