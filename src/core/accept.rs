@@ -98,7 +98,7 @@ impl Node {
     /// promised, the longest that etcd or this node knows of is waited for: a snapshot may have forgotten it, and a node that
     /// was away may never have known it.
     pub(super) fn accepted_config(&self) -> ClusterConfig {
-        let known = self.pinned.map_or(0, |pin| pin.generation);
+        let known = self.trust.generation();
         let generation = self.view.config.map_or(0, |config| config.generation).max(known) + 1;
         let told = self.view.config.map(|config| config.ttl());
         let kept = told.filter(|ttl| self.timing.with_ttl(*ttl).check().is_ok());

@@ -79,7 +79,7 @@ impl Node {
                 .get(name)
                 .is_some_and(|one| one.revision == revision);
             // Its end did not land.
-            if !waits && self.pending.is_none() {
+            if !waits && !self.exchange.is_pending() {
                 self.spend(name, revision);
             }
             return;

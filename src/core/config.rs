@@ -12,24 +12,14 @@ use super::code::Code;
 use super::event::Action;
 use super::member::{Member, Purpose};
 use super::node::Node;
-use super::records::{Beat, ClusterConfig, View, json};
+use super::records::{Beat, ClusterConfig, json};
 use super::store::{Compare, Op, Txn};
 use super::time::Time;
 
 impl Node {
     /// How long to wait for a beat that was not seen, and in contact.
     pub(super) fn waiting(&self) -> Duration {
-        let known = match self.longest {
-            Duration::ZERO => self.timing.ttl,
-            known => known,
-        };
-        self.unseen_promise(known)
-    }
-
-    /// A longer promise counts as soon as it is read, before anything else of the same view does.
-    pub(super) fn heed_config(&mut self, view: &View) {
-        let longest = view.config.map_or(Duration::ZERO, |config| config.longest());
-        self.longest = self.longest.max(longest);
+        self.unseen_promise(self.trust.longest(self.timing.ttl))
     }
 
     /// A restored etcd may know a shorter ttl only, and so does a node that was away when it grew and trusts what it reads:
@@ -37,7 +27,7 @@ impl Node {
     /// this: it is known open that a restore forgets one.
     pub(super) fn come_in(&mut self, out: &mut Vec<Action>) {
         let known = self.view.config.map(|config| config.longest());
-        if let (Some(known), Some((stamp, promise))) = (known, self.proof)
+        if let (Some(known), Some((stamp, promise))) = (known, self.exchange.proof())
             && known < promise
             && promise <= self.waiting()
             && !self.damage.config
@@ -54,7 +44,7 @@ impl Node {
         if timing.check().is_ok() {
             self.thaw(ttl, out);
         }
-        let first = !std::mem::replace(&mut self.adopted, true);
+        let first = self.trust.adopt_ttl();
         if ttl == before || matches!(self.member, Member::Frozen { .. }) {
             return;
         }
@@ -107,9 +97,12 @@ impl Node {
         let Some(config) = self.view.config.filter(settled) else {
             return;
         };
-        let (ttl, before) = (config.ttl(), self.longest);
-        if before > ttl && self.all_beat_with(now, ttl) && self.contact_holds_at(now) {
-            self.longest = ttl;
+        let ttl = config.ttl();
+        let Some(before) = self.trust.would_settle(ttl) else {
+            return;
+        };
+        if self.all_beat_with(now, ttl) && self.contact_holds_at(now) {
+            self.trust.settle(ttl);
             let text = format!("every node beats with the ttl {ttl:?}: nobody waits for {before:?} any more");
             self.mention(Code::TtlConfirmed, text, out);
         }

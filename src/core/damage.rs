@@ -9,7 +9,7 @@ use super::code::Code;
 use super::event::Action;
 use super::member::Member;
 use super::node::Node;
-use super::records::{ClusterConfig, View, json};
+use super::records::{View, json};
 
 /// What is read with every beat may take so much before somebody should look. A full cluster has less than a tenth of it, and
 /// beats end at [`READ_MAX`].
@@ -36,7 +36,7 @@ impl Node {
     pub(super) fn with_last_good(&mut self, mut view: View) -> View {
         self.damage.config = view.unreadable.contains_key(&self.keys.config());
         if self.damage.config {
-            view.config = self.view.config.or_else(|| self.pinned_config());
+            view.config = self.view.config.or_else(|| self.trust.config(self.timing.ttl));
         }
         for (name, keys) in &mut view.groups {
             if view.unreadable.contains_key(&self.keys.store(name)) {
@@ -44,15 +44,6 @@ impl Node {
             }
         }
         view
-    }
-
-    /// What is known of the configuration before it was ever read. The ttl is one that nobody can have waited for in vain: a
-    /// shorter promise than the cluster's needs nobody's consent.
-    fn pinned_config(&self) -> Option<ClusterConfig> {
-        let pin = self.pinned.filter(|pin| pin.generation > 0 && pin.longest_ms > 0)?;
-        let longest = Duration::from_millis(pin.longest_ms);
-        let ttl = self.timing.ttl.min(longest);
-        Some(ClusterConfig::new(pin.generation, ttl, longest))
     }
 
     /// While the configuration can't be read nobody knows what beats promised that were not seen: the longest there is.

@@ -64,12 +64,12 @@ impl Node {
                 // Stopped but not released, because etcd does not answer: past its end nobody is kept waiting by it.
                 !(held.stage == Stage::Stopped && held.proved_stopped() && now.reached(held.deadlines.end))
             });
-        let adopting = self.saved.is_some() || !self.adoptable.is_empty();
+        let adopting = self.adoption.is_under_way();
         if !self.ending || self.exited || busy || (adopting && self.store_failure.is_none()) {
             return;
         }
         // A campaign of ours may still land: its outcome is read back before the lease is given up.
-        let unknown = self.pending.is_some() || self.read_back;
+        let unknown = self.exchange.is_unknown();
         if unknown && self.store_failure.is_none() {
             return;
         }

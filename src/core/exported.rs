@@ -160,7 +160,7 @@ impl Node {
         }
         let ttl = std::time::Duration::from_millis(exported.ttl_ms);
         let longest = std::time::Duration::from_millis(exported.longest_ms.unwrap_or(0));
-        let known = self.pinned.map_or(0, |pin| pin.generation);
+        let known = self.trust.generation();
         let present = self.view.config.map_or(0, |config| config.generation);
         let generation = exported.generation.max(known).max(present) + 1;
         let config = ClusterConfig::new(generation, ttl, self.longest_known().max(longest));

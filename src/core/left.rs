@@ -194,7 +194,7 @@ impl Node {
 
     /// What left the file and is let go is nobody's business here any more.
     pub(super) fn bury(&mut self, out: &mut Vec<Action>) {
-        if self.saved.is_some() {
+        if self.adoption.is_undecided() {
             return;
         }
         let lease = match self.member {
@@ -212,7 +212,7 @@ impl Node {
             let keys = self.view.groups.get(name);
             let record = keys.and_then(|keys| keys.active());
             let ours = record.is_some_and(|record| record.incarnation == lease);
-            group.has_left() && group.held.is_none() && !self.adoptable.contains_key(name) && !ours
+            group.has_left() && group.held.is_none() && !self.adoption.is_expected(name) && !ours
         };
         let over = self.groups.iter().filter(|(name, group)| is_over(name, group));
         let over: Vec<String> = over.map(|(name, _)| name.clone()).collect();

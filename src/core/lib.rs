@@ -3,6 +3,7 @@
 pub use leasehold_base::{epoch, time};
 
 mod accept;
+mod adoption;
 mod apply;
 pub mod bounds;
 pub mod code;
@@ -41,4 +42,5 @@ pub mod store;
 pub mod stuck;
 mod surroundings;
 mod switchover;
+mod trust;
 pub mod watchdog;

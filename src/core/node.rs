@@ -1,8 +1,9 @@
 //! The node: one event in, actions out. The only mutator is [`Node::handle`].
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use super::adoption::Adoption;
 use super::bounds::GIVEN_MAX;
 use super::code::Code;
 use super::damage::Damage;
@@ -15,10 +16,10 @@ use super::fencing::{FenceSettings, Fencing};
 use super::group::{Context, Group, GroupSettings, mention};
 use super::keys::Keys;
 use super::left::with_left;
-use super::member::{Attempt, Member, Pending, Refusals};
+use super::member::{Exchange, Member, Refusals};
 use super::observe::{Contact, Observer};
 use super::orders::{WISH_PATIENCE, Wanted};
-use super::records::{Intent, Pin, Saved, SavedRun, View};
+use super::records::{Intent, Pin, Saved, View};
 use super::sizing::{HOLD_MAX, Timing};
 use super::status::millis;
 use super::store::Hint;
@@ -26,6 +27,7 @@ use super::stuck::Reset;
 use super::surroundings::Surroundings;
 use super::switchover::Intents;
 use super::time::Time;
+use super::trust::Trust;
 use super::watchdog::Watchdog;
 
 /// Who this node is.
@@ -77,12 +79,8 @@ pub struct Node {
     pub(super) me: Identity,
     pub(super) keys: Keys,
     pub(super) timing: Timing,
-    /// The longest that an ordinary beat may have promised which this node did not see; 0 before anything is known.
-    pub(super) longest: Duration,
     /// Of this host, as everybody is told.
     pub(super) smallest_ttl_ms: Option<u64>,
-    /// Whether the ttl in force is the cluster's yet, and not the file's.
-    pub(super) adopted: bool,
     pub(super) groups: BTreeMap<String, Group>,
     pub(super) member: Member,
     pub(super) observer: Observer,
@@ -92,25 +90,10 @@ pub struct Node {
     pub(super) damage: Damage,
     /// Whether `view` was read since the last arrival.
     pub(super) viewed: bool,
-    pub(super) pinned: Option<Pin>,
-    pub(super) pin_written: i64,
-    pub(super) saved: Option<Saved>,
-    pub(super) adoptable: BTreeMap<String, SavedRun>,
-    pub(super) pages: BTreeMap<ServiceKey, PageOrder>,
-    /// Groups whose addresses were dropped before their run was adopted.
-    overdue: BTreeSet<String>,
-    pub(super) pending: Option<Pending>,
-    pub(super) attempts: Vec<Attempt>,
-    /// The stamp and promise of the youngest beat known to have landed.
-    pub(super) proof: Option<(Time, Duration)>,
-    pub(super) read_back: bool,
+    pub(super) trust: Trust,
+    pub(super) adoption: Adoption,
+    pub(super) exchange: Exchange,
     pub(super) refusals: Refusals,
-    pub(super) hinted: bool,
-    pub(super) sent_at: Time,
-    pub(super) pause: Duration,
-    pub(super) kept_alive: Time,
-    pub(super) seq: u64,
-    pub(super) next_id: u64,
     pub(super) holding_until: Option<Time>,
     /// Since when the oldest wish has been waiting to be sent.
     pub(super) wished_at: Option<Time>,
@@ -147,7 +130,6 @@ pub struct Node {
     /// What was last mentioned, and when.
     mentioned: Option<(Decision, Time)>,
     pub(super) now: Time,
-    written: Option<Saved>,
     pub(super) exited: bool,
     wake: Option<Time>,
     random: u64,
@@ -165,9 +147,7 @@ impl Node {
             me: setup.me,
             keys: Keys::new(&setup.cluster),
             timing: setup.timing,
-            longest: setup.pinned.map_or(Duration::ZERO, |pin| pin.longest(setup.timing.ttl)),
             smallest_ttl_ms: setup.timing.smallest().map(millis),
-            adopted: false,
             groups: groups.collect(),
             member: Member::Arriving,
             observer: Observer::default(),
@@ -175,24 +155,10 @@ impl Node {
             view: View::default(),
             damage: Damage::default(),
             viewed: false,
-            pinned: setup.pinned,
-            pin_written: setup.pinned.map_or(0, |pin| pin.revision),
-            written: saved.clone(),
-            saved,
-            adoptable: BTreeMap::new(),
-            pages: setup.pages,
-            overdue: BTreeSet::new(),
-            pending: None,
-            attempts: Vec::new(),
-            proof: None,
-            read_back: false,
+            trust: Trust::new(setup.pinned, setup.timing.ttl),
+            adoption: Adoption::new(saved, setup.pages),
+            exchange: Exchange::default(),
             refusals: Refusals::default(),
-            hinted: false,
-            sent_at: Time::default(),
-            pause: Duration::ZERO,
-            kept_alive: Time::default(),
-            seq: 0,
-            next_id: 0,
             holding_until: None,
             wished_at: None,
             hold_wish: None,
@@ -230,13 +196,13 @@ impl Node {
     pub fn start(&mut self, now: Time, out: &mut Vec<Action>) {
         self.now = now;
         self.surroundings.started = now;
-        self.sent_at = now;
+        self.exchange.start(now);
         for (name, group) in &self.groups {
-            let adoptable = self.saved.as_ref().is_some_and(|saved| saved.groups.contains_key(name));
+            let adoptable = self.adoption.was_left(name);
             // After a suspend the kernel's count of the addresses is behind: those of a run past its deadline go now.
-            let alive = adoptable && self.page_soft(name).is_some_and(|soft| !now.reached(soft));
+            let alive = adoptable && self.adoption.soft(name).is_some_and(|soft| !now.reached(soft));
             if group.settings.vips > 0 && !alive {
-                self.overdue.insert(name.clone());
+                self.adoption.drop_addresses(name);
                 out.push(Action::VipDrop { group: name.clone() });
             }
             if adoptable {
@@ -293,14 +259,13 @@ impl Node {
         self.bury(out);
         self.finish(out);
         self.watch_over(now, first, out);
-        let saved = self.memory();
-        if self.written.as_ref() != Some(&saved) && self.saved.is_none() {
-            // Before everything else of this event: a latch is on disk before the stop begins, a run before it starts.
-            out.insert(first, Action::Save(saved.clone()));
-            self.written = Some(saved);
+        let memory = self.memory();
+        // Before everything else of this event: a latch is on disk before the stop begins, a run before it starts.
+        if let Some(save) = self.adoption.write(memory) {
+            out.insert(first, save);
         }
-        self.assert_invariants(now, &out[first..]);
         self.wake = self.next_wake(now);
+        self.assert_invariants(now, &out[first..]);
     }
 
     pub(super) fn context(&self, now: Time, group: &str) -> Context {
@@ -315,24 +280,14 @@ impl Node {
 
     /// A suspend in the middle of an adoption: the kernel's count of the addresses is behind, and nobody renews them yet.
     fn drop_overdue(&mut self, now: Time, out: &mut Vec<Action>) {
-        let saved = self.saved.as_ref().map(|saved| &saved.groups);
-        let waiting = saved.into_iter().chain([&self.adoptable]).flat_map(BTreeMap::keys);
+        let waiting: Vec<String> = self.adoption.names().cloned().collect();
         for name in waiting {
-            let over = self.page_soft(name).is_some_and(|soft| now.reached(soft));
-            let has = self.groups.get(name).is_some_and(|group| group.settings.vips > 0);
-            if over && has && self.overdue.insert(name.clone()) {
-                out.push(Action::VipDrop { group: name.clone() });
+            let over = self.adoption.soft(&name).is_some_and(|soft| now.reached(soft));
+            let has = self.groups.get(&name).is_some_and(|group| group.settings.vips > 0);
+            if over && has && self.adoption.drop_addresses(&name) {
+                out.push(Action::VipDrop { group: name });
             }
         }
-    }
-
-    /// The earliest soft deadline on the pages that an earlier sidecar left for the group; a closed page has none.
-    pub(super) fn page_soft(&self, group: &str) -> Option<Time> {
-        let pages = self
-            .pages
-            .iter()
-            .filter(|(of, page)| of.group == group && page.order != Order::Closed);
-        pages.map(|(_, page)| page.soft).reduce(Time::earlier)
     }
 
     /// When the loop must call [`Node::handle`] with [`Event::Tick`].
@@ -352,14 +307,14 @@ impl Node {
             Event::Tick => {}
             Event::Answer { id, result } => self.answered(now, id, result, out),
             Event::Granted { lease, result } => self.granted(lease, result, out),
-            Event::Hint(Hint::Changed) => self.hinted = true,
+            Event::Hint(Hint::Changed) => self.exchange.hint(),
             Event::Hint(Hint::NodeGone {
                 node,
                 lease,
                 last_mod_revision,
             }) => {
                 self.observer.deleted(node, lease, last_mod_revision);
-                self.hinted = true;
+                self.exchange.hint();
             }
             Event::Engine { result } => self.engine_failure = result.err(),
             Event::Fitness { group, unfit } => self.fitness(&group, unfit),
@@ -536,23 +491,9 @@ impl Node {
         }
     }
 
-    fn memory(&self) -> Saved {
-        let lease = self.member.lease().unwrap_or_else(|| {
-            let held = self.groups.values().find_map(|group| group.held.as_ref());
-            let written = self.written.as_ref().filter(|_| !self.adoptable.is_empty());
-            held.map_or(written.map_or(0, |written| written.lease), |held| held.lease)
-        });
-        let mut groups = self.adoptable.clone();
-        groups.extend(
-            self.groups
-                .iter()
-                .filter_map(|(name, group)| Some((name.clone(), group.saved()?))),
-        );
-        Saved {
-            boot: self.me.boot.clone(),
-            lease,
-            groups,
-        }
+    /// What the boot-scoped file must hold now.
+    pub(super) fn memory(&self) -> Saved {
+        self.adoption.memory(&self.me.boot, self.member.lease(), &self.groups)
     }
 
     pub(super) fn say(&mut self, code: Code, text: String, out: &mut Vec<Action>) {
@@ -600,14 +541,7 @@ impl Node {
             return None;
         }
         let mut times: Vec<Time> = self.groups.values().flat_map(Group::wake).collect();
-        if self.pending.is_none() {
-            let due = if self.hinted || self.read_back {
-                self.pause
-            } else {
-                self.timing.beat.max(self.pause)
-            };
-            times.push(self.sent_at.plus(due));
-        }
+        times.extend(self.exchange.due_at(self.timing.beat));
         times.extend(self.waits.values().filter_map(|(at, _)| *at));
         times.extend(self.holding_until);
         times.extend(self.wished_at.map(|at| at.plus(WISH_PATIENCE)));

@@ -60,7 +60,7 @@ impl Node {
                         at: self.now,
                         lease: None,
                     });
-                    self.hinted = true;
+                    self.exchange.hint();
                     return;
                 }
             },
@@ -169,7 +169,7 @@ impl Node {
             }
             (_, Some(Asked::Waiting(_))) => return None,
             (Wish::Create { .. }, _) if !self.read_since(next.at) => {
-                self.hinted = true;
+                self.exchange.hint();
                 return None;
             }
             (_, Some(Asked::Granted(lease))) => lease,

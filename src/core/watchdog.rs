@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use super::code::Code;
-use super::event::{Action, Order};
+use super::event::Action;
 use super::node::Node;
 use super::time::Time;
 
@@ -104,21 +104,15 @@ impl Node {
     }
 
     fn is_guarded(&self) -> bool {
-        let earlier = self.saved.as_ref().is_some_and(|saved| !saved.groups.is_empty());
-        earlier || !self.adoptable.is_empty() || self.groups.values().any(|group| group.held.is_some())
+        self.adoption.names().next().is_some() || self.groups.values().any(|group| group.held.is_some())
     }
 
     /// The last moment at which it may be fed, were this the last meal.
     fn last_meal(&self, timeout: Duration) -> Option<Time> {
         let strikes = timeout + COARSE;
         // Before an adoption only the page says how long the run may go on.
-        let earlier = self.saved.iter().flat_map(|saved| saved.groups.keys());
-        let unadopted = earlier.chain(self.adoptable.keys()).map(|name| {
-            let pages = self
-                .pages
-                .iter()
-                .filter(|(of, page)| of.group == *name && page.order != Order::Closed);
-            let hard = pages.map(|(_, page)| page.hard).reduce(Time::earlier);
+        let unadopted = self.adoption.names().map(|name| {
+            let hard = self.adoption.hard(name);
             hard.unwrap_or_default().plus(self.timing.kill_budget()).minus(strikes)
         });
         let held = self.groups.values().filter_map(|group| group.last_meal(strikes));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Member, Pending, Purpose};
+use super::{Attempt, Member, Pending, Purpose};
 use crate::code::Code;
 use crate::event::Action;
 use crate::node::Node;
@@ -30,8 +30,7 @@ impl Node {
     pub(super) fn arrive(&mut self) {
         self.member = Member::Arriving;
         self.viewed = false;
-        self.attempts.clear();
-        self.proof = None;
+        self.exchange.drop_beats();
         self.published = None;
     }
 
@@ -43,13 +42,12 @@ impl Node {
         result: Result<Answer, StoreError>,
         out: &mut Vec<Action>,
     ) {
-        let Some(pending) = self.pending.take_if(|pending| pending.id == id) else {
+        let Some(pending) = self.exchange.take(id) else {
             return;
         };
         match result {
             Ok(answer) => {
-                self.pause = Duration::ZERO;
-                self.read_back = false;
+                self.exchange.answered();
                 self.store_failure = None;
                 self.not_refused(&pending.purpose);
                 if let (Purpose::Evict(last) | Purpose::Campaign { ends: Some(last), .. }, true) =
@@ -64,15 +62,15 @@ impl Node {
                 self.conclude(now, &pending, answer.succeeded, out);
             }
             Err(StoreError::Unknown(why)) => {
-                self.pause = (self.timing.attempt / 4).min(Duration::from_millis(100));
-                self.read_back = true;
+                let pause = (self.timing.attempt / 4).min(Duration::from_millis(100));
+                self.exchange.unanswered(pause);
                 self.store_failure = Some(why);
                 self.disappoint(&pending, "etcd did not answer in time: the outcome is not known", out);
             }
             Err(StoreError::Refused(why)) => {
                 self.refused(now, &pending, &why, out);
                 if pending.purpose != Purpose::Read {
-                    self.attempts.retain(|attempt| attempt.stamp != pending.stamp);
+                    self.exchange.never_lands(pending.stamp);
                 }
                 // etcd no longer knows the lease, or never did: the next one gets another id.
                 if pending.purpose == Purpose::Register {
@@ -90,7 +88,7 @@ impl Node {
     /// Reads a view: first whether it is of the etcd we trust, then what it proves.
     pub(super) fn learn(&mut self, now: Time, pending: &Pending, view: View, out: &mut Vec<Action>) {
         let view = self.with_last_good(view);
-        if let Some(why) = self.strange(&view) {
+        if let Some(why) = self.trust.strange(&view) {
             // Watched only so that `accept` can tell whether a hold has ended; revisions may repeat after a restore.
             if !matches!(self.member, Member::Frozen { .. }) {
                 self.observer.clear();
@@ -103,10 +101,10 @@ impl Node {
             self.come_in(out);
             return self.freeze(Code::EtcdStrange, why, out);
         }
-        if self.accepted_elsewhere(&view) {
+        if self.trust.accepted_elsewhere(&view) {
             return self.start_over(now, view, out);
         }
-        self.heed_config(&view);
+        self.trust.raise_longest(&view);
         self.pin(&view, out);
         self.contact.good(pending.stamp, now, self.timing.contact_gap());
         self.observer.update(now, &view, self.waiting());
@@ -149,9 +147,7 @@ impl Node {
     pub(super) fn locate(&mut self, now: Time, out: &mut Vec<Action>) {
         let own = self.view.nodes.get(&self.me.name).cloned();
         let beat = own.as_ref().and_then(|key| key.beat.clone());
-        let landed = beat
-            .as_ref()
-            .and_then(|beat| self.attempts.iter().position(|attempt| attempt.nonce == beat.nonce));
+        let landed = beat.as_ref().and_then(|beat| self.exchange.landed(beat.nonce));
         let lease = own.as_ref().map_or(0, |key| key.lease);
         let revision = own.as_ref().map_or(0, |key| key.mod_revision);
         match self.member.clone() {
@@ -234,11 +230,11 @@ impl Node {
             };
             return self.send_plain(now, txn, Purpose::Configure, out);
         }
-        if let Some(saved) = self.saved.take() {
+        if let Some(saved) = self.adoption.decide() {
             let same_boot = |key: &&NodeKey| key.beat.as_ref().is_some_and(|beat| beat.boot == self.me.boot);
             let ours = own.as_ref().filter(|key| key.lease == saved.lease).filter(same_boot);
             if let Some(key) = ours {
-                self.adoptable = saved.groups;
+                self.adoption.expect(saved.groups);
                 self.member = Member::Adopting {
                     lease: key.lease,
                     mod_revision: key.mod_revision,
@@ -273,7 +269,7 @@ impl Node {
                 Ok(()) => self.member = Member::Registering { lease },
                 Err(StoreError::Unknown(why) | StoreError::Refused(why)) => {
                     self.store_failure = Some(why);
-                    self.pause = self.timing.beat;
+                    self.exchange.pause(self.timing.beat);
                     // It may have been granted all the same: an id is never used twice.
                     self.member = Member::Granting {
                         lease: self.new_lease(),
@@ -285,15 +281,13 @@ impl Node {
     }
 
     /// An attempt has landed: its stamp is the proof, for every group of this incarnation.
-    pub(super) fn proved(&mut self, now: Time, landed: Option<usize>, out: &mut Vec<Action>) {
-        let Some(attempt) = landed.map(|at| self.attempts[at]) else {
-            return;
-        };
-        self.attempts.retain(|other| other.stamp > attempt.stamp);
+    pub(super) fn proved(&mut self, now: Time, landed: Option<Attempt>, out: &mut Vec<Action>) {
+        let Some(attempt) = landed else { return };
+        self.exchange.settle(attempt);
         let Member::Joined { lease, .. } = self.member else {
             return;
         };
-        self.proof = Some((attempt.stamp, attempt.promise));
+        self.exchange.prove(attempt);
         for group in self.groups.values_mut() {
             if group.held.as_ref().is_some_and(|held| held.lease == lease) {
                 let deadlines = self
@@ -302,8 +296,7 @@ impl Node {
                 group.renew(deadlines, out);
             }
         }
-        if now.since(self.kept_alive) >= self.timing.ttl.min(KEEP_ALIVE_MAX) {
-            self.kept_alive = now;
+        if self.exchange.keep_alive(now, self.timing.ttl.min(KEEP_ALIVE_MAX)) {
             out.push(Action::KeepAlive { lease });
         }
     }

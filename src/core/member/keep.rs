@@ -1,7 +1,5 @@
 //! What this node holds, after a loss, a restart of the sidecar, or a record that says something else.
 
-use std::collections::BTreeMap;
-
 use super::Member;
 use crate::code::Code;
 use crate::epoch::Run;
@@ -22,7 +20,7 @@ impl Node {
         self.member = Member::Lost { lease };
         self.holding_until = None;
         self.dismiss_wishes("this node lost its place in the cluster: ask another one", out);
-        let adoptable = std::mem::take(&mut self.adoptable);
+        let adoptable = self.adoption.take_runs();
         let saved = Saved {
             boot: self.me.boot.clone(),
             lease,
@@ -59,7 +57,7 @@ impl Node {
 
     /// The runs of an earlier sidecar whose records still name this incarnation.
     pub(super) fn adopt_runs(&mut self, now: Time, lease: i64, out: &mut Vec<Action>) {
-        let adoptable: BTreeMap<_, _> = std::mem::take(&mut self.adoptable);
+        let adoptable = self.adoption.take_runs();
         for (name, saved) in adoptable {
             let keys = self.view.group(&name);
             let ours = keys
@@ -68,7 +66,7 @@ impl Node {
             // One that cannot be read was this node's, and nobody could take it since.
             let ours = ours || keys.unreadable();
             // Its tether stops it at the deadline of its page, with no sidecar to latch it.
-            let over = self.page_soft(&name).is_some_and(|soft| now.reached(soft));
+            let over = self.adoption.soft(&name).is_some_and(|soft| now.reached(soft));
             let me = &self.me.name;
             let Some(group) = self.groups.get_mut(&name) else {
                 continue;
@@ -77,7 +75,7 @@ impl Node {
                 epoch: saved.epoch,
                 n: saved.n,
             };
-            match self.proof {
+            match self.exchange.proof() {
                 Some((stamp, promise)) if ours && !saved.latched && !over && group.is_as_the_file_says() => {
                     let deadlines = self.timing.deadlines(stamp, promise, group.settings.grace);
                     group.adopt(now, run, lease, deadlines, out);
@@ -85,7 +83,7 @@ impl Node {
                 Some((stamp, promise)) if ours => {
                     let deadlines = self.timing.deadlines(stamp, promise, group.settings.grace);
                     let sequel = group.sequel(run, saved.latched || over, me);
-                    group.resume(now, run, lease, deadlines, &self.pages, sequel, out);
+                    group.resume(now, run, lease, deadlines, self.adoption.pages(), sequel, out);
                 }
                 Some(_) | None => {
                     group.disown(now, run, lease, "its record in etcd is no longer this node's", out);
@@ -137,7 +135,7 @@ impl Node {
                             .is_none_or(|held| epoch > held.run.epoch && held.stage == Stage::Stopped) =>
                 {
                     // A campaign of ours landed, late or at once: never ignored.
-                    if let Some((stamp, promise)) = self.proof {
+                    if let Some((stamp, promise)) = self.exchange.proof() {
                         let deadlines = self.timing.deadlines(stamp, promise, group.settings.grace);
                         match group.held.as_mut() {
                             _ if group.settings.gone => {

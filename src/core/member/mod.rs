@@ -4,11 +4,13 @@
 //! read the same way: the node's own key tells which of the attempts has landed, and the youngest that did is the proof.
 
 mod answer;
+mod exchange;
 mod keep;
 mod refused;
 mod send;
 mod trust;
 
+pub(crate) use exchange::Exchange;
 pub(crate) use refused::{Asked, Refusals};
 
 use std::time::Duration;

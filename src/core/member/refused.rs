@@ -84,11 +84,11 @@ impl Node {
         // A beat that says nothing else is as good as it gets.
         let bare = matches!(pending.purpose, Purpose::BareBeat | Purpose::Read);
         self.refusals.beat_first = joined && !bare;
-        self.pause = if joined && !bare {
+        self.exchange.pause(if joined && !bare {
             Duration::ZERO
         } else {
             self.timing.beat
-        };
+        });
         let Some(asked) = pending.purpose.asked() else { return };
         let before = self.refusals.put_off.get(&asked).map(|(_, pause)| *pause * 2);
         let pause = before.unwrap_or(PUT_OFF).min(PUT_OFF_MAX);

@@ -2,27 +2,23 @@
 
 use std::time::Duration;
 
-use super::{Asked, Attempt, LastBeat, Member, Pending, Purpose};
-use crate::event::{Action, Order};
+use super::{Asked, LastBeat, Member, Purpose};
+use crate::event::Action;
 use crate::node::Node;
 use crate::records::{Beat, json};
-use crate::sizing::KILL_BUDGET;
-use crate::store::{Compare, Grant, Op, RequestId, Txn};
+use crate::store::{Compare, Grant, Op, Txn};
 use crate::time::Time;
-
-/// Attempts whose outcome is unknown and that may still land.
-const ATTEMPTS_MAX: usize = 16;
 
 impl Node {
     /// Sends the most urgent request, if none is in flight.
     pub(crate) fn request(&mut self, now: Time, out: &mut Vec<Action>) {
-        if self.exited || self.pending.is_some() || now.since(self.sent_at) < self.pause {
+        if self.exited || !self.exchange.may_send(now) {
             return;
         }
-        if self.read_back {
+        if self.exchange.must_read_back() {
             return self.send_read(now, out);
         }
-        let due = now.since(self.sent_at) >= self.timing.beat || self.hinted;
+        let due = self.exchange.is_due(now, self.timing.beat);
         match self.member.clone() {
             Member::Arriving | Member::Frozen { .. } => {
                 if due || !self.viewed || self.accept_wish.is_some() {
@@ -33,7 +29,7 @@ impl Node {
             Member::Granting { lease, asked } => {
                 if !asked {
                     self.member = Member::Granting { lease, asked: true };
-                    self.sent_at = now;
+                    self.exchange.sent(now);
                     out.push(Action::Grant(Grant {
                         lease,
                         ttl: self.timing.lease_ttl(),
@@ -179,12 +175,12 @@ impl Node {
     }
 
     pub(crate) fn send_read(&mut self, now: Time, out: &mut Vec<Action>) {
-        let id = self.take_id(now, Purpose::Read);
+        let id = self.exchange.ask(now, Purpose::Read);
         out.push(Action::Read { id });
     }
 
     pub(super) fn send_plain(&mut self, now: Time, txn: Txn, purpose: Purpose, out: &mut Vec<Action>) {
-        let id = self.take_id(now, purpose);
+        let id = self.exchange.ask(now, purpose);
         out.push(Action::Txn { id, txn });
     }
 
@@ -240,12 +236,12 @@ impl Node {
         purpose: Purpose,
         out: &mut Vec<Action>,
     ) {
-        self.seq += 1;
+        let seq = self.exchange.next_seq();
         let nonce = self.random();
         let beat = Beat {
             machine: self.me.machine.clone(),
             boot: self.me.boot.clone(),
-            seq: self.seq,
+            seq,
             nonce,
             ttl_ms: u64::try_from(promise.as_millis()).unwrap_or(u64::MAX),
         };
@@ -258,36 +254,16 @@ impl Node {
                 lease,
             },
         );
-        if self.attempts.len() == ATTEMPTS_MAX {
-            self.attempts.remove(0);
-        }
-        self.attempts.push(Attempt {
-            nonce,
-            stamp: now,
-            promise,
-        });
+        self.exchange.attempt(nonce, now, promise);
         // It may land unseen, and observers then wait no longer than it promises: nothing may count on more from here.
         self.shorten(now, promise, out);
         self.shorten_adoptable(now, promise, out);
         self.step_groups(now, out);
-        let id = self.take_id(now, purpose);
+        let id = self.exchange.ask(now, purpose);
         out.push(Action::Txn {
             id,
             txn: Txn { compare, then },
         });
-    }
-
-    pub(super) fn take_id(&mut self, now: Time, purpose: Purpose) -> RequestId {
-        self.next_id += 1;
-        let id = RequestId(self.next_id);
-        self.pending = Some(Pending {
-            id,
-            stamp: now,
-            purpose,
-        });
-        self.sent_at = now;
-        self.hinted = false;
-        id
     }
 
     /// Before a shorter promise is sent, every deadline that counts on a longer one comes in; that of the addresses, too.
@@ -304,28 +280,9 @@ impl Node {
 
     /// The same for runs not yet adopted: a hold of the earlier sidecar may have promised them far more.
     pub(super) fn shorten_adoptable(&mut self, stamp: Time, promise: Duration, out: &mut Vec<Action>) {
-        for (name, saved) in &self.adoptable {
-            let Some(group) = self.groups.get(name) else { continue };
+        for group in self.groups.values() {
             let deadlines = self.timing.deadlines(stamp, promise, group.settings.grace);
-            let mut end = deadlines.end;
-            for (of, page) in self.pages.iter_mut().filter(|(of, _)| of.group == *name) {
-                if page.order == Order::Closed {
-                    continue;
-                }
-                (page.soft, page.hard) = (page.soft.earlier(deadlines.soft), page.hard.earlier(deadlines.hard));
-                end = end.earlier(page.hard.plus(KILL_BUDGET));
-                out.push(Action::Page {
-                    of: of.clone(),
-                    page: *page,
-                });
-            }
-            if group.settings.vips > 0 && !saved.latched {
-                out.push(Action::VipHold {
-                    group: name.clone(),
-                    until: end,
-                    announce: false,
-                });
-            }
+            self.adoption.shorten(group, deadlines, out);
         }
     }
 }

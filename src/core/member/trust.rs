@@ -6,39 +6,13 @@ use super::Member;
 use crate::code::Code;
 use crate::event::Action;
 use crate::node::Node;
-use crate::records::{Pin, View};
+use crate::records::View;
 use crate::time::Time;
 
 /// How long after its end a lease may still be there: an etcd that elects a leader starts every lease anew.
 const LEASE_LATE: Duration = Duration::from_secs(60);
 
-/// How far the revision may grow before the pin on disk follows.
-const PIN_STEP: i64 = 10_000;
-
 impl Node {
-    /// Why this etcd is not the one that was pinned.
-    pub(super) fn strange(&self, view: &View) -> Option<String> {
-        let pin = self.pinned?;
-        let generation = view.config.map_or(0, |config| config.generation);
-        if generation > pin.generation && pin.generation > 0 {
-            return None;
-        }
-        if view.cluster_id != pin.cluster_id {
-            return Some(format!(
-                "etcd's cluster id is {:x}, not {:x} as before",
-                view.cluster_id, pin.cluster_id
-            ));
-        }
-        if generation < pin.generation {
-            return Some(format!(
-                "the cluster's generation went back from {} to {generation}",
-                pin.generation
-            ));
-        }
-        let back = view.revision < pin.revision;
-        back.then(|| format!("etcd's revision went back from {} to {}", pin.revision, view.revision))
-    }
-
     /// Keys that etcd will not clear away by itself. No rule depends on it, but somebody should know.
     pub(super) fn suspect_leases(&mut self, now: Time, out: &mut Vec<Action>) {
         let mut found = Vec::new();
@@ -112,17 +86,10 @@ impl Node {
         self.dismiss_wishes("this node takes no part now: see `leasehold status`", out);
     }
 
-    pub(super) fn accepted_elsewhere(&self, view: &View) -> bool {
-        let generation = view.config.map_or(0, |config| config.generation);
-        // A pin that was damaged does not know its generation; the rest of it counts.
-        self.pinned
-            .is_some_and(|pin| generation > pin.generation && pin.generation > 0)
-    }
-
     /// After T11: everything seen before counts for nothing, this incarnation included.
     pub(super) fn start_over(&mut self, now: Time, view: View, out: &mut Vec<Action>) {
-        self.pinned = None;
-        self.heed_config(&view);
+        self.trust.forget();
+        self.trust.raise_longest(&view);
         self.pin(&view, out);
         self.observer.clear();
         self.contact.clear();
@@ -133,26 +100,6 @@ impl Node {
     }
 
     pub(super) fn pin(&mut self, view: &View, out: &mut Vec<Action>) {
-        let Some(config) = view.config else { return };
-        let pin = Pin {
-            cluster_id: view.cluster_id,
-            generation: config.generation,
-            revision: view.revision,
-            longest_ms: u64::try_from(self.longest.as_millis()).unwrap_or(u64::MAX),
-        };
-        let old = self.pinned.replace(pin);
-        // What somebody may count on must be on the disk first. A revision that is behind there, or a promise that is too
-        // long, costs nothing but time.
-        let counts = old.is_none_or(|old| {
-            old.cluster_id != pin.cluster_id || old.generation != pin.generation || old.longest_ms < pin.longest_ms
-        });
-        let far = pin.revision.saturating_sub(self.pin_written) >= PIN_STEP;
-        if counts {
-            self.pin_written = pin.revision;
-            out.push(Action::Pin(pin));
-        } else if far || old.is_some_and(|old| old.longest_ms > pin.longest_ms) {
-            self.pin_written = pin.revision;
-            out.push(Action::PinLater(pin));
-        }
+        out.extend(self.trust.pin(view));
     }
 }

@@ -23,13 +23,13 @@ const BUGS: &[Bug] = &[
     Bug {
         name: "an unknown outcome is a failure",
         file: "member/answer.rs",
-        old: "                self.read_back = true;\n                self.store_failure = Some(why);",
-        new: "                if crate::planted::on(\"an unknown outcome is a failure\") { self.attempts.retain(|a| a.stamp != pending.stamp); } else { self.read_back = true; }\n                self.store_failure = Some(why);",
+        old: "                self.exchange.unanswered(pause);\n                self.store_failure = Some(why);",
+        new: "                if crate::planted::on(\"an unknown outcome is a failure\") { self.exchange.never_lands(pending.stamp); } else { self.exchange.unanswered(pause); }\n                self.store_failure = Some(why);",
         seen_by: Seen::Schedule("directed::a_lost_answer_costs_nothing"),
     },
     Bug {
         name: "a strange etcd is trusted",
-        file: "member/trust.rs",
+        file: "trust.rs",
         old: "let pin = self.pinned?;",
         new: "let pin = self.pinned.filter(|_| !crate::planted::on(\"a strange etcd is trusted\"))?;",
         seen_by: Seen::Schedule("directed::a_restored_etcd_freezes_everyone_until_an_operator_accepts"),
@@ -65,8 +65,8 @@ const BUGS: &[Bug] = &[
     Bug {
         name: "a new ttl counts for an old beat",
         file: "member/answer.rs",
-        old: "let Some(attempt) = landed.map(|at| self.attempts[at]) else {",
-        new: "let Some(attempt) = landed.map(|at| if crate::planted::on(\"a new ttl counts for an old beat\") { super::Attempt { promise: self.timing.ttl, ..self.attempts[at] } } else { self.attempts[at] }) else {",
+        old: "let Some(attempt) = landed else { return };",
+        new: "let Some(attempt) = landed.map(|one| if crate::planted::on(\"a new ttl counts for an old beat\") { Attempt { promise: self.timing.ttl, ..one } } else { one }) else { return };",
         seen_by: Seen::Schedule("ttl::a_ttl_that_grows_counts_for_the_beats_that_promise_it"),
     },
     Bug {
@@ -164,7 +164,7 @@ const BUGS: &[Bug] = &[
         name: "a refusal starves the beats",
         file: "member/answer.rs",
         old: "                self.refused(now, &pending, &why, out);",
-        new: "                if crate::planted::on(\"a refusal starves the beats\") { self.pause = self.timing.beat; } else { self.refused(now, &pending, &why, out); }",
+        new: "                if crate::planted::on(\"a refusal starves the beats\") { self.exchange.pause(self.timing.beat); } else { self.refused(now, &pending, &why, out); }",
         seen_by: Seen::Schedule("acts::what_etcd_refuses_starves_no_beat"),
     },
     Bug {
