@@ -151,11 +151,13 @@ impl Node {
 
     /// Whether what etcd shows of this node is not what it published: somebody else wrote there.
     pub(super) fn mend_own_status(&mut self) {
-        let Some(published) = &self.published else { return };
+        let Some(settled) = self.publication.settled() else {
+            return;
+        };
         let told = self.view.statuses.get(&self.me.name);
-        let same = told.is_some_and(|told| json(told) == *published);
-        if !same && self.publishing.is_none() && matches!(self.member, Member::Joined { .. }) {
-            self.published = None;
+        let same = told.is_some_and(|told| json(told) == settled);
+        if !same && matches!(self.member, Member::Joined { .. }) {
+            self.publication.forget();
         }
     }
 

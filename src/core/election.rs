@@ -224,12 +224,12 @@ impl Node {
         let names: Vec<String> = self.groups.keys().cloned().collect();
         for name in names {
             if self.groups.get(&name).is_some_and(|group| group.held.is_some()) {
-                self.waits.remove(&name);
+                self.takeover.end(&name);
                 continue;
             }
             if self.refusals.put_off(now, &Asked::Campaign(name.clone())) {
-                self.waits
-                    .insert(name, (None, "etcd refused it: see the log".to_owned()));
+                self.takeover
+                    .wait_because(&name, "etcd refused it: see the log".to_owned());
                 continue;
             }
             match self.claim(now, &name, lease) {
@@ -244,10 +244,10 @@ impl Node {
                 }
                 Claim::Free(txn) => return Some((txn, Purpose::Free { group: name })),
                 Claim::At(at) => {
-                    self.waits.insert(name.clone(), (Some(at), String::new()));
+                    self.takeover.wait_until(&name, at);
                 }
                 Claim::No(why) => {
-                    self.waits.insert(name.clone(), (None, why));
+                    self.takeover.wait_because(&name, why);
                 }
             }
         }
@@ -280,7 +280,7 @@ impl Node {
         let at = match vacancy {
             Ok(at) => at,
             Err(why) => {
-                let marked = self.first_seen.get(name).map_or(now, |(_, at)| *at);
+                let marked = self.takeover.first_seen(name).unwrap_or(now);
                 let at = ranked(self, marked);
                 let freed = contact.then(|| self.claim_stuck(now, &keys, at)).flatten();
                 return freed.unwrap_or(Claim::No(why));
@@ -305,13 +305,7 @@ impl Node {
 
     /// Since or from when the group can be taken by anyone, or why not.
     fn vacancy(&mut self, now: Time, name: &str, keys: &GroupKeys) -> Result<Time, String> {
-        let first_seen = match self.first_seen.get(name) {
-            Some((revision, at)) if *revision == keys.record_mod => *at,
-            Some(_) | None => {
-                self.first_seen.insert(name.to_owned(), (keys.record_mod, now));
-                now
-            }
-        };
+        let first_seen = self.takeover.seen(name, keys.record_mod, now);
         if keys.record_mod == 0 {
             return Ok(first_seen);
         }
@@ -475,13 +469,13 @@ impl Node {
         if let Some(why) = self.no_store(name) {
             return Some(why);
         }
-        if let Some(why) = &self.engine_failure {
+        if let Some(why) = self.host.engine_failure() {
             return Some(format!("the engine does not answer: {why}"));
         }
         if let Some(why) = self.watchdog.doom() {
             return Some(why);
         }
-        if !self.link_up && group.settings.vips > 0 {
+        if !self.host.has_link() && group.settings.vips > 0 {
             return Some("the interface has no link".to_owned());
         }
         let unfit = || {
@@ -540,11 +534,10 @@ impl Node {
     /// What this node publishes, when it has changed.
     pub(super) fn publication(&mut self, lease: i64) -> Vec<Op> {
         let value = json(&self.published_status());
-        if self.published.as_ref() == Some(&value) {
+        if !self.publication.offer(&value) {
             return Vec::new();
         }
         let key = self.keys.status(&self.me.name);
-        self.publishing = Some(value.clone());
         vec![Op::Put { key, value, lease }]
     }
 
@@ -585,9 +578,9 @@ impl Node {
             version: self.me.version.clone(),
             address: self.me.address.clone(),
             priority: self.me.priority,
-            smallest_ttl_ms: self.smallest_ttl_ms,
+            smallest_ttl_ms: self.host.smallest_ttl_ms(),
             groups: groups.collect(),
-            clock: self.clock_doubt.clone().unwrap_or_default(),
+            clock: self.host.clock_doubt().unwrap_or_default().to_owned(),
             endpoints: self.surroundings.endpoints.clone().unwrap_or_default(),
         }
     }

@@ -65,12 +65,12 @@ impl Node {
                 !(held.stage == Stage::Stopped && held.proved_stopped() && now.reached(held.deadlines.end))
             });
         let adopting = self.adoption.is_under_way();
-        if !self.ending || self.exited || busy || (adopting && self.store_failure.is_none()) {
+        if !self.ending || self.exited || busy || (adopting && self.exchange.failure().is_none()) {
             return;
         }
         // A campaign of ours may still land: its outcome is read back before the lease is given up.
         let unknown = self.exchange.is_unknown();
-        if unknown && self.store_failure.is_none() {
+        if unknown && self.exchange.failure().is_none() {
             return;
         }
         if let Member::Joined { lease, .. } | Member::Registering { lease } = self.member {

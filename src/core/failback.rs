@@ -2,6 +2,7 @@
 //! what the records remember of it, so that it does not go to and fro: where it left again by a fault, the next way back takes longer; and what failed on one
 //! node after the other stays with the last.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::code::Code;
@@ -14,9 +15,13 @@ use super::time::Time;
 /// The quiet window grows up to this, and so long a group must have served where it went back to until that is forgotten.
 const QUIET_MAX: Duration = Duration::from_secs(3600);
 
+/// For each group held here: the preferred node to which it may go back by itself.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Preferred(BTreeMap<String, Ready>);
+
 /// A node that is preferred to this one, and since when it has been ready without a break.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Preferred {
+struct Ready {
     node: String,
     lease: i64,
     since: Time,
@@ -31,7 +36,7 @@ impl Node {
                 group.held.as_ref()?;
                 group.settings.failback
             }) else {
-                self.preferred.remove(&name);
+                self.preferred.0.remove(&name);
                 continue;
             };
             let quiet = self.quiet(&name).unwrap_or(quiet);
@@ -47,10 +52,10 @@ impl Node {
     /// Since when the preferred node has been ready; a break, or a new life of it, starts over.
     fn follow_preferred(&mut self, now: Time, name: &str, quiet: Duration, out: &mut Vec<Action>) -> Option<Time> {
         let Some((node, lease)) = self.preferred_to_me(name) else {
-            self.preferred.remove(name);
+            self.preferred.0.remove(name);
             return None;
         };
-        let known = self.preferred.get(name);
+        let known = self.preferred.0.get(name);
         if let Some(known) = known.filter(|known| known.node == node && known.lease == lease) {
             return Some(known.since);
         }
@@ -59,7 +64,7 @@ impl Node {
             group.mention(now, Code::FailbackAwaited, text, out);
         }
         let since = now;
-        self.preferred.insert(name.to_owned(), Preferred { node, lease, since });
+        self.preferred.0.insert(name.to_owned(), Ready { node, lease, since });
         Some(since)
     }
 
@@ -81,7 +86,7 @@ impl Node {
     }
 
     fn go_back(&mut self, now: Time, name: &str, quiet: Duration, out: &mut Vec<Action>) {
-        let (Some(preferred), Some(group)) = (self.preferred.get(name), self.groups.get_mut(name)) else {
+        let (Some(preferred), Some(group)) = (self.preferred.0.get(name), self.groups.get_mut(name)) else {
             return;
         };
         let node = preferred.node.clone();

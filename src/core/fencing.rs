@@ -4,6 +4,7 @@
 //! With a fence configured, T4 and T5 wait until it has succeeded, and a record that is marked stuck is freed by it
 //! (T10). One fence at a time for a node; the ranks of the standbys see to it that one of them starts.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::code::Code;
@@ -42,9 +43,23 @@ enum State {
     Waiting { until: Time },
 }
 
+/// The fence, and the nodes that are being fenced.
+#[derive(Clone, Debug)]
+pub(crate) struct Fences {
+    settings: Option<FenceSettings>,
+    nodes: BTreeMap<String, Fencing>,
+}
+
+impl Fences {
+    pub(crate) fn new(settings: Option<FenceSettings>) -> Self {
+        let nodes = BTreeMap::new();
+        Self { settings, nodes }
+    }
+}
+
 /// The fence of one node.
 #[derive(Clone, Debug)]
-pub(crate) struct Fencing {
+struct Fencing {
     incarnation: i64,
     /// Its record is marked stuck: that it beats is no surprise.
     stuck: bool,
@@ -57,7 +72,7 @@ pub(crate) struct Fencing {
 impl Node {
     /// How long the standby of one rank leaves the take-over to the one before; longer than a fence takes.
     pub(super) fn rank_step(&self, ordinary: Duration, keys: &GroupKeys) -> Duration {
-        match &self.fence {
+        match &self.fences.settings {
             Some(fence) if self.needs_fence(keys).is_some() => fence.timeout,
             Some(_) | None => ordinary,
         }
@@ -76,7 +91,7 @@ impl Node {
     /// The record, if a fence must come before this node may take it. Nobody fences itself: a record of an earlier life
     /// of this very node is guarded by its gate.
     fn needs_fence<'a>(&self, keys: &'a GroupKeys) -> Option<&'a Record> {
-        self.fence.as_ref()?;
+        self.fences.settings.as_ref()?;
         keys.active().filter(|record| record.node != self.me.name)
     }
 
@@ -95,7 +110,12 @@ impl Node {
         if let Some(wait) = self.fence(now, &record, true) {
             return Some(wait);
         }
-        let agent = self.fence.as_ref().map(|fence| fence.agent.clone()).unwrap_or_default();
+        let agent = self
+            .fences
+            .settings
+            .as_ref()
+            .map(|fence| fence.agent.clone())
+            .unwrap_or_default();
         let freed = self.of_incarnation(&record.node, record.incarnation);
         let reason = format!("{FENCED}: {agent} on {} succeeded", self.me.name);
         let whole = self.view.lease_of(&record.node) == record.incarnation;
@@ -115,7 +135,7 @@ impl Node {
             state: State::Wanted,
             failures: 0,
         };
-        let fencing = self.fencing.entry(node.clone()).or_insert_with(|| fresh.clone());
+        let fencing = self.fences.nodes.entry(node.clone()).or_insert_with(|| fresh.clone());
         let same = fencing.incarnation == record.incarnation;
         match fencing.state {
             State::Done if same => return None,
@@ -133,10 +153,12 @@ impl Node {
 
     /// Once a step: drops what nobody needs any more, and gives the orders.
     pub(super) fn step_fencing(&mut self, now: Time, out: &mut Vec<Action>) {
-        let Some(settings) = self.fence.clone() else { return };
-        let nodes: Vec<String> = self.fencing.keys().cloned().collect();
+        let Some(settings) = self.fences.settings.clone() else {
+            return;
+        };
+        let nodes: Vec<String> = self.fences.nodes.keys().cloned().collect();
         for node in nodes {
-            let Some(fencing) = self.fencing.get(&node).cloned() else {
+            let Some(fencing) = self.fences.nodes.get(&node).cloned() else {
                 continue;
             };
             match fencing.state {
@@ -166,9 +188,9 @@ impl Node {
                         .iter()
                         .any(|(_, _, record)| !fencing.stuck || record.stuck.is_some());
                     if !wanted {
-                        self.fencing.remove(&node);
+                        self.fences.nodes.remove(&node);
                     } else if self.beats_again(&node, &fencing) {
-                        self.fencing.remove(&node);
+                        self.fences.nodes.remove(&node);
                         if fencing.state == State::Done {
                             self.living_node_fenced(&node, out);
                         }
@@ -179,7 +201,7 @@ impl Node {
     }
 
     fn set_fencing(&mut self, node: &str, state: State) {
-        if let Some(fencing) = self.fencing.get_mut(node) {
+        if let Some(fencing) = self.fences.nodes.get_mut(node) {
             fencing.state = state;
         }
     }
@@ -207,9 +229,12 @@ impl Node {
         result: Result<String, String>,
         out: &mut Vec<Action>,
     ) {
-        let Some(settings) = self.fence.clone() else { return };
+        let Some(settings) = self.fences.settings.clone() else {
+            return;
+        };
         let Some(fencing) = self
-            .fencing
+            .fences
+            .nodes
             .get(node)
             .filter(|fencing| fencing.incarnation == incarnation)
         else {
@@ -221,7 +246,7 @@ impl Node {
         let agent = &settings.agent;
         match result {
             Ok(_) if self.beats_again(node, fencing) => {
-                self.fencing.remove(node);
+                self.fences.nodes.remove(node);
                 self.living_node_fenced(node, out);
             }
             Ok(_) => {
@@ -244,7 +269,7 @@ impl Node {
                 } else {
                     format!("{node} could not be fenced ({agent}: {why}): trying again in {pause:?}")
                 };
-                if let Some(fencing) = self.fencing.get_mut(node) {
+                if let Some(fencing) = self.fences.nodes.get_mut(node) {
                     fencing.failures = if spent { 0 } else { failures };
                     fencing.state = State::Waiting { until: now.plus(pause) };
                 }

@@ -11,6 +11,61 @@ use super::time::Time;
 /// may not run are reported again when it is over.
 const UNDECIDED: Duration = Duration::from_secs(5);
 
+/// What of this host counts for every group.
+#[derive(Clone, Debug)]
+pub(crate) struct Host {
+    /// Why the engine does not answer.
+    engine: Option<String>,
+    /// Why the rate of its clocks is in doubt.
+    clock: Option<String>,
+    link: bool,
+    smallest_ttl_ms: Option<u64>,
+}
+
+impl Host {
+    /// `smallest_ttl_ms`: that could be kept here, as everybody is told.
+    pub(crate) fn new(smallest_ttl_ms: Option<u64>) -> Self {
+        Self {
+            engine: Some("not asked yet".to_owned()),
+            clock: None,
+            link: true,
+            smallest_ttl_ms,
+        }
+    }
+
+    pub(crate) fn engine_answered(&mut self, result: Result<(), String>) {
+        self.engine = result.err();
+    }
+
+    pub(crate) fn engine_failure(&self) -> Option<&str> {
+        self.engine.as_deref()
+    }
+
+    pub(crate) fn clock_doubt(&self) -> Option<&str> {
+        self.clock.as_deref()
+    }
+
+    /// Gives the doubt if it is a new one.
+    fn doubt_clock(&mut self, doubt: Option<String>) -> Option<String> {
+        let is_new = self.clock != doubt;
+        self.clock.clone_from(&doubt);
+        doubt.filter(|_| is_new)
+    }
+
+    /// Whether the interface had its link before.
+    pub(crate) fn link(&mut self, up: bool) -> bool {
+        std::mem::replace(&mut self.link, up)
+    }
+
+    pub(crate) fn has_link(&self) -> bool {
+        self.link
+    }
+
+    pub(crate) fn smallest_ttl_ms(&self) -> Option<u64> {
+        self.smallest_ttl_ms
+    }
+}
+
 impl Node {
     /// While the group is held here, its own service takes the ports.
     pub(super) fn fitness(&mut self, group: &str, unfit: Option<String>) {
@@ -23,7 +78,7 @@ impl Node {
     pub(super) fn step_looks(&mut self, now: Time, out: &mut Vec<Action>) {
         for (name, group) in &mut self.groups {
             let keys = self.view.group(name);
-            let could = self.engine_failure.is_none() && group.unprepared().is_none();
+            let could = self.host.engine_failure().is_none() && group.unprepared().is_none();
             let store = keys.store.as_ref().filter(|_| could).map(|store| store.id.clone());
             let held = keys.active().is_some_and(|record| {
                 record.stuck.is_some() || !self.observer.ripe(now, &record.node, record.incarnation)
@@ -41,10 +96,9 @@ impl Node {
 
     /// Nothing follows from it but words, for all to read: a standby with a doubtful clock is better than none.
     pub(super) fn doubt_clock(&mut self, doubt: Option<String>, out: &mut Vec<Action>) {
-        if let Some(text) = doubt.as_ref().filter(|_| self.clock_doubt != doubt) {
-            self.mention(Code::ClockDoubtful, text.clone(), out);
+        if let Some(text) = self.host.doubt_clock(doubt) {
+            self.mention(Code::ClockDoubtful, text, out);
         }
-        self.clock_doubt = doubt;
     }
 
     /// Nothing follows from it but words: a node whose endpoints are closed serves as well as before.

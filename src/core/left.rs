@@ -218,7 +218,7 @@ impl Node {
         let over: Vec<String> = over.map(|(name, _)| name.clone()).collect();
         for name in over {
             self.groups.remove(&name);
-            self.waits.remove(&name);
+            self.takeover.end(&name);
             out.push(Action::LetGo { group: name });
         }
     }

@@ -12,20 +12,25 @@ use super::event::{Action, Command, Decision, Event, Order, PageOrder, ServiceKe
 use super::exported::Exported;
 use super::failback::Preferred;
 use super::fenced::FencedWish;
-use super::fencing::{FenceSettings, Fencing};
-use super::group::{Context, Group, GroupSettings, mention};
+use super::fencing::{FenceSettings, Fences};
+use super::group::{Context, Group, GroupSettings};
+use super::host::Host;
 use super::keys::Keys;
 use super::left::with_left;
 use super::member::{Exchange, Member, Refusals};
 use super::observe::{Contact, Observer};
 use super::orders::{WISH_PATIENCE, Wanted};
+use super::publication::Publication;
+use super::random::Random;
 use super::records::{Intent, Pin, Saved, View};
+use super::said::Said;
 use super::sizing::{HOLD_MAX, Timing};
 use super::status::millis;
 use super::store::Hint;
-use super::stuck::Reset;
+use super::stuck::Stuck;
 use super::surroundings::Surroundings;
 use super::switchover::Intents;
+use super::takeover::Takeover;
 use super::time::Time;
 use super::trust::Trust;
 use super::watchdog::Watchdog;
@@ -79,8 +84,6 @@ pub struct Node {
     pub(super) me: Identity,
     pub(super) keys: Keys,
     pub(super) timing: Timing,
-    /// Of this host, as everybody is told.
-    pub(super) smallest_ttl_ms: Option<u64>,
     pub(super) groups: BTreeMap<String, Group>,
     pub(super) member: Member,
     pub(super) observer: Observer,
@@ -103,36 +106,21 @@ pub struct Node {
     /// Standing orders that wait to be written.
     pub(super) wanted: VecDeque<Wanted>,
     pub(super) fenced_wish: Option<FencedWish>,
-    pub(super) fence: Option<FenceSettings>,
-    /// By node.
-    pub(super) fencing: BTreeMap<String, Fencing>,
+    pub(super) fences: Fences,
     pub(super) intents: Intents,
-    pub(super) published: Option<String>,
-    pub(super) publishing: Option<String>,
-    /// For each group: the record's mod revision and when this node first saw it.
-    pub(super) first_seen: BTreeMap<String, (i64, Time)>,
-    /// For each group not held: when this node may campaign, or why it does not.
-    pub(super) waits: BTreeMap<String, (Option<Time>, String)>,
-    pub(super) engine_failure: Option<String>,
-    pub(super) store_failure: Option<String>,
-    /// Why the rate of this host's clocks is in doubt.
-    pub(super) clock_doubt: Option<String>,
-    pub(super) link_up: bool,
-    pub(super) reset: Reset,
-    /// For each group held here: the preferred node to which it may go back by itself.
-    pub(super) preferred: BTreeMap<String, Preferred>,
-    /// Groups that were handed over because another one is stuck here.
-    pub(super) given_away: Vec<String>,
+    pub(super) publication: Publication,
+    pub(super) takeover: Takeover,
+    pub(super) host: Host,
+    pub(super) stuck: Stuck,
+    pub(super) preferred: Preferred,
     pub(super) ending: bool,
     pub(super) watchdog: Watchdog,
     pub(super) surroundings: Surroundings,
-    pub(super) last: Option<Decision>,
-    /// What was last mentioned, and when.
-    mentioned: Option<(Decision, Time)>,
+    pub(super) said: Said,
     pub(super) now: Time,
     pub(super) exited: bool,
     wake: Option<Time>,
-    random: u64,
+    pub(super) random: Random,
 }
 
 impl Node {
@@ -147,7 +135,6 @@ impl Node {
             me: setup.me,
             keys: Keys::new(&setup.cluster),
             timing: setup.timing,
-            smallest_ttl_ms: setup.timing.smallest().map(millis),
             groups: groups.collect(),
             member: Member::Arriving,
             observer: Observer::default(),
@@ -166,29 +153,21 @@ impl Node {
             accept_wish: None,
             wanted: VecDeque::new(),
             fenced_wish: None,
-            fence: setup.fence,
-            fencing: BTreeMap::new(),
+            fences: Fences::new(setup.fence),
             intents: Intents::default(),
-            published: None,
-            publishing: None,
-            first_seen: BTreeMap::new(),
-            waits: BTreeMap::new(),
-            engine_failure: Some("not asked yet".to_owned()),
-            store_failure: None,
-            clock_doubt: None,
-            link_up: true,
-            reset: Reset::None,
-            preferred: BTreeMap::new(),
-            given_away: Vec::new(),
+            publication: Publication::default(),
+            takeover: Takeover::default(),
+            host: Host::new(setup.timing.smallest().map(millis)),
+            stuck: Stuck::default(),
+            preferred: Preferred::default(),
             ending: false,
             watchdog: Watchdog::default(),
             surroundings: Surroundings::default(),
-            last: None,
-            mentioned: None,
+            said: Said::default(),
             now: Time::default(),
             exited: false,
             wake: None,
-            random: setup.seed,
+            random: Random::new(setup.seed),
         }
     }
 
@@ -316,7 +295,7 @@ impl Node {
                 self.observer.deleted(node, lease, last_mod_revision);
                 self.exchange.hint();
             }
-            Event::Engine { result } => self.engine_failure = result.err(),
+            Event::Engine { result } => self.host.engine_answered(result),
             Event::Fitness { group, unfit } => self.fitness(&group, unfit),
             Event::StorageSeen { group, store, result } => self.storage_seen(now, &group, &store, result),
             Event::HolderAsked { of, run, result } => self.holder_asked(now, &of, run, result),
@@ -503,8 +482,7 @@ impl Node {
             epoch: None,
             text,
         };
-        if self.last.as_ref() != Some(&decision) {
-            self.last = Some(decision.clone());
+        if self.said.say(&decision) {
             out.push(Action::Say(decision));
         }
     }
@@ -517,23 +495,9 @@ impl Node {
             epoch: None,
             text,
         };
-        if mention(&mut self.mentioned, self.now, &decision) {
+        if self.said.mention(self.now, &decision) {
             out.push(Action::Say(decision));
         }
-    }
-
-    /// splitmix64: the seed comes from the operating system, so that no lease id is ever met twice.
-    pub(super) fn random(&mut self) -> u64 {
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.random;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// A lease id: 63 random bits, never 0.
-    pub(super) fn new_lease(&mut self) -> i64 {
-        i64::try_from(self.random() >> 1).unwrap_or(1).max(1)
     }
 
     fn next_wake(&self, now: Time) -> Option<Time> {
@@ -542,7 +506,7 @@ impl Node {
         }
         let mut times: Vec<Time> = self.groups.values().flat_map(Group::wake).collect();
         times.extend(self.exchange.due_at(self.timing.beat));
-        times.extend(self.waits.values().filter_map(|(at, _)| *at));
+        times.extend(self.takeover.wakes());
         times.extend(self.holding_until);
         times.extend(self.wished_at.map(|at| at.plus(WISH_PATIENCE)));
         times.extend(self.switchover_deadlines());

@@ -160,7 +160,7 @@ impl Node {
         let next = self.wanted.front()?;
         let lease = match (&next.wish, next.lease) {
             (Wish::Pause { length, .. }, None) => {
-                let (ttl, lease) = (*length, self.new_lease());
+                let (ttl, lease) = (*length, self.random.lease());
                 if let Some(next) = self.wanted.front_mut() {
                     next.lease = Some(Asked::Waiting(lease));
                 }

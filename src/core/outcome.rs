@@ -23,11 +23,7 @@ impl Node {
             | Purpose::Wish { .. }
             | Purpose::Free { .. }
             | Purpose::ReleaseLost { .. } => {}
-            Purpose::Beat => {
-                if let Some(value) = self.publishing.take().filter(|_| succeeded) {
-                    self.published = Some(value);
-                }
-            }
+            Purpose::Beat => self.publication.landed(succeeded),
             Purpose::Hold { reply, length } => {
                 let result = self.hold_result(now, pending, succeeded, *length);
                 if result.is_ok() {
@@ -110,7 +106,7 @@ impl Node {
 
     /// Whoever waits for a reply learns that there is none.
     pub(super) fn disappoint(&mut self, pending: &Pending, why: &str, out: &mut Vec<Action>) {
-        self.publishing = None;
+        self.publication.unknown();
         match pending.purpose {
             Purpose::Hold { reply, .. }
             | Purpose::Intent { reply, .. }

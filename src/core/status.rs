@@ -207,16 +207,12 @@ impl Node {
             version: self.me.version.clone(),
             member: self.member.word().to_owned(),
             etcd_age_ms: self.contact.age(now).map(millis),
-            etcd_failure: self.store_failure.clone(),
-            engine_failure: self.engine_failure.clone(),
+            etcd_failure: self.exchange.failure().map(str::to_owned),
+            engine_failure: self.host.engine_failure().map(str::to_owned),
             watchdog: self.watchdog_word().to_owned(),
             ttl_ms: millis(self.timing.ttl),
             longest_ms: (self.waiting() > self.timing.ttl).then(|| millis(self.waiting())),
-            reason: self
-                .last
-                .as_ref()
-                .map(|decision| decision.text.clone())
-                .unwrap_or_default(),
+            reason: self.said.text().unwrap_or_default().to_owned(),
             nodes: self.node_lines(now),
             groups: self
                 .groups
@@ -298,8 +294,8 @@ impl Node {
             (None, Some(RecordState::Released) | None) if self.viewed => "free".to_owned(),
             (None, Some(RecordState::Released) | None) => "unknown".to_owned(),
         };
-        let waits = self.waits.get(name).map(|(_, why)| why.clone()).unwrap_or_default();
-        let said = group.last.as_ref().map(|decision| decision.text.clone());
+        let waits = self.takeover.why(name).to_owned();
+        let said = group.said.text().map(str::to_owned);
         let opinions = self.opinions(name);
         GroupLine {
             state,

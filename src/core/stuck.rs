@@ -4,6 +4,7 @@
 //! host where the file allows that, else it gives its healthy groups away, marks the record and goes on beating. A
 //! marked record is never taken for silence; a fence frees it (T10), or the proof of stop when it comes after all.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::code::Code;
@@ -33,12 +34,20 @@ pub enum OnStopFailure {
 
 /// The order to reset the host.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Reset {
+enum Reset {
     #[default]
     None,
     Ordered,
     /// It could not be carried out: as with `hold`.
     Failed,
+}
+
+/// What follows from stops that failed here.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Stuck {
+    reset: Reset,
+    /// Groups that were handed over because another one is stuck here.
+    given_away: BTreeSet<String>,
 }
 
 impl Group {
@@ -113,9 +122,9 @@ impl Node {
                 .as_ref()
                 .is_some_and(|held| held.unmounting_since().is_some());
             let what = if ended { "unmounted" } else { "stopped" };
-            match (group.settings.on_stop_failure, &self.reset) {
+            match (group.settings.on_stop_failure, &self.stuck.reset) {
                 (OnStopFailure::Reboot, Reset::None) => {
-                    self.reset = Reset::Ordered;
+                    self.stuck.reset = Reset::Ordered;
                     let why = format!("run {run} of {name} can't be {what}: resetting this host");
                     group.say(Code::HostReset, why.clone(), out);
                     out.push(Action::Reset { why });
@@ -137,7 +146,7 @@ impl Node {
 
     /// The host could not be reset: from here as with `hold`.
     pub(super) fn reset_failed(&mut self, why: &str, out: &mut Vec<Action>) {
-        self.reset = Reset::Failed;
+        self.stuck.reset = Reset::Failed;
         let text = format!("this host could not be reset ({why}): holding on to what can't be stopped");
         self.say(Code::HostResetFailed, text, out);
     }
@@ -193,7 +202,7 @@ impl Node {
     /// A host that can't stop a process is ill: its healthy groups go where somebody is ready for them.
     fn give_away(&mut self, now: Time, out: &mut Vec<Action>) {
         let Some(stuck) = self.stuck_here().map(str::to_owned) else {
-            self.given_away.clear();
+            self.stuck.given_away.clear();
             return;
         };
         if !matches!(self.member, Member::Joined { .. }) {
@@ -206,10 +215,13 @@ impl Node {
                 continue;
             }
             // Once each: whoever was ready and did not take it would be asked for ever, an outage each time.
-            let Some(next) = self.successor(&name, None).filter(|_| !self.given_away.contains(&name)) else {
+            let Some(next) = self
+                .successor(&name, None)
+                .filter(|_| !self.stuck.given_away.contains(&name))
+            else {
                 continue;
             };
-            self.given_away.push(name.clone());
+            self.stuck.given_away.insert(name.clone());
             if let Some(group) = self.groups.get_mut(&name) {
                 let text = format!("{stuck} can't be stopped on this node: handing over to {next}");
                 let after = After::Release {

@@ -45,7 +45,7 @@ impl Node {
             self.surroundings.cut_off = cut_off;
             let (code, text) = match cut_off {
                 true => {
-                    let why = self.store_failure.as_deref().unwrap_or("no answer");
+                    let why = self.exchange.failure().unwrap_or("no answer");
                     let text = format!("no good word of etcd for {gap:?} ({why}): what runs here ends with its lease");
                     (Code::CommunicationLost, text)
                 }

@@ -170,7 +170,7 @@ impl Node {
                 );
             }),
             VipNews::Link { up } => {
-                let was = std::mem::replace(&mut self.link_up, up);
+                let was = self.host.link(up);
                 if !up {
                     self.say(Code::LinkLost, "the interface lost its link".to_owned(), out);
                 } else if !was {

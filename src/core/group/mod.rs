@@ -12,6 +12,7 @@ use super::epoch::Run;
 use super::event::{Action, Decision, ServiceKey};
 use super::left::{Part, Parts};
 use super::records::{Drift, SavedRun};
+use super::said::Said;
 use super::sizing::Deadlines;
 use super::stuck::OnStopFailure;
 use super::time::Time;
@@ -116,7 +117,7 @@ pub struct Group {
     watched: bool,
     /// The highest epoch that a tether found claimed on the storage, above its own.
     pub(crate) claim: Option<u64>,
-    pub(crate) last: Option<Decision>,
+    pub(crate) said: Said,
     /// How the epoch comes about that was campaigned for last.
     pub(crate) taking: Coming,
     /// Why the host itself could not run it, as of the last look while it is not held here.
@@ -143,21 +144,6 @@ pub struct Group {
     weighed: Weighed,
     /// As of the last step.
     paused: bool,
-    mentioned: Option<(Decision, Time)>,
-}
-
-/// Before the same sentence is mentioned again.
-const MENTION_AGAIN: Duration = Duration::from_secs(60);
-
-/// Whether a sentence is news; then it is remembered.
-pub(crate) fn mention(last: &mut Option<(Decision, Time)>, now: Time, decision: &Decision) -> bool {
-    let known = last
-        .as_ref()
-        .is_some_and(|(said, at)| said == decision && now.since(*at) < MENTION_AGAIN);
-    if !known {
-        *last = Some((decision.clone(), now));
-    }
-    !known
 }
 
 /// What a group's step needs to know of the node.
@@ -200,7 +186,7 @@ impl Group {
             lost: None,
             watched: false,
             claim: None,
-            last: None,
+            said: Said::default(),
             taking: Coming::Start,
             unfit: None,
             occupied: None,
@@ -214,7 +200,6 @@ impl Group {
             asking: Asking::default(),
             weighed: Weighed::default(),
             paused: false,
-            mentioned: None,
         }
     }
 
@@ -237,8 +222,7 @@ impl Group {
     /// Says a sentence once; a repetition is no news.
     pub(crate) fn say(&mut self, code: Code, text: String, out: &mut Vec<Action>) {
         let decision = self.decision(code, text);
-        if self.last.as_ref() != Some(&decision) {
-            self.last = Some(decision.clone());
+        if self.said.say(&decision) {
             out.push(Action::Say(decision));
         }
     }
@@ -246,7 +230,7 @@ impl Group {
     /// Says what happened and is over: see [`Node::mention`](super::node::Node).
     pub(crate) fn mention(&mut self, now: Time, code: Code, text: String, out: &mut Vec<Action>) {
         let decision = self.decision(code, text);
-        if mention(&mut self.mentioned, now, &decision) {
+        if self.said.mention(now, &decision) {
             out.push(Action::Say(decision));
         }
     }

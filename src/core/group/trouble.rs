@@ -11,7 +11,7 @@ impl Group {
     pub(crate) fn trouble(&self) -> Option<Trouble> {
         let held = self.held.as_ref()?;
         let (state, why) = match held.stage {
-            Stage::Stopped => ("down", self.last.as_ref().map(|last| last.text.as_str())),
+            Stage::Stopped => ("down", self.said.text()),
             Stage::Checking | Stage::Active if self.is_sick() => {
                 let failure = self.probe_failure().map(|failure| failure.text.as_str());
                 ("sick", failure)

@@ -31,7 +31,7 @@ impl Node {
         self.member = Member::Arriving;
         self.viewed = false;
         self.exchange.drop_beats();
-        self.published = None;
+        self.publication.forget();
     }
 
     /// An answer, or none.
@@ -48,7 +48,6 @@ impl Node {
         match result {
             Ok(answer) => {
                 self.exchange.answered();
-                self.store_failure = None;
                 self.not_refused(&pending.purpose);
                 if let (Purpose::Evict(last) | Purpose::Campaign { ends: Some(last), .. }, true) =
                     (&pending.purpose, answer.succeeded)
@@ -63,8 +62,7 @@ impl Node {
             }
             Err(StoreError::Unknown(why)) => {
                 let pause = (self.timing.attempt / 4).min(Duration::from_millis(100));
-                self.exchange.unanswered(pause);
-                self.store_failure = Some(why);
+                self.exchange.unanswered(pause, why);
                 self.disappoint(&pending, "etcd did not answer in time: the outcome is not known", out);
             }
             Err(StoreError::Refused(why)) => {
@@ -75,12 +73,12 @@ impl Node {
                 // etcd no longer knows the lease, or never did: the next one gets another id.
                 if pending.purpose == Purpose::Register {
                     self.member = Member::Granting {
-                        lease: self.new_lease(),
+                        lease: self.random.lease(),
                         asked: false,
                     };
                 }
                 self.disappoint(&pending, &why, out);
-                self.store_failure = Some(why);
+                self.exchange.failed(why);
             }
         }
     }
@@ -250,7 +248,7 @@ impl Node {
         }
         self.member = if own.is_none() {
             Member::Granting {
-                lease: self.new_lease(),
+                lease: self.random.lease(),
                 asked: false,
             }
         } else {
@@ -268,11 +266,11 @@ impl Node {
             match result {
                 Ok(()) => self.member = Member::Registering { lease },
                 Err(StoreError::Unknown(why) | StoreError::Refused(why)) => {
-                    self.store_failure = Some(why);
+                    self.exchange.failed(why);
                     self.exchange.pause(self.timing.beat);
                     // It may have been granted all the same: an id is never used twice.
                     self.member = Member::Granting {
-                        lease: self.new_lease(),
+                        lease: self.random.lease(),
                         asked: false,
                     };
                 }

@@ -23,6 +23,8 @@ pub(crate) struct Exchange {
     sent_at: Time,
     /// From `sent_at` on nothing is sent for so long.
     pause: Duration,
+    /// Why etcd did not answer, or what it refused, last; `None` once it has answered well.
+    failure: Option<String>,
     kept_alive: Time,
     seq: u64,
     next_id: u64,
@@ -96,12 +98,23 @@ impl Exchange {
     pub(super) fn answered(&mut self) {
         self.pause = Duration::ZERO;
         self.read_back = false;
+        self.failure = None;
     }
 
     /// No answer: it may have landed, or may yet.
-    pub(super) fn unanswered(&mut self, pause: Duration) {
+    pub(super) fn unanswered(&mut self, pause: Duration, why: String) {
         self.pause = pause;
         self.read_back = true;
+        self.failure = Some(why);
+    }
+
+    pub(super) fn failed(&mut self, why: String) {
+        self.failure = Some(why);
+    }
+
+    /// Why etcd did not answer, or what it refused, last.
+    pub(crate) fn failure(&self) -> Option<&str> {
+        self.failure.as_deref()
     }
 
     pub(super) fn pause(&mut self, pause: Duration) {
@@ -193,12 +206,13 @@ mod tests {
         let mut exchange = Exchange::default();
         let id = exchange.ask(at(0), Purpose::Beat);
         assert!(exchange.take(id).is_some());
-        exchange.unanswered(Duration::from_millis(100));
+        exchange.unanswered(Duration::from_millis(100), "no answer".to_owned());
         assert!(exchange.is_unknown() && exchange.must_read_back());
         assert!(!exchange.may_send(at(99)) && exchange.may_send(at(100)));
         assert_eq!(exchange.due_at(BEAT), Some(at(100)), "not at the next beat");
+        assert_eq!(exchange.failure(), Some("no answer"));
         exchange.answered();
-        assert!(!exchange.is_unknown());
+        assert!(!exchange.is_unknown() && exchange.failure().is_none());
         assert_eq!(exchange.due_at(BEAT), Some(at(1000)));
     }
 
@@ -235,7 +249,7 @@ mod tests {
         exchange.attempt(1, at(0), TTL);
         exchange.attempt(2, at(1000), TTL);
         exchange.never_lands(at(0));
-        exchange.unanswered(Duration::ZERO);
+        exchange.unanswered(Duration::ZERO, "no answer".to_owned());
         assert!(exchange.landed(1).is_none() && exchange.landed(2).is_some());
     }
 

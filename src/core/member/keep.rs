@@ -113,7 +113,7 @@ impl Node {
                 continue;
             }
             let told = |last: &Decision| last.code == Code::RecordUnreadable;
-            if group.held.is_some() && group.last.as_ref().is_some_and(told) {
+            if group.held.is_some() && group.said.last().is_some_and(told) {
                 group.say(Code::KeyMended, "its record in etcd is sound again".to_owned(), out);
             }
             let ours = keys

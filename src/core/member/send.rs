@@ -237,7 +237,7 @@ impl Node {
         out: &mut Vec<Action>,
     ) {
         let seq = self.exchange.next_seq();
-        let nonce = self.random();
+        let nonce = self.random.draw();
         let beat = Beat {
             machine: self.me.machine.clone(),
             boot: self.me.boot.clone(),

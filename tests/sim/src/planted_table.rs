@@ -23,8 +23,8 @@ const BUGS: &[Bug] = &[
     Bug {
         name: "an unknown outcome is a failure",
         file: "member/answer.rs",
-        old: "                self.exchange.unanswered(pause);\n                self.store_failure = Some(why);",
-        new: "                if crate::planted::on(\"an unknown outcome is a failure\") { self.exchange.never_lands(pending.stamp); } else { self.exchange.unanswered(pause); }\n                self.store_failure = Some(why);",
+        old: "                self.exchange.unanswered(pause, why);",
+        new: "                if crate::planted::on(\"an unknown outcome is a failure\") { self.exchange.never_lands(pending.stamp); self.exchange.failed(why); } else { self.exchange.unanswered(pause, why); }",
         seen_by: Seen::Schedule("directed::a_lost_answer_costs_nothing"),
     },
     Bug {

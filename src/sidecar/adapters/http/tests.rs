@@ -478,7 +478,7 @@ async fn acts_beyond_the_rate_are_refused() {
 
 #[test]
 fn the_description_is_the_one_that_is_checked_in() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/openapi.json");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/openapi.json");
     let now = openapi().unwrap() + "\n";
     if std::env::var_os("UPDATE_EXPECT").is_some() {
         std::fs::write(&path, &now).unwrap();
