@@ -34,6 +34,7 @@ mod orders;
 mod outcome;
 pub mod overall;
 pub mod records;
+pub mod refusal;
 mod removal;
 pub mod sizing;
 pub mod status;

@@ -6,10 +6,8 @@ use super::code::Code;
 use super::event::Action;
 use super::member::{Member, Pending, Purpose};
 use super::node::Node;
+use super::refusal::Refusal;
 use super::time::Time;
-
-/// The answer to an order that met a newer one.
-pub(super) const FASTER: &str = "somebody else was faster: look at `leasehold status` and try again";
 
 impl Node {
     /// What follows from the outcome, beyond what the view already told.
@@ -44,7 +42,7 @@ impl Node {
                     self.mention(Code::OrderGiven, format!("an operator's order: {done}"), out);
                     Ok(done.clone())
                 } else {
-                    Err(FASTER.to_owned())
+                    Err(Refusal::Faster)
                 };
                 out.push(Action::Reply { reply: *reply, result });
             }
@@ -77,10 +75,7 @@ impl Node {
                     Ok(done.clone())
                 } else {
                     // A hold may be what it met: of that, the newest view tells.
-                    Err(self.held_refusal().unwrap_or_else(|| {
-                        "a record or the configuration changed meanwhile: look at `leasehold status` and try again"
-                            .to_owned()
-                    }))
+                    Err(self.held_refusal().unwrap_or(Refusal::AcceptedChanged))
                 };
                 out.push(Action::Reply { reply: *reply, result });
             }
@@ -93,11 +88,9 @@ impl Node {
         pending: &Pending,
         succeeded: bool,
         length: Duration,
-    ) -> Result<String, String> {
+    ) -> Result<String, Refusal> {
         if !succeeded || !matches!(self.member, Member::Joined { .. }) {
-            return Err(
-                "the long beat was refused, nothing is held: look at `leasehold status` and try again".to_owned(),
-            );
+            return Err(Refusal::HoldRefused);
         }
         // Beating goes on in time, in case that nobody replaces this sidecar.
         self.holding_until = Some(pending.stamp.plus(length.saturating_sub(self.timing.ttl * 2)));
@@ -109,7 +102,7 @@ impl Node {
     }
 
     /// Whoever waits for a reply learns that there is none.
-    pub(super) fn disappoint(&mut self, pending: &Pending, why: &str, out: &mut Vec<Action>) {
+    pub(super) fn disappoint(&mut self, pending: &Pending, why: Refusal, out: &mut Vec<Action>) {
         self.publishing = None;
         match pending.purpose {
             Purpose::Hold { reply, .. }
@@ -119,7 +112,7 @@ impl Node {
             | Purpose::Accept { reply, .. } => {
                 out.push(Action::Reply {
                     reply,
-                    result: Err(why.to_owned()),
+                    result: Err(why),
                 });
             }
             Purpose::Read
