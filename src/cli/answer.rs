@@ -45,6 +45,9 @@ enum Document {
 #[derive(Debug, Serialize)]
 struct Act {
     ok: bool,
+    /// The word of `/v1`, where that refused it.
+    #[serde(rename = "code", skip_serializing_if = "Option::is_none")]
+    refusal: Option<String>,
     message: String,
     #[serde(flatten)]
     more: Map<String, Value>,
@@ -71,7 +74,12 @@ impl Answer {
             code: u8::from(!ok),
             text,
             complaint,
-            document: Document::Act(Act { ok, message, more }),
+            document: Document::Act(Act {
+                ok,
+                refusal: None,
+                message,
+                more,
+            }),
         })
     }
 
@@ -115,6 +123,16 @@ impl Answer {
             && let Document::Act(act) = &mut told.document
         {
             act.more.insert(name.to_owned(), value.into());
+        }
+        self
+    }
+
+    /// With the word of a refusal for machines.
+    pub(super) fn refused_as(mut self, word: Option<&str>) -> Self {
+        if let Self::Told(told) = &mut self
+            && let Document::Act(act) = &mut told.document
+        {
+            act.refusal = word.map(str::to_owned);
         }
         self
     }
@@ -168,7 +186,7 @@ impl From<&Outcome> for Answer {
     fn from(outcome: &Outcome) -> Self {
         match outcome.ok {
             true => Self::good(&outcome.message),
-            false => Self::bad(&outcome.message),
+            false => Self::bad(&outcome.message).refused_as(outcome.code.as_deref()),
         }
     }
 }
@@ -190,6 +208,13 @@ mod tests {
         assert_eq!((good.code, good.text.as_str()), (0, "a table\ndone"));
         let wanted = "{\n  \"ok\": true,\n  \"message\": \"done\",\n  \"id\": 7\n}";
         assert_eq!(good.machine(), wanted);
+        let refused = Outcome {
+            ok: false,
+            code: Some("no_standby".to_owned()),
+            message: "no standby is ready".to_owned(),
+        };
+        let wanted = "{\n  \"ok\": false,\n  \"code\": \"no_standby\",\n  \"message\": \"no standby is ready\"\n}";
+        assert_eq!(told(Answer::from(&refused)).machine(), wanted);
         let bad = told(Answer::bad("no disk").below("a table").code(3));
         assert_eq!((bad.code, bad.text.as_str()), (3, "a table"));
         assert_eq!(bad.complaint, "leasehold: no disk");

@@ -7,6 +7,7 @@ use super::event::Action;
 use super::member::{Member, Purpose};
 use super::node::{AcceptWish, Node};
 use super::records::{ClusterConfig, GroupKeys, NodeKey, Past, Record, RecordState, json};
+use super::refusal::Refusal;
 use super::store::{Compare, Op, Txn};
 
 impl Node {
@@ -127,26 +128,20 @@ impl Node {
     }
 
     /// T11 stops every group of the cluster: why there is no need for it.
-    fn needless(&self, force: bool, given: Option<u64>) -> Option<String> {
+    fn needless(&self, force: bool, given: Option<u64>) -> Option<Refusal> {
         let frozen = matches!(self.member, Member::Frozen { .. });
         let mut groups = self.view.groups.iter();
         let claimed = groups.any(|(name, keys)| {
             let epoch = keys.record.as_ref().map_or(0, |record| record.epoch);
             self.claim_above(name).max(given).is_some_and(|claim| claim > epoch)
         });
-        (!force && !frozen && !claimed).then(|| {
-            "nothing is strange about this etcd, and accept would stop every group of the cluster: \
-             look at `leasehold status`; if you mean it, `leasehold accept --force`"
-                .to_owned()
-        })
+        (!force && !frozen && !claimed).then_some(Refusal::Needless)
     }
 
     /// Everybody waits so long after it as an ordinary beat may promise: too short for containers that were promised more.
-    pub(super) fn held_refusal(&self) -> Option<String> {
-        let name = self.held_elsewhere()?;
-        Some(format!(
-            "{name} is under a hold, so its containers may run on: wait for its end, or fence it"
-        ))
+    pub(super) fn held_refusal(&self) -> Option<Refusal> {
+        let node = self.held_elsewhere()?;
+        Some(Refusal::HeldElsewhere { node })
     }
 
     fn held_elsewhere(&self) -> Option<String> {

@@ -7,6 +7,7 @@ use super::group::After;
 use super::member::Member;
 use super::node::Node;
 use super::records::{Drift, Intent};
+use super::refusal::Refusal;
 use super::switchover::Wanted;
 use super::time::Time;
 
@@ -20,12 +21,15 @@ pub(super) struct Comparing {
 
 impl Node {
     /// Takes an operator's wish in, or says why not.
-    pub(super) fn want_apply(&mut self, reply: u64, group: String, note: Note) -> Option<String> {
+    pub(super) fn want_apply(&mut self, reply: u64, group: String, note: Note) -> Option<Refusal> {
         if let Err(why) = self.askable(&group, Wanted::Anew) {
             return Some(why);
         }
-        if !matches!(self.member, Member::Joined { .. }) || self.switch_wish.is_some() {
-            return Some("this node is not a member now, or another wish is being written".to_owned());
+        if !matches!(self.member, Member::Joined { .. }) {
+            return Some(Refusal::NotMember);
+        }
+        if self.switch_wish.is_some() {
+            return Some(Refusal::OtherWish);
         }
         let Note { by, why, .. } = note;
         self.switch_wish = Some((reply, group, Intent::Apply { by, why }));

@@ -13,6 +13,7 @@ use super::event::Action;
 use super::member::{Member, Purpose};
 use super::node::Node;
 use super::records::{Beat, ClusterConfig, json};
+use super::refusal::Refusal;
 use super::store::{Compare, Op, Txn};
 use super::time::Time;
 
@@ -163,10 +164,11 @@ impl Node {
     }
 
     /// Why the cluster can't have this ttl: each node must be able to keep it.
-    pub(super) fn unfit_ttl(&self, ttl: Duration) -> Option<String> {
-        let before = self.timing.ttl;
+    pub(super) fn unfit_ttl(&self, ttl: Duration) -> Option<Refusal> {
+        let stays = self.timing.ttl;
         if let Err(short) = self.timing.with_ttl(ttl).check() {
-            return Some(format!("{short}; the cluster's ttl stays {before:?}"));
+            let why = short.to_string();
+            return Some(Refusal::TtlTooShort { why, stays });
         }
         self.view.nodes.iter().find_map(|(name, key)| {
             let silent = self.observer.ripe(self.now, name, key.lease);
@@ -174,17 +176,15 @@ impl Node {
                 return None;
             }
             match self.view.statuses.get(name).and_then(|status| status.smallest_ttl_ms) {
-                None => Some(format!(
-                    "{name} does not tell which ttl it could keep: run the same version there (`leasehold node list`), and \
-                     try again"
-                )),
+                None => Some(Refusal::TtlNotTold { node: name.clone() }),
                 Some(smallest) => {
-                    let smallest = Duration::from_millis(smallest);
-                    (smallest > ttl).then(|| {
-                        format!(
-                            "ttl {ttl:?} is too short for {name}, which needs {smallest:?} at least: see `leasehold check` there; \
-                             the cluster's ttl stays {before:?}"
-                        )
+                    let least = Duration::from_millis(smallest);
+                    let node = name.clone();
+                    (least > ttl).then_some(Refusal::TtlTooShortFor {
+                        node,
+                        ttl,
+                        least,
+                        stays,
                     })
                 }
             }
@@ -201,7 +201,7 @@ impl Node {
     pub(super) fn configuration(&self, reply: u64, ttl: Duration, out: &mut Vec<Action>) -> Option<(Txn, Purpose)> {
         let refused = self.unfit_ttl(ttl);
         let Some(config) = self.view.config.filter(|_| refused.is_none()) else {
-            let result = Err(refused.unwrap_or_else(|| "the cluster has no configuration yet: try again".to_owned()));
+            let result = Err(refused.unwrap_or(Refusal::NoConfiguration));
             out.push(Action::Reply { reply, result });
             return None;
         };

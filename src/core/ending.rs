@@ -5,6 +5,7 @@ use super::event::Action;
 use super::group::{After, Stage, Way};
 use super::member::Member;
 use super::node::Node;
+use super::refusal::Refusal;
 use super::time::Time;
 
 impl Node {
@@ -76,7 +77,7 @@ impl Node {
         if let Member::Joined { lease, .. } | Member::Registering { lease } = self.member {
             out.push(Action::Revoke { lease });
         }
-        self.dismiss_wishes("the sidecar is ending", out);
+        self.dismiss_wishes(&Refusal::Ending, out);
         self.exited = true;
         // What could not be adopted runs to its deadline; the next sidecar still finds whose it was.
         if !adopting {

@@ -10,6 +10,7 @@ use super::exported::Exported;
 use super::fenced::Fenced;
 use super::made::Made;
 use super::records::{Drift, Pin, Saved};
+use super::refusal::Refusal;
 use super::store::{Answer, Grant, Hint, RequestId, StoreError, Txn};
 use super::time::Time;
 
@@ -468,7 +469,7 @@ pub enum Action {
     Say(Decision),
     Reply {
         reply: u64,
-        result: Result<String, String>,
+        result: Result<String, Refusal>,
     },
     /// Reset the host now, without a sync; where that can't be done: [`Event::ResetFailed`].
     Reset {

@@ -13,6 +13,7 @@ use super::event::Action;
 use super::member::Purpose;
 use super::node::Node;
 use super::records::{ClusterConfig, GroupKeys, Past, Record, RecordState, StandingOrder, StoreIds, View, json};
+use super::refusal::Refusal;
 use super::store::{Compare, Op, Txn};
 
 /// The form of the file.
@@ -109,20 +110,18 @@ impl Exported {
     }
 
     /// Why this is not an export that can be put back as it is.
-    fn unsound(&self) -> Option<String> {
+    fn unsound(&self) -> Option<Refusal> {
         if self.format != FORMAT {
-            return Some(format!(
-                "its format is {}, this version reads {FORMAT}: import it with the version that wrote it",
-                self.format
-            ));
+            let (format, known) = (self.format, FORMAT);
+            return Some(Refusal::ExportFormat { format, known });
         }
         let without = self.groups.values().flat_map(|group| group.without.keys());
         let names = self.groups.keys().chain(self.drained.keys()).chain(without);
         if let Some(name) = names.into_iter().find(|name| !is_name(name)) {
-            return Some(format!("{name:?} is no name of a group or node"));
+            return Some(Refusal::ExportName { name: name.clone() });
         }
         if self.groups.len() > GROUPS_MAX || self.drained.len() > GROUPS_MAX {
-            return Some(format!("it has more than {GROUPS_MAX} groups or drained nodes"));
+            return Some(Refusal::ExportGroups { most: GROUPS_MAX });
         }
         let keys = |group: &ExportedGroup| {
             let orders = [group.store.is_some(), group.stopped.is_some(), group.deleted.is_some()];
@@ -130,15 +129,13 @@ impl Exported {
         };
         let keys: usize = self.groups.values().map(keys).sum();
         if keys + self.drained.len() > KEYS_MAX {
-            return Some(format!(
-                "it has more than {KEYS_MAX} keys, which is more than one transaction holds"
-            ));
+            return Some(Refusal::ExportKeys { most: KEYS_MAX });
         }
         let counts = self.groups.values().map(|group| group.epoch).chain([self.generation]);
         if counts.into_iter().any(|count| count > GIVEN_MAX)
             || self.longest_ms.max(Some(self.ttl_ms)) > Some(PROMISE_MAX_MS)
         {
-            return Some("it has a number that Leasehold never wrote".to_owned());
+            return Some(Refusal::ExportNumber);
         }
         None
     }
@@ -154,7 +151,7 @@ impl Node {
     /// T11 with what was exported, into a prefix that holds no group: nothing that somebody counts on is overwritten.
     pub(super) fn import(&mut self, reply: u64, exported: &Exported, out: &mut Vec<Action>) -> Option<(Txn, Purpose)> {
         if let Some(why) = self.not_importable(exported) {
-            let result = Err(format!("nothing is imported: {why}"));
+            let result = Err(why);
             out.push(Action::Reply { reply, result });
             return None;
         }
@@ -229,24 +226,20 @@ impl Node {
         }
     }
 
-    fn not_importable(&self, exported: &Exported) -> Option<String> {
+    fn not_importable(&self, exported: &Exported) -> Option<Refusal> {
         if let Some(why) = exported.unsound() {
             return Some(why);
         }
         let own = self.keys.cluster();
         if exported.cluster != own {
-            return Some(format!(
-                "it was exported by the cluster {}, this one is {own}",
-                exported.cluster
-            ));
+            let (theirs, own) = (exported.cluster.clone(), own.to_owned());
+            return Some(Refusal::ExportCluster { theirs, own });
         }
         if let Some((group, _)) = self.view.groups.first_key_value() {
-            return Some(format!(
-                "this etcd knows the group {group} already, and an import is for an etcd that was lost for good and starts \
-                 empty; after a restore it is `leasehold accept`"
-            ));
+            return Some(Refusal::EtcdNotEmpty { group: group.clone() });
         }
         let ttl = std::time::Duration::from_millis(exported.ttl_ms);
-        self.timing.with_ttl(ttl).check().err().map(|short| short.to_string())
+        let short = self.timing.with_ttl(ttl).check().err()?;
+        Some(Refusal::ImportedTtl { why: short.to_string() })
     }
 }

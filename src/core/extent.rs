@@ -9,6 +9,7 @@ use super::group::claimed;
 use super::member::Purpose;
 use super::node::Node;
 use super::records::{GroupKeys, Past, Record, RecordState, StandingOrder, json};
+use super::refusal::Refusal;
 use super::store::{Compare, Op, Txn};
 use super::stuck::stuck_on;
 use super::switchover::moving;
@@ -58,29 +59,32 @@ impl Node {
     }
 
     /// Why there is nothing to order about a group.
-    pub(super) fn not_there(&self, group: &str) -> Option<String> {
-        let deleted = || self.deleted(group).map(|why| format!("{group} is {why}"));
-        self.unknown_group(group).or_else(deleted)
+    pub(super) fn not_there(&self, group: &str) -> Option<Refusal> {
+        self.unknown_group(group).or_else(|| self.deletion_of(group))
     }
 
-    pub(super) fn not_extendable(&self, group: &str, node: &str) -> Option<String> {
+    /// The same as a refusal.
+    pub(super) fn deletion_of(&self, group: &str) -> Option<Refusal> {
+        let why = self.deleted(group)?;
+        let group = group.to_owned();
+        Some(Refusal::Deleted { group, why })
+    }
+
+    pub(super) fn not_extendable(&self, group: &str, node: &str) -> Option<Refusal> {
         if let Some(why) = self.not_there(group) {
             return Some(why);
         }
         let lease = self.view.lease_of(node);
         if lease == 0 || self.observer.ripe(self.now, node, lease) {
-            return Some(format!(
-                "{node} does not beat: start its sidecar, and try again; see `leasehold node list`"
-            ));
+            return Some(Refusal::NodeSilent { node: node.to_owned() });
         }
-        (!self.has_group(node, group)).then(|| {
-            format!(
-                "the compose file of {node} has no group {group}: put it there, start its sidecar anew, and try again"
-            )
+        (!self.has_group(node, group)).then(|| Refusal::NotInFile {
+            group: group.to_owned(),
+            node: node.to_owned(),
         })
     }
 
-    pub(super) fn not_unextendable(&self, group: &str, node: &str) -> Option<String> {
+    pub(super) fn not_unextendable(&self, group: &str, node: &str) -> Option<Refusal> {
         if let Some(why) = self.not_there(group) {
             return Some(why);
         }
@@ -89,24 +93,27 @@ impl Node {
             return None;
         }
         if !self.view.nodes.contains_key(node) && !self.view.statuses.contains_key(node) {
-            return Some(format!("no node {node}: see `leasehold node list`"));
+            return Some(Refusal::NoNodeListed { node: node.to_owned() });
         }
+        let (named, node_named) = (group.to_owned(), node.to_owned());
         if keys.unreadable() {
-            return Some(format!(
-                "the record of {group} can't be read, and may name {node}: see the key in etcd"
-            ));
+            let (group, whom) = (named, node_named);
+            return Some(Refusal::RecordUnreadable { group, whom });
         }
         if let Some(record) = keys.active().filter(|record| record.node == node) {
+            let (group, node) = (named, node_named);
             return Some(match &record.stuck {
-                Some(why) => format!("{group} is {}", stuck_on(node, why)),
-                None => format!("{node} holds {group}: `leasehold switchover {group}` moves it first"),
+                Some(why) => Refusal::Stuck {
+                    why: stuck_on(&node, why),
+                    group,
+                },
+                None => Refusal::HoldsMoveFirst { group, node },
             });
         }
-        self.other_extended(group, node).is_none().then(|| {
-            format!(
-                "{group} is extended to no node but {node}: first `leasehold group extend {group} NODE`, or `leasehold group delete \
-                 {group}` if nobody wants it any more"
-            )
+        let last = self.other_extended(group, node).is_none();
+        last.then_some(Refusal::LastNode {
+            group: named,
+            node: node_named,
         })
     }
 
@@ -130,7 +137,7 @@ impl Node {
     }
 
     /// One that is not in this node's file any more can be deleted all the same: its keys are.
-    pub(super) fn not_deletable(&self, group: &str) -> Option<String> {
+    pub(super) fn not_deletable(&self, group: &str) -> Option<Refusal> {
         let keys = match self.view.groups.get(group) {
             Some(keys) => keys.clone(),
             None => return self.unknown_group(group),
@@ -138,46 +145,51 @@ impl Node {
         if keys.deleted.is_some() {
             return None;
         }
+        let named = || group.to_owned();
         if keys.unreadable() {
-            return Some(format!(
-                "the record of {group} can't be read, and may name a holder: see the key in etcd"
-            ));
+            let whom = "a holder".to_owned();
+            return Some(Refusal::RecordUnreadable { group: named(), whom });
         }
         if let Some(why) = moving(group, &keys) {
             return Some(why);
         }
         if let Some(Record { node, stuck, .. }) = keys.active() {
+            let group = named();
             return Some(match stuck {
-                Some(why) => format!("{group} is {}", stuck_on(node, why)),
-                None => format!("{node} holds {group}: `leasehold group delete {group} --stop` stops it first"),
+                Some(why) => Refusal::Stuck {
+                    why: stuck_on(node, why),
+                    group,
+                },
+                None => Refusal::HoldsStopFirst {
+                    group,
+                    node: node.clone(),
+                },
             });
         }
         if self.groups.get(group).is_some_and(|group| group.held.is_some()) {
-            return Some(format!(
-                "{group} is still being stopped here: wait until `leasehold status` shows it as free"
-            ));
+            return Some(Refusal::StillStopping { group: named() });
         }
         let epoch = keys.record.as_ref().map_or(0, |record| record.epoch);
         let claim = self.claim_above(group).map(|claim| claimed(group, claim, epoch));
+        let claim = claim.map(|why| Refusal::ClaimAbove { why });
         claim.or_else(|| self.holder_may_run(group))
     }
 
     /// A record that nobody holds says nothing of a holder that an `accept` took it from, nor of one that a restored etcd has
     /// forgotten: whoever is told that a group is deleted may start it by hand. It takes what a campaign takes.
-    fn holder_may_run(&self, group: &str) -> Option<String> {
+    fn holder_may_run(&self, group: &str) -> Option<Refusal> {
         (!self.contact_holds()).then(|| {
             let wait = self.waiting();
             let at = self.contact.ready_at(wait);
             let left = at.map_or(wait, |at| self.now.until(at));
-            format!(
-                "whoever held {group} before may run on for the rest of its lease, for all that this node knows: try again {} s \
-                 later",
-                left.as_secs_f64().ceil().max(1.0)
-            )
+            Refusal::MayRunOn {
+                group: group.to_owned(),
+                left,
+            }
         })
     }
 
-    pub(super) fn not_creatable(&self, group: &str) -> Option<String> {
+    pub(super) fn not_creatable(&self, group: &str) -> Option<Refusal> {
         if let Some(why) = self.unknown_group(group) {
             return Some(why);
         }
@@ -188,18 +200,16 @@ impl Node {
             .get(&self.keys.store(group))
             .filter(|_| keys.store.is_none())
         {
-            return Some(why.clone());
+            return Some(Refusal::KeyUnreadable { why: why.clone() });
         }
+        let named = || group.to_owned();
         if keys.store.is_none() {
-            return Some(format!(
-                "the storage of {group} is not initialised: run `leasehold init {group}` first"
-            ));
+            return Some(Refusal::NotInitialised { group: named() });
         }
         keys.deleted?;
         let (node, by) = self.users(group).pop_first()?;
-        Some(format!(
-            "container {by} on {node} uses the storage of {group} without a lease: take it down there, and try again 10 s later"
-        ))
+        let group = named();
+        Some(Refusal::StorageInUse { group, node, by })
     }
 
     /// Who uses the storage of a deleted group, on which node: this node's own are known without etcd.
@@ -216,7 +226,7 @@ impl Node {
         let refused = self.not_unextendable(group, node);
         let rest = self.other_extended(group, node);
         let (None, Some(rest)) = (refused.as_ref(), rest) else {
-            return refuse(reply, refused.unwrap_or_else(|| super::outcome::FASTER.to_owned()), out);
+            return refuse(reply, refused.unwrap_or(Refusal::Faster), out);
         };
         let keys = self.view.group(group);
         let key = self.keys.without(group, node);
@@ -332,7 +342,7 @@ pub(super) fn found(key: String, order: Option<&(StandingOrder, i64)>) -> Compar
 }
 
 /// It was good when it came in, and is not any more.
-fn refuse(reply: u64, why: String, out: &mut Vec<Action>) -> Sent {
+fn refuse(reply: u64, why: Refusal, out: &mut Vec<Action>) -> Sent {
     let result = Err(why);
     out.push(Action::Reply { reply, result });
     None

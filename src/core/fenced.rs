@@ -10,6 +10,7 @@ use super::group::FENCED;
 use super::member::{Member, Purpose};
 use super::node::Node;
 use super::records::{GroupKeys, Record, json};
+use super::refusal::Refusal;
 use super::store::{Compare, Op, Txn};
 use super::time::Time;
 
@@ -39,15 +40,15 @@ pub(super) type Freed<'a> = (&'a String, &'a GroupKeys, &'a Record);
 
 impl Node {
     /// Takes the operator's word, or says why not.
-    pub(super) fn want_fenced(&mut self, reply: u64, what: Fenced, by: String) -> Option<String> {
+    pub(super) fn want_fenced(&mut self, reply: u64, what: Fenced, by: String) -> Option<Refusal> {
         if !matches!(self.member, Member::Joined { .. }) {
-            return Some("this node is not a member now: say it on another one".to_owned());
+            return Some(Refusal::NotMemberForFence);
         }
         if self.holding_until.is_some_and(|until| !self.now.reached(until)) {
-            return Some("this node is under a hold, which this would end: say it on another one".to_owned());
+            return Some(Refusal::UnderHold);
         }
         if self.fenced_wish.is_some() {
-            return Some("another node is being freed: try again".to_owned());
+            return Some(Refusal::OtherFenced);
         }
         self.fenced_wish = Some(FencedWish { reply, what, by });
         None
@@ -66,10 +67,10 @@ impl Node {
         }
     }
 
-    fn fenced_txn(&self, now: Time, what: &Fenced, by: &str) -> Result<(Txn, usize), String> {
+    fn fenced_txn(&self, now: Time, what: &Fenced, by: &str) -> Result<(Txn, usize), Refusal> {
         let freed = self.freed(what)?;
         let Some((_, _, first)) = freed.first() else {
-            return Err("there is nothing to free".to_owned());
+            return Err(Refusal::NothingToFree);
         };
         let node = first.node.clone();
         let key = self.view.lease_of(&node);
@@ -85,7 +86,7 @@ impl Node {
     }
 
     /// The records that are meant: all of one node.
-    pub(super) fn freed(&self, what: &Fenced) -> Result<Vec<Freed<'_>>, String> {
+    pub(super) fn freed(&self, what: &Fenced) -> Result<Vec<Freed<'_>>, Refusal> {
         let active = self
             .view
             .groups
@@ -95,10 +96,13 @@ impl Node {
             Fenced::Group(group) => {
                 let Some(keys) = self.view.groups.get(group) else {
                     let known: Vec<&str> = self.view.groups.keys().map(String::as_str).collect();
-                    return Err(format!("no group {group} is known, only: {}", known.join(", ")));
+                    return Err(Refusal::NoGroupAnywhere {
+                        group: group.clone(),
+                        known: known.join(", "),
+                    });
                 };
                 if keys.active().is_none() {
-                    return Err(format!("{group} is held by nobody: there is nothing to free"));
+                    return Err(Refusal::HeldByNobody { group: group.clone() });
                 }
                 Ok(active.filter(|(name, _, _)| *name == group).collect())
             }
@@ -111,32 +115,32 @@ impl Node {
                 let mut known: Vec<&str> = known.map(String::as_str).collect();
                 known.sort_unstable();
                 known.dedup();
-                Err(if known.contains(&node.as_str()) {
-                    format!("{node} holds no group: there is nothing to free")
+                let there = known.contains(&node.as_str());
+                let (node, known) = (node.clone(), known.join(", "));
+                Err(if there {
+                    Refusal::HoldsNothing { node }
                 } else {
-                    format!("no node {node} is known, only: {}", known.join(", "))
+                    Refusal::NoNodeAnywhere { node, known }
                 })
             }
         }
     }
 
     /// Whether the operator's word can be true of this record.
-    fn may_free(&self, what: &Fenced, name: &str, record: &Record, lives: bool) -> Result<(), String> {
+    fn may_free(&self, what: &Fenced, name: &str, record: &Record, lives: bool) -> Result<(), Refusal> {
         let node = &record.node;
         let held = self.groups.get(name).is_some_and(|group| group.held.is_some());
         if *node == self.me.name && held {
-            return Err(format!(
-                "{name} is held by this node itself, and not proved stopped: power it off, then say it on another one"
-            ));
+            return Err(Refusal::HeldHere { group: name.to_owned() });
         }
+        let (group, node) = (name.to_owned(), node.clone());
         match what {
-            Fenced::Node(_) if lives => Err(format!(
-                "{node} beats, or did so less than {OFF_FOR:?} ago: power it off and say it again. If only the storage of a \
-                 stuck group was cut from it: `leasehold fenced --group {name}`"
-            )),
-            Fenced::Group(_) if lives && record.stuck.is_none() => Err(format!(
-                "{node} is alive and {name} is not stuck there: `leasehold switchover {name}` moves it"
-            )),
+            Fenced::Node(_) if lives => Err(Refusal::FencedBeats {
+                node,
+                off_for: OFF_FOR,
+                group,
+            }),
+            Fenced::Group(_) if lives && record.stuck.is_none() => Err(Refusal::NotStuckThere { group, node }),
             Fenced::Node(_) | Fenced::Group(_) => Ok(()),
         }
     }
@@ -187,7 +191,7 @@ impl Node {
             };
             Ok(format!("freed: the best ready standby takes over what it held{more}"))
         } else {
-            Err("something changed meanwhile: look at `leasehold status` and say it again".to_owned())
+            Err(Refusal::FreedChanged)
         };
         out.push(Action::Reply { reply, result });
     }

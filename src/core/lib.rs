@@ -37,6 +37,7 @@ pub mod overall;
 mod publication;
 mod random;
 pub mod records;
+pub mod refusal;
 mod removal;
 mod said;
 pub mod sizing;

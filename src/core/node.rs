@@ -23,6 +23,7 @@ use super::orders::{WISH_PATIENCE, Wanted};
 use super::publication::Publication;
 use super::random::Random;
 use super::records::{Intent, Pin, Saved, View};
+use super::refusal::Refusal;
 use super::said::Said;
 use super::sizing::{HOLD_MAX, Timing};
 use super::status::millis;
@@ -412,18 +413,13 @@ impl Node {
         let refused = match command {
             Command::Hold { length } => {
                 if length > HOLD_MAX {
-                    Some(format!(
-                        "{} s is longer than the {} s that may be held",
-                        length.as_secs(),
-                        HOLD_MAX.as_secs()
-                    ))
+                    Some(Refusal::HoldTooLong { length, most: HOLD_MAX })
                 } else if length < self.timing.ttl * 4 {
-                    Some(format!(
-                        "a hold is worth its while from {} s on (4 ttl)",
-                        self.timing.ttl.as_secs() * 4
-                    ))
-                } else if self.hold_wish.is_some() || !matches!(self.member, Member::Joined { .. }) {
-                    Some("this node is not a member now, or another hold is asked for".to_owned())
+                    Some(Refusal::HoldTooShort { ttl: self.timing.ttl })
+                } else if !matches!(self.member, Member::Joined { .. }) {
+                    Some(Refusal::NotMember)
+                } else if self.hold_wish.is_some() {
+                    Some(Refusal::OtherHold)
                 } else {
                     self.hold_wish = Some((reply, length));
                     None
@@ -434,9 +430,9 @@ impl Node {
             Command::Fenced { what, by } => self.want_fenced(reply, what, by),
             Command::Accept { force, epoch } => {
                 if self.accept_wish.is_some() {
-                    Some("another accept is under way".to_owned())
+                    Some(Refusal::OtherAccept)
                 } else if epoch.is_some_and(|epoch| epoch > GIVEN_MAX) {
-                    Some(format!("no epoch is above {GIVEN_MAX}: look at the claim again"))
+                    Some(Refusal::EpochTooHigh { most: GIVEN_MAX })
                 } else {
                     self.accept_wish = Some(AcceptWish {
                         reply,
@@ -447,7 +443,7 @@ impl Node {
                     None
                 }
             }
-            Command::Import { .. } if self.accept_wish.is_some() => Some("an accept is under way".to_owned()),
+            Command::Import { .. } if self.accept_wish.is_some() => Some(Refusal::AcceptFirst),
             Command::Import { exported } => {
                 self.accept_wish = Some(AcceptWish {
                     reply,

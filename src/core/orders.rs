@@ -11,6 +11,7 @@ use super::group::{After, Way};
 use super::member::{Member, Purpose};
 use super::node::{AcceptWish, Node};
 use super::records::{Intent, StandingOrder, json};
+use super::refusal::Refusal;
 use super::store::{Compare, Grant, Op, StoreError, Txn};
 use super::time::Time;
 
@@ -46,10 +47,8 @@ impl Node {
         let refused = self.refusal(&wish);
         let result = match refused {
             Some(why) => Err(why),
-            None if !matches!(self.member, Member::Joined { .. }) => {
-                Err("this node is not a member now: ask another one, or see `leasehold status`".to_owned())
-            }
-            None if self.wanted.len() >= WANTED_MAX => Err("too many orders wait: try again".to_owned()),
+            None if !matches!(self.member, Member::Joined { .. }) => Err(Refusal::NotMember),
+            None if self.wanted.len() >= WANTED_MAX => Err(Refusal::TooManyOrders),
             None => match self.fulfilled(&wish) {
                 Some(already) => Ok(already),
                 None => {
@@ -68,17 +67,16 @@ impl Node {
         out.push(Action::Reply { reply, result });
     }
 
-    fn refusal(&self, wish: &Wish) -> Option<String> {
+    fn refusal(&self, wish: &Wish) -> Option<Refusal> {
         match wish {
             Wish::Stop { group } | Wish::Start { group } | Wish::Resume { group } => self.not_there(group),
             Wish::Pause { group, length } => self.not_there(group).or_else(|| {
-                (*length < PAUSE_MIN || *length > PAUSE_MAX)
-                    .then(|| format!("a pause lasts between {PAUSE_MIN:?} and 7 days: after that it ends by itself"))
+                (*length < PAUSE_MIN || *length > PAUSE_MAX).then_some(Refusal::PauseLength { least: PAUSE_MIN })
             }),
             Wish::Drain { node } | Wish::Undrain { node } => {
                 let known = self.view.nodes.contains_key(node) || self.view.statuses.contains_key(node);
                 let drained = self.view.drained.contains_key(node);
-                (!known && !drained).then(|| format!("no node {node}: see `leasehold status`"))
+                (!known && !drained).then(|| Refusal::NoNode { node: node.clone() })
             }
             Wish::Withdraw { group } => self.unknown_group(group).or_else(|| self.not_withdrawable(group)),
             Wish::Remove { node } => self.not_removable(node),
@@ -91,10 +89,13 @@ impl Node {
         }
     }
 
-    pub(super) fn unknown_group(&self, group: &str) -> Option<String> {
+    pub(super) fn unknown_group(&self, group: &str) -> Option<Refusal> {
         (!self.groups.contains_key(group)).then(|| {
             let known: Vec<&str> = self.groups.keys().map(String::as_str).collect();
-            format!("no group {group}: the compose file has {}", known.join(", "))
+            Refusal::NoGroup {
+                group: group.to_owned(),
+                known: known.join(", "),
+            }
         })
     }
 
@@ -277,7 +278,7 @@ impl Node {
         match result {
             Ok(()) => next.lease = Some(Asked::Granted(lease)),
             Err(StoreError::Unknown(why) | StoreError::Refused(why)) => {
-                let result = Err(format!("etcd gave no lease for the pause: {why}"));
+                let result = Err(Refusal::NoLease { why: why.clone() });
                 out.push(Action::Reply {
                     reply: next.reply,
                     result,
@@ -299,6 +300,20 @@ impl Node {
         }
         let (order, _) = keys.paused.as_ref()?;
         Some(format!("on pause {order}: `leasehold resume {group}` ends it"))
+    }
+
+    /// The same as a refusal.
+    pub(super) fn forbidding(&self, group: &str) -> Option<Refusal> {
+        let why = self.forbidden(group)?;
+        let keys = self.view.groups.get(group)?;
+        let name = group.to_owned();
+        Some(if keys.deleted.is_some() {
+            Refusal::Deleted { group: name, why }
+        } else if keys.stopped.is_some() {
+            Refusal::Stopped { group: name, why }
+        } else {
+            Refusal::Paused { group: name, why }
+        })
     }
 
     /// Whether nothing may be done to the group automatically.
@@ -378,24 +393,23 @@ impl Node {
             return;
         }
         self.wished_at = None;
-        let why = "it could not be written to etcd in time, and is given up: see `leasehold status`, and ask again";
-        self.dismiss_wishes(why, out);
+        self.dismiss_wishes(&Refusal::NotWritten, out);
         if let Some(AcceptWish { reply, .. }) = self.accept_wish.take() {
-            let result = Err(why.to_owned());
+            let result = Err(Refusal::NotWritten);
             out.push(Action::Reply { reply, result });
         }
     }
 
     /// What waits in vain when this node ends or is no member any more: nothing that an operator wanted may happen
     /// minutes later, when it is one again.
-    pub(super) fn dismiss_wishes(&mut self, why: &str, out: &mut Vec<Action>) {
+    pub(super) fn dismiss_wishes(&mut self, why: &Refusal, out: &mut Vec<Action>) {
         self.leave_askers(out);
         let orders = self.wanted.drain(..).map(|wanted| wanted.reply);
         let switch = self.switch_wish.take().map(|(reply, ..)| reply);
         let hold = self.hold_wish.take().map(|(reply, _)| reply);
         let fenced = self.fenced_wish.take().map(|wish| wish.reply);
         for reply in orders.chain(switch).chain(hold).chain(fenced) {
-            let result = Err(why.to_owned());
+            let result = Err(why.clone());
             out.push(Action::Reply { reply, result });
         }
     }

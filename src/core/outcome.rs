@@ -6,10 +6,8 @@ use super::code::Code;
 use super::event::Action;
 use super::member::{Member, Pending, Purpose};
 use super::node::Node;
+use super::refusal::Refusal;
 use super::time::Time;
-
-/// The answer to an order that met a newer one.
-pub(super) const FASTER: &str = "somebody else was faster: look at `leasehold status` and try again";
 
 impl Node {
     /// What follows from the outcome, beyond what the view already told.
@@ -40,7 +38,7 @@ impl Node {
                     self.mention(Code::OrderGiven, format!("an operator's order: {done}"), out);
                     Ok(done.clone())
                 } else {
-                    Err(FASTER.to_owned())
+                    Err(Refusal::Faster)
                 };
                 out.push(Action::Reply { reply: *reply, result });
             }
@@ -73,10 +71,7 @@ impl Node {
                     Ok(done.clone())
                 } else {
                     // A hold may be what it met: of that, the newest view tells.
-                    Err(self.held_refusal().unwrap_or_else(|| {
-                        "a record or the configuration changed meanwhile: look at `leasehold status` and try again"
-                            .to_owned()
-                    }))
+                    Err(self.held_refusal().unwrap_or(Refusal::AcceptedChanged))
                 };
                 out.push(Action::Reply { reply: *reply, result });
             }
@@ -89,11 +84,9 @@ impl Node {
         pending: &Pending,
         succeeded: bool,
         length: Duration,
-    ) -> Result<String, String> {
+    ) -> Result<String, Refusal> {
         if !succeeded || !matches!(self.member, Member::Joined { .. }) {
-            return Err(
-                "the long beat was refused, nothing is held: look at `leasehold status` and try again".to_owned(),
-            );
+            return Err(Refusal::HoldRefused);
         }
         // Beating goes on in time, in case that nobody replaces this sidecar.
         self.holding_until = Some(pending.stamp.plus(length.saturating_sub(self.timing.ttl * 2)));
@@ -105,7 +98,7 @@ impl Node {
     }
 
     /// Whoever waits for a reply learns that there is none.
-    pub(super) fn disappoint(&mut self, pending: &Pending, why: &str, out: &mut Vec<Action>) {
+    pub(super) fn disappoint(&mut self, pending: &Pending, why: Refusal, out: &mut Vec<Action>) {
         self.publication.unknown();
         match pending.purpose {
             Purpose::Hold { reply, .. }
@@ -115,7 +108,7 @@ impl Node {
             | Purpose::Accept { reply, .. } => {
                 out.push(Action::Reply {
                     reply,
-                    result: Err(why.to_owned()),
+                    result: Err(why),
                 });
             }
             Purpose::Read

@@ -4,32 +4,30 @@ use super::event::Action;
 use super::extent::found;
 use super::member::Purpose;
 use super::node::Node;
+use super::refusal::Refusal;
 use super::store::{Compare, Op, Txn};
 
 impl Node {
     /// Why nothing of the node may be deleted: it may be alive, or something still counts on it.
-    pub(super) fn not_removable(&self, node: &str) -> Option<String> {
+    pub(super) fn not_removable(&self, node: &str) -> Option<Refusal> {
+        let named = || node.to_owned();
         if *node == self.me.name {
-            return Some(format!("{node} is this node: end its sidecar, then ask another one"));
+            return Some(Refusal::ThisNode { node: named() });
         }
         let lease = self.view.lease_of(node);
         if lease != 0 && !self.observer.ripe(self.now, node, lease) {
-            return Some(format!(
-                "{node} beats, or did a moment ago: end its sidecar there (`leasehold drain {node}` empties it first), and try \
-                 again {} s later",
-                self.timing.ttl.as_secs_f64().ceil()
-            ));
+            let ttl = self.timing.ttl;
+            return Some(Refusal::RemovedBeats { node: named(), ttl });
         }
         self.view.groups.iter().find_map(|(name, keys)| {
             if keys.unreadable() {
-                return Some(format!("the record of {name} can't be read, and may name {node}: see the key in etcd"));
+                let (group, whom) = (name.clone(), named());
+                return Some(Refusal::RecordUnreadable { group, whom });
             }
             let held = keys.active().is_some_and(|record| record.node == node);
-            held.then(|| {
-                format!(
-                    "the record of {name} names {node} as its holder: a ready node takes it over; if none can, power {node} off \
-                     and run `leasehold fenced {node}`"
-                )
+            held.then(|| Refusal::NamedHolder {
+                group: name.clone(),
+                node: named(),
             })
         })
     }

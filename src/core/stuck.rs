@@ -13,6 +13,7 @@ use super::group::{After, Group, Held, Parting, ServiceState, Stage, UNMOUNT_PAT
 use super::member::{Asked, Member, Purpose};
 use super::node::Node;
 use super::records::{Record, RecordState, json};
+use super::refusal::Refusal;
 use super::sizing::{Deadlines, KILL_BUDGET};
 use super::store::{Compare, Op, Txn};
 use super::time::Time;
@@ -183,11 +184,9 @@ impl Node {
     }
 
     /// Why this node, of all, may not accept a restored etcd.
-    pub(super) fn stuck_here_refusal(&self) -> Option<String> {
-        let stuck = self.stuck_here()?;
-        Some(format!(
-            "{stuck} can't be stopped on this node: power it off, then accept on another node"
-        ))
+    pub(super) fn stuck_here_refusal(&self) -> Option<Refusal> {
+        let group = self.stuck_here()?.to_owned();
+        Some(Refusal::StuckHere { group })
     }
 
     /// For the status: the mark in etcd, or what is not marked yet.

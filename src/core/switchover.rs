@@ -9,8 +9,8 @@ use super::code::Code;
 use super::event::{Action, Note};
 use super::member::{Asked, Member, Purpose};
 use super::node::Node;
-use super::outcome::FASTER;
 use super::records::{GroupKeys, Intent, json};
+use super::refusal::Refusal;
 use super::store::{Compare, Op, Txn};
 use super::time::Time;
 
@@ -58,37 +58,35 @@ pub(super) enum Wanted {
 
 impl Wanted {
     /// Why it makes no sense where nobody holds the group.
-    fn nowhere(self) -> &'static str {
+    fn nowhere(self, group: String) -> Refusal {
         match self {
-            Self::Move => "there is nothing to move",
-            Self::Anew => "its next start takes the file and the image as they are then",
+            Self::Move => Refusal::NothingToMove { group },
+            Self::Anew => Refusal::NothingToApply { group },
         }
     }
 
     /// Why it can't be done, and what can, where the group is stuck on this node.
-    fn stuck(self, node: &str) -> String {
+    fn stuck(self, group: String, node: String) -> Refusal {
         match self {
-            Self::Move => format!(
-                "can't be moved: power {node} off or cut it from the storage, then run `leasehold fenced {node}`"
-            ),
-            Self::Anew => "can't be started again: see `leasehold status`".to_owned(),
+            Self::Move => Refusal::StuckNoMove { group, node },
+            Self::Anew => Refusal::StuckNoApply { group, node },
         }
     }
 }
 
 impl Node {
     /// Who holds the group of which something is wanted; or why it can't be asked for now, whatever its details.
-    pub(super) fn askable(&self, group: &str, wanted: Wanted) -> Result<String, String> {
+    pub(super) fn askable(&self, group: &str, wanted: Wanted) -> Result<String, Refusal> {
         let keys = self.view.group(group);
         let Some(record) = keys.active() else {
-            return Err(format!("group {group} is not active anywhere: {}", wanted.nowhere()));
+            return Err(wanted.nowhere(group.to_owned()));
         };
         let holder = record.node.clone();
         if record.stuck.is_some() {
-            return Err(format!("{group} is stuck on {holder} and {}", wanted.stuck(&holder)));
+            return Err(wanted.stuck(group.to_owned(), holder));
         }
-        if let Some(why) = self.forbidden(group) {
-            return Err(format!("{group} is {why}"));
+        if let Some(why) = self.forbidding(group) {
+            return Err(why);
         }
         match moving(group, &keys) {
             Some(why) => Err(why),
@@ -103,20 +101,22 @@ impl Node {
         group: String,
         to: Option<String>,
         note: Note,
-    ) -> Option<String> {
+    ) -> Option<Refusal> {
         let holder = match self.askable(&group, Wanted::Move) {
             Ok(holder) => holder,
             Err(why) => return Some(why),
         };
         if to.as_ref() == Some(&holder) {
-            return Some(format!("{holder} holds {group} already"));
+            return Some(Refusal::HoldsAlready { group, node: holder });
         }
         if let Some(why) = self.nobody_to_take(&group, &holder, to.as_deref()) {
             return Some(why);
         }
-        let many = self.switch_wish.is_some() || self.intents.asked.len() >= ASKED_MAX;
-        if many || !matches!(self.member, Member::Joined { .. }) {
-            return Some("this node is not a member now, or another wish is being written".to_owned());
+        if !matches!(self.member, Member::Joined { .. }) {
+            return Some(Refusal::NotMember);
+        }
+        if self.switch_wish.is_some() || self.intents.asked.len() >= ASKED_MAX {
+            return Some(Refusal::OtherWish);
         }
         let Note { by, why, .. } = note;
         self.switch_wish = Some((
@@ -144,18 +144,22 @@ impl Node {
     }
 
     /// Why neither the node that is wanted nor, where none is named, any other could take the group from its holder.
-    fn nobody_to_take(&self, group: &str, holder: &str, wanted: Option<&str>) -> Option<String> {
+    fn nobody_to_take(&self, group: &str, holder: &str, wanted: Option<&str>) -> Option<Refusal> {
         let ready = |node: &str| match node == self.me.name {
             true => self.unready(group).is_none(),
             false => self.successor(group, Some(node)).is_some(),
         };
         match wanted {
-            Some(to) => {
-                (!ready(to)).then(|| format!("{to} is not ready for {group}: {}", self.why_not_ready(group, to)))
-            }
+            Some(to) => (!ready(to)).then(|| Refusal::NotReady {
+                group: group.to_owned(),
+                node: to.to_owned(),
+                why: self.why_not_ready(group, to),
+            }),
             None => {
                 let found = self.view.statuses.keys().any(|node| node != holder && ready(node));
-                (!found).then(|| format!("no standby is ready for {group}: see `leasehold status`"))
+                (!found).then(|| Refusal::NoStandby {
+                    group: group.to_owned(),
+                })
             }
         }
     }
@@ -211,7 +215,7 @@ impl Node {
     ) {
         let keys = self.view.group(group);
         let (Some(record), true) = (keys.active(), succeeded) else {
-            let result = Err(FASTER.to_owned());
+            let result = Err(Refusal::Faster);
             return out.push(Action::Reply { reply, result });
         };
         let holder = record.node.clone();
@@ -240,7 +244,7 @@ impl Node {
         }
     }
 
-    fn fate(&self, now: Time, asked: &AskedMove) -> Option<Result<String, String>> {
+    fn fate(&self, now: Time, asked: &AskedMove) -> Option<Result<String, Refusal>> {
         let AskedMove { group, holder, .. } = asked;
         let keys = self.view.group(group);
         match &keys.intent {
@@ -250,14 +254,17 @@ impl Node {
             Some((Intent::Switchover { begun: Some(of), .. }, _)) if *of == asked.revision => {
                 Some(Ok(format!("{holder} stops {group}, then its successor starts it")))
             }
-            Some((Intent::Refused { of, why }, _)) if *of == asked.revision => {
-                Some(Err(format!("{holder} refuses: {why}")))
-            }
+            Some((Intent::Refused { of, why }, _)) if *of == asked.revision => Some(Err(Refusal::HolderRefuses {
+                node: holder.clone(),
+                why: why.clone(),
+            })),
             Some(_) | None => {
                 let here = keys.active().is_some_and(|record| record.epoch == asked.epoch);
-                let withdrawn = || format!("{group} stays on {holder}: the wish was withdrawn");
                 Some(if here {
-                    Err(withdrawn())
+                    Err(Refusal::Withdrawn {
+                        group: group.clone(),
+                        node: holder.clone(),
+                    })
                 } else {
                     Ok(format!("{group} has left {holder}"))
                 })
@@ -281,12 +288,11 @@ impl Node {
     }
 
     /// Why the group's switchover can't be withdrawn: it has begun.
-    pub(super) fn not_withdrawable(&self, group: &str) -> Option<String> {
+    pub(super) fn not_withdrawable(&self, group: &str) -> Option<Refusal> {
+        let name = || group.to_owned();
         match self.view.group(group).intent? {
-            (Intent::Switchover { begun: Some(_), .. }, _) => Some(format!(
-                "{group} is being stopped already, to be moved: it can't be withdrawn; see `leasehold status`"
-            )),
-            (Intent::Apply { .. }, _) => Some(format!("nobody wants to move {group}: it is about to be started again")),
+            (Intent::Switchover { begun: Some(_), .. }, _) => Some(Refusal::BegunAlready { group: name() }),
+            (Intent::Apply { .. }, _) => Some(Refusal::ApplyNotMove { group: name() }),
             (Intent::Switchover { begun: None, .. } | Intent::Refused { .. }, _) => None,
         }
     }
@@ -313,22 +319,19 @@ fn not_begun(group: &str, holder: &str) -> String {
 }
 
 /// Whose wish is already to move the group, or to start it again.
-pub(super) fn moving(group: &str, keys: &GroupKeys) -> Option<String> {
+pub(super) fn moving(group: &str, keys: &GroupKeys) -> Option<Refusal> {
     let (intent, _) = keys.intent.as_ref()?;
+    let group = group.to_owned();
     match intent {
         Intent::Switchover { to, by, begun, .. } => {
-            let to = to.as_deref().unwrap_or("the best standby");
-            let remedy = match begun {
-                Some(_) => String::new(),
-                None => format!(", and `leasehold switchover --withdraw {group}` to take that back"),
-            };
-            Some(format!(
-                "{group} is being moved already, to {to}, asked by {by}: see `leasehold status`{remedy}"
-            ))
+            let to = to.as_deref().unwrap_or("the best standby").to_owned();
+            let by = by.clone();
+            Some(match begun {
+                Some(_) => Refusal::MoveBegun { group, to, by },
+                None => Refusal::MoveWanted { group, to, by },
+            })
         }
-        Intent::Apply { by, .. } => Some(format!(
-            "{group} is about to be started again with what the file says, asked by {by}: see `leasehold status`"
-        )),
+        Intent::Apply { by, .. } => Some(Refusal::ApplyWanted { group, by: by.clone() }),
         Intent::Refused { .. } => None,
     }
 }

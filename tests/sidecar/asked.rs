@@ -130,7 +130,7 @@ async fn a_refusal_of_the_holder_is_the_answer() {
     let body: Value = answer.json().await.unwrap();
     assert_eq!(
         body,
-        json!({"ok": false, "message": "b refuses: c is not ready: its disk is full"})
+        json!({"ok": false, "code": "holder_refused", "message": "b refuses: c is not ready: its disk is full"})
     );
 }
 

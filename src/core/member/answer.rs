@@ -7,6 +7,7 @@ use crate::code::Code;
 use crate::event::Action;
 use crate::node::Node;
 use crate::records::{ClusterConfig, NodeKey, View, json};
+use crate::refusal::Refusal;
 use crate::store::{Answer, Compare, Op, RequestId, StoreError, Txn};
 use crate::time::Time;
 
@@ -63,7 +64,7 @@ impl Node {
             Err(StoreError::Unknown(why)) => {
                 let pause = (self.timing.attempt / 4).min(Duration::from_millis(100));
                 self.exchange.unanswered(pause, why);
-                self.disappoint(&pending, "etcd did not answer in time: the outcome is not known", out);
+                self.disappoint(&pending, Refusal::OutcomeUnknown, out);
             }
             Err(StoreError::Refused(why)) => {
                 self.refused(now, &pending, &why, out);
@@ -77,7 +78,7 @@ impl Node {
                         asked: false,
                     };
                 }
-                self.disappoint(&pending, &why, out);
+                self.disappoint(&pending, Refusal::EtcdRefused { why: why.clone() }, out);
                 self.exchange.failed(why);
             }
         }

@@ -7,6 +7,7 @@ use crate::event::{Action, Decision};
 use crate::group::{After, Held, Stage, Way};
 use crate::node::Node;
 use crate::records::Saved;
+use crate::refusal::Refusal;
 use crate::time::Time;
 
 impl Node {
@@ -19,7 +20,7 @@ impl Node {
         );
         self.member = Member::Lost { lease };
         self.holding_until = None;
-        self.dismiss_wishes("this node lost its place in the cluster: ask another one", out);
+        self.dismiss_wishes(&Refusal::LostPlace, out);
         let adoptable = self.adoption.take_runs();
         let saved = Saved {
             boot: self.me.boot.clone(),

@@ -6,6 +6,7 @@ use super::{Asked, LastBeat, Member, Purpose};
 use crate::event::Action;
 use crate::node::Node;
 use crate::records::{Beat, json};
+use crate::refusal::Refusal;
 use crate::store::{Compare, Grant, Op, Txn};
 use crate::time::Time;
 
@@ -137,9 +138,7 @@ impl Node {
                     return self.send_own(now, lease, mod_revision, length, txn, purpose, out);
                 }
                 (_, left) => {
-                    let result = Err(format!(
-                        "{left} groups of this node would not fit into one transaction: move them first"
-                    ));
+                    let result = Err(Refusal::HoldTooLarge { left });
                     out.push(Action::Reply { reply, result });
                 }
             }

@@ -7,6 +7,7 @@ use crate::code::Code;
 use crate::event::Action;
 use crate::node::Node;
 use crate::records::View;
+use crate::refusal::Refusal;
 use crate::time::Time;
 
 /// How long after its end a lease may still be there: an etcd that elects a leader starts every lease anew.
@@ -83,7 +84,7 @@ impl Node {
         self.contact.clear();
         // Held groups run on to their deadline; no beat counts from here.
         self.member = Member::Frozen { why, before };
-        self.dismiss_wishes("this node takes no part now: see `leasehold status`", out);
+        self.dismiss_wishes(&Refusal::Frozen, out);
     }
 
     /// After T11: everything seen before counts for nothing, this incarnation included.

@@ -33,6 +33,7 @@ use leasehold_compose::model::{Check, Group, Service, Vip};
 use leasehold_core::event::{Action, Decision, Event, Level, PageOrder, ProbeKey, ServiceKey};
 use leasehold_core::history::Chronicler;
 use leasehold_core::records::{Pin, Saved};
+use leasehold_core::refusal::Refusal;
 use leasehold_core::sizing::Timing;
 use leasehold_core::status::Status;
 
@@ -57,7 +58,7 @@ pub struct Outbox {
     /// For each group: the id that its storage must carry, as its containers were asked for last.
     stores: BTreeMap<String, String>,
     watchdog: Option<Feeder>,
-    replies: BTreeMap<u64, oneshot::Sender<Result<String, String>>>,
+    replies: BTreeMap<u64, oneshot::Sender<Result<String, Refusal>>>,
     next_reply: u64,
     holders: BTreeMap<String, Option<String>>,
     recent: Arc<Recent>,
@@ -233,7 +234,7 @@ impl Outbox {
         give(&self.containers, ContainerCommand::LetGo { group })
     }
 
-    fn reply(&mut self, reply: u64, result: Result<String, String>) {
+    fn reply(&mut self, reply: u64, result: Result<String, Refusal>) {
         if let Some(asker) = self.replies.remove(&reply) {
             // Whoever asked may have gone away meanwhile.
             let _ = asker.send(result);

@@ -164,7 +164,7 @@ impl World {
             }
             Action::Reply { result, .. } => {
                 note!(self, "{} replies {result:?}", self.hosts[h].name);
-                self.replies.push((h, result));
+                self.replies.push((h, result.map_err(|refusal| refusal.to_string())));
             }
             Action::Exit { detached } => {
                 note!(self, "{} exits, detached {detached}", self.hosts[h].name);

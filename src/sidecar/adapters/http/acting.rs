@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Extension, Path as Name, Query, State};
-use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::oneshot;
 use utoipa::openapi::path::{Operation, ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::{Object, Type};
@@ -16,7 +17,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::access::{Caller, Role};
-use super::answer::{Body, Outcome, Refusal, outcome, whole, whole_or_none};
+use super::answer::{Body, Outcome, whole, whole_or_none};
+use super::problem::{Cause, Problem};
 use super::reading::unknown_group;
 use super::{Asked, Shared, audit};
 use leasehold_base::clock;
@@ -120,7 +122,7 @@ pub(super) fn routes() -> OpenApiRouter<Shared> {
         .routes(routes!(accept))
 }
 
-pub(super) type Answer = Result<Response, Refusal>;
+pub(super) type Answer = Result<Response, Problem>;
 
 /// What every act takes, and may be answered with, besides what it says itself.
 pub(super) fn describe(act: &mut Operation) {
@@ -160,12 +162,21 @@ pub(super) enum OfTheNode {
     /// The role may not do this, or a page of another site asked for it.
     #[response(status = 403)]
     Forbidden(Outcome),
-    /// Refused: the message says why.
+    /// The state of the cluster forbids it, or somebody else was faster.
     #[response(status = 409)]
     Refused(Outcome),
-    /// Too many acts at once.
+    /// A value in it is one that no cluster takes.
+    #[response(status = 422)]
+    Unfit(Outcome),
+    /// Too many acts at once, or another one is under way: ask again in a moment.
     #[response(status = 429)]
     TooMany(Outcome),
+    /// This node takes no part now, or ends: ask another one.
+    #[response(status = 503)]
+    Unavailable(Outcome),
+    /// No answer in time: look what came of it.
+    #[response(status = 504)]
+    Late(Outcome),
 }
 
 /// The same about a group or a node that is named, and may be unknown.
@@ -185,8 +196,14 @@ pub(super) enum OfAGroup {
     Missing(Outcome),
     #[response(status = 409)]
     Refused(Outcome),
+    #[response(status = 422)]
+    Unfit(Outcome),
     #[response(status = 429)]
     TooMany(Outcome),
+    #[response(status = 503)]
+    Unavailable(Outcome),
+    #[response(status = 504)]
+    Late(Outcome),
 }
 
 /// Move a group: it stops where it is, then the successor starts. Answered when the holder has begun, or says why it refuses.
@@ -361,7 +378,7 @@ async fn remove(
     reason: Result<Query<Reason>, QueryRejection>,
 ) -> Answer {
     let Query(Reason { why }) =
-        reason.map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, format!("the query does not fit: {error}")))?;
+        reason.map_err(|error| Problem::malformed(format!("the query does not fit: {error}")))?;
     // One that is removed already is no fault.
     let wish = Wish::Remove { node };
     order(&shared, &caller, Role::Admin, wish, why, None).await
@@ -369,7 +386,7 @@ async fn remove(
 
 /// Your word that the storage of a stuck group was cut from its host: the group is freed.
 #[utoipa::path(post, path = "/v1/groups/{group}/fenced", tag = "acting", request_body = FencedRequest,
-    params(("group" = String, Path, description = "The group's name")), responses(OfTheNode))]
+    params(("group" = String, Path, description = "The group's name")), responses(OfAGroup))]
 async fn fenced_group(
     State(shared): State<Shared>,
     Extension(caller): Extension<Caller>,
@@ -382,7 +399,7 @@ async fn fenced_group(
 
 /// Your word that the node can't write any more: what it held is freed.
 #[utoipa::path(post, path = "/v1/nodes/{node}/fenced", tag = "acting", request_body = FencedRequest,
-    params(("node" = String, Path, description = "The node's name")), responses(OfTheNode))]
+    params(("node" = String, Path, description = "The node's name")), responses(OfAGroup))]
 async fn fenced_node(
     State(shared): State<Shared>,
     Extension(caller): Extension<Caller>,
@@ -421,21 +438,21 @@ async fn accept(
     ask(&shared, &caller, Role::Admin, Command::Accept { force, epoch }).await
 }
 
-pub(super) fn known_group(shared: &Shared, group: &str) -> Result<(), Refusal> {
+pub(super) fn known_group(shared: &Shared, group: &str) -> Result<(), Problem> {
     let known = shared.turn.borrow().status.groups.contains_key(group);
     if known { Ok(()) } else { Err(unknown_group(group)) }
 }
 
-fn known_node(shared: &Shared, node: &str) -> Result<(), Refusal> {
+fn known_node(shared: &Shared, node: &str) -> Result<(), Problem> {
     let known = shared.turn.borrow().status.nodes.contains_key(node);
-    let unknown = || Refusal::new(StatusCode::NOT_FOUND, format!("no node {node}: see /v1/status"));
+    let unknown = || Problem::new(Cause::NodeUnknown, format!("no node {node}: see /v1/status"));
     if known { Ok(()) } else { Err(unknown()) }
 }
 
-fn one_line(name: &str, text: &str) -> Result<(), Refusal> {
+fn one_line(name: &str, text: &str) -> Result<(), Problem> {
     if text.chars().count() > WHY_MAX || text.chars().any(char::is_control) {
         let message = format!("{name} is one line of {WHY_MAX} characters at most");
-        return Err(Refusal::new(StatusCode::BAD_REQUEST, message));
+        return Err(Problem::malformed(message));
     }
     Ok(())
 }
@@ -452,7 +469,7 @@ pub(super) async fn order(
     ask(shared, caller, needed, Command::Wish { wish, note }).await
 }
 
-fn note(shared: &Shared, caller: &Caller, why: String, until: Option<String>) -> Result<Note, Refusal> {
+fn note(shared: &Shared, caller: &Caller, why: String, until: Option<String>) -> Result<Note, Problem> {
     one_line("why", &why)?;
     Ok(Note {
         by: format!("{} on {}", caller.name, shared.node),
@@ -463,7 +480,7 @@ fn note(shared: &Shared, caller: &Caller, why: String, until: Option<String>) ->
 }
 
 /// Whether the caller's role is enough.
-pub(super) fn may(caller: &Caller, needed: Role) -> Result<(), Refusal> {
+pub(super) fn may(caller: &Caller, needed: Role) -> Result<(), Problem> {
     if caller.role >= needed {
         return Ok(());
     }
@@ -473,17 +490,14 @@ pub(super) fn may(caller: &Caller, needed: Role) -> Result<(), Refusal> {
         caller.role.word(),
         needed.word()
     );
-    Err(Refusal::new(StatusCode::FORBIDDEN, message))
+    Err(Problem::new(Cause::Forbidden, message))
 }
 
 /// Hands the command to the loop and waits for its reply.
 pub(super) async fn ask(shared: &Shared, caller: &Caller, needed: Role, command: Command) -> Answer {
     may(caller, needed)?;
     if shared.rate.admits().is_none() {
-        return Err(Refusal::new(
-            StatusCode::TOO_MANY_REQUESTS,
-            "too many acts at once: wait a second",
-        ));
+        return Err(Problem::new(Cause::TooManyActs, "too many acts at once: wait a second"));
     }
     tracing::info!(
         code = "operator_asked",
@@ -495,19 +509,28 @@ pub(super) async fn ask(shared: &Shared, caller: &Caller, needed: Role, command:
     let act = audit::act(format!("{} on {}", caller.name, shared.node), &command);
     let (reply, answer) = oneshot::channel();
     let result = match shared.asked.try_send(Asked { command, reply }) {
-        Err(_) => Err("too many commands wait: try again".to_owned()),
+        Err(TrySendError::Full(_)) => Err(Problem::new(Cause::Busy, "too many commands wait: try again")),
+        Err(TrySendError::Closed(_)) => Err(ending()),
         Ok(()) => match tokio::time::timeout(REPLY_TIMEOUT, answer).await {
-            Ok(Ok(result)) => result,
-            Ok(Err(_)) => Err("the sidecar is ending".to_owned()),
-            Err(_) => Err(format!("no reply within {REPLY_TIMEOUT:?}: see `leasehold status`")),
+            Ok(Ok(result)) => result.map_err(Problem::from),
+            Ok(Err(_)) => Err(ending()),
+            Err(_) => Err(Problem::new(
+                Cause::NoAnswer,
+                format!("no reply within {REPLY_TIMEOUT:?}: see `leasehold status`"),
+            )),
         },
     };
     tracing::info!(
         code = "operator_answered",
         by = caller.name,
         ok = result.is_ok(),
+        refusal = result.as_ref().err().map(Problem::code),
         "answered to an operator"
     );
     shared.archive.keep(audit::answered(act, &result));
-    Ok(outcome(result).into_response())
+    result.map(|message| Json(Outcome::done(message)).into_response())
+}
+
+fn ending() -> Problem {
+    Problem::new(Cause::Ending, "the sidecar is ending")
 }

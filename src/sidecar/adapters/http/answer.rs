@@ -1,67 +1,43 @@
 //! Answers of `/v1`: always JSON, and a refusal says why.
 
-use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
-use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
 use serde::de::{DeserializeOwned, Error};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Number;
 use utoipa::ToSchema;
 
+use super::problem::{Problem, words};
+
 /// The answer to a command.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Outcome {
     pub ok: bool,
+    /// There where it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = words)]
+    pub code: Option<String>,
     /// One sentence: what happens now, or why it was refused.
     pub message: String,
 }
 
-/// Nothing was changed; the status says whose fault it is, the message why.
-#[derive(Debug)]
-pub(super) struct Refusal {
-    status: StatusCode,
-    message: String,
-    /// For the log alone.
-    aside: Option<String>,
-}
-
-/// Why a call was refused, for the log.
-#[derive(Clone, Debug)]
-pub(super) struct Because(pub(super) String);
-
-impl Refusal {
-    pub(super) fn new(status: StatusCode, message: impl Into<String>) -> Self {
+impl Outcome {
+    pub(super) fn done(message: String) -> Self {
+        let code = None;
         Self {
-            status,
-            message: message.into(),
-            aside: None,
+            ok: true,
+            code,
+            message,
         }
     }
 
-    /// With a reason for the log that is nobody else's business.
-    pub(super) fn with_aside(self, aside: String) -> Self {
-        let aside = Some(aside);
-        Self { aside, ..self }
-    }
-}
-
-impl IntoResponse for Refusal {
-    fn into_response(self) -> Response {
-        let Self { status, message, aside } = self;
-        let because = Because(aside.unwrap_or_else(|| message.clone()));
-        let mut answer = (status, Json(Outcome { ok: false, message })).into_response();
-        answer.extensions_mut().insert(because);
-        answer
-    }
-}
-
-/// What the loop made of a command.
-pub(super) fn outcome(result: Result<String, String>) -> Response {
-    match result {
-        Ok(message) => Json(Outcome { ok: true, message }).into_response(),
-        Err(why) => Refusal::new(StatusCode::CONFLICT, why).into_response(),
+    pub(super) fn refused(code: &str, message: String) -> Self {
+        let code = Some(code.to_owned());
+        Self {
+            ok: false,
+            code,
+            message,
+        }
     }
 }
 
@@ -95,27 +71,22 @@ pub(super) fn whole_or_none<'de, D: Deserializer<'de>>(deserializer: D) -> Resul
 pub(super) struct Body<T>(pub(super) T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
-    type Rejection = Refusal;
+    type Rejection = Problem;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         let bytes = Bytes::from_request(request, state)
             .await
             // As the description says; one that is too long is no case of its own.
-            .map_err(|error| {
-                Refusal::new(
-                    StatusCode::BAD_REQUEST,
-                    format!("the body does not fit: {}", error.body_text()),
-                )
-            })?;
+            .map_err(|error| Problem::malformed(format!("the body does not fit: {}", error.body_text())))?;
         let is_nothing = matches!(bytes.trim_ascii(), b"" | b"null");
         let text: &[u8] = if is_nothing { b"{}" } else { &bytes };
         // The parser would take a list of the values for an object, too.
         if text.trim_ascii_start().first() != Some(&b'{') {
             let message = "the body does not fit: write an object, such as {}";
-            return Err(Refusal::new(StatusCode::BAD_REQUEST, message));
+            return Err(Problem::malformed(message));
         }
         let value = serde_json::from_slice(text)
-            .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, format!("the body does not fit: {error}")))?;
+            .map_err(|error| Problem::malformed(format!("the body does not fit: {error}")))?;
         Ok(Self(value))
     }
 }

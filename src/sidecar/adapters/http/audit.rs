@@ -1,5 +1,6 @@
 //! What an operator asked for, in the words of the history.
 
+use super::problem::Problem;
 use leasehold_base::clock;
 use leasehold_core::event::{Command, Wish};
 use leasehold_core::fenced::Fenced;
@@ -86,14 +87,14 @@ fn wished(act: &mut Act, wish: &Wish) {
 }
 
 /// The act with what came of it.
-pub(super) fn answered(act: Act, result: &Result<String, String>) -> Act {
+pub(super) fn answered(act: Act, result: &Result<String, Problem>) -> Act {
     let (accepted, answer) = match result {
-        Ok(answer) => (true, answer),
-        Err(why) => (false, why),
+        Ok(answer) => (true, answer.as_str()),
+        Err(problem) => (false, problem.message()),
     };
     Act {
         accepted,
-        answer: answer.clone(),
+        answer: answer.to_owned(),
         ..act
     }
 }

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::{Extension, State};
-use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -14,7 +13,8 @@ use utoipa_axum::routes;
 use super::Shared;
 use super::access::{Caller, Role};
 use super::acting::{Answer, OfTheNode, OrderRequest, ask, may, order};
-use super::answer::{Body, Outcome, Refusal, whole};
+use super::answer::{Body, Outcome, whole};
+use super::problem::{Cause, Problem};
 use leasehold_core::event::{Command, Wish};
 use leasehold_core::exported::Exported;
 use leasehold_core::status::Status;
@@ -105,7 +105,7 @@ async fn apply(
 ) -> Answer {
     may(&caller, Role::Admin)?;
     let file = shared.archive.file_ttl_ms().await;
-    let ttl = file.map_err(|why| Refusal::new(StatusCode::CONFLICT, why))?;
+    let ttl = file.map_err(|why| Problem::new(Cause::FileUnreadable, why))?;
     let wish = Wish::Configure {
         ttl: std::time::Duration::from_millis(ttl),
     };
@@ -118,10 +118,9 @@ async fn apply(
     (status = 401, body = Outcome), (status = 403, body = Outcome),
     (status = 503, body = Outcome, description = "etcd does not tell, or too many ask"),
 ))]
-async fn export(State(shared): State<Shared>) -> Result<Json<Exported>, Refusal> {
+async fn export(State(shared): State<Shared>) -> Result<Json<Exported>, Problem> {
     let read = shared.archive.export().await;
-    read.map(Json)
-        .map_err(|why| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, why))
+    read.map(Json).map_err(|why| Problem::new(Cause::Unread, why))
 }
 
 /// Put back what was exported, each epoch one higher and free. Refused where etcd knows a group; every node starts over.
@@ -132,8 +131,8 @@ async fn import(
     Body(mut body): Body<Value>,
 ) -> Answer {
     whole_numbers(&mut body);
-    let exported = serde_json::from_value(body)
-        .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, format!("the body does not fit: {error}")))?;
+    let exported =
+        serde_json::from_value(body).map_err(|error| Problem::malformed(format!("the body does not fit: {error}")))?;
     let exported = Box::new(exported);
     ask(&shared, &caller, Role::Admin, Command::Import { exported }).await
 }

@@ -16,8 +16,8 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::access::{Access, Caller, Denied};
-use super::answer::{Because, Refusal};
 use super::limits::Rate;
+use super::problem::{Because, Cause, Problem};
 use super::serve::Peer;
 use super::tls::Shown;
 use leasehold_base::clock;
@@ -91,19 +91,19 @@ impl Door {
 
     fn refuse(&self, denied: Denied) -> Response {
         match denied {
-            Denied::Closed => Refusal::new(
-                StatusCode::FORBIDDEN,
+            Denied::Closed => Problem::new(
+                Cause::Forbidden,
                 "nobody may do this over the network: name a file of tokens in LEASEHOLD_TOKENS, or use the CLI on the host",
             )
             .into_response(),
             Denied::Unknown => {
-                let mut answer = Refusal::new(StatusCode::UNAUTHORIZED, self.way.remedy()).into_response();
+                let mut answer = Problem::new(Cause::Unauthenticated, self.way.remedy()).into_response();
                 let challenge = header::HeaderValue::from_static(self.way.challenge());
                 answer.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
                 answer
             }
-            Denied::Broken(why) => Refusal::new(
-                StatusCode::FORBIDDEN,
+            Denied::Broken(why) => Problem::new(
+                Cause::Forbidden,
                 "the file of tokens can't be used: see the sidecar's log",
             )
             .with_aside(format!("the file of tokens can't be used: {why}"))

@@ -2,7 +2,6 @@
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Extension, Path as Name, Query, State};
-use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -10,8 +9,9 @@ use utoipa_axum::routes;
 
 use super::Shared;
 use super::access::{Caller, Role};
-use super::acting::{Answer, OfAGroup, OfTheNode, OrderRequest, Reason, known_group, order};
-use super::answer::{Body, Refusal};
+use super::acting::{Answer, OfAGroup, OrderRequest, Reason, known_group, order};
+use super::answer::Body;
+use super::problem::Problem;
 use leasehold_core::event::Wish;
 
 /// What `extend` and `unextend` take.
@@ -96,7 +96,7 @@ async fn create(
 #[utoipa::path(delete, path = "/v1/groups/{group}", tag = "acting",
     params(("group" = String, Path, description = "The group's name"),
         ("why" = Option<String>, Query, max_length = 200, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$",
-            description = "For the log, `status` and the history")), responses(OfTheNode))]
+            description = "For the log, `status` and the history")), responses(OfAGroup))]
 async fn delete(
     State(shared): State<Shared>,
     Extension(caller): Extension<Caller>,
@@ -104,7 +104,7 @@ async fn delete(
     reason: Result<Query<Reason>, QueryRejection>,
 ) -> Answer {
     let Query(Reason { why }) =
-        reason.map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, format!("the query does not fit: {error}")))?;
+        reason.map_err(|error| Problem::malformed(format!("the query does not fit: {error}")))?;
     // One that is in no file any more has keys all the same: the core knows.
     let wish = Wish::Delete { group };
     order(&shared, &caller, Role::Admin, wish, why, None).await

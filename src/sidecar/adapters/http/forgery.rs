@@ -9,11 +9,11 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::http::uri::Authority;
-use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::http::{HeaderMap, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::answer::Refusal;
+use super::problem::{Cause, Problem};
 use super::serve::Peer;
 
 /// Whoever acts sends it, as `X-Leasehold: 1`.
@@ -86,7 +86,7 @@ pub(super) async fn guard_local(request: Request, next: Next) -> Response {
     let is_of_a_page = headers.contains_key(header::ORIGIN) || headers.contains_key(SITE);
     if is_of_a_page && !is_reading(request.method()) {
         let message = "this socket is for the command line: no page of a browser acts through it";
-        return Refusal::new(StatusCode::FORBIDDEN, message).into_response();
+        return Problem::new(Cause::Forbidden, message).into_response();
     }
     next.run(request).await
 }
@@ -95,8 +95,8 @@ fn is_reading(method: &Method) -> bool {
     *method == Method::GET || *method == Method::HEAD
 }
 
-fn judge(request: &Request, hosts: &Hosts, certificate: &[String]) -> Result<(), Refusal> {
-    let forbidden = |why: String| Err(Refusal::new(StatusCode::FORBIDDEN, why));
+fn judge(request: &Request, hosts: &Hosts, certificate: &[String]) -> Result<(), Problem> {
+    let forbidden = |why: String| Err(Problem::new(Cause::Forbidden, why));
     let headers = request.headers();
     if word(headers, ACT_HEADER) != Some("1") {
         return forbidden(
@@ -130,7 +130,7 @@ fn judge(request: &Request, hosts: &Hosts, certificate: &[String]) -> Result<(),
     }
     if !is_json(headers) {
         let message = "acting takes a body of JSON: `Content-Type: application/json`";
-        return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, message));
+        return Err(Problem::new(Cause::NotJson, message));
     }
     Ok(())
 }

@@ -14,6 +14,7 @@ mod forgery;
 mod health;
 mod limits;
 mod open;
+mod problem;
 mod reading;
 mod serve;
 #[cfg(any(test, feature = "testing"))]
@@ -25,7 +26,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{DefaultBodyLimit, Extension, Request};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -43,16 +44,17 @@ pub use config::{Configuration, Confirmed};
 pub use extent::ExtentRequest;
 pub use forgery::ACT_HEADER;
 pub use open::listen_address;
+pub use problem::codes;
 pub use reading::Why;
 pub use tls::TlsFiles;
 
 use self::access::Caller;
-use self::answer::Refusal;
 use self::board::Board;
 use self::door::Door;
 use self::forgery::Hosts;
 use self::limits::Rate;
 use self::open::{PACE, bind_local, keep_local, keep_open, look_at_tokens};
+use self::problem::{Cause, Problem};
 use self::serve::Intake;
 use self::tls::LOOK_EVERY;
 use crate::recent::Recent;
@@ -60,6 +62,7 @@ use leasehold_base::time::Time;
 use leasehold_core::event::{Command, Event};
 use leasehold_core::exported::Exported;
 use leasehold_core::history::{Act, History};
+use leasehold_core::refusal::Refusal;
 use leasehold_core::status::Status;
 
 /// Commands that wait for the loop.
@@ -77,7 +80,7 @@ const BODY_MAX: usize = 16 * 1024;
 #[derive(Debug)]
 pub struct Asked {
     pub command: Command,
-    pub reply: oneshot::Sender<Result<String, String>>,
+    pub reply: oneshot::Sender<Result<String, Refusal>>,
 }
 
 /// What the loop publishes after every turn.
@@ -287,13 +290,8 @@ async fn name_the_user(mut request: Request, next: Next) -> Response {
 }
 
 fn bounded(routes: Router<Shared>) -> Router<Shared> {
-    let nothing = || async { Refusal::new(StatusCode::NOT_FOUND, "no such endpoint: see /v1/openapi.json") };
-    let other = || async {
-        Refusal::new(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "not with this method: see /v1/openapi.json",
-        )
-    };
+    let nothing = || async { Problem::new(Cause::NoEndpoint, "no such endpoint: see /v1/openapi.json") };
+    let other = || async { Problem::new(Cause::NoMethod, "not with this method: see /v1/openapi.json") };
     routes
         .fallback(nothing)
         .method_not_allowed_fallback(other)
@@ -320,7 +318,7 @@ async fn for_its_caller_alone(mut answer: Response) -> Response {
 async fn in_time(request: Request, next: Next) -> Response {
     match tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await {
         Ok(answer) => answer,
-        Err(_) => Refusal::new(StatusCode::REQUEST_TIMEOUT, "the request took too long").into_response(),
+        Err(_) => Problem::new(Cause::TooSlow, "the request took too long").into_response(),
     }
 }
 

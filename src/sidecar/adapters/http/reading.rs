@@ -2,14 +2,14 @@
 
 use axum::Json;
 use axum::extract::{Path as Name, State};
-use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Shared;
-use super::answer::{Outcome, Refusal};
+use super::answer::Outcome;
+use super::problem::{Cause, Problem};
 use crate::recent::Told;
 use leasehold_core::history::History;
 use leasehold_core::status::{GroupLine, Status};
@@ -50,7 +50,7 @@ async fn status(State(shared): State<Shared>) -> Json<Status> {
     (status = 200, body = GroupLine),
     (status = 401, body = Outcome), (status = 403, body = Outcome), (status = 404, body = Outcome),
 ))]
-async fn group(State(shared): State<Shared>, Name(name): Name<String>) -> Result<Json<GroupLine>, Refusal> {
+async fn group(State(shared): State<Shared>, Name(name): Name<String>) -> Result<Json<GroupLine>, Problem> {
     let turn = shared.turn.borrow();
     let line = turn.status.groups.get(&name).cloned();
     line.map(Json).ok_or_else(|| unknown_group(&name))
@@ -61,7 +61,7 @@ async fn group(State(shared): State<Shared>, Name(name): Name<String>) -> Result
     (status = 200, body = Why),
     (status = 401, body = Outcome), (status = 403, body = Outcome), (status = 404, body = Outcome),
 ))]
-async fn why(State(shared): State<Shared>, Name(name): Name<String>) -> Result<Json<Why>, Refusal> {
+async fn why(State(shared): State<Shared>, Name(name): Name<String>) -> Result<Json<Why>, Problem> {
     let turn = shared.turn.borrow();
     let evidence = turn.status.groups.get(&name).cloned();
     let evidence = evidence.ok_or_else(|| unknown_group(&name))?;
@@ -80,15 +80,14 @@ async fn why(State(shared): State<Shared>, Name(name): Name<String>) -> Result<J
     (status = 401, body = Outcome), (status = 403, body = Outcome), (status = 404, body = Outcome),
     (status = 503, body = Outcome, description = "etcd does not tell, or too many ask"),
 ))]
-async fn history(State(shared): State<Shared>, Name(name): Name<String>) -> Result<Json<History>, Refusal> {
+async fn history(State(shared): State<Shared>, Name(name): Name<String>) -> Result<Json<History>, Problem> {
     if !shared.turn.borrow().status.groups.contains_key(&name) {
         return Err(unknown_group(&name));
     }
     let read = shared.archive.history(&name).await;
-    read.map(Json)
-        .map_err(|why| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, why))
+    read.map(Json).map_err(|why| Problem::new(Cause::Unread, why))
 }
 
-pub(super) fn unknown_group(name: &str) -> Refusal {
-    Refusal::new(StatusCode::NOT_FOUND, format!("no group {name}: see /v1/status"))
+pub(super) fn unknown_group(name: &str) -> Problem {
+    Problem::new(Cause::GroupUnknown, format!("no group {name}: see /v1/status"))
 }
