@@ -5,9 +5,10 @@ use std::time::Duration;
 use super::election::released;
 use super::event::Action;
 use super::member::{Member, Purpose};
-use super::node::{AcceptWish, Node};
+use super::node::Node;
 use super::records::{ClusterConfig, GroupKeys, NodeKey, Past, Record, RecordState, json};
 use super::refusal::Refusal;
+use super::requests::AcceptWish;
 use super::store::{Compare, Op, Txn};
 
 impl Node {
@@ -21,7 +22,7 @@ impl Node {
             force,
             epoch: given,
             import,
-        } = self.accept_wish.take()?;
+        } = self.requests.take_accept()?;
         let refusal = self.needless(force, given).or_else(|| self.stuck_here_refusal());
         if let Some(why) = refusal.or_else(|| self.held_refusal()) {
             let result = Err(why);

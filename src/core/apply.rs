@@ -28,12 +28,8 @@ impl Node {
         if !matches!(self.member, Member::Joined { .. }) {
             return Some(Refusal::NotMember);
         }
-        if self.switch_wish.is_some() {
-            return Some(Refusal::OtherWish);
-        }
         let Note { by, why, .. } = note;
-        self.switch_wish = Some((reply, group, Intent::Apply { by, why }));
-        None
+        self.requests.intend(reply, group, Intent::Apply { by, why }).err()
     }
 
     /// What to answer once the wish is written.

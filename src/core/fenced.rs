@@ -47,16 +47,12 @@ impl Node {
         if self.holding_until.is_some_and(|until| !self.now.reached(until)) {
             return Some(Refusal::UnderHold);
         }
-        if self.fenced_wish.is_some() {
-            return Some(Refusal::OtherFenced);
-        }
-        self.fenced_wish = Some(FencedWish { reply, what, by });
-        None
+        self.requests.fenced(FencedWish { reply, what, by }).err()
     }
 
     /// The operator's T10, when it may be sent.
     pub(super) fn fenced_by_hand(&mut self, now: Time, out: &mut Vec<Action>) -> Option<(Txn, Purpose)> {
-        let FencedWish { reply, what, by } = self.fenced_wish.take()?;
+        let FencedWish { reply, what, by } = self.requests.take_fenced()?;
         match self.fenced_txn(now, &what, &by) {
             Ok((txn, left)) => Some((txn, Purpose::Fenced { reply, left })),
             Err(why) => {

@@ -39,6 +39,7 @@ mod random;
 pub mod records;
 pub mod refusal;
 mod removal;
+mod requests;
 mod said;
 pub mod sizing;
 pub mod status;

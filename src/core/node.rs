@@ -1,6 +1,6 @@
 //! The node: one event in, actions out. The only mutator is [`Node::handle`].
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::adoption::Adoption;
@@ -9,9 +9,7 @@ use super::code::Code;
 use super::damage::Damage;
 use super::epoch::Run;
 use super::event::{Action, Command, Decision, Event, Order, PageOrder, ServiceKey};
-use super::exported::Exported;
 use super::failback::Preferred;
-use super::fenced::FencedWish;
 use super::fencing::{FenceSettings, Fences};
 use super::group::{Context, Group, GroupSettings};
 use super::host::Host;
@@ -19,11 +17,11 @@ use super::keys::Keys;
 use super::left::with_left;
 use super::member::{Exchange, Member, Refusals};
 use super::observe::{Contact, Observer};
-use super::orders::{WISH_PATIENCE, Wanted};
 use super::publication::Publication;
 use super::random::Random;
-use super::records::{Intent, Pin, Saved, View};
+use super::records::{Pin, Saved, View};
 use super::refusal::Refusal;
+use super::requests::{AcceptWish, Requests};
 use super::said::Said;
 use super::sizing::{HOLD_MAX, Timing};
 use super::status::millis;
@@ -69,16 +67,6 @@ pub struct Setup {
     pub seed: u64,
 }
 
-/// An operator's wish for T11, until it can be sent.
-#[derive(Clone, Debug)]
-pub(super) struct AcceptWish {
-    pub reply: u64,
-    pub force: bool,
-    pub epoch: Option<u64>,
-    /// With this in the place of what etcd holds, which is nothing.
-    pub import: Option<Box<Exported>>,
-}
-
 /// The decision core of one host.
 #[derive(Debug)]
 pub struct Node {
@@ -99,14 +87,7 @@ pub struct Node {
     pub(super) exchange: Exchange,
     pub(super) refusals: Refusals,
     pub(super) holding_until: Option<Time>,
-    /// Since when the oldest wish has been waiting to be sent.
-    pub(super) wished_at: Option<Time>,
-    pub(super) hold_wish: Option<(u64, Duration)>,
-    pub(super) switch_wish: Option<(u64, String, Intent)>,
-    pub(super) accept_wish: Option<AcceptWish>,
-    /// Standing orders that wait to be written.
-    pub(super) wanted: VecDeque<Wanted>,
-    pub(super) fenced_wish: Option<FencedWish>,
+    pub(super) requests: Requests,
     pub(super) fences: Fences,
     pub(super) intents: Intents,
     pub(super) publication: Publication,
@@ -148,12 +129,7 @@ impl Node {
             exchange: Exchange::default(),
             refusals: Refusals::default(),
             holding_until: None,
-            wished_at: None,
-            hold_wish: None,
-            switch_wish: None,
-            accept_wish: None,
-            wanted: VecDeque::new(),
-            fenced_wish: None,
+            requests: Requests::default(),
             fences: Fences::new(setup.fence),
             intents: Intents::default(),
             publication: Publication::default(),
@@ -418,40 +394,34 @@ impl Node {
                     Some(Refusal::HoldTooShort { ttl: self.timing.ttl })
                 } else if !matches!(self.member, Member::Joined { .. }) {
                     Some(Refusal::NotMember)
-                } else if self.hold_wish.is_some() {
-                    Some(Refusal::OtherHold)
                 } else {
-                    self.hold_wish = Some((reply, length));
-                    None
+                    self.requests.hold(reply, length).err()
                 }
             }
             Command::Switchover { group, to, note } => self.want_switchover(reply, group, to, note),
             Command::Apply { group, note } => self.want_apply(reply, group, note),
             Command::Fenced { what, by } => self.want_fenced(reply, what, by),
             Command::Accept { force, epoch } => {
-                if self.accept_wish.is_some() {
-                    Some(Refusal::OtherAccept)
-                } else if epoch.is_some_and(|epoch| epoch > GIVEN_MAX) {
+                let wish = AcceptWish {
+                    reply,
+                    force,
+                    epoch,
+                    import: None,
+                };
+                if epoch.is_some_and(|epoch| epoch > GIVEN_MAX) && !self.requests.has_accept() {
                     Some(Refusal::EpochTooHigh { most: GIVEN_MAX })
                 } else {
-                    self.accept_wish = Some(AcceptWish {
-                        reply,
-                        force,
-                        epoch,
-                        import: None,
-                    });
-                    None
+                    self.requests.accept(wish).err()
                 }
             }
-            Command::Import { .. } if self.accept_wish.is_some() => Some(Refusal::AcceptFirst),
             Command::Import { exported } => {
-                self.accept_wish = Some(AcceptWish {
+                let wish = AcceptWish {
                     reply,
                     force: true,
                     epoch: None,
                     import: Some(exported),
-                });
-                None
+                };
+                self.requests.accept(wish).err()
             }
             Command::Wish { wish, note } => {
                 self.wish(reply, wish, note, out);
@@ -504,7 +474,7 @@ impl Node {
         times.extend(self.exchange.due_at(self.timing.beat));
         times.extend(self.takeover.wakes());
         times.extend(self.holding_until);
-        times.extend(self.wished_at.map(|at| at.plus(WISH_PATIENCE)));
+        times.extend(self.requests.wake());
         times.extend(self.switchover_deadlines());
         times.extend(self.meal());
         let ahead = times.into_iter().filter(|at| !now.reached(*at));

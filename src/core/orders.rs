@@ -9,14 +9,13 @@ use super::event::{Action, Note, Wish};
 use super::extent::Leaving;
 use super::group::{After, Way};
 use super::member::{Member, Purpose};
-use super::node::{AcceptWish, Node};
+use super::node::Node;
 use super::records::{Intent, StandingOrder, json};
 use super::refusal::Refusal;
+use super::requests::AcceptWish;
 use super::store::{Compare, Grant, Op, StoreError, Txn};
 use super::time::Time;
 
-/// Orders that wait to be written.
-const WANTED_MAX: usize = 16;
 /// The longest pause: a forgotten one must end by itself.
 const PAUSE_MAX: Duration = Duration::from_secs(7 * 86_400);
 const PAUSE_MIN: Duration = Duration::from_secs(10);
@@ -32,14 +31,18 @@ pub(crate) struct Wanted {
     lease: Option<Asked>,
 }
 
+impl Wanted {
+    /// Whom to answer.
+    pub(crate) fn reply(&self) -> u64 {
+        self.reply
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Asked {
     Waiting(i64),
     Granted(i64),
 }
-
-/// So long a wish waits to be sent: less than its caller waits for the answer. Nothing may happen that nobody expects any more.
-pub(super) const WISH_PATIENCE: Duration = Duration::from_secs(10);
 
 impl Node {
     /// Takes an order in, or replies at once why not.
@@ -48,19 +51,22 @@ impl Node {
         let result = match refused {
             Some(why) => Err(why),
             None if !matches!(self.member, Member::Joined { .. }) => Err(Refusal::NotMember),
-            None if self.wanted.len() >= WANTED_MAX => Err(Refusal::TooManyOrders),
+            None if self.requests.is_full() => Err(Refusal::TooManyOrders),
             None => match self.fulfilled(&wish) {
                 Some(already) => Ok(already),
                 None => {
-                    self.wanted.push_back(Wanted {
+                    let (at, lease) = (self.now, None);
+                    let order = Wanted {
                         reply,
                         wish,
                         note,
-                        at: self.now,
-                        lease: None,
-                    });
-                    self.exchange.hint();
-                    return;
+                        at,
+                        lease,
+                    };
+                    let Err(full) = self.requests.order(order) else {
+                        return self.exchange.hint();
+                    };
+                    Err(full)
                 }
             },
         };
@@ -158,25 +164,25 @@ impl Node {
 
     /// The next order as a transaction; a pause asks for its lease first.
     pub(super) fn order_txn(&mut self, out: &mut Vec<Action>) -> Option<(Txn, Purpose)> {
-        let next = self.wanted.front()?;
+        let asked_at = self.requests.next_order()?.at;
+        let is_fresh = self.read_since(asked_at);
+        let next = self.requests.next_order()?;
         let lease = match (&next.wish, next.lease) {
             (Wish::Pause { length, .. }, None) => {
                 let (ttl, lease) = (*length, self.random.lease());
-                if let Some(next) = self.wanted.front_mut() {
-                    next.lease = Some(Asked::Waiting(lease));
-                }
+                next.lease = Some(Asked::Waiting(lease));
                 out.push(Action::Grant(Grant { lease, ttl }));
                 return None;
             }
             (_, Some(Asked::Waiting(_))) => return None,
-            (Wish::Create { .. }, _) if !self.read_since(next.at) => {
+            (Wish::Create { .. }, _) if !is_fresh => {
                 self.exchange.hint();
                 return None;
             }
             (_, Some(Asked::Granted(lease))) => lease,
             (_, None) => 0,
         };
-        let Wanted { reply, wish, note, .. } = self.wanted.pop_front()?;
+        let Wanted { reply, wish, note, .. } = self.requests.take_order()?;
         let (key, revision, done) = self.order_key(&wish);
         let op = match wish {
             Wish::Remove { node } => return self.removal(reply, &node, out),
@@ -269,7 +275,7 @@ impl Node {
 
     /// The answer to a pause's request for a lease; false if it was not ours.
     pub(super) fn order_granted(&mut self, lease: i64, result: &Result<(), StoreError>, out: &mut Vec<Action>) -> bool {
-        let Some(next) = self.wanted.front_mut() else {
+        let Some(next) = self.requests.next_order() else {
             return false;
         };
         if next.lease != Some(Asked::Waiting(lease)) {
@@ -283,7 +289,7 @@ impl Node {
                     reply: next.reply,
                     result,
                 });
-                self.wanted.pop_front();
+                self.requests.take_order();
             }
         }
         true
@@ -380,21 +386,11 @@ impl Node {
 
     /// A wish that could not be sent in time is taken back, and its caller told.
     pub(super) fn tire_of_wishes(&mut self, now: Time, out: &mut Vec<Action>) {
-        let waiting = self.hold_wish.is_some()
-            || self.switch_wish.is_some()
-            || self.accept_wish.is_some()
-            || self.fenced_wish.is_some()
-            || !self.wanted.is_empty();
-        if !waiting {
-            self.wished_at = None;
+        if !self.requests.is_overdue(now) {
             return;
         }
-        if !now.reached(self.wished_at.get_or_insert(now).plus(WISH_PATIENCE)) {
-            return;
-        }
-        self.wished_at = None;
         self.dismiss_wishes(&Refusal::NotWritten, out);
-        if let Some(AcceptWish { reply, .. }) = self.accept_wish.take() {
+        if let Some(AcceptWish { reply, .. }) = self.requests.take_accept() {
             let result = Err(Refusal::NotWritten);
             out.push(Action::Reply { reply, result });
         }
@@ -404,11 +400,7 @@ impl Node {
     /// minutes later, when it is one again.
     pub(super) fn dismiss_wishes(&mut self, why: &Refusal, out: &mut Vec<Action>) {
         self.leave_askers(out);
-        let orders = self.wanted.drain(..).map(|wanted| wanted.reply);
-        let switch = self.switch_wish.take().map(|(reply, ..)| reply);
-        let hold = self.hold_wish.take().map(|(reply, _)| reply);
-        let fenced = self.fenced_wish.take().map(|wish| wish.reply);
-        for reply in orders.chain(switch).chain(hold).chain(fenced) {
+        for reply in self.requests.dismiss() {
             let result = Err(why.clone());
             out.push(Action::Reply { reply, result });
         }

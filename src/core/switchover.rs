@@ -11,6 +11,7 @@ use super::member::{Asked, Member, Purpose};
 use super::node::Node;
 use super::records::{GroupKeys, Intent, json};
 use super::refusal::Refusal;
+use super::requests::IntentWish;
 use super::store::{Compare, Op, Txn};
 use super::time::Time;
 
@@ -115,21 +116,13 @@ impl Node {
         if !matches!(self.member, Member::Joined { .. }) {
             return Some(Refusal::NotMember);
         }
-        if self.switch_wish.is_some() || self.intents.asked.len() >= ASKED_MAX {
+        if self.requests.has_intent() || self.intents.asked.len() >= ASKED_MAX {
             return Some(Refusal::OtherWish);
         }
         let Note { by, why, .. } = note;
-        self.switch_wish = Some((
-            reply,
-            group,
-            Intent::Switchover {
-                to,
-                by,
-                why,
-                begun: None,
-            },
-        ));
-        None
+        let begun = None;
+        let intent = Intent::Switchover { to, by, why, begun };
+        self.requests.intend(reply, group, intent).err()
     }
 
     /// As the node itself says; of one that is gone, or says nothing of it, that.
@@ -172,7 +165,7 @@ impl Node {
             let txn = self.intent_txn(&group, revision, |key| Op::Delete { key });
             return Some((txn, Purpose::Wish { group }));
         }
-        let (reply, group, intent) = self.switch_wish.take()?;
+        let IntentWish { reply, group, intent } = self.requests.take_intent()?;
         // Of two operators at once one is told that the other was faster; it may have been while this wish waited.
         let keys = self.view.group(&group);
         if let Some(why) = moving(&group, &keys) {

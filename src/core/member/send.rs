@@ -22,7 +22,7 @@ impl Node {
         let due = self.exchange.is_due(now, self.timing.beat);
         match self.member.clone() {
             Member::Arriving | Member::Frozen { .. } => {
-                if due || !self.viewed || self.accept_wish.is_some() {
+                if due || !self.viewed || self.requests.has_accept() {
                     self.request_unjoined(now, due, out);
                 }
             }
@@ -131,7 +131,7 @@ impl Node {
         if let Some((txn, purpose)) = self.fenced_by_hand(now, out) {
             return self.send_own(now, lease, mod_revision, self.timing.ttl, txn, purpose, out);
         }
-        if let Some((reply, length)) = self.hold_wish.take() {
+        if let Some((reply, length)) = self.requests.take_hold() {
             match self.promise_in_records(lease, Some(length)) {
                 (txn, 0) => {
                     let purpose = Purpose::Hold { reply, length };
