@@ -12,6 +12,7 @@ use super::code::Code;
 use super::event::Action;
 use super::member::{Member, Purpose};
 use super::node::Node;
+use super::protocol::TxnKind;
 use super::records::{Beat, ClusterConfig, View, json};
 use super::store::{Compare, Op, Txn};
 use super::time::Time;
@@ -150,8 +151,8 @@ impl Node {
     }
 
     /// Writes the configuration if it is still the one that was read.
-    pub(super) fn config_txn(&self, config: ClusterConfig) -> Txn {
-        let mut txn = Txn::default();
+    pub(super) fn config_txn(&self, kind: TxnKind, config: ClusterConfig) -> Txn {
+        let mut txn = Txn::new(kind);
         self.put_config(config, &mut txn);
         txn
     }
@@ -212,7 +213,8 @@ impl Node {
             out.push(Action::Reply { reply, result });
             return None;
         };
-        let txn = self.config_txn(ClusterConfig::new(config.generation, ttl, self.waiting()));
+        let wanted = ClusterConfig::new(config.generation, ttl, self.waiting());
+        let txn = self.config_txn(TxnKind::ChangeTtl, wanted);
         let done = format!(
             "the cluster's ttl is {ttl:?} now, it was {:?}: each node takes it with its next beat, which `leasehold config diff` shows",
             config.ttl()

@@ -33,6 +33,7 @@ mod opinion;
 mod orders;
 mod outcome;
 pub mod overall;
+pub mod protocol;
 pub mod records;
 mod removal;
 pub mod sizing;

@@ -10,6 +10,7 @@ use super::extent::Leaving;
 use super::group::{After, Way};
 use super::member::{Member, Purpose};
 use super::node::{AcceptWish, Node};
+use super::protocol::TxnKind;
 use super::records::{Intent, StandingOrder, json};
 use super::store::{Compare, Grant, Op, StoreError, Txn};
 use super::time::Time;
@@ -194,6 +195,7 @@ impl Node {
             }
         };
         let txn = Txn {
+            kind: TxnKind::Order,
             compare: vec![Compare::Mod { key, revision }],
             then: vec![op],
         };

@@ -10,6 +10,7 @@ use super::event::{Action, Note};
 use super::member::{Asked, Member, Purpose};
 use super::node::Node;
 use super::outcome::FASTER;
+use super::protocol::TxnKind;
 use super::records::{GroupKeys, Intent, json};
 use super::store::{Compare, Op, Txn};
 use super::time::Time;
@@ -192,6 +193,7 @@ impl Node {
     pub(super) fn intent_txn(&self, group: &str, revision: i64, op: impl FnOnce(String) -> Op) -> Txn {
         let key = self.keys.intent(group);
         Txn {
+            kind: TxnKind::Wish,
             compare: vec![Compare::Mod {
                 key: key.clone(),
                 revision,
