@@ -6,6 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
+use leasehold::core::protocol::TxnKind;
+
 /// Pages outside of `docs`.
 const AROUND: [&str; 7] = [
     "README.md",
@@ -429,4 +431,14 @@ fn what_the_core_cites_stands_in_the_protocol() {
     }
     let rules = all.iter().filter(|name| name.starts_with("Rule")).count();
     assert!(rules >= 4 && all.len() >= 14, "only these are cited: {all:?}");
+}
+
+#[test]
+fn each_kind_of_transaction_is_a_chapter_of_the_protocol_and_each_chapter_a_kind() {
+    let text = read("docs/protocol.md");
+    let chapters = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("### T")?.split(':').next());
+    let kinds = TxnKind::ALL.iter().filter_map(|kind| kind.word().strip_prefix('T'));
+    assert_eq!(kinds.collect::<Vec<_>>(), chapters.collect::<Vec<_>>());
 }

@@ -13,6 +13,7 @@ use super::text::table;
 use leasehold_compose::model::{Group, Service};
 use leasehold_core::bounds::{self, Bounded};
 use leasehold_core::keys::Keys;
+use leasehold_core::protocol::TxnKind;
 use leasehold_core::records::{Record, RecordState, StoreIds, json};
 use leasehold_core::store::{Compare, Op, StoreError, Txn};
 use leasehold_sidecar::adapters::engine::Helper;
@@ -259,7 +260,7 @@ async fn read_store(site: &Site, group: &str) -> Result<Option<StoreIds>> {
 }
 
 async fn read_key<T: DeserializeOwned + Bounded>(site: &Site, key: &str) -> Result<Option<T>> {
-    let answer = store::once(&site.store(ETCD_TIMEOUT), &Txn::default())
+    let answer = store::once(&site.store(ETCD_TIMEOUT), &Txn::read())
         .await
         .map_err(explain)?;
     let found = answer.keys.iter().find(|kv| kv.key == key);
@@ -273,6 +274,7 @@ async fn read_key<T: DeserializeOwned + Bounded>(site: &Site, key: &str) -> Resu
 async fn put_store(site: &Site, group: &str, ids: StoreIds) -> Result<()> {
     let key = Keys::new(&site.project.cluster.name).store(group);
     let txn = Txn {
+        kind: TxnKind::InitStore,
         compare: vec![Compare::Create {
             key: key.clone(),
             revision: 0,

@@ -6,6 +6,7 @@ use super::election::released;
 use super::event::Action;
 use super::member::{Member, Purpose};
 use super::node::Node;
+use super::protocol::TxnKind;
 use super::records::{ClusterConfig, GroupKeys, NodeKey, Past, Record, RecordState, json};
 use super::refusal::Refusal;
 use super::requests::AcceptWish;
@@ -46,7 +47,7 @@ impl Node {
     /// T11, and how many records did not fit in. It compares each record that it writes: one that changed since it was read
     /// may belong to a holder that was promised more than anybody waits after it.
     fn t11(&self, given: Option<u64>) -> (Txn, usize) {
-        let mut txn = self.config_txn(self.accepted_config());
+        let mut txn = self.config_txn(TxnKind::Accept, self.accepted_config());
         txn.then.push(Op::DeletePrefix {
             prefix: self.keys.nodes(),
         });

@@ -12,6 +12,7 @@ use super::code::Code;
 use super::event::Action;
 use super::member::{Member, Purpose};
 use super::node::Node;
+use super::protocol::TxnKind;
 use super::records::{Beat, ClusterConfig, json};
 use super::refusal::Refusal;
 use super::store::{Compare, Op, Txn};
@@ -144,8 +145,8 @@ impl Node {
     }
 
     /// Writes the configuration if it is still the one that was read.
-    pub(super) fn config_txn(&self, config: ClusterConfig) -> Txn {
-        let mut txn = Txn::default();
+    pub(super) fn config_txn(&self, kind: TxnKind, config: ClusterConfig) -> Txn {
+        let mut txn = Txn::new(kind);
         self.put_config(config, &mut txn);
         txn
     }
@@ -205,7 +206,8 @@ impl Node {
             out.push(Action::Reply { reply, result });
             return None;
         };
-        let txn = self.config_txn(ClusterConfig::new(config.generation, ttl, self.waiting()));
+        let wanted = ClusterConfig::new(config.generation, ttl, self.waiting());
+        let txn = self.config_txn(TxnKind::ChangeTtl, wanted);
         let done = format!(
             "the cluster's ttl is {ttl:?} now, it was {:?}: each node takes it with its next beat, which `leasehold config diff` shows",
             config.ttl()

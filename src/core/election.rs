@@ -6,6 +6,7 @@ use super::event::Action;
 use super::group::{After, Coming, Group, INTERRUPTED, LOST_PLACE, RAN_OUT, SILENT, Stage, claimed};
 use super::member::{Asked, LastBeat, Purpose};
 use super::node::Node;
+use super::protocol::TxnKind;
 use super::records::{GroupKeys, Intent, NodeStatus, Readiness, Record, RecordState, Trouble, json};
 use super::store::{Compare, Op, Txn};
 use super::stuck::stuck_on;
@@ -92,13 +93,13 @@ impl Node {
                     .filter(|_| keys.stopped.is_none() && keys.deleted.is_none());
                 let mut record = released(record, reason, successor);
                 record.past = self.past_of_release(&name, &keys);
-                let txn = self.record_txn(&name, &keys, &record);
+                let txn = self.record_txn(TxnKind::Release, &name, &keys, &record);
                 return Some((txn, Purpose::Release { group: name }));
             }
             // T6: its validity ran out, so it needs contact like any other candidate.
             let put_off = self.refusals.put_off(now, &Asked::Campaign(name.clone()));
             if contact && !put_off && self.forbidden(&name).is_none() && self.barred(&name).is_none() {
-                let txn = self.record_txn(&name, &keys, &self.won(&keys, lease, again));
+                let txn = self.record_txn(TxnKind::StartAgain, &name, &keys, &self.won(&keys, lease, again));
                 return Some((txn, Purpose::campaign(name)));
             }
         }
@@ -129,14 +130,14 @@ impl Node {
                 continue;
             };
             let record = released(record, LOST_PLACE.to_owned(), None);
-            let txn = self.record_txn(&name, &keys, &record);
+            let txn = self.record_txn(TxnKind::ReleaseLost, &name, &keys, &record);
             return Some((txn, Purpose::ReleaseLost { group: name }));
         }
         None
     }
 
     /// Writes a group's record if it is still the one that was read; a fulfilled move leaves nothing behind.
-    fn record_txn(&self, name: &str, keys: &GroupKeys, record: &Record) -> Txn {
+    fn record_txn(&self, kind: TxnKind, name: &str, keys: &GroupKeys, record: &Record) -> Txn {
         let key = self.keys.record(name);
         let mut then = vec![Op::Put {
             key: key.clone(),
@@ -163,6 +164,7 @@ impl Node {
             });
         }
         Txn {
+            kind,
             compare: vec![Compare::Mod {
                 key,
                 revision: keys.record_mod,
@@ -190,7 +192,7 @@ impl Node {
     /// What is remembered of earlier moves goes the same way, once it is over. With it, how many records did not fit in.
     pub(super) fn promise_in_records(&self, lease: i64, promise: Option<Duration>) -> (Txn, usize) {
         let promise_ms = promise.map(|promise| u64::try_from(promise.as_millis()).unwrap_or(u64::MAX));
-        let (mut txn, mut left) = (Txn::default(), 0);
+        let (mut txn, mut left) = (Txn::new(TxnKind::Beat), 0);
         for (name, keys) in &self.view.groups {
             let own = keys.active().filter(|record| record.incarnation == lease);
             let past = own.and_then(|record| self.settled(name, record));
@@ -335,7 +337,8 @@ impl Node {
     /// T3, T4 or T5 with all compares; `None` while the holder is not silent for long enough.
     fn claim_txn(&self, now: Time, name: &str, keys: &GroupKeys, lease: i64) -> Option<Txn> {
         let Some(holder) = keys.active() else {
-            return Some(self.record_txn(name, keys, &self.won(keys, lease, "taken while free")));
+            let won = self.won(keys, lease, "taken while free");
+            return Some(self.record_txn(TxnKind::TakeFree, name, keys, &won));
         };
         let (node, incarnation) = (holder.node.clone(), holder.incarnation);
         if !self.observer.ripe(now, &node, incarnation) {
@@ -343,16 +346,18 @@ impl Node {
         }
         let key = self.keys.node(&node);
         let reason = format!("{node} fell silent");
-        let mut txn = self.record_txn(name, keys, &self.won(keys, lease, &reason));
+        let won = self.won(keys, lease, &reason);
         let Some(beat) = self.observer.beat_of(&node, incarnation) else {
-            // T5: the key is gone or belongs to another incarnation.
+            // The key is gone or belongs to another incarnation.
+            let mut txn = self.record_txn(TxnKind::TakeGone, name, keys, &won);
             txn.compare.push(Compare::LeaseNot {
                 key,
                 lease: incarnation,
             });
             return Some(txn);
         };
-        // T4: fences the silent incarnation as a whole; its other groups are free at once.
+        // Ends the silent incarnation as a whole; its other groups are free at once.
+        let mut txn = self.record_txn(TxnKind::TakeSilent, name, keys, &won);
         txn.compare.push(Compare::Mod {
             key: key.clone(),
             revision: beat,

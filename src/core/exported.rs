@@ -12,6 +12,7 @@ use super::bounds::{GIVEN_MAX, PROMISE_MAX_MS};
 use super::event::Action;
 use super::member::Purpose;
 use super::node::Node;
+use super::protocol::TxnKind;
 use super::records::{ClusterConfig, GroupKeys, Past, Record, RecordState, StandingOrder, StoreIds, View, json};
 use super::refusal::Refusal;
 use super::store::{Compare, Op, Txn};
@@ -161,7 +162,7 @@ impl Node {
         let present = self.view.config.map_or(0, |config| config.generation);
         let generation = exported.generation.max(known).max(present) + 1;
         let config = ClusterConfig::new(generation, ttl, self.longest_known().max(longest));
-        let mut txn = self.config_txn(config);
+        let mut txn = self.config_txn(TxnKind::Accept, config);
         txn.then.push(Op::DeletePrefix {
             prefix: self.keys.nodes(),
         });

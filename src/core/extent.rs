@@ -8,6 +8,7 @@ use super::event::{Action, Note, Wish};
 use super::group::claimed;
 use super::member::Purpose;
 use super::node::Node;
+use super::protocol::TxnKind;
 use super::records::{GroupKeys, Past, Record, RecordState, StandingOrder, json};
 use super::refusal::Refusal;
 use super::store::{Compare, Op, Txn};
@@ -241,7 +242,8 @@ impl Node {
         let value = json(&StandingOrder::from(note));
         let then = vec![Op::Put { key, value, lease: 0 }];
         let done = format!("{node} never takes {group} until `leasehold group extend {group} {node}`");
-        Some((Txn { compare, then }, Purpose::Intent { reply, done }))
+        let kind = TxnKind::Unextend;
+        Some((Txn { kind, compare, then }, Purpose::Intent { reply, done }))
     }
 
     /// T14. The record is written anew with its epoch, so that no campaign which read the one before can land: from here on
@@ -279,7 +281,8 @@ impl Node {
             self.keys.leader(group),
         ];
         then.extend(gone.into_iter().map(|key| Op::Delete { key }));
-        let mut txn = Txn { compare, then };
+        let kind = TxnKind::Delete;
+        let mut txn = Txn { kind, compare, then };
         // The rest waits for a `create`, and for whoever extends it then.
         for node in keys.without.keys() {
             if txn.has_room(0, 1) {
@@ -324,6 +327,7 @@ impl Node {
         }
         let key = self.keys.deleted(group);
         let txn = Txn {
+            kind: TxnKind::Create,
             compare: vec![found(key.clone(), self.view.group(group).deleted.as_ref())],
             then: vec![Op::Delete { key }],
         };

@@ -9,6 +9,7 @@ use super::event::Action;
 use super::group::FENCED;
 use super::member::{Member, Purpose};
 use super::node::Node;
+use super::protocol::TxnKind;
 use super::records::{GroupKeys, Record, json};
 use super::refusal::Refusal;
 use super::store::{Compare, Op, Txn};
@@ -144,7 +145,7 @@ impl Node {
     /// Frees the records, if they and the node's key are still as read; `whole` ends the node's incarnation, too. With it, how
     /// many records did not fit in; those that nothing else frees come first.
     pub(super) fn t10(&self, node: &str, freed: &[Freed<'_>], reason: &str, whole: bool) -> (Txn, usize) {
-        let (mut txn, mut left) = (Txn::default(), 0);
+        let (mut txn, mut left) = (Txn::new(TxnKind::FreeFenced), 0);
         let mut freed = freed.to_vec();
         freed.sort_by_key(|(_, _, record)| record.stuck.is_none());
         for (name, keys, record) in freed {

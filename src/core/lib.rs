@@ -34,6 +34,7 @@ mod opinion;
 mod orders;
 mod outcome;
 pub mod overall;
+pub mod protocol;
 mod publication;
 mod random;
 pub mod records;

@@ -10,6 +10,7 @@ use super::extent::Leaving;
 use super::group::{After, Way};
 use super::member::{Member, Purpose};
 use super::node::Node;
+use super::protocol::TxnKind;
 use super::records::{Intent, StandingOrder, json};
 use super::refusal::Refusal;
 use super::requests::AcceptWish;
@@ -201,6 +202,7 @@ impl Node {
             }
         };
         let txn = Txn {
+            kind: TxnKind::Order,
             compare: vec![Compare::Mod { key, revision }],
             then: vec![op],
         };

@@ -4,6 +4,7 @@ use super::event::Action;
 use super::extent::found;
 use super::member::Purpose;
 use super::node::Node;
+use super::protocol::TxnKind;
 use super::refusal::Refusal;
 use super::store::{Compare, Op, Txn};
 
@@ -54,7 +55,14 @@ impl Node {
         ];
         let keys = [key, self.keys.status(node), drained];
         let then = keys.into_iter().map(|key| Op::Delete { key }).collect();
-        let (mut txn, mut left) = (Txn { compare, then }, 0);
+        let (mut txn, mut left) = (
+            Txn {
+                kind: TxnKind::Remove,
+                compare,
+                then,
+            },
+            0,
+        );
         for (group, orders) in &self.view.groups {
             let Some(order) = orders.without.get(node) else {
                 continue;

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use super::protocol::TxnKind;
+
 /// Numbers the requests of one process, so that an answer is matched to its question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RequestId(pub u64);
@@ -32,8 +34,10 @@ pub enum Op {
 }
 
 /// A transaction. Both branches end with linearizable range reads of [`Keys::ranges`](super::keys::Keys::ranges).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Txn {
+    /// What it is for. etcd is not told: it carries out what the rest says.
+    pub kind: TxnKind,
     /// All must hold.
     pub compare: Vec<Compare>,
     /// Carried out, all or none, when they hold.
@@ -46,6 +50,22 @@ pub const TXN_MAX: usize = 128;
 const TXN_KEPT: usize = 16;
 
 impl Txn {
+    /// One that compares and writes nothing yet.
+    #[must_use]
+    pub fn new(kind: TxnKind) -> Self {
+        Self {
+            kind,
+            compare: Vec::new(),
+            then: Vec::new(),
+        }
+    }
+
+    /// One that only reads.
+    #[must_use]
+    pub fn read() -> Self {
+        Self::new(TxnKind::Read)
+    }
+
     /// Whether so much more fits in. What grows with the groups or the nodes of a cluster asks before it grows.
     #[must_use]
     pub fn has_room(&self, compares: usize, ops: usize) -> bool {
@@ -118,6 +138,7 @@ mod tests {
         assert!(beat + reads <= TXN_KEPT && own <= TXN_KEPT);
         let key = |n: usize| format!("k{n}");
         let txn = Txn {
+            kind: TxnKind::Beat,
             compare: Vec::new(),
             then: (0..TXN_MAX - TXN_KEPT - 2)
                 .map(|n| Op::Delete { key: key(n) })

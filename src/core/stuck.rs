@@ -12,6 +12,7 @@ use super::event::Action;
 use super::group::{After, Group, Held, Parting, ServiceState, Stage, UNMOUNT_PATIENCE, Way};
 use super::member::{Asked, Member, Purpose};
 use super::node::Node;
+use super::protocol::TxnKind;
 use super::records::{Record, RecordState, json};
 use super::refusal::Refusal;
 use super::sizing::{Deadlines, KILL_BUDGET};
@@ -266,6 +267,7 @@ impl Node {
                     ..record.clone()
                 };
                 let txn = Txn {
+                    kind: TxnKind::MarkStuck,
                     compare: vec![Compare::Mod {
                         key: key.clone(),
                         revision: keys.record_mod,

@@ -9,6 +9,7 @@ use super::code::Code;
 use super::event::{Action, Note};
 use super::member::{Asked, Member, Purpose};
 use super::node::Node;
+use super::protocol::TxnKind;
 use super::records::{GroupKeys, Intent, json};
 use super::refusal::Refusal;
 use super::requests::IntentWish;
@@ -189,6 +190,7 @@ impl Node {
     pub(super) fn intent_txn(&self, group: &str, revision: i64, op: impl FnOnce(String) -> Op) -> Txn {
         let key = self.keys.intent(group);
         Txn {
+            kind: TxnKind::Wish,
             compare: vec![Compare::Mod {
                 key: key.clone(),
                 revision,

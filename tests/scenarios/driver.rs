@@ -21,9 +21,10 @@ use leasehold::core::keys::Keys;
 use leasehold::core::left::{Part, Parts};
 use leasehold::core::made::Made;
 use leasehold::core::node::{Identity, Node, Setup};
-use leasehold::core::records::{Beat, Pin, Record, RecordState, Saved, json};
+use leasehold::core::protocol::TxnKind;
+use leasehold::core::records::{Beat, Pin, Saved, json};
 use leasehold::core::sizing::Timing;
-use leasehold::core::store::{Compare, Grant, Op, RequestId, StoreError, TXN_MAX, Txn};
+use leasehold::core::store::{Compare, Grant, RequestId, StoreError, TXN_MAX, Txn};
 use leasehold::core::stuck::OnStopFailure;
 
 use super::etcd::Etcd;
@@ -71,7 +72,7 @@ pub(crate) struct World {
     pub(crate) adrift: Vec<Txn>,
     pub(crate) mode: Mode,
     pub(crate) told: Vec<String>,
-    pub(crate) shown: BTreeSet<String>,
+    pub(crate) shown: BTreeSet<TxnKind>,
     pub(crate) said: BTreeSet<(Code, String)>,
     pub(crate) groups: Vec<String>,
     pub(crate) on_failure: OnFailure,
@@ -281,17 +282,16 @@ impl World {
                 self.said.insert((decision.code, decision.text.clone()));
             }
             let (kind, news) = self.news(&action);
-            if let Some(kind) = &kind {
-                self.shown
-                    .extend((news && self.mode != Mode::Quick).then(|| kind.clone()));
+            if let Some(kind) = kind {
+                self.shown.extend((news && self.mode != Mode::Quick).then_some(kind));
             }
             match (&action, kind) {
-                (Action::Txn { txn, .. }, Some(kind)) if news && self.mode != Mode::Quick => {
-                    for line in words::txn(&mut self.names, &self.keys, &kind, txn) {
+                (Action::Txn { txn, .. }, Some(_)) if news && self.mode != Mode::Quick => {
+                    for line in words::txn(&mut self.names, &self.keys, txn) {
                         self.tell(line);
                     }
                 }
-                (_, Some(kind)) if news => self.tell(format!("txn {kind}")),
+                (_, Some(kind)) if news => self.tell(format!("txn {}", kind.word())),
                 (_, Some(_)) => {}
                 (_, None) => {
                     let line = words::action(&mut self.names, self.now, &action);
@@ -307,11 +307,11 @@ impl World {
         }
     }
 
-    /// A transaction's number in the protocol, and whether the mode tells the action.
-    fn news(&mut self, action: &Action) -> (Option<String>, bool) {
+    /// A transaction's kind, and whether the mode tells the action.
+    fn news(&mut self, action: &Action) -> (Option<TxnKind>, bool) {
         if self.mode == Mode::Told {
             let kind = match action {
-                Action::Txn { txn, .. } => Some(self.kind(txn)),
+                Action::Txn { txn, .. } => Some(txn.kind),
                 _ => None,
             };
             return (kind, true);
@@ -319,8 +319,8 @@ impl World {
         let quick = self.mode == Mode::Quick;
         match action {
             Action::Txn { txn, .. } => {
-                let kind = self.kind(txn);
-                let plain = kind == "T2" && (quick || (txn.compare.len() == 2 && txn.then.len() == 1));
+                let kind = txn.kind;
+                let plain = self.beats(txn) && (quick || (txn.compare.len() == 2 && txn.then.len() == 1));
                 self.beats += usize::from(plain);
                 (Some(kind), !plain)
             }
@@ -599,76 +599,19 @@ impl World {
         self.tell(format!("({beats} beats, {reads} reads, {renewals} renewals{meals})"));
     }
 
+    /// Whether it is a beat that carries no more than a word of somebody: no story waits for it.
+    fn beats(&self, txn: &Txn) -> bool {
+        let config = self.keys.config();
+        let confirms = |compare: &Compare| matches!(compare, Compare::Mod { key, .. } if *key == config);
+        matches!(txn.kind, TxnKind::Beat | TxnKind::Wish | TxnKind::Order) && !txn.compare.iter().any(confirms)
+    }
+
     fn waits_for_the_story(&self) -> bool {
         match (&self.call, self.mode) {
-            (Some(Call::Txn(_, txn)), Mode::Run) => self.kind(txn) != "T2",
+            (Some(Call::Txn(_, txn)), Mode::Run) => !self.beats(txn),
             (Some(Call::Grant(_)), Mode::Run) => true,
             _ => false,
         }
-    }
-
-    /// The number of a transaction in the protocol.
-    fn kind(&self, txn: &Txn) -> String {
-        let nodes = self.keys.nodes();
-        let record = txn.then.iter().find_map(|op| match op {
-            Op::Put { key, value, .. } if key.ends_with("/record") => {
-                Some((key, serde_json::from_str::<Record>(value).unwrap()))
-            }
-            _ => None,
-        });
-        let compares = |which: &dyn Fn(&Compare) -> bool| txn.compare.iter().any(which);
-        let own = compares(&|c| matches!(c, Compare::Lease { key, .. } if key.starts_with(&nodes)));
-        let creates = compares(&|c| matches!(c, Compare::Create { key, .. } if key.starts_with(&nodes)));
-        let not = compares(&|c| matches!(c, Compare::LeaseNot { .. }));
-        let puts = txn
-            .then
-            .iter()
-            .any(|op| matches!(op, Op::Put { key, .. } if key.starts_with(&nodes)));
-        let deletes = txn
-            .then
-            .iter()
-            .any(|op| matches!(op, Op::Delete { key } if key.starts_with(&nodes)));
-        let all = txn.then.iter().any(|op| matches!(op, Op::DeletePrefix { .. }));
-        let order = |leaf: &str| {
-            let of = |key: &str| key.starts_with(&self.keys.groups()) && key.contains(leaf);
-            let mut puts = txn.then.iter().filter_map(|op| match op {
-                Op::Put { key, .. } => Some((true, key)),
-                Op::Delete { key } => Some((false, key)),
-                Op::DeletePrefix { .. } => None,
-            });
-            puts.find(|(_, key)| of(key)).map(|(put, _)| put)
-        };
-        let kind = match record {
-            _ if all => "T11",
-            _ if order("/deleted") == Some(true) => "T14",
-            _ if order("/deleted") == Some(false) => "T15",
-            None if puts && order("/without/") == Some(true) => "T13",
-            Some((key, record)) if record.state == RecordState::Active && record.stuck.is_none() => {
-                let before = self.etcd.keys.get(key);
-                let before = before.and_then(|kv| serde_json::from_str::<Record>(&kv.value).ok());
-                let active = before.filter(|before| before.state == RecordState::Active);
-                // The promise of a hold goes into the record of the same epoch.
-                let held = active.as_ref().is_some_and(|before| before.epoch == record.epoch);
-                match active.map(|before| before.incarnation == record.incarnation) {
-                    Some(true) if held => "T2",
-                    Some(true) => "T6",
-                    Some(false) if deletes => "T4",
-                    Some(false) if not => "T5",
-                    _ => "T3",
-                }
-            }
-            Some((_, record)) if record.stuck.is_some() => "mark",
-            Some((_, record)) if record.reason.starts_with("fenced") => "T10",
-            Some(_) if puts || own => "T7",
-            Some(_) => "T8",
-            None if creates => "T1",
-            None if deletes && !puts => "T9",
-            None if deletes => "removal",
-            None if puts && compares(&|c| matches!(c, Compare::Mod { key, .. } if *key == self.keys.config())) => "T12",
-            None if puts => "T2",
-            None => "configure",
-        };
-        kind.to_owned()
     }
 }
 

@@ -12,6 +12,7 @@ use leasehold::core::fenced::Fenced;
 use leasehold::core::fencing::FenceSettings;
 use leasehold::core::group::{OnFailure, SecondOpinion};
 use leasehold::core::history::{Entry, Phase};
+use leasehold::core::protocol::TxnKind;
 use leasehold::core::records::{
     ClusterConfig, NodeStatus, Past, Readiness, Record, RecordState, Saved, SavedRun, StandingOrder, Trouble, View,
     json,
@@ -26,7 +27,7 @@ use super::words;
 pub(crate) struct Played {
     pub(crate) text: String,
     /// The transactions that it shows in full.
-    pub(crate) shown: BTreeSet<String>,
+    pub(crate) shown: BTreeSet<TxnKind>,
     /// Every decision that was said in it.
     pub(crate) said: BTreeSet<(Code, String)>,
 }

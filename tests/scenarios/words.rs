@@ -210,8 +210,8 @@ pub(crate) fn compare(names: &mut Names, keys: &Keys, compare: &Compare) -> Stri
     }
 }
 
-pub(crate) fn txn(names: &mut Names, keys: &Keys, kind: &str, txn: &Txn) -> Vec<String> {
-    let mut lines = vec![format!("txn {kind}")];
+pub(crate) fn txn(names: &mut Names, keys: &Keys, txn: &Txn) -> Vec<String> {
+    let mut lines = vec![format!("txn {}", txn.kind.word())];
     for one in &txn.compare {
         lines.push(format!("  if {}", compare(names, keys, one)));
     }

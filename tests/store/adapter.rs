@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use leasehold::core::protocol::TxnKind;
 use leasehold::core::store::{Answer, Compare, Hint, Op, RequestId, StoreError, Txn};
 use leasehold::sidecar::adapters::store::{Settings, StoreCommand, StoreEvent, spawn};
 use tokio::sync::mpsc;
@@ -120,7 +121,8 @@ pub(crate) fn put(key: String, value: &str, lease: i64) -> Op {
 }
 
 pub(crate) fn when(compare: Vec<Compare>, then: Vec<Op>) -> Txn {
-    Txn { compare, then }
+    let kind = TxnKind::Beat;
+    Txn { kind, compare, then }
 }
 
 pub(crate) fn always(then: Vec<Op>) -> Txn {

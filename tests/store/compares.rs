@@ -185,5 +185,5 @@ async fn what_etcd_refuses_is_refused_and_leaves_nothing_behind() {
         }
         assert_eq!(adapter.read().await.unwrap().keys, []);
     }
-    assert!(adapter.txn(Txn::default()).await.unwrap().succeeded);
+    assert!(adapter.txn(Txn::read()).await.unwrap().succeeded);
 }

@@ -142,7 +142,7 @@ impl Cluster {
     async fn wait_for(&self, settings: &Settings) {
         let mut last = None;
         for _ in 0..200 {
-            match once(settings, &Txn::default()).await {
+            match once(settings, &Txn::read()).await {
                 Ok(_) => return,
                 Err(error) => last = Some(error),
             }

@@ -7,7 +7,7 @@ use leasehold_sidecar::adapters::store::{self, Settings};
 
 /// What every node says of itself; nothing where etcd does not answer, which is told of elsewhere.
 pub(super) async fn published(settings: &Settings) -> Vec<(String, NodeStatus)> {
-    match store::once(settings, &Txn::default()).await {
+    match store::once(settings, &Txn::read()).await {
         Ok(answer) => read(&settings.keys, &answer),
         Err(_) => Vec::new(),
     }

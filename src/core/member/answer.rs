@@ -6,6 +6,7 @@ use super::{Attempt, Member, Pending, Purpose};
 use crate::code::Code;
 use crate::event::Action;
 use crate::node::Node;
+use crate::protocol::TxnKind;
 use crate::records::{ClusterConfig, NodeKey, View, json};
 use crate::refusal::Refusal;
 use crate::store::{Answer, Compare, Op, RequestId, StoreError, Txn};
@@ -221,6 +222,7 @@ impl Node {
             let key = self.keys.config();
             let value = json(&ClusterConfig::new(1, self.timing.ttl, self.timing.ttl));
             let txn = Txn {
+                kind: TxnKind::Configure,
                 compare: vec![Compare::Create {
                     key: key.clone(),
                     revision: 0,

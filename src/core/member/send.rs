@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{Asked, LastBeat, Member, Purpose};
 use crate::event::Action;
 use crate::node::Node;
+use crate::protocol::TxnKind;
 use crate::records::{Beat, json};
 use crate::refusal::Refusal;
 use crate::store::{Compare, Grant, Op, Txn};
@@ -42,15 +43,12 @@ impl Node {
                     key: self.keys.node(&self.me.name),
                     revision: 0,
                 };
-                self.send(
-                    now,
-                    lease,
-                    self.timing.ttl,
-                    vec![absent],
-                    Vec::new(),
-                    Purpose::Register,
-                    out,
-                );
+                let txn = Txn {
+                    kind: TxnKind::Register,
+                    compare: vec![absent],
+                    then: Vec::new(),
+                };
+                self.send(now, lease, self.timing.ttl, txn, Purpose::Register, out);
             }
             Member::Adopting {
                 lease, mod_revision, ..
@@ -60,7 +58,7 @@ impl Node {
                     lease,
                     mod_revision,
                     self.timing.ttl,
-                    Txn::default(),
+                    Txn::new(TxnKind::Beat),
                     Purpose::BareBeat,
                     out,
                 );
@@ -85,9 +83,10 @@ impl Node {
         let squatter = self.view.lease_of(&name);
         let ripe = self.observer.ripe(now, &name, squatter);
         if let Some(revision) = self.observer.beat_of(&name, squatter).filter(|_| ripe) {
-            // T9: the namesake has been silent for as long as it promised.
+            // The namesake has been silent for as long as it promised.
             let key = self.keys.node(&name);
             let txn = Txn {
+                kind: TxnKind::Evict,
                 compare: vec![Compare::Mod {
                     key: key.clone(),
                     revision,
@@ -111,7 +110,7 @@ impl Node {
     ) {
         if std::mem::take(&mut self.refusals.beat_first) {
             let (ttl, bare) = (self.timing.ttl, Purpose::BareBeat);
-            return self.send_own(now, lease, mod_revision, ttl, Txn::default(), bare, out);
+            return self.send_own(now, lease, mod_revision, ttl, Txn::new(TxnKind::Beat), bare, out);
         }
         let release = self
             .released(now, lease)
@@ -151,7 +150,7 @@ impl Node {
         if let Some((txn, purpose)) = wish {
             self.send_own(now, lease, mod_revision, self.timing.ttl, txn, purpose, out);
         } else if due {
-            let (mut txn, mut purpose) = (Txn::default(), Purpose::BareBeat);
+            let (mut txn, mut purpose) = (Txn::new(TxnKind::Beat), Purpose::BareBeat);
             if !self.refusals.put_off(now, &Asked::Extras) {
                 (txn, _) = self.promise_in_records(lease, None);
                 txn.then.extend(self.publication(lease));
@@ -202,7 +201,7 @@ impl Node {
         lease: i64,
         mod_revision: i64,
         promise: Duration,
-        txn: Txn,
+        mut txn: Txn,
         purpose: Purpose,
         out: &mut Vec<Action>,
     ) {
@@ -217,21 +216,17 @@ impl Node {
                 revision: mod_revision,
             },
         ];
-        compare.extend(txn.compare);
-        self.send(now, lease, promise, compare, txn.then, purpose, out);
+        compare.append(&mut txn.compare);
+        txn.compare = compare;
+        self.send(now, lease, promise, txn, purpose, out);
     }
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "one call carries everything that is sent, and nothing is sent otherwise"
-    )]
     pub(super) fn send(
         &mut self,
         now: Time,
         lease: i64,
         promise: Duration,
-        compare: Vec<Compare>,
-        mut then: Vec<Op>,
+        mut txn: Txn,
         purpose: Purpose,
         out: &mut Vec<Action>,
     ) {
@@ -245,7 +240,7 @@ impl Node {
             ttl_ms: u64::try_from(promise.as_millis()).unwrap_or(u64::MAX),
         };
         let key = self.keys.node(&self.me.name);
-        then.insert(
+        txn.then.insert(
             0,
             Op::Put {
                 key,
@@ -259,10 +254,7 @@ impl Node {
         self.shorten_adoptable(now, promise, out);
         self.step_groups(now, out);
         let id = self.exchange.ask(now, purpose);
-        out.push(Action::Txn {
-            id,
-            txn: Txn { compare, then },
-        });
+        out.push(Action::Txn { id, txn });
     }
 
     /// Before a shorter promise is sent, every deadline that counts on a longer one comes in; that of the addresses, too.

@@ -15,7 +15,7 @@ use leasehold_core::store::{Answer, StoreError, Txn};
 /// # Errors
 /// As [`StoreError`] says; with no endpoint answering, that of the last one.
 pub async fn once(settings: &Settings, txn: &Txn) -> Result<Answer, StoreError> {
-    let read = Txn::default();
+    let read = Txn::read();
     let is_read = txn.then.is_empty();
     let question = if is_read { txn } else { &read };
     let (url, mut client, answer) = first_answer(settings, async |client| {
@@ -37,7 +37,7 @@ pub async fn read(settings: &Settings) -> Result<Answer, StoreError> {
     for url in &settings.endpoints {
         let work = async {
             let mut client = connect(settings, url, Purpose::Calls).await?;
-            wire::txn(&mut client, &settings.keys, &Txn::default()).await
+            wire::txn(&mut client, &settings.keys, &Txn::read()).await
         };
         match limited(settings, url, work).await {
             Err(error @ StoreError::Unknown(_)) => last = error,

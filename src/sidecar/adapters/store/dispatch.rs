@@ -203,7 +203,7 @@ async fn carry_out(
         }),
         StoreCommand::Read { id } => Some(StoreEvent::Answer {
             id: *id,
-            result: Ok(wire::txn(&mut client, &settings.keys, &Txn::default()).await?),
+            result: Ok(wire::txn(&mut client, &settings.keys, &Txn::read()).await?),
         }),
         StoreCommand::Grant { lease, ttl } => {
             let (_, granted) = wire::grant(&mut client, *lease, *ttl).await?;
