@@ -10,6 +10,8 @@ mod scenarios {
     pub(crate) mod driver;
     pub(crate) mod etcd;
     pub(crate) mod garbage;
+    pub(crate) mod names;
+    pub(crate) mod page;
     pub(crate) mod shelf;
     pub(crate) mod story;
     pub(crate) mod words;
@@ -21,7 +23,7 @@ use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use leasehold::core::code::Code;
-use scenarios::{diff, driver, shelf, story};
+use scenarios::{diff, driver, page, shelf, story};
 
 struct Told {
     /// Its topic and its name.
@@ -73,6 +75,38 @@ fn every_input_makes_sense_where_it_stands() {
         let misled = lines.find(|line| line.contains(driver::MISLED));
         assert_eq!(misled, None, "{}", told.name);
     }
+}
+
+/// The line as the page knows it: without the time at which it was given or told.
+fn untimed(line: &str) -> &str {
+    let is_time = |word: &str| word.ends_with('s') && word.trim_end_matches('s').parse::<f64>().is_ok();
+    let line = line.trim();
+    match line.split_once(' ') {
+        Some((first, rest)) if is_time(first) => rest.trim(),
+        _ => line,
+    }
+}
+
+#[test]
+fn the_page_has_every_word_of_the_stories_and_no_other() {
+    let mut unused: BTreeSet<String> = page::INPUTS.parts().into_iter().chain(page::TOLD.parts()).collect();
+    for told in STORIES.iter() {
+        let lines = told.played.text.lines();
+        for line in lines.filter(|line| !line.is_empty() && !line.starts_with('#')) {
+            let shown = match line.strip_prefix("> ") {
+                Some(input) => page::INPUTS.parts_in(untimed(input)),
+                None => page::TOLD.parts_in(untimed(line)),
+            };
+            let Some(shown) = shown else {
+                panic!("{}: tests/scenarios/README.md has no such line: {line}", told.name);
+            };
+            for part in &shown {
+                unused.remove(part);
+            }
+        }
+    }
+    let unused: Vec<String> = unused.into_iter().collect();
+    assert!(unused.is_empty(), "on the page, and in no story: {unused:#?}");
 }
 
 #[test]
