@@ -4,6 +4,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+#[path = "scenarios/shelf.rs"]
+mod shelf;
+
 mod model {
     mod check;
     pub(crate) mod rules;

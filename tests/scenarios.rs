@@ -10,20 +10,25 @@ mod scenarios {
     pub(crate) mod driver;
     pub(crate) mod etcd;
     pub(crate) mod garbage;
+    pub(crate) mod names;
+    pub(crate) mod page;
+    pub(crate) mod shelf;
     pub(crate) mod story;
     pub(crate) mod words;
 }
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use leasehold::core::code::Code;
 use leasehold::core::protocol::TxnKind;
-use scenarios::{diff, driver, story};
+use scenarios::{diff, driver, page, shelf, story};
 
 struct Told {
+    /// Its topic and its name.
+    name: String,
     path: PathBuf,
     before: String,
     played: story::Played,
@@ -31,22 +36,20 @@ struct Told {
 
 /// Read and played once, before any of them is written anew.
 static STORIES: LazyLock<Vec<Told>> = LazyLock::new(|| {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");
-    let paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let paths: BTreeSet<PathBuf> = paths
-        .filter(|path| path.extension().is_some_and(|end| end == "txt"))
-        .collect();
-    let told = paths.into_iter().map(|path| {
+    let told = shelf::stories().into_values().map(|path| {
+        let name = path.strip_prefix(shelf::folder()).unwrap();
+        let name = name.to_string_lossy().into_owned();
         let before = fs::read_to_string(&path).unwrap();
-        let played = story::play(&name(&path), &before);
-        Told { path, before, played }
+        let played = story::play(&name, &before);
+        Told {
+            name,
+            path,
+            before,
+            played,
+        }
     });
     told.collect()
 });
-
-fn name(path: &Path) -> String {
-    path.file_name().unwrap().to_string_lossy().into_owned()
-}
 
 #[test]
 fn every_story_ends_as_it_is_told() {
@@ -56,7 +59,7 @@ fn every_story_ends_as_it_is_told() {
             fs::write(&told.path, &told.played.text).unwrap();
         } else {
             let lines = diff::lines(&told.before, &told.played.text);
-            differ.push(format!("--- {}\n{lines}", name(&told.path)));
+            differ.push(format!("--- {}\n{lines}", told.name));
         }
     }
     assert!(
@@ -71,8 +74,40 @@ fn every_input_makes_sense_where_it_stands() {
     for told in STORIES.iter() {
         let mut lines = told.played.text.lines();
         let misled = lines.find(|line| line.contains(driver::MISLED));
-        assert_eq!(misled, None, "{}", name(&told.path));
+        assert_eq!(misled, None, "{}", told.name);
     }
+}
+
+/// The line as the page knows it: without the time at which it was given or told.
+fn untimed(line: &str) -> &str {
+    let is_time = |word: &str| word.ends_with('s') && word.trim_end_matches('s').parse::<f64>().is_ok();
+    let line = line.trim();
+    match line.split_once(' ') {
+        Some((first, rest)) if is_time(first) => rest.trim(),
+        _ => line,
+    }
+}
+
+#[test]
+fn the_page_has_every_word_of_the_stories_and_no_other() {
+    let mut unused: BTreeSet<String> = page::INPUTS.parts().into_iter().chain(page::TOLD.parts()).collect();
+    for told in STORIES.iter() {
+        let lines = told.played.text.lines();
+        for line in lines.filter(|line| !line.is_empty() && !line.starts_with('#')) {
+            let shown = match line.strip_prefix("> ") {
+                Some(input) => page::INPUTS.parts_in(untimed(input)),
+                None => page::TOLD.parts_in(untimed(line)),
+            };
+            let Some(shown) = shown else {
+                panic!("{}: tests/scenarios/README.md has no such line: {line}", told.name);
+            };
+            for part in &shown {
+                unused.remove(part);
+            }
+        }
+    }
+    let unused: Vec<String> = unused.into_iter().collect();
+    assert!(unused.is_empty(), "on the page, and in no story: {unused:#?}");
 }
 
 #[test]
@@ -125,7 +160,7 @@ fn every_code_is_said_in_a_story() {
             text += &format!("    {shape}\n");
         }
     }
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios/codes.list");
+    let path = shelf::folder().join("codes.list");
     if std::env::var_os("UPDATE_EXPECT").is_some() {
         fs::write(&path, &text).unwrap();
     }

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write as _;
-use std::path::Path;
+
+use crate::shelf;
 
 use super::rules::{ALL, Bounds, Compare, Kind, Rule};
 use super::search::{Found, search, tell};
@@ -200,12 +201,8 @@ fn read(kind: Kind, me: &str, condition: &str, records: usize) -> Option<Compare
 
 /// Every transaction that the stories show in full.
 fn shown() -> BTreeMap<Kind, Vec<BTreeSet<Compare>>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");
     let mut shown: BTreeMap<Kind, Vec<BTreeSet<Compare>>> = BTreeMap::new();
-    for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
-        if path.extension().is_none_or(|end| end != "txt") {
-            continue;
-        }
+    for path in shelf::stories().into_values() {
         let text = fs::read_to_string(&path).unwrap();
         let me = text
             .lines()

@@ -28,7 +28,8 @@ use leasehold::core::store::{Compare, Grant, RequestId, StoreError, TXN_MAX, Txn
 use leasehold::core::stuck::OnStopFailure;
 
 use super::etcd::Etcd;
-use super::words::{self, Names};
+use super::names::Names;
+use super::words;
 
 /// The machine's uptime when a story begins.
 const UPTIME: Duration = Duration::from_secs(1000);
@@ -213,6 +214,19 @@ impl World {
         UPTIME + since
     }
 
+    /// Time goes by; what was written so far belongs to the time before.
+    pub(crate) fn pass(&mut self, by: Duration) {
+        self.date_writes();
+        self.now = self.now.plus(by);
+    }
+
+    pub(crate) fn date_writes(&mut self) {
+        let clock = self.clock();
+        for (key, revision) in std::mem::take(&mut self.etcd.writes) {
+            self.names.wrote(words::short(&self.keys, &key), revision, &clock);
+        }
+    }
+
     /// What the story calls now.
     pub(crate) fn clock(&self) -> String {
         words::seconds(self.now.boot - UPTIME)
@@ -276,6 +290,7 @@ impl World {
     }
 
     fn carry_out(&mut self, out: Vec<Action>) {
+        self.date_writes();
         for action in out {
             self.check(&action);
             if let Action::Say(decision) = &action {
@@ -484,6 +499,7 @@ impl World {
     /// etcd carries out what was asked, and says so if it failed.
     pub(crate) fn apply(&mut self, txn: &Txn) -> bool {
         self.others_beat();
+        self.date_writes();
         let failed = txn.compare.iter().find(|compare| !self.etcd.holds(compare)).cloned();
         if let Some(failed) = failed {
             let failed = words::compare(&mut self.names, &self.keys, &failed);
@@ -578,10 +594,10 @@ impl World {
                 .min()
                 .unwrap_or(Duration::MAX);
             if next > until.saturating_sub(self.now.boot) {
-                self.now = self.now.plus(until.saturating_sub(self.now.boot));
+                self.pass(until.saturating_sub(self.now.boot));
                 break;
             }
-            self.now = self.now.plus(next);
+            self.pass(next);
             if answer == Some(next) {
                 self.answer();
             } else if soon == Some(next) {

@@ -10,6 +10,8 @@ pub(crate) struct Etcd {
     pub(crate) cluster_id: u64,
     pub(crate) revision: i64,
     pub(crate) keys: BTreeMap<String, KeyValue>,
+    /// Which key got which revision, since somebody last asked.
+    pub(crate) writes: Vec<(String, i64)>,
 }
 
 impl Etcd {
@@ -18,6 +20,7 @@ impl Etcd {
             cluster_id: 0xc1,
             revision: 1,
             keys: BTreeMap::new(),
+            writes: Vec::new(),
         }
     }
 
@@ -58,6 +61,7 @@ impl Etcd {
             lease,
         };
         self.keys.insert(key.to_owned(), after);
+        self.writes.push((key.to_owned(), revision));
     }
 
     fn delete(&mut self, which: impl Fn(&KeyValue) -> bool, revision: i64) {
@@ -65,6 +69,7 @@ impl Etcd {
         self.keys.retain(|_, kv| !which(kv));
         if self.keys.len() < before {
             self.revision = revision;
+            self.writes.push((String::new(), revision));
         }
     }
 

@@ -21,6 +21,7 @@ use leasehold::core::store::{Hint, StoreError};
 use leasehold::core::stuck::OnStopFailure;
 
 use super::driver::{Call, Mode, World, made, parts};
+use super::page;
 use super::words;
 
 /// A story as it was played.
@@ -41,7 +42,10 @@ pub(crate) fn play(name: &str, story: &str) -> Played {
                 text += &format!("{line}\n");
                 let words: Vec<&str> = input.split_whitespace().collect();
                 let words = world.move_to(&words);
-                assert!(world.input(words), "{name}: not understood: {line}");
+                assert!(
+                    world.input(words),
+                    "{name}: not understood, or not in tests/scenarios/README.md: {line}"
+                );
                 let told = world.take_told();
                 for line in told {
                     text += &format!("    {line}\n");
@@ -184,7 +188,7 @@ impl World {
         match words.first().and_then(|word| time(word)) {
             Some(to) => {
                 match Self::at(to).checked_sub(self.now.boot) {
-                    Some(by) => self.now = self.now.plus(by),
+                    Some(by) => self.pass(by),
                     None => self.misled("it is later than that"),
                 }
                 &words[1..]
@@ -199,6 +203,9 @@ impl World {
     }
 
     pub(crate) fn input(&mut self, words: &[&str]) -> bool {
+        if page::INPUTS.parts_in(&words.join(" ")).is_none() {
+            return false;
+        }
         let before = self.told.len();
         let setting = matches!(
             words[0],
@@ -294,7 +301,7 @@ impl World {
             }
             ["sleep", by] => {
                 let by = time(by).unwrap();
-                self.now = self.now.plus(by);
+                self.pass(by);
                 self.now.slept += by;
             }
             ["run", "to", to] => {
@@ -608,6 +615,7 @@ impl World {
         match words {
             // Lost for good, and put up anew.
             ["lost"] => {
+                self.date_writes();
                 self.etcd = super::etcd::Etcd::new();
                 self.etcd.cluster_id = 0xc2;
                 self.alive.clear();
@@ -647,7 +655,11 @@ impl World {
             ["spoil", group] => self.etcd.put(&self.keys.record(group), "spoiled", 0),
             ["leader", group, node] => self.etcd.put(&self.keys.leader(group), node, 0),
             ["intent", group, rest @ ..] => {
-                self.etcd.put(&self.keys.intent(group), &json(&words::intent(rest)), 0);
+                let key = self.keys.intent(group);
+                let short = words::short(&self.keys, &key);
+                let wish = |name: &str| self.names.revision_named(short, name).expect("a wish of that time");
+                let intent = words::intent(rest, wish);
+                self.etcd.put(&key, &json(&intent), 0);
             }
             ["stopped", group] => self
                 .etcd

@@ -1,6 +1,5 @@
 //! Actions in words. Every transaction is told with all that it compares and does.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use leasehold::base::epoch::Run;
@@ -12,44 +11,7 @@ use leasehold::core::records::{
 };
 use leasehold::core::store::{Compare, Op, Txn};
 
-/// Stable names for random numbers, in the order in which they are met.
-#[derive(Debug, Default)]
-pub(crate) struct Names {
-    leases: BTreeMap<i64, String>,
-    nonces: BTreeMap<u64, String>,
-    met: usize,
-}
-
-impl Names {
-    pub(crate) fn lease(&mut self, lease: i64) -> String {
-        if lease == 0 {
-            return "none".to_owned();
-        }
-        if !self.leases.contains_key(&lease) {
-            self.met += 1;
-            self.leases.insert(lease, format!("L{}", self.met));
-        }
-        self.leases[&lease].clone()
-    }
-
-    /// The lease of that name; a name never met is another node's and gets a number.
-    pub(crate) fn named(&mut self, name: &str) -> i64 {
-        if name == "none" {
-            return 0;
-        }
-        if let Some((lease, _)) = self.leases.iter().find(|(_, known)| *known == name) {
-            return *lease;
-        }
-        let lease = 1000 + i64::try_from(self.leases.len()).unwrap();
-        self.leases.insert(lease, name.to_owned());
-        lease
-    }
-
-    fn nonce(&mut self, nonce: u64) -> String {
-        let next = format!("n{}", self.nonces.len() + 1);
-        self.nonces.entry(nonce).or_insert(next).clone()
-    }
-}
+use super::names::Names;
 
 /// Seconds to the millisecond, without idle zeros.
 pub(crate) fn seconds(time: Duration) -> String {
@@ -156,8 +118,13 @@ fn status(status: &NodeStatus) -> String {
 fn value(names: &mut Names, key: &str, value: &str) -> String {
     let read = match key.split('/').collect::<Vec<_>>().as_slice() {
         ["nodes", _] => serde_json::from_str::<Beat>(value).ok().map(|beat| {
-            let (nonce, promise) = (names.nonce(beat.nonce), seconds(beat.promise()));
-            format!("beat {} {nonce} boot {} promises {promise}", beat.seq, beat.boot)
+            let which = match (names.is_known(beat.nonce), beat.seq) {
+                (true, _) => "repeated beat",
+                (false, 1) => "first beat",
+                (false, _) => "beat",
+            };
+            let promise = seconds(beat.promise());
+            format!("{which} boot {} promises {promise}", beat.boot)
         }),
         ["config"] => serde_json::from_str::<ClusterConfig>(value).ok().map(|config| {
             let ttl = seconds(config.ttl());
@@ -182,14 +149,15 @@ fn value(names: &mut Names, key: &str, value: &str) -> String {
                     format!(" ({why})")
                 }
             };
+            let wish = |of: i64| format!("wish {}", names.revision(key, of));
             match intent {
                 Intent::Switchover { to, by, why, begun } => {
-                    let begun = begun.map_or_else(String::new, |of| format!(", wish {of} begun"));
+                    let begun = begun.map_or_else(String::new, |of| format!(", {} begun", wish(of)));
                     let to = to.unwrap_or_else(|| "anyone".to_owned());
                     format!("switchover to {to} by {by}{}{begun}", because(&why))
                 }
                 Intent::Apply { by, why } => format!("apply by {by}{}", because(&why)),
-                Intent::Refused { of, why } => format!("wish {of} refused: {why}"),
+                Intent::Refused { of, why } => format!("{} refused: {why}", wish(of)),
             }
         }),
         _ => None,
@@ -197,14 +165,18 @@ fn value(names: &mut Names, key: &str, value: &str) -> String {
     read.unwrap_or_else(|| value.to_owned())
 }
 
-fn short<'a>(keys: &Keys, key: &'a str) -> &'a str {
+pub(crate) fn short<'a>(keys: &Keys, key: &'a str) -> &'a str {
     key.strip_prefix(keys.prefix()).unwrap_or(key)
 }
 
 pub(crate) fn compare(names: &mut Names, keys: &Keys, compare: &Compare) -> String {
+    let named = |names: &Names, key, revision| {
+        let key = short(keys, key);
+        format!("({key}) == {}", names.revision(key, revision))
+    };
     match compare {
-        Compare::Create { key, revision } => format!("create({}) == {revision}", short(keys, key)),
-        Compare::Mod { key, revision } => format!("mod({}) == {revision}", short(keys, key)),
+        Compare::Create { key, revision } => format!("create{}", named(names, key, *revision)),
+        Compare::Mod { key, revision } => format!("mod{}", named(names, key, *revision)),
         Compare::Lease { key, lease } => format!("lease({}) == {}", short(keys, key), names.lease(*lease)),
         Compare::LeaseNot { key, lease } => format!("lease({}) != {}", short(keys, key), names.lease(*lease)),
     }
@@ -242,10 +214,11 @@ fn saved(names: &mut Names, saved: &Saved) -> String {
     format!("save boot {} lease {}{groups}", saved.boot, names.lease(saved.lease))
 }
 
-fn pinned(pin: &Pin) -> String {
+fn pinned(names: &Names, pin: &Pin) -> String {
+    let revision = names.revision_of_etcd(pin.revision);
     format!(
-        "cluster {:x} generation {} revision {}",
-        pin.cluster_id, pin.generation, pin.revision
+        "cluster {:x} generation {} revision {revision}",
+        pin.cluster_id, pin.generation
     )
 }
 
@@ -260,8 +233,8 @@ pub(crate) fn action(names: &mut Names, now: Time, action: &Action) -> String {
         Action::Revoke { lease } => format!("revoke {}", names.lease(*lease)),
         Action::Page { of, page: order } => page(now, of, order),
         Action::Save(memory) => saved(names, memory),
-        Action::Pin(pin) => format!("pin {}", pinned(pin)),
-        Action::PinLater(pin) => format!("pin beside the loop {}", pinned(pin)),
+        Action::Pin(pin) => format!("pin {}", pinned(names, pin)),
+        Action::PinLater(pin) => format!("pin beside the loop {}", pinned(names, pin)),
         Action::Prepare { group, store } => {
             format!("prepare {group} for store {}", store.as_deref().unwrap_or("none"))
         }
@@ -363,20 +336,19 @@ pub(crate) fn stranger(word: &str, rest: &[&str]) -> Option<Event> {
     })
 }
 
-/// `apply`, `refused=REVISION why=...`, or a switchover with `to=`, `by=` and `begun=REVISION`.
-pub(crate) fn intent(words: &[&str]) -> Intent {
+/// `apply`, `refused=WISH why=...` with the wish's time as it is told, or a switchover with `to=` and `by=`.
+pub(crate) fn intent(words: &[&str], wish: impl Fn(&str) -> i64) -> Intent {
     let option = |name: &str| words.iter().find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
-    let number = |name| option(name).map(|word| word.parse().unwrap());
     let by = option("by").unwrap_or("b").to_owned();
     let why = option("why").unwrap_or_default().replace('_', " ");
-    match (words.first(), number("refused")) {
+    match (words.first(), option("refused").map(wish)) {
         (Some(&"apply"), _) => Intent::Apply { by, why },
         (_, Some(of)) => Intent::Refused { of, why },
         (_, None) => Intent::Switchover {
             to: option("to").map(str::to_owned),
             by,
             why,
-            begun: number("begun"),
+            begun: None,
         },
     }
 }

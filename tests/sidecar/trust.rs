@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use leasehold::compose::model::EtcdTls;
 use leasehold::core::keys::Keys;
+use leasehold::core::protocol::TxnKind;
 use leasehold::core::store::{Op, StoreError, Txn};
 use leasehold::sidecar::adapters::store::{Settings, floor_probe, once};
 
@@ -136,7 +137,8 @@ fn of_a(keys: &Keys) -> Vec<(&'static str, Vec<Op>)> {
 
 async fn result_of(settings: &Settings, then: Vec<Op>) -> Result<bool, StoreError> {
     let compare = Vec::new();
-    once(settings, &Txn { compare, then })
+    let kind = TxnKind::Beat;
+    once(settings, &Txn { kind, compare, then })
         .await
         .map(|answer| answer.succeeded)
 }
