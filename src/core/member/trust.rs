@@ -6,7 +6,7 @@ use super::Member;
 use crate::core::code::Code;
 use crate::core::event::Action;
 use crate::core::node::Node;
-use crate::core::records::{Pin, View};
+use crate::core::records::{ClusterConfig, Pin, View, json};
 use crate::core::time::Time;
 
 /// How long after its end a lease may still be there: an etcd that elects a leader starts every lease anew.
@@ -37,6 +37,33 @@ impl Node {
         }
         let back = view.revision < pin.revision;
         back.then(|| format!("etcd's revision went back from {} to {}", pin.revision, view.revision))
+    }
+
+    /// Whether all that is strange is that somebody deleted the configuration. A restore shows more: it goes back, and to a
+    /// configuration as a rule. Nothing else may have been strange since this node stands still.
+    pub(super) fn config_missing(&self, view: &View) -> bool {
+        let forward = |pin: Pin| view.cluster_id == pin.cluster_id && view.revision >= pin.revision;
+        let frozen = matches!(self.member, Member::Frozen { before: None, .. });
+        view.config.is_none() && self.pinned.is_some_and(forward) && !frozen
+    }
+
+    /// Stands still until the configuration is there again, in the same generation; or for good, if anything else goes back
+    /// meanwhile, by the view that was just read.
+    pub(super) fn await_config(&mut self, out: &mut Vec<Action>) {
+        let Some(pin) = &mut self.pinned else { return };
+        pin.revision = pin.revision.max(self.view.revision);
+        let longest = self.longest.max(self.timing.ttl);
+        let config = ClusterConfig::new(pin.generation, self.timing.ttl, longest);
+        let why = format!("the key {} in etcd is gone", self.keys.config());
+        let text = format!(
+            "{why}: nothing starts until it is there again: put {} there; or, if etcd was restored or replaced, `leasehold accept`",
+            json(&config)
+        );
+        let before = match &self.member {
+            Member::Frozen { before, .. } => before.clone(),
+            member => Some(Box::new(member.clone())),
+        };
+        self.stand_still(Code::EtcdStrange, text, why, before, out);
     }
 
     /// Keys that etcd will not clear away by itself. No rule depends on it, but somebody should know.
