@@ -96,7 +96,9 @@ impl Node {
         // The answer to a request for a lease was not waited for, and an id is never used twice.
         let granting = matches!(**before, Member::Granting { .. });
         self.member = if granting { Member::Arriving } else { (**before).clone() };
-        let text = format!("the cluster's configuration is there, with ttl {ttl:?}, which can be kept here: taking part again");
+        let text = format!(
+            "the cluster's configuration is there, with ttl {ttl:?}, which can be kept here: taking part again"
+        );
         self.say(Code::TtlUsable, text, out);
     }
 
