@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::answer::Answer;
+use super::moving::{Fate, Watched};
 use super::text::say;
 use leasehold_core::history::History;
 use leasehold_core::status::{GroupLine, NodeLine, Status};
@@ -169,14 +170,6 @@ pub(super) async fn failback(facts: &NodeFacts, group: &str) -> Result<Answer> {
     }
 }
 
-/// What came of a wish to move a group.
-enum Fate {
-    Moved(String),
-    Refused(String),
-    /// By somebody, while it had not begun.
-    Withdrawn,
-}
-
 /// Takes back a wish to move a group.
 pub(super) async fn withdraw(facts: &NodeFacts, group: &str) -> Result<Outcome> {
     let socket = facts.socket();
@@ -187,7 +180,7 @@ pub(super) async fn withdraw(facts: &NodeFacts, group: &str) -> Result<Outcome> 
     Ok(call.with_context(|| absent(&socket))?.json().await?)
 }
 
-/// Asks for the move, then watches until another node serves or the wish is refused.
+/// Asks for the move, then watches until another node serves it, or the wish is refused.
 pub(super) async fn switchover(facts: &NodeFacts, group: &str, to: Option<String>, why: String) -> Result<Answer> {
     let mut interrupted = signal(SignalKind::interrupt()).context("listening for Ctrl-C")?;
     tokio::select! {
@@ -210,9 +203,10 @@ async fn ask_and_watch(facts: &NodeFacts, group: &str, to: Option<String>, why: 
         return Ok(conclude(&outcome));
     }
     say(&outcome.message);
-    match tokio::time::timeout(MOVE_TIMEOUT, fate(facts, group, before)).await {
+    let mut watched = Watched::new(before);
+    match tokio::time::timeout(MOVE_TIMEOUT, fate(facts, group, &mut watched)).await {
         Ok(fate) => Ok(told(group, fate?, to.as_deref())),
-        Err(_) => given_up(facts, group).await,
+        Err(_) => given_up(facts, group, &watched).await,
     }
 }
 
@@ -255,8 +249,13 @@ async fn applied(facts: &NodeFacts, group: &str) -> Result<GroupLine> {
     }
 }
 
-/// Nobody waits for the move any more, so it shall not happen any more.
-async fn given_up(facts: &NodeFacts, group: &str) -> Result<Answer> {
+/// Nobody waits for the move any more, so it shall not happen any more. What has begun goes on.
+async fn given_up(facts: &NodeFacts, group: &str, watched: &Watched) -> Result<Answer> {
+    if let Some(so_far) = watched.so_far(group) {
+        return Ok(Answer::bad(format!(
+            "{so_far} within {MOVE_TIMEOUT:?}: see `leasehold why {group}`"
+        )));
+    }
     let withdrawn = withdraw(facts, group).await?;
     Ok(Answer::bad(format!(
         "{group} did not move within {MOVE_TIMEOUT:?}: {}",
@@ -267,6 +266,10 @@ async fn given_up(facts: &NodeFacts, group: &str) -> Result<Answer> {
 fn told(group: &str, fate: Fate, wanted: Option<&str>) -> Answer {
     let why = match fate {
         Fate::Moved(holder) => return arrived(group, &holder, wanted),
+        Fate::Lost { lost, serves } => {
+            let lost = lost.sentence(group);
+            format!("{lost}: {serves} serves it now; see `leasehold history {group}`")
+        }
         Fate::Refused(why) => format!("refused: {why}"),
         Fate::Withdrawn => format!("{group} was not moved: the wish was withdrawn"),
     };
@@ -283,16 +286,22 @@ fn arrived(group: &str, holder: &str, wanted: Option<&str>) -> Answer {
     }
 }
 
-async fn fate(facts: &NodeFacts, group: &str, before: u64) -> Result<Fate> {
+async fn fate(facts: &NodeFacts, group: &str, watched: &mut Watched) -> Result<Fate> {
     loop {
         let line = status(facts).await?.groups.remove(group).unwrap_or_default();
-        let moved = line.epoch > before;
-        match (line.holder, line.refused, line.wish) {
-            (Some(holder), ..) if moved => return Ok(Fate::Moved(holder)),
-            (_, Some(why), _) => return Ok(Fate::Refused(why)),
-            // While it stops the wish stands; when it has stopped, nobody holds it.
-            (Some(_), None, None) => return Ok(Fate::Withdrawn),
-            (Some(_), None, Some(_)) | (None, None, _) => tokio::time::sleep(LOOK_AGAIN).await,
+        let epochs = match watched.wants_history(&line) {
+            true => history(facts, group)
+                .await?
+                .map(|history| history.epochs)
+                .unwrap_or_default(),
+            false => Vec::new(),
+        };
+        if let Some(fate) = watched.see(&line, &epochs) {
+            return Ok(fate);
         }
+        if let Some(news) = watched.news(&line) {
+            say(&news);
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
     }
 }

@@ -12,6 +12,7 @@ mod group;
 mod history;
 mod init;
 mod man;
+mod moving;
 mod nodes;
 mod plain;
 mod status;

@@ -43,7 +43,7 @@ impl Node {
         let Some(config) = self.view.config else { return };
         let (ttl, before) = (config.ttl(), self.timing.ttl);
         let timing = self.timing.with_ttl(ttl);
-        if timing.check().is_ok() {
+        if timing.check().is_ok() && !self.damage.config {
             self.thaw(ttl, out);
         }
         let first = self.trust.adopt_ttl();
@@ -76,8 +76,8 @@ impl Node {
         self.timing = timing;
     }
 
-    /// The ttl that could not be kept here is another one: this node goes on from where it stood, as after a pause in which it
-    /// did not beat. Its key says whether it still has its place, and its groups have obeyed their deadlines meanwhile.
+    /// The configuration that could not be kept here, or was deleted, is one again that can: this node goes on from where it
+    /// stood, as after a pause in which it did not beat. Its key says whether it still has its place, and its groups have obeyed their deadlines meanwhile.
     fn thaw(&mut self, ttl: Duration, out: &mut Vec<Action>) {
         let Member::Frozen {
             before: Some(before), ..
@@ -88,7 +88,9 @@ impl Node {
         // The answer to a request for a lease was not waited for, and an id is never used twice.
         let granting = matches!(**before, Member::Granting { .. });
         self.member = if granting { Member::Arriving } else { (**before).clone() };
-        let text = format!("the cluster's ttl is {ttl:?}, which can be kept here: taking part again");
+        let text = format!(
+            "the cluster's configuration is there, with ttl {ttl:?}, which can be kept here: taking part again"
+        );
         self.say(Code::TtlUsable, text, out);
     }
 

@@ -55,6 +55,21 @@ impl Trust {
         back.then(|| format!("etcd's revision went back from {} to {}", pin.revision, view.revision))
     }
 
+    /// Whether all that is strange is that somebody deleted the configuration. A restore shows more: it goes back, and to a
+    /// configuration as a rule.
+    pub(crate) fn misses_config_only(&self, view: &View) -> bool {
+        let forward = |pin: Pin| view.cluster_id == pin.cluster_id && view.revision >= pin.revision;
+        view.config.is_none() && self.pinned.is_some_and(forward)
+    }
+
+    /// While the configuration is missing nothing may go back, counted from what was read last. Gives the one that should
+    /// stand there.
+    pub(crate) fn expect_config(&mut self, revision: i64, ttl: Duration) -> Option<ClusterConfig> {
+        let pin = self.pinned.as_mut()?;
+        pin.revision = pin.revision.max(revision);
+        Some(ClusterConfig::new(pin.generation, ttl, self.longest.max(ttl)))
+    }
+
     /// Whether an operator has accepted this etcd on another node.
     pub(crate) fn accepted_elsewhere(&self, view: &View) -> bool {
         let generation = view.config.map_or(0, |config| config.generation);
@@ -174,6 +189,21 @@ mod tests {
             let why = trust.strange(&other).unwrap_or_default();
             assert!(why.contains(word), "{why}");
         }
+    }
+
+    #[test]
+    fn a_deleted_configuration_is_told_from_a_restore() {
+        let mut trust = trusting(&view(7, 3, 100));
+        let gone = |cluster_id, revision| View {
+            config: None,
+            ..view(cluster_id, 0, revision)
+        };
+        assert!(trust.misses_config_only(&gone(7, 100)) && trust.misses_config_only(&gone(7, 150)));
+        assert!(!trust.misses_config_only(&gone(7, 99)) && !trust.misses_config_only(&gone(8, 200)));
+        assert_eq!(trust.expect_config(150, TTL).map(|config| config.generation), Some(3));
+        // What was read meanwhile counts: an older etcd that shows up now is a restored one.
+        assert!(!trust.misses_config_only(&gone(7, 149)));
+        assert!(trust.strange(&view(7, 3, 149)).is_some() && trust.strange(&view(7, 3, 151)).is_none());
     }
 
     #[test]

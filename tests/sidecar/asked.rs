@@ -179,6 +179,69 @@ async fn a_wish_that_has_not_begun_is_withdrawn_and_one_that_has_is_not() {
     assert!(world.intent().await.is_some());
 }
 
+/// The group's record as c and b hand it to each other, and what they write in its history.
+impl World {
+    async fn record(&mut self, epoch: u64, node: &str, state: &str) {
+        let record = json!({"epoch": epoch, "node": node, "incarnation": LEASE, "state": state, "reason": "failed 4 times here"});
+        self.put("groups/mail/record", &record).await;
+    }
+
+    async fn begun(&mut self, epoch: u64, to: &str, served: bool) {
+        let begun = json!({"epoch": epoch, "to": to, "cause": "told", "at": "now", "before": "release", "phases": [], "served": served});
+        self.put(&format!("history/mail/{epoch}"), &begun).await;
+    }
+
+    /// b has obeyed, and c has won the next epoch.
+    async fn obeyed(&mut self) {
+        let of = self.asked().await;
+        let begun = json!({"want": "switchover", "to": "c", "by": "root on a", "begun": of});
+        self.put("groups/mail/intent", &begun).await;
+        self.record(4, "c", "active").await;
+        self.begun(4, "c", false).await;
+        let intent = format!("{}groups/mail/intent", self.prefix);
+        self.client.delete(intent, None).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_move_is_done_when_the_new_holder_serves() {
+    let mut world = world().await;
+    let mut asking = world.node.cli_running(&["switchover", "mail", "--to", "c"]);
+    world.obeyed().await;
+    world
+        .node
+        .wait("told of c", |status| status["groups"]["mail"]["holder"] == "c");
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    assert_eq!(asking.try_wait().unwrap(), None, "c does not serve yet");
+    world.begun(4, "c", true).await;
+    let output = asking.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!((output.status.code(), said.as_str()), (Some(0), "mail moved to c\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_holder_that_fails_is_told_with_where_it_serves_now() {
+    let mut world = world().await;
+    let asking = world.node.cli_running(&["switchover", "mail", "--to", "c", "--json"]);
+    world.obeyed().await;
+    world
+        .node
+        .wait("told of c", |status| status["groups"]["mail"]["holder"] == "c");
+    world.record(4, "c", "released").await;
+    let left = json!({"epoch": 4, "node": "c", "cause": "failed 4 times here", "at": "now", "phases": [], "runs": 4});
+    world.put("history/mail/4/left", &left).await;
+    world.record(5, "b", "active").await;
+    world.begun(5, "b", true).await;
+    let output = asking.wait_with_output().unwrap();
+    let said: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let message =
+        "c took mail over and lost it again (failed 4 times here): b serves it now; see `leasehold history mail`";
+    assert_eq!(
+        (output.status.code(), said),
+        (Some(1), json!({"ok": false, "message": message}))
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_interrupted_watch_ends_well_and_help_tells_no_secret() {
     let mut world = world().await;

@@ -95,11 +95,15 @@ impl Node {
             }
             let longest = view.config.map_or(Duration::ZERO, |config| config.longest());
             self.observer.update(now, &view, longest.max(self.waiting()));
+            let missing = self.config_missing(&view);
             self.view = view;
             self.viewed = true;
             self.tell_damage(out);
             self.come_in(out);
-            return self.freeze(Code::EtcdStrange, why, out);
+            return match missing {
+                true => self.await_config(out),
+                false => self.freeze(Code::EtcdStrange, why, out),
+            };
         }
         if self.trust.accepted_elsewhere(&view) {
             return self.start_over(now, view, out);

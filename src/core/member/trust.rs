@@ -6,7 +6,7 @@ use super::Member;
 use crate::code::Code;
 use crate::event::Action;
 use crate::node::Node;
-use crate::records::View;
+use crate::records::{View, json};
 use crate::refusal::Refusal;
 use crate::time::Time;
 
@@ -14,6 +14,32 @@ use crate::time::Time;
 const LEASE_LATE: Duration = Duration::from_secs(60);
 
 impl Node {
+    /// Whether all that is strange is that somebody deleted the configuration, and nothing else has been strange since this
+    /// node stands still.
+    pub(super) fn config_missing(&self, view: &View) -> bool {
+        let frozen = matches!(self.member, Member::Frozen { before: None, .. });
+        self.trust.misses_config_only(view) && !frozen
+    }
+
+    /// Stands still until the configuration is there again, in the same generation; or for good, if anything else goes back
+    /// meanwhile, by the view that was just read.
+    pub(super) fn await_config(&mut self, out: &mut Vec<Action>) {
+        let Some(config) = self.trust.expect_config(self.view.revision, self.timing.ttl) else {
+            return;
+        };
+        let why = format!("the key {} in etcd is gone", self.keys.config());
+        let text = format!(
+            "{why}: nothing starts until it is there again: put {} there; or, if etcd was restored or replaced, `leasehold accept`",
+            json(&config)
+        );
+        let before = if let Member::Frozen { before, .. } = &self.member {
+            before.clone()
+        } else {
+            Some(Box::new(self.member.clone()))
+        };
+        self.stand_still(Code::EtcdStrange, text, why, before, out);
+    }
+
     /// Keys that etcd will not clear away by itself. No rule depends on it, but somebody should know.
     pub(super) fn suspect_leases(&mut self, now: Time, out: &mut Vec<Action>) {
         let mut found = Vec::new();

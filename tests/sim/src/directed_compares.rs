@@ -7,7 +7,7 @@ use std::time::Duration;
 use leasehold_core::records::{Record, RecordState};
 use leasehold_core::store::{Op, Txn};
 
-use crate::directed::{check, cluster, settled, until_active};
+use crate::directed::{check, cluster, saw, settled, until_active};
 use crate::events::{Act, Call, Ev};
 use crate::world::World;
 
@@ -188,4 +188,47 @@ fn a_ttl_does_not_settle_before_a_holder_without_a_key_has_been_silent() {
         longer && took > 15_000,
         &format!("taken after {took} ms, longer {longer}"),
     );
+}
+
+/// Everybody stands still while the configuration is gone, and takes nothing before a full ttl of contact once it is back.
+#[test]
+fn a_deleted_configuration_that_is_back_costs_no_more_than_an_outage() {
+    for (gone, dead) in [(2000, false), (20_000, false), (2000, true), (20_000, true)] {
+        let mut world = settled(3, 1);
+        let key = world.keys.config();
+        let kept = world.etcd.keys[&key].value.clone();
+        world.etcd.remove(|kv| kv.key == key);
+        world.run_for(1000);
+        if dead {
+            world.act(Act::PowerOff(0));
+        }
+        world.run_for(gone);
+        let (served, wins) = (world.active("mail"), world.counts.get("T3").copied());
+        let goes_on = gone < 4000 && !dead;
+        check(
+            &world,
+            served.is_empty() != goes_on,
+            "held to its deadline, and no longer",
+        );
+        world.etcd.revision += 1;
+        let revision = world.etcd.revision;
+        world.etcd.put(&key, &kept, 0, revision);
+        world.run_for(4000);
+        if !goes_on {
+            check(
+                &world,
+                world.counts.get("T3").copied() == wins,
+                "nothing is won without contact",
+            );
+            check(
+                &world,
+                !saw(&world, "T4") && !saw(&world, "T5"),
+                "nothing is taken without contact",
+            );
+        }
+        until_active(&mut world, "mail", None, 12_000);
+        world.run_for(20_000);
+        check(&world, world.active("mail").len() == 1, "one serves");
+        check(&world, !saw(&world, "T11"), "without an operator");
+    }
 }
