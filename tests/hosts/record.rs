@@ -19,6 +19,7 @@ use crate::pace::Pace;
 use crate::parts::{Part, signal};
 use crate::scenarios::{RETURN_LIMIT, succeed};
 use crate::shell::{now, say, sh, until, within};
+use crate::socket;
 use crate::upgrade::{Version, Versions, begin};
 
 use nix::sys::signal::Signal;
@@ -227,9 +228,26 @@ fn moves(cluster: &Cluster, recorder: &Recorder) {
     cluster.await_successors();
     recorder.keep_disk(host, "left");
     recorder.moment(cluster, "moved");
-    // Refused: nobody is there.
+    // Refused by whoever is asked: nobody is there.
     host.leasehold(&["switchover", "mail", "--to", "h9"]);
     host.leasehold(&["apply", "mail", "--why", "nothing changed"]);
+    refused(cluster, recorder, to, leader);
+}
+
+/// The holder finds the wish with the order that makes it impossible, and says so to whoever asked.
+fn refused(cluster: &Cluster, recorder: &Recorder, holder: usize, asked: usize) {
+    let (asked, wanted) = (&cluster.hosts[asked], &cluster.hosts[3 - holder - asked]);
+    let (door, body) = (asked.operator_socket(), format!("{{\"to\":\"{}\"}}", wanted.name));
+    cluster.hosts[holder].signal_sidecar(Signal::SIGSTOP);
+    let asks = std::thread::spawn(move || socket::ask(&door, "POST", "/v1/groups/mail/switchover", &body));
+    std::thread::sleep(Duration::from_millis(500));
+    wanted.leasehold(&["drain", wanted.name]);
+    cluster.hosts[holder].signal_sidecar(Signal::SIGCONT);
+    say(&format!("    {:?}", asks.join().expect("whoever asked")));
+    recorder.moment(cluster, "refused");
+    wanted.does(&["undrain", wanted.name]);
+    cluster.settle();
+    cluster.await_successors();
 }
 
 fn standing_orders(cluster: &Cluster, recorder: &Recorder) {
@@ -259,8 +277,7 @@ fn standing_orders(cluster: &Cluster, recorder: &Recorder) {
     recorder.moment(cluster, "created");
 }
 
-/// Longer, and back: until every node has confirmed it the longer one stands beside it. Meanwhile the holder refuses to apply
-/// a file that takes a new sidecar.
+/// Longer, and back: until every node has confirmed it the longer one stands beside it.
 fn ttl(cluster: &Cluster, recorder: &Recorder) {
     let host = &cluster.hosts[cluster.await_leader()];
     let file = host.disk().join("project/.env");
@@ -273,8 +290,6 @@ fn ttl(cluster: &Cluster, recorder: &Recorder) {
         until("the ttl to be everybody's", RETURN_LIMIT, || {
             (now() - settled > Duration::from_secs(15)).then_some(())
         });
-        // The second time there is nothing to apply.
-        cluster.hosts[cluster.standby()].leasehold(&["apply", "mail", "--why", "a longer ttl"]);
     }
     fs::write(&file, text).expect(".env");
 }

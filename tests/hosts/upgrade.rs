@@ -244,11 +244,13 @@ fn with_hold(cluster: &mut Cluster) -> Figure {
         for place in (0..NAMES.len()).filter(|place| *place != active) {
             versions.install(cluster, place, Version::Current, Way::Plain);
         }
+        assert_normal(cluster);
         versions.install(cluster, active, Version::Current, Way::Hold);
         await_ordinary_beats();
     });
     assert_same(cluster, active, before);
     assert_eq!(versions.of_tether(&cluster.hosts[active]), Version::Before);
+    assert_normal(cluster);
     let kept = no_outage(&seen, &format!("same container on {}", NAMES[active]));
     let seen = cluster.under_mail(|cluster| move_to(cluster, (active + 1) % NAMES.len()));
     let moved = figure(&seen, HAND_OVER_LIMIT, "moved");
@@ -404,6 +406,13 @@ fn assert_history(host: &Host, first: &str) {
         epochs[0]["total_ms"].is_u64() && epochs[1]["total_ms"].is_u64(),
         "{told}"
     );
+}
+
+/// No host finds anything amiss with what a host of the other version wrote.
+fn assert_normal(cluster: &Cluster) {
+    for host in &cluster.hosts {
+        host.await_status(0, &[]);
+    }
 }
 
 fn assert_same(cluster: &Cluster, active: usize, before: (Vec<String>, crate::ledger::Run)) {
