@@ -241,7 +241,9 @@ fn refused(cluster: &Cluster, recorder: &Recorder, holder: usize, asked: usize) 
     cluster.hosts[holder].signal_sidecar(Signal::SIGSTOP);
     let asks = std::thread::spawn(move || socket::ask(&door, "POST", "/v1/groups/mail/switchover", &body));
     std::thread::sleep(Duration::from_millis(500));
-    wanted.leasehold(&["drain", wanted.name]);
+    wanted.does(&["drain", wanted.name]);
+    // It is not ready any more once it says so itself, with its next beat.
+    std::thread::sleep(Duration::from_millis(1500));
     cluster.hosts[holder].signal_sidecar(Signal::SIGCONT);
     say(&format!("    {:?}", asks.join().expect("whoever asked")));
     recorder.moment(cluster, "refused");

@@ -83,6 +83,7 @@ impl Versions {
 
     /// The image of now with the program of before in it.
     fn pack(&self, archive: &Path) {
+        assert_eq!(std::env::consts::ARCH, "x86_64", "see tests/hosts/before/README.md");
         let (program, before) = (self.program.display(), &self.before);
         sh(&format!(
             "xz -dc {PACKED} > {program} && chmod 755 {program} && echo '{SUM}  {program}' | sha256sum -c --quiet"
