@@ -1,5 +1,5 @@
-//! What the program of 84eb5cc reads and writes: its types as they stood there, attribute by attribute. None of them refused
-//! a field that it did not know.
+//! What the program of 84eb5cc reads and writes: its types as they stood there, attribute by attribute. An export alone
+//! refused a field that it did not know.
 
 use std::collections::BTreeMap;
 
@@ -251,4 +251,33 @@ pub(super) struct Content {
 pub(super) struct Place {
     device: u64,
     top: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Exported {
+    format: u32,
+    cluster: String,
+    generation: u64,
+    ttl_ms: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    longest_ms: Option<u64>,
+    groups: BTreeMap<String, ExportedGroup>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    drained: BTreeMap<String, StandingOrder>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ExportedGroup {
+    epoch: u64,
+    node: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    store: Option<StoreIds>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    stopped: Option<StandingOrder>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    deleted: Option<StandingOrder>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    without: BTreeMap<String, StandingOrder>,
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use leasehold::adapters::cgroup::{Memory, Place};
 use leasehold::core::epoch::Run;
+use leasehold::core::exported::{Exported, ExportedGroup, FORMAT};
 use leasehold::core::history::{Act, Before, Begun, Left, Phase};
 use leasehold::core::left::{Part, Parts};
 use leasehold::core::records::{
@@ -199,6 +200,36 @@ fn history() {
         answer: words("done"),
     };
     same::<before::Act>(&act, &[]);
+}
+
+/// The form has a number of its own: whoever adds a field gives it the next.
+#[test]
+fn exports() {
+    let order = StandingOrder {
+        by: words("root on a"),
+        at: words("noon"),
+        ..StandingOrder::default()
+    };
+    let orders = || BTreeMap::from([(words("a"), order.clone())]);
+    let group = ExportedGroup {
+        epoch: 9,
+        node: words("a"),
+        store: Some(StoreIds::default()),
+        stopped: Some(order.clone()),
+        deleted: Some(order.clone()),
+        without: orders(),
+    };
+    let exported = Exported {
+        format: FORMAT,
+        cluster: words("mail"),
+        generation: 3,
+        ttl_ms: 5000,
+        longest_ms: Some(7000),
+        groups: BTreeMap::from([(words("mail"), group)]),
+        drained: orders(),
+    };
+    assert_eq!(FORMAT, 1);
+    same::<before::Exported>(&exported, &[]);
 }
 
 #[test]
