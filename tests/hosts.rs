@@ -46,6 +46,8 @@ mod opinions;
 mod pace;
 #[path = "hosts/parts.rs"]
 mod parts;
+#[path = "hosts/record.rs"]
+mod record;
 #[path = "hosts/repairs.rs"]
 mod repairs;
 #[path = "hosts/row.rs"]
@@ -68,6 +70,8 @@ mod storage;
 mod table;
 #[path = "hosts/traffic.rs"]
 mod traffic;
+#[path = "hosts/upgrade.rs"]
+mod upgrade;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -83,6 +87,7 @@ use scenarios::{Body, SCENARIOS};
 use shell::{now, say};
 use sickness::{LONG_SICKNESSES, SICKNESSES};
 use table::Line;
+use upgrade::{LONG_UPGRADES, UPGRADES};
 
 /// A row of the table.
 struct Row {
@@ -150,9 +155,11 @@ fn rows() -> Vec<Row> {
     rows.extend(OPERATORS.into_iter().map(|it| story(it, false)));
     rows.extend(EDITED.into_iter().map(|it| story(it, false)));
     rows.extend(RUNBOOKS.into_iter().map(|it| story(it, false)));
+    rows.extend(UPGRADES.into_iter().map(|it| story(it, false)));
     rows.extend(SICKNESSES.into_iter().map(|it| sickness(it, false)));
     rows.extend(OPINIONS.into_iter().map(|it| sickness(it, true)));
     rows.extend(LONG_SICKNESSES.into_iter().map(|it| sickness(it, true)));
+    rows.extend(LONG_UPGRADES.into_iter().map(|it| story(it, true)));
     rows.extend(LONG_EDITED.into_iter().map(|it| story(it, true)));
     rows.extend(LONG_FAULTS.iter().map(|it| fault(it, true)));
     rows.push(story(("30 switchovers in a row", mixture::many_switchovers), true));
@@ -223,6 +230,14 @@ fn cleanup() {
 fn bench() {
     let mut cluster = Cluster::new();
     bench::run(&mut cluster);
+}
+
+#[test]
+#[ignore = "writes down what an earlier version writes, once: LEASEHOLD_RECORD=DIR cargo test --test hosts -- --ignored record"]
+fn record() {
+    let into = std::env::var_os("LEASEHOLD_RECORD").expect("LEASEHOLD_RECORD names a directory");
+    let mut cluster = Cluster::new();
+    record::run(&mut cluster, into.as_ref());
 }
 
 fn wants_logs() -> bool {

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::Command;
 use std::rc::Rc;
 use std::time::Duration;
@@ -93,7 +94,7 @@ impl Cluster {
             host.await_engine();
             host.install(&archive);
         }
-        let ledger = Ledger::new(&lab.storage.place().join("mail-ledger/ledger"));
+        let ledger = Ledger::new(&ledger_file(&lab));
         let cluster = Self {
             hosts,
             lab,
@@ -104,6 +105,14 @@ impl Cluster {
         };
         cluster.await_etcd_leader();
         cluster
+    }
+
+    /// Epochs begin anew; nothing runs that could write.
+    pub(crate) fn begin_ledger(&mut self) {
+        let file = ledger_file(&self.lab);
+        // There is none before the first start.
+        let _ = fs::remove_file(&file);
+        *self.ledger.borrow_mut() = Ledger::new(&file);
     }
 
     /// `leasehold init mail`, as the operator does it once.
@@ -294,6 +303,10 @@ impl Cluster {
         let hosts: Vec<_> = self.hosts.iter().map(|host| host.describe(LOG_LINES)).collect();
         hosts.join("\n")
     }
+}
+
+fn ledger_file(lab: &Lab) -> PathBuf {
+    lab.storage.place().join("mail-ledger/ledger")
 }
 
 fn images() -> [String; 2] {

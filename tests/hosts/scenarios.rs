@@ -75,7 +75,7 @@ fn first_start(cluster: &mut Cluster) -> Figure {
 }
 
 /// Everything on the active host ends at once while mail is being sent.
-fn host_killed(cluster: &mut Cluster) -> Figure {
+pub(crate) fn host_killed(cluster: &mut Cluster) -> Figure {
     let old = cluster.await_leader();
     let seen = cluster.under_mail(|cluster| cluster.hosts[old].power_off());
     let figure = figure(&seen, FAILOVER_LIMIT, &moved(cluster, old));
@@ -175,7 +175,7 @@ fn unfelt(cluster: &mut Cluster, act: impl FnOnce(&Host)) -> Figure {
 }
 
 /// Nobody renews the lease: the tether must have stopped the service before another host starts it.
-fn sidecar_frozen(cluster: &mut Cluster) -> Figure {
+pub(crate) fn sidecar_frozen(cluster: &mut Cluster) -> Figure {
     let old = cluster.await_leader();
     let seen = cluster.under_mail(|cluster| {
         let host = &cluster.hosts[old];
