@@ -160,7 +160,7 @@ impl Node {
 
     /// The highest epoch claimed on the group's storage that any living node met, where it is above the record's.
     pub(super) fn claim_above(&self, name: &str) -> Option<u64> {
-        let epoch = self.view.group(name).record.map_or(0, |record| record.epoch);
+        let epoch = self.view.group(name).record.as_ref().map_or(0, |record| record.epoch);
         let living = self
             .view
             .statuses
@@ -173,7 +173,7 @@ impl Node {
     /// The same that this node's own tethers met: what it publishes. What others tell it does not tell again, or a false word
     /// would never end.
     pub(super) fn claim_met(&self, name: &str) -> Option<u64> {
-        let epoch = self.view.group(name).record.map_or(0, |record| record.epoch);
+        let epoch = self.view.group(name).record.as_ref().map_or(0, |record| record.epoch);
         let met = self.groups.get(name).and_then(|group| group.claim);
         met.filter(|claim| *claim > epoch)
     }

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::epoch::Run;
 use super::event::{Action, Order, PageOrder, ServiceKey};
 use super::group::Group;
 use super::records::{Saved, SavedRun};
@@ -161,8 +162,10 @@ impl Adoption {
         Some(Action::Save(memory))
     }
 
-    /// Whether the disk says what is given: an invariant.
-    pub(crate) fn is_written(&self, memory: &Saved) -> bool {
-        self.saved.is_some() || self.written.as_ref() == Some(memory)
+    /// Whether the disk says so of a run that is held: an invariant.
+    pub(crate) fn is_written(&self, group: &str, run: Run, latched: bool) -> bool {
+        let written = self.written.as_ref().and_then(|written| written.groups.get(group));
+        let same = |saved: &SavedRun| (saved.epoch, saved.n, saved.latched) == (run.epoch, run.n, latched);
+        self.saved.is_some() || written.is_some_and(same)
     }
 }

@@ -134,7 +134,12 @@ impl Node {
         let Some(Comparing { revision, asked }) = comparing.remove(name) else {
             return;
         };
-        let stands = self.view.group(name).intent.is_some_and(|(_, read)| read == revision);
+        let stands = self
+            .view
+            .group(name)
+            .intent
+            .as_ref()
+            .is_some_and(|(_, read)| *read == revision);
         if !stands {
             return;
         }

@@ -52,12 +52,12 @@ impl Node {
         let names: Vec<String> = confirmed.map(|(name, _)| name.clone()).collect();
         for name in names {
             let keys = self.view.group(&name);
-            let Some(text) = self.word_awaited(now, &name, &keys) else {
+            let Some(text) = self.word_awaited(now, &name, keys) else {
                 continue;
             };
             let able = self.forbidden(&name).is_none() && self.barred(&name).is_none();
             if able
-                && self.rank(now, &name, &keys) == 0
+                && self.rank(now, &name, keys) == 0
                 && let Some(group) = self.groups.get_mut(&name)
             {
                 group.say(Code::FailoverWaits, text, out);

@@ -92,14 +92,14 @@ impl Node {
                     .or_else(|| self.successor(&name, None))
                     .filter(|_| keys.stopped.is_none() && keys.deleted.is_none());
                 let mut record = released(record, reason, successor);
-                record.past = self.past_of_release(&name, &keys);
-                let txn = self.record_txn(TxnKind::Release, &name, &keys, &record);
+                record.past = self.past_of_release(&name, keys);
+                let txn = self.record_txn(TxnKind::Release, &name, keys, &record);
                 return Some((txn, Purpose::Release { group: name }));
             }
             // T6: its validity ran out, so it needs contact like any other candidate.
             let put_off = self.refusals.put_off(now, &Asked::Campaign(name.clone()));
             if contact && !put_off && self.forbidden(&name).is_none() && self.barred(&name).is_none() {
-                let txn = self.record_txn(TxnKind::StartAgain, &name, &keys, &self.won(&keys, lease, again));
+                let txn = self.record_txn(TxnKind::StartAgain, &name, keys, &self.won(keys, lease, again));
                 return Some((txn, Purpose::campaign(name)));
             }
         }
@@ -130,7 +130,7 @@ impl Node {
                 continue;
             };
             let record = released(record, LOST_PLACE.to_owned(), None);
-            let txn = self.record_txn(TxnKind::ReleaseLost, &name, &keys, &record);
+            let txn = self.record_txn(TxnKind::ReleaseLost, &name, keys, &record);
             return Some((txn, Purpose::ReleaseLost { group: name }));
         }
         None
@@ -241,7 +241,7 @@ impl Node {
                     if let Some(group) = self.groups.get_mut(&name) {
                         group.taking = taking;
                     }
-                    let ends = self.ended_by_campaign(&keys);
+                    let ends = self.ended_by_campaign(keys);
                     return Some((txn, Purpose::Campaign { group: name, ends }));
                 }
                 Claim::Free(txn) => return Some((txn, Purpose::Free { group: name })),
@@ -265,7 +265,7 @@ impl Node {
     }
 
     fn claim(&mut self, now: Time, name: &str, lease: i64) -> Claim {
-        let keys = self.view.group(name);
+        let keys = self.view.group(name).clone();
         let vacancy = self.vacancy(now, name, &keys);
         if let Some(why) = self.forbidden(name).or_else(|| self.barred(name)) {
             return Claim::No(why);
@@ -464,7 +464,7 @@ impl Node {
             return Some(why);
         }
         if let Some(claim) = self.claim_above(name) {
-            let epoch = self.view.group(name).record.map_or(0, |record| record.epoch);
+            let epoch = self.view.group(name).record.as_ref().map_or(0, |record| record.epoch);
             return Some(claimed(name, claim, epoch));
         }
         let unextended = || self.unextended(name, &self.me.name).filter(|_| !stays);

@@ -207,7 +207,7 @@ impl Node {
         if keys.store.is_none() {
             return Some(Refusal::NotInitialised { group: named() });
         }
-        keys.deleted?;
+        keys.deleted.as_ref()?;
         let (node, by) = self.users(group).pop_first()?;
         let group = named();
         Some(Refusal::StorageInUse { group, node, by })
@@ -270,7 +270,7 @@ impl Node {
         ];
         let put = |key, value| Op::Put { key, value, lease: 0 };
         let mut then = vec![
-            put(key, json(&self.left_behind(&keys, &order))),
+            put(key, json(&self.left_behind(keys, &order))),
             put(self.keys.deleted(group), json(&order)),
         ];
         let gone = [
@@ -331,7 +331,7 @@ impl Node {
             compare: vec![found(key.clone(), self.view.group(group).deleted.as_ref())],
             then: vec![Op::Delete { key }],
         };
-        let epoch = self.view.group(group).record.map_or(0, |record| record.epoch) + 1;
+        let epoch = self.view.group(group).record.as_ref().map_or(0, |record| record.epoch) + 1;
         let done = format!("{group} is there again: the first ready node starts it, as epoch {epoch}");
         Some((txn, Purpose::Intent { reply, done }))
     }

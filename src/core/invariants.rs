@@ -34,7 +34,7 @@ impl Node {
         all.find(|(holds, _)| !holds).map(|(_, broken)| broken)
     }
 
-    fn checks_of_node(&self, now: Time, actions: &[Action]) -> [Check; 8] {
+    fn checks_of_node(&self, now: Time, actions: &[Action]) -> [Check; 7] {
         let asks = |action: &&Action| matches!(action, Action::Txn { .. } | Action::Read { .. });
         let asked = actions.iter().filter(asks).count();
         let exits = actions.iter().position(|action| matches!(action, Action::Exit { .. }));
@@ -52,10 +52,6 @@ impl Node {
                 "the beats that may still land are few, and younger than the proof",
             ),
             (
-                self.adoption.is_written(&self.memory()),
-                "the boot-scoped file says what runs, and whether its stop has begun",
-            ),
-            (
                 save.is_none_or(|save| first.is_none_or(|first| save < first)),
                 "the boot-scoped file is written before what depends on it",
             ),
@@ -71,7 +67,7 @@ impl Node {
         ]
     }
 
-    fn checks_of_run(&self, now: Time, group: &Group, held: &Held, actions: &[Action]) -> [Check; 10] {
+    fn checks_of_run(&self, now: Time, group: &Group, held: &Held, actions: &[Action]) -> [Check; 11] {
         let name = &group.settings.name;
         let starts = actions.iter().any(|action| starts(action, name));
         let watched = self.timing.watchdog.is_none() || self.watchdog.armed;
@@ -81,6 +77,10 @@ impl Node {
         let ordered = |earlier: Time, later: Time| earlier.boot <= later.boot && earlier.raw <= later.raw;
         let ours = self.member.lease() == Some(held.lease) || matches!(self.member, Member::Frozen { .. });
         [
+            (
+                self.adoption.is_written(name, held.run, held.latched),
+                "the boot-scoped file says what runs, and whether its stop has begun",
+            ),
             (
                 !held.soft_passed || held.latched,
                 "a run whose lease ran out is latched",

@@ -110,7 +110,7 @@ impl Node {
     pub(super) fn fulfilled(&self, wish: &Wish) -> Option<String> {
         match wish {
             Wish::Stop { group } => {
-                let order = self.view.group(group).stopped?;
+                let order = self.view.group(group).stopped.as_ref()?;
                 Some(format!("{group} is stopped already: {}", order.0))
             }
             Wish::Start { group } => {
@@ -154,7 +154,7 @@ impl Node {
                 none.then(|| format!("{group} is there already: see `leasehold status`"))
             }
             Wish::Delete { group } => {
-                let order = self.view.group(group).deleted?;
+                let order = self.view.group(group).deleted.as_ref()?;
                 Some(format!("{group} is deleted already: {}", order.0))
             }
             Wish::Configure { ttl } => self.configured(*ttl),
@@ -231,17 +231,17 @@ impl Node {
                 (self.keys.stopped(group), revision(keys.stopped.as_ref()), done)
             }
             Wish::Pause { group, length } => {
-                let paused = self.view.group(group).paused;
+                let paused = self.view.group(group).paused.as_ref();
                 let done = format!(
                     "{group} is on pause for {} s: nobody starts, restarts or moves it; a lease that runs out still ends it",
                     length.as_secs()
                 );
-                (self.keys.paused(group), revision(paused.as_ref()), done)
+                (self.keys.paused(group), revision(paused), done)
             }
             Wish::Resume { group } => {
-                let paused = self.view.group(group).paused;
+                let paused = self.view.group(group).paused.as_ref();
                 let done = format!("{group} is looked after again");
-                (self.keys.paused(group), revision(paused.as_ref()), done)
+                (self.keys.paused(group), revision(paused), done)
             }
             Wish::Drain { node } => {
                 let done = format!(

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
@@ -454,8 +455,9 @@ impl View {
 
     /// A group's keys; those of an unknown group are empty.
     #[must_use]
-    pub fn group(&self, name: &str) -> GroupKeys {
-        self.groups.get(name).cloned().unwrap_or_default()
+    pub fn group(&self, name: &str) -> &GroupKeys {
+        static NONE: LazyLock<GroupKeys> = LazyLock::new(GroupKeys::default);
+        self.groups.get(name).unwrap_or(&NONE)
     }
 
     /// The lease on a node's key, 0 when it is absent.

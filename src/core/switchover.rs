@@ -90,7 +90,7 @@ impl Node {
         if let Some(why) = self.forbidding(group) {
             return Err(why);
         }
-        match moving(group, &keys) {
+        match moving(group, keys) {
             Some(why) => Err(why),
             None => Ok(holder),
         }
@@ -169,7 +169,7 @@ impl Node {
         let IntentWish { reply, group, intent } = self.requests.take_intent()?;
         // Of two operators at once one is told that the other was faster; it may have been while this wish waited.
         let keys = self.view.group(&group);
-        if let Some(why) = moving(&group, &keys) {
+        if let Some(why) = moving(&group, keys) {
             let result = Err(why);
             out.push(Action::Reply { reply, result });
             return None;
@@ -208,7 +208,7 @@ impl Node {
         succeeded: bool,
         out: &mut Vec<Action>,
     ) {
-        let keys = self.view.group(group);
+        let keys = self.view.group(group).clone();
         let (Some(record), true) = (keys.active(), succeeded) else {
             let result = Err(Refusal::Faster);
             return out.push(Action::Reply { reply, result });
@@ -285,7 +285,7 @@ impl Node {
     /// Why the group's switchover can't be withdrawn: it has begun.
     pub(super) fn not_withdrawable(&self, group: &str) -> Option<Refusal> {
         let name = || group.to_owned();
-        match self.view.group(group).intent? {
+        match self.view.group(group).intent.as_ref()? {
             (Intent::Switchover { begun: Some(_), .. }, _) => Some(Refusal::BegunAlready { group: name() }),
             (Intent::Apply { .. }, _) => Some(Refusal::ApplyNotMove { group: name() }),
             (Intent::Switchover { begun: None, .. } | Intent::Refused { .. }, _) => None,

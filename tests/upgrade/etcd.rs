@@ -56,7 +56,7 @@ fn sound(moment: &str) -> View {
 }
 
 fn group(moment: &str) -> GroupKeys {
-    sound(moment).group("mail")
+    sound(moment).group("mail").clone()
 }
 
 fn record(moment: &str) -> Record {
@@ -91,7 +91,7 @@ fn a_cluster_that_serves() {
     let config = view.config.unwrap();
     assert_eq!((config.generation, config.ttl()), (1, Duration::from_secs(5)));
     assert_eq!(config.longest(), Duration::from_secs(5));
-    let keys = view.group("mail");
+    let keys = view.group("mail").clone();
     let record = keys.active().unwrap();
     assert_eq!((record.epoch, record.node.as_str()), (1, "h1"));
     assert_eq!(record.incarnation, view.lease_of("h1"));
@@ -114,7 +114,7 @@ fn a_cluster_that_serves() {
 #[test]
 fn a_hold_is_as_long_as_it_was_promised() {
     let (view, minute) = (sound("held"), Duration::from_secs(60));
-    let record = view.group("mail").record.unwrap();
+    let record = view.group("mail").clone().record.unwrap();
     assert_eq!(record.promise(), minute);
     let beat = view.nodes[&record.node].beat.clone().unwrap();
     assert_eq!(beat.promise(), minute);
@@ -137,7 +137,7 @@ fn wishes_in_every_state() {
 #[test]
 fn standing_orders_hold() {
     let view = sound("ordered");
-    let keys = view.group("mail");
+    let keys = view.group("mail").clone();
     let (paused, _) = keys.paused.unwrap();
     assert_eq!(
         (paused.why.as_str(), paused.until.is_some()),

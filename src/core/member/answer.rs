@@ -143,7 +143,7 @@ impl Node {
             if keys.store.is_none() && self.view.unreadable.contains_key(&self.keys.store(name)) {
                 continue;
             }
-            group.prepare(keys.store.map(|store| store.id), out);
+            group.prepare(keys.store.as_ref().map(|store| store.id.clone()), out);
         }
     }
 

@@ -17,6 +17,8 @@ struct Bug {
 enum Seen {
     /// A unit test of the core.
     Unit(&'static str),
+    /// A unit test of what the core shares with the tether.
+    Base(&'static str),
     /// A directed schedule of the simulator.
     Schedule(&'static str),
     /// The same, and the rule of `checks.rs` that it breaks.
@@ -43,6 +45,7 @@ fn copy(from: &Path, to: &Path) {
 }
 
 const PACKAGE: &str = r#"[workspace]
+members = ["base"]
 [package]
 name = "planted"
 version = "0.0.0"
@@ -54,13 +57,25 @@ path = "core/lib.rs"
 name = "planted-sim"
 path = "MAIN"
 [dependencies]
-leasehold-base = { path = "BASE" }
+leasehold-base = { path = "base" }
 serde = { version = "1", features = ["derive"] }
 serde_json = "1"
 thiserror = "2"
 utoipa = { version = "6", default-features = false, features = ["macros"] }
 [profile.dev.package.planted]
 opt-level = 1
+"#;
+
+const BASE: &str = r#"[package]
+name = "leasehold-base"
+version = "0.0.0"
+edition = "2024"
+[lib]
+path = "lib.rs"
+[dependencies]
+jiff = { version = "0.2", default-features = false, features = ["std"] }
+rustix = { version = "1.1", features = ["net", "process", "thread", "fs", "time", "event", "mm", "mount", "system"] }
+serde = { version = "1", features = ["derive"] }
 "#;
 
 /// What an edit asks; it comes behind the core's own modules.
@@ -76,8 +91,19 @@ pub mod planted {
 
 fn plant(package: &Path) {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let _ = fs::remove_dir_all(package.join("core"));
-    copy(&here.join("../../src/core"), &package.join("core"));
+    for (name, manifest) in [("core", None), ("base", Some(BASE))] {
+        let into = package.join(name);
+        let _ = fs::remove_dir_all(&into);
+        copy(&here.join("../../src").join(name), &into);
+        // That of the tree takes its versions from the workspace.
+        fs::remove_file(into.join("Cargo.toml")).unwrap();
+        if let Some(manifest) = manifest {
+            fs::write(into.join("Cargo.toml"), manifest).unwrap();
+        }
+        let library = into.join("lib.rs");
+        let text = fs::read_to_string(&library).unwrap();
+        fs::write(&library, text + ASKED).unwrap();
+    }
     for bug in bugs() {
         let path = package.join("core").join(bug.file);
         let text = fs::read_to_string(&path).unwrap();
@@ -86,17 +112,7 @@ fn plant(package: &Path) {
         fs::write(&path, text.replacen(bug.old, bug.new, 1)).unwrap();
     }
     let main = here.join("src/main.rs").display().to_string();
-    let base = here.join("../../src/base");
-    fs::write(
-        package.join("Cargo.toml"),
-        PACKAGE
-            .replace("MAIN", &main)
-            .replace("BASE", &base.display().to_string()),
-    )
-    .unwrap();
-    let library = package.join("core/lib.rs");
-    let text = fs::read_to_string(&library).unwrap();
-    fs::write(&library, text + ASKED).unwrap();
+    fs::write(package.join("Cargo.toml"), PACKAGE.replace("MAIN", &main)).unwrap();
     fs::copy(here.join("../../Cargo.lock"), package.join("Cargo.lock")).unwrap();
 }
 
@@ -133,14 +149,16 @@ fn every_bug_planted_in_the_core_is_seen() {
     let package = target.join("planted");
     fs::create_dir_all(&package).unwrap();
     plant(&package);
-    let (units, schedules) = (
+    let (units, base, schedules) = (
         program(&package, &["--lib"]),
+        program(&package, &["--package", "leasehold-base", "--lib"]),
         program(&package, &["--bin", "planted-sim"]),
     );
     let mut wrong = Vec::new();
     for bug in bugs() {
         let (program, name) = match bug.seen_by {
             Seen::Unit(name) => (&units, name),
+            Seen::Base(name) => (&base, name),
             Seen::Schedule(name) | Seen::Rule(name, _) => (&schedules, name),
         };
         let healthy = test(program, "", name);

@@ -71,9 +71,9 @@ const BUGS: &[Bug] = &[
     },
     Bug {
         name: "the longer ttl of before counts for nothing",
-        file: "config.rs",
+        file: "trust.rs",
         old: "known => known,",
-        new: "known => if crate::planted::on(\"the longer ttl of before counts for nothing\") { self.timing.ttl } else { known },",
+        new: "known => if crate::planted::on(\"the longer ttl of before counts for nothing\") { ttl } else { known },",
         seen_by: Seen::Schedule("ttl::an_observer_that_saw_neither_the_holder_nor_the_longer_ttl_waits_for_it"),
     },
     Bug {
@@ -120,10 +120,10 @@ const BUGS: &[Bug] = &[
     },
     Bug {
         name: "a deadline needs both clocks",
-        file: "time.rs",
+        file: "../base/time.rs",
         old: "self.boot >= deadline.boot || self.raw >= deadline.raw",
         new: "if crate::planted::on(\"a deadline needs both clocks\") { self.boot >= deadline.boot && self.raw >= deadline.raw } else { self.boot >= deadline.boot || self.raw >= deadline.raw }",
-        seen_by: Seen::Unit("time::tests::either_clock_ends_a_deadline"),
+        seen_by: Seen::Base("time::tests::either_clock_ends_a_deadline"),
     },
     Bug {
         name: "T11 believes who accepts",

@@ -112,7 +112,7 @@ impl World {
 
     fn writes_rightly(&mut self, h: usize, group: &str, record: &Record, accept: bool) {
         let host = &self.hosts[h];
-        let (name, keys) = (host.name.clone(), host.told.view.group(group));
+        let (name, keys) = (host.name.clone(), host.told.view.group(group).clone());
         let before = keys.record.as_ref().map_or(0, |record| record.epoch);
         if accept {
             return self.accepts_rightly(h, group, record.epoch, before);
