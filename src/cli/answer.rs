@@ -212,6 +212,7 @@ mod tests {
             ok: false,
             code: Some("no_standby".to_owned()),
             message: "no standby is ready".to_owned(),
+            wish: None,
         };
         let wanted = "{\n  \"ok\": false,\n  \"code\": \"no_standby\",\n  \"message\": \"no standby is ready\"\n}";
         assert_eq!(told(Answer::from(&refused)).machine(), wanted);

@@ -12,8 +12,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::answer::Answer;
 use super::moving::{Fate, Watched};
 use super::text::say;
+use leasehold_core::event::Wished;
 use leasehold_core::history::History;
-use leasehold_core::status::{GroupLine, NodeLine, Status};
+use leasehold_core::status::{GroupLine, Status};
 use leasehold_sidecar::adapters::http::{
     ACT_HEADER, HoldRequest, OrderRequest, Outcome, PauseRequest, SwitchoverRequest, USER_HEADER, Why,
 };
@@ -148,65 +149,54 @@ pub(super) async fn ask<T: DeserializeOwned>(facts: &NodeFacts, path: &str) -> R
     }
 }
 
-/// A switchover to the living, ready node of the best priority; nothing to do where that one holds the group.
+/// A switchover to the node that is preferred, as the daemon says; nothing to do where that one holds the group.
 pub(super) async fn failback(facts: &NodeFacts, group: &str) -> Result<Answer> {
-    let status = status(facts).await?;
-    let holder = status.groups.get(group).and_then(|line| line.holder.clone());
-    let ready = |line: &NodeLine| line.state == "alive" && line.groups.get(group).is_some_and(String::is_empty);
-    let best = status
-        .nodes
-        .iter()
-        .filter(|(name, line)| ready(line) || Some(*name) == holder.as_ref())
-        .min_by_key(|(name, line)| (line.priority, (*name).clone()))
-        .map(|(name, _)| name.clone());
-    match best {
-        Some(best) if Some(&best) == holder.as_ref() => Ok(Answer::good(format!(
-            "{group} is on {best} already: no ready node is preferred to it"
-        ))),
-        Some(best) => switchover(facts, group, Some(best), "failback".to_owned()).await,
-        None => Ok(Answer::bad(format!(
-            "no node is ready for {group}: see `leasehold status`"
-        ))),
-    }
+    let body = OrderRequest {
+        why: "failback".to_owned(),
+    };
+    watched(group, ask_and_watch(facts, group, "failback", &body)).await
 }
 
-/// Takes back a wish to move a group.
-pub(super) async fn withdraw(facts: &NodeFacts, group: &str) -> Result<Outcome> {
+/// Takes back a wish to move a group; with an id that one alone.
+pub(super) async fn withdraw(facts: &NodeFacts, group: &str, id: Option<i64>) -> Result<Outcome> {
     let socket = facts.socket();
-    let call = client(&socket)?
-        .delete(format!("http://local/v1/groups/{group}/switchover"))
-        .send()
-        .await;
+    let mut path = format!("http://local/v1/groups/{group}/switchover");
+    if let Some(id) = id {
+        path += &format!("?wish={id}");
+    }
+    let call = client(&socket)?.delete(path).send().await;
     Ok(call.with_context(|| absent(&socket))?.json().await?)
 }
 
 /// Asks for the move, then watches until another node serves it, or the wish is refused.
 pub(super) async fn switchover(facts: &NodeFacts, group: &str, to: Option<String>, why: String) -> Result<Answer> {
+    let body = SwitchoverRequest { to, why };
+    watched(group, ask_and_watch(facts, group, "switchover", &body)).await
+}
+
+/// Until somebody presses Ctrl-C.
+async fn watched(group: &str, watching: impl Future<Output = Result<Answer>>) -> Result<Answer> {
     let mut interrupted = signal(SignalKind::interrupt()).context("listening for Ctrl-C")?;
     tokio::select! {
-        ended = ask_and_watch(facts, group, to, why) => ended,
+        ended = watching => ended,
         _ = interrupted.recv() => Ok(Answer::bad(format!(
             "the wish stays: `leasehold switchover --withdraw {group}` takes it back while it has not begun"
         )).code(INTERRUPTED)),
     }
 }
 
-async fn ask_and_watch(facts: &NodeFacts, group: &str, to: Option<String>, why: String) -> Result<Answer> {
+async fn ask_and_watch<T: Serialize + Sync>(facts: &NodeFacts, group: &str, verb: &str, body: &T) -> Result<Answer> {
     let before = status(facts).await?.groups.get(group).map_or(0, |line| line.epoch);
-    let outcome = tell(
-        facts,
-        &format!("/v1/groups/{group}/switchover"),
-        &SwitchoverRequest { to: to.clone(), why },
-    )
-    .await?;
-    if !outcome.ok {
+    let outcome = tell(facts, &format!("/v1/groups/{group}/{verb}"), body).await?;
+    // Refused, or it is where it shall be.
+    let Some(Wished { id, to }) = &outcome.wish else {
         return Ok(conclude(&outcome));
-    }
+    };
     say(&outcome.message);
     let mut watched = Watched::new(before);
     match tokio::time::timeout(MOVE_TIMEOUT, fate(facts, group, &mut watched)).await {
         Ok(fate) => Ok(told(group, fate?, to.as_deref())),
-        Err(_) => given_up(facts, group, &watched).await,
+        Err(_) => given_up(facts, group, *id, &watched).await,
     }
 }
 
@@ -250,13 +240,13 @@ async fn applied(facts: &NodeFacts, group: &str) -> Result<GroupLine> {
 }
 
 /// Nobody waits for the move any more, so it shall not happen any more. What has begun goes on.
-async fn given_up(facts: &NodeFacts, group: &str, watched: &Watched) -> Result<Answer> {
+async fn given_up(facts: &NodeFacts, group: &str, id: i64, watched: &Watched) -> Result<Answer> {
     if let Some(so_far) = watched.so_far(group) {
         return Ok(Answer::bad(format!(
             "{so_far} within {MOVE_TIMEOUT:?}: see `leasehold why {group}`"
         )));
     }
-    let withdrawn = withdraw(facts, group).await?;
+    let withdrawn = withdraw(facts, group, Some(id)).await?;
     Ok(Answer::bad(format!(
         "{group} did not move within {MOVE_TIMEOUT:?}: {}",
         withdrawn.message

@@ -179,7 +179,7 @@ mod tests {
                 };
                 heard.push(what);
                 assert!(by.contains(" at 20"), "{by}");
-                next.reply.send(Ok("freed".to_owned())).unwrap();
+                next.reply.send(Ok("freed".to_owned().into())).unwrap();
                 if heard.len() == 2 {
                     break;
                 }

@@ -41,8 +41,8 @@ struct Arguments {
     facts: NodeFacts,
     /// Print one JSON object on stdout and nothing else, failures as well: `{"ok": false, "message": ...}`
     ///
-    /// What is read is the same as `/v1` answers; an act is answered with `ok`, `message` and what there is to know of it. The
-    /// exit code does not change.
+    /// What is read is the same as `/v1` answers; an act is answered with `ok`, `message` and what there is to know of it. What
+    /// the sidecar refuses has a `code`, which docs/endpoints.md explains. The exit code does not change.
     #[arg(long, global = true)]
     json: bool,
     #[command(subcommand)]
@@ -323,7 +323,7 @@ impl Verb {
             Self::Init { group, adopt } => init::init(facts, &group, adopt).await,
             Self::Switchover {
                 group, withdraw: true, ..
-            } => Ok(client::conclude(&client::withdraw(facts, &group).await?)),
+            } => Ok(client::conclude(&client::withdraw(facts, &group, None).await?)),
             Self::Switchover { group, to, why, .. } => client::switchover(facts, &group, to, why).await,
             Self::Failback { group } => client::failback(facts, &group).await,
             Self::Drill { group, to, yes } => drill::drill(facts, &group, to, yes).await,

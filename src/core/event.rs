@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
 pub use leasehold_base::order::Order;
 
 use super::code::Code;
@@ -272,6 +275,8 @@ pub enum Command {
         to: Option<String>,
         note: Note,
     },
+    /// Move the group to the node that is preferred for it, unless that one holds it.
+    Failback { group: String, note: Note },
     /// Start the group again in place with what the file and the image say now, if it runs with anything else.
     Apply { group: String, note: Note },
     /// Free what somebody has made sure can't be written to (T10); `by` says who, and when.
@@ -303,11 +308,12 @@ pub enum Wish {
     Resume {
         group: String,
     },
-    /// The node gives its groups away and takes none.
-    /// A switchover that has not begun does not take place.
+    /// A switchover that has not begun does not take place; `id`: this one alone.
     Withdraw {
         group: String,
+        id: Option<i64>,
     },
+    /// The node gives its groups away and takes none.
     Drain {
         node: String,
     },
@@ -340,6 +346,31 @@ pub enum Wish {
     Configure {
         ttl: Duration,
     },
+}
+
+/// What is told to an operator whose command is taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Done {
+    /// What happens now, or what was so before, in one sentence.
+    pub text: String,
+    /// The wish that is written for the group's holder, to be carried out by it.
+    pub wish: Option<Wished>,
+}
+
+/// A wish to move a group, as it stands in etcd.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Wished {
+    /// It withdraws this wish and no other one.
+    pub id: i64,
+    /// The node that was named or chosen; none: the best standby when the holder begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+}
+
+impl From<String> for Done {
+    fn from(text: String) -> Self {
+        Self { text, wish: None }
+    }
 }
 
 /// Who wants something, when and why: for people, never read by a rule.
@@ -469,7 +500,7 @@ pub enum Action {
     Say(Decision),
     Reply {
         reply: u64,
-        result: Result<String, Refusal>,
+        result: Result<Done, Refusal>,
     },
     /// Reset the host now, without a sync; where that can't be done: [`Event::ResetFailed`].
     Reset {

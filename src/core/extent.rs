@@ -321,7 +321,7 @@ impl Node {
             group: group.to_owned(),
         };
         if let Some(already) = self.fulfilled(&wish) {
-            let result = Ok(already);
+            let result = Ok(already.into());
             out.push(Action::Reply { reply, result });
             return None;
         }

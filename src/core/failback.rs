@@ -6,10 +6,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::code::Code;
-use super::event::Action;
+use super::event::{Action, Note};
 use super::group::{After, Parting, Way};
 use super::node::Node;
 use super::records::{GroupKeys, Intent, Past, Record, RecordState};
+use super::refusal::Refusal;
 use super::time::Time;
 
 /// The quiet window grows up to this, and so long a group must have served where it went back to until that is forgotten.
@@ -28,6 +29,36 @@ struct Ready {
 }
 
 impl Node {
+    /// An operator wants the group back where it is preferred; nothing is to be done where that is its holder.
+    pub(super) fn want_failback(
+        &mut self,
+        reply: u64,
+        group: String,
+        note: Note,
+        out: &mut Vec<Action>,
+    ) -> Option<Refusal> {
+        let holder = self.view.group(&group).active().map(|record| record.node.clone());
+        let Some(best) = self.most_preferred(&group, holder.as_deref()) else {
+            return Some(Refusal::NoNodeReady { group });
+        };
+        if Some(&best) != holder.as_ref() {
+            return self.want_switchover(reply, group, Some(best), note);
+        }
+        let already = format!("{group} is on {best} already: no ready node is preferred to it");
+        let result = Ok(already.into());
+        out.push(Action::Reply { reply, result });
+        None
+    }
+
+    /// Of the holder and the ready standbys the one with the best priority; of equals the first by name.
+    fn most_preferred(&self, group: &str, holder: Option<&str>) -> Option<String> {
+        let others = self.view.statuses.iter().filter(|(node, _)| **node != self.me.name);
+        let others = others.map(|(node, status)| (status.priority, node));
+        let all = others.chain([(self.me.priority, &self.me.name)]);
+        let may = all.filter(|(_, node)| holder == Some(node.as_str()) || self.could_take(group, node));
+        may.min().map(|(_, node)| node.clone())
+    }
+
     /// Watches the preferred node of each group that is held here, and hands over to it in the end.
     pub(super) fn step_failback(&mut self, now: Time, out: &mut Vec<Action>) {
         let names: Vec<String> = self.groups.keys().cloned().collect();

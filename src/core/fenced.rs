@@ -186,7 +186,7 @@ impl Node {
                 0 => String::new(),
                 left => format!("; {left} groups did not fit into one transaction: say it again"),
             };
-            Ok(format!("freed: the best ready standby takes over what it held{more}"))
+            Ok(format!("freed: the best ready standby takes over what it held{more}").into())
         } else {
             Err(Refusal::FreedChanged)
         };

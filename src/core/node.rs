@@ -399,6 +399,7 @@ impl Node {
                 }
             }
             Command::Switchover { group, to, note } => self.want_switchover(reply, group, to, note),
+            Command::Failback { group, note } => self.want_failback(reply, group, note, out),
             Command::Apply { group, note } => self.want_apply(reply, group, note),
             Command::Fenced { what, by } => self.want_fenced(reply, what, by),
             Command::Accept { force, epoch } => {

@@ -54,7 +54,7 @@ impl Node {
             None if !matches!(self.member, Member::Joined { .. }) => Err(Refusal::NotMember),
             None if self.requests.is_full() => Err(Refusal::TooManyOrders),
             None => match self.fulfilled(&wish) {
-                Some(already) => Ok(already),
+                Some(already) => Ok(already.into()),
                 None => {
                     let (at, lease) = (self.now, None);
                     let order = Wanted {
@@ -85,7 +85,7 @@ impl Node {
                 let drained = self.view.drained.contains_key(node);
                 (!known && !drained).then(|| Refusal::NoNode { node: node.clone() })
             }
-            Wish::Withdraw { group } => self.unknown_group(group).or_else(|| self.not_withdrawable(group)),
+            Wish::Withdraw { group, id } => self.unknown_group(group).or_else(|| self.not_withdrawable(group, *id)),
             Wish::Remove { node } => self.not_removable(node),
             Wish::Extend { group, node } => self.not_extendable(group, node),
             Wish::Unextend { group, node } => self.not_unextendable(group, node),
@@ -121,7 +121,7 @@ impl Node {
                 let none = self.view.group(group).paused.is_none();
                 none.then(|| format!("{group} is not on pause"))
             }
-            Wish::Withdraw { group } => {
+            Wish::Withdraw { group, .. } => {
                 let asked = matches!(self.view.group(group).intent, Some((Intent::Switchover { .. }, _)));
                 (!asked).then(|| format!("nobody wants {group} to be moved"))
             }
@@ -187,7 +187,7 @@ impl Node {
         let (key, revision, done) = self.order_key(&wish);
         let op = match wish {
             Wish::Remove { node } => return self.removal(reply, &node, out),
-            Wish::Withdraw { group } => return self.withdrawal(reply, &group, out),
+            Wish::Withdraw { group, id } => return self.withdrawal(reply, &group, id, out),
             Wish::Configure { ttl } => return self.configuration(reply, ttl, out),
             Wish::Unextend { group, node } => return self.unextension(reply, &group, &node, note, out),
             Wish::Create { group } => return self.creation(reply, &group, out),
@@ -253,7 +253,7 @@ impl Node {
                 let done = format!("{node} may take groups again");
                 (self.keys.drained(node), revision(self.view.drained.get(node)), done)
             }
-            Wish::Withdraw { group } => {
+            Wish::Withdraw { group, .. } => {
                 let done = format!("the wish to move {group} is withdrawn");
                 (self.keys.intent(group), self.view.group(group).intent_mod, done)
             }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::code::Code;
-use super::event::Action;
+use super::event::{Action, Done};
 use super::member::{Member, Pending, Purpose};
 use super::node::Node;
 use super::refusal::Refusal;
@@ -36,7 +36,7 @@ impl Node {
             Purpose::Intent { reply, done } => {
                 let result = if succeeded {
                     self.mention(Code::OrderGiven, format!("an operator's order: {done}"), out);
-                    Ok(done.clone())
+                    Ok(done.clone().into())
                 } else {
                     Err(Refusal::Faster)
                 };
@@ -68,7 +68,7 @@ impl Node {
                 let result = if succeeded {
                     let text = "an operator accepted etcd as it is: every node starts over".to_owned();
                     self.mention(Code::EtcdAccepted, text, out);
-                    Ok(done.clone())
+                    Ok(done.clone().into())
                 } else {
                     // A hold may be what it met: of that, the newest view tells.
                     Err(self.held_refusal().unwrap_or(Refusal::AcceptedChanged))
@@ -84,7 +84,7 @@ impl Node {
         pending: &Pending,
         succeeded: bool,
         length: Duration,
-    ) -> Result<String, Refusal> {
+    ) -> Result<Done, Refusal> {
         if !succeeded || !matches!(self.member, Member::Joined { .. }) {
             return Err(Refusal::HoldRefused);
         }
@@ -94,7 +94,8 @@ impl Node {
         Ok(format!(
             "held for {} s: replace the sidecar now, nothing else starts meanwhile",
             left.as_secs()
-        ))
+        )
+        .into())
     }
 
     /// Whoever waits for a reply learns that there is none.

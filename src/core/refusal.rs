@@ -9,7 +9,7 @@ use std::time::Duration;
 /// What kind of refusal it is: whether asking again helps, and whom to ask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Class {
-    /// The request itself names a value that no cluster takes.
+    /// The request itself names a value that no cluster takes, whatever its state.
     Invalid,
     /// It names a group or a node that is not known.
     Unknown,
@@ -79,25 +79,25 @@ refusals! {
         "no node {node} is known, only: {known}";
 
     // Values.
-    HoldTooLong { length: Duration, most: Duration } = "hold_length", Invalid,
+    HoldTooLong { length: Duration, most: Duration } = "hold_too_long", Invalid,
         "{} s is longer than the {} s that may be held", length.as_secs(), most.as_secs();
-    HoldTooShort { ttl: Duration } = "hold_length", Invalid,
+    HoldTooShort { ttl: Duration } = "hold_too_short", Refused,
         "a hold is worth its while from {} s on (4 ttl)", ttl.as_secs() * 4;
     PauseLength { least: Duration } = "pause_length", Invalid,
         "a pause lasts between {least:?} and 7 days: after that it ends by itself";
     EpochTooHigh { most: u64 } = "epoch_too_high", Invalid,
         "no epoch is above {most}: look at the claim again";
-    ExportFormat { format: u32, known: u32 } = "export_unfit", Invalid,
+    ExportFormat { format: u32, known: u32 } = "export_unfit", Refused,
         "nothing is imported: its format is {format}, this version reads {known}: import it with the version that wrote it";
-    ExportName { name: String } = "export_unfit", Invalid,
+    ExportName { name: String } = "export_unfit", Refused,
         "nothing is imported: {name:?} is no name of a group or node";
-    ExportGroups { most: usize } = "export_unfit", Invalid,
+    ExportGroups { most: usize } = "export_unfit", Refused,
         "nothing is imported: it has more than {most} groups or drained nodes";
-    ExportKeys { most: usize } = "export_unfit", Invalid,
+    ExportKeys { most: usize } = "export_unfit", Refused,
         "nothing is imported: it has more than {most} keys, which is more than one transaction holds";
-    ExportNumber = "export_unfit", Invalid,
+    ExportNumber = "export_unfit", Refused,
         "nothing is imported: it has a number that Leasehold never wrote";
-    ExportCluster { theirs: String, own: String } = "export_unfit", Invalid,
+    ExportCluster { theirs: String, own: String } = "export_unfit", Refused,
         "nothing is imported: it was exported by the cluster {theirs}, this one is {own}";
 
     // This node's part in the cluster.
@@ -185,6 +185,8 @@ refusals! {
         "{node} refuses: {why}";
     Withdrawn { group: String, node: String } = "withdrawn", Conflict,
         "{group} stays on {node}: the wish was withdrawn";
+    NotThatWish { group: String } = "not_that_wish", Conflict,
+        "that wish to move {group} does not stand any more: see `leasehold status`";
     BegunAlready { group: String } = "move_begun", Refused,
         "{group} is being stopped already, to be moved: it can't be withdrawn; see `leasehold status`";
     ApplyNotMove { group: String } = "apply_under_way", Refused,

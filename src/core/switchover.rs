@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::apply::Comparing;
 use super::code::Code;
-use super::event::{Action, Note};
+use super::event::{Action, Done, Note, Wished};
 use super::member::{Asked, Member, Purpose};
 use super::node::Node;
 use super::protocol::TxnKind;
@@ -44,9 +44,28 @@ pub(crate) struct AskedMove {
     group: String,
     /// The wish as written: its mod revision.
     revision: i64,
+    to: Option<String>,
     holder: String,
     epoch: u64,
     since: Time,
+}
+
+impl AskedMove {
+    fn done(&self, text: String) -> Done {
+        let wish = Some(Wished {
+            id: self.revision,
+            to: self.to.clone(),
+        });
+        Done { text, wish }
+    }
+
+    fn not_begun(&self) -> Done {
+        let Self { group, holder, .. } = self;
+        self.done(format!(
+            "asked, but {holder} has not begun: it may be busy with {group}, or gone; `leasehold switchover --withdraw {group}` \
+             takes the wish back"
+        ))
+    }
 }
 
 /// What an operator wants of a group that runs.
@@ -137,12 +156,17 @@ impl Node {
             .unwrap_or_else(|| "see `leasehold status`".to_owned())
     }
 
-    /// Why neither the node that is wanted nor, where none is named, any other could take the group from its holder.
-    fn nobody_to_take(&self, group: &str, holder: &str, wanted: Option<&str>) -> Option<Refusal> {
-        let ready = |node: &str| match node == self.me.name {
+    /// Whether the node is a ready standby, as far as it is known here.
+    pub(super) fn could_take(&self, group: &str, node: &str) -> bool {
+        match node == self.me.name {
             true => self.unready(group).is_none(),
             false => self.successor(group, Some(node)).is_some(),
-        };
+        }
+    }
+
+    /// Why neither the node that is wanted nor, where none is named, any other could take the group from its holder.
+    fn nobody_to_take(&self, group: &str, holder: &str, wanted: Option<&str>) -> Option<Refusal> {
+        let ready = |node: &str| self.could_take(group, node);
         match wanted {
             Some(to) => (!ready(to)).then(|| Refusal::NotReady {
                 group: group.to_owned(),
@@ -220,6 +244,10 @@ impl Node {
             reply,
             group: group.to_owned(),
             revision: keys.intent_mod,
+            to: match keys.intent {
+                Some((Intent::Switchover { ref to, .. }, _)) => to.clone(),
+                Some((Intent::Apply { .. } | Intent::Refused { .. }, _)) | None => None,
+            },
             holder,
             epoch: record.epoch,
             since: now,
@@ -239,16 +267,16 @@ impl Node {
         }
     }
 
-    fn fate(&self, now: Time, asked: &AskedMove) -> Option<Result<String, Refusal>> {
+    fn fate(&self, now: Time, asked: &AskedMove) -> Option<Result<Done, Refusal>> {
         let AskedMove { group, holder, .. } = asked;
         let keys = self.view.group(group);
         match &keys.intent {
             Some((Intent::Switchover { begun: None, .. }, revision)) if *revision == asked.revision => now
                 .reached(asked.since.plus(ANSWER_PATIENCE))
-                .then(|| Ok(not_begun(group, holder))),
-            Some((Intent::Switchover { begun: Some(of), .. }, _)) if *of == asked.revision => {
-                Some(Ok(format!("{holder} stops {group}, then its successor starts it")))
-            }
+                .then(|| Ok(asked.not_begun())),
+            Some((Intent::Switchover { begun: Some(of), .. }, _)) if *of == asked.revision => Some(Ok(
+                asked.done(format!("{holder} stops {group}, then its successor starts it"))
+            )),
             Some((Intent::Refused { of, why }, _)) if *of == asked.revision => Some(Err(Refusal::HolderRefuses {
                 node: holder.clone(),
                 why: why.clone(),
@@ -261,7 +289,7 @@ impl Node {
                         node: holder.clone(),
                     })
                 } else {
-                    Ok(format!("{group} has left {holder}"))
+                    Ok(asked.done(format!("{group} has left {holder}")))
                 })
             }
         }
@@ -269,11 +297,8 @@ impl Node {
 
     /// What waits for an answer when this node can't follow it any more: it is in etcd all the same.
     pub(super) fn leave_askers(&mut self, out: &mut Vec<Action>) {
-        for AskedMove {
-            reply, group, holder, ..
-        } in self.intents.asked.drain(..)
-        {
-            let result = Ok(not_begun(&group, &holder));
+        for asked in self.intents.asked.drain(..) {
+            let (reply, result) = (asked.reply, Ok(asked.not_begun()));
             out.push(Action::Reply { reply, result });
         }
     }
@@ -282,10 +307,19 @@ impl Node {
         self.intents.asked.iter().map(|asked| asked.since.plus(ANSWER_PATIENCE))
     }
 
-    /// Why the group's switchover can't be withdrawn: it has begun.
-    pub(super) fn not_withdrawable(&self, group: &str) -> Option<Refusal> {
+    /// Why the group's switchover can't be withdrawn: it has begun, or is not the one that is meant.
+    pub(super) fn not_withdrawable(&self, group: &str, id: Option<i64>) -> Option<Refusal> {
         let name = || group.to_owned();
-        match self.view.group(group).intent.as_ref()? {
+        let intent = self.view.group(group).intent.as_ref();
+        let standing = match intent {
+            Some((Intent::Switchover { begun: Some(of), .. }, _)) => Some(*of),
+            Some((Intent::Switchover { .. }, revision)) => Some(*revision),
+            Some((Intent::Apply { .. } | Intent::Refused { .. }, _)) | None => None,
+        };
+        if id.is_some() && id != standing {
+            return Some(Refusal::NotThatWish { group: name() });
+        }
+        match intent? {
             (Intent::Switchover { begun: Some(_), .. }, _) => Some(Refusal::BegunAlready { group: name() }),
             (Intent::Apply { .. }, _) => Some(Refusal::ApplyNotMove { group: name() }),
             (Intent::Switchover { begun: None, .. } | Intent::Refused { .. }, _) => None,
@@ -293,8 +327,14 @@ impl Node {
     }
 
     /// Takes a wish back that the holder has not begun with.
-    pub(super) fn withdrawal(&self, reply: u64, group: &str, out: &mut Vec<Action>) -> Option<(Txn, Purpose)> {
-        if let Some(why) = self.not_withdrawable(group) {
+    pub(super) fn withdrawal(
+        &self,
+        reply: u64,
+        group: &str,
+        id: Option<i64>,
+        out: &mut Vec<Action>,
+    ) -> Option<(Txn, Purpose)> {
+        if let Some(why) = self.not_withdrawable(group, id) {
             let result = Err(why);
             out.push(Action::Reply { reply, result });
             return None;
@@ -304,13 +344,6 @@ impl Node {
         let done = format!("{group} stays where it is: the wish to move it is withdrawn");
         Some((txn, Purpose::Intent { reply, done }))
     }
-}
-
-fn not_begun(group: &str, holder: &str) -> String {
-    format!(
-        "asked, but {holder} has not begun: it may be busy with {group}, or gone; `leasehold switchover --withdraw {group}` takes \
-         the wish back"
-    )
 }
 
 /// Whose wish is already to move the group, or to start it again.

@@ -111,7 +111,10 @@ fn wish(words: &[&str]) -> Option<Wish> {
             length: time(length)?,
         },
         ["resume", group] => Wish::Resume { group: named(group) },
-        ["withdraw", group] => Wish::Withdraw { group: named(group) },
+        ["withdraw", group] => Wish::Withdraw {
+            group: named(group),
+            id: None,
+        },
         ["drain", node] => Wish::Drain { node: named(node) },
         ["undrain", node] => Wish::Undrain { node: named(node) },
         ["remove", node] => Wish::Remove { node: named(node) },
@@ -227,9 +230,8 @@ impl World {
             | "status" | "history" | "policy" | "hangs" | "afar" | "without" => self.control(words),
             "health" if words.len() == 1 => self.control(words),
             "answer" | "timeout" | "landed" | "late" | "refused" => self.answer_input(words),
-            "term" | "hold" | "switchover" | "apply" | "accept" | "fenced" | "order" | "export" | "import" => {
-                self.operator(words)
-            }
+            "term" | "hold" | "switchover" | "failback" | "apply" | "accept" | "fenced" | "order" | "export"
+            | "import" => self.operator(words),
             _ => match self.event(words) {
                 Some(event) => {
                     self.deliver(event);
@@ -449,6 +451,10 @@ impl World {
             ["switchover", group, rest @ ..] => Command::Switchover {
                 group: (*group).to_owned(),
                 to: option(rest, "to").map(str::to_owned),
+                note: note(),
+            },
+            ["failback", group] => Command::Failback {
+                group: (*group).to_owned(),
                 note: note(),
             },
             ["fenced", rest @ ..] => Command::Fenced {

@@ -271,8 +271,8 @@ pub(crate) fn action(names: &mut Names, now: Time, action: &Action) -> String {
                 None => format!("{loud}: {}", decision.text),
             }
         }
-        Action::Reply { result: Ok(text), .. } => format!("reply: {text}"),
-        Action::Reply { result: Err(text), .. } => format!("reply refused: {text}"),
+        Action::Reply { result: Ok(done), .. } => format!("reply: {}", done.text),
+        Action::Reply { result: Err(why), .. } => format!("reply refused: {why}"),
         Action::Reset { why } => format!("RESET THE HOST: {why}"),
         Action::Fence { node, incarnation } => format!("FENCE {node} {}", names.lease(*incarnation)),
         Action::Exit { detached } => if *detached { "exit detached" } else { "exit" }.to_owned(),

@@ -77,7 +77,11 @@ fn the_run_of_a_holder_is_adopted() {
     let run = &saved.groups["mail"];
     assert_eq!((run.epoch, run.n, run.latched), (1, 1, false));
     assert_eq!(run.parts, Parts::default());
-    let record = crate::recorded::view_at("serving").group("mail").clone().record.unwrap();
+    let record = crate::recorded::view_at("serving")
+        .group("mail")
+        .clone()
+        .record
+        .unwrap();
     assert_eq!(saved.lease, record.incarnation);
     for name in ["standby", "left"] {
         let saved = Host::of(name).files().saved().unwrap().unwrap();
@@ -198,7 +202,12 @@ fn claims_and_store_ids_on_the_storage() {
         let shown: serde_json::Value = serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}"));
         shown
     };
-    let id = crate::recorded::view_at("serving").group("mail").clone().store.unwrap().id;
+    let id = crate::recorded::view_at("serving")
+        .group("mail")
+        .clone()
+        .store
+        .unwrap()
+        .id;
     let held = show("storage/mail-config");
     assert_eq!(held["store_id"], id.as_str());
     assert_eq!(held["claim"], "group mail of cluster mail, epoch 1 on node h1");

@@ -8,6 +8,7 @@ mod watch;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail};
+use tokio::task::JoinHandle;
 
 use self::plan::{Plan, is_ready, plan};
 use self::report::{Marks, Move, Report, millis, ports, whereabouts};
@@ -18,7 +19,7 @@ use super::fenced::confirmed;
 use super::text::say;
 use leasehold_base::clock;
 use leasehold_core::status::Status;
-use leasehold_sidecar::adapters::http::SwitchoverRequest;
+use leasehold_sidecar::adapters::http::{Outcome, SwitchoverRequest};
 use leasehold_sidecar::adapters::probe::{Inside, Prober};
 use leasehold_sidecar::node_facts::NodeFacts;
 use leasehold_sidecar::site::Site;
@@ -60,6 +61,8 @@ pub(super) async fn drill(facts: &NodeFacts, group: &str, to: Option<String>, ye
         marks: Marks::default(),
         there: None,
         back: None,
+        call: None,
+        wish: None,
     };
     let report = report.run().await;
     let text = report.render();
@@ -79,6 +82,10 @@ struct Drill<'a> {
     marks: Marks,
     there: Option<Move>,
     back: Option<Move>,
+    /// The order under way: it goes on to its answer, whatever interrupts this.
+    call: Option<JoinHandle<Result<Outcome>>>,
+    /// The wish that this drill has written last.
+    wish: Option<i64>,
 }
 
 impl Drill<'_> {
@@ -112,15 +119,41 @@ impl Drill<'_> {
     }
 
     /// Nothing of it shall move any more that nobody watches. What has begun goes on to its end.
-    async fn take_back(&self) {
-        let group = &self.plan.group;
-        let wish = match client::status(self.facts).await {
-            Ok(mut status) => status.groups.remove(group).and_then(|line| line.wish),
-            Err(_) => None,
-        };
-        if wish.is_some_and(|wish| wish.contains(&format!("({WHY})"))) {
+    async fn take_back(&mut self) {
+        // An order without its answer may have been written all the same.
+        if self.call.is_some() {
+            let _ = self.answered().await;
+        }
+        if self.wish.is_some() {
             // A refusal changes nothing in what is said next.
-            let _ = client::withdraw(self.facts, group).await;
+            let _ = client::withdraw(self.facts, &self.plan.group, self.wish).await;
+        }
+    }
+
+    /// Orders a move, and waits for the answer.
+    async fn order(&mut self, to: &str) -> Result<()> {
+        let (facts, group) = (self.facts.clone(), &self.plan.group);
+        let path = format!("/v1/groups/{group}/switchover");
+        let body = SwitchoverRequest {
+            to: Some(to.to_owned()),
+            why: WHY.to_owned(),
+        };
+        self.wish = None;
+        self.call = Some(tokio::spawn(async move { client::tell(&facts, &path, &body).await }));
+        self.answered().await
+    }
+
+    /// The answer to the order under way; where this is given up, the order is not.
+    async fn answered(&mut self) -> Result<()> {
+        let Some(call) = &mut self.call else { return Ok(()) };
+        let outcome = call.await;
+        self.call = None;
+        let outcome = outcome??;
+        self.wish = outcome.wish.map(|wish| wish.id);
+        if outcome.ok {
+            Ok(())
+        } else {
+            bail!("{}", outcome.message)
         }
     }
 
@@ -138,29 +171,21 @@ impl Drill<'_> {
     }
 
     /// One move, within its bound.
-    async fn shift(&self, from: &str, to: &str) -> Result<Move> {
+    async fn shift(&mut self, from: &str, to: &str) -> Result<Move> {
         let bound = self.plan.bound;
         let ended = tokio::time::timeout(bound, self.shift_unbounded(from, to)).await;
+        let group = &self.plan.group;
         ended.unwrap_or_else(|_| {
-            let group = &self.plan.group;
             Err(anyhow!(
                 "{group} was not up on {to} within {bound:?}: see `leasehold history {group}`"
             ))
         })
     }
 
-    async fn shift_unbounded(&self, from: &str, to: &str) -> Result<Move> {
-        let group = &self.plan.group;
+    async fn shift_unbounded(&mut self, from: &str, to: &str) -> Result<Move> {
         let before = self.ready(from, to).await?;
         let ordered = clock::now().boot;
-        let body = SwitchoverRequest {
-            to: Some(to.to_owned()),
-            why: WHY.to_owned(),
-        };
-        let outcome = client::tell(self.facts, &format!("/v1/groups/{group}/switchover"), &body).await?;
-        if !outcome.ok {
-            bail!("{}", outcome.message);
-        }
+        self.order(to).await?;
         let epoch = self.taken(to, before).await?;
         // The record changes hands only when the other side has stopped: from now on whoever answers is the new one.
         let since = clock::now().boot;

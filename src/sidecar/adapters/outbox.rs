@@ -30,7 +30,7 @@ use leasehold_base::epoch::Run;
 use leasehold_base::page::{Page, mark};
 use leasehold_base::time::Time;
 use leasehold_compose::model::{Check, Group, Service, Vip};
-use leasehold_core::event::{Action, Decision, Event, Level, PageOrder, ProbeKey, ServiceKey};
+use leasehold_core::event::{Action, Decision, Done, Event, Level, PageOrder, ProbeKey, ServiceKey};
 use leasehold_core::history::Chronicler;
 use leasehold_core::records::{Pin, Saved};
 use leasehold_core::refusal::Refusal;
@@ -58,7 +58,7 @@ pub struct Outbox {
     /// For each group: the id that its storage must carry, as its containers were asked for last.
     stores: BTreeMap<String, String>,
     watchdog: Option<Feeder>,
-    replies: BTreeMap<u64, oneshot::Sender<Result<String, Refusal>>>,
+    replies: BTreeMap<u64, oneshot::Sender<Result<Done, Refusal>>>,
     next_reply: u64,
     holders: BTreeMap<String, Option<String>>,
     recent: Arc<Recent>,
@@ -234,7 +234,7 @@ impl Outbox {
         give(&self.containers, ContainerCommand::LetGo { group })
     }
 
-    fn reply(&mut self, reply: u64, result: Result<String, Refusal>) {
+    fn reply(&mut self, reply: u64, result: Result<Done, Refusal>) {
         if let Some(asker) = self.replies.remove(&reply) {
             // Whoever asked may have gone away meanwhile.
             let _ = asker.send(result);

@@ -164,7 +164,8 @@ impl World {
             }
             Action::Reply { result, .. } => {
                 note!(self, "{} replies {result:?}", self.hosts[h].name);
-                self.replies.push((h, result.map_err(|refusal| refusal.to_string())));
+                self.replies
+                    .push((h, result.map(|done| done.text).map_err(|refusal| refusal.to_string())));
             }
             Action::Exit { detached } => {
                 note!(self, "{} exits, detached {detached}", self.hosts[h].name);

@@ -48,7 +48,7 @@ fn order_about(world: &mut World, rng: &mut Rng, until: u64) {
             3 => Act::Order(host, Wish::Resume { group }),
             4..=6 => Act::Order(host, Wish::Drain { node }),
             7 => Act::Order(host, Wish::Undrain { node }),
-            8 => Act::Order(host, Wish::Withdraw { group }),
+            8 => Act::Order(host, Wish::Withdraw { group, id: None }),
             9 => Act::Order(host, Wish::Remove { node }),
             _ => Act::Apply(host, group),
         };

@@ -25,8 +25,6 @@ use leasehold_base::clock;
 use leasehold_core::event::{Command, Note, Wish};
 use leasehold_core::fenced::Fenced;
 
-/// How long an operator waits for the loop's reply.
-const REPLY_TIMEOUT: Duration = Duration::from_secs(15);
 /// A reason is a sentence, not a file.
 const WHY_MAX: usize = 200;
 
@@ -59,6 +57,14 @@ pub struct OrderRequest {
 pub(super) struct Reason {
     #[serde(default)]
     pub(super) why: String,
+}
+
+/// Which wish is meant; none: whichever stands.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Which {
+    #[serde(default)]
+    wish: Option<i64>,
 }
 
 /// What `pause` takes.
@@ -108,6 +114,7 @@ pub struct HoldRequest {
 pub(super) fn routes() -> OpenApiRouter<Shared> {
     OpenApiRouter::new()
         .routes(routes!(switchover, withdraw))
+        .routes(routes!(failback))
         .routes(routes!(apply))
         .routes(routes!(stop))
         .routes(routes!(start))
@@ -241,16 +248,34 @@ async fn apply(
     ask(&shared, &caller, Role::Operator, Command::Apply { group, note }).await
 }
 
+/// Move a group back to the ready node that is preferred for it. Nothing is done where that one holds it.
+#[utoipa::path(post, path = "/v1/groups/{group}/failback", tag = "acting", request_body = Option<OrderRequest>,
+    params(("group" = String, Path, description = "The group's name")), responses(OfAGroup))]
+async fn failback(
+    State(shared): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Name(group): Name<String>,
+    Body(wanted): Body<OrderRequest>,
+) -> Answer {
+    known_group(&shared, &group)?;
+    let note = note(&shared, &caller, wanted.why, None)?;
+    ask(&shared, &caller, Role::Operator, Command::Failback { group, note }).await
+}
+
 /// Take a switchover back that its holder has not begun.
 #[utoipa::path(delete, path = "/v1/groups/{group}/switchover", tag = "acting",
-    params(("group" = String, Path, description = "The group's name")), responses(OfAGroup))]
+    params(("group" = String, Path, description = "The group's name"),
+        ("wish" = Option<i64>, Query, description = "The id of the wish: no other one is taken back")), responses(OfAGroup))]
 async fn withdraw(
     State(shared): State<Shared>,
     Extension(caller): Extension<Caller>,
     Name(group): Name<String>,
+    which: Result<Query<Which>, QueryRejection>,
 ) -> Answer {
     known_group(&shared, &group)?;
-    let wish = Wish::Withdraw { group };
+    let Query(Which { wish: id }) =
+        which.map_err(|error| Problem::malformed(format!("the query does not fit: {error}")))?;
+    let wish = Wish::Withdraw { group, id };
     order(&shared, &caller, Role::Operator, wish, String::new(), None).await
 }
 
@@ -511,12 +536,12 @@ pub(super) async fn ask(shared: &Shared, caller: &Caller, needed: Role, command:
     let result = match shared.asked.try_send(Asked { command, reply }) {
         Err(TrySendError::Full(_)) => Err(Problem::new(Cause::Busy, "too many commands wait: try again")),
         Err(TrySendError::Closed(_)) => Err(ending()),
-        Ok(()) => match tokio::time::timeout(REPLY_TIMEOUT, answer).await {
+        Ok(()) => match tokio::time::timeout(shared.patience, answer).await {
             Ok(Ok(result)) => result.map_err(Problem::from),
             Ok(Err(_)) => Err(ending()),
             Err(_) => Err(Problem::new(
                 Cause::NoAnswer,
-                format!("no reply within {REPLY_TIMEOUT:?}: see `leasehold status`"),
+                format!("no reply within {:?}: see `leasehold status`", shared.patience),
             )),
         },
     };
@@ -528,7 +553,7 @@ pub(super) async fn ask(shared: &Shared, caller: &Caller, needed: Role, command:
         "answered to an operator"
     );
     shared.archive.keep(audit::answered(act, &result));
-    result.map(|message| Json(Outcome::done(message)).into_response())
+    result.map(|done| Json(Outcome::done(done)).into_response())
 }
 
 fn ending() -> Problem {

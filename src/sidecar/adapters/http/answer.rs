@@ -8,6 +8,7 @@ use serde_json::Number;
 use utoipa::ToSchema;
 
 use super::problem::{Problem, words};
+use leasehold_core::event::{Done, Wished};
 
 /// The answer to a command.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -19,24 +20,27 @@ pub struct Outcome {
     pub code: Option<String>,
     /// One sentence: what happens now, or why it was refused.
     pub message: String,
+    /// The wish that the group's holder has to carry out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wish: Option<Wished>,
 }
 
 impl Outcome {
-    pub(super) fn done(message: String) -> Self {
-        let code = None;
+    pub(super) fn done(done: Done) -> Self {
         Self {
             ok: true,
-            code,
-            message,
+            code: None,
+            message: done.text,
+            wish: done.wish,
         }
     }
 
     pub(super) fn refused(code: &str, message: String) -> Self {
-        let code = Some(code.to_owned());
         Self {
             ok: false,
-            code,
+            code: Some(code.to_owned()),
             message,
+            wish: None,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::problem::Problem;
 use leasehold_base::clock;
-use leasehold_core::event::{Command, Wish};
+use leasehold_core::event::{Command, Done, Wish};
 use leasehold_core::fenced::Fenced;
 use leasehold_core::history::Act;
 
@@ -23,6 +23,11 @@ pub(super) fn act(by: String, command: &Command) -> Act {
         Command::Switchover { group, to, note } => {
             act.verb = "switchover".to_owned();
             (act.group, act.node) = (Some(group.clone()), to.clone());
+            act.why.clone_from(&note.why);
+        }
+        Command::Failback { group, note } => {
+            act.verb = "failback".to_owned();
+            act.group = Some(group.clone());
             act.why.clone_from(&note.why);
         }
         Command::Apply { group, note } => {
@@ -58,7 +63,7 @@ fn wished(act: &mut Act, wish: &Wish) {
         Wish::Start { group } => ("start", Some(group), None),
         Wish::Pause { group, .. } => ("pause", Some(group), None),
         Wish::Resume { group } => ("resume", Some(group), None),
-        Wish::Withdraw { group } => ("withdraw switchover", Some(group), None),
+        Wish::Withdraw { group, .. } => ("withdraw switchover", Some(group), None),
         Wish::Drain { node } => ("drain", None, Some(node)),
         Wish::Undrain { node } => ("undrain", None, Some(node)),
         Wish::Remove { node } => ("remove", None, Some(node)),
@@ -87,9 +92,9 @@ fn wished(act: &mut Act, wish: &Wish) {
 }
 
 /// The act with what came of it.
-pub(super) fn answered(act: Act, result: &Result<String, Problem>) -> Act {
+pub(super) fn answered(act: Act, result: &Result<Done, Problem>) -> Act {
     let (accepted, answer) = match result {
-        Ok(answer) => (true, answer.as_str()),
+        Ok(answer) => (true, answer.text.as_str()),
         Err(problem) => (false, problem.message()),
     };
     Act {

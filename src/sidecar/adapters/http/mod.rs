@@ -59,7 +59,7 @@ use self::serve::Intake;
 use self::tls::LOOK_EVERY;
 use crate::recent::Recent;
 use leasehold_base::time::Time;
-use leasehold_core::event::{Command, Event};
+use leasehold_core::event::{Command, Done, Event};
 use leasehold_core::exported::Exported;
 use leasehold_core::history::{Act, History};
 use leasehold_core::refusal::Refusal;
@@ -67,6 +67,8 @@ use leasehold_core::status::Status;
 
 /// Commands that wait for the loop.
 const ASKED_MAX: usize = 16;
+/// How long an operator waits for the loop's reply.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(15);
 /// From a request's head to the end of its answer; longer than the loop is waited for.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 /// Who sits at the CLI, as the environment there knows it; read on the local socket alone.
@@ -80,7 +82,7 @@ const BODY_MAX: usize = 16 * 1024;
 #[derive(Debug)]
 pub struct Asked {
     pub command: Command,
-    pub reply: oneshot::Sender<Result<String, Refusal>>,
+    pub reply: oneshot::Sender<Result<Done, Refusal>>,
 }
 
 /// What the loop publishes after every turn.
@@ -111,6 +113,8 @@ struct Shared {
     node: String,
     rate: Rate,
     archive: Arc<dyn Archive>,
+    /// How long a caller waits for the loop's reply.
+    patience: Duration,
 }
 
 impl Shared {
@@ -121,6 +125,7 @@ impl Shared {
             node: node.to_owned(),
             rate: Rate::of_acts(),
             archive,
+            patience: REPLY_TIMEOUT,
         }
     }
 }
@@ -324,5 +329,7 @@ async fn in_time(request: Request, next: Next) -> Response {
 
 #[cfg(test)]
 mod forgery_tests;
+#[cfg(test)]
+mod problem_tests;
 #[cfg(test)]
 mod tests;

@@ -68,7 +68,7 @@ impl Archive for Kept {
 pub(super) struct Bench {
     pub(super) network: Router,
     pub(super) host: Router,
-    asked: mpsc::Receiver<Asked>,
+    pub(super) asked: mpsc::Receiver<Asked>,
     _turn: watch::Sender<Turn>,
     pub(super) tokens: PathBuf,
     kept: Arc<Kept>,
@@ -76,6 +76,11 @@ pub(super) struct Bench {
 
 impl Bench {
     pub(super) fn new() -> Self {
+        Self::with_patience(REPLY_TIMEOUT)
+    }
+
+    /// `patience`: how long the loop is waited for.
+    pub(super) fn with_patience(patience: Duration) -> Self {
         static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
         let count = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let tokens = std::env::temp_dir().join(format!("leasehold-http-{}-{count}", std::process::id()));
@@ -93,7 +98,10 @@ impl Bench {
         let (publisher, turn) = watch::channel(Turn { at, status, recent });
         let (asked, commands) = mpsc::channel(ASKED_MAX);
         let kept = Arc::new(Kept::default());
-        let shared = Shared::new(turn, asked, "a", kept.clone());
+        let shared = Shared {
+            patience,
+            ..Shared::new(turn, asked, "a", kept.clone())
+        };
         Self {
             network: network(
                 shared.clone(),
@@ -116,7 +124,7 @@ impl Bench {
             let mut seen = Vec::new();
             while let Some(one) = asked.recv().await {
                 seen.push(one.command);
-                let _ = one.reply.send(Ok("done".to_owned()));
+                let _ = one.reply.send(Ok("done".to_owned().into()));
             }
             seen
         })
@@ -129,7 +137,7 @@ impl Drop for Bench {
     }
 }
 
-async fn call(router: &Router, method: &str, path: &str, token: Option<&str>, body: &str) -> (u16, String) {
+pub(super) async fn call(router: &Router, method: &str, path: &str, token: Option<&str>, body: &str) -> (u16, String) {
     let mut request = Request::builder().method(method).uri(path);
     if let Some(token) = token {
         request = request.header("authorization", format!("Bearer {token}"));
@@ -385,7 +393,7 @@ async fn every_act_that_reaches_the_loop_is_kept_with_who_and_what_came_of_it() 
             let result = if refused {
                 Err(Refusal::Needless)
             } else {
-                Ok("done".to_owned())
+                Ok("done".to_owned().into())
             };
             let _ = one.reply.send(result);
         }
