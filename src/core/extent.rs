@@ -8,7 +8,7 @@ use super::event::{Action, Note, Wish};
 use super::group::claimed;
 use super::member::Purpose;
 use super::node::Node;
-use super::protocol::TxnKind;
+use super::protocol::{ReleaseCause, TxnKind};
 use super::records::{GroupKeys, Past, Record, RecordState, StandingOrder, json};
 use super::store::{Compare, Op, Txn};
 use super::stuck::stuck_on;
@@ -21,6 +21,8 @@ pub(super) struct Leaving {
     /// As the beginning of a sentence.
     pub order: String,
     /// For the record.
+    pub cause: ReleaseCause,
+    /// The same for people.
     pub reason: String,
 }
 
@@ -47,6 +49,7 @@ impl Node {
             return Some(Leaving {
                 code: Code::DrainWaits,
                 order: format!("this node is drained {order}"),
+                cause: ReleaseCause::Drained,
                 reason: format!("its node was drained {order}"),
             });
         }
@@ -54,6 +57,7 @@ impl Node {
         Some(Leaving {
             code: Code::UnextendWaits,
             order: format!("not extended to {} {order}", self.me.name),
+            cause: ReleaseCause::NotExtended,
             reason: format!("not extended to {} {order}", self.me.name),
         })
     }
@@ -295,6 +299,7 @@ impl Node {
             incarnation: before.map_or(0, |record| record.incarnation),
             state: RecordState::Released,
             reason: format!("deleted {order}"),
+            cause: Some(ReleaseCause::Deleted),
             successor: None,
             stuck: None,
             promise_ms: None,

@@ -35,6 +35,7 @@ mod outcome;
 pub mod overall;
 pub mod protocol;
 pub mod records;
+mod release;
 mod removal;
 pub mod sizing;
 pub mod status;
