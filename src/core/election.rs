@@ -75,15 +75,7 @@ impl Node {
                 After::RanOut | After::Interrupted | After::Lost => None,
             };
             let epoch = held.run.epoch;
-            let again = match held.after {
-                After::Interrupted => "started again after an interrupted stop",
-                After::Restart
-                | After::Release { .. }
-                | After::RanOut
-                | After::Claimed
-                | After::Lost
-                | After::Forget => "started again after its lease ran out",
-            };
+            let again = started_again(&held.after);
             let own = keys
                 .active()
                 .filter(|record| record.incarnation == lease && record.epoch == epoch);
@@ -612,6 +604,16 @@ impl Node {
                 group.known_faults = known_faults;
                 group.step(context, out);
             }
+        }
+    }
+}
+
+/// What the record says of a group that its holder starts again.
+fn started_again(after: &After) -> &'static str {
+    match after {
+        After::Interrupted => "started again after an interrupted stop",
+        After::Restart | After::Release { .. } | After::RanOut | After::Claimed | After::Lost | After::Forget => {
+            "started again after its lease ran out"
         }
     }
 }
