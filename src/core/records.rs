@@ -221,8 +221,8 @@ pub struct Opinion {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Trouble {
     /// `sick`: it runs, and a probe has failed as often as it takes. `restarting`: on the way down or up again after a
-    /// failure. `down`: nothing runs, as between two tries. `impaired`: it serves, but a canary did not come through. A later
-    /// version may know more words.
+    /// failure. `down`: nothing runs, as between two tries. `impaired`: it serves, but a canary did not come through. `endangered`:
+    /// it serves, and a probe saw what will make it fail. A later version may know more words.
     pub state: String,
     /// In a sentence.
     pub why: String,

@@ -4,7 +4,9 @@
 mod cause;
 mod fault;
 mod kind;
+mod trouble;
 
 pub use cause::ReleaseCause;
 pub use fault::FaultId;
 pub use kind::TxnKind;
+pub use trouble::TroubleState;
