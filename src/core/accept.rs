@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use super::election::released;
 use super::event::Action;
 use super::member::{Member, Purpose};
 use super::node::Node;
-use super::protocol::TxnKind;
+use super::protocol::{ReleaseCause, TxnKind};
 use super::records::{ClusterConfig, GroupKeys, NodeKey, Past, Record, RecordState, json};
 use super::refusal::Refusal;
+use super::release::released;
 use super::requests::AcceptWish;
 use super::store::{Compare, Op, Txn};
 
@@ -86,7 +86,7 @@ impl Node {
             let known = [held, self.claim_above(name).unwrap_or(0), given.unwrap_or(0)];
             let known = known.into_iter().fold(0, u64::max);
             let mut record = match &keys.record {
-                Some(record) => released(record, "accepted".to_owned(), None),
+                Some(record) => released(record, ReleaseCause::Accepted, "accepted".to_owned(), None),
                 // The snapshot may be older than the first record, but no claim is.
                 None if known > 0 && !keys.unreadable() => self.forgotten(),
                 None => return None,
@@ -122,6 +122,7 @@ impl Node {
             incarnation: 0,
             state: RecordState::Released,
             reason: "accepted".to_owned(),
+            cause: Some(ReleaseCause::Accepted),
             successor: None,
             stuck: None,
             promise_ms: None,

@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use super::event::Action;
-use super::group::{After, Coming, Group, INTERRUPTED, LOST_PLACE, RAN_OUT, SILENT, Stage, claimed};
+use super::group::{After, Coming, Group, Stage, claimed};
 use super::member::{Asked, LastBeat, Purpose};
 use super::node::Node;
-use super::protocol::TxnKind;
+use super::protocol::{ReleaseCause, TxnKind};
 use super::records::{GroupKeys, Intent, NodeStatus, Readiness, Record, RecordState, Trouble, json};
+use super::release::{lost, plain, released};
 use super::store::{Compare, Op, Txn};
 use super::stuck::stuck_on;
-use super::surroundings::TOLD_TO_END;
 use super::time::Time;
 
 /// Between the campaigns of two standbys of neighbouring rank.
@@ -65,21 +65,17 @@ impl Node {
                     group.held = None;
                     continue;
                 }
-                After::Release { reason, successor } => Some((reason, successor)),
-                After::RanOut | After::Lost if other_ready => Some((RAN_OUT.to_owned(), None)),
-                After::Interrupted if other_ready => Some((INTERRUPTED.to_owned(), wanted)),
+                After::Release {
+                    cause,
+                    reason,
+                    successor,
+                } => Some((cause, reason, successor)),
+                After::RanOut | After::Lost if other_ready => Some(plain(ReleaseCause::RanOut, None)),
+                After::Interrupted if other_ready => Some(plain(ReleaseCause::Interrupted, wanted)),
                 After::RanOut | After::Interrupted | After::Lost => None,
             };
             let epoch = held.run.epoch;
-            let again = match held.after {
-                After::Interrupted => "started again after an interrupted stop",
-                After::Restart
-                | After::Release { .. }
-                | After::RanOut
-                | After::Claimed
-                | After::Lost
-                | After::Forget => "started again after its lease ran out",
-            };
+            let again = started_again(&held.after);
             let own = keys
                 .active()
                 .filter(|record| record.incarnation == lease && record.epoch == epoch);
@@ -87,11 +83,11 @@ impl Node {
                 group.held = None;
                 continue;
             };
-            if let Some((reason, named)) = release {
+            if let Some((cause, reason, named)) = release {
                 let successor = named
                     .or_else(|| self.successor(&name, None))
                     .filter(|_| keys.stopped.is_none() && keys.deleted.is_none());
-                let mut record = released(record, reason, successor);
+                let mut record = released(record, cause, reason, successor);
                 record.past = self.past_of_release(&name, keys);
                 let txn = self.record_txn(TxnKind::Release, &name, keys, &record);
                 return Some((txn, Purpose::Release { group: name }));
@@ -129,7 +125,7 @@ impl Node {
                 group.held = None;
                 continue;
             };
-            let record = released(record, LOST_PLACE.to_owned(), None);
+            let record = lost(record, ReleaseCause::PlaceLost);
             let txn = self.record_txn(TxnKind::ReleaseLost, &name, keys, &record);
             return Some((txn, Purpose::ReleaseLost { group: name }));
         }
@@ -180,6 +176,7 @@ impl Node {
             incarnation: lease,
             state: RecordState::Active,
             reason: reason.to_owned(),
+            cause: None,
             successor: None,
             stuck: None,
             promise_ms: None,
@@ -390,7 +387,7 @@ impl Node {
             if record.stuck.is_some() || self.needs_word(other, record) {
                 continue;
             }
-            let value = json(&released(record, SILENT.to_owned(), None));
+            let value = json(&lost(record, ReleaseCause::Silent));
             txn.then.push(Op::Delete {
                 key: self.keys.leader(other),
             });
@@ -550,7 +547,7 @@ impl Node {
     pub(super) fn not_a_successor(&self, name: &str) -> Option<String> {
         let failed = || Some(self.groups.get(name)?.failed_here().to_owned());
         let failing = || failed().filter(|_| self.failing(name));
-        let ending = self.ending.then(|| TOLD_TO_END.to_owned());
+        let ending = self.ending.then(|| "its node was told to end".to_owned());
         ending
             .or_else(|| self.unready(name))
             .or_else(failing)
@@ -587,6 +584,7 @@ impl Node {
             groups: groups.collect(),
             clock: self.host.clock_doubt().unwrap_or_default().to_owned(),
             endpoints: self.surroundings.endpoints.clone().unwrap_or_default(),
+            ending: self.ending,
         }
     }
 
@@ -603,15 +601,13 @@ impl Node {
     }
 }
 
-pub(super) fn released(record: &Record, reason: String, successor: Option<String>) -> Record {
-    Record {
-        state: RecordState::Released,
-        reason,
-        successor,
-        stuck: None,
-        promise_ms: None,
-        past: record.past.clone().after_loss(),
-        ..record.clone()
+/// What the record says of a group that its holder starts again.
+fn started_again(after: &After) -> &'static str {
+    match after {
+        After::Interrupted => "started again after an interrupted stop",
+        After::Restart | After::Release { .. } | After::RanOut | After::Claimed | After::Lost | After::Forget => {
+            "started again after its lease ran out"
+        }
     }
 }
 

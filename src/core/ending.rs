@@ -5,6 +5,7 @@ use super::event::Action;
 use super::group::{After, Stage, Way};
 use super::member::Member;
 use super::node::Node;
+use super::protocol::ReleaseCause;
 use super::refusal::Refusal;
 use super::time::Time;
 
@@ -49,7 +50,13 @@ impl Node {
                 after,
                 Some(After::Restart | After::RanOut | After::Interrupted | After::Claimed)
             ) {
-                group.stop(now, Way::Drain, After::Release { reason, successor }, text, code, out);
+                let cause = ReleaseCause::NodeEnding;
+                let after = After::Release {
+                    cause,
+                    reason,
+                    successor,
+                };
+                group.stop(now, Way::Drain, after, text, code, out);
             }
         }
     }

@@ -12,7 +12,7 @@ use super::bounds::{GIVEN_MAX, PROMISE_MAX_MS};
 use super::event::Action;
 use super::member::Purpose;
 use super::node::Node;
-use super::protocol::TxnKind;
+use super::protocol::{ReleaseCause, TxnKind};
 use super::records::{ClusterConfig, GroupKeys, Past, Record, RecordState, StandingOrder, StoreIds, View, json};
 use super::refusal::Refusal;
 use super::store::{Compare, Op, Txn};
@@ -207,6 +207,7 @@ impl Node {
             incarnation: 0,
             state: RecordState::Released,
             reason: "imported".to_owned(),
+            cause: Some(ReleaseCause::Imported),
             successor: None,
             stuck: None,
             promise_ms: None,

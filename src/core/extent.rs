@@ -8,7 +8,7 @@ use super::event::{Action, Note, Wish};
 use super::group::claimed;
 use super::member::Purpose;
 use super::node::Node;
-use super::protocol::TxnKind;
+use super::protocol::{ReleaseCause, TxnKind};
 use super::records::{GroupKeys, Past, Record, RecordState, StandingOrder, json};
 use super::refusal::Refusal;
 use super::store::{Compare, Op, Txn};
@@ -22,6 +22,8 @@ pub(super) struct Leaving {
     /// As the beginning of a sentence.
     pub order: String,
     /// For the record.
+    pub cause: ReleaseCause,
+    /// The same for people.
     pub reason: String,
 }
 
@@ -48,6 +50,7 @@ impl Node {
             return Some(Leaving {
                 code: Code::DrainWaits,
                 order: format!("this node is drained {order}"),
+                cause: ReleaseCause::Drained,
                 reason: format!("its node was drained {order}"),
             });
         }
@@ -55,6 +58,7 @@ impl Node {
         Some(Leaving {
             code: Code::UnextendWaits,
             order: format!("not extended to {} {order}", self.me.name),
+            cause: ReleaseCause::NotExtended,
             reason: format!("not extended to {} {order}", self.me.name),
         })
     }
@@ -305,6 +309,7 @@ impl Node {
             incarnation: before.map_or(0, |record| record.incarnation),
             state: RecordState::Released,
             reason: format!("deleted {order}"),
+            cause: Some(ReleaseCause::Deleted),
             successor: None,
             stuck: None,
             promise_ms: None,

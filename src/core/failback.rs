@@ -9,6 +9,7 @@ use super::code::Code;
 use super::event::{Action, Note};
 use super::group::{After, Parting, Way};
 use super::node::Node;
+use super::protocol::{FaultId, ReleaseCause};
 use super::records::{GroupKeys, Intent, Past, Record, RecordState};
 use super::refusal::Refusal;
 use super::time::Time;
@@ -123,6 +124,7 @@ impl Node {
         let node = preferred.node.clone();
         let reason = format!("failback to {node}, preferred and ready for {quiet:?}");
         let after = After::Release {
+            cause: ReleaseCause::Failback,
             reason: reason.clone(),
             successor: Some(node),
         };
@@ -188,7 +190,7 @@ impl Node {
     }
 
     /// The faults that made a group held here leave its holders before.
-    pub(super) fn known_faults(&self, name: &str) -> Vec<String> {
+    pub(super) fn known_faults(&self, name: &str) -> Vec<FaultId> {
         let lease = self.member.lease();
         let record = self.view.groups.get(name).and_then(GroupKeys::active);
         let own = record.filter(|record| Some(record.incarnation) == lease);
@@ -211,9 +213,9 @@ impl Past {
         }
     }
 
-    fn with(mut self, fault: &str) -> Self {
-        if !self.faults.iter().any(|known| known == fault) {
-            self.faults.push(fault.to_owned());
+    fn with(mut self, fault: &FaultId) -> Self {
+        if !self.faults.contains(fault) {
+            self.faults.push(fault.clone());
         }
         self
     }
@@ -246,5 +248,45 @@ mod tests {
         assert_eq!(seen, [10, 20, 40, 60, 60]);
         past.quiet_ms = Some(7_200_000);
         assert_eq!(past.after_loss().quiet_ms, Some(7_200_000));
+    }
+
+    fn read(json: &str) -> Past {
+        serde_json::from_str(json).unwrap()
+    }
+
+    #[test]
+    fn a_fault_is_known_by_its_name_however_it_is_worded() {
+        let past = read(
+            r#"{"faults":["the SMTP port is deaf","db is no more"],"fault_ids":["probe:smtp 25","service_ended:db"]}"#,
+        );
+        let (smtp, db) = (
+            FaultId::Probe("smtp 25".to_owned()),
+            FaultId::ServiceEnded("db".to_owned()),
+        );
+        assert_eq!(past.faults, [smtp.clone(), db]);
+        assert_eq!(past.clone().with(&smtp), past);
+        let more = past.with(&FaultId::NotStarted);
+        assert_eq!(more.faults.len(), 3);
+        // A version before this reads the words alone, and compares them with its own.
+        let written = serde_json::to_value(&more).unwrap();
+        let words = serde_json::json!(["smtp 25", "service db ended", "it did not start"]);
+        assert_eq!(written["faults"], words);
+    }
+
+    /// As 84eb5cc wrote them; it drops the names of a later version, and keeps all words.
+    #[test]
+    fn a_past_of_words_alone_is_read_as_before() {
+        let past = read(r#"{"quiet_ms":600000,"faults":["smtp 25","service db ended","not reached at its address"]}"#);
+        let faults = [
+            FaultId::Probe("smtp 25".to_owned()),
+            FaultId::ServiceEnded("db".to_owned()),
+            FaultId::Unreached,
+        ];
+        assert_eq!(
+            (past.quiet_ms, past.faults.as_slice()),
+            (Some(600_000), faults.as_slice())
+        );
+        assert_eq!(read(r#"{"returned":true}"#).faults, []);
+        assert_eq!(serde_json::to_string(&Past::default()).unwrap(), "{}");
     }
 }

@@ -4,14 +4,13 @@
 use std::time::Duration;
 
 use super::code::Code;
-use super::election::released;
 use super::event::Action;
-use super::group::FENCED;
 use super::member::{Member, Purpose};
 use super::node::Node;
-use super::protocol::TxnKind;
+use super::protocol::{ReleaseCause, TxnKind};
 use super::records::{GroupKeys, Record, json};
 use super::refusal::Refusal;
+use super::release::released;
 use super::store::{Compare, Op, Txn};
 use super::time::Time;
 
@@ -76,7 +75,7 @@ impl Node {
         for (name, _, record) in &freed {
             self.may_free(what, name, record, beats && record.incarnation == key)?;
         }
-        let reason = format!("{FENCED}: {by} on {} made sure that {node} can't write", self.me.name);
+        let reason = format!("fenced: {by} on {} made sure that {node} can't write", self.me.name);
         // The key of a node that came back belongs to a life that was not fenced.
         let whole = matches!(what, Fenced::Node(_)) && !beats && node != self.me.name;
         Ok(self.t10(&node, &freed, &reason, whole))
@@ -158,7 +157,7 @@ impl Node {
                 key: key.clone(),
                 revision: keys.record_mod,
             });
-            let value = json(&released(record, reason.to_owned(), None));
+            let value = json(&released(record, ReleaseCause::Fenced, reason.to_owned(), None));
             txn.then.push(Op::Put { key, value, lease: 0 });
             let key = self.keys.leader(name);
             txn.then.push(Op::Delete { key });

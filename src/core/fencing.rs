@@ -11,7 +11,6 @@ use super::code::Code;
 use super::election::Claim;
 use super::event::Action;
 use super::fenced::Fenced;
-use super::group::FENCED;
 use super::node::Node;
 use super::records::{GroupKeys, Record};
 use super::time::Time;
@@ -117,7 +116,7 @@ impl Node {
             .map(|fence| fence.agent.clone())
             .unwrap_or_default();
         let freed = self.of_incarnation(&record.node, record.incarnation);
-        let reason = format!("{FENCED}: {agent} on {} succeeded", self.me.name);
+        let reason = format!("fenced: {agent} on {} succeeded", self.me.name);
         let whole = self.view.lease_of(&record.node) == record.incarnation;
         // What does not fit in comes with the next.
         let (txn, _) = self.t10(&record.node, &freed, &reason, whole);

@@ -13,6 +13,7 @@ use super::event::Action;
 use super::group::{After, Group, GroupSettings, Held, OnFailure, SecondOpinion, ServiceSettings, Stage};
 use super::member::Member;
 use super::node::Node;
+use super::protocol::ReleaseCause;
 use super::records::Saved;
 use super::sizing::Deadlines;
 use super::stuck::OnStopFailure;
@@ -142,6 +143,7 @@ impl Group {
         if self.has_left() {
             let reason = format!("it left the compose file of {me}");
             let after = After::Release {
+                cause: ReleaseCause::LeftFile,
                 reason,
                 successor: None,
             };

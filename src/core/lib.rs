@@ -39,6 +39,7 @@ mod publication;
 mod random;
 pub mod records;
 pub mod refusal;
+mod release;
 mod removal;
 mod requests;
 mod said;

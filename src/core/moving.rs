@@ -8,6 +8,7 @@ use super::event::Action;
 use super::group::{After, Way};
 use super::member::{Asked, Purpose};
 use super::node::Node;
+use super::protocol::ReleaseCause;
 use super::records::{Intent, json};
 use super::store::{Op, Txn};
 use super::time::Time;
@@ -128,7 +129,12 @@ impl Node {
                     let reason = format!("switchover to {next}, asked by {by}{why}");
                     let successor = Some(next);
                     let text = format!("{reason}: stopping here first");
-                    let after = After::Release { reason, successor };
+                    let cause = ReleaseCause::Asked;
+                    let after = After::Release {
+                        cause,
+                        reason,
+                        successor,
+                    };
                     group.stop(now, Way::Drain, after, text, Code::SwitchoverStarted, out);
                 }
                 (Verdict::Refuse(why), _) if self.intents.obeyed.get(&name) != Some(&revision) => {

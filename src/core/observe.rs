@@ -230,6 +230,7 @@ mod tests {
             incarnation: 7,
             state: RecordState::Active,
             reason: String::new(),
+            cause: None,
             successor: None,
             stuck: None,
             promise_ms: None,

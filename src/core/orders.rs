@@ -10,7 +10,7 @@ use super::extent::Leaving;
 use super::group::{After, Way};
 use super::member::{Member, Purpose};
 use super::node::Node;
-use super::protocol::TxnKind;
+use super::protocol::{ReleaseCause, TxnKind};
 use super::records::{Intent, StandingOrder, json};
 use super::refusal::Refusal;
 use super::requests::AcceptWish;
@@ -339,10 +339,12 @@ impl Node {
     }
 
     /// By which order nobody may run the group.
-    fn ended(&self, name: &str) -> Option<String> {
+    fn ended(&self, name: &str) -> Option<(ReleaseCause, String)> {
         let keys = self.view.groups.get(name)?;
-        let deleted = keys.deleted.as_ref().map(|(order, _)| format!("deleted {order}"));
-        deleted.or_else(|| keys.stopped.as_ref().map(|(order, _)| format!("stopped {order}")))
+        let deleted = keys.deleted.as_ref();
+        let deleted = deleted.map(|(order, _)| (ReleaseCause::Deleted, format!("deleted {order}")));
+        let stopped = || keys.stopped.as_ref();
+        deleted.or_else(|| stopped().map(|(order, _)| (ReleaseCause::Stopped, format!("stopped {order}"))))
     }
 
     /// What this node holds and may not: it stops, and the stop is released.
@@ -364,24 +366,36 @@ impl Node {
             if !goes_on && !interrupted {
                 continue;
             }
-            let (code, reason, successor, text) = match (ended, leaving) {
-                (Some(reason), _) => {
+            let (code, cause, reason, successor, text) = match (ended, leaving) {
+                (Some((cause, reason)), _) => {
                     let text = format!("{reason}: stopping here");
-                    (Code::StopOrdered, reason, None, text)
+                    (Code::StopOrdered, cause, reason, None, text)
                 }
                 (None, Some(_)) if paused => continue,
-                (None, Some(Leaving { code, order, reason })) => {
+                (
+                    None,
+                    Some(Leaving {
+                        code,
+                        order,
+                        cause,
+                        reason,
+                    }),
+                ) => {
                     let Some(next) = successor else {
                         let text = format!("{order}, but no standby is ready: the group stays here");
                         group.mention(now, code, text, out);
                         continue;
                     };
                     let text = format!("{order}: handing over to {next}");
-                    (Code::SwitchoverStarted, reason, Some(next), text)
+                    (Code::SwitchoverStarted, cause, reason, Some(next), text)
                 }
                 (None, None) => continue,
             };
-            let after = After::Release { reason, successor };
+            let after = After::Release {
+                cause,
+                reason,
+                successor,
+            };
             group.stop(now, Way::Drain, after, text, code, out);
         }
     }

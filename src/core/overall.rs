@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::protocol::TroubleState;
 use super::records::Trouble;
 use super::status::{GroupLine, Status};
 
@@ -62,16 +63,16 @@ fn because(text: String, reason: &str) -> String {
 
 /// A group that has a holder and does not serve as it should.
 fn judge_trouble(name: &str, holder: &str, trouble: &Trouble) -> (Health, String) {
-    let (health, text) = match trouble.state.as_str() {
-        "sick" => (Health::Failed, format!("{name} is sick on {holder}")),
-        "restarting" => (Health::Warning, format!("{name} is being started again on {holder}")),
-        "impaired" => (
+    let (health, text) = match TroubleState::of(&trouble.state) {
+        Some(TroubleState::Sick) => (Health::Failed, format!("{name} is sick on {holder}")),
+        Some(TroubleState::Restarting) => (Health::Warning, format!("{name} is being started again on {holder}")),
+        Some(TroubleState::Impaired) => (
             Health::Warning,
             format!("{name} serves on {holder}, but not as it should"),
         ),
-        "endangered" => (Health::Warning, format!("{name} serves on {holder}, and soon may not")),
+        Some(TroubleState::Endangered) => (Health::Warning, format!("{name} serves on {holder}, and soon may not")),
         // Between two tries, or a word of a later version: nothing serves.
-        state => (Health::Failed, format!("{name} is {state} on {holder}")),
+        Some(TroubleState::Down) | None => (Health::Failed, format!("{name} is {} on {holder}", trouble.state)),
     };
     (health, because(text, &trouble.why))
 }

@@ -14,6 +14,7 @@ use super::epoch::Run;
 use super::event::Note;
 use super::keys::Keys;
 use super::left::Parts;
+use super::protocol::{FaultId, ReleaseCause};
 use super::store::{Answer, KeyValue};
 
 /// A node's beat: proof of life that everyone can time for themselves.
@@ -52,7 +53,11 @@ pub struct Record {
     /// The holder's lease id: a record belongs to an incarnation, never to a name.
     pub incarnation: i64,
     pub state: RecordState,
+    /// In a sentence.
     pub reason: String,
+    /// Of a released one: why. None from a version that said it in the sentence alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<ReleaseCause>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub successor: Option<String>,
     /// Its holder could not stop it: a fence frees it, or the holder; silence never does.
@@ -68,16 +73,55 @@ pub struct Record {
 /// What the next holder must know of earlier moves, so that nothing goes to and fro. Who may hold the group never depends
 /// on it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "PastInEtcd", into = "PastInEtcd")]
 pub struct Past {
     /// It went back by itself to this record's holder, or to the successor.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub returned: bool,
     /// The quiet window before it goes back by itself the next time.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quiet_ms: Option<u64>,
     /// What made it leave its holders, one after the other: by the same fault it is not moved again.
+    pub faults: Vec<FaultId>,
+}
+
+/// As it stands in the record.
+#[derive(Serialize, Deserialize)]
+struct PastInEtcd {
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    returned: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    quiet_ms: Option<u64>,
+    /// In words: for people, and for versions that compare them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub faults: Vec<String>,
+    faults: Vec<String>,
+    /// The same faults. A version that knows words alone drops all of them, and adds its own words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    fault_ids: Vec<FaultId>,
+}
+
+impl From<Past> for PastInEtcd {
+    fn from(past: Past) -> Self {
+        Self {
+            returned: past.returned,
+            quiet_ms: past.quiet_ms,
+            faults: past.faults.iter().map(ToString::to_string).collect(),
+            fault_ids: past.faults,
+        }
+    }
+}
+
+impl From<PastInEtcd> for Past {
+    fn from(past: PastInEtcd) -> Self {
+        let of_old = || past.faults.iter().map(|words| FaultId::of_old(words)).collect();
+        Self {
+            returned: past.returned,
+            quiet_ms: past.quiet_ms,
+            faults: if past.fault_ids.is_empty() {
+                of_old()
+            } else {
+                past.fault_ids
+            },
+        }
+    }
 }
 
 impl Past {
@@ -87,6 +131,12 @@ impl Past {
 }
 
 impl Record {
+    /// Why it was released, by its word, or by the sentence where an earlier version wrote it.
+    #[must_use]
+    pub fn release_cause(&self) -> ReleaseCause {
+        self.cause.unwrap_or_else(|| ReleaseCause::of_old(&self.reason))
+    }
+
     /// How long observers who never saw the holder's beat must wait at least.
     #[must_use]
     pub fn promise(&self) -> Duration {
@@ -172,8 +222,8 @@ pub struct Opinion {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Trouble {
     /// `sick`: it runs, and a probe has failed as often as it takes. `restarting`: on the way down or up again after a
-    /// failure. `down`: nothing runs, as between two tries. `impaired`: it serves, but a canary did not come through. A later
-    /// version may know more words.
+    /// failure. `down`: nothing runs, as between two tries. `impaired`: it serves, but a canary did not come through. `endangered`:
+    /// it serves, and a probe saw what will make it fail. A later version may know more words.
     pub state: String,
     /// In a sentence.
     pub why: String,
@@ -205,6 +255,20 @@ pub struct NodeStatus {
     /// What is wrong with its endpoints; empty when nothing is.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub endpoints: String,
+    /// It was told to end, and will leave in order.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ending: bool,
+}
+
+/// By this sentence about a group a version without [`NodeStatus::ending`] said that its node will leave.
+const OLD_ENDING: &str = "its node was told to end";
+
+impl NodeStatus {
+    /// Whether it said that it will leave.
+    #[must_use]
+    pub fn leaves(&self) -> bool {
+        self.ending || self.groups.values().any(|ready| ready.why == OLD_ENDING)
+    }
 }
 
 /// What an operator wants of a group.

@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::group::{Group, Held, ServiceState, Stage, VipStage};
+use super::epoch::Run;
+use super::group::{Group, Held, ServiceRun, ServiceState, Stage, VipStage};
 use super::member::Member;
 use super::node::Node;
 use super::overall::Overall;
-use super::records::{RecordState, Trouble};
+use super::protocol::ReleaseCause;
+use super::records::{Record, RecordState, Trouble};
 use super::time::Time;
 use super::watchdog::Watchdog;
 
@@ -133,6 +135,56 @@ pub struct GroupLine {
     pub warnings: Vec<String>,
     /// Why this node could not take it over now; empty when it could.
     pub unready: String,
+    /// Of this node's own snapshot alone, and not published.
+    #[serde(skip)]
+    pub facts: GroupFacts,
+}
+
+/// What stands in a group's words, as the core has it: its history is told by this.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct GroupFacts {
+    pub state: GroupState,
+    /// Of a released record.
+    pub cause: Option<ReleaseCause>,
+    pub held: Option<HeldFacts>,
+}
+
+/// The same of the run on this node.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct HeldFacts {
+    pub run: Run,
+    pub stage: Stage,
+    /// All its containers are.
+    pub up: bool,
+    pub address_held: bool,
+}
+
+/// What a group is, wherever it is held.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum GroupState {
+    /// Nothing certain was read of it.
+    #[default]
+    Unknown,
+    Stuck,
+    /// Here.
+    Held(Stage),
+    /// Elsewhere.
+    Standby,
+    Deleted,
+    Free,
+}
+
+impl GroupState {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Stuck => "stuck",
+            Self::Held(stage) => stage.word(),
+            Self::Standby => "standby",
+            Self::Deleted => "deleted",
+            Self::Free => "free",
+        }
+    }
 }
 
 /// The run on this node.
@@ -285,20 +337,27 @@ impl Node {
             probes: probe_lines(group, held),
         });
         let stuck = self.stuck_line(group, record);
-        let state = match (&held, record.map(|record| record.state)) {
-            _ if stuck.is_some() => "stuck".to_owned(),
-            (Some(held), _) => held.stage.clone(),
-            (None, Some(RecordState::Active)) => "standby".to_owned(),
-            (None, None) if unreadable => "unknown".to_owned(),
-            (None, Some(RecordState::Released) | None) if keys.deleted.is_some() => "deleted".to_owned(),
-            (None, Some(RecordState::Released) | None) if self.viewed => "free".to_owned(),
-            (None, Some(RecordState::Released) | None) => "unknown".to_owned(),
+        let state = match (&group.held, record.map(|record| record.state)) {
+            _ if stuck.is_some() => GroupState::Stuck,
+            (Some(held), _) => GroupState::Held(held.stage),
+            (None, Some(RecordState::Active)) => GroupState::Standby,
+            (None, None) if unreadable => GroupState::Unknown,
+            (None, Some(RecordState::Released) | None) if keys.deleted.is_some() => GroupState::Deleted,
+            (None, Some(RecordState::Released) | None) if self.viewed => GroupState::Free,
+            (None, Some(RecordState::Released) | None) => GroupState::Unknown,
+        };
+        let released = record.filter(|record| record.state == RecordState::Released);
+        let facts = GroupFacts {
+            state,
+            cause: released.map(Record::release_cause),
+            held: group.held.as_ref().map(Held::facts),
         };
         let waits = self.takeover.why(name).to_owned();
         let said = group.said.text().map(str::to_owned);
         let opinions = self.opinions(name);
         GroupLine {
-            state,
+            state: state.word().to_owned(),
+            facts,
             unreached: self.doubt(name, &opinions).map(|doubt| doubt.text),
             opinions: opinions.into_iter().collect(),
             warnings: self.image_warnings(name, holder.as_deref()),
@@ -343,6 +402,18 @@ impl Node {
         }
         let holder = holder.filter(|holder| *holder != self.me.name)?;
         self.view.statuses.get(holder)?.groups.get(name)?.trouble.clone()
+    }
+}
+
+impl Held {
+    fn facts(&self) -> HeldFacts {
+        let up = |service: &ServiceRun| service.state == ServiceState::Up;
+        HeldFacts {
+            run: self.run,
+            stage: self.stage,
+            up: !self.services.is_empty() && self.services.iter().all(up),
+            address_held: self.vip == VipStage::Held,
+        }
     }
 }
 

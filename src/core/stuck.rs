@@ -12,7 +12,7 @@ use super::event::Action;
 use super::group::{After, Group, Held, Parting, ServiceState, Stage, UNMOUNT_PATIENCE, Way};
 use super::member::{Asked, Member, Purpose};
 use super::node::Node;
-use super::protocol::TxnKind;
+use super::protocol::{ReleaseCause, TxnKind};
 use super::records::{Record, RecordState, json};
 use super::refusal::Refusal;
 use super::sizing::{Deadlines, KILL_BUDGET};
@@ -225,6 +225,7 @@ impl Node {
             if let Some(group) = self.groups.get_mut(&name) {
                 let text = format!("{stuck} can't be stopped on this node: handing over to {next}");
                 let after = After::Release {
+                    cause: ReleaseCause::NeighbourStuck,
                     reason: format!("{stuck} could not be stopped on {}", self.me.name),
                     successor: Some(next),
                 };
@@ -296,6 +297,7 @@ impl Group {
         held.stuck = Some(why.to_owned());
         let after = match held.after.clone() {
             After::Restart | After::RanOut | After::Interrupted | After::Claimed => After::Release {
+                cause: ReleaseCause::StuckEnded,
                 reason: format!("{why}, and was proved stopped later"),
                 successor: None,
             },

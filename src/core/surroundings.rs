@@ -7,10 +7,8 @@ use super::code::Code;
 use super::event::Action;
 use super::member::Member;
 use super::node::Node;
+use super::records::NodeStatus;
 use super::time::Time;
-
-/// What a node publishes as the reason why it takes nothing any more, before it leaves in order.
-pub(super) const TOLD_TO_END: &str = "its node was told to end";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Neighbour {
@@ -64,11 +62,7 @@ impl Node {
         let mut seen: BTreeMap<String, Neighbour> = BTreeMap::new();
         for (name, key) in self.view.nodes.iter().filter(|(name, _)| **name != self.me.name) {
             let silent = key.lease == 0 || self.observer.ripe(now, name, key.lease);
-            let ending = self
-                .view
-                .statuses
-                .get(name)
-                .is_some_and(|status| status.groups.values().any(|ready| ready.why == TOLD_TO_END));
+            let ending = self.view.statuses.get(name).is_some_and(NodeStatus::leaves);
             let neighbour = match (silent, ending) {
                 (true, _) => Neighbour::Away,
                 (false, true) => Neighbour::Ending,
@@ -131,5 +125,34 @@ impl Node {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::NodeStatus;
+
+    fn status(why: &str, more: &str) -> NodeStatus {
+        let group = format!(r#"{{"ready":false,"why":"{why}"}}"#);
+        let head = r#""version":"1","address":"","priority":100"#;
+        serde_json::from_str(&format!(r#"{{{head},"groups":{{"mail":{group}}}{more}}}"#)).unwrap()
+    }
+
+    #[test]
+    fn a_node_that_leaves_says_so_in_a_word_and_not_in_its_sentence() {
+        assert!(status("about to go", r#","ending":true"#).leaves());
+        assert!(!status("about to go", "").leaves());
+        let without_groups = NodeStatus {
+            ending: true,
+            ..NodeStatus::default()
+        };
+        assert!(without_groups.leaves());
+    }
+
+    /// As 84eb5cc wrote it.
+    #[test]
+    fn a_node_of_before_is_understood_by_its_sentence() {
+        assert!(status("its node was told to end", "").leaves());
+        assert!(!status("no image", "").leaves());
     }
 }

@@ -12,7 +12,7 @@ use leasehold::core::fenced::Fenced;
 use leasehold::core::fencing::FenceSettings;
 use leasehold::core::group::{OnFailure, SecondOpinion};
 use leasehold::core::history::{Entry, Phase};
-use leasehold::core::protocol::TxnKind;
+use leasehold::core::protocol::{FaultId, TxnKind};
 use leasehold::core::records::{
     ClusterConfig, NodeStatus, Past, Readiness, Record, RecordState, Saved, SavedRun, StandingOrder, Trouble, View,
     json,
@@ -728,6 +728,7 @@ impl World {
                 _ => RecordState::Released,
             },
             reason: "told".to_owned(),
+            cause: None,
             successor: option(rest, "successor").map(str::to_owned),
             stuck: (state == "stuck").then(|| "run 1.1 could not be stopped".to_owned()),
             promise_ms: option(rest, "promises")
@@ -740,7 +741,7 @@ impl World {
                     .map(|quiet| u64::try_from(quiet.as_millis()).unwrap()),
                 faults: option(rest, "fault")
                     .iter()
-                    .map(|fault| fault.replace('_', " "))
+                    .map(|fault| FaultId::of_old(&fault.replace('_', " ")))
                     .collect(),
             },
         }
@@ -773,6 +774,7 @@ impl World {
             groups: groups.collect(),
             clock: String::new(),
             endpoints: String::new(),
+            ending: false,
         };
         self.etcd.put(&self.keys.status(node), &json(&status), lease);
     }

@@ -71,7 +71,10 @@ fn record(names: &mut Names, record: &Record) -> String {
     let quiet = quiet.unwrap_or_default();
     let faults = match record.past.faults.as_slice() {
         [] => String::new(),
-        faults => format!(", moved for: {}", faults.join(", ")),
+        faults => {
+            let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
+            format!(", moved for: {}", faults.join(", "))
+        }
     };
     format!(
         "epoch {} {} {lease} {state}{stuck}, \"{}\"{successor}{promise}{returned}{quiet}{faults}",

@@ -6,6 +6,7 @@ use leasehold::base::epoch::Run;
 use leasehold::core::exported::{Exported, ExportedGroup, FORMAT};
 use leasehold::core::history::{Act, Before, Begun, Left, Phase};
 use leasehold::core::left::{Part, Parts};
+use leasehold::core::protocol::{FaultId, ReleaseCause};
 use leasehold::core::records::{
     Beat, ClusterConfig, Drift, Intent, NodeStatus, Opinion, Past, Pin, Readiness, Record, RecordState, Saved,
     SavedRun, StandingOrder, StoreIds, Trouble,
@@ -29,7 +30,7 @@ fn same<Then: DeserializeOwned + Serialize>(now: &impl Serialize, unknown: &[&st
 }
 
 /// Takes a field out wherever it stands; whether it stood anywhere.
-fn take_out(value: &mut Value, name: &str) -> bool {
+pub(crate) fn take_out(value: &mut Value, name: &str) -> bool {
     let mut found = false;
     match value {
         Value::Object(fields) => {
@@ -85,10 +86,11 @@ fn records() {
             past: Past {
                 returned: true,
                 quiet_ms: Some(1000),
-                faults: vec![words("smtp")],
+                faults: vec![FaultId::Probe(words("smtp"))],
             },
+            cause: Some(ReleaseCause::Failed),
         };
-        same::<before::Record>(&record, &[]);
+        same::<before::Record>(&record, &["cause", "fault_ids"]);
     }
 }
 
@@ -123,8 +125,9 @@ fn what_a_node_tells() {
         groups: BTreeMap::from([(words("mail"), readiness)]),
         clock: words("hpet"),
         endpoints: words("in use"),
+        ending: true,
     };
-    same::<before::NodeStatus>(&status, &["endpoints"]);
+    same::<before::NodeStatus>(&status, &["endpoints", "ending"]);
 }
 
 #[test]

@@ -3,19 +3,6 @@
 use crate::code::Code;
 use crate::records::{Record, RecordState};
 
-/// Why a group is released that nobody hands over: of a holder that fell silent together with its other groups,
-pub(crate) const SILENT: &str = "silent";
-/// that could not renew its lease,
-pub(crate) const RAN_OUT: &str = "its lease ran out";
-/// whose sidecar ended in the middle of a stop,
-pub(crate) const INTERRUPTED: &str = "its stop was under way when its sidecar ended";
-/// or whose key was taken away.
-pub(crate) const LOST_PLACE: &str = "its node lost its place in the cluster";
-/// The first word where its holder was fenced,
-pub(crate) const FENCED: &str = "fenced";
-/// and where the service failed on it too often.
-pub(crate) const FAILED: &str = "failed";
-
 /// How a run comes about.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Coming {
@@ -35,16 +22,12 @@ pub(crate) enum Coming {
 }
 
 impl Coming {
-    /// How the next epoch comes about. A record says in words why it was released, so nothing but words may hang on this.
+    /// How the next epoch comes about.
     pub(crate) fn after(record: Option<&Record>) -> Self {
         let Some(record) = record else { return Self::Start };
-        let reason = &record.reason;
-        let alone = [SILENT, RAN_OUT, INTERRUPTED, LOST_PLACE].contains(&reason.as_str());
         match record.state {
             RecordState::Active => Self::Failover,
-            RecordState::Released if alone || reason.starts_with(FENCED) || reason.starts_with(FAILED) => {
-                Self::Failover
-            }
+            RecordState::Released if record.release_cause().is_loss() => Self::Failover,
             RecordState::Released if record.successor.is_some() => Self::Switchover,
             RecordState::Released => Self::Start,
         }
@@ -83,6 +66,67 @@ impl Coming {
             Self::Recovery => Code::RecoveryFailed,
             Self::Apply => Code::ApplyFailed,
             Self::Adoption => Code::AdoptionFailed,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(json: &str) -> Record {
+        let head = r#"{"epoch":3,"node":"a","incarnation":7,"state":"released""#;
+        serde_json::from_str(&format!("{head},{json}}}")).unwrap()
+    }
+
+    #[test]
+    fn a_reworded_sentence_changes_nothing() {
+        for cause in [
+            "silent",
+            "ran_out",
+            "interrupted",
+            "place_lost",
+            "fenced",
+            "failed",
+            "unreached",
+        ] {
+            let record = record(&format!(
+                r#""reason":"in other words","cause":"{cause}","successor":"b""#
+            ));
+            assert_eq!(Coming::after(Some(&record)), Coming::Failover, "{cause}");
+        }
+        for cause in [
+            "asked",
+            "failback",
+            "node_ending",
+            "drained",
+            "not_extended",
+            "neighbour_stuck",
+            "stuck_ended",
+        ] {
+            // A group may be called so: its name comes first in the sentence.
+            let json = format!(r#""reason":"failed-mail could not be stopped on a","cause":"{cause}""#);
+            assert_eq!(Coming::after(Some(&record(&json))), Coming::Start, "{cause}");
+            let named = record(&format!(r#"{json},"successor":"b""#));
+            assert_eq!(Coming::after(Some(&named)), Coming::Switchover, "{cause}");
+        }
+    }
+
+    /// As 84eb5cc wrote them.
+    #[test]
+    fn a_record_without_a_cause_is_read_as_before() {
+        for (json, coming) in [
+            (r#""reason":"silent""#, Coming::Failover),
+            (r#""reason":"its lease ran out","successor":"b""#, Coming::Failover),
+            (r#""reason":"failed 4 times here","successor":"b""#, Coming::Failover),
+            (r#""reason":"fenced: fence_ipmilan on b succeeded""#, Coming::Failover),
+            (
+                r#""reason":"switchover to b, asked by ann on a","successor":"b""#,
+                Coming::Switchover,
+            ),
+            (r#""reason":"stopped by ann at 12:00""#, Coming::Start),
+        ] {
+            assert_eq!(Coming::after(Some(&record(json))), coming, "{json}");
         }
     }
 }

@@ -4,13 +4,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::address::VIP_RETRY;
-use super::{
-    After, Coming, Context, FAILED, Group, Held, OnFailure, Parting, ServiceRun, ServiceState, Stage, VipStage, Way,
-};
+use super::{After, Coming, Context, Group, Held, OnFailure, Parting, ServiceRun, ServiceState, Stage, VipStage, Way};
 use crate::code::Code;
 use crate::epoch::Run;
 use crate::event::{Action, Order, PageOrder, ServiceKey};
 use crate::left::Sequel;
+use crate::protocol::{FaultId, ReleaseCause};
 use crate::sizing::Deadlines;
 use crate::time::Time;
 
@@ -354,12 +353,12 @@ impl Group {
 
     /// A fault that moves along is no reason to move again.
     fn moved_for_this(&self) -> bool {
-        let known = |trouble: &String| self.known_faults.contains(trouble);
+        let known = |trouble: &FaultId| self.known_faults.contains(trouble);
         self.trouble.as_ref().is_some_and(known)
     }
 
     /// What is wrong with the run under way, without what differs from node to node.
-    fn fault(&self) -> String {
+    fn fault(&self) -> FaultId {
         let of_run = self.held.iter().flat_map(|held| &held.services);
         let mut services = of_run.zip(&self.settings.services);
         let gone = services.find(|(service, _)| service.state == ServiceState::Gone);
@@ -369,9 +368,9 @@ impl Group {
             .filter(|(_, probe)| probe.failure.is_some())
             .min_by_key(|(_, probe)| probe.passes != Some(false));
         match (gone, bad) {
-            (Some((_, service)), _) => format!("service {} ended", service.name),
-            (None, Some((probe, _))) => probe.name.clone(),
-            (None, None) => "it did not start".to_owned(),
+            (Some((_, service)), _) => FaultId::ServiceEnded(service.name.clone()),
+            (None, Some((probe, _))) => FaultId::Probe(probe.name.clone()),
+            (None, None) => FaultId::NotStarted,
         }
     }
 
@@ -381,7 +380,8 @@ impl Group {
         self.failing_until = Some(now.plus(window));
         if let Some(held) = &mut self.held {
             held.after = After::Release {
-                reason: format!("{FAILED} {tries} times here"),
+                cause: ReleaseCause::Failed,
+                reason: format!("failed {tries} times here"),
                 successor: None,
             };
             held.parting = Parting::Fault(self.trouble.clone());

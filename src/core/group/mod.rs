@@ -11,6 +11,7 @@ use super::confirm::Failover;
 use super::epoch::Run;
 use super::event::{Action, Decision, ServiceKey};
 use super::left::{Part, Parts};
+use super::protocol::FaultId;
 use super::records::{Drift, SavedRun};
 use super::said::Said;
 use super::sizing::Deadlines;
@@ -31,7 +32,7 @@ mod trouble;
 mod unmount;
 mod up;
 
-pub(crate) use coming::{Coming, FAILED, FENCED, INTERRUPTED, LOST_PLACE, RAN_OUT, SILENT};
+pub(crate) use coming::Coming;
 use containers::Containers;
 pub use health::ProbeSettings;
 use look::Look;
@@ -131,11 +132,11 @@ pub struct Group {
     /// While it is let go: the container that uses its storage, as of the last look.
     pub(crate) used: Option<String>,
     /// The last fault of a run, by a name that is the same on every node.
-    trouble: Option<String>,
+    trouble: Option<FaultId>,
     /// The same in the sentence that was said of it.
     failure: String,
     /// What made it leave its holders before this one.
-    pub(crate) known_faults: Vec<String>,
+    pub(crate) known_faults: Vec<FaultId>,
     /// Of a standby.
     pub(crate) look: Look,
     /// Of a standby.

@@ -4,10 +4,11 @@
 use std::time::Duration;
 
 use super::health::{ProbeRun, ProbeSettings};
-use super::{After, Context, FAILED, Group, Parting, Way};
+use super::{After, Context, Group, Parting, Way};
 use crate::code::Code;
 use crate::epoch::Run;
 use crate::event::{Action, ProbeFailure, ProbeKey};
+use crate::protocol::{FaultId, ReleaseCause};
 use crate::records::Opinion;
 use crate::time::Time;
 
@@ -15,8 +16,6 @@ use crate::time::Time;
 const CALM: Duration = Duration::from_secs(5);
 /// Every node reads it with every beat, so of a long sentence only the beginning is published.
 const FAULT_MAX: usize = 120;
-/// The fault for which the group moves, whichever port it was: the same on every node.
-const NOT_REACHED: &str = "not reached at its address";
 
 /// What the standbys' opinions are for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -234,7 +233,7 @@ impl Group {
         if context.frozen || !self.deciding().all(|(_, probe)| well(probe)) {
             return;
         }
-        self.trouble = Some(NOT_REACHED.to_owned());
+        self.trouble = Some(FaultId::Unreached);
         let paused = context.paused.then_some("is on pause");
         if let Some(why) = paused.or_else(|| self.why_it_stays(context)) {
             if self.weighed.stays.as_deref() != Some(why) {
@@ -249,7 +248,8 @@ impl Group {
             held.parting = Parting::Fault(self.trouble.clone());
         }
         let after = After::Release {
-            reason: format!("{FAILED}: no standby reached it at its address"),
+            cause: ReleaseCause::Unreached,
+            reason: "failed: no standby reached it at its address".to_owned(),
             successor: None,
         };
         let text = format!("{text}: stopping here, to hand over (second_opinion: act)");
@@ -258,8 +258,8 @@ impl Group {
 
     /// Why nobody should hand over to this node, once the group was handed over by it.
     pub(crate) fn failed_here(&self) -> &'static str {
-        match self.trouble.as_deref() {
-            Some(NOT_REACHED) => "the standbys could not reach the service here",
+        match &self.trouble {
+            Some(FaultId::Unreached) => "the standbys could not reach the service here",
             Some(_) | None => "the service failed here several times",
         }
     }

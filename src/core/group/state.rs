@@ -7,6 +7,7 @@ use super::unmount::MountState;
 use super::{Coming, GroupSettings};
 use crate::epoch::Run;
 use crate::event::{Order, PageOrder};
+use crate::protocol::{FaultId, ReleaseCause};
 use crate::sizing::{Deadlines, KILL_BUDGET};
 use crate::time::Time;
 
@@ -32,7 +33,12 @@ pub(crate) enum After {
     /// A new run of the same epoch.
     Restart,
     /// Give the group up, to `successor` if it is named.
-    Release { reason: String, successor: Option<String> },
+    Release {
+        cause: ReleaseCause,
+        /// For people.
+        reason: String,
+        successor: Option<String>,
+    },
     /// The lease ran out: start again (T6) or release (T7), whichever fits.
     RanOut,
     /// Its stop was under way when the sidecar before this one ended: as after a lease that ran out.
@@ -142,7 +148,7 @@ pub(crate) enum Parting {
     #[default]
     Wanted,
     /// It failed here, by this fault, or its node did.
-    Fault(Option<String>),
+    Fault(Option<FaultId>),
     /// It goes back to a preferred node, after so long.
     Failback(Duration),
 }

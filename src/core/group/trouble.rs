@@ -1,6 +1,7 @@
 //! What its holder alone knows of a group that does not serve: published, so that every node can say so.
 
 use super::{After, Coming, Group, Stage};
+use crate::protocol::TroubleState;
 use crate::records::Trouble;
 
 /// Every node reads it with every beat, so of a long sentence only the beginning is published.
@@ -11,25 +12,25 @@ impl Group {
     pub(crate) fn trouble(&self) -> Option<Trouble> {
         let held = self.held.as_ref()?;
         let (state, why) = match held.stage {
-            Stage::Stopped => ("down", self.said.text()),
+            Stage::Stopped => (TroubleState::Down, self.said.text()),
             Stage::Checking | Stage::Active if self.is_sick() => {
                 let failure = self.probe_failure().map(|failure| failure.text.as_str());
-                ("sick", failure)
+                (TroubleState::Sick, failure)
             }
             Stage::Stopping | Stage::Withdrawing if held.after == After::Restart => {
-                ("restarting", Some(self.failure.as_str()))
+                (TroubleState::Restarting, Some(self.failure.as_str()))
             }
             Stage::Starting | Stage::Checking if held.coming == Coming::Recovery => {
-                ("restarting", Some(self.failure.as_str()))
+                (TroubleState::Restarting, Some(self.failure.as_str()))
             }
             Stage::Active => match self.canary_failure() {
-                Some(failure) => ("impaired", Some(failure.text.as_str())),
-                None => ("endangered", Some(self.probe_warning()?)),
+                Some(failure) => (TroubleState::Impaired, Some(failure.text.as_str())),
+                None => (TroubleState::Endangered, Some(self.probe_warning()?)),
             },
             Stage::Adopting | Stage::Starting | Stage::Checking | Stage::Stopping | Stage::Withdrawing => return None,
         };
         Some(Trouble {
-            state: state.to_owned(),
+            state: state.word().to_owned(),
             why: why.unwrap_or_default().to_owned(),
         })
     }

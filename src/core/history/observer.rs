@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{Before, Begun, Entry, Left, Phase};
-use crate::status::{GroupLine, HeldLine, Status};
+use crate::group::Stage;
+use crate::protocol::ReleaseCause;
+use crate::status::{GroupLine, GroupState, HeldFacts, Status};
 use crate::time::Time;
 
 /// What was seen of each group up to the last turn.
@@ -24,6 +26,7 @@ struct Seen {
     /// The node that the record names, active or not.
     last: Option<String>,
     reason: String,
+    cause: Option<ReleaseCause>,
     /// When the holder was last heard of.
     heard: Option<Time>,
     /// Since when it is free, if this node saw it held before, and nobody's order keeps it from starting.
@@ -61,7 +64,7 @@ impl Chronicler {
 impl Seen {
     /// This node's epoch is over: another one began, or nothing is held any more.
     fn end(&mut self, now: Time, wall: &str, group: &str, line: &GroupLine, told: &mut Vec<Entry>) {
-        let still = |own: &Own| line.held.as_ref().is_some_and(|held| epoch_of(held) == own.begun.epoch);
+        let still = |own: &Own| line.facts.held.is_some_and(|held| held.run.epoch == own.begun.epoch);
         let Some(own) = self.own.take_if(|own| !still(own)) else {
             return;
         };
@@ -91,11 +94,11 @@ impl Seen {
     }
 
     fn begin(&mut self, now: Time, wall: &str, group: &str, node: &str, line: &GroupLine, told: &mut Vec<Entry>) {
-        let Some(held) = line.held.as_ref().filter(|_| self.own.is_none()) else {
+        let Some(HeldFacts { run, stage, .. }) = line.facts.held.filter(|_| self.own.is_none()) else {
             return;
         };
         // A run that this sidecar began is first seen as it starts.
-        let adopted = held.stage != "starting" || run_of(held) != 1;
+        let adopted = stage != Stage::Starting || run.n != 1;
         let (before, since) = match (&self.holder, self.known) {
             // Its own lease ran out, and nobody else took it: the stop was told with the epoch before.
             (Some(holder), true) if holder == node => (Before::Release, Some(now)),
@@ -108,7 +111,7 @@ impl Seen {
             Before::Release | Before::Nothing => "take-over",
         };
         let begun = Begun {
-            epoch: epoch_of(held),
+            epoch: run.epoch,
             from: self.last.clone(),
             to: node.to_owned(),
             cause: self.cause(line),
@@ -137,7 +140,7 @@ impl Seen {
         let taken = line.record.clone();
         match (&self.holder, self.known) {
             (None, true) if self.epoch == 0 => "first start".to_owned(),
-            (None, true) if self.reason == "silent" => {
+            (None, true) if self.cause == Some(ReleaseCause::Silent) => {
                 format!("{} fell silent", self.last.as_deref().unwrap_or("its holder"))
             }
             (None, true) if !self.reason.is_empty() => self.reason.clone(),
@@ -146,22 +149,18 @@ impl Seen {
     }
 
     fn go_on(&mut self, now: Time, group: &str, line: &GroupLine, told: &mut Vec<Entry>) {
-        let (Some(own), Some(held)) = (&mut self.own, &line.held) else {
+        let (Some(own), Some(held)) = (&mut self.own, line.facts.held) else {
             return;
         };
-        own.runs = own.runs.max(run_of(held));
-        match held.stage.as_str() {
-            "stopping" | "withdrawing" | "stopped" => own.stops(now, &held.stage),
-            _ => own.stopping.clear(),
-        }
+        own.runs = own.runs.max(held.run.n);
+        own.stops(now, held.stage);
         if own.adopted || own.begun.served {
             return;
         }
-        let up = !held.services.is_empty() && held.services.values().all(|word| word.starts_with("up"));
         let milestones = [
             ("addresses", held.address_held),
-            ("containers", up),
-            ("serving", held.stage == "active"),
+            ("containers", held.up),
+            ("serving", held.stage == Stage::Active),
         ];
         for (what, reached) in milestones {
             if reached && own.begun.phases.iter().all(|known| known.what != what) {
@@ -169,7 +168,7 @@ impl Seen {
                 own.at = now;
             }
         }
-        if held.stage == "active" {
+        if held.stage == Stage::Active {
             own.begun.served = true;
             told.push(Entry::Begun {
                 group: group.to_owned(),
@@ -179,7 +178,7 @@ impl Seen {
     }
 
     fn remember(&mut self, now: Time, line: &GroupLine, status: &Status) {
-        if line.state == "unknown" {
+        if line.facts.state == GroupState::Unknown {
             return;
         }
         let ordered = line.stopped.is_some() || line.paused.is_some() || line.deleted.is_some();
@@ -203,15 +202,18 @@ impl Seen {
         self.holder.clone_from(&line.holder);
         self.last = line.holder.clone().or_else(|| line.last_holder.clone());
         self.reason.clone_from(&line.record);
+        self.cause = line.facts.cause;
     }
 }
 
 impl Own {
-    fn stops(&mut self, now: Time, stage: &str) {
+    fn stops(&mut self, now: Time, stage: Stage) {
         // What each stage ends, when it is seen.
-        let words = [("stopping", ""), ("withdrawing", "stop"), ("stopped", "withdrawal")];
-        let Some((_, ended)) = words.into_iter().find(|(word, _)| *word == stage) else {
-            return;
+        let ended = match stage {
+            Stage::Stopping => "",
+            Stage::Withdrawing => "stop",
+            Stage::Stopped => "withdrawal",
+            Stage::Adopting | Stage::Starting | Stage::Checking | Stage::Active => return self.stopping.clear(),
         };
         if self.stopping.last().is_none_or(|(last, _)| *last != ended) {
             self.stopping.push((ended, now));
@@ -234,22 +236,11 @@ fn phase(what: &str, took: Duration) -> Phase {
     }
 }
 
-/// Of `3.1`, the 3.
-fn epoch_of(held: &HeldLine) -> u64 {
-    let epoch = held.run.split('.').next();
-    epoch.and_then(|epoch| epoch.parse().ok()).unwrap_or(0)
-}
-
-/// Of `3.1`, the 1.
-fn run_of(held: &HeldLine) -> u32 {
-    let run = held.run.split('.').nth(1);
-    run.and_then(|run| run.parse().ok()).unwrap_or(0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::status::NodeLine;
+    use crate::epoch::Run;
+    use crate::status::{GroupFacts, NodeLine};
 
     /// What node b sees, one snapshot after another.
     #[derive(Default)]
@@ -265,17 +256,21 @@ mod tests {
             self.line.holder = active.then(|| node.to_owned());
             self.line.last_holder = (!active).then(|| node.to_owned());
             self.line.record = reason.to_owned();
-            self.line.state = if active { "standby" } else { "free" }.to_owned();
+            self.line.facts.state = if active { GroupState::Standby } else { GroupState::Free };
+            self.line.facts.cause = (!active).then(|| ReleaseCause::of_old(reason));
             self
         }
 
-        fn held(&mut self, run: &str, stage: &str, address: bool, service: &str) -> &mut Self {
-            self.line.held = Some(HeldLine {
-                run: run.to_owned(),
-                stage: stage.to_owned(),
+        fn held(&mut self, run: &str, stage: Stage, address: bool, up: bool) -> &mut Self {
+            let (epoch, n) = run.split_once('.').unwrap();
+            self.line.facts.held = Some(HeldFacts {
+                run: Run {
+                    epoch: epoch.parse().unwrap(),
+                    n: n.parse().unwrap(),
+                },
+                stage,
+                up,
                 address_held: address,
-                services: [("s".to_owned(), service.to_owned())].into(),
-                ..HeldLine::default()
             });
             self
         }
@@ -327,16 +322,16 @@ mod tests {
         bench.beat_ms = None;
         let entries = bench
             .record(7, "b", true, "a fell silent")
-            .held("7.1", "starting", false, "idle")
+            .held("7.1", Stage::Starting, false, false)
             .see(5040);
         let won = begun(&entries);
         assert_eq!((won.epoch, won.from.as_deref(), won.to.as_str()), (7, Some("a"), "b"));
         assert_eq!((won.cause.as_str(), won.before), ("a fell silent", Before::Silence));
         assert_eq!(told(&won.phases), [("silence", 5080)]);
         assert!(!won.served);
-        assert_eq!(bench.held("7.1", "starting", true, "starting").see(5140), []);
-        assert_eq!(bench.held("7.1", "checking", true, "up, healthy").see(5340), []);
-        let entries = bench.held("7.1", "active", true, "up, healthy").see(5390);
+        assert_eq!(bench.held("7.1", Stage::Starting, true, false).see(5140), []);
+        assert_eq!(bench.held("7.1", Stage::Checking, true, true).see(5340), []);
+        let entries = bench.held("7.1", Stage::Active, true, true).see(5390);
         let serves = begun(&entries);
         let wanted = [
             ("silence", 5080),
@@ -352,15 +347,16 @@ mod tests {
     #[test]
     fn a_handover_is_told_by_both_with_who_asked() {
         let mut bench = Bench::default();
-        bench.record(3, "b", true, "x").held("3.2", "active", true, "up");
+        bench.record(3, "b", true, "x").held("3.2", Stage::Active, true, true);
         // Adopted: how it began is not made up.
         assert_eq!(bench.see(0), []);
-        assert_eq!(bench.held("3.2", "stopping", true, "up").see(1000), []);
-        assert_eq!(bench.held("3.2", "withdrawing", true, "gone").see(1400), []);
-        assert_eq!(bench.held("3.2", "stopped", false, "gone").see(1450), []);
+        assert_eq!(bench.held("3.2", Stage::Stopping, true, true).see(1000), []);
+        assert_eq!(bench.held("3.2", Stage::Withdrawing, true, false).see(1400), []);
+        assert_eq!(bench.held("3.2", Stage::Stopped, false, false).see(1450), []);
         bench
             .record(3, "b", false, "switchover to a, asked by ann on b")
             .line
+            .facts
             .held = None;
         let entries = bench.see(1470);
         let gone = left(&entries);
@@ -370,7 +366,7 @@ mod tests {
         // Had a not taken it, b might have again.
         let entries = bench
             .record(4, "b", true, "taken while free")
-            .held("4.1", "starting", false, "idle")
+            .held("4.1", Stage::Starting, false, false)
             .see(1500);
         let won = begun(&entries);
         assert_eq!(
@@ -383,13 +379,13 @@ mod tests {
     #[test]
     fn the_first_start_and_a_stop_by_order_count_no_waiting() {
         let mut bench = Bench::default();
-        bench.line.state = "unknown".to_owned();
+        bench.line.facts = GroupFacts::default();
         assert_eq!(bench.see(0), []);
         bench.record(0, "", false, "").line.last_holder = None;
         assert_eq!(bench.see(10), []);
         let entries = bench
             .record(1, "b", true, "taken while free")
-            .held("1.1", "starting", false, "idle")
+            .held("1.1", Stage::Starting, false, false)
             .see(5000);
         let won = begun(&entries);
         assert_eq!(
@@ -397,9 +393,9 @@ mod tests {
             ("first start", Before::Nothing, None)
         );
         assert!(won.phases.is_empty());
-        assert!(begun(&bench.held("1.1", "active", false, "up").see(5300)).served);
+        assert!(begun(&bench.held("1.1", Stage::Active, false, true).see(5300)).served);
         // Ordered to stop, for an hour.
-        bench.record(1, "b", false, "stopped by ann").line.held = None;
+        bench.record(1, "b", false, "stopped by ann").line.facts.held = None;
         bench.line.stopped = Some("by ann".to_owned());
         assert_eq!(left(&bench.see(6000)).cause, "stopped by ann");
         assert_eq!(bench.see(3_600_000), []);
@@ -407,7 +403,7 @@ mod tests {
         assert_eq!(bench.see(3_600_100), []);
         let entries = bench
             .record(2, "b", true, "taken while free")
-            .held("2.1", "starting", false, "idle")
+            .held("2.1", Stage::Starting, false, false)
             .see(3_600_150);
         assert_eq!(told(&begun(&entries).phases), [("take-over", 150)]);
     }
@@ -415,11 +411,11 @@ mod tests {
     #[test]
     fn a_restart_in_place_is_no_stop_and_an_epoch_taken_over_ends_without_phases() {
         let mut bench = Bench::default();
-        bench.record(3, "b", true, "x").held("3.1", "stopping", true, "up");
+        bench.record(3, "b", true, "x").held("3.1", Stage::Stopping, true, true);
         assert_eq!(bench.see(0), []);
-        assert_eq!(bench.held("3.2", "starting", true, "idle").see(500), []);
-        assert_eq!(bench.held("3.2", "active", true, "up").see(900), []);
-        bench.record(4, "a", true, "b fell silent").line.held = None;
+        assert_eq!(bench.held("3.2", Stage::Starting, true, false).see(500), []);
+        assert_eq!(bench.held("3.2", Stage::Active, true, true).see(900), []);
+        bench.record(4, "a", true, "b fell silent").line.facts.held = None;
         let entries = bench.see(9000);
         let gone = left(&entries);
         assert_eq!((gone.cause.as_str(), gone.runs), ("a took it: b fell silent", 2));
@@ -429,11 +425,11 @@ mod tests {
     #[test]
     fn the_same_holder_again_ends_one_epoch_and_begins_another() {
         let mut bench = Bench::default();
-        bench.record(1, "b", true, "x").held("1.1", "active", true, "up");
+        bench.record(1, "b", true, "x").held("1.1", Stage::Active, true, true);
         assert_eq!(bench.see(0), []);
         let entries = bench
             .record(2, "b", true, "started again after its lease ran out")
-            .held("2.1", "starting", false, "idle")
+            .held("2.1", Stage::Starting, false, false)
             .see(100);
         let [Entry::Left { left, .. }, Entry::Begun { begun, .. }] = entries.as_slice() else {
             panic!("{entries:?}");
@@ -453,15 +449,33 @@ mod tests {
         assert_eq!(bench.see(0), []);
         bench
             .record(2, "b", true, "taken while free")
-            .held("2.1", "starting", false, "idle");
+            .held("2.1", Stage::Starting, false, false);
         assert!(!begun(&bench.see(10)).served);
-        assert_eq!(bench.held("2.1", "starting", true, "idle").see(110), []);
-        bench.record(2, "b", false, "failed 4 times here").line.held = None;
+        assert_eq!(bench.held("2.1", Stage::Starting, true, false).see(110), []);
+        bench.record(2, "b", false, "failed 4 times here").line.facts.held = None;
         let entries = bench.see(5000);
         let [Entry::Begun { begun, .. }, Entry::Left { left, .. }] = entries.as_slice() else {
             panic!("{entries:?}");
         };
         assert_eq!((begun.served, told(&begun.phases)), (false, vec![("addresses", 100)]));
         assert_eq!(left.cause, "failed 4 times here");
+    }
+
+    /// Of a record whose sentence is another one, and of one without a cause.
+    #[test]
+    fn a_silent_holder_is_told_by_the_cause_and_not_by_the_sentence() {
+        for (reason, cause) in [
+            ("no word of it", ReleaseCause::Silent),
+            ("silent", ReleaseCause::of_old("silent")),
+        ] {
+            let mut bench = Bench::default();
+            bench.record(1, "a", false, reason).line.facts.cause = Some(cause);
+            assert_eq!(bench.see(0), []);
+            let entries = bench
+                .record(2, "b", true, "taken while free")
+                .held("2.1", Stage::Starting, false, false)
+                .see(10);
+            assert_eq!(begun(&entries).cause, "a fell silent");
+        }
     }
 }

@@ -101,7 +101,7 @@ impl Node {
             self.tell_damage(out);
             self.come_in(out);
             return match missing {
-                true => self.await_config(out),
+                true => self.freeze_until_config(out),
                 false => self.freeze(Code::EtcdStrange, why, out),
             };
         }

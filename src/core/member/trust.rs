@@ -23,7 +23,7 @@ impl Node {
 
     /// Stands still until the configuration is there again, in the same generation; or for good, if anything else goes back
     /// meanwhile, by the view that was just read.
-    pub(super) fn await_config(&mut self, out: &mut Vec<Action>) {
+    pub(super) fn freeze_until_config(&mut self, out: &mut Vec<Action>) {
         let Some(config) = self.trust.expect_config(self.view.revision, self.timing.ttl) else {
             return;
         };

@@ -10,6 +10,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::Shared;
 use crate::recent::{Recent, Told};
+use leasehold_core::protocol::TroubleState;
 use leasehold_core::status::{GroupLine, NodeLine, Status};
 
 /// Seconds until the browser asks again.
@@ -65,9 +66,9 @@ impl Tone {
     }
 
     fn of_trouble(word: &str) -> Self {
-        match word {
-            "restarting" | "impaired" => Self::Warn,
-            _ => Self::Bad,
+        match TroubleState::of(word) {
+            Some(TroubleState::Restarting | TroubleState::Impaired | TroubleState::Endangered) => Self::Warn,
+            Some(TroubleState::Sick | TroubleState::Down) | None => Self::Bad,
         }
     }
 
@@ -317,6 +318,7 @@ mod tests {
     #[test]
     fn a_trouble_is_coloured_as_health_judges_it() {
         assert_eq!(Tone::of_trouble("restarting"), Tone::Warn);
+        assert_eq!(Tone::of_trouble("endangered"), Tone::Warn);
         assert_eq!(Tone::of_trouble("sick"), Tone::Bad);
         assert_eq!(Tone::of_trouble("a word of a later version"), Tone::Bad);
     }
