@@ -350,12 +350,15 @@ fn deleted(cluster: &mut Cluster) -> Figure {
         assert!(record.contains(&format!("\"epoch\":{},", before.epoch)), "{record}");
         let began = now();
         let other = &cluster.hosts[2];
+        let mut refused = String::new();
         until("the group to be created", RETURN_LIMIT, || {
-            other
-                .leasehold(&["group", "create", "mail"])
-                .status
-                .success()
-                .then_some(())
+            let output = other.leasehold(&["group", "create", "mail"]);
+            let why = words(&output);
+            if why != refused {
+                say(&format!("    {} says of create: {why}", other.name));
+                refused = why;
+            }
+            output.status.success().then_some(())
         });
         cluster.await_greeting();
         back = now() - began;

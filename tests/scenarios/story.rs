@@ -477,7 +477,14 @@ impl World {
                 exported: Box::new(self.exported.clone()),
             },
             ["order", order @ ..] => {
-                let Some(wish) = wish(order) else { return false };
+                let Some(mut wish) = wish(&without(order, "wish=")) else {
+                    return false;
+                };
+                if let (Wish::Withdraw { group, id }, Some(name)) = (&mut wish, option(order, "wish")) {
+                    let key = self.keys.intent(group);
+                    *id = self.names.revision_named(words::short(&self.keys, &key), name);
+                    assert!(id.is_some(), "no wish of {name}");
+                }
                 let note = note();
                 Command::Wish { wish, note }
             }
