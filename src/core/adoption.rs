@@ -169,3 +169,90 @@ impl Adoption {
         self.saved.is_some() || written.is_some_and(same)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::left::Parts;
+    use std::time::Duration;
+
+    fn run(epoch: u64, latched: bool) -> SavedRun {
+        SavedRun {
+            epoch,
+            n: 1,
+            latched,
+            parts: Parts::default(),
+        }
+    }
+
+    fn saved(runs: &[(&str, SavedRun)]) -> Saved {
+        Saved {
+            boot: "b".to_owned(),
+            lease: 7,
+            groups: runs
+                .iter()
+                .map(|(name, run)| ((*name).to_owned(), run.clone()))
+                .collect(),
+        }
+    }
+
+    fn page(service: usize, order: Order, soft: u64) -> (ServiceKey, PageOrder) {
+        let at = |seconds| Time::default().plus(Duration::from_secs(seconds));
+        let of = ServiceKey {
+            group: "mail".to_owned(),
+            service,
+        };
+        let page = PageOrder {
+            run: Run { epoch: 3, n: 1 },
+            order,
+            soft: at(soft),
+            hard: at(soft + 1),
+        };
+        (of, page)
+    }
+
+    #[test]
+    fn what_was_left_is_expected_once_its_lease_is_found_and_then_taken_once() {
+        let mut adoption = Adoption::new(Some(saved(&[("mail", run(3, false))])), BTreeMap::new());
+        assert!(adoption.is_undecided() && adoption.was_left("mail") && !adoption.is_expected("mail"));
+        let decided = adoption.decide().unwrap();
+        adoption.expect(decided.groups);
+        assert!(!adoption.is_undecided() && adoption.is_under_way() && adoption.is_expected("mail"));
+        assert_eq!(adoption.names().collect::<Vec<_>>(), ["mail"]);
+        assert_eq!(adoption.take_runs().len(), 1);
+        assert!(!adoption.is_under_way() && adoption.take_runs().is_empty());
+    }
+
+    #[test]
+    fn the_earliest_open_page_counts_and_a_closed_one_does_not() {
+        let pages = [
+            page(0, Order::Open, 9),
+            page(1, Order::Stop, 5),
+            page(2, Order::Closed, 1),
+        ];
+        let adoption = Adoption::new(None, pages.into());
+        let at = |seconds| Some(Time::default().plus(Duration::from_secs(seconds)));
+        assert_eq!((adoption.soft("mail"), adoption.hard("mail")), (at(5), at(6)));
+        assert_eq!(adoption.soft("web"), None);
+    }
+
+    #[test]
+    fn the_disk_is_written_when_it_says_something_else_and_not_before_it_is_decided() {
+        let before = saved(&[("mail", run(3, false))]);
+        let mut adoption = Adoption::new(Some(before.clone()), BTreeMap::new());
+        let latched = saved(&[("mail", run(3, true))]);
+        assert_eq!(adoption.write(latched.clone()), None, "its word is not read yet");
+        adoption.decide();
+        assert_eq!(adoption.write(before), None, "the disk says so");
+        let of = Run { epoch: 3, n: 1 };
+        assert!(!adoption.is_written("mail", of, true));
+        assert_eq!(adoption.write(latched.clone()), Some(Action::Save(latched)));
+        assert!(adoption.is_written("mail", of, true) && !adoption.is_written("web", of, true));
+    }
+
+    #[test]
+    fn addresses_are_dropped_once() {
+        let mut adoption = Adoption::new(None, BTreeMap::new());
+        assert!(adoption.drop_addresses("mail") && !adoption.drop_addresses("mail"));
+    }
+}
