@@ -350,11 +350,13 @@ fn deleted(cluster: &mut Cluster) -> Figure {
         assert!(record.contains(&format!("\"epoch\":{},", before.epoch)), "{record}");
         let began = now();
         let other = &cluster.hosts[2];
+        // What a colleague of an earlier row made here uses the storage, too: as the refusal says.
+        other.compose(&["rm", "--stop", "--force", "sams"]);
         let mut refused = String::new();
         until("the group to be created", RETURN_LIMIT, || {
             let output = other.leasehold(&["group", "create", "mail"]);
             let why = words(&output);
-            if why != refused {
+            if !output.status.success() && why != refused {
                 say(&format!("    {} says of create: {why}", other.name));
                 refused = why;
             }
