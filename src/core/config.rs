@@ -77,7 +77,8 @@ impl Node {
     }
 
     /// The configuration that could not be kept here, or was deleted, is one again that can: this node goes on from where it
-    /// stood, as after a pause in which it did not beat. Its key says whether it still has its place, and its groups have obeyed their deadlines meanwhile.
+    /// stood, as after a pause in which it did not beat. Its key says whether it still has its place, and its groups have
+    /// obeyed their deadlines meanwhile.
     fn thaw(&mut self, ttl: Duration, out: &mut Vec<Action>) {
         let Member::Frozen {
             before: Some(before), ..

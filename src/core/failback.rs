@@ -1,6 +1,6 @@
 //! Going back: a group returns by itself to a node that is preferred, once that one has been ready for long enough. And
-//! what the records remember of it, so that it does not go to and fro: where it left again by a fault, the next way back takes longer; and what failed on one
-//! node after the other stays with the last.
+//! what the records remember of it, so that it does not go to and fro: where it left again by a fault, the next way back
+//! takes longer; and what failed on one node after the other stays with the last.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

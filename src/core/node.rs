@@ -152,7 +152,7 @@ impl Node {
     pub fn start(&mut self, now: Time, out: &mut Vec<Action>) {
         self.now = now;
         self.surroundings.started = now;
-        self.exchange.start(now);
+        self.exchange.sent(now);
         for (name, group) in &self.groups {
             let adoptable = self.adoption.was_left(name);
             // After a suspend the kernel's count of the addresses is behind: those of a run past its deadline go now.

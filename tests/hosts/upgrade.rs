@@ -89,8 +89,9 @@ impl Versions {
             "xz -dc {PACKED} > {program} && chmod 755 {program} && echo '{SUM}  {program}' | sha256sum -c --quiet"
         ));
         sh(&format!(
-            "made=$(docker create leasehold/leasehold:{}) && docker cp -q {program} $made:/usr/bin/leasehold && \
-             docker commit --change 'LABEL test={BEFORE}' $made {before} && docker rm $made && \
+            "made=$(docker create leasehold/leasehold:{}) && trap \"docker rm $made\" EXIT && \
+             docker cp -q {program} $made:/usr/bin/leasehold && \
+             docker commit --change 'LABEL test={BEFORE}' $made {before} && \
              docker save -o {} {before} && docker rmi {before}",
             tag(),
             archive.display()

@@ -31,10 +31,6 @@ pub(crate) struct Exchange {
 }
 
 impl Exchange {
-    pub(crate) fn start(&mut self, now: Time) {
-        self.sent_at = now;
-    }
-
     pub(crate) fn hint(&mut self) {
         self.hinted = true;
     }
@@ -85,8 +81,8 @@ impl Exchange {
         id
     }
 
-    /// What is sent besides, and counts for the pace.
-    pub(super) fn sent(&mut self, now: Time) {
+    /// Counts for the pace: the start, and what is sent besides.
+    pub(crate) fn sent(&mut self, now: Time) {
         self.sent_at = now;
     }
 
@@ -219,7 +215,7 @@ mod tests {
     #[test]
     fn a_hint_brings_the_next_request_forward_once() {
         let mut exchange = Exchange::default();
-        exchange.start(at(0));
+        exchange.sent(at(0));
         assert!(!exchange.is_due(at(1), BEAT));
         exchange.hint();
         assert!(exchange.is_due(at(1), BEAT));

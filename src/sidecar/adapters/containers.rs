@@ -392,17 +392,7 @@ impl Shared {
     }
 
     async fn prepare_group(&self, group: &str) {
-        let services = self
-            .site
-            .project
-            .groups
-            .get(group)
-            .map_or(0, |group| group.services.len());
-        let key = |service| ServiceKey {
-            group: group.to_owned(),
-            service,
-        };
-        let all: Vec<ServiceKey> = (0..services).map(key).collect();
+        let all = self.services(group);
         self.owed().extend(all.iter().cloned());
         for of in all {
             self.prepare(&of).await;

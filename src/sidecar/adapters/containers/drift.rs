@@ -107,7 +107,8 @@ impl Shared {
         false
     }
 
-    fn services(&self, group: &str) -> Vec<ServiceKey> {
+    /// Those of a group in the file.
+    pub(super) fn services(&self, group: &str) -> Vec<ServiceKey> {
         let count = self
             .site
             .project
