@@ -58,6 +58,7 @@ name = "planted-sim"
 path = "MAIN"
 [dependencies]
 leasehold-base = { path = "base" }
+mimalloc = { version = "0.1", default-features = false }
 serde = { version = "1", features = ["derive"] }
 serde_json = "1"
 thiserror = "2"
