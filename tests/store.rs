@@ -12,6 +12,8 @@ mod etcd;
 mod failover;
 #[path = "store/figures.rs"]
 mod figures;
+#[path = "store/full.rs"]
+mod full;
 #[path = "store/hints.rs"]
 mod hints;
 #[path = "store/history.rs"]

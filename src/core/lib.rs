@@ -13,6 +13,7 @@ pub mod damage;
 pub mod drift;
 mod election;
 mod ending;
+pub mod etcd;
 pub mod event;
 pub mod exported;
 mod extent;

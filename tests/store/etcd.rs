@@ -224,7 +224,7 @@ fn openssl(dir: &Path, arguments: &[&str]) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-fn binary(name: &str) -> PathBuf {
+pub(crate) fn binary(name: &str) -> PathBuf {
     let dir = std::env::var_os("LEASEHOLD_ETCD_DIR").map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("target/etcd"),
         PathBuf::from,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use leasehold::core::store::StoreError;
-use leasehold::sidecar::adapters::store::{StoreCommand, floor_probe, member_count, server_version};
+use leasehold::sidecar::adapters::store::{StoreCommand, floor_probe, member, member_count};
 
 use crate::adapter::{Adapter, always, put};
 use crate::etcd::{Cluster, FAST};
@@ -68,8 +68,12 @@ async fn version_and_members() {
     let etcd = Cluster::start(3, &FAST).await;
     let settings = etcd.settings();
     assert_eq!(member_count(&settings).await.unwrap(), 3);
-    let version = server_version(&settings, &etcd.url(1)).await.unwrap();
-    assert!(version.starts_with("3."), "{version}");
-    let dead = server_version(&settings, "http://127.0.0.1:1").await;
+    let one = member(&settings, &etcd.url(1)).await.unwrap();
+    assert!(
+        one.version.as_ref().is_some_and(|version| version.starts_with("3.")),
+        "{one:?}"
+    );
+    assert_eq!(one.troubles(), [], "{one:?}");
+    let dead = member(&settings, "http://127.0.0.1:1").await;
     assert!(matches!(dead, Err(StoreError::Unknown(_))), "{dead:?}");
 }

@@ -1,5 +1,6 @@
 //! etcd as a whole: who answers, in which version, and how many may be lost.
 
+use leasehold_core::etcd::EtcdMember;
 use leasehold_core::store::StoreError;
 use leasehold_sidecar::adapters::store::{self, Settings};
 
@@ -18,8 +19,8 @@ pub(super) struct Members {
 pub(super) async fn look(settings: &Settings) -> Members {
     let mut seen = Members::default();
     for url in &settings.endpoints {
-        let version = store::server_version(settings, url).await;
-        seen.note(url, version);
+        let member = store::member(settings, url).await;
+        seen.note(url, member);
     }
     if let Ok(voters) = store::member_count(settings).await {
         seen.count(voters, settings.endpoints.len());
@@ -28,20 +29,24 @@ pub(super) async fn look(settings: &Settings) -> Members {
 }
 
 impl Members {
-    fn note(&mut self, url: &str, version: Result<String, StoreError>) {
-        match version {
-            Ok(version) => {
-                if !version.is_empty() && parsed(&version).is_none_or(|version| version < OLDEST) {
+    fn note(&mut self, url: &str, member: Result<EtcdMember, StoreError>) {
+        match member {
+            Ok(member) => {
+                let troubles = member.troubles().into_iter();
+                self.warnings
+                    .extend(troubles.map(|trouble| format!("etcd {url} {trouble}")));
+                // With users, etcd tells its version to root alone.
+                let Some(version) = member.version else {
+                    self.lines.push(format!("etcd {url} answers"));
+                    return;
+                };
+                if parsed(&version).is_none_or(|version| version < OLDEST) {
                     let (major, minor) = OLDEST;
                     self.warnings.push(format!(
                         "etcd {url} is version {version}; nothing before {major}.{minor} was ever tried"
                     ));
                 }
                 self.lines.push(format!("etcd {url} answers, version {version}"));
-            }
-            // With users, etcd tells its version to root alone.
-            Err(StoreError::Refused(why)) if why.contains("permission denied") => {
-                self.lines.push(format!("etcd {url} answers"));
             }
             Err(StoreError::Refused(why)) => self.warnings.push(format!("etcd {url} refuses this node: {why}")),
             Err(StoreError::Unknown(why)) => self.warnings.push(format!("etcd {url} does not answer: {why}")),
@@ -80,19 +85,30 @@ mod tests {
 
     #[test]
     fn old_and_silent_members_are_warned_of() {
+        let version = |version: &str| {
+            let version = Some(version.to_owned());
+            Ok(EtcdMember {
+                version,
+                ..EtcdMember::default()
+            })
+        };
         let mut seen = Members::default();
-        seen.note("http://a", Ok("3.5.30".to_owned()));
-        seen.note("http://b", Ok("3.4.23".to_owned()));
+        seen.note("http://a", version("3.5.30"));
+        seen.note("http://b", version("3.4.23"));
         seen.note("http://c", Err(StoreError::Unknown("timed out".to_owned())));
-        seen.note("http://d", Err(StoreError::Refused("permission denied".to_owned())));
+        // It may be asked, and tells its version to root alone.
+        seen.note("http://d", Ok(EtcdMember::default()));
         seen.note("http://e", Err(StoreError::Refused("authentication failed".to_owned())));
-        assert_eq!(seen.lines.len(), 3);
-        assert_eq!(seen.warnings.len(), 3, "{:?}", seen.warnings);
-        for (warning, part) in seen
-            .warnings
-            .iter()
-            .zip(["3.4.23", "timed out", "authentication failed"])
-        {
+        seen.note("http://f", version("3.5.9"));
+        assert_eq!(seen.lines.len(), 4);
+        let expected = [
+            "3.4.23",
+            "timed out",
+            "authentication failed",
+            "3.5.9: upgrade to 3.5.26",
+        ];
+        assert_eq!(seen.warnings.len(), expected.len(), "{:?}", seen.warnings);
+        for (warning, part) in seen.warnings.iter().zip(expected) {
             assert!(warning.contains(part), "{warning}");
         }
     }

@@ -4,7 +4,10 @@ use std::process::{Command, Output};
 
 fn sim(words: &[&str]) -> Output {
     let program = env!("CARGO_BIN_EXE_leasehold-sim");
-    Command::new(program).args(words).output().expect("the simulator starts")
+    Command::new(program)
+        .args(words)
+        .output()
+        .expect("the simulator starts")
 }
 
 fn out(output: &Output) -> String {

@@ -64,20 +64,6 @@ pub async fn floor_probe(settings: &Settings) -> Result<Duration, StoreError> {
     Ok(granted)
 }
 
-/// The version of the member behind one endpoint, as `3.5.30`. With authentication on, etcd (seen on 3.5.30) tells it
-/// to users with the role `root` only; to others this is refused, which says nothing bad about the member.
-///
-/// # Errors
-/// As [`StoreError`] says.
-pub async fn server_version(settings: &Settings, url: &str) -> Result<String, StoreError> {
-    let work = async {
-        let mut client = connect(settings, url, Purpose::Calls).await?;
-        let status = client.status().await.map_err(|error| classify(&error))?;
-        Ok(status.version().to_owned())
-    };
-    limited(settings, url, work).await
-}
-
 /// How many members vote in etcd.
 ///
 /// # Errors

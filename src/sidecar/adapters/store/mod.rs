@@ -10,6 +10,7 @@ mod direct;
 mod dispatch;
 mod explain;
 mod history;
+mod member;
 mod pool;
 mod watch;
 mod wire;
@@ -20,8 +21,9 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-pub use direct::{floor_probe, member_count, once, read, server_version};
+pub use direct::{floor_probe, member_count, once, read};
 pub use history::{Archivist, history};
+pub use member::member;
 
 use leasehold_compose::model::{EtcdTls, EtcdUser};
 use leasehold_core::keys::Keys;

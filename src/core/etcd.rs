@@ -1,0 +1,188 @@
+//! What is wrong with etcd itself although it answers. It fills up for weeks; from the moment it is full no beat lands, and every
+//! service stops.
+
+use std::fmt;
+
+/// Full enough to say so: days are left.
+const FULL_PERCENT: u64 = 80;
+/// So many old revisions are more than three nodes' beats of three days at a ttl of 10 s: nobody compacts them.
+const KEPT_MAX: u64 = 1_000_000;
+/// What a member may hold that was told nothing else, in bytes (etcd's `--quota-backend-bytes`).
+const QUOTA_DEFAULT: u64 = 2 << 30;
+/// Where members were replaced once, an upgrade from an older version to 3.6 can lose the quorum (etcd's notes on 3.5.26).
+const UPGRADES_WELL: (u64, u64, u64) = (3, 5, 26);
+
+/// What one member of etcd says of itself. What it does not say is none: with users it tells most to `root` alone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EtcdMember {
+    pub version: Option<String>,
+    /// Of its file, in bytes.
+    pub size: Option<u64>,
+    /// What the file may grow to, in bytes.
+    pub quota: Option<u64>,
+    pub revision: Option<u64>,
+    /// Up to here old revisions were deleted.
+    pub compacted: Option<u64>,
+    /// The alarm NOSPACE: no more writes.
+    pub no_space: bool,
+    /// The alarm CORRUPT: its data differs from the others'.
+    pub corrupt: bool,
+}
+
+/// What an operator has to do something about.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum EtcdTrouble {
+    /// It takes no more writes.
+    Full,
+    /// A member's data is not what the others have.
+    Corrupt,
+    /// It will be full before long: so much of `quota` bytes is taken.
+    Filling { percent: u64, quota: u64 },
+    /// So many old revisions lie in it.
+    NotCompacted { revisions: u64 },
+    /// Its version, with which an upgrade may go wrong.
+    Old { version: String },
+}
+
+impl EtcdMember {
+    /// The worst first.
+    #[must_use]
+    pub fn troubles(&self) -> Vec<EtcdTrouble> {
+        let quota = self.quota.filter(|quota| *quota > 0).unwrap_or(QUOTA_DEFAULT);
+        let percent = self.size.unwrap_or(0).saturating_mul(100) / quota;
+        let kept = self.revision.zip(self.compacted);
+        let kept = kept.map_or(0, |(revision, compacted)| revision.saturating_sub(compacted));
+        let old = self.version.clone();
+        let old = old.filter(|version| parsed(version).is_some_and(|it| it >= (3, 5, 0) && it < UPGRADES_WELL));
+        let troubles = [
+            self.no_space.then_some(EtcdTrouble::Full),
+            self.corrupt.then_some(EtcdTrouble::Corrupt),
+            (!self.no_space && percent >= FULL_PERCENT).then_some(EtcdTrouble::Filling { percent, quota }),
+            (kept > KEPT_MAX).then_some(EtcdTrouble::NotCompacted { revisions: kept }),
+            old.map(|version| EtcdTrouble::Old { version }),
+        ];
+        troubles.into_iter().flatten().collect()
+    }
+}
+
+/// As the end of a sentence that begins with the member, and what to do.
+impl fmt::Display for EtcdTrouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Full => f.write_str(
+                "is full (alarm NOSPACE) and takes no more writes, so every service stops: compact, defragment and disarm it, as \
+                 docs/runbooks.md says under \"etcd is full\"",
+            ),
+            Self::Corrupt => f.write_str(
+                "has data that differs from the other members' (alarm CORRUPT): replace this member, as docs/runbooks.md says under \
+                 \"Replace a lost etcd member\"",
+            ),
+            Self::Filling { percent, quota } => {
+                let mib = quota >> 20;
+                write!(
+                    f,
+                    "has used {percent} % of the {mib} MiB that it may hold, and every service stops when it is full: compact and \
+                     defragment it, as docs/runbooks.md says under \"etcd is full\""
+                )
+            }
+            Self::NotCompacted { revisions } => write!(
+                f,
+                "keeps {revisions} old revisions: nobody compacts it, and it fills up; start every member with \
+                 `--auto-compaction-retention=1h`"
+            ),
+            Self::Old { version } => {
+                let (major, minor, patch) = UPGRADES_WELL;
+                write!(
+                    f,
+                    "is version {version}: upgrade to {major}.{minor}.{patch} or newer before you go to 3.6, or that upgrade may lose \
+                     the quorum"
+                )
+            }
+        }
+    }
+}
+
+fn parsed(version: &str) -> Option<(u64, u64, u64)> {
+    let mut parts = version.split(['.', '-']).map(|part| part.parse().ok());
+    Some((parts.next()??, parts.next()??, parts.next()??))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{EtcdMember, EtcdTrouble, KEPT_MAX};
+
+    fn sound() -> EtcdMember {
+        EtcdMember {
+            version: Some("3.5.30".to_owned()),
+            size: Some(20 << 20),
+            quota: Some(2 << 30),
+            revision: Some(5_000_000),
+            compacted: Some(4_990_000),
+            ..EtcdMember::default()
+        }
+    }
+
+    #[test]
+    fn a_sound_member_has_no_trouble() {
+        assert_eq!(sound().troubles(), []);
+        assert_eq!(EtcdMember::default().troubles(), [], "one that says nothing");
+    }
+
+    #[test]
+    fn it_is_told_before_it_is_full() {
+        let filled = |size, quota| {
+            let (size, quota) = (Some(size), Some(quota));
+            EtcdMember { size, quota, ..sound() }.troubles()
+        };
+        let (percent, quota) = (80, 1000);
+        assert_eq!(filled(799, 1000), []);
+        assert_eq!(filled(800, 1000), [EtcdTrouble::Filling { percent, quota }]);
+        // 0 is etcd's word for its default.
+        assert_eq!(filled(1 << 30, 0), []);
+        assert_eq!(filled(2 << 30, 0).len(), 1);
+        assert_eq!(filled(u64::MAX, 1).len(), 1);
+    }
+
+    #[test]
+    fn the_worst_comes_first_and_fullness_once() {
+        let member = EtcdMember {
+            size: Some(2 << 30),
+            no_space: true,
+            corrupt: true,
+            compacted: Some(0),
+            ..sound()
+        };
+        let revisions = 5_000_000;
+        let expected = [
+            EtcdTrouble::Full,
+            EtcdTrouble::Corrupt,
+            EtcdTrouble::NotCompacted { revisions },
+        ];
+        assert_eq!(member.troubles(), expected);
+    }
+
+    #[test]
+    fn old_revisions_are_counted_from_the_last_compaction() {
+        let (revision, compacted) = (Some(KEPT_MAX + 7), Some(7));
+        let member = EtcdMember {
+            revision,
+            compacted,
+            ..sound()
+        };
+        assert_eq!(member.troubles(), []);
+        let compacted = Some(6);
+        assert_eq!(EtcdMember { compacted, ..member }.troubles().len(), 1);
+    }
+
+    #[test]
+    fn versions_that_upgrade_badly_are_named() {
+        let old = |version: &str| {
+            let version = Some(version.to_owned());
+            !EtcdMember { version, ..sound() }.troubles().is_empty()
+        };
+        let named = ["3.5.9", "3.5.25", "3.5.0"].map(old);
+        assert_eq!(named, [true; 3]);
+        let sound = ["3.5.26", "3.6.0", "3.4.33", "3.5.26-rc.1", "unknown", ""].map(old);
+        assert_eq!(sound, [false; 6]);
+    }
+}

@@ -1,0 +1,139 @@
+//! What a member of etcd says of itself: its status by gRPC, and its metrics, which it shows to whoever may connect.
+
+use std::str::FromStr;
+
+use etcd_client::Client;
+
+use super::Settings;
+use super::classify::classify;
+use super::client::{Purpose, connect, limited, read};
+use leasehold_core::etcd::EtcdMember;
+use leasehold_core::store::StoreError;
+
+/// A page of metrics is some 100 KiB.
+const METRICS_MAX: usize = 4 << 20;
+
+/// What the member behind one endpoint says of itself. With authentication on, etcd (seen on 3.5.30) tells its status to users
+/// with the role `root` only; its metrics then say what they can. Both may be closed: nothing is known then.
+///
+/// # Errors
+/// As [`StoreError`] says, where the member does not answer or refuses this node.
+pub async fn member(settings: &Settings, url: &str) -> Result<EtcdMember, StoreError> {
+    let mut member = limited(settings, url, status(settings, url)).await?;
+    let metrics = limited(settings, url, metrics(settings, url)).await;
+    match metrics {
+        Ok(text) => add_metrics(&mut member, &text),
+        Err(error) => tracing::debug!(?error, "etcd's metrics are not read"),
+    }
+    Ok(member)
+}
+
+async fn status(settings: &Settings, url: &str) -> Result<EtcdMember, StoreError> {
+    let mut client: Client = connect(settings, url, Purpose::Calls).await?;
+    let status = match client.status().await.map_err(|error| classify(&error)) {
+        Err(StoreError::Refused(why)) if why.contains("permission denied") => return Ok(EtcdMember::default()),
+        status => status?,
+    };
+    let alarm = |word: &str| status.errors().iter().any(|error| error.contains(word));
+    let header = status.header().map(|header| header.revision());
+    Ok(EtcdMember {
+        version: Some(status.version().to_owned()).filter(|version| !version.is_empty()),
+        size: count(status.db_size()),
+        quota: count(status.db_size_quota()),
+        revision: header.and_then(count),
+        compacted: None,
+        no_space: alarm("NOSPACE"),
+        corrupt: alarm("CORRUPT"),
+    })
+}
+
+/// None: it did not say.
+fn count(number: i64) -> Option<u64> {
+    u64::try_from(number).ok().filter(|number| *number > 0)
+}
+
+/// The text that a member shows below `/metrics` at its client port.
+async fn metrics(settings: &Settings, url: &str) -> Result<String, StoreError> {
+    let unknown = |error: reqwest::Error| StoreError::Unknown(error.without_url().to_string());
+    // Another part of the process may have been first.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let mut builder = reqwest::Client::builder()
+        .timeout(settings.attempt)
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy();
+    if let Some(files) = settings.tls.as_ref().filter(|_| url.starts_with("https://")) {
+        let trusted = reqwest::Certificate::from_pem_bundle(&read(&files.ca).await?).map_err(unknown)?;
+        builder = builder.tls_certs_only(trusted);
+        if let (Some(certificate), Some(key)) = (&files.certificate, &files.key) {
+            let mut pem = read(certificate).await?;
+            pem.push(b'\n');
+            pem.extend(read(key).await?);
+            builder = builder.identity(reqwest::Identity::from_pem(&pem).map_err(unknown)?);
+        }
+    }
+    let client = builder.build().map_err(unknown)?;
+    let page = format!("{}/metrics", url.trim_end_matches('/'));
+    let answer = client.get(page).send().await.map_err(unknown)?;
+    let mut answer = answer.error_for_status().map_err(unknown)?;
+    let mut text = Vec::new();
+    while let Some(chunk) = answer.chunk().await.map_err(unknown)? {
+        text.extend_from_slice(&chunk);
+        if text.len() > METRICS_MAX {
+            return Err(StoreError::Unknown(format!("metrics of more than {METRICS_MAX} bytes")));
+        }
+    }
+    Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+/// What its metrics add to what a member says.
+fn add_metrics(member: &mut EtcdMember, text: &str) {
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    for (name, value) in lines.filter_map(|line| line.rsplit_once(' ')) {
+        let number = f64::from_str(value).ok().filter(|number| (0.0..=9e15).contains(number));
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "bounded in the line above"
+        )]
+        let number = number.map(|number| number as u64);
+        match name {
+            "etcd_server_quota_backend_bytes" => member.quota = number.or(member.quota),
+            "etcd_mvcc_db_total_size_in_bytes" => member.size = number.or(member.size),
+            "etcd_debugging_mvcc_current_revision" => member.revision = number.or(member.revision),
+            "etcd_debugging_mvcc_compact_revision" => member.compacted = number.or(member.compacted),
+            _ => {
+                let label = name.strip_prefix("etcd_server_version{server_version=\"");
+                if let Some(version) = label.and_then(|rest| rest.strip_suffix("\"}")) {
+                    member.version.get_or_insert_with(|| version.to_owned());
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::add_metrics;
+    use leasehold_core::etcd::EtcdMember;
+
+    #[test]
+    fn figures_are_read_from_metrics() {
+        let text = "# HELP etcd_server_quota_backend_bytes Current backend storage quota size in bytes.\n\
+                    # TYPE etcd_server_quota_backend_bytes gauge\n\
+                    etcd_server_quota_backend_bytes 1.6777216e+07\n\
+                    etcd_mvcc_db_total_size_in_bytes 20480\n\
+                    etcd_server_version{server_version=\"3.5.30\"} 1\n\
+                    etcd_debugging_mvcc_compact_revision -1\n\
+                    etcd_debugging_mvcc_current_revision NaN\n\
+                    nonsense\n";
+        let mut member = EtcdMember::default();
+        add_metrics(&mut member, text);
+        let expected = EtcdMember {
+            version: Some("3.5.30".to_owned()),
+            size: Some(20480),
+            quota: Some(16 << 20),
+            ..EtcdMember::default()
+        };
+        assert_eq!(member, expected);
+    }
+}
