@@ -190,6 +190,10 @@ codes! {
 
     /// etcd is not the one that was trusted.
     EtcdStrange = "etcd_strange", Alarm, "etcd";
+    /// etcd fills up or is damaged, and will refuse beats before long.
+    EtcdEndangered = "etcd_endangered", Alarm, "etcd";
+    /// It is well again.
+    EtcdSound = "etcd_sound", Info, "etcd";
     /// etcd refuses what this node asks for by itself, and it is put off.
     EtcdRefuses = "etcd_refuses", Alarm, "etcd";
     /// The ttl in etcd can't be kept on this node.

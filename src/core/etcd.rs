@@ -1,7 +1,9 @@
 //! What is wrong with etcd itself although it answers. It fills up for weeks; from the moment it is full no beat lands, and every
 //! service stops.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::mem::discriminant;
 
 /// Full enough to say so: days are left.
 const FULL_PERCENT: u64 = 80;
@@ -70,36 +72,89 @@ impl fmt::Display for EtcdTrouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Full => f.write_str(
-                "is full (alarm NOSPACE) and takes no more writes, so every service stops: compact, defragment and disarm it, as \
-                 docs/runbooks.md says under \"etcd is full\"",
+                "full (alarm NOSPACE), it takes no more writes, and every service stops: compact, defragment and disarm it; \
+                 docs/runbooks.md has the commands",
             ),
             Self::Corrupt => f.write_str(
-                "has data that differs from the other members' (alarm CORRUPT): replace this member, as docs/runbooks.md says under \
-                 \"Replace a lost etcd member\"",
+                "its data differs from the other members' (alarm CORRUPT): replace this member; docs/runbooks.md has the commands",
             ),
             Self::Filling { percent, quota } => {
                 let mib = quota >> 20;
                 write!(
                     f,
-                    "has used {percent} % of the {mib} MiB that it may hold, and every service stops when it is full: compact and \
-                     defragment it, as docs/runbooks.md says under \"etcd is full\""
+                    "{percent} % of the {mib} MiB that it may hold are used, and every service stops when it is full: compact and defragment \
+                     it; docs/runbooks.md has the commands"
                 )
             }
             Self::NotCompacted { revisions } => write!(
                 f,
-                "keeps {revisions} old revisions: nobody compacts it, and it fills up; start every member with \
+                "{revisions} old revisions are kept: nobody compacts it, and it fills up; start every member with \
                  `--auto-compaction-retention=1h`"
             ),
             Self::Old { version } => {
                 let (major, minor, patch) = UPGRADES_WELL;
                 write!(
                     f,
-                    "is version {version}: upgrade to {major}.{minor}.{patch} or newer before you go to 3.6, or that upgrade may lose \
+                    "version {version}: upgrade to {major}.{minor}.{patch} or newer before you go to 3.6, or that upgrade may lose \
                      the quorum"
                 )
             }
         }
     }
+}
+
+/// What the members said last.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct EtcdMembers {
+    troubles: BTreeMap<String, Vec<EtcdTrouble>>,
+}
+
+impl EtcdMembers {
+    /// Takes what a member says. Gives a sentence for each kind of trouble that no member had before.
+    pub(crate) fn hear(&mut self, url: String, troubles: Vec<EtcdTrouble>) -> Vec<String> {
+        let before: Vec<_> = self.troubles.values().flatten().map(discriminant).collect();
+        self.troubles.insert(url, troubles);
+        let now = self.by_kind().into_iter();
+        let new = now.filter(|(trouble, _)| !before.contains(&discriminant(trouble)));
+        new.map(|(trouble, urls)| sentence(trouble, &urls)).collect()
+    }
+
+    pub(crate) fn are_sound(&self) -> bool {
+        self.troubles.values().all(Vec::is_empty)
+    }
+
+    /// A sentence for each kind of trouble, the worst first.
+    pub(crate) fn sentences(&self) -> Vec<String> {
+        let found = self.by_kind().into_iter();
+        found.map(|(trouble, urls)| sentence(trouble, &urls)).collect()
+    }
+
+    /// The worst of each kind, and who has it.
+    fn by_kind(&self) -> Vec<(&EtcdTrouble, Vec<&str>)> {
+        let mut found: Vec<(&EtcdTrouble, Vec<&str>)> = Vec::new();
+        let all = self
+            .troubles
+            .iter()
+            .flat_map(|(url, troubles)| troubles.iter().map(move |it| (url, it)));
+        for (url, trouble) in all {
+            match found
+                .iter_mut()
+                .find(|(one, _)| discriminant(*one) == discriminant(trouble))
+            {
+                Some((worst, urls)) => {
+                    *worst = trouble.max(worst);
+                    urls.push(url);
+                }
+                None => found.push((trouble, vec![url])),
+            }
+        }
+        found.sort();
+        found
+    }
+}
+
+fn sentence(trouble: &EtcdTrouble, urls: &[&str]) -> String {
+    format!("etcd {}: {trouble}", urls.join(", "))
 }
 
 fn parsed(version: &str) -> Option<(u64, u64, u64)> {
@@ -109,7 +164,7 @@ fn parsed(version: &str) -> Option<(u64, u64, u64)> {
 
 #[cfg(test)]
 mod tests {
-    use super::{EtcdMember, EtcdTrouble, KEPT_MAX};
+    use super::{EtcdMember, EtcdMembers, EtcdTrouble, KEPT_MAX};
 
     fn sound() -> EtcdMember {
         EtcdMember {
@@ -172,6 +227,36 @@ mod tests {
         assert_eq!(member.troubles(), []);
         let compacted = Some(6);
         assert_eq!(EtcdMember { compacted, ..member }.troubles().len(), 1);
+    }
+
+    #[test]
+    fn a_kind_of_trouble_is_told_once_and_lists_all_who_have_it() {
+        let filling = |percent| {
+            vec![EtcdTrouble::Filling {
+                percent,
+                quota: 1 << 30,
+            }]
+        };
+        let mut members = EtcdMembers::default();
+        let mut hear = |url: &str, troubles| members.hear(url.to_owned(), troubles).len();
+        assert_eq!(hear("http://a", vec![]), 0);
+        assert_eq!(hear("http://b", filling(81)), 1);
+        assert_eq!(hear("http://c", filling(83)), 0);
+        assert_eq!(hear("http://b", filling(82)), 0);
+        assert_eq!(hear("http://a", vec![EtcdTrouble::Full]), 1);
+        let sentences = members.sentences();
+        assert_eq!(sentences.len(), 2);
+        assert!(sentences[0].starts_with("etcd http://a: full"), "{sentences:?}");
+        assert!(
+            sentences[1].starts_with("etcd http://b, http://c: 83 %"),
+            "{sentences:?}"
+        );
+        let mut hear = |url: &str, troubles| members.hear(url.to_owned(), troubles).len();
+        assert_eq!(hear("http://b", vec![]) + hear("http://c", vec![]), 0);
+        assert!(!members.are_sound());
+        members.hear("http://a".to_owned(), vec![]);
+        assert!(members.are_sound());
+        assert_eq!(members.hear("http://a".to_owned(), filling(90)).len(), 1, "it is back");
     }
 
     #[test]

@@ -9,6 +9,7 @@ pub use leasehold_base::order::Order;
 
 use super::code::Code;
 use super::epoch::Run;
+use super::etcd::EtcdTrouble;
 use super::exported::Exported;
 use super::fenced::Fenced;
 use super::made::Made;
@@ -108,6 +109,8 @@ pub enum Event {
     ClockSource { doubt: Option<String> },
     /// Where the endpoints of this node listen, if anywhere, and what is wrong with them.
     Endpoints { address: String, fault: Option<String> },
+    /// What one member of etcd says of itself, now and then; nothing is wrong with it where there are no troubles.
+    EtcdMember { url: String, troubles: Vec<EtcdTrouble> },
     /// A container that this node may not run was seen running: it is of the group, or could touch its storage.
     Intruder {
         group: String,

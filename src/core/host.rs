@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::code::Code;
+use super::etcd::{EtcdMembers, EtcdTrouble};
 use super::event::{Action, ProbeFailure};
 use super::node::Node;
 use super::time::Time;
@@ -19,6 +20,8 @@ pub(crate) struct Host {
     /// Why the rate of its clocks is in doubt.
     clock: Option<String>,
     link: bool,
+    /// What is wrong with etcd although it answers.
+    etcd: EtcdMembers,
     smallest_ttl_ms: Option<u64>,
 }
 
@@ -29,6 +32,7 @@ impl Host {
             engine: Some("not asked yet".to_owned()),
             clock: None,
             link: true,
+            etcd: EtcdMembers::default(),
             smallest_ttl_ms,
         }
     }
@@ -59,6 +63,10 @@ impl Host {
 
     pub(crate) fn has_link(&self) -> bool {
         self.link
+    }
+
+    pub(crate) fn etcd_troubles(&self) -> Vec<String> {
+        self.etcd.sentences()
     }
 
     pub(crate) fn smallest_ttl_ms(&self) -> Option<u64> {
@@ -115,6 +123,18 @@ impl Node {
         }
         self.surroundings.endpoints = fault;
         self.me.address = address;
+    }
+
+    /// Nothing follows from it but words: what fills up is the operator's to empty.
+    pub(super) fn etcd_member(&mut self, url: String, troubles: Vec<EtcdTrouble>, out: &mut Vec<Action>) {
+        let were_sound = self.host.etcd.are_sound();
+        for text in self.host.etcd.hear(url, troubles) {
+            self.mention(Code::EtcdEndangered, text, out);
+        }
+        if !were_sound && self.host.etcd.are_sound() {
+            let text = "nothing is wrong with etcd's members any more".to_owned();
+            self.mention(Code::EtcdSound, text, out);
+        }
     }
 
     /// The storage of a deleted group is its owner's.

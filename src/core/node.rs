@@ -284,6 +284,7 @@ impl Node {
             Event::Compared { group, wish, drift } => self.compared(now, &group, drift, wish, out),
             Event::ClockSource { doubt } => self.doubt_clock(doubt, out),
             Event::Endpoints { address, fault } => self.endpoints(address, fault, out),
+            Event::EtcdMember { url, troubles } => self.etcd_member(url, troubles, out),
             Event::PinUnwritten { why } => self.pin_unwritten(&why, out),
             Event::Intruder { group, id, name, why } => self.intruder(&group, id, &name, why, out),
             Event::Used { group, by } => self.used(&group, by),
@@ -372,6 +373,7 @@ impl Node {
             | Event::ResetFailed { .. }
             | Event::FenceEnded { .. }
             | Event::Terminate
+            | Event::EtcdMember { .. }
             | Event::Command { .. } => {}
         }
     }

@@ -102,6 +102,7 @@ impl Status {
         found.extend(doubted.map(|(name, node)| (Health::Warning, format!("{name}: {}", node.clock))));
         let faulty = self.nodes.iter().filter(|(_, node)| !node.endpoints.is_empty());
         found.extend(faulty.map(|(name, node)| (Health::Warning, format!("endpoints of {name}: {}", node.endpoints))));
+        found.extend(self.etcd_troubles.iter().map(|text| (Health::Warning, text.clone())));
         found.extend(self.versions());
         let troubles = [("etcd", &self.etcd_failure), ("engine", &self.engine_failure)];
         for (what, trouble) in troubles {
@@ -248,7 +249,7 @@ mod tests {
     #[test]
     fn each_trouble_has_its_word_and_its_sentence() {
         type Change = fn(&mut Status, &mut GroupLine);
-        let cases: [(Change, Health, &str); 11] = [
+        let cases: [(Change, Health, &str); 12] = [
             (|_, line| line.holder = None, Health::Failed, "mail is active nowhere"),
             (
                 |_, line| (line.holder, line.stopped) = (None, Some("by root".to_owned())),
@@ -276,6 +277,11 @@ mod tests {
                 |_, line| line.warnings = vec!["mail would be another image on b".to_owned()],
                 Health::Warning,
                 "mail would be another image on b",
+            ),
+            (
+                |status, _| status.etcd_troubles = vec!["etcd http://a is full".to_owned()],
+                Health::Warning,
+                "etcd http://a is full",
             ),
             (
                 |_, line| line.unreached = Some("b can't reach mail at 192.0.2.10".to_owned()),

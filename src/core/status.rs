@@ -27,6 +27,9 @@ pub struct Status {
     pub etcd_age_ms: Option<u64>,
     pub etcd_failure: Option<String>,
     pub engine_failure: Option<String>,
+    /// What is wrong with etcd although it answers: it fills up, or is damaged.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub etcd_troubles: Vec<String>,
     /// Of the hardware watchdog: `fed`, `asleep`, or `not fed`, after which this host is reset; empty without one.
     #[serde(default)]
     pub watchdog: String,
@@ -261,6 +264,7 @@ impl Node {
             etcd_age_ms: self.contact.age(now).map(millis),
             etcd_failure: self.exchange.failure().map(str::to_owned),
             engine_failure: self.host.engine_failure().map(str::to_owned),
+            etcd_troubles: self.host.etcd_troubles(),
             watchdog: self.watchdog_word().to_owned(),
             ttl_ms: millis(self.timing.ttl),
             longest_ms: (self.waiting() > self.timing.ttl).then(|| millis(self.waiting())),

@@ -588,6 +588,10 @@ impl World {
                 address: at.trim_start_matches("closed").to_owned(),
                 fault: (!why.is_empty()).then(|| why.join(" ")),
             },
+            ["member", url, troubles @ ..] => Event::EtcdMember {
+                url: (*url).to_owned(),
+                troubles: words::troubles(troubles),
+            },
             ["fit" | "unfit", group, why @ ..] => fitness(group, why),
             ["compared", group, rest @ ..] => words::compared(group, rest, self.compared.get(*group).copied()),
             ["prepared", of, result @ ..] => self.prepared(service(of), result),

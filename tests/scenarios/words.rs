@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use leasehold::base::epoch::Run;
 use leasehold::base::time::Time;
+use leasehold::core::etcd::EtcdTrouble;
 use leasehold::core::event::{Action, Event, Level, Order, PageOrder, ServiceKey};
 use leasehold::core::keys::Keys;
 use leasehold::core::records::{
@@ -116,6 +117,24 @@ fn status(status: &NodeStatus) -> String {
     let told = told.filter(|text| !text.is_empty()).map(|text| format!(", \"{text}\""));
     let told: String = told.collect();
     format!("priority {}{}{told}", status.priority, groups.collect::<String>())
+}
+
+/// What is wrong with a member of etcd.
+pub(crate) fn troubles(words: &[&str]) -> Vec<EtcdTrouble> {
+    let quota = 2 << 30;
+    let trouble = |word: &&str| match word.split_once('=') {
+        None if *word == "full" => EtcdTrouble::Full,
+        None if *word == "corrupt" => EtcdTrouble::Corrupt,
+        Some(("filling", percent)) => EtcdTrouble::Filling {
+            percent: percent.parse().unwrap(),
+            quota,
+        },
+        Some(("kept", revisions)) => EtcdTrouble::NotCompacted {
+            revisions: revisions.parse().unwrap(),
+        },
+        _ => panic!("no trouble of etcd: {word}"),
+    };
+    words.iter().map(trouble).collect()
 }
 
 fn value(names: &mut Names, key: &str, value: &str) -> String {

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use etcd_client::Client;
 use leasehold::core::etcd::{EtcdMember, EtcdTrouble};
+use leasehold::core::event::Event;
 use leasehold::core::store::StoreError;
-use leasehold::sidecar::adapters::store::{Settings, member};
+use leasehold::sidecar::adapters::store::{Settings, member, spawn_looks};
+use tokio::sync::mpsc;
 
 use crate::adapter::{Adapter, always, put};
 use crate::etcd::{Cluster, FAST, binary};
@@ -71,6 +73,17 @@ async fn an_etcd_that_fills_up_is_told_of_and_mended() {
     assert!(refusal.contains("database space exceeded"), "{refusal}");
     let troubles = member(&settings, &url).await.unwrap().troubles();
     assert_eq!(troubles, [EtcdTrouble::Full]);
+    let (events, mut told) = mpsc::channel(1);
+    spawn_looks(settings.clone(), events);
+    let event = tokio::time::timeout(Duration::from_secs(10), told.recv())
+        .await
+        .unwrap();
+    let url = url.clone();
+    assert_eq!(
+        event,
+        Some(Event::EtcdMember { url, troubles }),
+        "the loop is told by itself"
+    );
     let refused = adapter.txn(beat()).await;
     assert!(
         matches!(refused, Err(StoreError::Refused(_) | StoreError::Unknown(_))),
@@ -88,7 +101,7 @@ async fn an_etcd_that_fills_up_is_told_of_and_mended() {
             assert_eq!(String::from_utf8_lossy(&output.stdout), "", "{line}");
         }
     }
-    assert_eq!(member(&settings, &url).await.unwrap().troubles(), []);
+    assert_eq!(member(&settings, &settings.endpoints[0]).await.unwrap().troubles(), []);
     let landed = tokio::time::timeout(Duration::from_secs(10), async {
         while adapter.txn(beat()).await.is_err() {
             tokio::time::sleep(Duration::from_millis(50)).await;

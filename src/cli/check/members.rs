@@ -34,7 +34,7 @@ impl Members {
             Ok(member) => {
                 let troubles = member.troubles().into_iter();
                 self.warnings
-                    .extend(troubles.map(|trouble| format!("etcd {url} {trouble}")));
+                    .extend(troubles.map(|trouble| format!("etcd {url}: {trouble}")));
                 // With users, etcd tells its version to root alone.
                 let Some(version) = member.version else {
                     self.lines.push(format!("etcd {url} answers"));
@@ -105,7 +105,7 @@ mod tests {
             "3.4.23",
             "timed out",
             "authentication failed",
-            "3.5.9: upgrade to 3.5.26",
+            "version 3.5.9: upgrade to 3.5.26",
         ];
         assert_eq!(seen.warnings.len(), expected.len(), "{:?}", seen.warnings);
         for (warning, part) in seen.warnings.iter().zip(expected) {

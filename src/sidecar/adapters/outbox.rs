@@ -98,6 +98,7 @@ impl Outbox {
         let (containers, container_commands) = mpsc::channel(QUEUE_MAX);
         fitness::spawn(site, inbox.clone());
         clock_source::spawn(inbox.clone());
+        store::spawn_looks(site.store(timing.attempt), inbox.clone());
         containers::spawn(site.clone(), memory, container_commands, inbox.clone());
 
         drop_left(site, &vip)?;

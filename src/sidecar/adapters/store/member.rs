@@ -1,17 +1,44 @@
 //! What a member of etcd says of itself: its status by gRPC, and its metrics, which it shows to whoever may connect.
 
 use std::str::FromStr;
+use std::time::Duration;
 
 use etcd_client::Client;
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval};
 
 use super::Settings;
 use super::classify::classify;
 use super::client::{Purpose, connect, limited, read};
 use leasehold_core::etcd::EtcdMember;
+use leasehold_core::event::Event;
 use leasehold_core::store::StoreError;
 
 /// A page of metrics is some 100 KiB.
 const METRICS_MAX: usize = 4 << 20;
+/// Between two looks at all members: what fills up does so for days.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
+
+/// Starts the adapter, which looks at each member now and then; it ends with the receiver of `events`. Of one that does not
+/// answer nothing is told: the beats find that out.
+pub fn spawn_looks(settings: Settings, events: mpsc::Sender<Event>) {
+    tokio::spawn(async move {
+        let mut looks = interval(LOOK_EVERY);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            looks.tick().await;
+            for url in &settings.endpoints {
+                let Ok(found) = member(&settings, url).await else {
+                    continue;
+                };
+                let (url, troubles) = (url.clone(), found.troubles());
+                if events.send(Event::EtcdMember { url, troubles }).await.is_err() {
+                    return;
+                }
+            }
+        }
+    });
+}
 
 /// What the member behind one endpoint says of itself. With authentication on, etcd (seen on 3.5.30) tells its status to users
 /// with the role `root` only; its metrics then say what they can. Both may be closed: nothing is known then.

@@ -23,7 +23,7 @@ use tokio::task::JoinHandle;
 
 pub use direct::{floor_probe, member_count, once, read};
 pub use history::{Archivist, history};
-pub use member::member;
+pub use member::{member, spawn_looks};
 
 use leasehold_compose::model::{EtcdTls, EtcdUser};
 use leasehold_core::keys::Keys;
