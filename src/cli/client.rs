@@ -12,12 +12,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::answer::Answer;
 use super::moving::{Fate, Watched};
 use super::text::say;
+use leasehold_api::{
+    ACT_HEADER, HoldRequest, OrderRequest, Outcome, PauseRequest, SwitchoverRequest, USER_HEADER, Why,
+};
 use leasehold_core::event::Wished;
 use leasehold_core::history::History;
 use leasehold_core::status::{GroupLine, Status};
-use leasehold_sidecar::adapters::http::{
-    ACT_HEADER, HoldRequest, OrderRequest, Outcome, PauseRequest, SwitchoverRequest, USER_HEADER, Why,
-};
 use leasehold_sidecar::node_facts::NodeFacts;
 
 /// One call; longer than the daemon's own wait for its loop.

@@ -9,8 +9,8 @@ use clap::Subcommand;
 use super::answer::Answer;
 use super::client;
 use super::text::table;
+use leasehold_api::{Configuration, OrderRequest};
 use leasehold_core::exported::Exported;
-use leasehold_sidecar::adapters::http::{Configuration, OrderRequest};
 use leasehold_sidecar::node_facts::NodeFacts;
 
 #[derive(Debug, Subcommand)]
@@ -111,7 +111,7 @@ fn render(configuration: &Configuration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use leasehold_sidecar::adapters::http::Confirmed;
+    use leasehold_api::Confirmed;
 
     #[test]
     fn a_difference_is_shown_with_what_ends_it() {

@@ -7,8 +7,8 @@ use anyhow::{Result, bail};
 use super::answer::Answer;
 use super::client::{conclude, status, tell, user};
 use super::text::say;
+use leasehold_api::{AcceptRequest, FencedRequest};
 use leasehold_core::status::Status;
-use leasehold_sidecar::adapters::http::{AcceptRequest, FencedRequest};
 use leasehold_sidecar::node_facts::NodeFacts;
 
 pub(super) async fn fenced(

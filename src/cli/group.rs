@@ -12,11 +12,11 @@ use super::answer::Answer;
 use super::fenced::confirmed;
 use super::text::{say, table};
 use super::{adopt, check, client, init};
+use leasehold_api::{ExtentRequest, OrderRequest};
 use leasehold_base::clock;
 use leasehold_compose::adopt::Subject;
 use leasehold_core::status::{GroupLine, Status};
 use leasehold_sidecar::adapters::engine::Guarded;
-use leasehold_sidecar::adapters::http::{ExtentRequest, OrderRequest};
 use leasehold_sidecar::node_facts::NodeFacts;
 use leasehold_sidecar::site::Site;
 

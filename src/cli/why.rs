@@ -5,7 +5,7 @@ use anyhow::Result;
 use super::answer::Answer;
 use super::client;
 use super::plain::part;
-use leasehold_sidecar::adapters::http::Why;
+use leasehold_api::Why;
 use leasehold_sidecar::node_facts::NodeFacts;
 
 pub(super) async fn show(facts: &NodeFacts, group: &str) -> Result<Answer> {
@@ -71,9 +71,9 @@ fn render(why: &Why) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use leasehold_api::Told;
     use leasehold_core::records::Trouble;
     use leasehold_core::status::GroupLine;
-    use leasehold_sidecar::recent::Told;
 
     #[test]
     fn it_reads_from_the_sentence_down_to_the_decisions() {

@@ -9,7 +9,8 @@ use axum::routing::get;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::Shared;
-use crate::recent::{Recent, Told};
+use crate::recent::Recent;
+use leasehold_api::Told;
 use leasehold_core::protocol::TroubleState;
 use leasehold_core::status::{GroupLine, NodeLine, Status};
 

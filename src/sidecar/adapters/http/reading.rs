@@ -2,15 +2,12 @@
 
 use axum::Json;
 use axum::extract::{Path as Name, State};
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Shared;
-use super::answer::Outcome;
 use super::problem::{Cause, Problem};
-use crate::recent::Told;
+use leasehold_api::{Outcome, Why};
 use leasehold_core::history::History;
 use leasehold_core::status::{GroupLine, Status};
 
@@ -20,20 +17,6 @@ pub(super) fn routes() -> OpenApiRouter<Shared> {
         .routes(routes!(group))
         .routes(routes!(why))
         .routes(routes!(history))
-}
-
-/// Why a group is where it is.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct Why {
-    pub group: String,
-    /// The node whose view this is.
-    pub node: String,
-    /// The one sentence.
-    pub sentence: String,
-    /// What it rests on.
-    pub evidence: GroupLine,
-    /// The last decisions of this node about the group and about itself, oldest first.
-    pub decisions: Vec<Told>,
 }
 
 /// The cluster as this node sees it.

@@ -8,6 +8,7 @@ use base64::Engine;
 use tower::ServiceExt;
 
 use super::*;
+use leasehold_api::{ACT_HEADER, Configuration, Outcome};
 use leasehold_base::clock;
 use leasehold_core::event::Wish;
 use leasehold_core::refusal::Refusal;
