@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::words::NodeState;
+
 /// The cluster's configuration, this node's file, and what each node has confirmed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Configuration {
@@ -29,8 +31,7 @@ pub struct Configuration {
 /// What a node has confirmed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Confirmed {
-    /// `alive` or `silent`.
-    pub state: String,
+    pub state: NodeState,
     /// What its last beat promised; more than the ttl under a `hold`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl_ms: Option<u64>,

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::problem::words;
-use leasehold_core::event::{Done, Wished};
+use leasehold_core::event;
 
 /// The answer to a command.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -23,12 +23,12 @@ pub struct Outcome {
 
 impl Outcome {
     #[must_use]
-    pub fn done(done: Done) -> Self {
+    pub fn done(done: event::Done) -> Self {
         Self {
             ok: true,
             code: None,
             message: done.text,
-            wish: done.wish,
+            wish: done.wish.map(Into::into),
         }
     }
 
@@ -40,5 +40,22 @@ impl Outcome {
             message,
             wish: None,
         }
+    }
+}
+
+/// A wish to move a group, as it stands in etcd.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Wished {
+    /// It withdraws this wish and no other one.
+    pub id: i64,
+    /// The node that was named or chosen; none: the best standby when the holder begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+}
+
+impl From<event::Wished> for Wished {
+    fn from(wished: event::Wished) -> Self {
+        let event::Wished { id, to } = wished;
+        Self { id, to }
     }
 }

@@ -1,8 +1,10 @@
 //! What the reading half of `/v1` answers besides the status and the history.
 
-use leasehold_core::status::GroupLine;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+use super::status::GroupLine;
+use super::words::Level;
 
 /// Why a group is where it is.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -26,8 +28,7 @@ pub struct Told {
     /// Its stable code, as in docs/messages.md.
     #[serde(default)]
     pub code: String,
-    /// `info` or `alarm`.
-    pub level: String,
+    pub level: Level,
     /// None: about the node itself.
     pub group: Option<String>,
     pub text: String,

@@ -27,7 +27,7 @@ impl Recent {
         let told = Told {
             at,
             code: decision.code.word().to_owned(),
-            level: decision.code.level().word().to_owned(),
+            level: decision.code.level().into(),
             group: decision.group.clone(),
             text: decision.text.clone(),
         };

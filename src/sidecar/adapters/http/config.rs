@@ -13,11 +13,11 @@ use super::access::{Caller, Role};
 use super::acting::{Answer, OfTheNode, ask, may, order};
 use super::answer::Body;
 use super::problem::{Cause, Problem};
+use leasehold_api::exported::Exported;
 use leasehold_api::number::whole;
 use leasehold_api::{Configuration, Confirmed, OrderRequest, Outcome};
 use leasehold_core::event::{Command, Wish};
-use leasehold_core::exported::Exported;
-use leasehold_core::status::Status;
+use leasehold_core::status::{NodeState, Status};
 
 pub(super) fn routes() -> OpenApiRouter<Shared> {
     OpenApiRouter::new()
@@ -30,21 +30,22 @@ pub(super) fn routes() -> OpenApiRouter<Shared> {
 fn beside(status: &Status, file: Result<u64, String>) -> Configuration {
     let nodes = status.nodes.iter().map(|(name, line)| {
         let confirmed = Confirmed {
-            state: line.state.clone(),
+            state: line.state.into(),
             ttl_ms: line.ttl_ms,
         };
         (name.clone(), confirmed)
     });
     let nodes: BTreeMap<String, Confirmed> = nodes.collect();
     let cluster = status.ttl_ms;
-    let confirmed = |node: &Confirmed| node.state != "alive" || node.ttl_ms == Some(cluster);
+    let mut beating = status.nodes.values().filter(|line| line.state == NodeState::Alive);
+    let confirmed = beating.all(|line| line.ttl_ms == Some(cluster));
     let (file_ttl_ms, file_fault) = match file {
         Ok(ttl) => (Some(ttl), None),
         Err(why) => (None, Some(why)),
     };
     Configuration {
         node: status.node.clone(),
-        equal: file_ttl_ms == Some(cluster) && nodes.values().all(confirmed),
+        equal: file_ttl_ms == Some(cluster) && confirmed,
         file_ttl_ms,
         file_fault,
         cluster_ttl_ms: cluster,
@@ -87,7 +88,8 @@ async fn apply(
 ))]
 async fn export(State(shared): State<Shared>) -> Result<Json<Exported>, Problem> {
     let read = shared.archive.export().await;
-    read.map(Json).map_err(|why| Problem::new(Cause::Unread, why))
+    let read = read.map(|exported| Json(exported.into()));
+    read.map_err(|why| Problem::new(Cause::Unread, why))
 }
 
 /// Put back what was exported, each epoch one higher and free. Refused where etcd knows a group; every node starts over.
@@ -98,9 +100,9 @@ async fn import(
     Body(mut body): Body<Value>,
 ) -> Answer {
     whole_numbers(&mut body);
-    let exported =
+    let exported: Exported =
         serde_json::from_value(body).map_err(|error| Problem::malformed(format!("the body does not fit: {error}")))?;
-    let exported = Box::new(exported);
+    let exported = Box::new(exported.into());
     ask(&shared, &caller, Role::Admin, Command::Import { exported }).await
 }
 
