@@ -14,8 +14,9 @@ use std::time::Duration;
 
 use leasehold::core::code::Code;
 use leasehold::core::event::Decision;
+use leasehold::core::group::{ServiceState, Stage};
 use leasehold::core::keys::Keys;
-use leasehold::core::status::{GroupLine, HeldLine, NodeLine, Status};
+use leasehold::core::status::{GroupLine, HeldLine, MemberState, NodeLine, NodeState, ServiceLine, Status};
 use leasehold::sidecar::adapters::metrics::{Format, encode};
 use leasehold::sidecar::adapters::store;
 use leasehold::sidecar::archive::InEtcd;
@@ -124,11 +125,15 @@ fn every_alert_is_explained_where_its_runbook_points_to() {
 
 /// What `a`, which serves, or `b`, which stands by, publishes.
 fn status(node: &str) -> Status {
+    let up = ServiceLine {
+        state: ServiceState::Up,
+        healthy: Some(true),
+    };
     let held = HeldLine {
-        stage: "active".into(),
+        stage: Stage::Active,
         valid_ms: 6500,
         address_held: true,
-        services: [("sams".to_owned(), "up, healthy".to_owned())].into(),
+        services: [("sams".to_owned(), up)].into(),
         probes: [("smtp 25".to_owned(), true)].into(),
         ..HeldLine::default()
     };
@@ -139,7 +144,7 @@ fn status(node: &str) -> Status {
         ..GroupLine::default()
     };
     let other = NodeLine {
-        state: "alive".into(),
+        state: NodeState::Alive,
         groups: [("mail".to_owned(), String::new())].into(),
         ..NodeLine::default()
     };
@@ -147,7 +152,7 @@ fn status(node: &str) -> Status {
         node: node.into(),
         version: "1".into(),
         cluster: "c".into(),
-        member: "joined".into(),
+        member: MemberState::Joined,
         etcd_age_ms: Some(210),
         ttl_ms: 10_000,
         groups: [("mail".to_owned(), line)].into(),

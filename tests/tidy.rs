@@ -49,6 +49,7 @@ fn the_core_is_pure() {
         "leasehold_base::clock",
         "tracing",
         "getrandom",
+        "utoipa",
         "HashMap",
         "HashSet",
     ];
@@ -62,13 +63,14 @@ fn the_core_is_pure() {
 /// Which crate of the workspace may know which. The compiler keeps it: a crate that is not named in a manifest can't be used.
 #[test]
 fn the_crates_know_each_other_in_one_direction() {
-    let edges: [(&str, &[&str]); 6] = [
+    let edges: [(&str, &[&str]); 7] = [
         ("base", &[]),
         ("tether", &["base"]),
         ("core", &["base"]),
         ("compose", &["base", "core"]),
-        ("sidecar", &["base", "compose", "core"]),
-        ("cli", &["base", "compose", "core", "sidecar"]),
+        ("api", &["base", "core"]),
+        ("sidecar", &["api", "base", "compose", "core"]),
+        ("cli", &["api", "base", "compose", "core", "sidecar"]),
     ];
     for (name, allowed) in edges {
         let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("src/{name}/Cargo.toml"));
@@ -79,6 +81,44 @@ fn the_crates_know_each_other_in_one_direction() {
         let known: Vec<&str> = known.filter_map(|line| line.split(['.', ' ']).next()).collect();
         assert_eq!(known, allowed, "what {name} may know");
     }
+}
+
+/// The files of the command line that do more than speak to the sidecar: `run` is it, the others look at the host, the engine or
+/// etcd themselves, with its adapters. All other verbs know the sidecar by `leasehold_api` alone.
+const BESIDE_THE_SIDECAR: [&str; 15] = [
+    "adopt.rs",
+    "check/addresses.rs",
+    "check/certificates.rs",
+    "check/images.rs",
+    "check/mail.rs",
+    "check/members.rs",
+    "check/mod.rs",
+    "check/volumes.rs",
+    // A client of the service, by the same probes.
+    "drill/mod.rs",
+    "drill/watch.rs",
+    "group/create.rs",
+    "group/delete.rs",
+    // Where no sidecar answers.
+    "history/etcd.rs",
+    "init.rs",
+    // `run`, and the flags that it shares with all verbs.
+    "lib.rs",
+];
+
+#[test]
+fn a_verb_knows_the_sidecar_by_the_words_of_its_api() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/cli");
+    let mut found = Vec::new();
+    for (path, text) in sources("src/cli") {
+        // What tests set up may be anything.
+        let shipped = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+        if shipped.contains("leasehold_sidecar") {
+            found.push(path.strip_prefix(&root).unwrap().display().to_string());
+        }
+    }
+    found.sort_unstable();
+    assert_eq!(found, BESIDE_THE_SIDECAR);
 }
 
 #[test]

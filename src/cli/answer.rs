@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::text::{print, print_json, say};
-use leasehold_sidecar::adapters::http::Outcome;
+use leasehold_api::Outcome;
 
 /// A misused command line, as clap has it.
 pub(super) const USAGE: u8 = 2;

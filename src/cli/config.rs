@@ -7,11 +7,11 @@ use anyhow::{Context, Result};
 use clap::Subcommand;
 
 use super::answer::Answer;
-use super::client;
+use super::client::{self, Daemon};
 use super::text::table;
-use leasehold_core::exported::Exported;
-use leasehold_sidecar::adapters::http::{Configuration, OrderRequest};
-use leasehold_sidecar::node_facts::NodeFacts;
+use leasehold_api::exported::Exported;
+use leasehold_api::words::NodeState;
+use leasehold_api::{Configuration, OrderRequest};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ConfigVerb {
@@ -42,14 +42,14 @@ pub(super) enum ConfigVerb {
     },
 }
 
-pub(super) async fn run(facts: &NodeFacts, verb: ConfigVerb) -> Result<Answer> {
+pub(super) async fn run(daemon: &Daemon, verb: ConfigVerb) -> Result<Answer> {
     match verb {
-        ConfigVerb::Diff => diff(facts).await,
+        ConfigVerb::Diff => diff(daemon).await,
         ConfigVerb::Apply { why } => {
-            let outcome = client::tell(facts, "/v1/config/apply", &OrderRequest { why }).await?;
+            let outcome = client::tell(daemon, "/v1/config/apply", &OrderRequest { why }).await?;
             Ok(client::conclude(&outcome))
         }
-        ConfigVerb::Export => match client::ask::<Exported>(facts, "/v1/config/export").await? {
+        ConfigVerb::Export => match client::ask::<Exported>(daemon, "/v1/config/export").await? {
             Ok(exported) => Answer::document(&exported, serde_json::to_string_pretty(&exported)?),
             Err(outcome) => Ok(client::conclude(&outcome)),
         },
@@ -58,14 +58,14 @@ pub(super) async fn run(facts: &NodeFacts, verb: ConfigVerb) -> Result<Answer> {
             let exported: Exported = serde_json::from_str(&text)
                 .with_context(|| format!("{} is not what `leasehold config export` prints", file.display()))?;
             Ok(client::conclude(
-                &client::tell(facts, "/v1/config/import", &exported).await?,
+                &client::tell(daemon, "/v1/config/import", &exported).await?,
             ))
         }
     }
 }
 
-async fn diff(facts: &NodeFacts) -> Result<Answer> {
-    let configuration: Configuration = match client::ask(facts, "/v1/config").await? {
+async fn diff(daemon: &Daemon) -> Result<Answer> {
+    let configuration: Configuration = match client::ask(daemon, "/v1/config").await? {
         Ok(configuration) => configuration,
         Err(outcome) => return Ok(client::conclude(&outcome)),
     };
@@ -83,7 +83,7 @@ fn render(configuration: &Configuration) -> String {
     rows.push(row(["the compose file here", &file, ""]));
     for (name, node) in &configuration.nodes {
         let note = match node.ttl_ms {
-            _ if node.state != "alive" => node.state.as_str(),
+            _ if node.state != NodeState::Alive => node.state.word(),
             Some(ttl) if ttl == configuration.cluster_ttl_ms => "",
             Some(_) | None => "not confirmed yet, or under a hold",
         };
@@ -111,21 +111,18 @@ fn render(configuration: &Configuration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use leasehold_sidecar::adapters::http::Confirmed;
+    use leasehold_api::Confirmed;
 
     #[test]
     fn a_difference_is_shown_with_what_ends_it() {
-        let node = |state: &str, ttl_ms| Confirmed {
-            state: state.to_owned(),
-            ttl_ms,
-        };
+        let node = |state, ttl_ms| Confirmed { state, ttl_ms };
         let mut configuration = Configuration {
             node: "a".to_owned(),
             file_ttl_ms: Some(5000),
             cluster_ttl_ms: 10_000,
             nodes: [
-                ("a".to_owned(), node("alive", Some(10_000))),
-                ("b".to_owned(), node("silent", None)),
+                ("a".to_owned(), node(NodeState::Alive, Some(10_000))),
+                ("b".to_owned(), node(NodeState::Silent, None)),
             ]
             .into(),
             ..Configuration::default()

@@ -5,19 +5,14 @@ use std::io::{BufRead, Write};
 use anyhow::{Result, bail};
 
 use super::answer::Answer;
-use super::client::{conclude, status, tell, user};
+use super::client::{Daemon, conclude, status, tell, user};
 use super::text::say;
-use leasehold_core::status::Status;
-use leasehold_sidecar::adapters::http::{AcceptRequest, FencedRequest};
-use leasehold_sidecar::node_facts::NodeFacts;
+use leasehold_api::status::Status;
+use leasehold_api::words::MemberState;
+use leasehold_api::{AcceptRequest, FencedRequest};
 
-pub(super) async fn fenced(
-    facts: &NodeFacts,
-    node: Option<String>,
-    group: Option<String>,
-    yes: bool,
-) -> Result<Answer> {
-    let status = status(facts).await?;
+pub(super) async fn fenced(daemon: &Daemon, node: Option<String>, group: Option<String>, yes: bool) -> Result<Answer> {
+    let status = status(daemon).await?;
     let (path, holder) = match (node, group) {
         (Some(node), _) => (format!("/v1/nodes/{node}/fenced"), Some(node)),
         (None, Some(group)) => {
@@ -34,13 +29,13 @@ pub(super) async fn fenced(
         }
     }
     let by = who(|name| std::env::var(name).ok());
-    Ok(conclude(&tell(facts, &path, &FencedRequest { by }).await?))
+    Ok(conclude(&tell(daemon, &path, &FencedRequest { by }).await?))
 }
 
 /// Where nothing is strange there is nothing to confirm: the daemon refuses, and says so.
-pub(super) async fn accept(facts: &NodeFacts, force: bool, epoch: Option<u64>, yes: bool) -> Result<Answer> {
-    let status = status(facts).await?;
-    if !yes && (force || status.member == "frozen") {
+pub(super) async fn accept(daemon: &Daemon, force: bool, epoch: Option<u64>, yes: bool) -> Result<Answer> {
+    let status = status(daemon).await?;
+    if !yes && (force || status.member == MemberState::Frozen) {
         let cluster = &status.cluster;
         say(&format!(
             "This etcd becomes the true one of cluster {cluster}: every node starts over. If the etcd of before still lives \
@@ -51,7 +46,7 @@ pub(super) async fn accept(facts: &NodeFacts, force: bool, epoch: Option<u64>, y
         }
     }
     let body = AcceptRequest { force, epoch };
-    Ok(conclude(&tell(facts, "/v1/accept", &body).await?))
+    Ok(conclude(&tell(daemon, "/v1/accept", &body).await?))
 }
 
 fn question(status: &Status, node: &str) -> String {
@@ -65,10 +60,7 @@ fn question(status: &Status, node: &str) -> String {
     } else {
         held.join(", ")
     };
-    let state = status
-        .nodes
-        .get(node)
-        .map_or("unknown here", |line| line.state.as_str());
+    let state = status.nodes.get(node).map_or("unknown here", |line| line.state.word());
     format!(
         "{node} is {state} and holds {held}, which another node may start at once. If {node} can still write to the storage, \
          the data will be damaged.\nMake sure that it is powered off, or cut from the storage. Then type its name:"
@@ -94,10 +86,11 @@ mod tests {
 
     use super::super::Arguments;
     use super::*;
+    use leasehold_api::status::{GroupLine, NodeLine};
+    use leasehold_api::words::NodeState;
     use leasehold_base::clock;
     use leasehold_core::event::Command;
     use leasehold_core::fenced::Fenced;
-    use leasehold_core::status::{GroupLine, NodeLine};
     use leasehold_sidecar::adapters::http::{self, Turn};
 
     #[test]
@@ -122,7 +115,7 @@ mod tests {
             ..GroupLine::default()
         };
         let node = NodeLine {
-            state: "silent".into(),
+            state: NodeState::Silent,
             ..NodeLine::default()
         };
         let status = Status {
@@ -162,7 +155,8 @@ mod tests {
         let run_dir = std::env::temp_dir().join(format!("leasehold-fenced-{}", std::process::id()));
         std::fs::create_dir_all(&run_dir).unwrap();
         let facts = arguments(&["a"], &run_dir.display().to_string()).unwrap().facts;
-        let (at, status) = (clock::now(), Status::default());
+        let daemon = Daemon::at(facts.socket());
+        let (at, status) = (clock::now(), leasehold_core::status::Status::default());
         let (_publisher, turn) = watch::channel(Turn {
             at,
             status,
@@ -186,8 +180,8 @@ mod tests {
             }
             heard
         });
-        fenced(&facts, Some("a".into()), None, true).await.unwrap();
-        fenced(&facts, None, Some("mail".into()), true).await.unwrap();
+        fenced(&daemon, Some("a".into()), None, true).await.unwrap();
+        fenced(&daemon, None, Some("mail".into()), true).await.unwrap();
         let heard = answers.await.unwrap();
         std::fs::remove_dir_all(&run_dir).unwrap();
         assert_eq!(heard, [Fenced::Node("a".into()), Fenced::Group("mail".into())]);

@@ -28,6 +28,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use self::answer::{Answer, USAGE};
+use self::client::Daemon;
 use leasehold_sidecar::node_facts::NodeFacts;
 
 /// Keeps one container alive on exactly one of several Docker hosts.
@@ -305,6 +306,7 @@ impl Verb {
     }
 
     async fn carry_out(self, facts: &NodeFacts, json: bool) -> anyhow::Result<Answer> {
+        let daemon = &Daemon::at(facts.socket());
         match self {
             Self::Run => {
                 log();
@@ -312,33 +314,33 @@ impl Verb {
                     .await
                     .map(|()| Answer::Written(ExitCode::SUCCESS))
             }
-            Self::Status { watch: true } => watch::show(facts, json).await.map(Answer::Written),
-            Self::Status { watch: false } => status::show(facts).await,
-            Self::Node(NodeVerb::List) => nodes::list(facts).await,
-            Self::Node(NodeVerb::Remove { name, why }) => client::remove(facts, &name, &why).await,
-            Self::Group(verb) => group::run(facts, verb).await,
-            Self::Config(verb) => config::run(facts, verb).await,
+            Self::Status { watch: true } => watch::show(daemon, json).await.map(Answer::Written),
+            Self::Status { watch: false } => status::show(daemon).await,
+            Self::Node(NodeVerb::List) => nodes::list(daemon).await,
+            Self::Node(NodeVerb::Remove { name, why }) => client::remove(daemon, &name, &why).await,
+            Self::Group(verb) => group::run(daemon, facts, verb).await,
+            Self::Config(verb) => config::run(daemon, verb).await,
             Self::Check => check::check(facts).await,
             Self::Adopt(wanted) => adopt::adopt(facts, &wanted).await.map(Answer::Written),
             Self::Init { group, adopt } => init::init(facts, &group, adopt).await,
             Self::Switchover {
                 group, withdraw: true, ..
-            } => Ok(client::conclude(&client::withdraw(facts, &group, None).await?)),
-            Self::Switchover { group, to, why, .. } => client::switchover(facts, &group, to, why).await,
-            Self::Failback { group } => client::failback(facts, &group).await,
-            Self::Drill { group, to, yes } => drill::drill(facts, &group, to, yes).await,
-            Self::Apply { group, why } => client::apply(facts, &group, why).await,
-            Self::Stop { group, why } => client::order(facts, "groups", &group, "stop", why).await,
-            Self::Start { group } => client::order(facts, "groups", &group, "start", String::new()).await,
-            Self::Pause { group, length, why } => client::pause(facts, &group, length, why).await,
-            Self::Resume { group } => client::order(facts, "groups", &group, "resume", String::new()).await,
-            Self::Drain { name, why } => client::order(facts, "nodes", &name, "drain", why).await,
-            Self::Undrain { name } => client::order(facts, "nodes", &name, "undrain", String::new()).await,
-            Self::Why { group } => why::show(facts, &group).await,
-            Self::History { group } => history::show(facts, &group).await,
-            Self::Hold { length } => client::hold(facts, length).await,
-            Self::Fenced { node, group, yes } => fenced::fenced(facts, node, group, yes).await,
-            Self::Accept { force, epoch, yes } => fenced::accept(facts, force, epoch, yes).await,
+            } => Ok(client::conclude(&client::withdraw(daemon, &group, None).await?)),
+            Self::Switchover { group, to, why, .. } => client::switchover(daemon, &group, to, why).await,
+            Self::Failback { group } => client::failback(daemon, &group).await,
+            Self::Drill { group, to, yes } => drill::drill(daemon, facts, &group, to, yes).await,
+            Self::Apply { group, why } => client::apply(daemon, &group, why).await,
+            Self::Stop { group, why } => client::order(daemon, "groups", &group, "stop", why).await,
+            Self::Start { group } => client::order(daemon, "groups", &group, "start", String::new()).await,
+            Self::Pause { group, length, why } => client::pause(daemon, &group, length, why).await,
+            Self::Resume { group } => client::order(daemon, "groups", &group, "resume", String::new()).await,
+            Self::Drain { name, why } => client::order(daemon, "nodes", &name, "drain", why).await,
+            Self::Undrain { name } => client::order(daemon, "nodes", &name, "undrain", String::new()).await,
+            Self::Why { group } => why::show(daemon, &group).await,
+            Self::History { group } => history::show(daemon, facts, &group).await,
+            Self::Hold { length } => client::hold(daemon, length).await,
+            Self::Fenced { node, group, yes } => fenced::fenced(daemon, node, group, yes).await,
+            Self::Accept { force, epoch, yes } => fenced::accept(daemon, force, epoch, yes).await,
             Self::Completions { shell } => {
                 completions::write(shell, &mut std::io::stdout().lock()).map(Answer::Written)
             }

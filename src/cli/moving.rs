@@ -1,7 +1,8 @@
 //! What becomes of a move once it is ordered. Who wins the next epoch has only begun: the move is done when a node serves.
 
-use leasehold_core::history::Epoch;
-use leasehold_core::status::GroupLine;
+use leasehold_api::history::Epoch;
+use leasehold_api::status::GroupLine;
+use leasehold_api::words::Stage;
 
 /// What came of a wish to move a group.
 #[derive(Debug, PartialEq, Eq)]
@@ -80,7 +81,7 @@ impl Watched {
         self.taken.get_or_insert_with(|| (line.epoch, holder.clone()));
         self.note_lost(Some(line.epoch), epochs);
         let serves = match &line.held {
-            Some(held) => held.stage == "active",
+            Some(held) => held.stage == Stage::Active,
             None => written(epochs, line.epoch).is_some_and(|of| of.begun.as_ref().is_some_and(|begun| begun.served)),
         };
         if !serves {
@@ -132,9 +133,9 @@ fn written(epochs: &[Epoch], epoch: u64) -> Option<&Epoch> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use leasehold_core::history::{Before, Begun, Left};
-    use leasehold_core::records::Trouble;
-    use leasehold_core::status::HeldLine;
+    use leasehold_api::history::{Begun, Left};
+    use leasehold_api::status::{HeldLine, Trouble};
+    use leasehold_api::words::{Before, TroubleState};
 
     fn line(epoch: u64, holder: Option<&str>) -> GroupLine {
         GroupLine {
@@ -203,16 +204,16 @@ mod tests {
         let moved = Some(Fate::Moved("c".to_owned()));
         assert_eq!(watched.see(&taken, &[epoch(4, "c", true, None)]), moved);
         // Here it is seen at once, and nothing is read.
-        let here = |stage: &str| GroupLine {
+        let here = |stage: Stage| GroupLine {
             held: Some(HeldLine {
-                stage: stage.to_owned(),
+                stage,
                 ..HeldLine::default()
             }),
             ..line(4, Some("c"))
         };
-        assert!(!watched.wants_history(&here("starting")));
-        assert_eq!(watched.see(&here("checking"), &[]), None);
-        assert_eq!(watched.see(&here("active"), &[]), moved);
+        assert!(!watched.wants_history(&here(Stage::Starting)));
+        assert_eq!(watched.see(&here(Stage::Checking), &[]), None);
+        assert_eq!(watched.see(&here(Stage::Active), &[]), moved);
     }
 
     #[test]
@@ -241,7 +242,7 @@ mod tests {
         let mut watched = Watched::new(3);
         let troubled = |epoch: u64, why: &str| GroupLine {
             trouble: Some(Trouble {
-                state: "restarting".to_owned(),
+                state: TroubleState::Restarting,
                 why: why.to_owned(),
             }),
             ..line(epoch, Some("c"))

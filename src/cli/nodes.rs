@@ -4,13 +4,13 @@ use anyhow::Result;
 use serde_json::json;
 
 use super::answer::Answer;
-use super::client;
+use super::client::{self, Daemon};
 use super::text::table;
-use leasehold_core::status::{NodeLine, Status};
-use leasehold_sidecar::node_facts::NodeFacts;
+use leasehold_api::status::{NodeLine, Status};
+use leasehold_api::words::NodeState;
 
-pub(super) async fn list(facts: &NodeFacts) -> Result<Answer> {
-    let status = client::status(facts).await?;
+pub(super) async fn list(daemon: &Daemon) -> Result<Answer> {
+    let status = client::status(daemon).await?;
     Answer::document(&listed(&status), render(&status))
 }
 
@@ -47,7 +47,7 @@ fn render(status: &Status) -> String {
         let or_none = |text: String| if text.is_empty() { "-".to_owned() } else { text };
         rows.push(vec![
             name.clone(),
-            line.state.clone(),
+            line.state.to_string(),
             line.beat_ms.map_or("-".to_owned(), |ms| format!("{ms} ms ago")),
             line.priority.to_string(),
             or_none(line.version.clone()),
@@ -60,7 +60,7 @@ fn render(status: &Status) -> String {
 }
 
 fn readiness(line: &NodeLine) -> String {
-    if line.state != "alive" {
+    if line.state != NodeState::Alive {
         return "-".to_owned();
     }
     if let Some(order) = &line.drained {
@@ -78,11 +78,11 @@ fn readiness(line: &NodeLine) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use leasehold_core::status::GroupLine;
+    use leasehold_api::status::GroupLine;
 
     fn status() -> Status {
-        let node = |state: &str, beat_ms, why: &str| NodeLine {
-            state: state.to_owned(),
+        let node = |state, beat_ms, why: &str| NodeLine {
+            state,
             beat_ms,
             priority: 10,
             version: "1".to_owned(),
@@ -95,9 +95,9 @@ mod tests {
             ..GroupLine::default()
         };
         let mut nodes = [
-            ("a".to_owned(), node("alive", Some(120), "")),
-            ("b".to_owned(), node("alive", Some(3), "no image")),
-            ("c".to_owned(), node("silent", None, "")),
+            ("a".to_owned(), node(NodeState::Alive, Some(120), "")),
+            ("b".to_owned(), node(NodeState::Alive, Some(3), "no image")),
+            ("c".to_owned(), node(NodeState::Silent, None, "")),
         ];
         nodes[2].1.version = String::new();
         Status {

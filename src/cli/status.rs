@@ -3,16 +3,15 @@
 use anyhow::Result;
 
 use super::answer::Answer;
-use super::client;
+use super::client::{self, Daemon};
 use super::plain::part;
 use super::text::table;
-use leasehold_core::overall::Health;
-use leasehold_core::status::{GroupLine, Status};
-use leasehold_sidecar::node_facts::NodeFacts;
+use leasehold_api::status::{GroupLine, Status};
+use leasehold_api::words::{Health, NodeState};
 
 /// Where no sidecar answers, nothing is known: that is no mere warning.
-pub(super) async fn show(facts: &NodeFacts) -> Result<Answer> {
-    match client::status(facts).await {
+pub(super) async fn show(daemon: &Daemon) -> Result<Answer> {
+    match client::status(daemon).await {
         Ok(status) => Ok(Answer::document(&status, render(&status))?.code(status.overall.health.code())),
         Err(error) => Ok(Answer::bad(format!("{error:#}")).code(Health::Unknown.code())),
     }
@@ -39,14 +38,14 @@ pub(super) fn render(status: &Status) -> String {
             .filter(|(_, why)| !why.is_empty())
             .map(|(group, why)| format!("{group}: {why}"));
         let readiness = unready.next().unwrap_or_else(|| "ready".to_owned());
-        let readiness = if line.state == "alive" {
+        let readiness = if line.state == NodeState::Alive {
             readiness
         } else {
             "-".to_owned()
         };
         nodes.push(row(&[
             name,
-            &line.state,
+            line.state.word(),
             &line.priority.to_string(),
             &line.version,
             &readiness,
@@ -86,16 +85,15 @@ fn here(line: &GroupLine) -> String {
     match &line.held {
         Some(held) if line.stuck.is_some() => format!("stuck {}", held.run),
         Some(held) => format!("{} {}", held.stage, held.run),
-        None => line.state.clone(),
+        None => line.state.to_string(),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use leasehold_core::overall::Health;
-    use leasehold_core::records::Trouble;
-    use leasehold_core::status::{HeldLine, NodeLine};
+    use leasehold_api::status::{HeldLine, NodeLine, Overall, Trouble};
+    use leasehold_api::words::{MemberState, Stage, TroubleState};
 
     fn status(stuck: Option<&str>, holder: Option<&str>) -> Status {
         let line = GroupLine {
@@ -103,18 +101,18 @@ mod tests {
             stuck: stuck.map(str::to_owned),
             held: stuck.map(|_| HeldLine {
                 run: "3.1".into(),
-                stage: "stopping".into(),
+                stage: Stage::Stopping,
                 ..HeldLine::default()
             }),
             reason: stuck.unwrap_or_default().to_owned(),
             ..GroupLine::default()
         };
         let alive = NodeLine {
-            state: "alive".into(),
+            state: NodeState::Alive,
             ..NodeLine::default()
         };
         Status {
-            member: "joined".into(),
+            member: MemberState::Joined,
             nodes: [("a".to_owned(), alive)].into(),
             groups: [("mail".to_owned(), line)].into(),
             ..Status::default()
@@ -127,11 +125,14 @@ mod tests {
         assert!(!render(&shown).contains("a ("), "{}", render(&shown));
         for line in shown.groups.values_mut() {
             line.trouble = Some(Trouble {
-                state: "sick".to_owned(),
+                state: TroubleState::Sick,
                 why: "smtp 25: refused".to_owned(),
             });
         }
-        shown.overall = shown.judge();
+        shown.overall = Overall {
+            health: Health::Failed,
+            sentences: vec!["mail is sick on a: smtp 25: refused".to_owned()],
+        };
         let text = render(&shown);
         assert!(
             text.contains("a (sick)") && text.contains("\n! mail is sick on a: smtp 25: refused"),
@@ -140,19 +141,24 @@ mod tests {
     }
 
     #[test]
-    fn a_group_that_is_stuck_is_not_well_though_it_has_a_holder() {
-        let judged = |mut status: Status| {
-            status.overall = status.judge();
-            status
-        };
-        let stuck = judged(status(Some("stuck on a (why): run `leasehold fenced a`"), Some("a")));
-        assert_eq!(stuck.overall.health, Health::Failed);
-        assert_eq!(judged(status(None, None)).overall.health, Health::Failed);
-        assert_ne!(judged(status(None, Some("a"))).overall.health, Health::Failed);
-        let shown = render(&stuck);
+    fn a_group_that_is_stuck_says_so_with_its_remedy() {
+        let shown = render(&status(Some("stuck on a (why): run `leasehold fenced a`"), Some("a")));
         assert!(
             shown.contains("stuck 3.1") && shown.contains("run `leasehold fenced a`"),
             "{shown}"
         );
+    }
+
+    #[test]
+    fn the_words_of_a_later_sidecar_are_shown_as_they_are() {
+        let mut later = status(None, Some("a"));
+        later.member = MemberState::Other("hibernating".to_owned());
+        later.overall.health = Health::Other("splendid".to_owned());
+        later.nodes.get_mut("a").unwrap().state = NodeState::Other("drowsy".to_owned());
+        let shown = render(&later);
+        for words in ["(hibernating; ", "health: splendid", "a     drowsy"] {
+            assert!(shown.contains(words), "{words}: {shown}");
+        }
+        assert_eq!(later.overall.health.code(), Health::Unknown.code());
     }
 }

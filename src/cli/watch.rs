@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::{client, plain, status};
+use super::client::{self, Daemon};
+use super::{plain, status};
+use leasehold_api::status::Status;
 use leasehold_base::clock;
-use leasehold_core::status::Status;
-use leasehold_sidecar::node_facts::NodeFacts;
 
 /// Between two looks.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
@@ -27,7 +27,7 @@ enum Manner {
     Json,
 }
 
-pub(super) async fn show(facts: &NodeFacts, json: bool) -> Result<ExitCode> {
+pub(super) async fn show(daemon: &Daemon, json: bool) -> Result<ExitCode> {
     let manner = match (json, io::stdout().is_terminal()) {
         (true, _) => Manner::Json,
         (false, true) => Manner::Screen,
@@ -35,7 +35,7 @@ pub(super) async fn show(facts: &NodeFacts, json: bool) -> Result<ExitCode> {
     };
     let mut output = io::stdout();
     tokio::select! {
-        ended = follow(facts, manner, &mut output) => match ended {
+        ended = follow(daemon, manner, &mut output) => match ended {
             // Whoever read it has seen enough.
             Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
             Err(error) => Err(error.into()),
@@ -49,10 +49,10 @@ pub(super) async fn show(facts: &NodeFacts, json: bool) -> Result<ExitCode> {
 }
 
 /// Looks until nobody can be shown anything any more.
-async fn follow(facts: &NodeFacts, manner: Manner, output: &mut impl Write) -> io::Result<std::convert::Infallible> {
+async fn follow(daemon: &Daemon, manner: Manner, output: &mut impl Write) -> io::Result<std::convert::Infallible> {
     let mut shown = None;
     loop {
-        let seen = client::status(facts).await.map_err(|error| format!("{error:#}"));
+        let seen = client::status(daemon).await.map_err(|error| format!("{error:#}"));
         let key = comparable(seen.as_ref().ok(), seen.as_ref().err());
         if shown.as_ref() != Some(&key) {
             draw(manner, &seen, output)?;
@@ -101,7 +101,7 @@ mod tests {
 
     use super::super::Arguments;
     use super::*;
-    use leasehold_core::status::GroupLine;
+    use leasehold_core::status::{self as seen, GroupLine, MemberState};
     use leasehold_sidecar::adapters::http::{self, Turn};
 
     /// What was written so far.
@@ -140,12 +140,12 @@ mod tests {
             holder: Some(holder.to_owned()),
             ..GroupLine::default()
         };
-        let status = Status {
+        let status = seen::Status {
             node: "a".to_owned(),
-            member: "joined".to_owned(),
+            member: MemberState::Joined,
             etcd_age_ms: Some(age),
             groups: [("mail".to_owned(), line)].into(),
-            ..Status::default()
+            ..seen::Status::default()
         };
         Turn {
             at: clock::now(),
@@ -166,10 +166,10 @@ mod tests {
             "--watch",
         ]
         .map(str::to_owned);
-        let facts = Arguments::try_parse_from(words).unwrap().facts;
+        let daemon = Daemon::at(Arguments::try_parse_from(words).unwrap().facts.socket());
         let written = Written::default();
         let mut output = written.clone();
-        let following = tokio::spawn(async move { follow(&facts, Manner::Append, &mut output).await });
+        let following = tokio::spawn(async move { follow(&daemon, Manner::Append, &mut output).await });
         // Before the sidecar is there, it says so, and goes on.
         written.until(|text| text.contains("no sidecar answers")).await;
         let (publisher, turns) = watch::channel(turn("alpha", 1));
@@ -199,10 +199,10 @@ mod tests {
     #[test]
     fn a_screen_is_cleared_and_json_is_one_line() {
         let mut screen = Vec::new();
-        draw(Manner::Screen, &Ok(turn("a", 1).status), &mut screen).unwrap();
+        draw(Manner::Screen, &Ok(turn("a", 1).status.into()), &mut screen).unwrap();
         assert!(screen.starts_with(CLEAR.as_bytes()));
         let mut json = Vec::new();
-        draw(Manner::Json, &Ok(turn("a", 1).status), &mut json).unwrap();
+        draw(Manner::Json, &Ok(turn("a", 1).status.into()), &mut json).unwrap();
         draw(Manner::Json, &Err("no sidecar".to_owned()), &mut json).unwrap();
         let text = String::from_utf8(json).unwrap();
         let lines: Vec<&str> = text.lines().collect();

@@ -3,13 +3,13 @@
 use anyhow::Result;
 
 use super::answer::Answer;
-use super::client;
+use super::client::{self, Daemon};
 use super::plain::part;
-use leasehold_sidecar::adapters::http::Why;
-use leasehold_sidecar::node_facts::NodeFacts;
+use leasehold_api::Why;
+use leasehold_api::words::Level;
 
-pub(super) async fn show(facts: &NodeFacts, group: &str) -> Result<Answer> {
-    match client::why(facts, group).await? {
+pub(super) async fn show(daemon: &Daemon, group: &str) -> Result<Answer> {
+    match client::why(daemon, group).await? {
         Ok(why) => Answer::document(&why, render(&why)),
         Err(outcome) => Ok(client::conclude(&outcome)),
     }
@@ -57,7 +57,7 @@ fn render(why: &Why) -> String {
     fact("paused", line.paused.as_deref().unwrap_or_default());
     text.push_str(&format!("\nlast decisions of {}:\n", why.node));
     for told in &why.decisions {
-        let mark = if told.level == "alarm" { "!" } else { " " };
+        let mark = if told.level == Level::Alarm { "!" } else { " " };
         let of = told
             .group
             .as_deref()
@@ -71,9 +71,9 @@ fn render(why: &Why) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use leasehold_core::records::Trouble;
-    use leasehold_core::status::GroupLine;
-    use leasehold_sidecar::recent::Told;
+    use leasehold_api::Told;
+    use leasehold_api::status::{GroupLine, Trouble};
+    use leasehold_api::words::TroubleState;
 
     #[test]
     fn it_reads_from_the_sentence_down_to_the_decisions() {
@@ -87,7 +87,7 @@ mod tests {
                 record: "b fell silent".to_owned(),
                 paused: Some("by root on a at noon".to_owned()),
                 trouble: Some(Trouble {
-                    state: "sick".to_owned(),
+                    state: TroubleState::Sick,
                     why: "smtp 25: refused".to_owned(),
                 }),
                 ..GroupLine::default()
@@ -95,7 +95,7 @@ mod tests {
             decisions: vec![Told {
                 at: "12:00".to_owned(),
                 code: "service_failed".to_owned(),
-                level: "alarm".to_owned(),
+                level: Level::Alarm,
                 group: Some("mail".to_owned()),
                 text: "smtp 25: refused".to_owned(),
             }],

@@ -2,9 +2,6 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
-
 pub use leasehold_base::order::Order;
 
 use super::code::Code;
@@ -361,12 +358,11 @@ pub struct Done {
 }
 
 /// A wish to move a group, as it stands in etcd.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wished {
     /// It withdraws this wish and no other one.
     pub id: i64,
     /// The node that was named or chosen; none: the best standby when the holder begins.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<String>,
 }
 

@@ -5,9 +5,6 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
-
 use super::bounds::{GIVEN_MAX, PROMISE_MAX_MS};
 use super::event::Action;
 use super::member::Purpose;
@@ -25,47 +22,35 @@ const GROUPS_MAX: usize = 25;
 const KEYS_MAX: usize = 120;
 
 /// The cluster's own keys.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Exported {
     /// 1.
     pub format: u32,
     pub cluster: String,
-    #[schema(maximum = 9_007_199_254_740_992_u64)]
     pub generation: u64,
     /// What every beat promised, in milliseconds.
-    #[schema(maximum = 300_000)]
     pub ttl_ms: u64,
     /// While not every node had confirmed a shorter one: the longer one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(maximum = 300_000)]
     pub longest_ms: Option<u64>,
     pub groups: BTreeMap<String, ExportedGroup>,
     /// Nodes that shall hold nothing.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub drained: BTreeMap<String, StandingOrder>,
 }
 
 /// A group's own keys.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ExportedGroup {
     /// The highest that was given; 0: none yet. One above 281474976710656 is not taken back: nobody counted so far.
-    #[schema(maximum = 9_007_199_254_740_992_u64)]
     pub epoch: u64,
     /// Who held it then, for people.
     pub node: String,
     /// What `leasehold init` wrote into its storage.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub store: Option<StoreIds>,
     /// The order that it stays stopped. A pause is not kept: it ends with its lease.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped: Option<StandingOrder>,
     /// The order that it is no more.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deleted: Option<StandingOrder>,
     /// Nodes that it is not extended to.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub without: BTreeMap<String, StandingOrder>,
 }
 

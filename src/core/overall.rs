@@ -1,15 +1,11 @@
 //! The health of the cluster in one word, and the sentences behind it: what is wrong, and what would hurt next (jeopardy).
 
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
-
 use super::protocol::TroubleState;
 use super::records::Trouble;
-use super::status::{GroupLine, Status};
+use super::status::{GroupLine, MemberState, NodeState, Status};
 
 /// One word, in the order of the exit codes of monitoring plugins: 0 to 3.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Health {
     /// Every group is active and has a ready standby.
     #[default]
@@ -47,7 +43,7 @@ impl Health {
 }
 
 /// The word and every sentence behind it, the worst first.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Overall {
     pub health: Health,
     pub sentences: Vec<String>,
@@ -63,16 +59,18 @@ fn because(text: String, reason: &str) -> String {
 
 /// A group that has a holder and does not serve as it should.
 fn judge_trouble(name: &str, holder: &str, trouble: &Trouble) -> (Health, String) {
-    let (health, text) = match TroubleState::of(&trouble.state) {
-        Some(TroubleState::Sick) => (Health::Failed, format!("{name} is sick on {holder}")),
-        Some(TroubleState::Restarting) => (Health::Warning, format!("{name} is being started again on {holder}")),
-        Some(TroubleState::Impaired) => (
+    let (health, text) = match &trouble.state {
+        TroubleState::Sick => (Health::Failed, format!("{name} is sick on {holder}")),
+        TroubleState::Restarting => (Health::Warning, format!("{name} is being started again on {holder}")),
+        TroubleState::Impaired => (
             Health::Warning,
             format!("{name} serves on {holder}, but not as it should"),
         ),
-        Some(TroubleState::Endangered) => (Health::Warning, format!("{name} serves on {holder}, and soon may not")),
+        TroubleState::Endangered => (Health::Warning, format!("{name} serves on {holder}, and soon may not")),
         // Between two tries, or a word of a later version: nothing serves.
-        Some(TroubleState::Down) | None => (Health::Failed, format!("{name} is {} on {holder}", trouble.state)),
+        state @ (TroubleState::Down | TroubleState::Other(_)) => {
+            (Health::Failed, format!("{name} is {state} on {holder}"))
+        }
     };
     (health, because(text, &trouble.why))
 }
@@ -82,8 +80,8 @@ impl Status {
     #[must_use]
     pub fn judge(&self) -> Overall {
         let mut found: Vec<(Health, String)> = Vec::new();
-        if self.member != "joined" {
-            let text = format!("{} is {}, not a member", self.node, self.member);
+        if self.member != MemberState::Joined {
+            let text = format!("{} is {}, not a member", self.node, self.member.word());
             let text = because(text, &self.reason);
             found.push((Health::Unknown, text));
         }
@@ -92,7 +90,7 @@ impl Status {
         }
         found.extend(self.damaged.values().map(|text| (Health::Warning, text.clone())));
         for (name, node) in &self.nodes {
-            if node.state != "alive" {
+            if node.state != NodeState::Alive {
                 found.push((Health::Warning, format!("{name} is silent")));
             } else if let Some(order) = &node.drained {
                 found.push((Health::Warning, format!("{name} is drained {order}")));
@@ -119,7 +117,7 @@ impl Status {
 
     /// An upgrade that is not finished, or a node that was forgotten.
     fn versions(&self) -> Option<(Health, String)> {
-        let alive = self.nodes.iter().filter(|(_, node)| node.state == "alive");
+        let alive = self.nodes.iter().filter(|(_, node)| node.state == NodeState::Alive);
         let told: Vec<_> = alive.filter(|(_, node)| !node.version.is_empty()).collect();
         let (_, first) = told.first()?;
         if told.iter().all(|(_, node)| node.version == first.version) {
@@ -138,7 +136,9 @@ impl Status {
     pub fn ready_standbys(&self, group: &str) -> usize {
         let holder = self.groups.get(group).and_then(|line| line.holder.as_ref());
         let ready = self.nodes.iter().filter(|(node, line)| {
-            Some(*node) != holder && line.state == "alive" && line.groups.get(group).is_some_and(String::is_empty)
+            Some(*node) != holder
+                && line.state == NodeState::Alive
+                && line.groups.get(group).is_some_and(String::is_empty)
         });
         ready.count()
     }
@@ -173,7 +173,7 @@ impl Status {
             found.push((Health::Failed, format!("{name}: {stuck}")));
         }
         // Its record names it until somebody takes over, which a pause, or no ready standby, may prevent for long.
-        let silent = line.held.is_none() && self.nodes.get(holder).is_none_or(|node| node.state != "alive");
+        let silent = line.held.is_none() && self.nodes.get(holder).is_none_or(|node| node.state != NodeState::Alive);
         if silent {
             let text = format!("{name} is down, because {holder} is silent");
             found.push((Health::Failed, because(text, &line.reason)));
@@ -203,9 +203,9 @@ mod tests {
     use super::*;
     use crate::status::{HeldLine, NodeLine};
 
-    fn node(state: &str, unready: &str) -> NodeLine {
+    fn node(state: NodeState, unready: &str) -> NodeLine {
         NodeLine {
-            state: state.to_owned(),
+            state,
             groups: [("mail".to_owned(), unready.to_owned())].into(),
             ..NodeLine::default()
         }
@@ -220,15 +220,19 @@ mod tests {
         };
         Status {
             node: "a".to_owned(),
-            member: "joined".to_owned(),
+            member: MemberState::Joined,
             groups: [("mail".to_owned(), line)].into(),
-            nodes: [("a".to_owned(), node("alive", "")), ("b".to_owned(), node("alive", ""))].into(),
+            nodes: [
+                ("a".to_owned(), node(NodeState::Alive, "")),
+                ("b".to_owned(), node(NodeState::Alive, "")),
+            ]
+            .into(),
             ..Status::default()
         }
     }
 
-    fn trouble(state: &str, why: &str) -> Option<Trouble> {
-        let (state, why) = (state.to_owned(), why.to_owned());
+    fn trouble(state: TroubleState, why: &str) -> Option<Trouble> {
+        let why = why.to_owned();
         Some(Trouble { state, why })
     }
 
@@ -263,7 +267,7 @@ mod tests {
             ),
             (
                 |status, _| {
-                    status.nodes.insert("b".to_owned(), node("alive", "no image"));
+                    status.nodes.insert("b".to_owned(), node(NodeState::Alive, "no image"));
                 },
                 Health::Warning,
                 "mail has no ready standby: were a to fail, it would stay down",
@@ -297,7 +301,7 @@ mod tests {
                 "the sidecars are of different versions: a 0.1.0, b 0.2.0",
             ),
             (
-                |status, _| status.member = "frozen".to_owned(),
+                |status, _| status.member = MemberState::Frozen,
                 Health::Unknown,
                 "a is frozen, not a member",
             ),
@@ -308,7 +312,7 @@ mod tests {
             ),
             (
                 |status, _| {
-                    status.nodes.insert("c".to_owned(), node("silent", ""));
+                    status.nodes.insert("c".to_owned(), node(NodeState::Silent, ""));
                 },
                 Health::Warning,
                 "c is silent",
@@ -364,10 +368,10 @@ mod tests {
         let silent = judged(|status, line| {
             (line.held, line.reason) = (None, "on pause".to_owned());
             // What it said last is not what is wrong now.
-            line.trouble = trouble("sick", "smtp 25: refused");
-            status.nodes.get_mut("a").unwrap().state = "silent".to_owned();
+            line.trouble = trouble(TroubleState::Sick, "smtp 25: refused");
+            status.nodes.get_mut("a").unwrap().state = NodeState::Silent;
         });
-        let between_two_tries = judged(|_, line| line.trouble = trouble("down", "keeps failing"));
+        let between_two_tries = judged(|_, line| line.trouble = trouble(TroubleState::Down, "keeps failing"));
         for ((health, sentences), words) in [
             (silent, "mail is down, because a is silent: on pause"),
             (between_two_tries, "mail is down on a: keeps failing"),
@@ -380,30 +384,34 @@ mod tests {
     #[test]
     fn what_its_holder_says_counts_on_every_node() {
         for (state, health, words) in [
-            ("sick", Health::Failed, "mail is sick on a: refused"),
+            (TroubleState::Sick, Health::Failed, "mail is sick on a: refused"),
             (
-                "restarting",
+                TroubleState::Restarting,
                 Health::Warning,
                 "mail is being started again on a: refused",
             ),
             (
-                "impaired",
+                TroubleState::Impaired,
                 Health::Warning,
                 "mail serves on a, but not as it should: refused",
             ),
             (
-                "endangered",
+                TroubleState::Endangered,
                 Health::Warning,
                 "mail serves on a, and soon may not: refused",
             ),
-            ("down", Health::Failed, "mail is down on a: refused"),
-            ("bewitched", Health::Failed, "mail is bewitched on a: refused"),
+            (TroubleState::Down, Health::Failed, "mail is down on a: refused"),
+            (
+                TroubleState::Other("bewitched".to_owned()),
+                Health::Failed,
+                "mail is bewitched on a: refused",
+            ),
         ] {
             for node in ["a", "b"] {
                 let said = judged(|status, line| {
                     status.node = node.to_owned();
                     line.held = line.held.take().filter(|_| node == "a");
-                    line.trouble = trouble(state, "refused");
+                    line.trouble = trouble(state.clone(), "refused");
                 });
                 assert_eq!(said, (health, words.to_owned()), "{node}");
             }

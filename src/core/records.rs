@@ -7,14 +7,13 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
 use super::bounds::{self, Bounded, Fault};
 use super::epoch::Run;
 use super::event::Note;
 use super::keys::Keys;
 use super::left::Parts;
-use super::protocol::{FaultId, ReleaseCause};
+use super::protocol::{FaultId, ReleaseCause, TroubleState};
 use super::store::{Answer, KeyValue};
 
 /// A node's beat: proof of life that everyone can time for themselves.
@@ -219,12 +218,9 @@ pub struct Opinion {
 }
 
 /// Why a group that is held does not serve as it should: what only its holder can know.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trouble {
-    /// `sick`: it runs, and a probe has failed as often as it takes. `restarting`: on the way down or up again after a
-    /// failure. `down`: nothing runs, as between two tries. `impaired`: it serves, but a canary did not come through. `endangered`:
-    /// it serves, and a probe saw what will make it fail. A later version may know more words.
-    pub state: String,
+    pub state: TroubleState,
     /// In a sentence.
     pub why: String,
 }
@@ -295,7 +291,7 @@ pub enum Intent {
 }
 
 /// An operator's order that holds until it is taken back.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StandingOrder {
     /// Who gave it, such as `root on a`.
     pub by: String,
@@ -330,7 +326,7 @@ impl fmt::Display for StandingOrder {
 }
 
 /// What `leasehold init` wrote into the group's storage: mount target -> id.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoreIds {
     pub id: String,
     pub mounts: Vec<String>,

@@ -1,9 +1,7 @@
 //! A snapshot for people and tools: what the node believes, and the sentence of its last decision.
 
 use std::collections::BTreeMap;
-
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use std::fmt;
 
 use super::epoch::Run;
 use super::group::{Group, Held, ServiceRun, ServiceState, Stage, VipStage};
@@ -16,150 +14,173 @@ use super::time::Time;
 use super::watchdog::Watchdog;
 
 /// What one node knows.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Status {
     pub node: String,
     pub cluster: String,
     pub version: String,
-    /// `joined`, `arriving`, `waiting`, `lost`, `frozen` or `left`.
-    pub member: String,
+    pub member: MemberState,
     /// Milliseconds since the last good read of etcd was sent; none before the first.
     pub etcd_age_ms: Option<u64>,
     pub etcd_failure: Option<String>,
     pub engine_failure: Option<String>,
     /// What is wrong with etcd although it answers: it fills up, or is damaged.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub etcd_troubles: Vec<String>,
-    /// Of the hardware watchdog: `fed`, `asleep`, or `not fed`, after which this host is reset; empty without one.
-    #[serde(default)]
-    pub watchdog: String,
+    pub watchdog: WatchdogState,
     /// What every beat of the cluster promises.
     pub ttl_ms: u64,
     /// While not every node has confirmed a shorter one: how long a node that nobody sees is waited for.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub longest_ms: Option<u64>,
     /// The node's last decision that is not about one group.
     pub reason: String,
     /// The health of all of it in one word.
-    #[serde(default)]
     pub overall: Overall,
     /// Keys in etcd that can't be read, each with what to do about it.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub damaged: BTreeMap<String, String>,
     pub nodes: BTreeMap<String, NodeLine>,
     pub groups: BTreeMap<String, GroupLine>,
 }
 
 /// A node as this one sees it.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct NodeLine {
-    /// `alive` or `silent`.
-    pub state: String,
+    pub state: NodeState,
     pub version: String,
     pub address: String,
     pub priority: u32,
     /// Milliseconds since its last beat was seen; none without a key.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub beat_ms: Option<u64>,
     /// What its last beat promised, in milliseconds; none without a key.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl_ms: Option<u64>,
     /// For each group: empty when it is ready, else why not.
     pub groups: BTreeMap<String, String>,
     /// Why the rate of its clocks is in doubt; empty when it is not.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub clock: String,
     /// What is wrong with its endpoints; empty when nothing is.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub endpoints: String,
     /// The operator's order that it shall hold nothing.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drained: Option<String>,
 }
 
 /// A group as this node sees it.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct GroupLine {
-    /// `active`, `starting`, `stopping`, `stuck`, `standby`, `free`, `deleted` or `unknown`: of the group, wherever it is held.
-    pub state: String,
+    pub state: GroupState,
     /// The node that the record names, while it is active.
     pub holder: Option<String>,
     /// The node that the record names, while nobody holds it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_holder: Option<String>,
     pub epoch: u64,
     /// On which node it could not be stopped, and what to do; it stays down until then.
     pub stuck: Option<String>,
     /// What the record says about its last change.
     pub record: String,
+    /// Why it was released, while its record says so: its history is told by this.
+    pub cause: Option<ReleaseCause>,
     /// Its record can't be read: who holds it is not known.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unreadable: bool,
     /// This node's last decision about the group.
     pub reason: String,
     pub vips: Vec<String>,
     /// Why it does not serve as it should, although it is held: as its holder says.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trouble: Option<Trouble>,
     /// What each standby finds that asks the service at its first virtual address: empty where it reaches everything.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub opinions: BTreeMap<String, String>,
     /// Those that do not reach it, in a sentence.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unreached: Option<String>,
     /// Of this node: present while it holds the group.
     pub held: Option<HeldLine>,
     /// The operator's order that it stays stopped.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped: Option<String>,
     /// The operator's order that nothing is done to it automatically.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused: Option<String>,
     /// The operator's order that it is no more: nobody starts it, and its storage is let alone.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deleted: Option<String>,
     /// Nodes that it is not extended to, with the operator's order.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub without: BTreeMap<String, String>,
     /// While it is deleted: the container that uses its storage without a lease, by node.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub used: BTreeMap<String, String>,
     /// In what its run differs from what the file and the image say now, and what to do.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drift: Option<String>,
     /// What an operator wants of it, and whether its holder has begun.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wish: Option<String>,
     /// Why the holder refused the last one; for half a minute.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,
     /// What would be different after a move.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
     /// Why this node could not take it over now; empty when it could.
     pub unready: String,
-    /// Of this node's own snapshot alone, and not published.
-    #[serde(skip)]
-    pub facts: GroupFacts,
 }
 
-/// What stands in a group's words, as the core has it: its history is told by this.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct GroupFacts {
-    pub state: GroupState,
-    /// Of a released record.
-    pub cause: Option<ReleaseCause>,
-    pub held: Option<HeldFacts>,
+/// How this node stands in the cluster.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MemberState {
+    #[default]
+    Arriving,
+    Waiting,
+    Joined,
+    Lost,
+    Frozen,
+    Left,
 }
 
-/// The same of the run on this node.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct HeldFacts {
-    pub run: Run,
-    pub stage: Stage,
-    /// All its containers are.
-    pub up: bool,
-    pub address_held: bool,
+impl MemberState {
+    /// In a word.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Arriving => "arriving",
+            Self::Waiting => "waiting",
+            Self::Joined => "joined",
+            Self::Lost => "lost",
+            Self::Frozen => "frozen",
+            Self::Left => "left",
+        }
+    }
+}
+
+/// The hardware watchdog of this host.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WatchdogState {
+    /// There is none.
+    #[default]
+    Missing,
+    Asleep,
+    Fed,
+    /// After which this host is reset.
+    NotFed,
+}
+
+impl WatchdogState {
+    /// In a word.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Missing => "",
+            Self::Asleep => "asleep",
+            Self::Fed => "fed",
+            Self::NotFed => "not fed",
+        }
+    }
+}
+
+/// Whether a node beats.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum NodeState {
+    Alive,
+    #[default]
+    Silent,
+}
+
+impl NodeState {
+    /// In a word.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Alive => "alive",
+            Self::Silent => "silent",
+        }
+    }
 }
 
 /// What a group is, wherever it is held.
@@ -178,7 +199,9 @@ pub enum GroupState {
 }
 
 impl GroupState {
-    fn word(self) -> &'static str {
+    /// In a word.
+    #[must_use]
+    pub fn word(self) -> &'static str {
         match self {
             Self::Unknown => "unknown",
             Self::Stuck => "stuck",
@@ -191,22 +214,48 @@ impl GroupState {
 }
 
 /// The run on this node.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct HeldLine {
-    pub run: String,
-    pub stage: String,
+    pub run: Run,
+    pub stage: Stage,
+    /// All its containers are.
+    pub up: bool,
     /// Milliseconds until the stop signal, were no further beat answered.
     pub valid_ms: u64,
     pub address_held: bool,
     pub probe_failure: Option<String>,
     /// A probe has failed as often as it takes: the service is sick although it runs.
-    #[serde(default)]
     pub sick: bool,
-    /// Each container: `idle`, `starting`, `up`, `unknown` or `gone`, with the engine's health check where it has one.
-    pub services: BTreeMap<String, String>,
+    /// Each container.
+    pub services: BTreeMap<String, ServiceLine>,
     /// Each probe that has passed once: whether it passes now.
-    #[serde(default)]
     pub probes: BTreeMap<String, bool>,
+}
+
+/// A container of the run on this node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ServiceLine {
+    pub state: ServiceState,
+    /// What the engine's health check says, where it has one.
+    pub healthy: Option<bool>,
+}
+
+impl fmt::Display for ServiceLine {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = match self.state {
+            ServiceState::Idle => "idle",
+            ServiceState::Starting => "starting",
+            ServiceState::Up => "up",
+            ServiceState::Unknown => "unknown",
+            ServiceState::Gone => "gone",
+        };
+        let health = match self.healthy {
+            Some(true) => ", healthy",
+            Some(false) => ", not healthy",
+            None => "",
+        };
+        write!(formatter, "{word}{health}")
+    }
 }
 
 impl Status {
@@ -214,7 +263,8 @@ impl Status {
     #[must_use]
     pub fn leads(&self, group: Option<&str>) -> bool {
         self.groups.iter().any(|(name, line)| {
-            group.is_none_or(|wanted| wanted == name) && line.held.as_ref().is_some_and(|held| held.stage == "active")
+            group.is_none_or(|wanted| wanted == name)
+                && line.held.as_ref().is_some_and(|held| held.stage == Stage::Active)
         })
     }
 
@@ -233,8 +283,8 @@ impl Status {
     /// # Errors
     /// Why it could not.
     pub fn ready(&self, group: Option<&str>) -> Result<(), String> {
-        if self.member != "joined" {
-            return Err(format!("this node is {}", self.member));
+        if self.member != MemberState::Joined {
+            return Err(format!("this node is {}", self.member.word()));
         }
         let mut wanted = self
             .groups
@@ -260,12 +310,12 @@ impl Node {
             node: self.me.name.clone(),
             cluster: self.keys.cluster().to_owned(),
             version: self.me.version.clone(),
-            member: self.member.word().to_owned(),
+            member: self.member.state(),
             etcd_age_ms: self.contact.age(now).map(millis),
             etcd_failure: self.exchange.failure().map(str::to_owned),
             engine_failure: self.host.engine_failure().map(str::to_owned),
             etcd_troubles: self.host.etcd_troubles(),
-            watchdog: self.watchdog_word().to_owned(),
+            watchdog: self.watchdog_state(),
             ttl_ms: millis(self.timing.ttl),
             longest_ms: (self.waiting() > self.timing.ttl).then(|| millis(self.waiting())),
             reason: self.said.text().unwrap_or_default().to_owned(),
@@ -282,12 +332,12 @@ impl Node {
         status
     }
 
-    fn watchdog_word(&self) -> &'static str {
+    fn watchdog_state(&self) -> WatchdogState {
         match (self.timing.watchdog, self.watchdog) {
-            (None, _) => "",
-            (Some(_), Watchdog { starved: true, .. }) => "not fed",
-            (Some(_), Watchdog { armed: true, .. }) => "fed",
-            (Some(_), Watchdog { armed: false, .. }) => "asleep",
+            (None, _) => WatchdogState::Missing,
+            (Some(_), Watchdog { starved: true, .. }) => WatchdogState::NotFed,
+            (Some(_), Watchdog { armed: true, .. }) => WatchdogState::Fed,
+            (Some(_), Watchdog { armed: false, .. }) => WatchdogState::Asleep,
         }
     }
 
@@ -303,7 +353,7 @@ impl Node {
                 (group, order.unwrap_or(readiness.why))
             });
             let line = NodeLine {
-                state: if silent { "silent" } else { "alive" }.to_owned(),
+                state: if silent { NodeState::Silent } else { NodeState::Alive },
                 version: status.version,
                 address: status.address,
                 priority: status.priority,
@@ -331,8 +381,9 @@ impl Node {
         let own = || (unreadable && group.held.is_some()).then(|| self.me.name.clone());
         let holder = keys.active().map(|record| record.node.clone()).or_else(own);
         let held = group.held.as_ref().map(|held| HeldLine {
-            run: held.run.to_string(),
-            stage: held.stage.word().to_owned(),
+            run: held.run,
+            stage: held.stage,
+            up: held.is_up(),
             valid_ms: millis(now.until(held.deadlines.soft)),
             address_held: held.vip == VipStage::Held,
             probe_failure: group.probe_failure().map(|failure| failure.text.clone()),
@@ -351,17 +402,11 @@ impl Node {
             (None, Some(RecordState::Released) | None) => GroupState::Unknown,
         };
         let released = record.filter(|record| record.state == RecordState::Released);
-        let facts = GroupFacts {
-            state,
-            cause: released.map(Record::release_cause),
-            held: group.held.as_ref().map(Held::facts),
-        };
         let waits = self.takeover.why(name).to_owned();
         let said = group.said.text().map(str::to_owned);
         let opinions = self.opinions(name);
         GroupLine {
-            state: state.word().to_owned(),
-            facts,
+            state,
             unreached: self.doubt(name, &opinions).map(|doubt| doubt.text),
             opinions: opinions.into_iter().collect(),
             warnings: self.image_warnings(name, holder.as_deref()),
@@ -374,6 +419,7 @@ impl Node {
                 Some(_) | None => record.map_or(0, |record| record.epoch),
             },
             record: record.map(|record| record.reason.clone()).unwrap_or_default(),
+            cause: released.map(Record::release_cause),
             reason: match &stuck {
                 Some(stuck) => stuck.clone(),
                 None => said.filter(|_| held.is_some() || waits.is_empty()).unwrap_or(waits),
@@ -410,31 +456,18 @@ impl Node {
 }
 
 impl Held {
-    fn facts(&self) -> HeldFacts {
+    fn is_up(&self) -> bool {
         let up = |service: &ServiceRun| service.state == ServiceState::Up;
-        HeldFacts {
-            run: self.run,
-            stage: self.stage,
-            up: !self.services.is_empty() && self.services.iter().all(up),
-            address_held: self.vip == VipStage::Held,
-        }
+        !self.services.is_empty() && self.services.iter().all(up)
     }
 }
 
-fn service_lines(group: &Group, held: &Held) -> BTreeMap<String, String> {
+fn service_lines(group: &Group, held: &Held) -> BTreeMap<String, ServiceLine> {
     let named = group.settings.services.iter().zip(&held.services);
     let lines = named.map(|(settings, service)| {
-        let word = match service.state {
-            ServiceState::Idle => "idle",
-            ServiceState::Starting => "starting",
-            ServiceState::Up => "up",
-            ServiceState::Unknown => "unknown",
-            ServiceState::Gone => "gone",
-        };
-        let line = match service.healthy {
-            Some(true) => format!("{word}, healthy"),
-            Some(false) => format!("{word}, not healthy"),
-            None => word.to_owned(),
+        let line = ServiceLine {
+            state: service.state,
+            healthy: service.healthy,
         };
         (settings.name.clone(), line)
     });
@@ -448,20 +481,24 @@ fn probe_lines(group: &Group, held: &Held) -> BTreeMap<String, bool> {
 }
 
 impl Member {
-    fn word(&self) -> &'static str {
+    fn state(&self) -> MemberState {
         match self {
-            Self::Arriving | Self::Granting { .. } | Self::Registering { .. } | Self::Adopting { .. } => "arriving",
-            Self::Waiting => "waiting",
-            Self::Joined { .. } => "joined",
-            Self::Lost { .. } => "lost",
-            Self::Frozen { .. } => "frozen",
-            Self::Left => "left",
+            Self::Arriving | Self::Granting { .. } | Self::Registering { .. } | Self::Adopting { .. } => {
+                MemberState::Arriving
+            }
+            Self::Waiting => MemberState::Waiting,
+            Self::Joined { .. } => MemberState::Joined,
+            Self::Lost { .. } => MemberState::Lost,
+            Self::Frozen { .. } => MemberState::Frozen,
+            Self::Left => MemberState::Left,
         }
     }
 }
 
 impl Stage {
-    fn word(self) -> &'static str {
+    /// In a word.
+    #[must_use]
+    pub fn word(self) -> &'static str {
         match self {
             Self::Adopting => "adopting",
             Self::Starting => "starting",

@@ -2,29 +2,12 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
-
 use crate::tally::Tally;
+use leasehold_api::Told;
 use leasehold_core::event::Decision;
 
 /// Decisions kept of each group, and of the node itself.
 const KEPT_MAX: usize = 50;
-
-/// A decision and when it was made.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Told {
-    /// Wall time in RFC 3339.
-    pub at: String,
-    /// Its stable code, as in docs/messages.md.
-    #[serde(default)]
-    pub code: String,
-    /// `info` or `alarm`.
-    pub level: String,
-    /// None: about the node itself.
-    pub group: Option<String>,
-    pub text: String,
-}
 
 /// The last decisions, bounded.
 #[derive(Clone, Debug, Default)]
@@ -44,7 +27,7 @@ impl Recent {
         let told = Told {
             at,
             code: decision.code.word().to_owned(),
-            level: decision.code.level().word().to_owned(),
+            level: decision.code.level().into(),
             group: decision.group.clone(),
             text: decision.text.clone(),
         };

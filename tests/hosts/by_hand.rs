@@ -1,5 +1,7 @@
 //! What people do by hand.
 
+use leasehold::api::words::MemberState;
+
 use crate::cluster::Cluster;
 use crate::host::Host;
 use crate::lab::{NET4, VIP4};
@@ -31,8 +33,8 @@ pub(crate) fn accept(cluster: &mut Cluster, host: usize) {
         );
         let member = host.status().map(|status| status.member);
         assert_eq!(
-            member.as_deref(),
-            Some("frozen"),
+            member,
+            Some(MemberState::Frozen),
             "{} does not know that etcd was restored",
             host.name
         );

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::rc::Rc;
 use std::time::Duration;
 
-use leasehold::core::status::Status;
+use leasehold::api::status::Status;
 use nix::sys::signal::Signal;
 
 use crate::lab::{Lab, NET4, NET6};
@@ -350,6 +350,11 @@ impl Host {
         serde_json::from_str(&body).ok()
     }
 
+    /// Whether its sidecar says so at this endpoint.
+    fn says(&self, path: &str) -> bool {
+        socket::ask(&self.operator_socket(), "GET", path, "").is_ok_and(|(code, _)| code == 200)
+    }
+
     /// Where the sidecar hears operators of this host.
     pub(crate) fn operator_socket(&self) -> PathBuf {
         self.run().join("leasehold/leasehold.sock")
@@ -357,12 +362,12 @@ impl Host {
 
     /// Whether this host serves, by its own word.
     pub(crate) fn leads(&self) -> bool {
-        self.is_up() && !self.frozen && self.status().is_some_and(|status| status.leads(Some("mail")))
+        self.is_up() && !self.frozen && self.says("/leader?group=mail")
     }
 
     /// Whether this host's sidecar takes part and could take over (or serves).
     pub(crate) fn is_ready(&self) -> bool {
-        !self.frozen && self.status().is_some_and(|status| status.ready(Some("mail")).is_ok())
+        !self.frozen && self.says("/readyz?group=mail")
     }
 
     /// What a person would look at first.

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use leasehold::api::words::NodeState;
+
 use crate::cluster::Cluster;
 use crate::host::{Host, SIDECAR};
 use crate::scenarios::{TTL, succeed};
@@ -85,7 +87,7 @@ impl Cluster {
         let nodes = holder.status().map(|status| status.nodes).unwrap_or_default();
         let ready = nodes.iter().filter(|(name, line)| {
             let why = line.groups.get("mail");
-            **name != holder.name && line.state == "alive" && why.is_some_and(String::is_empty)
+            **name != holder.name && line.state == NodeState::Alive && why.is_some_and(String::is_empty)
         });
         ready.count()
     }

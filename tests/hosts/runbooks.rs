@@ -6,6 +6,8 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
+use leasehold::api::words::MemberState;
+
 use crate::by_hand;
 use crate::cluster::Cluster;
 use crate::etcd::etcd_program;
@@ -336,7 +338,7 @@ fn await_frozen(hosts: &[Host]) {
     for host in hosts {
         until("the node to know that etcd is another one", RETURN_LIMIT, || {
             let member = host.status().map(|status| status.member);
-            (member.as_deref() == Some("frozen") && host.serving().is_empty()).then_some(())
+            (member == Some(MemberState::Frozen) && host.serving().is_empty()).then_some(())
         });
         host.await_status(3, &["frozen"]);
     }

@@ -24,6 +24,7 @@ use leasehold::core::node::{Identity, Node, Setup};
 use leasehold::core::protocol::TxnKind;
 use leasehold::core::records::{Beat, Pin, Saved, json};
 use leasehold::core::sizing::Timing;
+use leasehold::core::status::MemberState;
 use leasehold::core::store::{Compare, Grant, RequestId, StoreError, TXN_MAX, Txn};
 use leasehold::core::stuck::OnStopFailure;
 
@@ -397,7 +398,7 @@ impl World {
             Action::Txn { id, txn } => self.ask(Call::Txn(id, txn)),
             Action::Read { id } => self.ask(Call::Read(id)),
             // A member asks for another lease only for a pause: that goes beside its beats.
-            Action::Grant(grant) if self.status().is_some_and(|status| status.member == "joined") => {
+            Action::Grant(grant) if self.status().is_some_and(|status| status.member == MemberState::Joined) => {
                 let (lease, result) = (grant.lease, Ok(()));
                 self.soon
                     .push_back((self.now.plus(ANSWER), Event::Granted { lease, result }));

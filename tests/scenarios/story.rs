@@ -17,6 +17,7 @@ use leasehold::core::records::{
     ClusterConfig, NodeStatus, Past, Readiness, Record, RecordState, Saved, SavedRun, StandingOrder, Trouble, View,
     json,
 };
+use leasehold::core::status::{MemberState, Status};
 use leasehold::core::store::{Hint, StoreError};
 use leasehold::core::stuck::OnStopFailure;
 
@@ -310,7 +311,11 @@ impl World {
                 self.mode = Mode::Run;
                 self.run(Self::at(time(to).unwrap()), |_| false);
             }
-            ["quick", "join"] => self.quick(|world| world.status().is_some_and(|status| status.member == "joined")),
+            ["quick", "join"] => self.quick(|world| {
+                world
+                    .status()
+                    .is_some_and(|status| status.member == MemberState::Joined)
+            }),
             ["quick", "to", to] => {
                 self.quick_start();
                 self.run(Self::at(time(to).unwrap()), |_| false);
@@ -349,7 +354,7 @@ impl World {
         }
     }
 
-    pub(crate) fn status(&self) -> Option<leasehold::core::status::Status> {
+    pub(crate) fn status(&self) -> Option<Status> {
         self.node.as_ref().map(|node| node.status(self.now))
     }
 
@@ -357,14 +362,14 @@ impl World {
         let Some(status) = self.status() else {
             return self.tell("no sidecar runs".to_owned());
         };
-        self.tell(format!("{}: {}", status.node, status.member));
+        self.tell(format!("{}: {}", status.node, status.member.word()));
         for (name, line) in status.groups {
             let unready = match line.unready.as_str() {
                 "" => String::new(),
                 why => format!(", not ready: {why}"),
             };
             let drift = line.drift.map_or_else(String::new, |text| format!(", but {text}"));
-            let (state, epoch, reason) = (line.state, line.epoch, line.reason);
+            let (state, epoch, reason) = (line.state.word(), line.epoch, line.reason);
             self.tell(format!("{name}: {state}, epoch {epoch}, \"{reason}\"{unready}{drift}"));
         }
     }
@@ -795,7 +800,7 @@ impl World {
 fn trouble(word: &str) -> Trouble {
     let (state, why) = word.split_once(':').unwrap();
     Trouble {
-        state: state.to_owned(),
+        state: state.to_owned().into(),
         why: why.replace('_', " "),
     }
 }

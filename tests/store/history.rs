@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use leasehold::core::history::{ACTS_MAX, Act, Before, Begun, EPOCHS_MAX, Entry, History, Left, Phase};
+use leasehold::core::history::{ACTS_MAX, Act, Before, Begun, EPOCHS_MAX, Entry, History, Left, Phase, PhaseKind};
 use leasehold::core::store::{StoreError, Txn};
 use leasehold::sidecar::adapters::store::{Archivist, Settings, history, once};
 
@@ -10,10 +10,7 @@ use crate::adapter::names;
 use crate::etcd::{Cluster, FAST};
 
 fn begun(group: &str, epoch: u64, served: bool) -> Entry {
-    let phase = |what: &str, ms| Phase {
-        what: what.to_owned(),
-        ms,
-    };
+    let phase = |what, ms| Phase { what, ms };
     let begun = Begun {
         epoch,
         from: Some("a".to_owned()),
@@ -21,7 +18,7 @@ fn begun(group: &str, epoch: u64, served: bool) -> Entry {
         cause: format!("cause {epoch}"),
         at: "noon".to_owned(),
         before: Before::Silence,
-        phases: vec![phase("silence", 5000), phase("serving", 700)],
+        phases: vec![phase(PhaseKind::Silence, 5000), phase(PhaseKind::Serving, 700)],
         served,
     };
     Entry::Begun {

@@ -3,14 +3,16 @@
 use std::fmt::Debug;
 use std::time::Duration;
 
+use leasehold::api::history::History;
+use leasehold::api::status::Status;
+use leasehold::api::words::Stage;
 use leasehold::core::bounds::{self, Bounded};
 use leasehold::core::exported::Exported;
-use leasehold::core::history::{Act, Begun, History, Left};
-use leasehold::core::protocol::FaultId;
+use leasehold::core::history::{self, Act, Begun, Left};
+use leasehold::core::protocol::{FaultId, TroubleState};
 use leasehold::core::records::{
     Beat, ClusterConfig, GroupKeys, Intent, NodeStatus, Record, RecordState, StandingOrder, StoreIds, View,
 };
-use leasehold::core::status::Status;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -186,13 +188,13 @@ fn what_a_holder_told_of_its_trouble() {
     assert_eq!(moved.past.faults, [FaultId::ServiceEnded("sams".to_owned())]);
     let statuses = all::<NodeStatus, before::NodeStatus>(bounded, |key| matches!(key, ["status", _]));
     let of = |status: &NodeStatus| status.groups["mail"].clone();
-    let trouble = |wanted: &str| {
+    let trouble = |wanted: TroubleState| {
         statuses
             .iter()
             .map(of)
             .any(|it| it.trouble.is_some_and(|it| it.state == wanted))
     };
-    assert!(trouble("restarting"));
+    assert!(trouble(TroubleState::Restarting));
     let asked = |status: &NodeStatus| {
         of(status)
             .opinion
@@ -219,16 +221,16 @@ fn what_could_not_be_stopped_is_marked() {
 #[test]
 fn history_and_export_are_what_the_program_of_then_said() {
     let told: History = plain(&text("history.json"));
-    let read = History::read(&keys(), "mail", &held_at("end"));
-    assert_eq!(read, told);
+    let read = history::History::read(&keys(), "mail", &held_at("end"));
+    assert_eq!(History::from(read.clone()), told);
     assert_eq!(
         read.epochs.first().unwrap().begun.as_ref().unwrap().cause,
         "first start"
     );
     assert!(read.epochs.iter().filter(|epoch| epoch.total_ms.is_some()).count() >= 4);
     for (moment, file) in [("ordered", "export-ordered.json"), ("end", "export.json")] {
-        let told: Exported = plain(&text(file));
-        assert_eq!(Exported::of("mail", &view_at(moment)).unwrap(), told);
+        let told: leasehold::api::exported::Exported = plain(&text(file));
+        assert_eq!(Exported::of("mail", &view_at(moment)).unwrap(), Exported::from(told));
     }
 }
 
@@ -236,10 +238,9 @@ fn history_and_export_are_what_the_program_of_then_said() {
 #[test]
 fn status_is_understood() {
     let status: Status = plain(&text("status-holder.json"));
-    assert!(status.leads(Some("mail")) && status.ready(Some("mail")).is_ok());
     assert_eq!((status.ttl_ms, status.nodes.len()), (5000, 3));
     let held = status.groups["mail"].held.as_ref().unwrap();
-    assert_eq!((held.run.as_str(), held.stage.as_str()), ("1.1", "active"));
+    assert_eq!((held.run.as_str(), &held.stage), ("1.1", &Stage::Active));
     assert_eq!(
         serde_json::to_value(&status).unwrap(),
         plain::<Value>(&text("status-holder.json"))

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use leasehold::base::epoch::Run;
 use leasehold::core::exported::{Exported, ExportedGroup, FORMAT};
-use leasehold::core::history::{Act, Before, Begun, Left, Phase};
+use leasehold::core::history::{Act, Before, Begun, Left, Phase, PhaseKind};
 use leasehold::core::left::{Part, Parts};
-use leasehold::core::protocol::{FaultId, ReleaseCause};
+use leasehold::core::protocol::{FaultId, ReleaseCause, TroubleState};
 use leasehold::core::records::{
     Beat, ClusterConfig, Drift, Intent, NodeStatus, Opinion, Past, Pin, Readiness, Record, RecordState, Saved,
     SavedRun, StandingOrder, StoreIds, Trouble,
@@ -103,7 +103,7 @@ fn what_a_node_tells() {
         image: words("sha256:1"),
         claim: Some(11),
         trouble: Some(Trouble {
-            state: words("sick"),
+            state: TroubleState::Sick,
             why: words("smtp"),
         }),
         drift: Some(Drift {
@@ -167,7 +167,7 @@ fn wishes_and_orders() {
 #[test]
 fn history() {
     let phases = vec![Phase {
-        what: words("stop"),
+        what: PhaseKind::Stop,
         ms: 12,
     }];
     for before in [Before::Nothing, Before::Release, Before::Silence] {
@@ -232,7 +232,7 @@ fn exports() {
         drained: orders(),
     };
     assert_eq!(FORMAT, 1);
-    same::<before::Exported>(&exported, &[]);
+    same::<before::Exported>(&leasehold::api::exported::Exported::from(exported), &[]);
 }
 
 #[test]

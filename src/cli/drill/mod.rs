@@ -14,14 +14,15 @@ use self::plan::{Plan, is_ready, plan};
 use self::report::{Marks, Move, Report, millis, ports, whereabouts};
 use self::watch::Watch;
 use super::answer::Answer;
-use super::client;
+use super::client::{self, Daemon};
 use super::fenced::confirmed;
 use super::text::say;
+use crate::NodeFacts;
+use leasehold_api::status::Status;
+use leasehold_api::words::Stage;
+use leasehold_api::{Outcome, SwitchoverRequest};
 use leasehold_base::clock;
-use leasehold_core::status::Status;
-use leasehold_sidecar::adapters::http::{Outcome, SwitchoverRequest};
 use leasehold_sidecar::adapters::probe::{Inside, Prober};
-use leasehold_sidecar::node_facts::NodeFacts;
 use leasehold_sidecar::site::Site;
 
 /// Good answers before the first move.
@@ -32,10 +33,16 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// What its moves are for.
 const WHY: &str = "a drill";
 
-pub(super) async fn drill(facts: &NodeFacts, group: &str, to: Option<String>, yes: bool) -> Result<Answer> {
+pub(super) async fn drill(
+    daemon: &Daemon,
+    facts: &NodeFacts,
+    group: &str,
+    to: Option<String>,
+    yes: bool,
+) -> Result<Answer> {
     let site = Site::open(facts).await?;
     let look = async |to: Option<&str>| {
-        let status = client::status(facts).await?;
+        let status = client::status(daemon).await?;
         plan(&status, &site.project, group, to).map_err(anyhow::Error::msg)
     };
     let mut agreed = look(to.as_deref()).await?;
@@ -55,7 +62,7 @@ pub(super) async fn drill(facts: &NodeFacts, group: &str, to: Option<String>, ye
         probes = watch::answering(&prober, &agreed).await.map_err(anyhow::Error::msg)?;
     }
     let report = Drill {
-        facts,
+        daemon,
         watch: Watch::start(&prober, &agreed, probes),
         plan: agreed,
         marks: Marks::default(),
@@ -76,7 +83,7 @@ pub(super) async fn drill(facts: &NodeFacts, group: &str, to: Option<String>, ye
 
 /// A drill under way.
 struct Drill<'a> {
-    facts: &'a NodeFacts,
+    daemon: &'a Daemon,
     plan: Plan,
     watch: Watch,
     marks: Marks,
@@ -98,7 +105,7 @@ impl Drill<'_> {
             Ok(()) => None,
             Err(error) => {
                 self.take_back().await;
-                let now = client::status(self.facts).await;
+                let now = client::status(self.daemon).await;
                 let now = now.map_or_else(
                     |_| format!("where {} is now this host can't say: ask another one", self.plan.group),
                     |status| whereabouts(&self.plan, &status),
@@ -126,20 +133,20 @@ impl Drill<'_> {
         }
         if self.wish.is_some() {
             // A refusal changes nothing in what is said next.
-            let _ = client::withdraw(self.facts, &self.plan.group, self.wish).await;
+            let _ = client::withdraw(self.daemon, &self.plan.group, self.wish).await;
         }
     }
 
     /// Orders a move, and waits for the answer.
     async fn order(&mut self, to: &str) -> Result<()> {
-        let (facts, group) = (self.facts.clone(), &self.plan.group);
+        let (daemon, group) = (self.daemon.clone(), &self.plan.group);
         let path = format!("/v1/groups/{group}/switchover");
         let body = SwitchoverRequest {
             to: Some(to.to_owned()),
             why: WHY.to_owned(),
         };
         self.wish = None;
-        self.call = Some(tokio::spawn(async move { client::tell(&facts, &path, &body).await }));
+        self.call = Some(tokio::spawn(async move { client::tell(&daemon, &path, &body).await }));
         self.answered().await
     }
 
@@ -242,12 +249,12 @@ impl Drill<'_> {
                 bail!("{group} was lost again before it served: see `leasehold history {group}`");
             }
             match line.held {
-                Some(held) if held.stage == "active" => return Ok(Some(held.run)),
+                Some(held) if held.stage == Stage::Active => return Ok(Some(held.run)),
                 Some(_) => {}
                 None => {
-                    let history = client::history(self.facts, group).await?;
+                    let history = client::history(self.daemon, group).await?;
                     let epochs = history.map(|history| history.epochs).unwrap_or_default();
-                    let served = |of: &leasehold_core::history::Epoch| {
+                    let served = |of: &leasehold_api::history::Epoch| {
                         of.epoch == epoch && of.begun.as_ref().is_some_and(|begun| begun.served)
                     };
                     if epochs.iter().any(served) {
@@ -260,6 +267,6 @@ impl Drill<'_> {
     }
 
     async fn status(&self) -> Result<Status> {
-        client::status(self.facts).await
+        client::status(self.daemon).await
     }
 }

@@ -3,8 +3,9 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use leasehold_api::status::{GroupLine, NodeLine, Status};
+use leasehold_api::words::{MemberState, NodeState, Stage};
 use leasehold_compose::model::{Check, Group, Probe, Project, Service};
-use leasehold_core::status::{GroupLine, NodeLine, Status};
 
 /// Besides the service's own grace and the ttl, for its start.
 const SLACK: Duration = Duration::from_secs(10);
@@ -33,7 +34,7 @@ pub(super) fn plan(status: &Status, project: &Project, name: &str, to: Option<&s
         format!("the sidecar of this host does not know {name}: it was started with another file; restart it")
     })?;
     let (address, probes) = asked(group)?;
-    if status.member != "joined" {
+    if status.member != MemberState::Joined {
         let (node, member) = (&status.node, &status.member);
         return Err(format!(
             "{node} is {member}, so it can't tell how {name} is: drill from a host that `leasehold status` shows as joined"
@@ -103,7 +104,7 @@ fn serving<'a>(name: &str, line: &'a GroupLine) -> Result<&'a str, String> {
     let holder = line.holder.as_deref();
     let holder = holder.ok_or_else(|| format!("{name} is active nowhere: see `leasehold why {name}`"))?;
     let held = line.held.as_ref();
-    if let Some(held) = held.filter(|held| held.stage != "active") {
+    if let Some(held) = held.filter(|held| held.stage != Stage::Active) {
         let stage = &held.stage;
         return Err(format!(
             "{name} is {stage} on {holder}: wait until `leasehold status` shows it as active"
@@ -172,7 +173,7 @@ pub(super) fn is_ready(line: &NodeLine, group: &str) -> bool {
 }
 
 fn unready(line: &NodeLine, group: &str) -> Option<String> {
-    if line.state != "alive" {
+    if line.state != NodeState::Alive {
         return Some(format!("it is {}", line.state));
     }
     match line.groups.get(group) {
@@ -199,15 +200,15 @@ impl Plan {
 mod tests {
     use super::*;
     use crate::check::testing::project;
-    use leasehold_core::records::Trouble;
-    use leasehold_core::status::HeldLine;
+    use leasehold_api::status::{HeldLine, Trouble};
+    use leasehold_api::words::TroubleState;
 
     const GROUP: &str =
         ", vips: [192.0.2.10/24], probes: [{smtp: 25, login_file: ./login}, {docker: sams}, {tcp: 4190}]";
 
     fn node(priority: u32, why: &str) -> NodeLine {
         NodeLine {
-            state: "alive".to_owned(),
+            state: NodeState::Alive,
             priority,
             groups: [("mail".to_owned(), why.to_owned())].into(),
             ..NodeLine::default()
@@ -220,14 +221,14 @@ mod tests {
             holder: Some("a".to_owned()),
             epoch: 4,
             held: Some(HeldLine {
-                stage: "active".to_owned(),
+                stage: Stage::Active,
                 ..HeldLine::default()
             }),
             ..GroupLine::default()
         };
         Status {
             node: "a".to_owned(),
-            member: "joined".to_owned(),
+            member: MemberState::Joined,
             ttl_ms: 5000,
             groups: [("mail".to_owned(), line)].into(),
             nodes: [("a", node(10, "")), ("b", node(30, "")), ("c", node(20, ""))]
@@ -270,7 +271,7 @@ mod tests {
     fn whatever_is_not_well_is_refused_with_its_remedy() {
         type Change = fn(&mut Status, &mut GroupLine);
         let cases: [(Change, &str); 11] = [
-            (|status, _| status.member = "frozen".to_owned(), "a is frozen"),
+            (|status, _| status.member = MemberState::Frozen, "a is frozen"),
             (
                 |_, line| line.stopped = Some("by root".to_owned()),
                 "`leasehold start mail`",
@@ -285,7 +286,7 @@ mod tests {
             ),
             (|_, line| line.holder = None, "`leasehold why mail`"),
             (
-                |_, line| line.held.as_mut().unwrap().stage = "checking".to_owned(),
+                |_, line| line.held.as_mut().unwrap().stage = Stage::Checking,
                 "mail is checking on a: wait",
             ),
             (
@@ -295,7 +296,7 @@ mod tests {
             (
                 |_, line| {
                     let why = "seen from c: refused".to_owned();
-                    let state = "sick".to_owned();
+                    let state = TroubleState::Sick;
                     (line.held, line.trouble) = (None, Some(Trouble { state, why }));
                 },
                 "not well on a (seen from c: refused)",
@@ -331,7 +332,7 @@ mod tests {
             assert!(refused.contains(words), "{refused}");
         }
         let silence = |status: &mut Status, _: &mut GroupLine| {
-            status.nodes.get_mut("b").unwrap().state = "silent".to_owned();
+            status.nodes.get_mut("b").unwrap().state = NodeState::Silent;
         };
         let refused = planned(silence, Some("b")).expect_err("silent");
         assert!(refused.contains("b is not ready for mail: it is silent"), "{refused}");

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::super::text::table;
 use super::plan::Plan;
 use super::samples::{Sample, outage};
-use leasehold_core::status::{GroupLine, Status};
+use leasehold_api::status::{GroupLine, Status};
 
 /// A move that was made and ended well.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

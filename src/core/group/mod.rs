@@ -39,8 +39,8 @@ use look::Look;
 pub(crate) use opinion::Doubt;
 use opinion::{Asking, Weighed};
 pub use opinion::{OnStandby, SecondOpinion};
-pub use state::Stage;
-pub(crate) use state::{After, Held, Parting, ServiceRun, ServiceState, VipStage, Way};
+pub(crate) use state::{After, Held, Parting, ServiceRun, VipStage, Way};
+pub use state::{ServiceState, Stage};
 pub(crate) use unmount::UNMOUNT_PATIENCE;
 
 /// Stages that one step may pass: a run that fails, stops and starts again at once.

@@ -12,11 +12,11 @@ use crate::sizing::{Deadlines, KILL_BUDGET};
 use crate::time::Time;
 
 /// Where a holding stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Stage {
     /// Waiting for the tethers of a run that an earlier sidecar started.
     Adopting,
+    #[default]
     Starting,
     /// All containers run; probes or addresses are still awaited.
     Checking,
@@ -61,7 +61,7 @@ pub(crate) enum Way {
 
 /// Where the container of one service stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ServiceState {
+pub enum ServiceState {
     Idle,
     /// Started, not yet at its gate: nothing of the application runs.
     Starting,

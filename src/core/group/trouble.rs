@@ -30,7 +30,7 @@ impl Group {
             Stage::Adopting | Stage::Starting | Stage::Checking | Stage::Stopping | Stage::Withdrawing => return None,
         };
         Some(Trouble {
-            state: state.word().to_owned(),
+            state,
             why: why.unwrap_or_default().to_owned(),
         })
     }
@@ -48,12 +48,12 @@ impl Trouble {
 
 #[cfg(test)]
 mod tests {
-    use super::Trouble;
+    use super::{Trouble, TroubleState};
 
     #[test]
     fn a_long_sentence_is_published_by_its_beginning() {
         let trouble = |why: String| Trouble {
-            state: "sick".to_owned(),
+            state: TroubleState::Sick,
             why,
         };
         let short = trouble("smtp 25: refused".to_owned());

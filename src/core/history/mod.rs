@@ -1,15 +1,16 @@
 //! The history of a group for people: what each epoch began and ended with, and what operators asked. No rule reads it.
 
 mod observer;
+mod phase;
 
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
 use super::bounds::COUNTED_MAX;
 use super::keys::Keys;
 use super::store::KeyValue;
 
 pub use observer::Chronicler;
+pub use phase::PhaseKind;
 
 /// Epochs kept of each group.
 pub const EPOCHS_MAX: usize = 100;
@@ -17,15 +18,14 @@ pub const EPOCHS_MAX: usize = 100;
 pub const ACTS_MAX: usize = 300;
 
 /// A part of a move, as the node that saw it timed it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Phase {
-    /// `silence`, `take-over`, `addresses`, `containers`, `serving`, `stop`, `withdrawal` or `release`.
-    pub what: String,
+    pub what: PhaseKind,
     pub ms: u64,
 }
 
 /// What came before an epoch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Before {
     /// Nobody served, as far as is known.
@@ -37,7 +37,7 @@ pub enum Before {
 }
 
 /// How an epoch began, written by the node that won it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Begun {
     pub epoch: u64,
     /// The holder before.
@@ -56,7 +56,7 @@ pub struct Begun {
 }
 
 /// How it ended, written by the same node.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Left {
     pub epoch: u64,
     pub node: String,
@@ -83,7 +83,7 @@ pub enum Entry {
 }
 
 /// What an operator asked for, and what came of it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Act {
     pub at: String,
     /// Who, and on which node.
@@ -104,23 +104,19 @@ pub struct Act {
 }
 
 /// One epoch, as far as anybody wrote of it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Epoch {
     pub epoch: u64,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub begun: Option<Begun>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left: Option<Left>,
     /// From when the service stopped, or was last heard of, until it served again; none where a part is not known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub total_ms: Option<u64>,
     /// What is missing, in a sentence.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unknown: Option<String>,
 }
 
 /// All that is kept of a group, oldest first.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct History {
     pub group: String,
     pub epochs: Vec<Epoch>,
@@ -203,9 +199,9 @@ impl Epoch {
 mod tests {
     use super::*;
 
-    fn phases(of: &[(&str, u64)]) -> Vec<Phase> {
-        let phase = |(what, ms): &(&str, u64)| Phase {
-            what: (*what).to_owned(),
+    fn phases(of: &[(PhaseKind, u64)]) -> Vec<Phase> {
+        let phase = |(what, ms): &(PhaseKind, u64)| Phase {
+            what: what.clone(),
             ms: *ms,
         };
         of.iter().map(phase).collect()
@@ -219,7 +215,7 @@ mod tests {
             cause: "why".to_owned(),
             at: "noon".to_owned(),
             before,
-            phases: phases(&[("take-over", 10), ("serving", 200)]),
+            phases: phases(&[(PhaseKind::TakeOver, 10), (PhaseKind::Serving, 200)]),
             served,
         }
     }
@@ -230,7 +226,7 @@ mod tests {
             node: "a".to_owned(),
             cause: "why".to_owned(),
             at: "noon".to_owned(),
-            phases: phases(&[("stop", 300), ("release", 5)]),
+            phases: phases(&[(PhaseKind::Stop, 300), (PhaseKind::Release, 5)]),
             runs: 1,
         }
     }

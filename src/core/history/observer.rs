@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{Before, Begun, Entry, Left, Phase};
+use super::{Before, Begun, Entry, Left, Phase, PhaseKind};
 use crate::group::Stage;
 use crate::protocol::ReleaseCause;
-use crate::status::{GroupLine, GroupState, HeldFacts, Status};
+use crate::status::{GroupLine, GroupState, HeldLine, Status};
 use crate::time::Time;
 
 /// What was seen of each group up to the last turn.
@@ -42,8 +42,8 @@ struct Own {
     /// An earlier sidecar won it: only its end can be told.
     adopted: bool,
     runs: u32,
-    /// Since the order to stop, the first time that each stage of it was seen.
-    stopping: Vec<(&'static str, Time)>,
+    /// Since the order to stop, the first time that each stage of it was seen, and what ended with it.
+    stopping: Vec<(Option<PhaseKind>, Time)>,
 }
 
 impl Chronicler {
@@ -64,7 +64,7 @@ impl Chronicler {
 impl Seen {
     /// This node's epoch is over: another one began, or nothing is held any more.
     fn end(&mut self, now: Time, wall: &str, group: &str, line: &GroupLine, told: &mut Vec<Entry>) {
-        let still = |own: &Own| line.facts.held.is_some_and(|held| held.run.epoch == own.begun.epoch);
+        let still = |own: &Own| line.held.as_ref().is_some_and(|held| held.run.epoch == own.begun.epoch);
         let Some(own) = self.own.take_if(|own| !still(own)) else {
             return;
         };
@@ -94,11 +94,11 @@ impl Seen {
     }
 
     fn begin(&mut self, now: Time, wall: &str, group: &str, node: &str, line: &GroupLine, told: &mut Vec<Entry>) {
-        let Some(HeldFacts { run, stage, .. }) = line.facts.held.filter(|_| self.own.is_none()) else {
+        let Some(HeldLine { run, stage, .. }) = line.held.as_ref().filter(|_| self.own.is_none()) else {
             return;
         };
         // A run that this sidecar began is first seen as it starts.
-        let adopted = stage != Stage::Starting || run.n != 1;
+        let adopted = *stage != Stage::Starting || run.n != 1;
         let (before, since) = match (&self.holder, self.known) {
             // Its own lease ran out, and nobody else took it: the stop was told with the epoch before.
             (Some(holder), true) if holder == node => (Before::Release, Some(now)),
@@ -107,8 +107,8 @@ impl Seen {
             (None, _) | (Some(_), false) => (Before::Nothing, None),
         };
         let what = match before {
-            Before::Silence => "silence",
-            Before::Release | Before::Nothing => "take-over",
+            Before::Silence => PhaseKind::Silence,
+            Before::Release | Before::Nothing => PhaseKind::TakeOver,
         };
         let begun = Begun {
             epoch: run.epoch,
@@ -149,7 +149,7 @@ impl Seen {
     }
 
     fn go_on(&mut self, now: Time, group: &str, line: &GroupLine, told: &mut Vec<Entry>) {
-        let (Some(own), Some(held)) = (&mut self.own, line.facts.held) else {
+        let (Some(own), Some(held)) = (&mut self.own, &line.held) else {
             return;
         };
         own.runs = own.runs.max(held.run.n);
@@ -158,9 +158,9 @@ impl Seen {
             return;
         }
         let milestones = [
-            ("addresses", held.address_held),
-            ("containers", held.up),
-            ("serving", held.stage == Stage::Active),
+            (PhaseKind::Addresses, held.address_held),
+            (PhaseKind::Containers, held.up),
+            (PhaseKind::Serving, held.stage == Stage::Active),
         ];
         for (what, reached) in milestones {
             if reached && own.begun.phases.iter().all(|known| known.what != what) {
@@ -178,7 +178,7 @@ impl Seen {
     }
 
     fn remember(&mut self, now: Time, line: &GroupLine, status: &Status) {
-        if line.facts.state == GroupState::Unknown {
+        if line.state == GroupState::Unknown {
             return;
         }
         let ordered = line.stopped.is_some() || line.paused.is_some() || line.deleted.is_some();
@@ -202,7 +202,7 @@ impl Seen {
         self.holder.clone_from(&line.holder);
         self.last = line.holder.clone().or_else(|| line.last_holder.clone());
         self.reason.clone_from(&line.record);
-        self.cause = line.facts.cause;
+        self.cause = line.cause;
     }
 }
 
@@ -210,9 +210,9 @@ impl Own {
     fn stops(&mut self, now: Time, stage: Stage) {
         // What each stage ends, when it is seen.
         let ended = match stage {
-            Stage::Stopping => "",
-            Stage::Withdrawing => "stop",
-            Stage::Stopped => "withdrawal",
+            Stage::Stopping => None,
+            Stage::Withdrawing => Some(PhaseKind::Stop),
+            Stage::Stopped => Some(PhaseKind::Withdrawal),
             Stage::Adopting | Stage::Starting | Stage::Checking | Stage::Active => return self.stopping.clear(),
         };
         if self.stopping.last().is_none_or(|(last, _)| *last != ended) {
@@ -221,17 +221,19 @@ impl Own {
     }
 
     fn stop_phases(&self, now: Time) -> Vec<Phase> {
-        let ends = self.stopping.iter().skip(1).copied();
-        let ends = ends.chain(self.stopping.first().map(|_| ("release", now)));
+        // Of the first one it is not known since when.
+        let ended = |(what, at): &(Option<PhaseKind>, Time)| Some((what.clone()?, *at));
+        let ends = self.stopping.iter().skip(1).filter_map(ended);
+        let ends = ends.chain(self.stopping.first().map(|_| (PhaseKind::Release, now)));
         let starts = self.stopping.iter().map(|(_, at)| *at);
         let both = starts.zip(ends);
         both.map(|(from, (what, to))| phase(what, to.since(from))).collect()
     }
 }
 
-fn phase(what: &str, took: Duration) -> Phase {
+fn phase(what: PhaseKind, took: Duration) -> Phase {
     Phase {
-        what: what.to_owned(),
+        what,
         ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
     }
 }
@@ -240,7 +242,7 @@ fn phase(what: &str, took: Duration) -> Phase {
 mod tests {
     use super::*;
     use crate::epoch::Run;
-    use crate::status::{GroupFacts, NodeLine};
+    use crate::status::NodeLine;
 
     /// What node b sees, one snapshot after another.
     #[derive(Default)]
@@ -256,14 +258,14 @@ mod tests {
             self.line.holder = active.then(|| node.to_owned());
             self.line.last_holder = (!active).then(|| node.to_owned());
             self.line.record = reason.to_owned();
-            self.line.facts.state = if active { GroupState::Standby } else { GroupState::Free };
-            self.line.facts.cause = (!active).then(|| ReleaseCause::of_old(reason));
+            self.line.state = if active { GroupState::Standby } else { GroupState::Free };
+            self.line.cause = (!active).then(|| ReleaseCause::of_old(reason));
             self
         }
 
         fn held(&mut self, run: &str, stage: Stage, address: bool, up: bool) -> &mut Self {
             let (epoch, n) = run.split_once('.').unwrap();
-            self.line.facts.held = Some(HeldFacts {
+            self.line.held = Some(HeldLine {
                 run: Run {
                     epoch: epoch.parse().unwrap(),
                     n: n.parse().unwrap(),
@@ -271,6 +273,7 @@ mod tests {
                 stage,
                 up,
                 address_held: address,
+                ..HeldLine::default()
             });
             self
         }
@@ -306,7 +309,7 @@ mod tests {
     }
 
     fn told(phases: &[Phase]) -> Vec<(&str, u64)> {
-        phases.iter().map(|phase| (phase.what.as_str(), phase.ms)).collect()
+        phases.iter().map(|phase| (phase.what.word(), phase.ms)).collect()
     }
 
     #[test]
@@ -356,7 +359,6 @@ mod tests {
         bench
             .record(3, "b", false, "switchover to a, asked by ann on b")
             .line
-            .facts
             .held = None;
         let entries = bench.see(1470);
         let gone = left(&entries);
@@ -379,7 +381,6 @@ mod tests {
     #[test]
     fn the_first_start_and_a_stop_by_order_count_no_waiting() {
         let mut bench = Bench::default();
-        bench.line.facts = GroupFacts::default();
         assert_eq!(bench.see(0), []);
         bench.record(0, "", false, "").line.last_holder = None;
         assert_eq!(bench.see(10), []);
@@ -395,7 +396,7 @@ mod tests {
         assert!(won.phases.is_empty());
         assert!(begun(&bench.held("1.1", Stage::Active, false, true).see(5300)).served);
         // Ordered to stop, for an hour.
-        bench.record(1, "b", false, "stopped by ann").line.facts.held = None;
+        bench.record(1, "b", false, "stopped by ann").line.held = None;
         bench.line.stopped = Some("by ann".to_owned());
         assert_eq!(left(&bench.see(6000)).cause, "stopped by ann");
         assert_eq!(bench.see(3_600_000), []);
@@ -415,7 +416,7 @@ mod tests {
         assert_eq!(bench.see(0), []);
         assert_eq!(bench.held("3.2", Stage::Starting, true, false).see(500), []);
         assert_eq!(bench.held("3.2", Stage::Active, true, true).see(900), []);
-        bench.record(4, "a", true, "b fell silent").line.facts.held = None;
+        bench.record(4, "a", true, "b fell silent").line.held = None;
         let entries = bench.see(9000);
         let gone = left(&entries);
         assert_eq!((gone.cause.as_str(), gone.runs), ("a took it: b fell silent", 2));
@@ -452,7 +453,7 @@ mod tests {
             .held("2.1", Stage::Starting, false, false);
         assert!(!begun(&bench.see(10)).served);
         assert_eq!(bench.held("2.1", Stage::Starting, true, false).see(110), []);
-        bench.record(2, "b", false, "failed 4 times here").line.facts.held = None;
+        bench.record(2, "b", false, "failed 4 times here").line.held = None;
         let entries = bench.see(5000);
         let [Entry::Begun { begun, .. }, Entry::Left { left, .. }] = entries.as_slice() else {
             panic!("{entries:?}");
@@ -469,7 +470,7 @@ mod tests {
             ("silent", ReleaseCause::of_old("silent")),
         ] {
             let mut bench = Bench::default();
-            bench.record(1, "a", false, reason).line.facts.cause = Some(cause);
+            bench.record(1, "a", false, reason).line.cause = Some(cause);
             assert_eq!(bench.see(0), []);
             let entries = bench
                 .record(2, "b", true, "taken while free")

@@ -10,8 +10,9 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use crate::tally::Tally;
+use leasehold_core::group::Stage;
 use leasehold_core::overall::Health;
-use leasehold_core::status::{GroupLine, Status};
+use leasehold_core::status::{GroupLine, MemberState, NodeState, Status};
 
 /// How the metrics are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,7 +113,7 @@ fn about_node(status: &Status, registry: &mut Registry) {
         build,
     );
     let joined: Gauge = Gauge::default();
-    joined.set(i64::from(status.member == "joined"));
+    joined.set(i64::from(status.member == MemberState::Joined));
     registry.register("joined", "Whether this node is a member of the cluster", joined);
     let health: Of<StateLabels> = Family::default();
     for one in [Health::Normal, Health::Warning, Health::Failed, Health::Unknown] {
@@ -137,7 +138,7 @@ fn about_node(status: &Status, registry: &mut Registry) {
         let peer = peer.clone();
         alive
             .get_or_create(&NodeLabels { peer })
-            .set(i64::from(line.state == "alive"));
+            .set(i64::from(line.state == NodeState::Alive));
     }
     registry.register("node_alive", "Whether the node beats, as this one sees it", alive);
     let well: Of<NodeLabels> = Family::default();
@@ -167,7 +168,7 @@ type GroupGauge = (&'static str, &'static str, fn(&Status, &str, &GroupLine) -> 
 
 const OF_GROUPS: &[GroupGauge] = &[
     ("leader", "Whether this node serves the group", |_, _, line| {
-        truth(line.held.as_ref().is_some_and(|held| held.stage == "active"))
+        truth(line.held.as_ref().is_some_and(|held| held.stage == Stage::Active))
     }),
     (
         "held",
@@ -231,12 +232,12 @@ fn about_runs(status: &Status, registry: &mut Registry) {
     for (name, line) in &status.groups {
         let group = || name.clone();
         for (service, state) in line.held.iter().flat_map(|held| &held.services) {
-            let Some((_, health)) = state.split_once(", ") else {
+            let Some(is_healthy) = state.healthy else {
                 continue;
             };
             let (group, service) = (group(), service.clone());
             let labels = ServiceLabels { group, service };
-            healthy.get_or_create(&labels).set(i64::from(health == "healthy"));
+            healthy.get_or_create(&labels).set(i64::from(is_healthy));
         }
         for (probe, passes) in line.held.iter().flat_map(|held| &held.probes) {
             let (group, probe) = (group(), probe.clone());
@@ -283,13 +284,21 @@ mod tests {
     use super::*;
     use leasehold_core::code::Code;
     use leasehold_core::event::Decision;
-    use leasehold_core::status::{HeldLine, NodeLine};
+    use leasehold_core::group::ServiceState;
+    use leasehold_core::status::{HeldLine, NodeLine, ServiceLine};
 
     fn serving() -> Status {
         let held = HeldLine {
-            stage: "active".into(),
+            stage: Stage::Active,
             valid_ms: 1500,
-            services: [("sams".to_owned(), "up, healthy".to_owned())].into(),
+            services: [(
+                "sams".to_owned(),
+                ServiceLine {
+                    state: ServiceState::Up,
+                    healthy: Some(true),
+                },
+            )]
+            .into(),
             probes: [("smtp 25".to_owned(), true), ("imap 143".to_owned(), false)].into(),
             ..HeldLine::default()
         };
@@ -306,7 +315,7 @@ mod tests {
             ..GroupLine::default()
         };
         let node = NodeLine {
-            state: "alive".into(),
+            state: NodeState::Alive,
             groups: [("mail".to_owned(), String::new())].into(),
             ..NodeLine::default()
         };
@@ -314,7 +323,7 @@ mod tests {
             node: "a".into(),
             version: "1".into(),
             cluster: "c".into(),
-            member: "joined".into(),
+            member: MemberState::Joined,
             groups: [("mail".to_owned(), line)].into(),
             nodes: [("a".to_owned(), node.clone()), ("b".to_owned(), node)].into(),
             ..Status::default()

@@ -6,50 +6,30 @@ use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Extension, Path as Name, Query, State};
 use axum::response::{IntoResponse, Response};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::oneshot;
+use utoipa::IntoResponses;
 use utoipa::openapi::path::{Operation, ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::{Object, Type};
 use utoipa::openapi::{RefOr, Required};
-use utoipa::{IntoResponses, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::access::{Caller, Role};
-use super::answer::{Body, Outcome, whole, whole_or_none};
+use super::answer::Body;
 use super::problem::{Cause, Problem};
 use super::reading::unknown_group;
 use super::{Asked, Shared, audit};
+use leasehold_api::{
+    AcceptRequest, FencedRequest, HoldRequest, OrderRequest, Outcome, PauseRequest, SwitchoverRequest,
+};
 use leasehold_base::clock;
 use leasehold_core::event::{Command, Note, Wish};
 use leasehold_core::fenced::Fenced;
 
 /// A reason is a sentence, not a file.
 const WHY_MAX: usize = 200;
-
-/// What `switchover` takes.
-#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct SwitchoverRequest {
-    /// The node that takes over; none: the best ready standby.
-    #[serde(default)]
-    pub to: Option<String>,
-    /// For the log and the history.
-    #[serde(default)]
-    #[schema(max_length = 200, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$")]
-    pub why: String,
-}
-
-/// What an order takes.
-#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct OrderRequest {
-    /// For the log, `status` and the history.
-    #[serde(default)]
-    #[schema(max_length = 200, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$")]
-    pub why: String,
-}
 
 /// The same where there is no body.
 #[derive(Debug, Deserialize)]
@@ -65,50 +45,6 @@ pub(super) struct Reason {
 struct Which {
     #[serde(default)]
     wish: Option<i64>,
-}
-
-/// What `pause` takes.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct PauseRequest {
-    /// It ends by itself after so long.
-    #[schema(minimum = 10, maximum = 604_800)]
-    #[serde(deserialize_with = "whole")]
-    pub seconds: u64,
-    #[serde(default)]
-    #[schema(max_length = 200, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$")]
-    pub why: String,
-}
-
-/// What `accept` takes.
-#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct AcceptRequest {
-    /// Although nothing is strange.
-    #[serde(default)]
-    pub force: bool,
-    /// Every epoch is lifted above this.
-    #[serde(default, deserialize_with = "whole_or_none")]
-    #[schema(maximum = 281_474_976_710_656_u64)]
-    pub epoch: Option<u64>,
-}
-
-/// What `fenced` takes.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct FencedRequest {
-    /// Who says so.
-    #[schema(max_length = 200, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$")]
-    pub by: String,
-}
-
-/// What `hold` takes.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct HoldRequest {
-    #[schema(minimum = 1, maximum = 300)]
-    #[serde(deserialize_with = "whole")]
-    pub seconds: u64,
 }
 
 pub(super) fn routes() -> OpenApiRouter<Shared> {

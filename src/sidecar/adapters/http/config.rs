@@ -4,20 +4,20 @@ use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::{Extension, State};
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Shared;
 use super::access::{Caller, Role};
-use super::acting::{Answer, OfTheNode, OrderRequest, ask, may, order};
-use super::answer::{Body, Outcome, whole};
+use super::acting::{Answer, OfTheNode, ask, may, order};
+use super::answer::Body;
 use super::problem::{Cause, Problem};
+use leasehold_api::exported::Exported;
+use leasehold_api::number::whole;
+use leasehold_api::{Configuration, Confirmed, OrderRequest, Outcome};
 use leasehold_core::event::{Command, Wish};
-use leasehold_core::exported::Exported;
-use leasehold_core::status::Status;
+use leasehold_core::status::{NodeState, Status};
 
 pub(super) fn routes() -> OpenApiRouter<Shared> {
     OpenApiRouter::new()
@@ -27,62 +27,30 @@ pub(super) fn routes() -> OpenApiRouter<Shared> {
         .routes(routes!(import))
 }
 
-/// The cluster's configuration, this node's file, and what each node has confirmed.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Configuration {
-    /// The node whose file and view this is.
-    pub node: String,
-    /// The file says what the cluster says, and every node that beats has confirmed it.
-    pub equal: bool,
-    /// The ttl in this node's compose file, as it is now, in milliseconds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub file_ttl_ms: Option<u64>,
-    /// Why the file can't be read.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub file_fault: Option<String>,
-    /// The ttl that is everybody's.
-    pub cluster_ttl_ms: u64,
-    /// While not every node has confirmed a shorter one: how long a node that nobody sees is waited for.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub longest_ms: Option<u64>,
-    pub nodes: BTreeMap<String, Confirmed>,
-}
-
-/// What a node has confirmed.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Confirmed {
-    /// `alive` or `silent`.
-    pub state: String,
-    /// What its last beat promised; more than the ttl under a `hold`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ttl_ms: Option<u64>,
-}
-
-impl Configuration {
-    fn new(status: &Status, file: Result<u64, String>) -> Self {
-        let nodes = status.nodes.iter().map(|(name, line)| {
-            let confirmed = Confirmed {
-                state: line.state.clone(),
-                ttl_ms: line.ttl_ms,
-            };
-            (name.clone(), confirmed)
-        });
-        let nodes: BTreeMap<String, Confirmed> = nodes.collect();
-        let cluster = status.ttl_ms;
-        let confirmed = |node: &Confirmed| node.state != "alive" || node.ttl_ms == Some(cluster);
-        let (file_ttl_ms, file_fault) = match file {
-            Ok(ttl) => (Some(ttl), None),
-            Err(why) => (None, Some(why)),
+fn beside(status: &Status, file: Result<u64, String>) -> Configuration {
+    let nodes = status.nodes.iter().map(|(name, line)| {
+        let confirmed = Confirmed {
+            state: line.state.into(),
+            ttl_ms: line.ttl_ms,
         };
-        Self {
-            node: status.node.clone(),
-            equal: file_ttl_ms == Some(cluster) && nodes.values().all(confirmed),
-            file_ttl_ms,
-            file_fault,
-            cluster_ttl_ms: cluster,
-            longest_ms: status.longest_ms,
-            nodes,
-        }
+        (name.clone(), confirmed)
+    });
+    let nodes: BTreeMap<String, Confirmed> = nodes.collect();
+    let cluster = status.ttl_ms;
+    let mut beating = status.nodes.values().filter(|line| line.state == NodeState::Alive);
+    let confirmed = beating.all(|line| line.ttl_ms == Some(cluster));
+    let (file_ttl_ms, file_fault) = match file {
+        Ok(ttl) => (Some(ttl), None),
+        Err(why) => (None, Some(why)),
+    };
+    Configuration {
+        node: status.node.clone(),
+        equal: file_ttl_ms == Some(cluster) && confirmed,
+        file_ttl_ms,
+        file_fault,
+        cluster_ttl_ms: cluster,
+        longest_ms: status.longest_ms,
+        nodes,
     }
 }
 
@@ -93,7 +61,7 @@ impl Configuration {
 ))]
 async fn config(State(shared): State<Shared>) -> Json<Configuration> {
     let file = shared.archive.file_ttl_ms().await;
-    Json(Configuration::new(&shared.turn.borrow().status, file))
+    Json(beside(&shared.turn.borrow().status, file))
 }
 
 /// Make what this node's compose file says the cluster's: every node takes it with its next beat, nothing stops for it.
@@ -120,7 +88,8 @@ async fn apply(
 ))]
 async fn export(State(shared): State<Shared>) -> Result<Json<Exported>, Problem> {
     let read = shared.archive.export().await;
-    read.map(Json).map_err(|why| Problem::new(Cause::Unread, why))
+    let read = read.map(|exported| Json(exported.into()));
+    read.map_err(|why| Problem::new(Cause::Unread, why))
 }
 
 /// Put back what was exported, each epoch one higher and free. Refused where etcd knows a group; every node starts over.
@@ -131,9 +100,9 @@ async fn import(
     Body(mut body): Body<Value>,
 ) -> Answer {
     whole_numbers(&mut body);
-    let exported =
+    let exported: Exported =
         serde_json::from_value(body).map_err(|error| Problem::malformed(format!("the body does not fit: {error}")))?;
-    let exported = Box::new(exported);
+    let exported = Box::new(exported.into());
     ask(&shared, &caller, Role::Admin, Command::Import { exported }).await
 }
 

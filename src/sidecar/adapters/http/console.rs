@@ -9,9 +9,12 @@ use axum::routing::get;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::Shared;
-use crate::recent::{Recent, Told};
+use crate::recent::Recent;
+use leasehold_api::Told;
+use leasehold_core::group::Stage;
+use leasehold_core::overall::Health;
 use leasehold_core::protocol::TroubleState;
-use leasehold_core::status::{GroupLine, NodeLine, Status};
+use leasehold_core::status::{GroupLine, NodeLine, NodeState, Status};
 
 /// Seconds until the browser asks again.
 const AGAIN_S: u32 = 5;
@@ -65,18 +68,18 @@ impl Tone {
         }
     }
 
-    fn of_trouble(word: &str) -> Self {
-        match TroubleState::of(word) {
-            Some(TroubleState::Restarting | TroubleState::Impaired | TroubleState::Endangered) => Self::Warn,
-            Some(TroubleState::Sick | TroubleState::Down) | None => Self::Bad,
+    fn of_trouble(state: &TroubleState) -> Self {
+        match state {
+            TroubleState::Restarting | TroubleState::Impaired | TroubleState::Endangered => Self::Warn,
+            TroubleState::Sick | TroubleState::Down | TroubleState::Other(_) => Self::Bad,
         }
     }
 
-    fn of_health(word: &str) -> Self {
-        match word {
-            "normal" => Self::Good,
-            "warning" => Self::Warn,
-            _ => Self::Bad,
+    fn of_health(health: Health) -> Self {
+        match health {
+            Health::Normal => Self::Good,
+            Health::Warning => Self::Warn,
+            Health::Failed | Health::Unknown => Self::Bad,
         }
     }
 }
@@ -85,25 +88,27 @@ impl Tone {
 fn cell<'a>(group: &str, line: &'a GroupLine, name: &str, node: &'a NodeLine) -> Option<(Tone, &'a str, &'a str)> {
     if line.holder.as_deref() == Some(name) {
         // What runs on another node is known by what that one says of it; of a silent one nothing is known.
-        let stage = line.held.as_ref().map_or("active", |held| held.stage.as_str());
-        return Some(match (&line.stuck, &line.trouble, stage) {
+        let stage = line.held.as_ref().map_or(Stage::Active, |held| held.stage);
+        return Some(match (&line.stuck, &line.trouble, node.state) {
             (Some(stuck), _, _) => (Tone::Bad, "stuck", stuck),
-            (None, _, _) if node.state != "alive" => (Tone::Bad, "silent", ""),
-            (None, Some(trouble), _) => (Tone::of_trouble(&trouble.state), &trouble.state, &trouble.why),
-            (None, None, "active") => match &line.unreached {
-                Some(unreached) => (Tone::Warn, stage, unreached),
-                None => (Tone::Good, stage, ""),
+            (None, _, NodeState::Silent) => (Tone::Bad, "silent", ""),
+            (None, Some(trouble), NodeState::Alive) => {
+                (Tone::of_trouble(&trouble.state), trouble.state.word(), &trouble.why)
+            }
+            (None, None, NodeState::Alive) if stage == Stage::Active => match &line.unreached {
+                Some(unreached) => (Tone::Warn, stage.word(), unreached),
+                None => (Tone::Good, stage.word(), ""),
             },
-            (None, None, _) => (Tone::Warn, stage, ""),
+            (None, None, NodeState::Alive) => (Tone::Warn, stage.word(), ""),
         });
     }
     let unready = node.groups.get(group);
-    match (node.state.as_str(), &node.drained, unready) {
-        ("alive", Some(order), Some(_)) => Some((Tone::Warn, "drained", order)),
-        ("alive", None, Some(why)) if why.is_empty() => Some((Tone::Calm, "standby", "")),
-        ("alive", None, Some(why)) => Some((Tone::Warn, "not ready", why)),
-        ("alive", _, None) => None,
-        (_, _, _) => Some((Tone::Bad, "silent", "")),
+    match (node.state, &node.drained, unready) {
+        (NodeState::Alive, Some(order), Some(_)) => Some((Tone::Warn, "drained", order)),
+        (NodeState::Alive, None, Some(why)) if why.is_empty() => Some((Tone::Calm, "standby", "")),
+        (NodeState::Alive, None, Some(why)) => Some((Tone::Warn, "not ready", why)),
+        (NodeState::Alive, _, None) => None,
+        (NodeState::Silent, _, _) => Some((Tone::Bad, "silent", "")),
     }
 }
 
@@ -112,7 +117,7 @@ fn word(tone: Tone, text: &str) -> Markup {
 }
 
 fn page(status: &Status, recent: &Recent) -> Markup {
-    let health = status.overall.health.word();
+    let health = status.overall.health;
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -120,11 +125,11 @@ fn page(status: &Status, recent: &Recent) -> Markup {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta http-equiv="refresh" content=(AGAIN_S);
-                title { (health) ": " (status.cluster) }
+                title { (health.word()) ": " (status.cluster) }
                 style { (PreEscaped(STYLE)) }
             }
             body {
-                h1 { "Cluster " (status.cluster) " " (word(Tone::of_health(health), health)) }
+                h1 { "Cluster " (status.cluster) " " (word(Tone::of_health(health), health.word())) }
                 p.quiet { (seen_from(status)) }
                 @if !status.overall.sentences.is_empty() {
                     ul { @for sentence in &status.overall.sentences { li { (sentence) } } }
@@ -143,9 +148,8 @@ fn seen_from(status: &Status) -> String {
         (Some(age), None) => format!("read {age} ms ago"),
         (None, None) => "never read".to_owned(),
     };
-    let Status {
-        node, member, ttl_ms, ..
-    } = status;
+    let Status { node, ttl_ms, .. } = status;
+    let member = status.member.word();
     format!(
         "Seen from {node} ({member}), which runs {}; etcd: {etcd}; ttl {ttl_ms} ms.",
         status.version
@@ -176,7 +180,10 @@ fn matrix(status: &Status) -> Markup {
 }
 
 fn nodes(status: &Status) -> Markup {
-    let tone = |node: &NodeLine| if node.state == "alive" { Tone::Good } else { Tone::Bad };
+    let tone = |node: &NodeLine| match node.state {
+        NodeState::Alive => Tone::Good,
+        NodeState::Silent => Tone::Bad,
+    };
     html! {
         h2 { "Nodes" }
         table {
@@ -184,7 +191,7 @@ fn nodes(status: &Status) -> Markup {
             @for (name, node) in &status.nodes {
                 tr {
                     td { (name) }
-                    td { (word(tone(node), &node.state)) }
+                    td { (word(tone(node), node.state.word())) }
                     td { (node.priority) }
                     td { (node.version) }
                     td { (node.address) }
@@ -212,7 +219,7 @@ fn group(name: &str, line: &GroupLine, decisions: &[Told]) -> Markup {
         }
         ol reversed {
             @for told in decisions.iter().rev().take(SHOWN_MAX) {
-                li class=(told.level) { time { (told.at) } " " (told.text) }
+                li class=(told.level.word()) { time { (told.at) } " " (told.text) }
             }
         }
     }
@@ -224,11 +231,11 @@ mod tests {
     use leasehold_core::code::Code;
     use leasehold_core::event::Decision;
     use leasehold_core::records::Trouble;
-    use leasehold_core::status::HeldLine;
+    use leasehold_core::status::{GroupState, HeldLine};
 
-    fn node(state: &str, unready: Option<&str>) -> NodeLine {
+    fn node(state: NodeState, unready: Option<&str>) -> NodeLine {
         NodeLine {
-            state: state.to_owned(),
+            state,
             groups: unready
                 .map(|why| ("mail".to_owned(), why.to_owned()))
                 .into_iter()
@@ -241,7 +248,7 @@ mod tests {
     fn each_cell_says_what_the_group_is_there() {
         let active = GroupLine {
             // As the others see it: each names what it is itself.
-            state: "standby".to_owned(),
+            state: GroupState::Standby,
             holder: Some("a".to_owned()),
             ..GroupLine::default()
         };
@@ -251,53 +258,73 @@ mod tests {
         };
         let sick = GroupLine {
             trouble: Some(Trouble {
-                state: "sick".to_owned(),
+                state: TroubleState::Sick,
                 why: "smtp 25: refused".to_owned(),
             }),
             ..active.clone()
         };
         let stopping = GroupLine {
             held: Some(HeldLine {
-                stage: "stopping".to_owned(),
+                stage: Stage::Stopping,
                 ..HeldLine::default()
             }),
             ..active.clone()
         };
         let drained = NodeLine {
             drained: Some("by ann".to_owned()),
-            ..node("alive", Some(""))
+            ..node(NodeState::Alive, Some(""))
         };
         for (line, name, node, wanted) in [
-            (&active, "a", node("alive", Some("")), Some((Tone::Good, "active", ""))),
-            (&active, "a", node("silent", Some("")), Some((Tone::Bad, "silent", ""))),
+            (
+                &active,
+                "a",
+                node(NodeState::Alive, Some("")),
+                Some((Tone::Good, "active", "")),
+            ),
+            (
+                &active,
+                "a",
+                node(NodeState::Silent, Some("")),
+                Some((Tone::Bad, "silent", "")),
+            ),
             (
                 &stopping,
                 "a",
-                node("alive", Some("")),
+                node(NodeState::Alive, Some("")),
                 Some((Tone::Warn, "stopping", "")),
             ),
             (
                 &sick,
                 "a",
-                node("alive", Some("")),
+                node(NodeState::Alive, Some("")),
                 Some((Tone::Bad, "sick", "smtp 25: refused")),
             ),
             (
                 &stuck,
                 "a",
-                node("alive", Some("")),
+                node(NodeState::Alive, Some("")),
                 Some((Tone::Bad, "stuck", "stuck on a")),
             ),
-            (&active, "b", node("alive", Some("")), Some((Tone::Calm, "standby", ""))),
             (
                 &active,
                 "b",
-                node("alive", Some("no disk")),
+                node(NodeState::Alive, Some("")),
+                Some((Tone::Calm, "standby", "")),
+            ),
+            (
+                &active,
+                "b",
+                node(NodeState::Alive, Some("no disk")),
                 Some((Tone::Warn, "not ready", "no disk")),
             ),
             (&active, "b", drained, Some((Tone::Warn, "drained", "by ann"))),
-            (&active, "b", node("silent", Some("")), Some((Tone::Bad, "silent", ""))),
-            (&active, "b", node("alive", None), None),
+            (
+                &active,
+                "b",
+                node(NodeState::Silent, Some("")),
+                Some((Tone::Bad, "silent", "")),
+            ),
+            (&active, "b", node(NodeState::Alive, None), None),
         ] {
             assert_eq!(cell("mail", line, name, &node), wanted, "{line:?} on {name}");
         }
@@ -310,17 +337,20 @@ mod tests {
             unreached: Some("b can't reach mail".to_owned()),
             ..GroupLine::default()
         };
-        let alive = node("alive", Some(""));
+        let alive = node(NodeState::Alive, Some(""));
         let shown = cell("mail", &line, "a", &alive);
         assert_eq!(shown, Some((Tone::Warn, "active", "b can't reach mail")));
     }
 
     #[test]
     fn a_trouble_is_coloured_as_health_judges_it() {
-        assert_eq!(Tone::of_trouble("restarting"), Tone::Warn);
-        assert_eq!(Tone::of_trouble("endangered"), Tone::Warn);
-        assert_eq!(Tone::of_trouble("sick"), Tone::Bad);
-        assert_eq!(Tone::of_trouble("a word of a later version"), Tone::Bad);
+        assert_eq!(Tone::of_trouble(&TroubleState::Restarting), Tone::Warn);
+        assert_eq!(Tone::of_trouble(&TroubleState::Endangered), Tone::Warn);
+        assert_eq!(Tone::of_trouble(&TroubleState::Sick), Tone::Bad);
+        assert_eq!(
+            Tone::of_trouble(&TroubleState::Other("bewitched".to_owned())),
+            Tone::Bad
+        );
     }
 
     #[test]
@@ -343,7 +373,7 @@ mod tests {
         }
         let status = Status {
             node: hostile.to_owned(),
-            nodes: [(hostile.to_owned(), node("alive", Some(hostile)))].into(),
+            nodes: [(hostile.to_owned(), node(NodeState::Alive, Some(hostile)))].into(),
             groups: [("mail".to_owned(), line)].into(),
             ..Status::default()
         };

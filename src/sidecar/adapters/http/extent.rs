@@ -2,29 +2,16 @@
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Extension, Path as Name, Query, State};
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Shared;
 use super::access::{Caller, Role};
-use super::acting::{Answer, OfAGroup, OrderRequest, Reason, known_group, order};
+use super::acting::{Answer, OfAGroup, Reason, known_group, order};
 use super::answer::Body;
 use super::problem::Problem;
+use leasehold_api::{ExtentRequest, OrderRequest};
 use leasehold_core::event::Wish;
-
-/// What `extend` and `unextend` take.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ExtentRequest {
-    /// The node's name.
-    pub node: String,
-    /// For the log, `status` and the history.
-    #[serde(default)]
-    #[schema(max_length = 200, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$")]
-    pub why: String,
-}
 
 pub(super) fn routes() -> OpenApiRouter<Shared> {
     OpenApiRouter::new()

@@ -15,9 +15,8 @@ use axum::response::{IntoResponse, Response};
 
 use super::problem::{Cause, Problem};
 use super::serve::Peer;
+use leasehold_api::ACT_HEADER;
 
-/// Whoever acts sends it, as `X-Leasehold: 1`.
-pub const ACT_HEADER: &str = "x-leasehold";
 const SITE: &str = "sec-fetch-site";
 
 /// Names by which this node may be called, besides any address: those of the host, those of its certificate, and those that

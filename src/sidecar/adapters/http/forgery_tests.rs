@@ -4,8 +4,8 @@ use axum::body::{Body, to_bytes};
 use axum::http::Request;
 use tower::ServiceExt;
 
-use super::ACT_HEADER;
 use super::tests::{Bench, OPERATOR};
+use leasehold_api::ACT_HEADER;
 
 type Headers = &'static [(&'static str, &'static str)];
 

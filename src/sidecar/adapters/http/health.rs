@@ -94,11 +94,12 @@ mod tests {
     use super::super::{ASKED_MAX, Turn};
     use super::*;
     use leasehold_base::time::Time;
-    use leasehold_core::status::{GroupLine, HeldLine, Status};
+    use leasehold_core::group::Stage;
+    use leasehold_core::status::{GroupLine, HeldLine, MemberState, Status};
 
-    fn status(stage: Option<&str>, unready: &str) -> Status {
+    fn status(stage: Option<Stage>, unready: &str) -> Status {
         let held = stage.map(|stage| HeldLine {
-            stage: stage.to_owned(),
+            stage,
             ..HeldLine::default()
         });
         let line = GroupLine {
@@ -107,7 +108,7 @@ mod tests {
             ..GroupLine::default()
         };
         Status {
-            member: "joined".to_owned(),
+            member: MemberState::Joined,
             groups: [("mail".to_owned(), line)].into(),
             ..Status::default()
         }
@@ -149,13 +150,13 @@ mod tests {
     #[tokio::test]
     async fn the_codes_tell_leader_standby_and_unready_apart() {
         let now = clock::now();
-        let leader = codes(now, status(Some("active"), ""), &PATHS).await;
+        let leader = codes(now, status(Some(Stage::Active), ""), &PATHS).await;
         assert_eq!(leader, ["200", "200", "200", "200", "503", "503"]);
-        let starting = codes(now, status(Some("starting"), ""), &PATHS).await;
+        let starting = codes(now, status(Some(Stage::Starting), ""), &PATHS).await;
         assert_eq!(starting, ["200", "200", "200", "503", "503", "503"]);
         let standby = codes(now, status(None, ""), &PATHS).await;
         assert_eq!(standby, ["200", "200", "200", "503", "200", "503"]);
-        let mut stuck = status(Some("stopping"), "");
+        let mut stuck = status(Some(Stage::Stopping), "");
         stuck
             .groups
             .values_mut()

@@ -38,14 +38,7 @@ use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 
 pub use access::{Access, Role};
-pub use acting::{AcceptRequest, FencedRequest, HoldRequest, OrderRequest, PauseRequest, SwitchoverRequest};
-pub use answer::Outcome;
-pub use config::{Configuration, Confirmed};
-pub use extent::ExtentRequest;
-pub use forgery::ACT_HEADER;
 pub use open::listen_address;
-pub use problem::codes;
-pub use reading::Why;
 pub use tls::TlsFiles;
 
 use self::access::Caller;
@@ -58,6 +51,7 @@ use self::problem::{Cause, Problem};
 use self::serve::Intake;
 use self::tls::LOOK_EVERY;
 use crate::recent::Recent;
+use leasehold_api::USER_HEADER;
 use leasehold_base::time::Time;
 use leasehold_core::event::{Command, Done, Event};
 use leasehold_core::exported::Exported;
@@ -71,8 +65,6 @@ const ASKED_MAX: usize = 16;
 const REPLY_TIMEOUT: Duration = Duration::from_secs(15);
 /// From a request's head to the end of its answer; longer than the loop is waited for.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
-/// Who sits at the CLI, as the environment there knows it; read on the local socket alone.
-pub const USER_HEADER: &str = "leasehold-user";
 /// A name is no sentence.
 const USER_MAX: usize = 64;
 /// No request has more to say.

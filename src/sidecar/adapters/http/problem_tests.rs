@@ -4,6 +4,8 @@ use std::path::Path;
 
 use super::tests::{Bench, call};
 use super::*;
+use leasehold_api::Outcome;
+use leasehold_api::problem::codes;
 
 /// One command is asked for; its answer, and the code in it.
 async fn asked(bench: &Bench) -> (u16, String) {

@@ -2,17 +2,14 @@
 
 use axum::Json;
 use axum::extract::{Path as Name, State};
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Shared;
-use super::answer::Outcome;
 use super::problem::{Cause, Problem};
-use crate::recent::Told;
-use leasehold_core::history::History;
-use leasehold_core::status::{GroupLine, Status};
+use leasehold_api::history::History;
+use leasehold_api::status::{GroupLine, Status};
+use leasehold_api::{Outcome, Why};
 
 pub(super) fn routes() -> OpenApiRouter<Shared> {
     OpenApiRouter::new()
@@ -22,27 +19,13 @@ pub(super) fn routes() -> OpenApiRouter<Shared> {
         .routes(routes!(history))
 }
 
-/// Why a group is where it is.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct Why {
-    pub group: String,
-    /// The node whose view this is.
-    pub node: String,
-    /// The one sentence.
-    pub sentence: String,
-    /// What it rests on.
-    pub evidence: GroupLine,
-    /// The last decisions of this node about the group and about itself, oldest first.
-    pub decisions: Vec<Told>,
-}
-
 /// The cluster as this node sees it.
 #[utoipa::path(get, path = "/v1/status", tag = "reading", responses(
     (status = 200, body = Status),
     (status = 401, body = Outcome), (status = 403, body = Outcome),
 ))]
 async fn status(State(shared): State<Shared>) -> Json<Status> {
-    Json(shared.turn.borrow().status.clone())
+    Json(shared.turn.borrow().status.clone().into())
 }
 
 /// One group as this node sees it.
@@ -53,7 +36,7 @@ async fn status(State(shared): State<Shared>) -> Json<Status> {
 async fn group(State(shared): State<Shared>, Name(name): Name<String>) -> Result<Json<GroupLine>, Problem> {
     let turn = shared.turn.borrow();
     let line = turn.status.groups.get(&name).cloned();
-    line.map(Json).ok_or_else(|| unknown_group(&name))
+    line.map(|line| Json(line.into())).ok_or_else(|| unknown_group(&name))
 }
 
 /// The sentence, the evidence and the last decisions.
@@ -69,7 +52,7 @@ async fn why(State(shared): State<Shared>, Name(name): Name<String>) -> Result<J
         node: turn.status.node.clone(),
         sentence: evidence.reason.clone(),
         decisions: turn.recent.about(&name),
-        evidence,
+        evidence: evidence.into(),
         group: name,
     }))
 }
@@ -85,7 +68,8 @@ async fn history(State(shared): State<Shared>, Name(name): Name<String>) -> Resu
         return Err(unknown_group(&name));
     }
     let read = shared.archive.history(&name).await;
-    read.map(Json).map_err(|why| Problem::new(Cause::Unread, why))
+    let read = read.map(|history| Json(history.into()));
+    read.map_err(|why| Problem::new(Cause::Unread, why))
 }
 
 pub(super) fn unknown_group(name: &str) -> Problem {

@@ -8,10 +8,11 @@ use base64::Engine;
 use tower::ServiceExt;
 
 use super::*;
+use leasehold_api::{ACT_HEADER, Configuration, Outcome};
 use leasehold_base::clock;
 use leasehold_core::event::Wish;
 use leasehold_core::refusal::Refusal;
-use leasehold_core::status::{GroupLine, NodeLine};
+use leasehold_core::status::{GroupLine, MemberState, NodeLine};
 
 pub(super) const VIEWER: &str = "0123456789abcdef-viewer";
 pub(super) const OPERATOR: &str = "0123456789abcdef-operator";
@@ -88,7 +89,7 @@ impl Bench {
         std::fs::write(&tokens, lines).unwrap();
         let status = Status {
             node: "a".to_owned(),
-            member: "joined".to_owned(),
+            member: MemberState::Joined,
             groups: [("mail".to_owned(), GroupLine::default())].into(),
             nodes: [("b".to_owned(), NodeLine::default())].into(),
             ..Status::default()
@@ -327,7 +328,8 @@ async fn what_was_exported_is_imported_by_an_admin_alone() {
     let mut bench = Bench::new();
     let looped = bench.loops();
     let (code, text) = call(&bench.network, "GET", "/v1/config/export", Some(VIEWER), "").await;
-    let exported: Exported = serde_json::from_str(&text).unwrap();
+    let exported: leasehold_api::exported::Exported = serde_json::from_str(&text).unwrap();
+    let exported = Exported::from(exported);
     assert!(code == 200 && exported.cluster == "mail", "{text}");
     for (token, wanted) in [(VIEWER, 403), (OPERATOR, 403), (ADMIN, 200)] {
         let (code, text) = call(&bench.network, "POST", "/v1/config/import", Some(token), &text).await;

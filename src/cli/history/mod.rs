@@ -1,39 +1,27 @@
 //! `leasehold history GROUP`: every epoch with its cause and its times, and what operators asked for.
 
-use anyhow::{Result, anyhow};
+mod etcd;
+
+use anyhow::Result;
 
 use super::answer::Answer;
-use super::client;
+use super::client::{self, Daemon};
 use super::plain::part;
 use super::text::{say, table};
-use leasehold_core::history::{Act, Before, Epoch, History, Phase};
-use leasehold_core::store::StoreError;
-use leasehold_sidecar::adapters::store;
-use leasehold_sidecar::node_facts::NodeFacts;
-use leasehold_sidecar::site::Site;
+use crate::NodeFacts;
+use leasehold_api::history::{Act, Epoch, History, Phase};
+use leasehold_api::words::Before;
 
-/// Of one call to etcd, where no sidecar answers.
-const ETCD_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
-
-pub(super) async fn show(facts: &NodeFacts, group: &str) -> Result<Answer> {
-    let history = match client::history(facts, group).await {
+pub(super) async fn show(daemon: &Daemon, facts: &NodeFacts, group: &str) -> Result<Answer> {
+    let history = match client::history(daemon, group).await {
         Ok(Ok(history)) => history,
         Ok(Err(outcome)) => return Ok(client::conclude(&outcome)),
         Err(error) => {
             say(&format!("leasehold: {error:#}; reading etcd directly"));
-            read(facts, group).await?
+            etcd::read(facts, group).await?
         }
     };
     Answer::document(&history, render(&history))
-}
-
-async fn read(facts: &NodeFacts, group: &str) -> Result<History> {
-    let site = Site::open(facts).await?;
-    let read = store::history(&site.store(ETCD_TIMEOUT), group).await;
-    read.map_err(|error| match error {
-        StoreError::Unknown(why) => anyhow!("etcd did not answer: {why}"),
-        StoreError::Refused(why) => anyhow!("etcd refused: {why}"),
-    })
 }
 
 fn render(history: &History) -> String {
@@ -125,11 +113,12 @@ fn act(act: &Act) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use leasehold_core::history::{Begun, Left};
+    use leasehold_api::history::{Begun, Left};
+    use leasehold_api::words::PhaseKind;
 
     fn phases(of: &[(&str, u64)]) -> Vec<Phase> {
         let phase = |(what, ms): &(&str, u64)| Phase {
-            what: (*what).to_owned(),
+            what: PhaseKind::from((*what).to_owned()),
             ms: *ms,
         };
         of.iter().map(phase).collect()

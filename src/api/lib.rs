@@ -1,0 +1,33 @@
+//! The words of `/v1`: what the sidecar answers, what the command line reads, and what the description of the API tells others.
+//!
+//! - [`status`], [`history`], [`config`], [`exported`], [`reading`]: what is read
+//! - [`acting`]: what acts take; [`outcome`]: what they are answered with; [`problem`]: the words of a refusal
+//! - [`words`]: what the sidecar chooses from, with room for the words of a later version
+//!
+//! What the core knows comes in through a `From` that names every field, so that neither can drift from the other.
+
+pub mod acting;
+pub mod config;
+pub mod exported;
+pub mod history;
+pub mod number;
+pub mod outcome;
+pub mod problem;
+pub mod reading;
+pub mod status;
+pub mod words;
+
+pub use acting::{
+    AcceptRequest, ExtentRequest, FencedRequest, HoldRequest, OrderRequest, PauseRequest, SwitchoverRequest,
+};
+pub use config::{Configuration, Confirmed};
+pub use outcome::{Outcome, Wished};
+pub use reading::{Told, Why};
+
+/// Whoever acts sends it, as `X-Leasehold: 1`.
+pub const ACT_HEADER: &str = "x-leasehold";
+/// Who sits at the CLI, as the environment there knows it; read on the local socket alone.
+pub const USER_HEADER: &str = "leasehold-user";
+
+#[cfg(test)]
+mod tests;
