@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::event::Action;
+use super::group::Group;
 use super::member::{Member, Purpose};
 use super::node::Node;
 use super::protocol::{ReleaseCause, TxnKind};
@@ -81,7 +82,7 @@ impl Node {
             if keys.active().is_some_and(|record| record.stuck.is_some()) {
                 return Some((name, keys, None));
             }
-            let held = self.groups.get(name).and_then(|group| group.held.as_ref());
+            let held = self.groups.get(name).and_then(|group| group.held());
             let held = held.map_or(0, |held| held.run.epoch);
             let known = [held, self.claim_above(name).unwrap_or(0), given.unwrap_or(0)];
             let known = known.into_iter().fold(0, u64::max);
@@ -175,7 +176,7 @@ impl Node {
     /// would never end.
     pub(super) fn claim_met(&self, name: &str) -> Option<u64> {
         let epoch = self.view.group(name).record.as_ref().map_or(0, |record| record.epoch);
-        let met = self.groups.get(name).and_then(|group| group.claim);
+        let met = self.groups.get(name).and_then(Group::claim);
         met.filter(|claim| *claim > epoch)
     }
 }

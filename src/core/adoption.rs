@@ -109,7 +109,7 @@ impl Adoption {
     /// Before a shorter promise is sent, the pages of what is not adopted yet come in: a hold of the earlier sidecar may have
     /// promised them far more.
     pub(crate) fn shorten(&mut self, group: &Group, deadlines: Deadlines, out: &mut Vec<Action>) {
-        let name = &group.settings.name;
+        let name = &group.settings().name;
         let Some(saved) = self.runs.get(name) else { return };
         let mut end = deadlines.end;
         for (of, page) in self.pages.iter_mut().filter(|(of, _)| of.group == *name) {
@@ -123,7 +123,7 @@ impl Adoption {
                 page: *page,
             });
         }
-        if group.settings.vips > 0 && !saved.latched {
+        if group.settings().vips > 0 && !saved.latched {
             out.push(Action::VipHold {
                 group: name.clone(),
                 until: end,
@@ -135,7 +135,7 @@ impl Adoption {
     /// What the disk must hold now: what is not adopted yet, and what runs.
     pub(crate) fn memory(&self, boot: &str, lease: Option<i64>, groups: &BTreeMap<String, Group>) -> Saved {
         let lease = lease.unwrap_or_else(|| {
-            let held = groups.values().find_map(|group| group.held.as_ref());
+            let held = groups.values().find_map(|group| group.held());
             let written = self.written.as_ref().filter(|_| !self.runs.is_empty());
             held.map_or(written.map_or(0, |written| written.lease), |held| held.lease)
         });

@@ -25,7 +25,7 @@ pub enum Failover {
 impl Node {
     /// Whether silence does not free this record for this node.
     pub(super) fn needs_word(&self, group: &str, record: &Record) -> bool {
-        let confirms = |group: &Group| group.settings.failover == Failover::Confirm;
+        let confirms = |group: &Group| group.settings().failover == Failover::Confirm;
         record.node != self.me.name && self.groups.get(group).is_some_and(confirms)
     }
 
@@ -48,7 +48,7 @@ impl Node {
             return;
         }
         let confirmed = self.groups.iter();
-        let confirmed = confirmed.filter(|(_, group)| group.settings.failover == Failover::Confirm);
+        let confirmed = confirmed.filter(|(_, group)| group.settings().failover == Failover::Confirm);
         let names: Vec<String> = confirmed.map(|(name, _)| name.clone()).collect();
         for name in names {
             let keys = self.view.group(&name);

@@ -75,7 +75,7 @@ impl Node {
 
     /// Its holder tells of a record that can't be read in its own words.
     fn is_holders_own(&self, key: &str) -> bool {
-        let held = self.groups.iter().filter(|(_, group)| group.held.is_some());
+        let held = self.groups.iter().filter(|(_, group)| group.is_held());
         held.map(|(name, _)| self.keys.record(name)).any(|record| record == key)
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::event::Action;
-use super::group::{After, Coming, Group, Stage, claimed};
+use super::group::{After, Coming, Held, Stage, claimed};
 use super::member::{Asked, LastBeat, Purpose};
 use super::node::Node;
 use super::protocol::{ReleaseCause, TxnKind};
@@ -47,11 +47,8 @@ impl Node {
             };
             let wanted = wanted.and_then(|wanted| self.successor(&name, Some(wanted)));
             let group = self.groups.get_mut(&name)?;
-            let Some(held) = group
-                .held
-                .as_mut()
-                .filter(|held| held.stage == Stage::Stopped && held.lease == lease)
-            else {
+            let stopped = |held: &&Held| held.stage == Stage::Stopped && held.lease == lease;
+            let Some(held) = group.held().filter(stopped) else {
                 continue;
             };
             // A restart in place mounts the same again, on this host: it needs no proof of the unmount.
@@ -62,7 +59,7 @@ impl Node {
             let release = match held.after.clone() {
                 After::Restart | After::Claimed => continue,
                 After::Forget => {
-                    group.held = None;
+                    group.lay_down();
                     continue;
                 }
                 After::Release {
@@ -80,7 +77,7 @@ impl Node {
                 .active()
                 .filter(|record| record.incarnation == lease && record.epoch == epoch);
             let Some(record) = own else {
-                group.held = None;
+                group.lay_down();
                 continue;
             };
             if let Some((cause, reason, named)) = release {
@@ -111,7 +108,7 @@ impl Node {
             }
             let keys = self.view.group(&name);
             let group = self.groups.get_mut(&name)?;
-            let Some(held) = group.held.as_ref().filter(|held| held.stage == Stage::Stopped) else {
+            let Some(held) = group.held().filter(|held| held.stage == Stage::Stopped) else {
                 continue;
             };
             assert!(
@@ -122,7 +119,7 @@ impl Node {
                 .active()
                 .filter(|record| record.incarnation == lease && record.epoch == held.run.epoch);
             let Some(record) = own else {
-                group.held = None;
+                group.lay_down();
                 continue;
             };
             let record = lost(record, ReleaseCause::PlaceLost);
@@ -222,7 +219,7 @@ impl Node {
         }
         let names: Vec<String> = self.groups.keys().cloned().collect();
         for name in names {
-            if self.groups.get(&name).is_some_and(|group| group.held.is_some()) {
+            if self.groups.get(&name).is_some_and(|group| group.is_held()) {
                 self.takeover.end(&name);
                 continue;
             }
@@ -236,7 +233,7 @@ impl Node {
                     let keys = self.view.group(&name);
                     let taking = Coming::after(keys.record.as_ref());
                     if let Some(group) = self.groups.get_mut(&name) {
-                        group.taking = taking;
+                        group.campaign(taking);
                     }
                     let ends = self.ended_by_campaign(keys);
                     return Some((txn, Purpose::Campaign { group: name, ends }));
@@ -401,11 +398,7 @@ impl Node {
         if named.is_some_and(|named| *named == self.me.name) {
             return 0;
         }
-        let cooling = self
-            .groups
-            .get(name)
-            .and_then(|group| group.cool_until)
-            .is_some_and(|until| !now.reached(until))
+        let cooling = self.groups.get(name).is_some_and(|group| group.cools(now))
             || self.failing(name)
             || self.unseen(name).is_some()
             || self.stuck_here().is_some();
@@ -477,16 +470,10 @@ impl Node {
         if let Some(why) = self.watchdog.doom() {
             return Some(why);
         }
-        if !self.host.has_link() && group.settings.vips > 0 {
+        if !self.host.has_link() && group.settings().vips > 0 {
             return Some("the interface has no link".to_owned());
         }
-        let unfit = || {
-            group
-                .occupied
-                .clone()
-                .or_else(|| group.unfit.clone())
-                .filter(|_| group.held.is_none())
-        };
+        let unfit = || group.unfit();
         let drained = || self.drained().filter(|_| !stays);
         group.unprepared().or_else(unfit).or_else(drained)
     }
@@ -503,15 +490,14 @@ impl Node {
             let left = keys.record.as_ref().filter(free);
             left.is_some_and(|record| record.node == self.me.name && record.epoch >= epoch)
         };
-        let own = group.held.is_some() || group.lost.is_some_and(lost);
+        let own = group.is_held() || group.lost().is_some_and(lost);
         let mut others = self.view.statuses.iter().filter(|(node, _)| **node != self.me.name);
         own && !others.any(|(node, status)| self.alive_and_ready(self.now, name, node, status))
     }
 
     /// What the last look at the storage did not find there.
     fn unseen(&self, name: &str) -> Option<String> {
-        let group = self.groups.get(name).filter(|group| group.held.is_none())?;
-        group.look.fault()
+        self.groups.get(name)?.unseen()
     }
 
     /// Further time for another look, before a node takes what it could not see when it looked last.
@@ -521,8 +507,7 @@ impl Node {
 
     /// The service failed here several times: nobody hands it over to this node, and every other one goes first.
     fn failing(&self, name: &str) -> bool {
-        let until = self.groups.get(name).and_then(|group| group.failing_until);
-        until.is_some_and(|until| !self.now.reached(until))
+        self.groups.get(name).is_some_and(|group| group.fails(self.now))
     }
 
     pub(super) fn contact_holds(&self) -> bool {
@@ -562,15 +547,15 @@ impl Node {
             // Ready, and ranked as such, but nobody should hand over to it yet: it could not campaign at once.
             let new = (!self.contact_holds()).then(|| "in contact with etcd for less than a ttl".to_owned());
             let why = unready.or(new).unwrap_or_default();
-            let image = group.containers.image();
+            let image = group.image();
             let readiness = Readiness {
                 ready,
                 why,
                 image,
                 claim: self.claim_met(name),
-                drift: group.drift.clone().filter(|_| group.held.is_some()),
+                drift: group.drift().cloned(),
                 trouble: group.trouble().map(Trouble::brief),
-                used: group.used.clone(),
+                used: group.used().map(str::to_owned),
                 serves: group.serves(),
                 opinion: group.opinion(),
             };
@@ -594,8 +579,7 @@ impl Node {
             let context = self.context(now, &name);
             let known_faults = self.known_faults(&name);
             if let Some(group) = self.groups.get_mut(&name) {
-                group.known_faults = known_faults;
-                group.step(context, out);
+                group.step(context, known_faults, out);
             }
         }
     }
@@ -608,21 +592,5 @@ fn started_again(after: &After) -> &'static str {
         After::Restart | After::Release { .. } | After::RanOut | After::Claimed | After::Lost | After::Forget => {
             "started again after its lease ran out"
         }
-    }
-}
-
-impl Group {
-    /// How long it has served here without a break.
-    pub(super) fn serves_for(&self, now: Time) -> Option<Duration> {
-        let held = self.held.as_ref().filter(|_| self.active() && !self.is_sick())?;
-        Some(now.waited(held.since))
-    }
-
-    /// Whether the group serves on this node.
-    #[must_use]
-    pub fn active(&self) -> bool {
-        self.held
-            .as_ref()
-            .is_some_and(|held| held.stage == Stage::Active && !held.latched)
     }
 }

@@ -171,7 +171,7 @@ impl Node {
                 },
             });
         }
-        if self.groups.get(group).is_some_and(|group| group.held.is_some()) {
+        if self.groups.get(group).is_some_and(|group| group.is_held()) {
             return Some(Refusal::StillStopping { group: named() });
         }
         let epoch = keys.record.as_ref().map_or(0, |record| record.epoch);
@@ -221,7 +221,7 @@ impl Node {
     pub(super) fn users(&self, group: &str) -> BTreeMap<String, String> {
         let told = self.view.statuses.iter().filter(|(node, _)| **node != self.me.name);
         let told = told.filter_map(|(node, status)| Some((node.clone(), status.groups.get(group)?.used.clone()?)));
-        let own = self.groups.get(group).and_then(|group| group.used.clone());
+        let own = self.groups.get(group).and_then(|group| group.used().map(str::to_owned));
         told.chain(own.map(|by| (self.me.name.clone(), by))).collect()
     }
 

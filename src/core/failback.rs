@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use super::code::Code;
 use super::event::{Action, Note};
-use super::group::{After, Parting, Way};
+use super::group::{After, Parting};
 use super::node::Node;
-use super::protocol::{FaultId, ReleaseCause};
+use super::protocol::FaultId;
 use super::records::{GroupKeys, Intent, Past, Record, RecordState};
 use super::refusal::Refusal;
 use super::time::Time;
@@ -65,8 +65,8 @@ impl Node {
         let names: Vec<String> = self.groups.keys().cloned().collect();
         for name in names {
             let Some(quiet) = self.groups.get(&name).and_then(|group| {
-                group.held.as_ref()?;
-                group.settings.failback
+                group.held()?;
+                group.settings().failback
             }) else {
                 self.preferred.0.remove(&name);
                 continue;
@@ -121,18 +121,7 @@ impl Node {
         let (Some(preferred), Some(group)) = (self.preferred.0.get(name), self.groups.get_mut(name)) else {
             return;
         };
-        let node = preferred.node.clone();
-        let reason = format!("failback to {node}, preferred and ready for {quiet:?}");
-        let after = After::Release {
-            cause: ReleaseCause::Failback,
-            reason: reason.clone(),
-            successor: Some(node),
-        };
-        if let Some(held) = &mut group.held {
-            held.parting = Parting::Failback(quiet);
-        }
-        let text = format!("{reason}: stopping here first");
-        group.stop(now, Way::Drain, after, text, Code::SwitchoverStarted, out);
+        group.go_back(now, preferred.node.clone(), quiet, out);
     }
 
     /// The window that the record asks for, where it has grown.
@@ -161,7 +150,7 @@ impl Node {
     /// What a release says of the past: an operator's move ends it, a lease that ran out is a loss.
     pub(super) fn past_of_release(&self, name: &str, keys: &GroupKeys) -> Past {
         let before = keys.active().map(|record| record.past.clone()).unwrap_or_default();
-        let held = self.groups.get(name).and_then(|group| group.held.as_ref());
+        let held = self.groups.get(name).and_then(|group| group.held());
         match held.map(|held| (&held.parting, &held.after)) {
             Some((Parting::Wanted, After::Release { .. })) => Past::default(),
             Some((Parting::Failback(quiet), After::Release { .. })) => Past {
@@ -182,7 +171,7 @@ impl Node {
         if past.returned && served >= QUIET_MAX {
             return Some(Past::default());
         }
-        let healed = !past.faults.is_empty() && served >= group.settings.restart_window;
+        let healed = !past.faults.is_empty() && served >= group.settings().restart_window;
         healed.then(|| Past {
             faults: Vec::new(),
             ..past.clone()

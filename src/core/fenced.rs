@@ -125,7 +125,7 @@ impl Node {
     /// Whether the operator's word can be true of this record.
     fn may_free(&self, what: &Fenced, name: &str, record: &Record, lives: bool) -> Result<(), Refusal> {
         let node = &record.node;
-        let held = self.groups.get(name).is_some_and(|group| group.held.is_some());
+        let held = self.groups.get(name).is_some_and(|group| group.is_held());
         if *node == self.me.name && held {
             return Err(Refusal::HeldHere { group: name.to_owned() });
         }

@@ -70,7 +70,7 @@ impl Node {
     /// While the group is held here, its own service takes the ports.
     pub(super) fn fitness(&mut self, group: &str, unfit: Option<String>) {
         if let Some(group) = self.groups.get_mut(group) {
-            group.unfit = unfit.filter(|_| group.held.is_none());
+            group.found_unfit(unfit);
         }
     }
 
@@ -120,7 +120,7 @@ impl Node {
     /// The storage of a deleted group is its owner's.
     pub(super) fn intruder(&mut self, group: &str, id: String, name: &str, why: String, out: &mut Vec<Action>) {
         let deleted = self.view.group(group).deleted.is_some();
-        let asked = self.groups.get(group).is_some_and(|group| group.containers.is_asked());
+        let asked = self.groups.get(group).is_some_and(|group| group.is_prepared());
         let undecided = !asked && self.now.since(self.surroundings.started) < UNDECIDED;
         if deleted || undecided {
             return;
@@ -132,7 +132,7 @@ impl Node {
 
     pub(super) fn used(&mut self, group: &str, by: Option<String>) {
         if let Some(group) = self.groups.get_mut(group) {
-            group.used = by.filter(|_| group.let_go);
+            group.used_by(by);
         }
     }
 

@@ -24,7 +24,7 @@ impl Node {
     fn breach(&self, now: Time, actions: &[Action]) -> Option<&'static str> {
         let node = self.checks_of_node(now, actions);
         let groups = self.groups.values().flat_map(|group| {
-            let held = group.held.as_ref();
+            let held = group.held();
             let run = held.map(|held| self.checks_of_run(now, group, held, actions));
             checks_of_group(group, actions)
                 .into_iter()
@@ -68,7 +68,7 @@ impl Node {
     }
 
     fn checks_of_run(&self, now: Time, group: &Group, held: &Held, actions: &[Action]) -> [Check; 11] {
-        let name = &group.settings.name;
+        let name = &group.settings().name;
         let starts = actions.iter().any(|action| starts(action, name));
         let watched = self.timing.watchdog.is_none() || self.watchdog.armed;
         let last = last_pages(name, actions);
@@ -123,20 +123,18 @@ impl Node {
 }
 
 fn checks_of_group(group: &Group, actions: &[Action]) -> [Check; 3] {
-    let name = &group.settings.name;
-    let others = |action: &Action| matches!(action, Action::Start { of, made, .. } if of.group == *name && !group.containers.fits(made));
+    let name = &group.settings().name;
+    let others =
+        |action: &Action| matches!(action, Action::Start { of, made, .. } if of.group == *name && !group.fits(made));
     let starts = actions.iter().any(|action| starts(action, name));
     [
         (
             !actions.iter().any(others),
             "what starts was made for the store that is asked for",
         ),
+        (!starts || group.is_held(), "nothing of a group starts that is not held"),
         (
-            !starts || group.held.is_some(),
-            "nothing of a group starts that is not held",
-        ),
-        (
-            !starts || !group.settings.gone,
+            !starts || !group.settings().gone,
             "nothing starts of a group that left the file",
         ),
     ]

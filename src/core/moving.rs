@@ -31,7 +31,7 @@ impl Node {
         let Intent::Switchover { to, begun, .. } = intent else {
             return Verdict::Nothing;
         };
-        let held = self.groups.get(name).and_then(|group| group.held.as_ref());
+        let held = self.groups.get(name).and_then(|group| group.held());
         let Some(held) = held else {
             return Verdict::Nothing;
         };
@@ -147,7 +147,7 @@ impl Node {
     }
 
     fn remember_refusal(&mut self, now: Time, name: &str, intent: &Intent, revision: i64) {
-        let held = self.groups.get(name).is_some_and(|group| group.held.is_some());
+        let held = self.groups.get(name).is_some_and(|group| group.is_held());
         let known = self.intents.refused.get(name).is_some_and(|(of, _)| *of == revision);
         match intent {
             Intent::Refused { .. } if held && !known => {

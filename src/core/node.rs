@@ -157,7 +157,7 @@ impl Node {
             let adoptable = self.adoption.was_left(name);
             // After a suspend the kernel's count of the addresses is behind: those of a run past its deadline go now.
             let alive = adoptable && self.adoption.soft(name).is_some_and(|soft| !now.reached(soft));
-            if group.settings.vips > 0 && !alive {
+            if group.settings().vips > 0 && !alive {
                 self.adoption.drop_addresses(name);
                 out.push(Action::VipDrop { group: name.clone() });
             }
@@ -165,7 +165,7 @@ impl Node {
                 continue;
             }
             // A run that nothing is known of is stopped first: its page may still be open.
-            for service in 0..group.settings.services.len() {
+            for service in 0..group.settings().services.len() {
                 let of = ServiceKey {
                     group: name.clone(),
                     service,
@@ -239,7 +239,7 @@ impl Node {
         let waiting: Vec<String> = self.adoption.names().cloned().collect();
         for name in waiting {
             let over = self.adoption.soft(&name).is_some_and(|soft| now.reached(soft));
-            let has = self.groups.get(&name).is_some_and(|group| group.settings.vips > 0);
+            let has = self.groups.get(&name).is_some_and(|group| group.settings().vips > 0);
             if over && has && self.adoption.drop_addresses(&name) {
                 out.push(Action::VipDrop { group: name });
             }

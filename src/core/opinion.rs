@@ -48,7 +48,7 @@ impl Node {
 
     /// The run that this node, as a standby that is ready, asks.
     fn asks(&self, now: Time, name: &str) -> Option<Run> {
-        let holds = self.groups.get(name).is_none_or(|group| group.held.is_some());
+        let holds = self.groups.get(name).is_none_or(|group| group.is_held());
         if holds || !self.hears(now) || self.not_a_successor(name).is_some() {
             return None;
         }
@@ -96,7 +96,7 @@ impl Node {
         let text = format!(
             "{} can't reach {name} at {}: {faults} ({holder}, which runs it, reaches it)",
             listed(&nodes),
-            group.settings.address
+            group.settings().address
         );
         Some(Doubt {
             text,

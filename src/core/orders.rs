@@ -359,7 +359,7 @@ impl Node {
                 continue;
             };
             // What stops for another reason goes on with it; what would start again does not.
-            let after = group.held.as_ref().map(|held| &held.after);
+            let after = group.held().map(|held| &held.after);
             let goes_on = matches!(after, Some(After::Restart | After::RanOut));
             // The same order may be why it was stopped, before the sidecar ended in the middle of it.
             let interrupted = matches!(after, Some(After::Interrupted)) && ended.is_some();

@@ -47,19 +47,14 @@ impl Node {
                 let keys = self.view.group(group);
                 let holder = keys.active().map(|record| &record.node).filter(|_| !succeeded);
                 if let (Some(holder), Some(group)) = (holder, self.groups.get_mut(group))
-                    && group.held.is_none()
+                    && !group.is_held()
                 {
                     group.say(Code::CampaignLost, format!("not taken: {holder} holds it"), out);
                 }
             }
             Purpose::Release { group } => {
                 if succeeded && let Some(group) = self.groups.get_mut(group) {
-                    group.cool_until = Some(now.plus(self.timing.ttl));
-                    group.say(
-                        Code::Released,
-                        "released: stopped here and free for the next holder".to_owned(),
-                        out,
-                    );
+                    group.released(now.plus(self.timing.ttl), out);
                 }
             }
             Purpose::Fenced { reply, left } => self.fenced(*reply, *left, succeeded, out),

@@ -324,9 +324,9 @@ impl Node {
         let record = keys.record.as_ref();
         let unreadable = keys.unreadable();
         // What is held here is, whatever somebody wrote.
-        let own = || (unreadable && group.held.is_some()).then(|| self.me.name.clone());
+        let own = || (unreadable && group.is_held()).then(|| self.me.name.clone());
         let holder = keys.active().map(|record| record.node.clone()).or_else(own);
-        let held = group.held.as_ref().map(|held| HeldLine {
+        let held = group.held().map(|held| HeldLine {
             run: held.run.to_string(),
             stage: held.stage.word().to_owned(),
             valid_ms: millis(now.until(held.deadlines.soft)),
@@ -337,7 +337,7 @@ impl Node {
             probes: probe_lines(group, held),
         });
         let stuck = self.stuck_line(group, record);
-        let state = match (&group.held, record.map(|record| record.state)) {
+        let state = match (group.held(), record.map(|record| record.state)) {
             _ if stuck.is_some() => GroupState::Stuck,
             (Some(held), _) => GroupState::Held(held.stage),
             (None, Some(RecordState::Active)) => GroupState::Standby,
@@ -350,10 +350,10 @@ impl Node {
         let facts = GroupFacts {
             state,
             cause: released.map(Record::release_cause),
-            held: group.held.as_ref().map(Held::facts),
+            held: group.held().map(Held::facts),
         };
         let waits = self.takeover.why(name).to_owned();
-        let said = group.said.text().map(str::to_owned);
+        let said = group.last_words().map(str::to_owned);
         let opinions = self.opinions(name);
         GroupLine {
             state: state.word().to_owned(),
@@ -365,7 +365,7 @@ impl Node {
             trouble: self.trouble_of(name, group, holder.as_deref()),
             holder,
             unreadable,
-            epoch: match &group.held {
+            epoch: match group.held() {
                 Some(held) if unreadable => held.run.epoch,
                 Some(_) | None => record.map_or(0, |record| record.epoch),
             },
@@ -397,7 +397,7 @@ impl Node {
 impl Node {
     /// What the holder of a group says of it; of this node's own it is known without etcd.
     fn trouble_of(&self, name: &str, group: &Group, holder: Option<&str>) -> Option<Trouble> {
-        if group.held.is_some() {
+        if group.is_held() {
             return group.trouble();
         }
         let holder = holder.filter(|holder| *holder != self.me.name)?;
@@ -418,7 +418,7 @@ impl Held {
 }
 
 fn service_lines(group: &Group, held: &Held) -> BTreeMap<String, String> {
-    let named = group.settings.services.iter().zip(&held.services);
+    let named = group.settings().services.iter().zip(&held.services);
     let lines = named.map(|(settings, service)| {
         let word = match service.state {
             ServiceState::Idle => "idle",
@@ -438,7 +438,7 @@ fn service_lines(group: &Group, held: &Held) -> BTreeMap<String, String> {
 }
 
 fn probe_lines(group: &Group, held: &Held) -> BTreeMap<String, bool> {
-    let named = group.settings.probes.iter().zip(&held.probes);
+    let named = group.settings().probes.iter().zip(&held.probes);
     let lines = named.filter_map(|(settings, probe)| Some((settings.name.clone(), probe.passes?)));
     lines.collect()
 }

@@ -58,7 +58,7 @@ impl Node {
             let stopping = self
                 .groups
                 .values()
-                .any(|group| group.held.as_ref().is_some_and(|held| held.latched));
+                .any(|group| group.held().is_some_and(|held| held.latched));
             let unless = if stopping {
                 "the stop is proved"
             } else {
@@ -104,7 +104,7 @@ impl Node {
     }
 
     fn is_guarded(&self) -> bool {
-        self.adoption.names().next().is_some() || self.groups.values().any(|group| group.held.is_some())
+        self.adoption.names().next().is_some() || self.groups.values().any(|group| group.is_held())
     }
 
     /// The last moment at which it may be fed, were this the last meal.

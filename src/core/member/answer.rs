@@ -133,7 +133,7 @@ impl Node {
             }
             if keys.deleted.is_some() {
                 // What still runs is stopped and released first.
-                if group.held.is_none() {
+                if !group.is_held() {
                     group.let_go(out);
                 }
                 continue;
@@ -248,7 +248,7 @@ impl Node {
                 return;
             }
             self.disown_all(now, &saved, "its lease is no longer this node's", out);
-            if self.groups.values().any(|group| group.held.is_some()) {
+            if self.groups.values().any(|group| group.is_held()) {
                 self.member = Member::Lost { lease: saved.lease };
                 return;
             }
@@ -294,10 +294,10 @@ impl Node {
         };
         self.exchange.prove(attempt);
         for group in self.groups.values_mut() {
-            if group.held.as_ref().is_some_and(|held| held.lease == lease) {
+            if group.held().is_some_and(|held| held.lease == lease) {
                 let deadlines = self
                     .timing
-                    .deadlines(attempt.stamp, attempt.promise, group.settings.grace);
+                    .deadlines(attempt.stamp, attempt.promise, group.settings().grace);
                 group.renew(deadlines, out);
             }
         }

@@ -164,7 +164,7 @@ impl Node {
     pub(super) fn request_lost(&mut self, now: Time, lease: i64, due: bool, out: &mut Vec<Action>) {
         if let Some((txn, purpose)) = self.released_lost(lease).or_else(|| self.stuck_mark(lease)) {
             self.send_plain(now, txn, purpose, out);
-        } else if self.groups.values().all(|group| group.held.is_none()) {
+        } else if self.groups.values().all(|group| !group.is_held()) {
             self.arrive();
             self.send_read(now, out);
         } else if due {
@@ -260,8 +260,8 @@ impl Node {
     /// Before a shorter promise is sent, every deadline that counts on a longer one comes in; that of the addresses, too.
     pub(crate) fn shorten(&mut self, stamp: Time, promise: Duration, out: &mut Vec<Action>) {
         for group in self.groups.values_mut() {
-            let deadlines = self.timing.deadlines(stamp, promise, group.settings.grace);
-            let Some(held) = group.held.as_ref() else { continue };
+            let deadlines = self.timing.deadlines(stamp, promise, group.settings().grace);
+            let Some(held) = group.held() else { continue };
             let sooner = held.deadlines.earlier(deadlines);
             if sooner != held.deadlines {
                 group.renew(sooner, out);
@@ -272,7 +272,7 @@ impl Node {
     /// The same for runs not yet adopted: a hold of the earlier sidecar may have promised them far more.
     pub(super) fn shorten_adoptable(&mut self, stamp: Time, promise: Duration, out: &mut Vec<Action>) {
         for group in self.groups.values() {
-            let deadlines = self.timing.deadlines(stamp, promise, group.settings.grace);
+            let deadlines = self.timing.deadlines(stamp, promise, group.settings().grace);
             self.adoption.shorten(group, deadlines, out);
         }
     }

@@ -92,9 +92,9 @@ const POLICY_BUGS: &[Bug] = &[
     },
     Bug {
         name: "a look finds nothing",
-        file: "election.rs",
-        old: "        group.look.fault()\n",
-        new: "        group.look.fault().filter(|_| !crate::planted::on(\"a look finds nothing\"))\n",
+        file: "group/known.rs",
+        old: "self.look.fault().filter(|_| self.held.is_none())",
+        new: "self.look.fault().filter(|_| self.held.is_none() && !crate::planted::on(\"a look finds nothing\"))",
         seen_by: Seen::Rule("directed_policies::nobody_hands_over_to_a_node_whose_storage_is_wrong", "S21"),
     },
     Bug {

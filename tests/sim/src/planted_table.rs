@@ -9,8 +9,8 @@ const BUGS: &[Bug] = &[
     Bug {
         name: "validity counts from the receipt",
         file: "member/answer.rs",
-        old: ".deadlines(attempt.stamp, attempt.promise, group.settings.grace);\n                group.renew",
-        new: ".deadlines(if crate::planted::on(\"validity counts from the receipt\") { now } else { attempt.stamp }, attempt.promise, group.settings.grace);\n                group.renew",
+        old: ".deadlines(attempt.stamp, attempt.promise, group.settings().grace);\n                group.renew",
+        new: ".deadlines(if crate::planted::on(\"validity counts from the receipt\") { now } else { attempt.stamp }, attempt.promise, group.settings().grace);\n                group.renew",
         seen_by: Seen::Schedule("directed::validity_counts_from_the_stamp"),
     },
     Bug {
