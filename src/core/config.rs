@@ -125,7 +125,7 @@ impl Node {
                 longest_ms: None,
                 ..config
             };
-            self.put_config(settled, txn);
+            txn.and_config(&self.keys, self.view.config_mod, settled);
         }
     }
 
@@ -210,7 +210,7 @@ impl Node {
             return None;
         };
         let wanted = ClusterConfig::new(config.generation, ttl, self.waiting());
-        let txn = self.config_txn(TxnKind::ChangeTtl, wanted);
+        let txn = Txn::change_ttl(&self.keys, self.view.config_mod, wanted);
         let done = format!(
             "the cluster's ttl is {ttl:?} now, it was {:?}: each node takes it with its next beat, which `leasehold config diff` shows",
             config.ttl()

@@ -6,10 +6,10 @@ use super::event::Action;
 use super::group::{After, Coming, Held, Stage, claimed};
 use super::member::{Asked, LastBeat, Purpose};
 use super::node::Node;
-use super::protocol::{ReleaseCause, TxnKind};
+use super::protocol::{AsRead, Beside, Release, ReleaseCause, Winner};
 use super::records::{GroupKeys, Intent, NodeStatus, Readiness, Record, RecordState, Trouble, json};
-use super::release::{lost, plain, released};
-use super::store::{Compare, Op, Txn};
+use super::release::plain;
+use super::store::Txn;
 use super::stuck::stuck_on;
 use super::time::Time;
 
@@ -84,15 +84,20 @@ impl Node {
                 let successor = named
                     .or_else(|| self.successor(&name, None))
                     .filter(|_| keys.stopped.is_none() && keys.deleted.is_none());
-                let mut record = released(record, cause, reason, successor);
-                record.past = self.past_of_release(&name, keys);
-                let txn = self.record_txn(TxnKind::Release, &name, keys, &record);
+                let release = Release {
+                    cause,
+                    reason,
+                    successor,
+                    past: self.past_of_release(&name, keys),
+                };
+                let txn = Txn::release(&self.keys, self.as_read(&name), record, release);
                 return Some((txn, Purpose::Release { group: name }));
             }
             // T6: its validity ran out, so it needs contact like any other candidate.
             let put_off = self.refusals.put_off(now, &Asked::Campaign(name.clone()));
             if contact && !put_off && self.forbidden(&name).is_none() && self.barred(&name).is_none() {
-                let txn = self.record_txn(TxnKind::StartAgain, &name, keys, &self.won(keys, lease, again));
+                let winner = self.winner(keys, lease, again);
+                let txn = Txn::start_again(&self.keys, self.as_read(&name), winner);
                 return Some((txn, Purpose::campaign(name)));
             }
         }
@@ -122,61 +127,23 @@ impl Node {
                 group.lay_down();
                 continue;
             };
-            let record = lost(record, ReleaseCause::PlaceLost);
-            let txn = self.record_txn(TxnKind::ReleaseLost, &name, keys, &record);
+            let txn = Txn::release_lost(&self.keys, self.as_read(&name), record);
             return Some((txn, Purpose::ReleaseLost { group: name }));
         }
         None
     }
 
-    /// Writes a group's record if it is still the one that was read; a fulfilled move leaves nothing behind.
-    fn record_txn(&self, kind: TxnKind, name: &str, keys: &GroupKeys, record: &Record) -> Txn {
-        let key = self.keys.record(name);
-        let mut then = vec![Op::Put {
-            key: key.clone(),
-            value: json(record),
-            lease: 0,
-        }];
-        match record.state {
-            RecordState::Active => {
-                let value = record.node.clone();
-                then.push(Op::Put {
-                    key: self.keys.leader(name),
-                    value,
-                    lease: record.incarnation,
-                });
-            }
-            RecordState::Released => then.push(Op::Delete {
-                key: self.keys.leader(name),
-            }),
-        }
-        // One that can't be read is over with the next change, too.
-        if keys.intent_mod != 0 {
-            then.push(Op::Delete {
-                key: self.keys.intent(name),
-            });
-        }
-        Txn {
-            kind,
-            compare: vec![Compare::Mod {
-                key,
-                revision: keys.record_mod,
-            }],
-            then,
-        }
+    /// A group's keys as they are known now.
+    pub(super) fn as_read<'a>(&'a self, group: &'a str) -> AsRead<'a> {
+        let keys = self.view.group(group);
+        AsRead { group, keys }
     }
 
-    fn won(&self, keys: &GroupKeys, lease: i64, reason: &str) -> Record {
-        Record {
-            epoch: keys.record.as_ref().map_or(1, |record| record.epoch + 1),
-            node: self.me.name.clone(),
-            incarnation: lease,
-            state: RecordState::Active,
-            reason: reason.to_owned(),
-            cause: None,
-            successor: None,
-            stuck: None,
-            promise_ms: None,
+    fn winner<'a>(&'a self, keys: &GroupKeys, lease: i64, reason: &'a str) -> Winner<'a> {
+        Winner {
+            node: &self.me.name,
+            lease,
+            reason,
             past: self.inherited(keys, lease),
         }
     }
@@ -186,30 +153,20 @@ impl Node {
     /// What is remembered of earlier moves goes the same way, once it is over. With it, how many records did not fit in.
     pub(super) fn promise_in_records(&self, lease: i64, promise: Option<Duration>) -> (Txn, usize) {
         let promise_ms = promise.map(|promise| u64::try_from(promise.as_millis()).unwrap_or(u64::MAX));
-        let (mut txn, mut left) = (Txn::new(TxnKind::Beat), 0);
-        for (name, keys) in &self.view.groups {
-            let own = keys.active().filter(|record| record.incarnation == lease);
-            let past = own.and_then(|record| self.settled(name, record));
-            let Some(record) = own.filter(|record| record.promise_ms != promise_ms || past.is_some()) else {
-                continue;
-            };
-            if !txn.has_room(1, 1) {
-                left += 1;
-                continue;
-            }
-            let key = self.keys.record(name);
-            let value = json(&Record {
-                promise_ms,
-                past: past.unwrap_or_else(|| record.past.clone()),
-                ..record.clone()
-            });
-            txn.compare.push(Compare::Mod {
-                key: key.clone(),
-                revision: keys.record_mod,
-            });
-            txn.then.push(Op::Put { key, value, lease: 0 });
-        }
-        (txn, left)
+        let changed = self.view.groups.iter().filter_map(|(name, keys)| {
+            let record = keys.active().filter(|record| record.incarnation == lease)?;
+            let past = self.settled(name, record);
+            let is_news = record.promise_ms != promise_ms || past.is_some();
+            is_news.then(|| {
+                let changed = Record {
+                    promise_ms,
+                    past: past.unwrap_or_else(|| record.past.clone()),
+                    ..record.clone()
+                };
+                (self.as_read(name), changed)
+            })
+        });
+        Txn::beat_with_records(&self.keys, changed)
     }
 
     /// The first group that this node may take now.
@@ -330,66 +287,40 @@ impl Node {
 
     /// T3, T4 or T5 with all compares; `None` while the holder is not silent for long enough.
     fn claim_txn(&self, now: Time, name: &str, keys: &GroupKeys, lease: i64) -> Option<Txn> {
+        let of = AsRead { group: name, keys };
         let Some(holder) = keys.active() else {
-            let won = self.won(keys, lease, "taken while free");
-            return Some(self.record_txn(TxnKind::TakeFree, name, keys, &won));
+            let winner = self.winner(keys, lease, "taken while free");
+            return Some(Txn::take_free(&self.keys, of, winner));
         };
-        let (node, incarnation) = (holder.node.clone(), holder.incarnation);
-        if !self.observer.ripe(now, &node, incarnation) {
+        let (node, incarnation) = (holder.node.as_str(), holder.incarnation);
+        if !self.observer.ripe(now, node, incarnation) {
             return None;
         }
-        let key = self.keys.node(&node);
         let reason = format!("{node} fell silent");
-        let won = self.won(keys, lease, &reason);
-        let Some(beat) = self.observer.beat_of(&node, incarnation) else {
+        let winner = self.winner(keys, lease, &reason);
+        Some(match self.observer.beat_of(node, incarnation) {
             // The key is gone or belongs to another incarnation.
-            let mut txn = self.record_txn(TxnKind::TakeGone, name, keys, &won);
-            txn.compare.push(Compare::LeaseNot {
-                key,
-                lease: incarnation,
-            });
-            return Some(txn);
-        };
-        // Ends the silent incarnation as a whole; its other groups are free at once.
-        let mut txn = self.record_txn(TxnKind::TakeSilent, name, keys, &won);
-        txn.compare.push(Compare::Mod {
-            key: key.clone(),
-            revision: beat,
-        });
-        txn.then.push(Op::Delete { key });
-        self.free_others(name, &node, incarnation, &mut txn);
-        Some(txn)
+            None => Txn::take_gone(&self.keys, of, winner, (node, incarnation)),
+            Some(beat) => {
+                let others = self.beside(name, node, incarnation);
+                Txn::take_silent(&self.keys, of, winner, (node, beat), others)
+            }
+        })
     }
 
-    /// The other groups of the incarnation that a T4 ends, as far as this node knows their policy, and as far as they fit in. One
-    /// that is left out is taken by T5: its holder beats no more.
-    fn free_others(&self, name: &str, node: &str, incarnation: i64, txn: &mut Txn) {
+    /// The other groups of the incarnation that a T4 ends, as far as this node knows their policy. Silence frees no record that is
+    /// marked stuck, or waits for a person's word.
+    fn beside<'a>(&'a self, name: &'a str, node: &'a str, incarnation: i64) -> impl Iterator<Item = Beside<'a>> {
         // One that left the file tells nothing of its policy any more.
         let known = self.groups.iter().filter(|(_, group)| !group.has_left());
-        for (other, _) in known.filter(|(other, _)| *other != name) {
-            let keys = self.view.group(other);
-            let same = keys
-                .active()
-                .filter(|record| record.node == node && record.incarnation == incarnation);
-            let Some(record) = same.filter(|_| txn.has_room(1, 2)) else {
-                continue;
-            };
-            let key = self.keys.record(other);
-            txn.compare.push(Compare::Mod {
-                key: key.clone(),
-                revision: keys.record_mod,
-            });
-            // Silence frees no record that is marked stuck, or waits for a person's word; that it was not marked meanwhile is
-            // compared all the same.
-            if record.stuck.is_some() || self.needs_word(other, record) {
-                continue;
-            }
-            let value = json(&lost(record, ReleaseCause::Silent));
-            txn.then.push(Op::Delete {
-                key: self.keys.leader(other),
-            });
-            txn.then.push(Op::Put { key, value, lease: 0 });
-        }
+        let others = known.filter(move |(other, _)| *other != name);
+        others.filter_map(move |(other, _)| {
+            let of = self.as_read(other);
+            let same = |record: &&Record| record.node == node && record.incarnation == incarnation;
+            let record = of.keys.active().filter(same)?;
+            let freed = record.stuck.is_none() && !self.needs_word(other, record);
+            Some(Beside { of, record, freed })
+        })
     }
 
     /// The place of this node among the ready and living candidates; 0 campaigns at once.
@@ -519,13 +450,11 @@ impl Node {
     }
 
     /// What this node publishes, when it has changed.
-    pub(super) fn publication(&mut self, lease: i64) -> Vec<Op> {
+    pub(super) fn publish_in(&mut self, lease: i64, txn: &mut Txn) {
         let value = json(&self.published_status());
-        if !self.publication.offer(&value) {
-            return Vec::new();
+        if self.publication.offer(&value) {
+            txn.and_status(&self.keys, &self.me.name, lease, value);
         }
-        let key = self.keys.status(&self.me.name);
-        vec![Op::Put { key, value, lease }]
     }
 
     /// Why nobody should hand the group over to this node.

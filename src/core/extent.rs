@@ -8,10 +8,10 @@ use super::event::{Action, Note, Wish};
 use super::group::claimed;
 use super::member::Purpose;
 use super::node::Node;
-use super::protocol::{ReleaseCause, TxnKind};
-use super::records::{GroupKeys, Past, Record, RecordState, StandingOrder, json};
+use super::protocol::ReleaseCause;
+use super::records::{GroupKeys, Past, Record, RecordState, StandingOrder};
 use super::refusal::Refusal;
-use super::store::{Compare, Op, Txn};
+use super::store::Txn;
 use super::stuck::stuck_on;
 use super::switchover::moving;
 
@@ -233,21 +233,9 @@ impl Node {
         let (None, Some(rest)) = (refused.as_ref(), rest) else {
             return refuse(reply, refused.unwrap_or(Refusal::Faster), out);
         };
-        let keys = self.view.group(group);
-        let key = self.keys.without(group, node);
-        let compare = vec![
-            found(self.keys.without(group, node), keys.without.get(node)),
-            found(self.keys.without(group, &rest), None),
-            Compare::Mod {
-                key: self.keys.record(group),
-                revision: keys.record_mod,
-            },
-        ];
-        let value = json(&StandingOrder::from(note));
-        let then = vec![Op::Put { key, value, lease: 0 }];
+        let txn = Txn::unextend(&self.keys, self.as_read(group), node, &rest, &StandingOrder::from(note));
         let done = format!("{node} never takes {group} until `leasehold group extend {group} {node}`");
-        let kind = TxnKind::Unextend;
-        Some((Txn { kind, compare, then }, Purpose::Intent { reply, done }))
+        Some((txn, Purpose::Intent { reply, done }))
     }
 
     /// T14. The record is written anew with its epoch, so that no campaign which read the one before can land: from here on
@@ -256,44 +244,9 @@ impl Node {
         if let Some(why) = self.not_deletable(group) {
             return refuse(reply, why, out);
         }
-        let keys = self.view.group(group);
+        let of = self.as_read(group);
         let order = StandingOrder::from(note);
-        let key = self.keys.record(group);
-        let compare = vec![
-            Compare::Mod {
-                key: key.clone(),
-                revision: keys.record_mod,
-            },
-            Compare::Mod {
-                key: self.keys.intent(group),
-                revision: keys.intent_mod,
-            },
-            found(self.keys.deleted(group), None),
-            found(self.keys.stopped(group), keys.stopped.as_ref()),
-            found(self.keys.paused(group), keys.paused.as_ref()),
-        ];
-        let put = |key, value| Op::Put { key, value, lease: 0 };
-        let mut then = vec![
-            put(key, json(&self.left_behind(keys, &order))),
-            put(self.keys.deleted(group), json(&order)),
-        ];
-        let gone = [
-            self.keys.store(group),
-            self.keys.stopped(group),
-            self.keys.paused(group),
-            self.keys.intent(group),
-            self.keys.leader(group),
-        ];
-        then.extend(gone.into_iter().map(|key| Op::Delete { key }));
-        let kind = TxnKind::Delete;
-        let mut txn = Txn { kind, compare, then };
-        // The rest waits for a `create`, and for whoever extends it then.
-        for node in keys.without.keys() {
-            if txn.has_room(0, 1) {
-                let key = self.keys.without(group, node);
-                txn.then.push(Op::Delete { key });
-            }
-        }
+        let txn = Txn::delete(&self.keys, of, &self.left_behind(of.keys, &order), &order);
         let done = format!(
             "{group} is deleted: no node starts it, its storage stays as it is; `leasehold group create {group}` takes it back"
         );
@@ -330,12 +283,7 @@ impl Node {
             out.push(Action::Reply { reply, result });
             return None;
         }
-        let key = self.keys.deleted(group);
-        let txn = Txn {
-            kind: TxnKind::Create,
-            compare: vec![found(key.clone(), self.view.group(group).deleted.as_ref())],
-            then: vec![Op::Delete { key }],
-        };
+        let txn = Txn::create(&self.keys, self.as_read(group));
         let epoch = self.view.group(group).record.as_ref().map_or(0, |record| record.epoch) + 1;
         let done = format!("{group} is there again: the first ready node starts it, as epoch {epoch}");
         Some((txn, Purpose::Intent { reply, done }))
@@ -343,12 +291,6 @@ impl Node {
 }
 
 type Sent = Option<(Txn, Purpose)>;
-
-/// That an order is as it was read.
-pub(super) fn found(key: String, order: Option<&(StandingOrder, i64)>) -> Compare {
-    let revision = order.map_or(0, |(_, revision)| *revision);
-    Compare::Mod { key, revision }
-}
 
 /// It was good when it came in, and is not any more.
 fn refuse(reply: u64, why: Refusal, out: &mut Vec<Action>) -> Sent {

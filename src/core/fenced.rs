@@ -7,11 +7,10 @@ use super::code::Code;
 use super::event::Action;
 use super::member::{Member, Purpose};
 use super::node::Node;
-use super::protocol::{ReleaseCause, TxnKind};
-use super::records::{GroupKeys, Record, json};
+use super::protocol::{AsRead, FencedNode};
+use super::records::{GroupKeys, Record};
 use super::refusal::Refusal;
-use super::release::released;
-use super::store::{Compare, Op, Txn};
+use super::store::Txn;
 use super::time::Time;
 
 /// A node that was powered off does not beat; its last beat may still be so young.
@@ -144,36 +143,16 @@ impl Node {
     /// Frees the records, if they and the node's key are still as read; `whole` ends the node's incarnation, too. With it, how
     /// many records did not fit in; those that nothing else frees come first.
     pub(super) fn t10(&self, node: &str, freed: &[Freed<'_>], reason: &str, whole: bool) -> (Txn, usize) {
-        let (mut txn, mut left) = (Txn::new(TxnKind::FreeFenced), 0);
-        let mut freed = freed.to_vec();
-        freed.sort_by_key(|(_, _, record)| record.stuck.is_none());
-        for (name, keys, record) in freed {
-            if !txn.has_room(1, 2) {
-                left += 1;
-                continue;
-            }
-            let key = self.keys.record(name);
-            txn.compare.push(Compare::Mod {
-                key: key.clone(),
-                revision: keys.record_mod,
-            });
-            let value = json(&released(record, ReleaseCause::Fenced, reason.to_owned(), None));
-            txn.then.push(Op::Put { key, value, lease: 0 });
-            let key = self.keys.leader(name);
-            txn.then.push(Op::Delete { key });
-        }
-        let key = self.keys.node(node);
-        let lease = self.view.lease_of(node);
-        if node != self.me.name {
-            txn.compare.push(Compare::Lease {
-                key: key.clone(),
-                lease,
-            });
-        }
-        if whole && lease != 0 {
-            txn.then.push(Op::Delete { key });
-        }
-        (txn, left)
+        let fenced = FencedNode {
+            node,
+            lease: self.view.lease_of(node),
+            itself: node == self.me.name,
+            whole,
+        };
+        let freed = freed
+            .iter()
+            .map(|(group, keys, record)| (AsRead { group, keys }, *record));
+        Txn::free_fenced(&self.keys, fenced, &freed.collect::<Vec<_>>(), reason)
     }
 
     /// What became of it.

@@ -9,8 +9,8 @@ use super::group::{After, Way};
 use super::member::{Asked, Purpose};
 use super::node::Node;
 use super::protocol::ReleaseCause;
-use super::records::{Intent, json};
-use super::store::{Op, Txn};
+use super::records::Intent;
+use super::store::Txn;
 use super::time::Time;
 
 /// So long a refusal stays in etcd for its asker, who reads it with the next beat.
@@ -75,8 +75,8 @@ impl Node {
             match (self.verdict(&name, &intent), intent) {
                 (Verdict::Begin, Intent::Switchover { to, by, why, .. }) if own => {
                     let begun = Some(revision);
-                    let value = json(&Intent::Switchover { to, by, why, begun });
-                    let txn = self.intent_txn(&name, revision, |key| Op::Put { key, value, lease: 0 });
+                    let begins = Intent::Switchover { to, by, why, begun };
+                    let txn = Txn::wish(&self.keys, &name, revision, &begins, 0);
                     Some((txn, Purpose::Wish { group: name }))
                 }
                 (Verdict::Nothing | Verdict::Begin | Verdict::Stop(_) | Verdict::Refuse(_), _) => None,
@@ -100,10 +100,9 @@ impl Node {
                             revision
                         }
                     };
-                    let value = json(&Intent::Refused { of, why });
-                    self.intent_txn(&name, revision, |key| Op::Put { key, value, lease })
+                    Txn::wish(&self.keys, &name, revision, &Intent::Refused { of, why }, lease)
                 }
-                Verdict::Nothing if over => self.intent_txn(&name, revision, |key| Op::Delete { key }),
+                Verdict::Nothing if over => Txn::end_wish(&self.keys, &name, revision),
                 Verdict::Nothing | Verdict::Begin | Verdict::Stop(_) => return None,
             };
             Some((txn, Purpose::Wish { group: name }))

@@ -10,11 +10,11 @@ use super::extent::Leaving;
 use super::group::{After, Way};
 use super::member::{Member, Purpose};
 use super::node::Node;
-use super::protocol::{ReleaseCause, TxnKind};
-use super::records::{Intent, StandingOrder, json};
+use super::protocol::ReleaseCause;
+use super::records::{Intent, StandingOrder};
 use super::refusal::Refusal;
 use super::requests::AcceptWish;
-use super::store::{Compare, Grant, Op, StoreError, Txn};
+use super::store::{Grant, StoreError, Txn};
 use super::time::Time;
 
 /// The longest pause: a forgotten one must end by itself.
@@ -185,26 +185,19 @@ impl Node {
         };
         let Wanted { reply, wish, note, .. } = self.requests.take_order()?;
         let (key, revision, done) = self.order_key(&wish);
-        let op = match wish {
+        let txn = match wish {
             Wish::Remove { node } => return self.removal(reply, &node, out),
             Wish::Withdraw { group, id } => return self.withdrawal(reply, &group, id, out),
             Wish::Configure { ttl } => return self.configuration(reply, ttl, out),
             Wish::Unextend { group, node } => return self.unextension(reply, &group, &node, note, out),
             Wish::Create { group } => return self.creation(reply, &group, out),
             Wish::Delete { group } => return self.deletion(reply, &group, note, out),
-            Wish::Stop { .. } | Wish::Pause { .. } | Wish::Drain { .. } => Op::Put {
-                key: key.clone(),
-                value: json(&StandingOrder::from(note)),
-                lease,
-            },
-            Wish::Start { .. } | Wish::Resume { .. } | Wish::Undrain { .. } | Wish::Extend { .. } => {
-                Op::Delete { key: key.clone() }
+            Wish::Stop { .. } | Wish::Pause { .. } | Wish::Drain { .. } => {
+                Txn::give_order(key, revision, &StandingOrder::from(note), lease)
             }
-        };
-        let txn = Txn {
-            kind: TxnKind::Order,
-            compare: vec![Compare::Mod { key, revision }],
-            then: vec![op],
+            Wish::Start { .. } | Wish::Resume { .. } | Wish::Undrain { .. } | Wish::Extend { .. } => {
+                Txn::withdraw_order(key, revision)
+            }
         };
         Some((txn, Purpose::Intent { reply, done }))
     }

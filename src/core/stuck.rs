@@ -12,10 +12,9 @@ use super::event::Action;
 use super::group::{Group, Held};
 use super::member::{Asked, Member, Purpose};
 use super::node::Node;
-use super::protocol::TxnKind;
-use super::records::{Record, RecordState, json};
+use super::records::{Record, RecordState};
 use super::refusal::Refusal;
-use super::store::{Compare, Op, Txn};
+use super::store::Txn;
 use super::time::Time;
 use super::watchdog::COARSE;
 
@@ -193,23 +192,7 @@ impl Node {
                 let record = keys.active().filter(|record| {
                     record.incarnation == lease && record.epoch == held.run.epoch && record.stuck.is_none()
                 })?;
-                let key = self.keys.record(name);
-                let marked = Record {
-                    stuck: Some(why),
-                    ..record.clone()
-                };
-                let txn = Txn {
-                    kind: TxnKind::MarkStuck,
-                    compare: vec![Compare::Mod {
-                        key: key.clone(),
-                        revision: keys.record_mod,
-                    }],
-                    then: vec![Op::Put {
-                        key,
-                        value: json(&marked),
-                        lease: 0,
-                    }],
-                };
+                let txn = Txn::mark_stuck(&self.keys, self.as_read(name), record, why);
                 Some((txn, Purpose::Mark { group: name.clone() }))
             })
     }

@@ -9,11 +9,10 @@ use super::code::Code;
 use super::event::{Action, Done, Note, Wished};
 use super::member::{Asked, Member, Purpose};
 use super::node::Node;
-use super::protocol::TxnKind;
-use super::records::{GroupKeys, Intent, json};
+use super::records::{GroupKeys, Intent};
 use super::refusal::Refusal;
 use super::requests::IntentWish;
-use super::store::{Compare, Op, Txn};
+use super::store::Txn;
 use super::time::Time;
 
 /// So long the asker waits for the holder's answer: with the time that the wish may wait to be written, less than the
@@ -187,7 +186,7 @@ impl Node {
         let due = |(group, _): &(String, i64)| !self.refusals.put_off(self.now, &Asked::Wish(group.clone()));
         if let Some(at) = self.intents.spent.iter().rposition(due) {
             let (group, revision) = self.intents.spent.remove(at);
-            let txn = self.intent_txn(&group, revision, |key| Op::Delete { key });
+            let txn = Txn::end_wish(&self.keys, &group, revision);
             return Some((txn, Purpose::Wish { group }));
         }
         let IntentWish { reply, group, intent } = self.requests.take_intent()?;
@@ -198,8 +197,7 @@ impl Node {
             out.push(Action::Reply { reply, result });
             return None;
         }
-        let value = json(&intent);
-        let txn = self.intent_txn(&group, keys.intent_mod, |key| Op::Put { key, value, lease: 0 });
+        let txn = Txn::wish(&self.keys, &group, keys.intent_mod, &intent, 0);
         let purpose = match intent {
             Intent::Apply { .. } => {
                 let done = self.apply_asked(&group);
@@ -208,19 +206,6 @@ impl Node {
             Intent::Switchover { .. } | Intent::Refused { .. } => Purpose::Switchover { reply, group },
         };
         Some((txn, purpose))
-    }
-
-    /// One operation on a group's wish, as long as it is the one that was read.
-    pub(super) fn intent_txn(&self, group: &str, revision: i64, op: impl FnOnce(String) -> Op) -> Txn {
-        let key = self.keys.intent(group);
-        Txn {
-            kind: TxnKind::Wish,
-            compare: vec![Compare::Mod {
-                key: key.clone(),
-                revision,
-            }],
-            then: vec![op(key)],
-        }
     }
 
     /// The wish is in etcd, or was not written; from here on the holder has the word.
@@ -340,7 +325,7 @@ impl Node {
             return None;
         }
         let revision = self.view.group(group).intent_mod;
-        let txn = self.intent_txn(group, revision, |key| Op::Delete { key });
+        let txn = Txn::end_wish(&self.keys, group, revision);
         let done = format!("{group} stays where it is: the wish to move it is withdrawn");
         Some((txn, Purpose::Intent { reply, done }))
     }

@@ -6,10 +6,9 @@ use super::{Attempt, Member, Pending, Purpose};
 use crate::code::Code;
 use crate::event::Action;
 use crate::node::Node;
-use crate::protocol::TxnKind;
-use crate::records::{ClusterConfig, NodeKey, View, json};
+use crate::records::{ClusterConfig, NodeKey, View};
 use crate::refusal::Refusal;
-use crate::store::{Answer, Compare, Op, RequestId, StoreError, Txn};
+use crate::store::{Answer, RequestId, StoreError, Txn};
 use crate::time::Time;
 
 /// How often a sidecar that adopts lets a late beat of its predecessor go by.
@@ -223,16 +222,8 @@ impl Node {
             return;
         }
         if self.view.config.is_none() {
-            let key = self.keys.config();
-            let value = json(&ClusterConfig::new(1, self.timing.ttl, self.timing.ttl));
-            let txn = Txn {
-                kind: TxnKind::Configure,
-                compare: vec![Compare::Create {
-                    key: key.clone(),
-                    revision: 0,
-                }],
-                then: vec![Op::Put { key, value, lease: 0 }],
-            };
+            let first = ClusterConfig::new(1, self.timing.ttl, self.timing.ttl);
+            let txn = Txn::configure(&self.keys, first);
             return self.send_plain(now, txn, Purpose::Configure, out);
         }
         if let Some(saved) = self.adoption.decide() {

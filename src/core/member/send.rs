@@ -5,10 +5,10 @@ use std::time::Duration;
 use super::{Asked, LastBeat, Member, Purpose};
 use crate::event::Action;
 use crate::node::Node;
-use crate::protocol::TxnKind;
-use crate::records::{Beat, json};
+use crate::protocol::Own;
+use crate::records::Beat;
 use crate::refusal::Refusal;
-use crate::store::{Compare, Grant, Op, Txn};
+use crate::store::{Grant, Txn};
 use crate::time::Time;
 
 impl Node {
@@ -39,15 +39,7 @@ impl Node {
                 }
             }
             Member::Registering { lease } => {
-                let absent = Compare::Create {
-                    key: self.keys.node(&self.me.name),
-                    revision: 0,
-                };
-                let txn = Txn {
-                    kind: TxnKind::Register,
-                    compare: vec![absent],
-                    then: Vec::new(),
-                };
+                let txn = Txn::register(&self.keys, &self.me.name);
                 self.send(now, lease, self.timing.ttl, txn, Purpose::Register, out);
             }
             Member::Adopting {
@@ -58,7 +50,7 @@ impl Node {
                     lease,
                     mod_revision,
                     self.timing.ttl,
-                    Txn::new(TxnKind::Beat),
+                    Txn::beat(),
                     Purpose::BareBeat,
                     out,
                 );
@@ -84,15 +76,7 @@ impl Node {
         let ripe = self.observer.ripe(now, &name, squatter);
         if let Some(revision) = self.observer.beat_of(&name, squatter).filter(|_| ripe) {
             // The namesake has been silent for as long as it promised.
-            let key = self.keys.node(&name);
-            let txn = Txn {
-                kind: TxnKind::Evict,
-                compare: vec![Compare::Mod {
-                    key: key.clone(),
-                    revision,
-                }],
-                then: vec![Op::Delete { key }],
-            };
+            let txn = Txn::evict(&self.keys, &name, revision);
             let (node, lease) = (name, squatter);
             self.send_plain(now, txn, Purpose::Evict(LastBeat { node, lease, revision }), out);
         } else if due {
@@ -110,7 +94,7 @@ impl Node {
     ) {
         if std::mem::take(&mut self.refusals.beat_first) {
             let (ttl, bare) = (self.timing.ttl, Purpose::BareBeat);
-            return self.send_own(now, lease, mod_revision, ttl, Txn::new(TxnKind::Beat), bare, out);
+            return self.send_own(now, lease, mod_revision, ttl, Txn::beat(), bare, out);
         }
         let release = self
             .released(now, lease)
@@ -150,10 +134,10 @@ impl Node {
         if let Some((txn, purpose)) = wish {
             self.send_own(now, lease, mod_revision, self.timing.ttl, txn, purpose, out);
         } else if due {
-            let (mut txn, mut purpose) = (Txn::new(TxnKind::Beat), Purpose::BareBeat);
+            let (mut txn, mut purpose) = (Txn::beat(), Purpose::BareBeat);
             if !self.refusals.put_off(now, &Asked::Extras) {
                 (txn, _) = self.promise_in_records(lease, None);
-                txn.then.extend(self.publication(lease));
+                self.publish_in(lease, &mut txn);
                 self.settle_in(now, &mut txn);
                 purpose = Purpose::Beat;
             }
@@ -201,23 +185,17 @@ impl Node {
         lease: i64,
         mod_revision: i64,
         promise: Duration,
-        mut txn: Txn,
+        txn: Txn,
         purpose: Purpose,
         out: &mut Vec<Action>,
     ) {
-        let key = self.keys.node(&self.me.name);
-        let mut compare = vec![
-            Compare::Lease {
-                key: key.clone(),
-                lease,
-            },
-            Compare::Mod {
-                key,
-                revision: mod_revision,
-            },
-        ];
-        compare.append(&mut txn.compare);
-        txn.compare = compare;
+        let node = &self.me.name;
+        let own = Own {
+            node,
+            lease,
+            mod_revision,
+        };
+        let txn = txn.with_own(&self.keys, own);
         self.send(now, lease, promise, txn, purpose, out);
     }
 
@@ -226,7 +204,7 @@ impl Node {
         now: Time,
         lease: i64,
         promise: Duration,
-        mut txn: Txn,
+        txn: Txn,
         purpose: Purpose,
         out: &mut Vec<Action>,
     ) {
@@ -239,15 +217,7 @@ impl Node {
             nonce,
             ttl_ms: u64::try_from(promise.as_millis()).unwrap_or(u64::MAX),
         };
-        let key = self.keys.node(&self.me.name);
-        txn.then.insert(
-            0,
-            Op::Put {
-                key,
-                value: json(&beat),
-                lease,
-            },
-        );
+        let txn = txn.with_beat(&self.keys, &self.me.name, lease, &beat);
         self.exchange.attempt(nonce, now, promise);
         // It may land unseen, and observers then wait no longer than it promises: nothing may count on more from here.
         self.shorten(now, promise, out);

@@ -9,8 +9,8 @@ const POLICY_BUGS: &[Bug] = &[
     Bug {
         name: "T4 frees what waits for a word",
         file: "election.rs",
-        old: "|| self.needs_word(other, record) {",
-        new: "|| (self.needs_word(other, record) && !crate::planted::on(\"T4 frees what waits for a word\")) {",
+        old: "&& !self.needs_word(other, record);",
+        new: "&& (!self.needs_word(other, record) || crate::planted::on(\"T4 frees what waits for a word\"));",
         seen_by: Seen::Rule("directed_policies::a_group_that_needs_no_word_frees_none_that_does", "S14"),
     },
     Bug {
@@ -113,14 +113,14 @@ const POLICY_BUGS: &[Bug] = &[
     },
     Bug {
         name: "T5 does not compare the lease",
-        file: "election.rs",
-        old: "                lease: incarnation,\n            });\n            return Some(txn);",
-        new: "                lease: incarnation,\n            });\n            if crate::planted::on(\"T5 does not compare the lease\") { txn.compare.pop(); }\n            return Some(txn);",
+        file: "protocol/take.rs",
+        old: "            lease: incarnation,\n        });\n        txn",
+        new: "            lease: incarnation,\n        });\n        if crate::planted::on(\"T5 does not compare the lease\") { txn.compare.pop(); }\n        txn",
         seen_by: Seen::Rule("directed_compares::a_key_that_is_back_keeps_its_record", "S24"),
     },
     Bug {
         name: "T1 does not compare the absence",
-        file: "member/send.rs",
+        file: "protocol/beat.rs",
         old: "vec![absent],",
         new: "if crate::planted::on(\"T1 does not compare the absence\") { Vec::new() } else { vec![absent] },",
         seen_by: Seen::Rule("directed_compares::of_two_machines_of_one_name_one_registers", "S25"),
