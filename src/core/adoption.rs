@@ -154,12 +154,12 @@ impl Adoption {
 
     /// The write that must come before everything else of an event, if the disk does not say so yet. While the file is not
     /// decided on it stays as it is.
-    pub(crate) fn write(&mut self, memory: Saved) -> Option<Action> {
+    pub(crate) fn write(&mut self, memory: Saved) -> Option<Saved> {
         if self.saved.is_some() || self.written.as_ref() == Some(&memory) {
             return None;
         }
         self.written = Some(memory.clone());
-        Some(Action::Save(memory))
+        Some(memory)
     }
 
     /// Whether the disk says so of a run that is held: an invariant.
@@ -246,7 +246,7 @@ mod tests {
         assert_eq!(adoption.write(before), None, "the disk says so");
         let of = Run { epoch: 3, n: 1 };
         assert!(!adoption.is_written("mail", of, true));
-        assert_eq!(adoption.write(latched.clone()), Some(Action::Save(latched)));
+        assert_eq!(adoption.write(latched.clone()), Some(latched));
         assert!(adoption.is_written("mail", of, true) && !adoption.is_written("web", of, true));
     }
 

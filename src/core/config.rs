@@ -13,9 +13,9 @@ use super::event::Action;
 use super::member::{Member, Purpose};
 use super::node::Node;
 use super::protocol::TxnKind;
-use super::records::{Beat, ClusterConfig, json};
+use super::records::{Beat, ClusterConfig};
 use super::refusal::Refusal;
-use super::store::{Compare, Op, Txn};
+use super::store::Txn;
 use super::time::Time;
 
 impl Node {
@@ -150,21 +150,8 @@ impl Node {
     /// Writes the configuration if it is still the one that was read.
     pub(super) fn config_txn(&self, kind: TxnKind, config: ClusterConfig) -> Txn {
         let mut txn = Txn::new(kind);
-        self.put_config(config, &mut txn);
+        txn.and_config(&self.keys, self.view.config_mod, config);
         txn
-    }
-
-    fn put_config(&self, config: ClusterConfig, txn: &mut Txn) {
-        let key = self.keys.config();
-        txn.compare.push(Compare::Mod {
-            key: key.clone(),
-            revision: self.view.config_mod,
-        });
-        txn.then.push(Op::Put {
-            key,
-            value: json(&config),
-            lease: 0,
-        });
     }
 
     /// Why the cluster can't have this ttl: each node must be able to keep it.

@@ -32,6 +32,7 @@ pub mod node;
 pub mod observe;
 mod opinion;
 mod orders;
+mod outbox;
 mod outcome;
 pub mod overall;
 pub mod protocol;

@@ -17,6 +17,7 @@ use super::keys::Keys;
 use super::left::with_left;
 use super::member::{Exchange, Member, Refusals};
 use super::observe::{Contact, Observer};
+use super::outbox::Outbox;
 use super::publication::Publication;
 use super::random::Random;
 use super::records::{Pin, Saved, View};
@@ -186,15 +187,54 @@ impl Node {
     pub fn handle(&mut self, now: Time, event: Event, out: &mut Vec<Action>) {
         let first = out.len();
         self.now = now;
-        // The time comes first: no event may count on a lease that has run out.
-        for group in self.groups.values_mut() {
-            group.check_time(now, out);
-        }
+        let mut outbox = Outbox::default();
+        self.go_through(now, event, &mut outbox);
+        outbox.drain_into(out);
+        self.wake = self.next_wake(now);
+        self.assert_invariants(now, &out[first..]);
+    }
+
+    /// The phases of an event. Their order carries safety:
+    ///
+    /// 1. The time comes before the event: no event may count on a lease that has run out (rule 7 of docs/protocol.md). It comes
+    ///    again after it: what the event has moved may be over already.
+    /// 2. What people want, and what follows for moves by themselves, comes before the groups: what shall stop must not start
+    ///    once more in the same event.
+    /// 3. The watchdog comes before the groups: nothing starts that it does not guard.
+    /// 4. The groups come before the request: what they have proved is released with it. What they stop or shorten is in a page
+    ///    before a shorter promise is sent; [`Node::request`](Self::request) steps them again where it sends one.
+    /// 5. The fences come after the request, whose campaign finds out that one is wanted. Words for people see what came of it.
+    /// 6. The end comes when nothing can be taken up any more in this event.
+    /// 7. The watchdog comes once more: the request and the end may have let go of the last run.
+    /// 8. The memory comes last, because it is of all of it. The [`Outbox`] puts it before everything else.
+    fn go_through(&mut self, now: Time, event: Event, outbox: &mut Outbox) {
+        self.pass_time(now, outbox.effects());
+        self.take(now, event, outbox.effects());
+        self.check_time(now, outbox.effects());
+        self.heed_people(now, outbox.effects());
+        self.watch_over(now, outbox);
+        self.run_groups(now, outbox.effects());
+        self.request(now, outbox.effects());
+        self.look_out(now, outbox.effects());
+        self.part(outbox.effects());
+        self.watch_over(now, outbox);
+        self.remember(outbox);
+    }
+
+    /// What the time alone demands, whatever the event.
+    fn pass_time(&mut self, now: Time, out: &mut Vec<Action>) {
+        self.check_time(now, out);
         self.drop_overdue(now, out);
-        self.take(now, event, out);
+    }
+
+    fn check_time(&mut self, now: Time, out: &mut Vec<Action>) {
         for group in self.groups.values_mut() {
             group.check_time(now, out);
         }
+    }
+
+    /// Wishes and orders, and the moves that follow from priorities and second opinions.
+    fn heed_people(&mut self, now: Time, out: &mut Vec<Action>) {
         if self.ending {
             self.hand_over(now, out);
         }
@@ -205,23 +245,31 @@ impl Node {
         self.step_failback(now, out);
         self.step_opinions(now, out);
         self.step_looks(now, out);
-        self.watch_over(now, first, out);
+    }
+
+    fn run_groups(&mut self, now: Time, out: &mut Vec<Action>) {
         self.step_groups(now, out);
         self.step_stuck(now, out);
-        self.request(now, out);
+    }
+
+    /// What others do, and what is to be done or said about it.
+    fn look_out(&mut self, now: Time, out: &mut Vec<Action>) {
         self.step_fencing(now, out);
         self.ask_for_word(now, out);
         self.look_around(now, out);
+    }
+
+    /// From what left the file and is let go, and at last from the cluster.
+    fn part(&mut self, out: &mut Vec<Action>) {
         self.bury(out);
         self.finish(out);
-        self.watch_over(now, first, out);
+    }
+
+    fn remember(&mut self, outbox: &mut Outbox) {
         let memory = self.memory();
-        // Before everything else of this event: a latch is on disk before the stop begins, a run before it starts.
         if let Some(save) = self.adoption.write(memory) {
-            out.insert(first, save);
+            outbox.save(save);
         }
-        self.wake = self.next_wake(now);
-        self.assert_invariants(now, &out[first..]);
     }
 
     pub(super) fn context(&self, now: Time, group: &str) -> Context {

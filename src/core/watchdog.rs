@@ -8,8 +8,8 @@
 use std::time::Duration;
 
 use super::code::Code;
-use super::event::Action;
 use super::node::Node;
+use super::outbox::{Arm, Outbox};
 use super::time::Time;
 
 /// Devices count in whole seconds: one may strike a second later than it says.
@@ -38,9 +38,8 @@ impl Watchdog {
 }
 
 impl Node {
-    /// Feeds it, lets it starve, or puts it to sleep. What this adds goes before everything else of this event: it must be
-    /// armed before a start.
-    pub(super) fn watch_over(&mut self, now: Time, first: usize, out: &mut Vec<Action>) {
+    /// Feeds it, lets it starve, or puts it to sleep.
+    pub(super) fn watch_over(&mut self, now: Time, outbox: &mut Outbox) {
         let Some(timeout) = self.timing.watchdog else { return };
         let limit = self.last_meal(timeout);
         self.watchdog.limit = limit;
@@ -48,7 +47,7 @@ impl Node {
             // Under a hold the containers go on for long without anybody to feed it.
             let is_detached = self.exited && !self.ending;
             if self.watchdog.armed && (limit.is_none() || is_detached) {
-                out.insert(first, Action::Disarm);
+                outbox.arm(Arm::Disarm);
                 self.watchdog = Watchdog::default();
             }
             return;
@@ -73,7 +72,7 @@ impl Node {
                 ),
                 false => (Code::WatchdogFed, "the watchdog is fed again".to_owned()),
             };
-            self.say(code, text, out);
+            self.say(code, text, outbox.effects());
         }
         self.watchdog.starved = starved;
         if starved || self.meal().is_some_and(|meal| !now.reached(meal)) {
@@ -81,7 +80,7 @@ impl Node {
         }
         let stale = now.plus(timeout);
         let until = limit.map_or(stale, |limit| limit.earlier(stale));
-        out.insert(first, Action::Feed { until });
+        outbox.arm(Arm::Feed { until });
         self.watchdog.armed = true;
         self.watchdog.fed_at = now;
     }

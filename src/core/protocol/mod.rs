@@ -9,6 +9,8 @@ mod kind;
 mod order;
 mod release;
 mod take;
+#[cfg(test)]
+mod tests;
 mod trouble;
 
 pub(crate) use beat::Own;
