@@ -34,7 +34,7 @@ impl Node {
 
     /// What to answer once the wish is written.
     pub(super) fn apply_asked(&self, group: &str) -> String {
-        let keys = self.view.group(group);
+        let keys = self.facts.view().group(group);
         let holder = keys.active().map_or("the holder", |record| record.node.as_str());
         match self.drift(group) {
             Some(Drift {
@@ -56,8 +56,8 @@ impl Node {
         if let Some(held) = self.groups.get(group).filter(|group| group.is_held()) {
             return held.drift().cloned();
         }
-        let keys = self.view.groups.get(group)?;
-        let status = self.view.statuses.get(&keys.active()?.node)?;
+        let keys = self.facts.view().groups.get(group)?;
+        let status = self.facts.view().statuses.get(&keys.active()?.node)?;
         status.groups.get(group)?.drift.clone()
     }
 
@@ -135,7 +135,8 @@ impl Node {
             return;
         };
         let stands = self
-            .view
+            .facts
+            .view()
             .group(name)
             .intent
             .as_ref()

@@ -6,11 +6,11 @@ use super::event::Action;
 use super::group::{After, Coming, Held, Stage, claimed};
 use super::member::{Asked, LastBeat, Purpose};
 use super::node::Node;
-use super::protocol::{AsRead, Beside, Release, ReleaseCause, Winner};
+use super::protocol::{AsRead, Beside, Release, Winner};
 use super::records::{GroupKeys, Intent, NodeStatus, Readiness, Record, RecordState, Trouble, json};
-use super::release::plain;
 use super::store::Txn;
 use super::stuck::stuck_on;
+use super::takeover::{Sequel, Turn, TurnWait, sequel};
 use super::time::Time;
 
 /// Between the campaigns of two standbys of neighbouring rank.
@@ -36,7 +36,7 @@ impl Node {
         let names: Vec<String> = self.groups.keys().cloned().collect();
         for name in names {
             let other_ready = self.successor(&name, None).is_some();
-            let keys = self.view.group(&name);
+            let keys = self.facts.view().group(&name);
             if keys.unreadable() || self.refusals.put_off(now, &Asked::Release(name.clone())) {
                 continue;
             }
@@ -56,48 +56,36 @@ impl Node {
                 held.after == After::Restart || held.proved_stopped(),
                 "a group is released only when its stop is proved"
             );
-            let release = match held.after.clone() {
-                After::Restart | After::Claimed => continue,
-                After::Forget => {
+            let sequel = sequel(&held.after, other_ready, wanted);
+            let own = keys
+                .active()
+                .filter(|record| record.incarnation == lease && record.epoch == held.run.epoch);
+            let again = match (sequel, own) {
+                (Sequel::Stays, _) => continue,
+                (Sequel::Over, _) | (Sequel::StartsAgain(_) | Sequel::Released(..), None) => {
                     group.lay_down();
                     continue;
                 }
-                After::Release {
-                    cause,
-                    reason,
-                    successor,
-                } => Some((cause, reason, successor)),
-                After::RanOut | After::Lost if other_ready => Some(plain(ReleaseCause::RanOut, None)),
-                After::Interrupted if other_ready => Some(plain(ReleaseCause::Interrupted, wanted)),
-                After::RanOut | After::Interrupted | After::Lost => None,
+                (Sequel::StartsAgain(again), Some(_)) => again,
+                (Sequel::Released(cause, reason, named), Some(record)) => {
+                    let successor = named
+                        .or_else(|| self.successor(&name, None))
+                        .filter(|_| keys.stopped.is_none() && keys.deleted.is_none());
+                    let release = Release {
+                        cause,
+                        reason,
+                        successor,
+                        past: self.past_of_release(&name, keys),
+                    };
+                    let txn = Txn::release(self.facts.keys(), self.as_read(&name), record, release);
+                    return Some((txn, Purpose::Release { group: name }));
+                }
             };
-            let epoch = held.run.epoch;
-            let again = started_again(&held.after);
-            let own = keys
-                .active()
-                .filter(|record| record.incarnation == lease && record.epoch == epoch);
-            let Some(record) = own else {
-                group.lay_down();
-                continue;
-            };
-            if let Some((cause, reason, named)) = release {
-                let successor = named
-                    .or_else(|| self.successor(&name, None))
-                    .filter(|_| keys.stopped.is_none() && keys.deleted.is_none());
-                let release = Release {
-                    cause,
-                    reason,
-                    successor,
-                    past: self.past_of_release(&name, keys),
-                };
-                let txn = Txn::release(&self.keys, self.as_read(&name), record, release);
-                return Some((txn, Purpose::Release { group: name }));
-            }
             // T6: its validity ran out, so it needs contact like any other candidate.
             let put_off = self.refusals.put_off(now, &Asked::Campaign(name.clone()));
             if contact && !put_off && self.forbidden(&name).is_none() && self.barred(&name).is_none() {
                 let winner = self.winner(keys, lease, again);
-                let txn = Txn::start_again(&self.keys, self.as_read(&name), winner);
+                let txn = Txn::start_again(self.facts.keys(), self.as_read(&name), winner);
                 return Some((txn, Purpose::campaign(name)));
             }
         }
@@ -108,10 +96,10 @@ impl Node {
     pub(super) fn released_lost(&mut self, lease: i64) -> Option<(Txn, Purpose)> {
         let names: Vec<String> = self.groups.keys().cloned().collect();
         for name in names {
-            if self.refusals.put_off(self.now, &Asked::Release(name.clone())) {
+            if self.refusals.put_off(self.facts.now(), &Asked::Release(name.clone())) {
                 continue;
             }
-            let keys = self.view.group(&name);
+            let keys = self.facts.view().group(&name);
             let group = self.groups.get_mut(&name)?;
             let Some(held) = group.held().filter(|held| held.stage == Stage::Stopped) else {
                 continue;
@@ -127,7 +115,7 @@ impl Node {
                 group.lay_down();
                 continue;
             };
-            let txn = Txn::release_lost(&self.keys, self.as_read(&name), record);
+            let txn = Txn::release_lost(self.facts.keys(), self.as_read(&name), record);
             return Some((txn, Purpose::ReleaseLost { group: name }));
         }
         None
@@ -135,13 +123,13 @@ impl Node {
 
     /// A group's keys as they are known now.
     pub(super) fn as_read<'a>(&'a self, group: &'a str) -> AsRead<'a> {
-        let keys = self.view.group(group);
+        let keys = self.facts.view().group(group);
         AsRead { group, keys }
     }
 
     fn winner<'a>(&'a self, keys: &GroupKeys, lease: i64, reason: &'a str) -> Winner<'a> {
         Winner {
-            node: &self.me.name,
+            node: &self.facts.me().name,
             lease,
             reason,
             past: self.inherited(keys, lease),
@@ -153,7 +141,7 @@ impl Node {
     /// What is remembered of earlier moves goes the same way, once it is over. With it, how many records did not fit in.
     pub(super) fn promise_in_records(&self, lease: i64, promise: Option<Duration>) -> (Txn, usize) {
         let promise_ms = promise.map(|promise| u64::try_from(promise.as_millis()).unwrap_or(u64::MAX));
-        let changed = self.view.groups.iter().filter_map(|(name, keys)| {
+        let changed = self.facts.view().groups.iter().filter_map(|(name, keys)| {
             let record = keys.active().filter(|record| record.incarnation == lease)?;
             let past = self.settled(name, record);
             let is_news = record.promise_ms != promise_ms || past.is_some();
@@ -166,7 +154,7 @@ impl Node {
                 (self.as_read(name), changed)
             })
         });
-        Txn::beat_with_records(&self.keys, changed)
+        Txn::beat_with_records(self.facts.keys(), changed)
     }
 
     /// The first group that this node may take now.
@@ -187,7 +175,7 @@ impl Node {
             }
             match self.claim(now, &name, lease) {
                 Claim::Now(txn) => {
-                    let keys = self.view.group(&name);
+                    let keys = self.facts.view().group(&name);
                     let taking = Coming::after(keys.record.as_ref());
                     if let Some(group) = self.groups.get_mut(&name) {
                         group.campaign(taking);
@@ -211,41 +199,34 @@ impl Node {
     fn ended_by_campaign(&self, keys: &GroupKeys) -> Option<LastBeat> {
         let record = keys.active()?;
         let (node, lease) = (record.node.clone(), record.incarnation);
-        let revision = self.observer.beat_of(&node, lease)?;
+        let revision = self.facts.observer().beat_of(&node, lease)?;
         Some(LastBeat { node, lease, revision })
     }
 
     fn claim(&mut self, now: Time, name: &str, lease: i64) -> Claim {
-        let keys = self.view.group(name).clone();
+        let keys = self.facts.view().group(name).clone();
         let vacancy = self.vacancy(now, name, &keys);
         if let Some(why) = self.forbidden(name).or_else(|| self.barred(name)) {
             return Claim::No(why);
         }
-        let contact_at = self.contact.ready_at(self.waiting());
-        let step = self.rank_step(RANK_STEP, &keys);
-        // Ranks count from when everybody could: after a first start that is the contact, not the vacancy.
-        let ranked = |node: &Self, at: Time| {
-            let from = contact_at.filter(|contact| contact.awake() > at.awake()).unwrap_or(at);
-            let later = node.came_back_start(now, &keys) + node.suspect_start(name);
-            from.plus(later + step * node.rank(now, name, &keys))
-        };
         let contact = self.contact_holds_at(now);
-        let at = match vacancy {
-            Ok(at) => at,
-            Err(why) => {
-                let marked = self.takeover.first_seen(name).unwrap_or(now);
-                let at = ranked(self, marked);
-                let freed = contact.then(|| self.claim_stuck(now, &keys, at)).flatten();
-                return freed.unwrap_or(Claim::No(why));
-            }
+        let turn = Turn {
+            vacant_at: *vacancy
+                .as_ref()
+                .unwrap_or(&self.takeover.first_seen(name).unwrap_or(now)),
+            contact_at: self.facts.contact().ready_at(self.waiting()),
+            later: self.came_back_start(now, &keys) + self.suspect_start(name),
+            step: self.rank_step(RANK_STEP, &keys),
+            rank: self.rank(now, name, &keys),
         };
-        if !contact {
-            return contact_at.map_or(Claim::No("no contact to etcd".to_owned()), Claim::At);
+        if let Err(why) = vacancy {
+            let freed = contact.then(|| self.claim_stuck(now, &keys, turn.at())).flatten();
+            return freed.unwrap_or(Claim::No(why));
         }
-        let at = ranked(self, at);
-        // An observer waits by its raw clock alone: suspend must not shorten the wait.
-        if now.awake() < at.awake() {
-            return Claim::At(at);
+        match turn.wait(now, contact) {
+            Some(TurnWait::NoContact) => return Claim::No("no contact to etcd".to_owned()),
+            Some(TurnWait::Until(at)) => return Claim::At(at),
+            None => {}
         }
         let Some(txn) = self.claim_txn(now, name, &keys, lease) else {
             return Claim::No("its holder is not silent for long enough".to_owned());
@@ -268,7 +249,10 @@ impl Node {
         };
         match record.state {
             RecordState::Released => {
-                let waits = record.successor.as_ref().is_some_and(|named| *named != self.me.name);
+                let waits = record
+                    .successor
+                    .as_ref()
+                    .is_some_and(|named| *named != self.facts.me().name);
                 Ok(if waits {
                     first_seen.plus(SUCCESSOR_START)
                 } else {
@@ -278,7 +262,8 @@ impl Node {
             RecordState::Active => match &record.stuck {
                 Some(why) => Err(stuck_on(&record.node, why)),
                 None => self
-                    .observer
+                    .facts
+                    .observer()
                     .ripe_at(&record.node, record.incarnation)
                     .ok_or_else(|| format!("{} holds it", record.node)),
             },
@@ -290,20 +275,20 @@ impl Node {
         let of = AsRead { group: name, keys };
         let Some(holder) = keys.active() else {
             let winner = self.winner(keys, lease, "taken while free");
-            return Some(Txn::take_free(&self.keys, of, winner));
+            return Some(Txn::take_free(self.facts.keys(), of, winner));
         };
         let (node, incarnation) = (holder.node.as_str(), holder.incarnation);
-        if !self.observer.ripe(now, node, incarnation) {
+        if !self.facts.observer().ripe(now, node, incarnation) {
             return None;
         }
         let reason = format!("{node} fell silent");
         let winner = self.winner(keys, lease, &reason);
-        Some(match self.observer.beat_of(node, incarnation) {
+        Some(match self.facts.observer().beat_of(node, incarnation) {
             // The key is gone or belongs to another incarnation.
-            None => Txn::take_gone(&self.keys, of, winner, (node, incarnation)),
+            None => Txn::take_gone(self.facts.keys(), of, winner, (node, incarnation)),
             Some(beat) => {
                 let others = self.beside(name, node, incarnation);
-                Txn::take_silent(&self.keys, of, winner, (node, beat), others)
+                Txn::take_silent(self.facts.keys(), of, winner, (node, beat), others)
             }
         })
     }
@@ -326,7 +311,7 @@ impl Node {
     /// The place of this node among the ready and living candidates; 0 campaigns at once.
     pub(super) fn rank(&self, now: Time, name: &str, keys: &GroupKeys) -> u32 {
         let named = keys.record.as_ref().and_then(|record| record.successor.as_ref());
-        if named.is_some_and(|named| *named == self.me.name) {
+        if named.is_some_and(|named| *named == self.facts.me().name) {
             return 0;
         }
         let cooling = self.groups.get(name).is_some_and(|group| group.cools(now))
@@ -334,33 +319,36 @@ impl Node {
             || self.unseen(name).is_some()
             || self.stuck_here().is_some();
         let holder = keys.active().map(|record| record.node.as_str());
-        let before = self.view.statuses.iter().filter(|(node, status)| {
-            let candidate = **node != self.me.name && Some(node.as_str()) != holder;
-            let first = cooling || (status.priority, node.as_str()) < (self.me.priority, self.me.name.as_str());
+        let before = self.facts.view().statuses.iter().filter(|(node, status)| {
+            let candidate = **node != self.facts.me().name && Some(node.as_str()) != holder;
+            let first =
+                cooling || (status.priority, node.as_str()) < (self.facts.me().priority, self.facts.me().name.as_str());
             candidate && first && self.alive_and_ready(now, name, node, status)
         });
         u32::try_from(before.count()).unwrap_or(u32::MAX)
     }
 
     pub(super) fn alive_and_ready(&self, now: Time, group: &str, node: &str, status: &NodeStatus) -> bool {
-        let lease = self.view.lease_of(node);
+        let lease = self.facts.view().lease_of(node);
         // An order counts from when it is read, not from when its node has published what follows from it.
         let extended = self
-            .view
+            .facts
+            .view()
             .groups
             .get(group)
             .is_none_or(|keys| !keys.without.contains_key(node));
-        let living = lease != 0 && !self.observer.ripe(now, node, lease);
+        let living = lease != 0 && !self.facts.observer().ripe(now, node, lease);
         extended && living && status.groups.get(group).is_some_and(|ready| ready.ready)
     }
 
     /// The best living standby that is ready for the group, or `wanted` if it is one.
     pub(super) fn successor(&self, group: &str, wanted: Option<&str>) -> Option<String> {
-        let now = self.now;
-        self.view
+        let now = self.facts.now();
+        self.facts
+            .view()
             .statuses
             .iter()
-            .filter(|(node, status)| **node != self.me.name && self.alive_and_ready(now, group, node, status))
+            .filter(|(node, status)| **node != self.facts.me().name && self.alive_and_ready(now, group, node, status))
             .filter(|(_, status)| status.groups.get(group).is_some_and(|ready| ready.why.is_empty()))
             .filter(|(node, _)| wanted.is_none_or(|wanted| wanted == node.as_str()))
             .min_by_key(|(node, status)| (status.priority, (*node).clone()))
@@ -385,10 +373,16 @@ impl Node {
             return Some(why);
         }
         if let Some(claim) = self.claim_above(name) {
-            let epoch = self.view.group(name).record.as_ref().map_or(0, |record| record.epoch);
+            let epoch = self
+                .facts
+                .view()
+                .group(name)
+                .record
+                .as_ref()
+                .map_or(0, |record| record.epoch);
             return Some(claimed(name, claim, epoch));
         }
-        let unextended = || self.unextended(name, &self.me.name).filter(|_| !stays);
+        let unextended = || self.unextended(name, &self.facts.me().name).filter(|_| !stays);
         if let Some(why) = self.deleted(name).or_else(unextended) {
             return Some(why);
         }
@@ -415,15 +409,20 @@ impl Node {
         let Some(group) = self.groups.get(name) else {
             return false;
         };
-        let keys = self.view.group(name);
+        let keys = self.facts.view().group(name);
         let lost = |epoch| {
             let free = |record: &&Record| record.state == RecordState::Released && record.successor.is_none();
             let left = keys.record.as_ref().filter(free);
-            left.is_some_and(|record| record.node == self.me.name && record.epoch >= epoch)
+            left.is_some_and(|record| record.node == self.facts.me().name && record.epoch >= epoch)
         };
         let own = group.is_held() || group.lost().is_some_and(lost);
-        let mut others = self.view.statuses.iter().filter(|(node, _)| **node != self.me.name);
-        own && !others.any(|(node, status)| self.alive_and_ready(self.now, name, node, status))
+        let mut others = self
+            .facts
+            .view()
+            .statuses
+            .iter()
+            .filter(|(node, _)| **node != self.facts.me().name);
+        own && !others.any(|(node, status)| self.alive_and_ready(self.facts.now(), name, node, status))
     }
 
     /// What the last look at the storage did not find there.
@@ -438,22 +437,24 @@ impl Node {
 
     /// The service failed here several times: nobody hands it over to this node, and every other one goes first.
     fn failing(&self, name: &str) -> bool {
-        self.groups.get(name).is_some_and(|group| group.fails(self.now))
+        self.groups.get(name).is_some_and(|group| group.fails(self.facts.now()))
     }
 
     pub(super) fn contact_holds(&self) -> bool {
-        self.contact_holds_at(self.now)
+        self.contact_holds_at(self.facts.now())
     }
 
     pub(super) fn contact_holds_at(&self, now: Time) -> bool {
-        self.contact.holds(now, self.waiting(), self.timing.contact_gap())
+        self.facts
+            .contact()
+            .holds(now, self.waiting(), self.facts.timing().contact_gap())
     }
 
     /// What this node publishes, when it has changed.
     pub(super) fn publish_in(&mut self, lease: i64, txn: &mut Txn) {
         let value = json(&self.published_status());
         if self.publication.offer(&value) {
-            txn.and_status(&self.keys, &self.me.name, lease, value);
+            txn.and_status(self.facts.keys(), &self.facts.me().name, lease, value);
         }
     }
 
@@ -491,9 +492,9 @@ impl Node {
             (name.clone(), readiness)
         });
         NodeStatus {
-            version: self.me.version.clone(),
-            address: self.me.address.clone(),
-            priority: self.me.priority,
+            version: self.facts.me().version.clone(),
+            address: self.facts.me().address.clone(),
+            priority: self.facts.me().priority,
             smallest_ttl_ms: self.host.smallest_ttl_ms(),
             groups: groups.collect(),
             clock: self.host.clock_doubt().unwrap_or_default().to_owned(),
@@ -510,16 +511,6 @@ impl Node {
             if let Some(group) = self.groups.get_mut(&name) {
                 group.step(context, known_faults, out);
             }
-        }
-    }
-}
-
-/// What the record says of a group that its holder starts again.
-fn started_again(after: &After) -> &'static str {
-    match after {
-        After::Interrupted => "started again after an interrupted stop",
-        After::Restart | After::Release { .. } | After::RanOut | After::Claimed | After::Lost | After::Forget => {
-            "started again after its lease ran out"
         }
     }
 }

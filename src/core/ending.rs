@@ -63,7 +63,7 @@ impl Node {
 
     /// Ends once nothing is held any more.
     pub(super) fn finish(&mut self, out: &mut Vec<Action>) {
-        let now = self.now;
+        let now = self.facts.now();
         let busy = self.groups.values().filter_map(|group| group.held()).any(|held| {
             // Stopped but not released, because etcd does not answer: past its end nobody is kept waiting by it.
             !(held.stage == Stage::Stopped && held.proved_stopped() && now.reached(held.deadlines.end))

@@ -43,7 +43,7 @@ impl Node {
         if !matches!(self.member, Member::Joined { .. }) {
             return Some(Refusal::NotMemberForFence);
         }
-        if self.holding_until.is_some_and(|until| !self.now.reached(until)) {
+        if self.holding_until.is_some_and(|until| !self.facts.now().reached(until)) {
             return Some(Refusal::UnderHold);
         }
         self.requests.fenced(FencedWish { reply, what, by }).err()
@@ -68,29 +68,33 @@ impl Node {
             return Err(Refusal::NothingToFree);
         };
         let node = first.node.clone();
-        let key = self.view.lease_of(&node);
-        let silent = self.observer.silent_for(now, &node, key);
+        let key = self.facts.view().lease_of(&node);
+        let silent = self.facts.observer().silent_for(now, &node, key);
         let beats = key != 0 && silent.is_none_or(|silent| silent < OFF_FOR);
         for (name, _, record) in &freed {
             self.may_free(what, name, record, beats && record.incarnation == key)?;
         }
-        let reason = format!("fenced: {by} on {} made sure that {node} can't write", self.me.name);
+        let reason = format!(
+            "fenced: {by} on {} made sure that {node} can't write",
+            self.facts.me().name
+        );
         // The key of a node that came back belongs to a life that was not fenced.
-        let whole = matches!(what, Fenced::Node(_)) && !beats && node != self.me.name;
+        let whole = matches!(what, Fenced::Node(_)) && !beats && node != self.facts.me().name;
         Ok(self.t10(&node, &freed, &reason, whole))
     }
 
     /// The records that are meant: all of one node.
     pub(super) fn freed(&self, what: &Fenced) -> Result<Vec<Freed<'_>>, Refusal> {
         let active = self
-            .view
+            .facts
+            .view()
             .groups
             .iter()
             .filter_map(|(name, keys)| Some((name, keys, keys.active()?)));
         match what {
             Fenced::Group(group) => {
-                let Some(keys) = self.view.groups.get(group) else {
-                    let known: Vec<&str> = self.view.groups.keys().map(String::as_str).collect();
+                let Some(keys) = self.facts.view().groups.get(group) else {
+                    let known: Vec<&str> = self.facts.view().groups.keys().map(String::as_str).collect();
                     return Err(Refusal::NoGroupAnywhere {
                         group: group.clone(),
                         known: known.join(", "),
@@ -106,7 +110,7 @@ impl Node {
                 if !freed.is_empty() {
                     return Ok(freed);
                 }
-                let known = self.view.nodes.keys().chain(self.view.statuses.keys());
+                let known = self.facts.view().nodes.keys().chain(self.facts.view().statuses.keys());
                 let mut known: Vec<&str> = known.map(String::as_str).collect();
                 known.sort_unstable();
                 known.dedup();
@@ -125,7 +129,7 @@ impl Node {
     fn may_free(&self, what: &Fenced, name: &str, record: &Record, lives: bool) -> Result<(), Refusal> {
         let node = &record.node;
         let held = self.groups.get(name).is_some_and(|group| group.is_held());
-        if *node == self.me.name && held {
+        if *node == self.facts.me().name && held {
             return Err(Refusal::HeldHere { group: name.to_owned() });
         }
         let (group, node) = (name.to_owned(), node.clone());
@@ -145,14 +149,14 @@ impl Node {
     pub(super) fn t10(&self, node: &str, freed: &[Freed<'_>], reason: &str, whole: bool) -> (Txn, usize) {
         let fenced = FencedNode {
             node,
-            lease: self.view.lease_of(node),
-            itself: node == self.me.name,
+            lease: self.facts.view().lease_of(node),
+            itself: node == self.facts.me().name,
             whole,
         };
         let freed = freed
             .iter()
             .map(|(group, keys, record)| (AsRead { group, keys }, *record));
-        Txn::free_fenced(&self.keys, fenced, &freed.collect::<Vec<_>>(), reason)
+        Txn::free_fenced(self.facts.keys(), fenced, &freed.collect::<Vec<_>>(), reason)
     }
 
     /// What became of it.

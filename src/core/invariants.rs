@@ -34,7 +34,7 @@ impl Node {
         all.find(|(holds, _)| !holds).map(|(_, broken)| broken)
     }
 
-    fn checks_of_node(&self, now: Time, actions: &[Action]) -> [Check; 7] {
+    fn checks_of_node(&self, now: Time, actions: &[Action]) -> [Check; 8] {
         let asks = |action: &&Action| matches!(action, Action::Txn { .. } | Action::Read { .. });
         let asked = actions.iter().filter(asks).count();
         let exits = actions.iter().position(|action| matches!(action, Action::Exit { .. }));
@@ -61,6 +61,10 @@ impl Node {
             ),
             (exits.is_none() || self.exited, "an exit is the end of every decision"),
             (
+                last_of_watchdog(actions).is_none_or(|armed| armed == self.watchdog.armed),
+                "the watchdog is asleep when nobody means to feed it",
+            ),
+            (
                 self.deadline().is_none_or(|wake| !now.reached(wake)),
                 "the next look lies ahead, so that nothing spins",
             ),
@@ -70,7 +74,7 @@ impl Node {
     fn checks_of_run(&self, now: Time, group: &Group, held: &Held, actions: &[Action]) -> [Check; 11] {
         let name = &group.settings().name;
         let starts = actions.iter().any(|action| starts(action, name));
-        let watched = self.timing.watchdog.is_none() || self.watchdog.armed;
+        let watched = self.facts.timing().watchdog.is_none() || self.watchdog.armed;
         let last = last_pages(name, actions);
         let open = || last.values().filter(|page| page.order == Order::Open);
         let deadlines = held.deadlines;
@@ -147,6 +151,14 @@ fn last_pages(group: &str, actions: &[Action]) -> BTreeMap<usize, PageOrder> {
         (of.group == group).then_some((of.service, *page))
     });
     pages.collect()
+}
+
+/// Whether the watchdog is armed after these; none where nothing is done to it.
+fn last_of_watchdog(actions: &[Action]) -> Option<bool> {
+    let fed = |action: &Action| matches!(action, Action::Feed { .. });
+    let mut done = actions.iter().rev();
+    let last = done.find(|action| fed(action) || matches!(action, Action::Disarm));
+    last.map(fed)
 }
 
 /// Something of this group comes to life by it.

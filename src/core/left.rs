@@ -98,7 +98,7 @@ impl Node {
     /// A record of this incarnation whose group the file does not have: nobody else would ever free it, because the beats
     /// go on. Nothing runs under it: what runs stands in the boot-scoped file before it starts.
     pub(super) fn meet_unknown(&mut self, lease: i64) {
-        for (name, keys) in &self.view.groups {
+        for (name, keys) in &self.facts.view().groups {
             let ours = keys.active().is_some_and(|record| record.incarnation == lease);
             if ours && !self.groups.contains_key(name) {
                 self.groups.insert(name.clone(), Group::new(gone(name, Vec::new())));
@@ -123,7 +123,7 @@ impl Node {
             | Member::Left => 0,
         };
         let is_over = |name: &String, group: &Group| {
-            let keys = self.view.groups.get(name);
+            let keys = self.facts.view().groups.get(name);
             let record = keys.and_then(|keys| keys.active());
             let ours = record.is_some_and(|record| record.incarnation == lease);
             group.has_left() && !group.is_held() && !self.adoption.is_expected(name) && !ours

@@ -16,6 +16,7 @@ mod ending;
 pub mod event;
 pub mod exported;
 mod extent;
+mod facts;
 mod failback;
 pub mod fenced;
 pub mod fencing;

@@ -9,18 +9,17 @@ use super::code::Code;
 use super::damage::Damage;
 use super::epoch::Run;
 use super::event::{Action, Command, Decision, Event, Order, PageOrder, ServiceKey};
+use super::facts::Facts;
 use super::failback::Preferred;
 use super::fencing::{FenceSettings, Fences};
 use super::group::{Context, Group, GroupSettings};
 use super::host::Host;
-use super::keys::Keys;
 use super::left::with_left;
 use super::member::{Exchange, Member, Refusals};
-use super::observe::{Contact, Observer};
 use super::outbox::Outbox;
 use super::publication::Publication;
 use super::random::Random;
-use super::records::{Pin, Saved, View};
+use super::records::{Pin, Saved};
 use super::refusal::Refusal;
 use super::requests::{AcceptWish, Requests};
 use super::said::Said;
@@ -71,18 +70,11 @@ pub struct Setup {
 /// The decision core of one host.
 #[derive(Debug)]
 pub struct Node {
-    pub(super) me: Identity,
-    pub(super) keys: Keys,
-    pub(super) timing: Timing,
+    pub(super) facts: Facts,
     pub(super) groups: BTreeMap<String, Group>,
     pub(super) member: Member,
-    pub(super) observer: Observer,
-    pub(super) contact: Contact,
-    pub(super) view: View,
-    /// What is wrong with keys of it.
+    /// What is wrong with keys of etcd.
     pub(super) damage: Damage,
-    /// Whether `view` was read since the last arrival.
-    pub(super) viewed: bool,
     pub(super) trust: Trust,
     pub(super) adoption: Adoption,
     pub(super) exchange: Exchange,
@@ -100,7 +92,6 @@ pub struct Node {
     pub(super) watchdog: Watchdog,
     pub(super) surroundings: Surroundings,
     pub(super) said: Said,
-    pub(super) now: Time,
     pub(super) exited: bool,
     wake: Option<Time>,
     pub(super) random: Random,
@@ -115,16 +106,10 @@ impl Node {
             .filter(|saved| saved.boot == setup.me.boot && saved.lease != 0);
         let groups = with_left(setup.groups, saved.as_ref()).into_iter().map(Group::named);
         Self {
-            me: setup.me,
-            keys: Keys::new(&setup.cluster),
-            timing: setup.timing,
+            facts: Facts::new(setup.me, &setup.cluster, setup.timing),
             groups: groups.collect(),
             member: Member::Arriving,
-            observer: Observer::default(),
-            contact: Contact::default(),
-            view: View::default(),
             damage: Damage::default(),
-            viewed: false,
             trust: Trust::new(setup.pinned, setup.timing.ttl),
             adoption: Adoption::new(saved, setup.pages),
             exchange: Exchange::default(),
@@ -142,7 +127,6 @@ impl Node {
             watchdog: Watchdog::default(),
             surroundings: Surroundings::default(),
             said: Said::default(),
-            now: Time::default(),
             exited: false,
             wake: None,
             random: Random::new(setup.seed),
@@ -151,7 +135,7 @@ impl Node {
 
     /// The actions before the first event: leave no address of an earlier life behind, unless its run may be adopted.
     pub fn start(&mut self, now: Time, out: &mut Vec<Action>) {
-        self.now = now;
+        self.facts.pass_to(now);
         self.surroundings.started = now;
         self.exchange.sent(now);
         for (name, group) in &self.groups {
@@ -186,7 +170,7 @@ impl Node {
     /// The only mutator: one event in, all resulting actions appended, invariants asserted on exit.
     pub fn handle(&mut self, now: Time, event: Event, out: &mut Vec<Action>) {
         let first = out.len();
-        self.now = now;
+        self.facts.pass_to(now);
         let mut outbox = Outbox::default();
         self.go_through(now, event, &mut outbox);
         outbox.drain_into(out);
@@ -317,7 +301,7 @@ impl Node {
                 lease,
                 last_mod_revision,
             }) => {
-                self.observer.deleted(node, lease, last_mod_revision);
+                self.facts.key_deleted(node, lease, last_mod_revision);
                 self.exchange.hint();
             }
             Event::Engine { result } => self.host.engine_answered(result),
@@ -438,8 +422,10 @@ impl Node {
             Command::Hold { length } => {
                 if length > HOLD_MAX {
                     Some(Refusal::HoldTooLong { length, most: HOLD_MAX })
-                } else if length < self.timing.ttl * 4 {
-                    Some(Refusal::HoldTooShort { ttl: self.timing.ttl })
+                } else if length < self.facts.timing().ttl * 4 {
+                    Some(Refusal::HoldTooShort {
+                        ttl: self.facts.timing().ttl,
+                    })
                 } else if !matches!(self.member, Member::Joined { .. }) {
                     Some(Refusal::NotMember)
                 } else {
@@ -487,7 +473,8 @@ impl Node {
 
     /// What the boot-scoped file must hold now.
     pub(super) fn memory(&self) -> Saved {
-        self.adoption.memory(&self.me.boot, self.member.lease(), &self.groups)
+        self.adoption
+            .memory(&self.facts.me().boot, self.member.lease(), &self.groups)
     }
 
     pub(super) fn say(&mut self, code: Code, text: String, out: &mut Vec<Action>) {
@@ -510,7 +497,7 @@ impl Node {
             epoch: None,
             text,
         };
-        if self.said.mention(self.now, &decision) {
+        if self.said.mention(self.facts.now(), &decision) {
             out.push(Action::Say(decision));
         }
     }
@@ -520,7 +507,7 @@ impl Node {
             return None;
         }
         let mut times: Vec<Time> = self.groups.values().flat_map(Group::wake).collect();
-        times.extend(self.exchange.due_at(self.timing.beat));
+        times.extend(self.exchange.due_at(self.facts.timing().beat));
         times.extend(self.takeover.wakes());
         times.extend(self.holding_until);
         times.extend(self.requests.wake());

@@ -10,15 +10,15 @@ impl Node {
     /// Why nothing of the node may be deleted: it may be alive, or something still counts on it.
     pub(super) fn not_removable(&self, node: &str) -> Option<Refusal> {
         let named = || node.to_owned();
-        if *node == self.me.name {
+        if *node == self.facts.me().name {
             return Some(Refusal::ThisNode { node: named() });
         }
-        let lease = self.view.lease_of(node);
-        if lease != 0 && !self.observer.ripe(self.now, node, lease) {
-            let ttl = self.timing.ttl;
+        let lease = self.facts.view().lease_of(node);
+        if lease != 0 && !self.facts.observer().ripe(self.facts.now(), node, lease) {
+            let ttl = self.facts.timing().ttl;
             return Some(Refusal::RemovedBeats { node: named(), ttl });
         }
-        self.view.groups.iter().find_map(|(name, keys)| {
+        self.facts.view().groups.iter().find_map(|(name, keys)| {
             if keys.unreadable() {
                 let (group, whom) = (name.clone(), named());
                 return Some(Refusal::RecordUnreadable { group, whom });
@@ -40,7 +40,7 @@ impl Node {
             });
             return None;
         }
-        let (txn, left) = Txn::remove(&self.keys, &self.view, node);
+        let (txn, left) = Txn::remove(self.facts.keys(), self.facts.view(), node);
         let mut done = format!("what {node} left in etcd is deleted");
         if left > 0 {
             done +=

@@ -75,7 +75,12 @@ impl Node {
                 }
                 (OnStopFailure::Reboot, Reset::Ordered) => {}
                 (OnStopFailure::Reboot, Reset::Failed) | (OnStopFailure::Hold, _) => {
-                    group.stick(now, &format!("run {run} could not be {what}"), &self.me.name, out);
+                    group.stick(
+                        now,
+                        &format!("run {run} could not be {what}"),
+                        &self.facts.me().name,
+                        out,
+                    );
                 }
             }
         }
@@ -84,7 +89,7 @@ impl Node {
 
     /// How long the watchdog may take to reset this host: a record marked before would outlive the reset for nothing.
     fn strike(&self) -> Duration {
-        let timeout = self.timing.watchdog.filter(|_| self.watchdog.armed);
+        let timeout = self.facts.timing().watchdog.filter(|_| self.watchdog.armed);
         timeout.map_or(Duration::ZERO, |timeout| timeout + COARSE * 2)
     }
 
@@ -97,14 +102,14 @@ impl Node {
 
     /// An earlier sidecar of this incarnation marked the record: the mark holds, and so does what follows from it.
     fn take_up_mark(&mut self, now: Time, name: &str, out: &mut Vec<Action>) {
-        let keys = self.view.group(name);
+        let keys = self.facts.view().group(name);
         let Some(record) = keys.active() else { return };
         let Some(why) = &record.stuck else { return };
         let ours = |held: &Held| held.lease == record.incarnation && held.run.epoch == record.epoch;
         if let Some(group) = self.groups.get_mut(name)
             && group.held().is_some_and(|held| held.stuck.is_none() && ours(held))
         {
-            group.stick(now, why, &self.me.name, out);
+            group.stick(now, why, &self.facts.me().name, out);
         }
     }
 
@@ -134,7 +139,7 @@ impl Node {
         let here = group.held().and_then(|held| held.stuck.as_ref());
         let active = record.filter(|record| record.state == RecordState::Active);
         let marked = active.and_then(|record| Some((&record.node, record.stuck.as_ref()?)));
-        let (node, why) = here.map(|why| (&self.me.name, why)).or(marked)?;
+        let (node, why) = here.map(|why| (&self.facts.me().name, why)).or(marked)?;
         Some(stuck_on(node, why))
     }
 
@@ -162,14 +167,14 @@ impl Node {
             };
             self.stuck.given_away.insert(name.clone());
             if let Some(group) = self.groups.get_mut(&name) {
-                group.give_away(now, &stuck, &self.me.name, next, out);
+                group.give_away(now, &stuck, &self.facts.me().name, next, out);
             }
         }
     }
 
     /// Whether the mark is in etcd now.
     pub(super) fn marked(&mut self, name: &str, succeeded: bool, out: &mut Vec<Action>) {
-        let me = self.me.name.clone();
+        let me = self.facts.me().name.clone();
         if let Some(group) = self.groups.get_mut(name).filter(|_| succeeded) {
             let text = format!(
                 "marked stuck in etcd: nobody takes it over until {me} is powered off, or cut from the storage, and `leasehold \
@@ -181,18 +186,18 @@ impl Node {
 
     /// The mark, for the first record of this incarnation that misses it; without a beat where the node's key is lost.
     pub(super) fn stuck_mark(&self, lease: i64) -> Option<(Txn, Purpose)> {
-        let due = |name: &&String| !self.refusals.put_off(self.now, &Asked::Mark((*name).clone()));
+        let due = |name: &&String| !self.refusals.put_off(self.facts.now(), &Asked::Mark((*name).clone()));
         self.groups
             .iter()
             .filter(|(name, _)| due(name))
             .find_map(|(name, group)| {
                 let held = group.held().filter(|held| held.lease == lease)?;
                 let why = held.stuck.clone().filter(|_| !held.proved_stopped())?;
-                let keys = self.view.group(name);
+                let keys = self.facts.view().group(name);
                 let record = keys.active().filter(|record| {
                     record.incarnation == lease && record.epoch == held.run.epoch && record.stuck.is_none()
                 })?;
-                let txn = Txn::mark_stuck(&self.keys, self.as_read(name), record, why);
+                let txn = Txn::mark_stuck(self.facts.keys(), self.as_read(name), record, why);
                 Some((txn, Purpose::Mark { group: name.clone() }))
             })
     }

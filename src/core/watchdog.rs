@@ -40,7 +40,9 @@ impl Watchdog {
 impl Node {
     /// Feeds it, lets it starve, or puts it to sleep.
     pub(super) fn watch_over(&mut self, now: Time, outbox: &mut Outbox) {
-        let Some(timeout) = self.timing.watchdog else { return };
+        let Some(timeout) = self.facts.timing().watchdog else {
+            return;
+        };
         let limit = self.last_meal(timeout);
         self.watchdog.limit = limit;
         if self.exited || !self.is_guarded() {
@@ -90,7 +92,7 @@ impl Node {
         let Watchdog {
             armed, fed_at, limit, ..
         } = self.watchdog;
-        let timeout = self.timing.watchdog.filter(|_| armed)?;
+        let timeout = self.facts.timing().watchdog.filter(|_| armed)?;
         let next = fed_at.plus((timeout / 5).min(MEAL_MAX));
         let last = limit.map(|limit| limit.minus(LAST_MEAL));
         let last = last.filter(|last| !fed_at.reached(*last));
@@ -99,7 +101,7 @@ impl Node {
 
     /// Whether containers may be started as far as the watchdog is concerned.
     pub(super) fn is_watched(&self) -> bool {
-        self.timing.watchdog.is_none() || (self.watchdog.armed && !self.watchdog.starved)
+        self.facts.timing().watchdog.is_none() || (self.watchdog.armed && !self.watchdog.starved)
     }
 
     fn is_guarded(&self) -> bool {
@@ -112,7 +114,9 @@ impl Node {
         // Before an adoption only the page says how long the run may go on.
         let unadopted = self.adoption.names().map(|name| {
             let hard = self.adoption.hard(name);
-            hard.unwrap_or_default().plus(self.timing.kill_budget()).minus(strikes)
+            hard.unwrap_or_default()
+                .plus(self.facts.timing().kill_budget())
+                .minus(strikes)
         });
         let held = self.groups.values().filter_map(|group| group.last_meal(strikes));
         unadopted.chain(held).reduce(Time::earlier)

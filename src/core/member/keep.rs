@@ -23,7 +23,7 @@ impl Node {
         self.dismiss_wishes(&Refusal::LostPlace, out);
         let adoptable = self.adoption.take_runs();
         let saved = Saved {
-            boot: self.me.boot.clone(),
+            boot: self.facts.me().boot.clone(),
             lease,
             groups: adoptable,
         };
@@ -45,7 +45,7 @@ impl Node {
     pub(super) fn adopt_runs(&mut self, now: Time, lease: i64, out: &mut Vec<Action>) {
         let adoptable = self.adoption.take_runs();
         for (name, saved) in adoptable {
-            let keys = self.view.group(&name);
+            let keys = self.facts.view().group(&name);
             let ours = keys
                 .active()
                 .is_some_and(|record| record.incarnation == lease && record.epoch == saved.epoch);
@@ -53,7 +53,7 @@ impl Node {
             let ours = ours || keys.unreadable();
             // Its tether stops it at the deadline of its page, with no sidecar to latch it.
             let over = self.adoption.soft(&name).is_some_and(|soft| now.reached(soft));
-            let me = &self.me.name;
+            let me = &self.facts.me().name;
             let Some(group) = self.groups.get_mut(&name) else {
                 continue;
             };
@@ -63,11 +63,11 @@ impl Node {
             };
             match self.exchange.proof() {
                 Some((stamp, promise)) if ours && !saved.latched && !over && group.is_as_the_file_says() => {
-                    let deadlines = self.timing.deadlines(stamp, promise, group.settings().grace);
+                    let deadlines = self.facts.timing().deadlines(stamp, promise, group.settings().grace);
                     group.adopt(now, run, lease, deadlines, out);
                 }
                 Some((stamp, promise)) if ours => {
-                    let deadlines = self.timing.deadlines(stamp, promise, group.settings().grace);
+                    let deadlines = self.facts.timing().deadlines(stamp, promise, group.settings().grace);
                     let sequel = group.sequel(run, saved.latched || over, me);
                     group.resume(now, run, lease, deadlines, self.adoption.pages(), sequel, out);
                 }
@@ -86,9 +86,9 @@ impl Node {
         };
         self.meet_unknown(lease);
         for (name, group) in &mut self.groups {
-            let keys = self.view.group(name);
+            let keys = self.facts.view().group(name);
             if keys.unreadable() {
-                group.record_unreadable(&self.keys.record(name), out);
+                group.record_unreadable(&self.facts.keys().record(name), out);
                 continue;
             }
             group.record_readable(out);
@@ -98,8 +98,8 @@ impl Node {
                 // A campaign of ours landed, late or at once: never ignored.
                 Meeting::Won(epoch) => {
                     if let Some((stamp, promise)) = self.exchange.proof() {
-                        let deadlines = self.timing.deadlines(stamp, promise, group.settings().grace);
-                        group.take_up(now, epoch, lease, deadlines, &self.me.name, out);
+                        let deadlines = self.facts.timing().deadlines(stamp, promise, group.settings().grace);
+                        group.take_up(now, epoch, lease, deadlines, &self.facts.me().name, out);
                     }
                 }
                 Meeting::Over => group.lay_down(),

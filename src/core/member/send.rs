@@ -20,10 +20,10 @@ impl Node {
         if self.exchange.must_read_back() {
             return self.send_read(now, out);
         }
-        let due = self.exchange.is_due(now, self.timing.beat);
+        let due = self.exchange.is_due(now, self.facts.timing().beat);
         match self.member.clone() {
             Member::Arriving | Member::Frozen { .. } => {
-                if due || !self.viewed || self.requests.has_accept() {
+                if due || !self.facts.is_viewed() || self.requests.has_accept() {
                     self.request_unjoined(now, due, out);
                 }
             }
@@ -34,13 +34,13 @@ impl Node {
                     self.exchange.sent(now);
                     out.push(Action::Grant(Grant {
                         lease,
-                        ttl: self.timing.lease_ttl(),
+                        ttl: self.facts.timing().lease_ttl(),
                     }));
                 }
             }
             Member::Registering { lease } => {
-                let txn = Txn::register(&self.keys, &self.me.name);
-                self.send(now, lease, self.timing.ttl, txn, Purpose::Register, out);
+                let txn = Txn::register(self.facts.keys(), &self.facts.me().name);
+                self.send(now, lease, self.facts.timing().ttl, txn, Purpose::Register, out);
             }
             Member::Adopting {
                 lease, mod_revision, ..
@@ -49,7 +49,7 @@ impl Node {
                     now,
                     lease,
                     mod_revision,
-                    self.timing.ttl,
+                    self.facts.timing().ttl,
                     Txn::beat(),
                     Purpose::BareBeat,
                     out,
@@ -65,18 +65,18 @@ impl Node {
         if let Some((txn, purpose)) = self.acceptance(out) {
             return self.send_acceptance(now, txn, purpose, out);
         }
-        if due || !self.viewed {
+        if due || !self.facts.is_viewed() {
             self.send_read(now, out);
         }
     }
 
     pub(super) fn request_eviction(&mut self, now: Time, due: bool, out: &mut Vec<Action>) {
-        let name = self.me.name.clone();
-        let squatter = self.view.lease_of(&name);
-        let ripe = self.observer.ripe(now, &name, squatter);
-        if let Some(revision) = self.observer.beat_of(&name, squatter).filter(|_| ripe) {
+        let name = self.facts.me().name.clone();
+        let squatter = self.facts.view().lease_of(&name);
+        let ripe = self.facts.observer().ripe(now, &name, squatter);
+        if let Some(revision) = self.facts.observer().beat_of(&name, squatter).filter(|_| ripe) {
             // The namesake has been silent for as long as it promised.
-            let txn = Txn::evict(&self.keys, &name, revision);
+            let txn = Txn::evict(self.facts.keys(), &name, revision);
             let (node, lease) = (name, squatter);
             self.send_plain(now, txn, Purpose::Evict(LastBeat { node, lease, revision }), out);
         } else if due {
@@ -93,7 +93,7 @@ impl Node {
         out: &mut Vec<Action>,
     ) {
         if std::mem::take(&mut self.refusals.beat_first) {
-            let (ttl, bare) = (self.timing.ttl, Purpose::BareBeat);
+            let (ttl, bare) = (self.facts.timing().ttl, Purpose::BareBeat);
             return self.send_own(now, lease, mod_revision, ttl, Txn::beat(), bare, out);
         }
         let release = self
@@ -112,7 +112,7 @@ impl Node {
             return self.send_acceptance(now, txn, purpose, out);
         }
         if let Some((txn, purpose)) = self.fenced_by_hand(now, out) {
-            return self.send_own(now, lease, mod_revision, self.timing.ttl, txn, purpose, out);
+            return self.send_own(now, lease, mod_revision, self.facts.timing().ttl, txn, purpose, out);
         }
         if let Some((reply, length)) = self.requests.take_hold() {
             match self.promise_in_records(lease, Some(length)) {
@@ -132,7 +132,7 @@ impl Node {
             .or_else(|| self.order_txn(out))
             .or_else(|| self.campaign(now, lease));
         if let Some((txn, purpose)) = wish {
-            self.send_own(now, lease, mod_revision, self.timing.ttl, txn, purpose, out);
+            self.send_own(now, lease, mod_revision, self.facts.timing().ttl, txn, purpose, out);
         } else if due {
             let (mut txn, mut purpose) = (Txn::beat(), Purpose::BareBeat);
             if !self.refusals.put_off(now, &Asked::Extras) {
@@ -141,7 +141,7 @@ impl Node {
                 self.settle_in(now, &mut txn);
                 purpose = Purpose::Beat;
             }
-            self.send_own(now, lease, mod_revision, self.timing.ttl, txn, purpose, out);
+            self.send_own(now, lease, mod_revision, self.facts.timing().ttl, txn, purpose, out);
         }
     }
 
@@ -168,8 +168,8 @@ impl Node {
 
     /// T11: it may land unseen, and everybody then waits one ttl, whatever a hold promised before.
     fn send_acceptance(&mut self, now: Time, txn: Txn, purpose: Purpose, out: &mut Vec<Action>) {
-        self.shorten(now, self.timing.ttl, out);
-        self.shorten_adoptable(now, self.timing.ttl, out);
+        self.shorten(now, self.facts.timing().ttl, out);
+        self.shorten_adoptable(now, self.facts.timing().ttl, out);
         self.step_groups(now, out);
         self.send_plain(now, txn, purpose, out);
     }
@@ -189,13 +189,13 @@ impl Node {
         purpose: Purpose,
         out: &mut Vec<Action>,
     ) {
-        let node = &self.me.name;
+        let node = &self.facts.me().name;
         let own = Own {
             node,
             lease,
             mod_revision,
         };
-        let txn = txn.with_own(&self.keys, own);
+        let txn = txn.with_own(self.facts.keys(), own);
         self.send(now, lease, promise, txn, purpose, out);
     }
 
@@ -211,13 +211,13 @@ impl Node {
         let seq = self.exchange.next_seq();
         let nonce = self.random.draw();
         let beat = Beat {
-            machine: self.me.machine.clone(),
-            boot: self.me.boot.clone(),
+            machine: self.facts.me().machine.clone(),
+            boot: self.facts.me().boot.clone(),
             seq,
             nonce,
             ttl_ms: u64::try_from(promise.as_millis()).unwrap_or(u64::MAX),
         };
-        let txn = txn.with_beat(&self.keys, &self.me.name, lease, &beat);
+        let txn = txn.with_beat(self.facts.keys(), &self.facts.me().name, lease, &beat);
         self.exchange.attempt(nonce, now, promise);
         // It may land unseen, and observers then wait no longer than it promises: nothing may count on more from here.
         self.shorten(now, promise, out);
@@ -230,7 +230,7 @@ impl Node {
     /// Before a shorter promise is sent, every deadline that counts on a longer one comes in; that of the addresses, too.
     pub(crate) fn shorten(&mut self, stamp: Time, promise: Duration, out: &mut Vec<Action>) {
         for group in self.groups.values_mut() {
-            let deadlines = self.timing.deadlines(stamp, promise, group.settings().grace);
+            let deadlines = self.facts.timing().deadlines(stamp, promise, group.settings().grace);
             let Some(held) = group.held() else { continue };
             let sooner = held.deadlines.earlier(deadlines);
             if sooner != held.deadlines {
@@ -242,7 +242,7 @@ impl Node {
     /// The same for runs not yet adopted: a hold of the earlier sidecar may have promised them far more.
     pub(super) fn shorten_adoptable(&mut self, stamp: Time, promise: Duration, out: &mut Vec<Action>) {
         for group in self.groups.values() {
-            let deadlines = self.timing.deadlines(stamp, promise, group.settings().grace);
+            let deadlines = self.facts.timing().deadlines(stamp, promise, group.settings().grace);
             self.adoption.shorten(group, deadlines, out);
         }
     }

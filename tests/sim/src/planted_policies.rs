@@ -2,8 +2,8 @@ const POLICY_BUGS: &[Bug] = &[
     Bug {
         name: "silence is word enough",
         file: "confirm.rs",
-        old: "record.node != self.me.name && self.groups",
-        new: "!crate::planted::on(\"silence is word enough\") && record.node != self.me.name && self.groups",
+        old: "    record.node != me && failover",
+        new: "    !crate::planted::on(\"silence is word enough\") && record.node != me && failover",
         seen_by: Seen::Rule("directed_policies::silence_frees_nothing_where_a_person_decides", "S14"),
     },
     Bug {
@@ -51,22 +51,22 @@ const POLICY_BUGS: &[Bug] = &[
     Bug {
         name: "a failback without its quiet window",
         file: "failback.rs",
-        old: "if now.waited(since) >= quiet &&",
-        new: "if (crate::planted::on(\"a failback without its quiet window\") || now.waited(since) >= quiet) &&",
+        old: "    now.waited(way.since) >= way.quiet &&",
+        new: "    (crate::planted::on(\"a failback without its quiet window\") || now.waited(way.since) >= way.quiet) &&",
         seen_by: Seen::Rule("directed_policies::a_group_goes_back_once_the_preferred_node_has_been_ready_for_long", "S18"),
     },
     Bug {
         name: "a failback from a group that just started",
         file: "failback.rs",
-        old: "let well = served.is_some_and(|served| served >= quiet);",
-        new: "let well = served.is_some_and(|served| served >= quiet || crate::planted::on(\"a failback from a group that just started\"));",
+        old: "let well = way.served.is_some_and(|served| served >= way.quiet);",
+        new: "let well = way.served.is_some_and(|served| served >= way.quiet || crate::planted::on(\"a failback from a group that just started\"));",
         seen_by: Seen::Rule("directed_policies::a_group_goes_back_only_where_it_has_served_well_for_as_long", "S18"),
     },
     Bug {
         name: "a failback among equals",
         file: "failback.rs",
-        old: "let better = self.view.statuses.get(&node)?.priority < self.me.priority;",
-        new: "let better = self.view.statuses.get(&node)?.priority < self.me.priority || crate::planted::on(\"a failback among equals\");",
+        old: "let better = self.facts.view().statuses.get(&node)?.priority < self.facts.me().priority;",
+        new: "let better = self.facts.view().statuses.get(&node)?.priority < self.facts.me().priority || crate::planted::on(\"a failback among equals\");",
         seen_by: Seen::Rule("directed_policies::nothing_goes_back_to_a_node_that_is_not_preferred", "S18"),
     },
     Bug {
