@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::event::Action;
+use super::group::Group;
 use super::member::{Member, Purpose};
 use super::node::Node;
 use super::protocol::{ReleaseCause, TxnKind};
@@ -15,7 +16,7 @@ use super::store::{Compare, Op, Txn};
 impl Node {
     /// T11, when an operator asked for it.
     pub(super) fn acceptance(&mut self, out: &mut Vec<Action>) -> Option<(Txn, Purpose)> {
-        if !self.viewed {
+        if !self.facts.is_viewed() {
             return None;
         }
         let AcceptWish {
@@ -49,7 +50,7 @@ impl Node {
     fn t11(&self, given: Option<u64>) -> (Txn, usize) {
         let mut txn = self.config_txn(TxnKind::Accept, self.accepted_config());
         txn.then.push(Op::DeletePrefix {
-            prefix: self.keys.nodes(),
+            prefix: self.facts.keys().nodes(),
         });
         let (mut lifted, mut left) = (self.to_be_lifted(given), 0);
         // What can't be started without it comes first, then what somebody holds.
@@ -59,7 +60,7 @@ impl Node {
                 left += 1;
                 continue;
             }
-            let key = self.keys.record(name);
+            let key = self.facts.keys().record(name);
             txn.compare.push(Compare::Mod {
                 key: key.clone(),
                 revision: keys.record_mod,
@@ -68,7 +69,7 @@ impl Node {
             let value = json(&record);
             txn.then.push(Op::Put { key, value, lease: 0 });
             txn.then.push(Op::Delete {
-                key: self.keys.leader(name),
+                key: self.facts.keys().leader(name),
             });
         }
         (txn, left)
@@ -77,11 +78,11 @@ impl Node {
     /// Each group's record as T11 writes it: free, above every epoch that is known of. None for one that is marked stuck, which
     /// stays as it is and is only compared: a fence alone frees it, before or after.
     fn to_be_lifted(&self, given: Option<u64>) -> Vec<(&String, &GroupKeys, Option<Record>)> {
-        let of_group = self.view.groups.iter().filter_map(|(name, keys)| {
+        let of_group = self.facts.view().groups.iter().filter_map(|(name, keys)| {
             if keys.active().is_some_and(|record| record.stuck.is_some()) {
                 return Some((name, keys, None));
             }
-            let held = self.groups.get(name).and_then(|group| group.held.as_ref());
+            let held = self.groups.get(name).and_then(|group| group.held());
             let held = held.map_or(0, |held| held.run.epoch);
             let known = [held, self.claim_above(name).unwrap_or(0), given.unwrap_or(0)];
             let known = known.into_iter().fold(0, u64::max);
@@ -102,23 +103,37 @@ impl Node {
     /// was away may never have known it.
     pub(super) fn accepted_config(&self) -> ClusterConfig {
         let known = self.trust.generation();
-        let generation = self.view.config.map_or(0, |config| config.generation).max(known) + 1;
-        let told = self.view.config.map(|config| config.ttl());
-        let kept = told.filter(|ttl| self.timing.with_ttl(*ttl).check().is_ok());
-        ClusterConfig::new(generation, kept.unwrap_or(self.timing.ttl), self.longest_known())
+        let generation = self
+            .facts
+            .view()
+            .config
+            .map_or(0, |config| config.generation)
+            .max(known)
+            + 1;
+        let told = self.facts.view().config.map(|config| config.ttl());
+        let kept = told.filter(|ttl| self.facts.timing().with_ttl(*ttl).check().is_ok());
+        ClusterConfig::new(
+            generation,
+            kept.unwrap_or(self.facts.timing().ttl),
+            self.longest_known(),
+        )
     }
 
     /// What everybody waits after T11, at least.
     pub(super) fn longest_known(&self) -> Duration {
-        let told = self.view.config.map_or(Duration::ZERO, |config| config.longest());
-        self.waiting().max(told).max(self.timing.ttl)
+        let told = self
+            .facts
+            .view()
+            .config
+            .map_or(Duration::ZERO, |config| config.longest());
+        self.waiting().max(told).max(self.facts.timing().ttl)
     }
 
     /// A record in the place of one that a restore has lost.
     fn forgotten(&self) -> Record {
         Record {
             epoch: 0,
-            node: self.me.name.clone(),
+            node: self.facts.me().name.clone(),
             incarnation: 0,
             state: RecordState::Released,
             reason: "accepted".to_owned(),
@@ -133,7 +148,7 @@ impl Node {
     /// T11 stops every group of the cluster: why there is no need for it.
     fn needless(&self, force: bool, given: Option<u64>) -> Option<Refusal> {
         let frozen = matches!(self.member, Member::Frozen { .. });
-        let mut groups = self.view.groups.iter();
+        let mut groups = self.facts.view().groups.iter();
         let claimed = groups.any(|(name, keys)| {
             let epoch = keys.record.as_ref().map_or(0, |record| record.epoch);
             self.claim_above(name).max(given).is_some_and(|claim| claim > epoch)
@@ -150,23 +165,32 @@ impl Node {
     fn held_elsewhere(&self) -> Option<String> {
         let longest = self.longest_known();
         let long = |key: &NodeKey| key.beat.as_ref().is_some_and(|beat| beat.promise() > longest);
-        let beats = self.view.nodes.iter().filter(|(_, key)| long(key));
+        let beats = self.facts.view().nodes.iter().filter(|(_, key)| long(key));
         let beats = beats.map(|(name, key)| (name, key.lease));
-        let records = self.view.groups.values().filter_map(|group| group.active());
+        let records = self.facts.view().groups.values().filter_map(|group| group.active());
         let records = records.filter(|record| record.promise() > longest);
         let mut held = beats.chain(records.map(|record| (&record.node, record.incarnation)));
-        let held = held.find(|(name, lease)| **name != self.me.name && !self.observer.ripe(self.now, name, *lease));
+        let held = held.find(|(name, lease)| {
+            **name != self.facts.me().name && !self.facts.observer().ripe(self.facts.now(), name, *lease)
+        });
         held.map(|(name, _)| name.clone())
     }
 
     /// The highest epoch claimed on the group's storage that any living node met, where it is above the record's.
     pub(super) fn claim_above(&self, name: &str) -> Option<u64> {
-        let epoch = self.view.group(name).record.as_ref().map_or(0, |record| record.epoch);
+        let epoch = self
+            .facts
+            .view()
+            .group(name)
+            .record
+            .as_ref()
+            .map_or(0, |record| record.epoch);
         let living = self
-            .view
+            .facts
+            .view()
             .statuses
             .iter()
-            .filter(|(node, _)| **node != self.me.name && self.view.nodes.contains_key(*node));
+            .filter(|(node, _)| **node != self.facts.me().name && self.facts.view().nodes.contains_key(*node));
         let told = living.filter_map(|(_, status)| status.groups.get(name)?.claim);
         told.chain(self.claim_met(name)).max().filter(|claim| *claim > epoch)
     }
@@ -174,8 +198,14 @@ impl Node {
     /// The same that this node's own tethers met: what it publishes. What others tell it does not tell again, or a false word
     /// would never end.
     pub(super) fn claim_met(&self, name: &str) -> Option<u64> {
-        let epoch = self.view.group(name).record.as_ref().map_or(0, |record| record.epoch);
-        let met = self.groups.get(name).and_then(|group| group.claim);
+        let epoch = self
+            .facts
+            .view()
+            .group(name)
+            .record
+            .as_ref()
+            .map_or(0, |record| record.epoch);
+        let met = self.groups.get(name).and_then(Group::claim);
         met.filter(|claim| *claim > epoch)
     }
 }

@@ -109,7 +109,7 @@ impl Adoption {
     /// Before a shorter promise is sent, the pages of what is not adopted yet come in: a hold of the earlier sidecar may have
     /// promised them far more.
     pub(crate) fn shorten(&mut self, group: &Group, deadlines: Deadlines, out: &mut Vec<Action>) {
-        let name = &group.settings.name;
+        let name = &group.settings().name;
         let Some(saved) = self.runs.get(name) else { return };
         let mut end = deadlines.end;
         for (of, page) in self.pages.iter_mut().filter(|(of, _)| of.group == *name) {
@@ -123,7 +123,7 @@ impl Adoption {
                 page: *page,
             });
         }
-        if group.settings.vips > 0 && !saved.latched {
+        if group.settings().vips > 0 && !saved.latched {
             out.push(Action::VipHold {
                 group: name.clone(),
                 until: end,
@@ -135,7 +135,7 @@ impl Adoption {
     /// What the disk must hold now: what is not adopted yet, and what runs.
     pub(crate) fn memory(&self, boot: &str, lease: Option<i64>, groups: &BTreeMap<String, Group>) -> Saved {
         let lease = lease.unwrap_or_else(|| {
-            let held = groups.values().find_map(|group| group.held.as_ref());
+            let held = groups.values().find_map(|group| group.held());
             let written = self.written.as_ref().filter(|_| !self.runs.is_empty());
             held.map_or(written.map_or(0, |written| written.lease), |held| held.lease)
         });
@@ -154,12 +154,12 @@ impl Adoption {
 
     /// The write that must come before everything else of an event, if the disk does not say so yet. While the file is not
     /// decided on it stays as it is.
-    pub(crate) fn write(&mut self, memory: Saved) -> Option<Action> {
+    pub(crate) fn write(&mut self, memory: Saved) -> Option<Saved> {
         if self.saved.is_some() || self.written.as_ref() == Some(&memory) {
             return None;
         }
         self.written = Some(memory.clone());
-        Some(Action::Save(memory))
+        Some(memory)
     }
 
     /// Whether the disk says so of a run that is held: an invariant.
@@ -246,7 +246,7 @@ mod tests {
         assert_eq!(adoption.write(before), None, "the disk says so");
         let of = Run { epoch: 3, n: 1 };
         assert!(!adoption.is_written("mail", of, true));
-        assert_eq!(adoption.write(latched.clone()), Some(Action::Save(latched)));
+        assert_eq!(adoption.write(latched.clone()), Some(latched));
         assert!(adoption.is_written("mail", of, true) && !adoption.is_written("web", of, true));
     }
 

@@ -34,7 +34,7 @@ impl Node {
 
     /// What to answer once the wish is written.
     pub(super) fn apply_asked(&self, group: &str) -> String {
-        let keys = self.view.group(group);
+        let keys = self.facts.view().group(group);
         let holder = keys.active().map_or("the holder", |record| record.node.as_str());
         match self.drift(group) {
             Some(Drift {
@@ -53,11 +53,11 @@ impl Node {
 
     /// What the holder says of its run, as far as this node knows.
     pub(super) fn drift(&self, group: &str) -> Option<Drift> {
-        if let Some(held) = self.groups.get(group).filter(|group| group.held.is_some()) {
-            return held.drift.clone();
+        if let Some(held) = self.groups.get(group).filter(|group| group.is_held()) {
+            return held.drift().cloned();
         }
-        let keys = self.view.groups.get(group)?;
-        let status = self.view.statuses.get(&keys.active()?.node)?;
+        let keys = self.facts.view().groups.get(group)?;
+        let status = self.facts.view().statuses.get(&keys.active()?.node)?;
         status.groups.get(group)?.drift.clone()
     }
 
@@ -86,7 +86,7 @@ impl Node {
         }
         let forbidden = self.forbidden(name);
         let Some(group) = self.groups.get_mut(name) else { return };
-        let Some(held) = &group.held else { return };
+        let Some(held) = group.held() else { return };
         let comes_anew = held.latched && matches!(held.after, After::Restart | After::Claimed);
         if held.latched && !comes_anew {
             // It leaves: the next holder starts it as the file says, and deletes the wish.
@@ -125,7 +125,7 @@ impl Node {
         out: &mut Vec<Action>,
     ) {
         let Some(group) = self.groups.get_mut(name) else { return };
-        group.drift = drift.clone().filter(|_| group.held.is_some());
+        group.compared(drift.clone());
         // A look that began before the wish, or for an earlier one, may have missed what the wish is about.
         let comparing = &mut self.intents.comparing;
         if comparing.get(name).is_none_or(|one| wish != Some(one.revision)) {
@@ -135,7 +135,8 @@ impl Node {
             return;
         };
         let stands = self
-            .view
+            .facts
+            .view()
             .group(name)
             .intent
             .as_ref()
@@ -157,7 +158,7 @@ impl Node {
             | Member::Left => Some("its node is not a member now".to_owned()),
         };
         let Some(group) = self.groups.get_mut(name) else { return };
-        if group.held.as_ref().is_none_or(|held| held.latched) {
+        if group.held().is_none_or(|held| held.latched) {
             return;
         }
         let (what, obstacle) = match (drift, forbidden) {

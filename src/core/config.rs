@@ -13,22 +13,22 @@ use super::event::Action;
 use super::member::{Member, Purpose};
 use super::node::Node;
 use super::protocol::TxnKind;
-use super::records::{Beat, ClusterConfig, json};
+use super::records::{Beat, ClusterConfig};
 use super::refusal::Refusal;
-use super::store::{Compare, Op, Txn};
+use super::store::Txn;
 use super::time::Time;
 
 impl Node {
     /// How long to wait for a beat that was not seen, and in contact.
     pub(super) fn waiting(&self) -> Duration {
-        self.unseen_promise(self.trust.longest(self.timing.ttl))
+        self.unseen_promise(self.trust.longest(self.facts.timing().ttl))
     }
 
     /// A restored etcd may know a shorter ttl only, and so does a node that was away when it grew and trusts what it reads:
     /// it waits the shorter one from after the restore, hence from after this node's last answered beat. A hold is none of
     /// this: it is known open that a restore forgets one.
     pub(super) fn come_in(&mut self, out: &mut Vec<Action>) {
-        let known = self.view.config.map(|config| config.longest());
+        let known = self.facts.view().config.map(|config| config.longest());
         if let (Some(known), Some((stamp, promise))) = (known, self.exchange.proof())
             && known < promise
             && promise <= self.waiting()
@@ -40,9 +40,9 @@ impl Node {
 
     /// The ttl in etcd is everybody's; a file that says otherwise is reported, not obeyed.
     pub(super) fn adopt_config(&mut self, out: &mut Vec<Action>) {
-        let Some(config) = self.view.config else { return };
-        let (ttl, before) = (config.ttl(), self.timing.ttl);
-        let timing = self.timing.with_ttl(ttl);
+        let Some(config) = self.facts.view().config else { return };
+        let (ttl, before) = (config.ttl(), self.facts.timing().ttl);
+        let timing = self.facts.timing().with_ttl(ttl);
         if timing.check().is_ok() && !self.damage.config {
             self.thaw(ttl, out);
         }
@@ -70,10 +70,10 @@ impl Node {
             let before = Some(Box::new(self.member.clone()));
             return self.stand_still(Code::TtlUnusable, text, why, before, out);
         }
-        if timing.attempt != self.timing.attempt {
+        if timing.attempt != self.facts.timing().attempt {
             out.push(Action::Attempt(timing.attempt));
         }
-        self.timing = timing;
+        self.facts.take_timing(timing);
     }
 
     /// The configuration that could not be kept here, or was deleted, is one again that can: this node goes on from where it
@@ -99,7 +99,7 @@ impl Node {
     /// whatever nobody sees any more has ended.
     pub(super) fn settle_config(&mut self, now: Time, out: &mut Vec<Action>) {
         let settled = |config: &ClusterConfig| config.longest_ms.is_none() && !self.damage.config;
-        let Some(config) = self.view.config.filter(settled) else {
+        let Some(config) = self.facts.view().config.filter(settled) else {
             return;
         };
         let ttl = config.ttl();
@@ -116,16 +116,16 @@ impl Node {
     /// The same for everybody, with a beat; it is the first node's task, so that beats do not fail for each other.
     pub(super) fn settle_in(&self, now: Time, txn: &mut Txn) {
         let changing = |config: &ClusterConfig| config.longest_ms.is_some() && !self.damage.config;
-        let Some(config) = self.view.config.filter(changing) else {
+        let Some(config) = self.facts.view().config.filter(changing) else {
             return;
         };
-        let first = self.view.nodes.keys().next() == Some(&self.me.name);
+        let first = self.facts.view().nodes.keys().next() == Some(&self.facts.me().name);
         if first && self.all_beat_with(now, config.ttl()) && self.contact_holds_at(now) {
             let settled = ClusterConfig {
                 longest_ms: None,
                 ..config
             };
-            self.put_config(settled, txn);
+            txn.and_config(self.facts.keys(), self.facts.view().config_mod, settled);
         }
     }
 
@@ -134,14 +134,15 @@ impl Node {
     /// without a key, which can't beat any more, has been silent for as long as it takes.
     fn all_beat_with(&self, now: Time, ttl: Duration) -> bool {
         let within = |beat: &Beat| beat.promise() <= ttl;
-        let beats = self.view.nodes.values().all(|key| {
-            let since = key.mod_revision > self.view.config_mod;
+        let beats = self.facts.view().nodes.values().all(|key| {
+            let since = key.mod_revision > self.facts.view().config_mod;
             since && key.beat.as_ref().is_some_and(within)
         });
         beats
-            && self.view.groups.values().all(|keys| {
-                let gone =
-                    |node: &str, lease| self.view.lease_of(node) != lease && !self.observer.ripe(now, node, lease);
+            && self.facts.view().groups.values().all(|keys| {
+                let gone = |node: &str, lease| {
+                    self.facts.view().lease_of(node) != lease && !self.facts.observer().ripe(now, node, lease)
+                };
                 let active = keys.active();
                 !keys.unreadable() && active.is_none_or(|record| !gone(&record.node, record.incarnation))
             })
@@ -150,36 +151,29 @@ impl Node {
     /// Writes the configuration if it is still the one that was read.
     pub(super) fn config_txn(&self, kind: TxnKind, config: ClusterConfig) -> Txn {
         let mut txn = Txn::new(kind);
-        self.put_config(config, &mut txn);
+        txn.and_config(self.facts.keys(), self.facts.view().config_mod, config);
         txn
-    }
-
-    fn put_config(&self, config: ClusterConfig, txn: &mut Txn) {
-        let key = self.keys.config();
-        txn.compare.push(Compare::Mod {
-            key: key.clone(),
-            revision: self.view.config_mod,
-        });
-        txn.then.push(Op::Put {
-            key,
-            value: json(&config),
-            lease: 0,
-        });
     }
 
     /// Why the cluster can't have this ttl: each node must be able to keep it.
     pub(super) fn unfit_ttl(&self, ttl: Duration) -> Option<Refusal> {
-        let stays = self.timing.ttl;
-        if let Err(short) = self.timing.with_ttl(ttl).check() {
+        let stays = self.facts.timing().ttl;
+        if let Err(short) = self.facts.timing().with_ttl(ttl).check() {
             let why = short.to_string();
             return Some(Refusal::TtlTooShort { why, stays });
         }
-        self.view.nodes.iter().find_map(|(name, key)| {
-            let silent = self.observer.ripe(self.now, name, key.lease);
-            if silent || *name == self.me.name {
+        self.facts.view().nodes.iter().find_map(|(name, key)| {
+            let silent = self.facts.observer().ripe(self.facts.now(), name, key.lease);
+            if silent || *name == self.facts.me().name {
                 return None;
             }
-            match self.view.statuses.get(name).and_then(|status| status.smallest_ttl_ms) {
+            match self
+                .facts
+                .view()
+                .statuses
+                .get(name)
+                .and_then(|status| status.smallest_ttl_ms)
+            {
                 None => Some(Refusal::TtlNotTold { node: name.clone() }),
                 Some(smallest) => {
                     let least = Duration::from_millis(smallest);
@@ -197,20 +191,20 @@ impl Node {
 
     /// What to answer where it is the cluster's already.
     pub(super) fn configured(&self, ttl: Duration) -> Option<String> {
-        let same = self.view.config.is_some_and(|config| config.ttl() == ttl) && !self.damage.config;
+        let same = self.facts.view().config.is_some_and(|config| config.ttl() == ttl) && !self.damage.config;
         same.then(|| format!("the cluster's ttl is {ttl:?} already"))
     }
 
     /// One transaction that compares the configuration as read, so that of two operators one wins.
     pub(super) fn configuration(&self, reply: u64, ttl: Duration, out: &mut Vec<Action>) -> Option<(Txn, Purpose)> {
         let refused = self.unfit_ttl(ttl);
-        let Some(config) = self.view.config.filter(|_| refused.is_none()) else {
+        let Some(config) = self.facts.view().config.filter(|_| refused.is_none()) else {
             let result = Err(refused.unwrap_or(Refusal::NoConfiguration));
             out.push(Action::Reply { reply, result });
             return None;
         };
         let wanted = ClusterConfig::new(config.generation, ttl, self.waiting());
-        let txn = self.config_txn(TxnKind::ChangeTtl, wanted);
+        let txn = Txn::change_ttl(self.facts.keys(), self.facts.view().config_mod, wanted);
         let done = format!(
             "the cluster's ttl is {ttl:?} now, it was {:?}: each node takes it with its next beat, which `leasehold config diff` shows",
             config.ttl()

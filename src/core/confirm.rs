@@ -7,7 +7,6 @@
 
 use super::code::Code;
 use super::event::Action;
-use super::group::Group;
 use super::node::Node;
 use super::records::{GroupKeys, Record};
 use super::time::Time;
@@ -22,18 +21,23 @@ pub enum Failover {
     Confirm,
 }
 
+/// `failover`: of the group in this node's file, if it has it.
+fn needs_word(me: &str, failover: Option<Failover>, record: &Record) -> bool {
+    record.node != me && failover == Some(Failover::Confirm)
+}
+
 impl Node {
     /// Whether silence does not free this record for this node.
     pub(super) fn needs_word(&self, group: &str, record: &Record) -> bool {
-        let confirms = |group: &Group| group.settings.failover == Failover::Confirm;
-        record.node != self.me.name && self.groups.get(group).is_some_and(confirms)
+        let failover = self.groups.get(group).map(|group| group.settings().failover);
+        needs_word(&self.facts.me().name, failover, record)
     }
 
     /// What to wait for, once the holder has been silent for as long as it promised.
     pub(super) fn word_awaited(&self, now: Time, group: &str, keys: &GroupKeys) -> Option<String> {
         let record = keys.active().filter(|record| self.needs_word(group, record))?;
         let node = &record.node;
-        let silent = self.observer.ripe(now, node, record.incarnation) && record.stuck.is_none();
+        let silent = self.facts.observer().ripe(now, node, record.incarnation) && record.stuck.is_none();
         silent.then(|| {
             format!(
                 "{node} fell silent, and {group} is taken from nobody without your word (failover: confirm): make sure that {node} \
@@ -48,10 +52,10 @@ impl Node {
             return;
         }
         let confirmed = self.groups.iter();
-        let confirmed = confirmed.filter(|(_, group)| group.settings.failover == Failover::Confirm);
+        let confirmed = confirmed.filter(|(_, group)| group.settings().failover == Failover::Confirm);
         let names: Vec<String> = confirmed.map(|(name, _)| name.clone()).collect();
         for name in names {
-            let keys = self.view.group(&name);
+            let keys = self.facts.view().group(&name);
             let Some(text) = self.word_awaited(now, &name, keys) else {
                 continue;
             };
@@ -63,5 +67,20 @@ impl Node {
                 group.say(Code::FailoverWaits, text, out);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Failover, Record, needs_word};
+
+    #[test]
+    fn a_word_is_needed_for_what_another_node_holds_where_the_file_asks_for_it() {
+        let json = r#"{"epoch":3,"node":"b","incarnation":7,"state":"active","reason":""}"#;
+        let record: Record = serde_json::from_str(json).unwrap();
+        assert!(needs_word("a", Some(Failover::Confirm), &record));
+        assert!(!needs_word("b", Some(Failover::Confirm), &record), "its gate guards it");
+        assert!(!needs_word("a", Some(Failover::Auto), &record));
+        assert!(!needs_word("a", None, &record), "it is not in the file");
     }
 }

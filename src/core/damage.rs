@@ -34,13 +34,17 @@ pub(super) struct Damage {
 impl Node {
     /// Puts the last good value in the place of one that can't be read, where nothing may be concluded from its absence.
     pub(super) fn with_last_good(&mut self, mut view: View) -> View {
-        self.damage.config = view.unreadable.contains_key(&self.keys.config());
+        self.damage.config = view.unreadable.contains_key(&self.facts.keys().config());
         if self.damage.config {
-            view.config = self.view.config.or_else(|| self.trust.config(self.timing.ttl));
+            view.config = self
+                .facts
+                .view()
+                .config
+                .or_else(|| self.trust.config(self.facts.timing().ttl));
         }
         for (name, keys) in &mut view.groups {
-            if view.unreadable.contains_key(&self.keys.store(name)) {
-                keys.store = self.view.groups.get(name).and_then(|keys| keys.store.clone());
+            if view.unreadable.contains_key(&self.facts.keys().store(name)) {
+                keys.store = self.facts.view().groups.get(name).and_then(|keys| keys.store.clone());
             }
         }
         view
@@ -56,7 +60,7 @@ impl Node {
 
     /// Tells of every key that can't be read, or can be again.
     pub(super) fn tell_damage(&mut self, out: &mut Vec<Action>) {
-        let found = self.view.unreadable.iter();
+        let found = self.facts.view().unreadable.iter();
         let found = found.map(|(key, fault)| (key.clone(), self.sentence(key, fault)));
         let found = found.collect();
         let before = std::mem::replace(&mut self.damage.keys, found);
@@ -75,13 +79,14 @@ impl Node {
 
     /// Its holder tells of a record that can't be read in its own words.
     fn is_holders_own(&self, key: &str) -> bool {
-        let held = self.groups.iter().filter(|(_, group)| group.held.is_some());
-        held.map(|(name, _)| self.keys.record(name)).any(|record| record == key)
+        let held = self.groups.iter().filter(|(_, group)| group.is_held());
+        held.map(|(name, _)| self.facts.keys().record(name))
+            .any(|record| record == key)
     }
 
     /// What is wrong with the key, and what to do.
     fn sentence(&self, key: &str, fault: &Fault) -> String {
-        let advice = match self.keys.parts(key).unwrap_or_default().as_slice() {
+        let advice = match self.facts.keys().parts(key).unwrap_or_default().as_slice() {
             ["config"] => self.config_advice(),
             ["nodes", node] => format!("{node} joins anew by itself; if there is no such node, delete the key"),
             ["status", node] => format!(
@@ -113,7 +118,7 @@ impl Node {
     }
 
     fn config_advice(&self) -> String {
-        match self.view.config {
+        match self.facts.view().config {
             Some(config) => format!(
                 "what was read last holds, with ttl {:?}; `leasehold config apply` writes it anew, or put {} there",
                 config.ttl(),
@@ -125,7 +130,7 @@ impl Node {
     }
 
     fn store_advice(&self, group: &str) -> String {
-        match self.view.groups.get(group).and_then(|keys| keys.store.as_ref()) {
+        match self.facts.view().groups.get(group).and_then(|keys| keys.store.as_ref()) {
             Some(store) => format!("what was read last holds; put {} there", json(store)),
             None => format!(
                 "nothing of {group} starts on a node that does not know it from before; delete the key, then `leasehold init {group}`, \
@@ -136,17 +141,17 @@ impl Node {
 
     /// Why the storage of a group is not known.
     pub(super) fn no_store(&self, name: &str) -> Option<String> {
-        let keys = self.view.groups.get(name);
+        let keys = self.facts.view().groups.get(name);
         if keys.is_some_and(|keys| keys.store.is_some()) {
             return None;
         }
-        let told = self.damage.keys.get(&self.keys.store(name)).cloned();
+        let told = self.damage.keys.get(&self.facts.keys().store(name)).cloned();
         Some(told.unwrap_or_else(|| format!("its storage is not initialised: run `leasehold init {name}`")))
     }
 
     /// Why nothing is known of who holds the group.
     pub(super) fn no_record(&self, name: &str) -> Option<String> {
-        self.damage.keys.get(&self.keys.record(name)).cloned()
+        self.damage.keys.get(&self.facts.keys().record(name)).cloned()
     }
 
     /// Whether what etcd shows of this node is not what it published: somebody else wrote there.
@@ -154,7 +159,7 @@ impl Node {
         let Some(settled) = self.publication.settled() else {
             return;
         };
-        let told = self.view.statuses.get(&self.me.name);
+        let told = self.facts.view().statuses.get(&self.facts.me().name);
         let same = told.is_some_and(|told| json(told) == settled);
         if !same && matches!(self.member, Member::Joined { .. }) {
             self.publication.forget();
@@ -163,12 +168,12 @@ impl Node {
 
     /// Beats end where more is read with each than an answer may hold.
     fn tell_size(&mut self, out: &mut Vec<Action>) {
-        let crowded = self.view.bytes > READ_ALARM;
+        let crowded = self.facts.view().bytes > READ_ALARM;
         if crowded == std::mem::replace(&mut self.damage.crowded, crowded) {
             return;
         }
-        let (bytes, prefix) = (self.view.bytes >> 10, self.keys.prefix());
-        let (key, largest) = self.view.largest.clone().unwrap_or_default();
+        let (bytes, prefix) = (self.facts.view().bytes >> 10, self.facts.keys().prefix());
+        let (key, largest) = self.facts.view().largest.clone().unwrap_or_default();
         match crowded {
             true => {
                 let text = format!(

@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use super::event::Action;
-use super::group::{After, Coming, Group, Stage, claimed};
+use super::group::{After, Coming, Held, Stage, claimed};
 use super::member::{Asked, LastBeat, Purpose};
 use super::node::Node;
-use super::protocol::{ReleaseCause, TxnKind};
+use super::protocol::{AsRead, Beside, Release, Winner};
 use super::records::{GroupKeys, Intent, NodeStatus, Readiness, Record, RecordState, Trouble, json};
-use super::release::{lost, plain, released};
-use super::store::{Compare, Op, Txn};
+use super::store::Txn;
 use super::stuck::stuck_on;
+use super::takeover::{Sequel, Turn, TurnWait, sequel};
 use super::time::Time;
 
 /// Between the campaigns of two standbys of neighbouring rank.
@@ -36,7 +36,7 @@ impl Node {
         let names: Vec<String> = self.groups.keys().cloned().collect();
         for name in names {
             let other_ready = self.successor(&name, None).is_some();
-            let keys = self.view.group(&name);
+            let keys = self.facts.view().group(&name);
             if keys.unreadable() || self.refusals.put_off(now, &Asked::Release(name.clone())) {
                 continue;
             }
@@ -47,11 +47,8 @@ impl Node {
             };
             let wanted = wanted.and_then(|wanted| self.successor(&name, Some(wanted)));
             let group = self.groups.get_mut(&name)?;
-            let Some(held) = group
-                .held
-                .as_mut()
-                .filter(|held| held.stage == Stage::Stopped && held.lease == lease)
-            else {
+            let stopped = |held: &&Held| held.stage == Stage::Stopped && held.lease == lease;
+            let Some(held) = group.held().filter(stopped) else {
                 continue;
             };
             // A restart in place mounts the same again, on this host: it needs no proof of the unmount.
@@ -59,43 +56,36 @@ impl Node {
                 held.after == After::Restart || held.proved_stopped(),
                 "a group is released only when its stop is proved"
             );
-            let release = match held.after.clone() {
-                After::Restart | After::Claimed => continue,
-                After::Forget => {
-                    group.held = None;
-                    continue;
-                }
-                After::Release {
-                    cause,
-                    reason,
-                    successor,
-                } => Some((cause, reason, successor)),
-                After::RanOut | After::Lost if other_ready => Some(plain(ReleaseCause::RanOut, None)),
-                After::Interrupted if other_ready => Some(plain(ReleaseCause::Interrupted, wanted)),
-                After::RanOut | After::Interrupted | After::Lost => None,
-            };
-            let epoch = held.run.epoch;
-            let again = started_again(&held.after);
+            let sequel = sequel(&held.after, other_ready, wanted);
             let own = keys
                 .active()
-                .filter(|record| record.incarnation == lease && record.epoch == epoch);
-            let Some(record) = own else {
-                group.held = None;
-                continue;
+                .filter(|record| record.incarnation == lease && record.epoch == held.run.epoch);
+            let again = match (sequel, own) {
+                (Sequel::Stays, _) => continue,
+                (Sequel::Over, _) | (Sequel::StartsAgain(_) | Sequel::Released(..), None) => {
+                    group.lay_down();
+                    continue;
+                }
+                (Sequel::StartsAgain(again), Some(_)) => again,
+                (Sequel::Released(cause, reason, named), Some(record)) => {
+                    let successor = named
+                        .or_else(|| self.successor(&name, None))
+                        .filter(|_| keys.stopped.is_none() && keys.deleted.is_none());
+                    let release = Release {
+                        cause,
+                        reason,
+                        successor,
+                        past: self.past_of_release(&name, keys),
+                    };
+                    let txn = Txn::release(self.facts.keys(), self.as_read(&name), record, release);
+                    return Some((txn, Purpose::Release { group: name }));
+                }
             };
-            if let Some((cause, reason, named)) = release {
-                let successor = named
-                    .or_else(|| self.successor(&name, None))
-                    .filter(|_| keys.stopped.is_none() && keys.deleted.is_none());
-                let mut record = released(record, cause, reason, successor);
-                record.past = self.past_of_release(&name, keys);
-                let txn = self.record_txn(TxnKind::Release, &name, keys, &record);
-                return Some((txn, Purpose::Release { group: name }));
-            }
             // T6: its validity ran out, so it needs contact like any other candidate.
             let put_off = self.refusals.put_off(now, &Asked::Campaign(name.clone()));
             if contact && !put_off && self.forbidden(&name).is_none() && self.barred(&name).is_none() {
-                let txn = self.record_txn(TxnKind::StartAgain, &name, keys, &self.won(keys, lease, again));
+                let winner = self.winner(keys, lease, again);
+                let txn = Txn::start_again(self.facts.keys(), self.as_read(&name), winner);
                 return Some((txn, Purpose::campaign(name)));
             }
         }
@@ -106,12 +96,12 @@ impl Node {
     pub(super) fn released_lost(&mut self, lease: i64) -> Option<(Txn, Purpose)> {
         let names: Vec<String> = self.groups.keys().cloned().collect();
         for name in names {
-            if self.refusals.put_off(self.now, &Asked::Release(name.clone())) {
+            if self.refusals.put_off(self.facts.now(), &Asked::Release(name.clone())) {
                 continue;
             }
-            let keys = self.view.group(&name);
+            let keys = self.facts.view().group(&name);
             let group = self.groups.get_mut(&name)?;
-            let Some(held) = group.held.as_ref().filter(|held| held.stage == Stage::Stopped) else {
+            let Some(held) = group.held().filter(|held| held.stage == Stage::Stopped) else {
                 continue;
             };
             assert!(
@@ -122,64 +112,26 @@ impl Node {
                 .active()
                 .filter(|record| record.incarnation == lease && record.epoch == held.run.epoch);
             let Some(record) = own else {
-                group.held = None;
+                group.lay_down();
                 continue;
             };
-            let record = lost(record, ReleaseCause::PlaceLost);
-            let txn = self.record_txn(TxnKind::ReleaseLost, &name, keys, &record);
+            let txn = Txn::release_lost(self.facts.keys(), self.as_read(&name), record);
             return Some((txn, Purpose::ReleaseLost { group: name }));
         }
         None
     }
 
-    /// Writes a group's record if it is still the one that was read; a fulfilled move leaves nothing behind.
-    fn record_txn(&self, kind: TxnKind, name: &str, keys: &GroupKeys, record: &Record) -> Txn {
-        let key = self.keys.record(name);
-        let mut then = vec![Op::Put {
-            key: key.clone(),
-            value: json(record),
-            lease: 0,
-        }];
-        match record.state {
-            RecordState::Active => {
-                let value = record.node.clone();
-                then.push(Op::Put {
-                    key: self.keys.leader(name),
-                    value,
-                    lease: record.incarnation,
-                });
-            }
-            RecordState::Released => then.push(Op::Delete {
-                key: self.keys.leader(name),
-            }),
-        }
-        // One that can't be read is over with the next change, too.
-        if keys.intent_mod != 0 {
-            then.push(Op::Delete {
-                key: self.keys.intent(name),
-            });
-        }
-        Txn {
-            kind,
-            compare: vec![Compare::Mod {
-                key,
-                revision: keys.record_mod,
-            }],
-            then,
-        }
+    /// A group's keys as they are known now.
+    pub(super) fn as_read<'a>(&'a self, group: &'a str) -> AsRead<'a> {
+        let keys = self.facts.view().group(group);
+        AsRead { group, keys }
     }
 
-    fn won(&self, keys: &GroupKeys, lease: i64, reason: &str) -> Record {
-        Record {
-            epoch: keys.record.as_ref().map_or(1, |record| record.epoch + 1),
-            node: self.me.name.clone(),
-            incarnation: lease,
-            state: RecordState::Active,
-            reason: reason.to_owned(),
-            cause: None,
-            successor: None,
-            stuck: None,
-            promise_ms: None,
+    fn winner<'a>(&'a self, keys: &GroupKeys, lease: i64, reason: &'a str) -> Winner<'a> {
+        Winner {
+            node: &self.facts.me().name,
+            lease,
+            reason,
             past: self.inherited(keys, lease),
         }
     }
@@ -189,30 +141,20 @@ impl Node {
     /// What is remembered of earlier moves goes the same way, once it is over. With it, how many records did not fit in.
     pub(super) fn promise_in_records(&self, lease: i64, promise: Option<Duration>) -> (Txn, usize) {
         let promise_ms = promise.map(|promise| u64::try_from(promise.as_millis()).unwrap_or(u64::MAX));
-        let (mut txn, mut left) = (Txn::new(TxnKind::Beat), 0);
-        for (name, keys) in &self.view.groups {
-            let own = keys.active().filter(|record| record.incarnation == lease);
-            let past = own.and_then(|record| self.settled(name, record));
-            let Some(record) = own.filter(|record| record.promise_ms != promise_ms || past.is_some()) else {
-                continue;
-            };
-            if !txn.has_room(1, 1) {
-                left += 1;
-                continue;
-            }
-            let key = self.keys.record(name);
-            let value = json(&Record {
-                promise_ms,
-                past: past.unwrap_or_else(|| record.past.clone()),
-                ..record.clone()
-            });
-            txn.compare.push(Compare::Mod {
-                key: key.clone(),
-                revision: keys.record_mod,
-            });
-            txn.then.push(Op::Put { key, value, lease: 0 });
-        }
-        (txn, left)
+        let changed = self.facts.view().groups.iter().filter_map(|(name, keys)| {
+            let record = keys.active().filter(|record| record.incarnation == lease)?;
+            let past = self.settled(name, record);
+            let is_news = record.promise_ms != promise_ms || past.is_some();
+            is_news.then(|| {
+                let changed = Record {
+                    promise_ms,
+                    past: past.unwrap_or_else(|| record.past.clone()),
+                    ..record.clone()
+                };
+                (self.as_read(name), changed)
+            })
+        });
+        Txn::beat_with_records(self.facts.keys(), changed)
     }
 
     /// The first group that this node may take now.
@@ -222,7 +164,7 @@ impl Node {
         }
         let names: Vec<String> = self.groups.keys().cloned().collect();
         for name in names {
-            if self.groups.get(&name).is_some_and(|group| group.held.is_some()) {
+            if self.groups.get(&name).is_some_and(|group| group.is_held()) {
                 self.takeover.end(&name);
                 continue;
             }
@@ -233,10 +175,10 @@ impl Node {
             }
             match self.claim(now, &name, lease) {
                 Claim::Now(txn) => {
-                    let keys = self.view.group(&name);
+                    let keys = self.facts.view().group(&name);
                     let taking = Coming::after(keys.record.as_ref());
                     if let Some(group) = self.groups.get_mut(&name) {
-                        group.taking = taking;
+                        group.campaign(taking);
                     }
                     let ends = self.ended_by_campaign(keys);
                     return Some((txn, Purpose::Campaign { group: name, ends }));
@@ -257,41 +199,34 @@ impl Node {
     fn ended_by_campaign(&self, keys: &GroupKeys) -> Option<LastBeat> {
         let record = keys.active()?;
         let (node, lease) = (record.node.clone(), record.incarnation);
-        let revision = self.observer.beat_of(&node, lease)?;
+        let revision = self.facts.observer().beat_of(&node, lease)?;
         Some(LastBeat { node, lease, revision })
     }
 
     fn claim(&mut self, now: Time, name: &str, lease: i64) -> Claim {
-        let keys = self.view.group(name).clone();
+        let keys = self.facts.view().group(name).clone();
         let vacancy = self.vacancy(now, name, &keys);
         if let Some(why) = self.forbidden(name).or_else(|| self.barred(name)) {
             return Claim::No(why);
         }
-        let contact_at = self.contact.ready_at(self.waiting());
-        let step = self.rank_step(RANK_STEP, &keys);
-        // Ranks count from when everybody could: after a first start that is the contact, not the vacancy.
-        let ranked = |node: &Self, at: Time| {
-            let from = contact_at.filter(|contact| contact.awake() > at.awake()).unwrap_or(at);
-            let later = node.came_back_start(now, &keys) + node.suspect_start(name);
-            from.plus(later + step * node.rank(now, name, &keys))
-        };
         let contact = self.contact_holds_at(now);
-        let at = match vacancy {
-            Ok(at) => at,
-            Err(why) => {
-                let marked = self.takeover.first_seen(name).unwrap_or(now);
-                let at = ranked(self, marked);
-                let freed = contact.then(|| self.claim_stuck(now, &keys, at)).flatten();
-                return freed.unwrap_or(Claim::No(why));
-            }
+        let turn = Turn {
+            vacant_at: *vacancy
+                .as_ref()
+                .unwrap_or(&self.takeover.first_seen(name).unwrap_or(now)),
+            contact_at: self.facts.contact().ready_at(self.waiting()),
+            later: self.came_back_start(now, &keys) + self.suspect_start(name),
+            step: self.rank_step(RANK_STEP, &keys),
+            rank: self.rank(now, name, &keys),
         };
-        if !contact {
-            return contact_at.map_or(Claim::No("no contact to etcd".to_owned()), Claim::At);
+        if let Err(why) = vacancy {
+            let freed = contact.then(|| self.claim_stuck(now, &keys, turn.at())).flatten();
+            return freed.unwrap_or(Claim::No(why));
         }
-        let at = ranked(self, at);
-        // An observer waits by its raw clock alone: suspend must not shorten the wait.
-        if now.awake() < at.awake() {
-            return Claim::At(at);
+        match turn.wait(now, contact) {
+            Some(TurnWait::NoContact) => return Claim::No("no contact to etcd".to_owned()),
+            Some(TurnWait::Until(at)) => return Claim::At(at),
+            None => {}
         }
         let Some(txn) = self.claim_txn(now, name, &keys, lease) else {
             return Claim::No("its holder is not silent for long enough".to_owned());
@@ -314,7 +249,10 @@ impl Node {
         };
         match record.state {
             RecordState::Released => {
-                let waits = record.successor.as_ref().is_some_and(|named| *named != self.me.name);
+                let waits = record
+                    .successor
+                    .as_ref()
+                    .is_some_and(|named| *named != self.facts.me().name);
                 Ok(if waits {
                     first_seen.plus(SUCCESSOR_START)
                 } else {
@@ -324,7 +262,8 @@ impl Node {
             RecordState::Active => match &record.stuck {
                 Some(why) => Err(stuck_on(&record.node, why)),
                 None => self
-                    .observer
+                    .facts
+                    .observer()
                     .ripe_at(&record.node, record.incarnation)
                     .ok_or_else(|| format!("{} holds it", record.node)),
             },
@@ -333,110 +272,83 @@ impl Node {
 
     /// T3, T4 or T5 with all compares; `None` while the holder is not silent for long enough.
     fn claim_txn(&self, now: Time, name: &str, keys: &GroupKeys, lease: i64) -> Option<Txn> {
+        let of = AsRead { group: name, keys };
         let Some(holder) = keys.active() else {
-            let won = self.won(keys, lease, "taken while free");
-            return Some(self.record_txn(TxnKind::TakeFree, name, keys, &won));
+            let winner = self.winner(keys, lease, "taken while free");
+            return Some(Txn::take_free(self.facts.keys(), of, winner));
         };
-        let (node, incarnation) = (holder.node.clone(), holder.incarnation);
-        if !self.observer.ripe(now, &node, incarnation) {
+        let (node, incarnation) = (holder.node.as_str(), holder.incarnation);
+        if !self.facts.observer().ripe(now, node, incarnation) {
             return None;
         }
-        let key = self.keys.node(&node);
         let reason = format!("{node} fell silent");
-        let won = self.won(keys, lease, &reason);
-        let Some(beat) = self.observer.beat_of(&node, incarnation) else {
+        let winner = self.winner(keys, lease, &reason);
+        Some(match self.facts.observer().beat_of(node, incarnation) {
             // The key is gone or belongs to another incarnation.
-            let mut txn = self.record_txn(TxnKind::TakeGone, name, keys, &won);
-            txn.compare.push(Compare::LeaseNot {
-                key,
-                lease: incarnation,
-            });
-            return Some(txn);
-        };
-        // Ends the silent incarnation as a whole; its other groups are free at once.
-        let mut txn = self.record_txn(TxnKind::TakeSilent, name, keys, &won);
-        txn.compare.push(Compare::Mod {
-            key: key.clone(),
-            revision: beat,
-        });
-        txn.then.push(Op::Delete { key });
-        self.free_others(name, &node, incarnation, &mut txn);
-        Some(txn)
+            None => Txn::take_gone(self.facts.keys(), of, winner, (node, incarnation)),
+            Some(beat) => {
+                let others = self.beside(name, node, incarnation);
+                Txn::take_silent(self.facts.keys(), of, winner, (node, beat), others)
+            }
+        })
     }
 
-    /// The other groups of the incarnation that a T4 ends, as far as this node knows their policy, and as far as they fit in. One
-    /// that is left out is taken by T5: its holder beats no more.
-    fn free_others(&self, name: &str, node: &str, incarnation: i64, txn: &mut Txn) {
+    /// The other groups of the incarnation that a T4 ends, as far as this node knows their policy. Silence frees no record that is
+    /// marked stuck, or waits for a person's word.
+    fn beside<'a>(&'a self, name: &'a str, node: &'a str, incarnation: i64) -> impl Iterator<Item = Beside<'a>> {
         // One that left the file tells nothing of its policy any more.
         let known = self.groups.iter().filter(|(_, group)| !group.has_left());
-        for (other, _) in known.filter(|(other, _)| *other != name) {
-            let keys = self.view.group(other);
-            let same = keys
-                .active()
-                .filter(|record| record.node == node && record.incarnation == incarnation);
-            let Some(record) = same.filter(|_| txn.has_room(1, 2)) else {
-                continue;
-            };
-            let key = self.keys.record(other);
-            txn.compare.push(Compare::Mod {
-                key: key.clone(),
-                revision: keys.record_mod,
-            });
-            // Silence frees no record that is marked stuck, or waits for a person's word; that it was not marked meanwhile is
-            // compared all the same.
-            if record.stuck.is_some() || self.needs_word(other, record) {
-                continue;
-            }
-            let value = json(&lost(record, ReleaseCause::Silent));
-            txn.then.push(Op::Delete {
-                key: self.keys.leader(other),
-            });
-            txn.then.push(Op::Put { key, value, lease: 0 });
-        }
+        let others = known.filter(move |(other, _)| *other != name);
+        others.filter_map(move |(other, _)| {
+            let of = self.as_read(other);
+            let same = |record: &&Record| record.node == node && record.incarnation == incarnation;
+            let record = of.keys.active().filter(same)?;
+            let freed = record.stuck.is_none() && !self.needs_word(other, record);
+            Some(Beside { of, record, freed })
+        })
     }
 
     /// The place of this node among the ready and living candidates; 0 campaigns at once.
     pub(super) fn rank(&self, now: Time, name: &str, keys: &GroupKeys) -> u32 {
         let named = keys.record.as_ref().and_then(|record| record.successor.as_ref());
-        if named.is_some_and(|named| *named == self.me.name) {
+        if named.is_some_and(|named| *named == self.facts.me().name) {
             return 0;
         }
-        let cooling = self
-            .groups
-            .get(name)
-            .and_then(|group| group.cool_until)
-            .is_some_and(|until| !now.reached(until))
+        let cooling = self.groups.get(name).is_some_and(|group| group.cools(now))
             || self.failing(name)
             || self.unseen(name).is_some()
             || self.stuck_here().is_some();
         let holder = keys.active().map(|record| record.node.as_str());
-        let before = self.view.statuses.iter().filter(|(node, status)| {
-            let candidate = **node != self.me.name && Some(node.as_str()) != holder;
-            let first = cooling || (status.priority, node.as_str()) < (self.me.priority, self.me.name.as_str());
+        let before = self.facts.view().statuses.iter().filter(|(node, status)| {
+            let candidate = **node != self.facts.me().name && Some(node.as_str()) != holder;
+            let first =
+                cooling || (status.priority, node.as_str()) < (self.facts.me().priority, self.facts.me().name.as_str());
             candidate && first && self.alive_and_ready(now, name, node, status)
         });
         u32::try_from(before.count()).unwrap_or(u32::MAX)
     }
 
     pub(super) fn alive_and_ready(&self, now: Time, group: &str, node: &str, status: &NodeStatus) -> bool {
-        let lease = self.view.lease_of(node);
+        let lease = self.facts.view().lease_of(node);
         // An order counts from when it is read, not from when its node has published what follows from it.
         let extended = self
-            .view
+            .facts
+            .view()
             .groups
             .get(group)
             .is_none_or(|keys| !keys.without.contains_key(node));
-        let living = lease != 0 && !self.observer.ripe(now, node, lease);
+        let living = lease != 0 && !self.facts.observer().ripe(now, node, lease);
         extended && living && status.groups.get(group).is_some_and(|ready| ready.ready)
     }
 
     /// The best living standby that is ready for the group, or `wanted` if it is one.
     pub(super) fn successor(&self, group: &str, wanted: Option<&str>) -> Option<String> {
-        let now = self.now;
-        self.view
+        let now = self.facts.now();
+        self.facts
+            .view()
             .statuses
             .iter()
-            .filter(|(node, status)| **node != self.me.name && self.alive_and_ready(now, group, node, status))
+            .filter(|(node, status)| **node != self.facts.me().name && self.alive_and_ready(now, group, node, status))
             .filter(|(_, status)| status.groups.get(group).is_some_and(|ready| ready.why.is_empty()))
             .filter(|(node, _)| wanted.is_none_or(|wanted| wanted == node.as_str()))
             .min_by_key(|(node, status)| (status.priority, (*node).clone()))
@@ -461,10 +373,16 @@ impl Node {
             return Some(why);
         }
         if let Some(claim) = self.claim_above(name) {
-            let epoch = self.view.group(name).record.as_ref().map_or(0, |record| record.epoch);
+            let epoch = self
+                .facts
+                .view()
+                .group(name)
+                .record
+                .as_ref()
+                .map_or(0, |record| record.epoch);
             return Some(claimed(name, claim, epoch));
         }
-        let unextended = || self.unextended(name, &self.me.name).filter(|_| !stays);
+        let unextended = || self.unextended(name, &self.facts.me().name).filter(|_| !stays);
         if let Some(why) = self.deleted(name).or_else(unextended) {
             return Some(why);
         }
@@ -477,16 +395,10 @@ impl Node {
         if let Some(why) = self.watchdog.doom() {
             return Some(why);
         }
-        if !self.host.has_link() && group.settings.vips > 0 {
+        if !self.host.has_link() && group.settings().vips > 0 {
             return Some("the interface has no link".to_owned());
         }
-        let unfit = || {
-            group
-                .occupied
-                .clone()
-                .or_else(|| group.unfit.clone())
-                .filter(|_| group.held.is_none())
-        };
+        let unfit = || group.unfit();
         let drained = || self.drained().filter(|_| !stays);
         group.unprepared().or_else(unfit).or_else(drained)
     }
@@ -497,21 +409,25 @@ impl Node {
         let Some(group) = self.groups.get(name) else {
             return false;
         };
-        let keys = self.view.group(name);
+        let keys = self.facts.view().group(name);
         let lost = |epoch| {
             let free = |record: &&Record| record.state == RecordState::Released && record.successor.is_none();
             let left = keys.record.as_ref().filter(free);
-            left.is_some_and(|record| record.node == self.me.name && record.epoch >= epoch)
+            left.is_some_and(|record| record.node == self.facts.me().name && record.epoch >= epoch)
         };
-        let own = group.held.is_some() || group.lost.is_some_and(lost);
-        let mut others = self.view.statuses.iter().filter(|(node, _)| **node != self.me.name);
-        own && !others.any(|(node, status)| self.alive_and_ready(self.now, name, node, status))
+        let own = group.is_held() || group.lost().is_some_and(lost);
+        let mut others = self
+            .facts
+            .view()
+            .statuses
+            .iter()
+            .filter(|(node, _)| **node != self.facts.me().name);
+        own && !others.any(|(node, status)| self.alive_and_ready(self.facts.now(), name, node, status))
     }
 
     /// What the last look at the storage did not find there.
     fn unseen(&self, name: &str) -> Option<String> {
-        let group = self.groups.get(name).filter(|group| group.held.is_none())?;
-        group.look.fault()
+        self.groups.get(name)?.unseen()
     }
 
     /// Further time for another look, before a node takes what it could not see when it looked last.
@@ -521,26 +437,25 @@ impl Node {
 
     /// The service failed here several times: nobody hands it over to this node, and every other one goes first.
     fn failing(&self, name: &str) -> bool {
-        let until = self.groups.get(name).and_then(|group| group.failing_until);
-        until.is_some_and(|until| !self.now.reached(until))
+        self.groups.get(name).is_some_and(|group| group.fails(self.facts.now()))
     }
 
     pub(super) fn contact_holds(&self) -> bool {
-        self.contact_holds_at(self.now)
+        self.contact_holds_at(self.facts.now())
     }
 
     pub(super) fn contact_holds_at(&self, now: Time) -> bool {
-        self.contact.holds(now, self.waiting(), self.timing.contact_gap())
+        self.facts
+            .contact()
+            .holds(now, self.waiting(), self.facts.timing().contact_gap())
     }
 
     /// What this node publishes, when it has changed.
-    pub(super) fn publication(&mut self, lease: i64) -> Vec<Op> {
+    pub(super) fn publish_in(&mut self, lease: i64, txn: &mut Txn) {
         let value = json(&self.published_status());
-        if !self.publication.offer(&value) {
-            return Vec::new();
+        if self.publication.offer(&value) {
+            txn.and_status(self.facts.keys(), &self.facts.me().name, lease, value);
         }
-        let key = self.keys.status(&self.me.name);
-        vec![Op::Put { key, value, lease }]
     }
 
     /// Why nobody should hand the group over to this node.
@@ -562,24 +477,24 @@ impl Node {
             // Ready, and ranked as such, but nobody should hand over to it yet: it could not campaign at once.
             let new = (!self.contact_holds()).then(|| "in contact with etcd for less than a ttl".to_owned());
             let why = unready.or(new).unwrap_or_default();
-            let image = group.containers.image();
+            let image = group.image();
             let readiness = Readiness {
                 ready,
                 why,
                 image,
                 claim: self.claim_met(name),
-                drift: group.drift.clone().filter(|_| group.held.is_some()),
+                drift: group.drift().cloned(),
                 trouble: group.trouble().map(Trouble::brief),
-                used: group.used.clone(),
+                used: group.used().map(str::to_owned),
                 serves: group.serves(),
                 opinion: group.opinion(),
             };
             (name.clone(), readiness)
         });
         NodeStatus {
-            version: self.me.version.clone(),
-            address: self.me.address.clone(),
-            priority: self.me.priority,
+            version: self.facts.me().version.clone(),
+            address: self.facts.me().address.clone(),
+            priority: self.facts.me().priority,
             smallest_ttl_ms: self.host.smallest_ttl_ms(),
             groups: groups.collect(),
             clock: self.host.clock_doubt().unwrap_or_default().to_owned(),
@@ -594,35 +509,8 @@ impl Node {
             let context = self.context(now, &name);
             let known_faults = self.known_faults(&name);
             if let Some(group) = self.groups.get_mut(&name) {
-                group.known_faults = known_faults;
-                group.step(context, out);
+                group.step(context, known_faults, out);
             }
         }
-    }
-}
-
-/// What the record says of a group that its holder starts again.
-fn started_again(after: &After) -> &'static str {
-    match after {
-        After::Interrupted => "started again after an interrupted stop",
-        After::Restart | After::Release { .. } | After::RanOut | After::Claimed | After::Lost | After::Forget => {
-            "started again after its lease ran out"
-        }
-    }
-}
-
-impl Group {
-    /// How long it has served here without a break.
-    pub(super) fn serves_for(&self, now: Time) -> Option<Duration> {
-        let held = self.held.as_ref().filter(|_| self.active() && !self.is_sick())?;
-        Some(now.waited(held.since))
-    }
-
-    /// Whether the group serves on this node.
-    #[must_use]
-    pub fn active(&self) -> bool {
-        self.held
-            .as_ref()
-            .is_some_and(|held| held.stage == Stage::Active && !held.latched)
     }
 }

@@ -45,7 +45,7 @@ impl Node {
                     "this node was told to end and no standby is ready: stopping".to_owned(),
                 ),
             };
-            let after = group.held.as_ref().map(|held| &held.after);
+            let after = group.held().map(|held| &held.after);
             if matches!(
                 after,
                 Some(After::Restart | After::RanOut | After::Interrupted | After::Claimed)
@@ -63,15 +63,11 @@ impl Node {
 
     /// Ends once nothing is held any more.
     pub(super) fn finish(&mut self, out: &mut Vec<Action>) {
-        let now = self.now;
-        let busy = self
-            .groups
-            .values()
-            .filter_map(|group| group.held.as_ref())
-            .any(|held| {
-                // Stopped but not released, because etcd does not answer: past its end nobody is kept waiting by it.
-                !(held.stage == Stage::Stopped && held.proved_stopped() && now.reached(held.deadlines.end))
-            });
+        let now = self.facts.now();
+        let busy = self.groups.values().filter_map(|group| group.held()).any(|held| {
+            // Stopped but not released, because etcd does not answer: past its end nobody is kept waiting by it.
+            !(held.stage == Stage::Stopped && held.proved_stopped() && now.reached(held.deadlines.end))
+        });
         let adopting = self.adoption.is_under_way();
         if !self.ending || self.exited || busy || (adopting && self.exchange.failure().is_none()) {
             return;

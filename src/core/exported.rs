@@ -144,18 +144,18 @@ impl Node {
         let ttl = std::time::Duration::from_millis(exported.ttl_ms);
         let longest = std::time::Duration::from_millis(exported.longest_ms.unwrap_or(0));
         let known = self.trust.generation();
-        let present = self.view.config.map_or(0, |config| config.generation);
+        let present = self.facts.view().config.map_or(0, |config| config.generation);
         let generation = exported.generation.max(known).max(present) + 1;
         let config = ClusterConfig::new(generation, ttl, self.longest_known().max(longest));
         let mut txn = self.config_txn(TxnKind::Accept, config);
         txn.then.push(Op::DeletePrefix {
-            prefix: self.keys.nodes(),
+            prefix: self.facts.keys().nodes(),
         });
         for (name, group) in &exported.groups {
             self.import_group(name, group, &mut txn);
         }
         for (node, order) in &exported.drained {
-            let (key, value) = (self.keys.drained(node), json(order));
+            let (key, value) = (self.facts.keys().drained(node), json(order));
             txn.then.push(Op::Put { key, value, lease: 0 });
         }
         let groups: Vec<String> = exported
@@ -173,14 +173,14 @@ impl Node {
 
     /// Above the one that was exported, and above every later one that this node knows of.
     fn epoch_above(&self, name: &str, group: &ExportedGroup) -> u64 {
-        let held = self.groups.get(name).and_then(|group| group.held.as_ref());
+        let held = self.groups.get(name).and_then(|group| group.held());
         let held = held.map_or(0, |held| held.run.epoch);
         let claimed = self.claim_above(name).unwrap_or(0);
         group.epoch.max(held).max(claimed) + 1
     }
 
     fn import_group(&self, name: &str, group: &ExportedGroup, txn: &mut Txn) {
-        let key = self.keys.record(name);
+        let key = self.facts.keys().record(name);
         txn.compare.push(Compare::Create {
             key: key.clone(),
             revision: 0,
@@ -200,16 +200,16 @@ impl Node {
         };
         put(key, json(&record));
         if let Some(store) = &group.store {
-            put(self.keys.store(name), json(store));
+            put(self.facts.keys().store(name), json(store));
         }
         if let Some(order) = &group.stopped {
-            put(self.keys.stopped(name), json(order));
+            put(self.facts.keys().stopped(name), json(order));
         }
         if let Some(order) = &group.deleted {
-            put(self.keys.deleted(name), json(order));
+            put(self.facts.keys().deleted(name), json(order));
         }
         for (node, order) in &group.without {
-            put(self.keys.without(name, node), json(order));
+            put(self.facts.keys().without(name, node), json(order));
         }
     }
 
@@ -217,16 +217,16 @@ impl Node {
         if let Some(why) = exported.unsound() {
             return Some(why);
         }
-        let own = self.keys.cluster();
+        let own = self.facts.keys().cluster();
         if exported.cluster != own {
             let (theirs, own) = (exported.cluster.clone(), own.to_owned());
             return Some(Refusal::ExportCluster { theirs, own });
         }
-        if let Some((group, _)) = self.view.groups.first_key_value() {
+        if let Some((group, _)) = self.facts.view().groups.first_key_value() {
             return Some(Refusal::EtcdNotEmpty { group: group.clone() });
         }
         let ttl = std::time::Duration::from_millis(exported.ttl_ms);
-        let short = self.timing.with_ttl(ttl).check().err()?;
+        let short = self.facts.timing().with_ttl(ttl).check().err()?;
         Some(Refusal::ImportedTtl { why: short.to_string() })
     }
 }

@@ -8,10 +8,10 @@ use super::event::{Action, Note, Wish};
 use super::group::claimed;
 use super::member::Purpose;
 use super::node::Node;
-use super::protocol::{ReleaseCause, TxnKind};
-use super::records::{GroupKeys, Past, Record, RecordState, StandingOrder, json};
+use super::protocol::ReleaseCause;
+use super::records::{GroupKeys, Past, Record, RecordState, StandingOrder};
 use super::refusal::Refusal;
-use super::store::{Compare, Op, Txn};
+use super::store::Txn;
 use super::stuck::stuck_on;
 use super::switchover::moving;
 
@@ -30,7 +30,7 @@ pub(super) struct Leaving {
 impl Node {
     /// Why nobody starts the group: it is no more.
     pub(super) fn deleted(&self, group: &str) -> Option<String> {
-        let (order, _) = self.view.groups.get(group)?.deleted.as_ref()?;
+        let (order, _) = self.facts.view().groups.get(group)?.deleted.as_ref()?;
         Some(format!(
             "deleted {order}: `leasehold group create {group}` takes it back"
         ))
@@ -38,7 +38,7 @@ impl Node {
 
     /// Why a node may not hold the group, whoever else may.
     pub(super) fn unextended(&self, group: &str, node: &str) -> Option<String> {
-        let (order, _) = self.view.groups.get(group)?.without.get(node)?;
+        let (order, _) = self.facts.view().groups.get(group)?.without.get(node)?;
         Some(format!(
             "not extended to {node} {order}: `leasehold group extend {group} {node}` takes it back"
         ))
@@ -46,7 +46,7 @@ impl Node {
 
     /// By which order this node shall give the group away; one about the node comes first.
     pub(super) fn leaving(&self, group: &str) -> Option<Leaving> {
-        if let Some((order, _)) = self.view.drained.get(&self.me.name) {
+        if let Some((order, _)) = self.facts.view().drained.get(&self.facts.me().name) {
             return Some(Leaving {
                 code: Code::DrainWaits,
                 order: format!("this node is drained {order}"),
@@ -54,12 +54,18 @@ impl Node {
                 reason: format!("its node was drained {order}"),
             });
         }
-        let (order, _) = self.view.groups.get(group)?.without.get(&self.me.name)?;
+        let (order, _) = self
+            .facts
+            .view()
+            .groups
+            .get(group)?
+            .without
+            .get(&self.facts.me().name)?;
         Some(Leaving {
             code: Code::UnextendWaits,
-            order: format!("not extended to {} {order}", self.me.name),
+            order: format!("not extended to {} {order}", self.facts.me().name),
             cause: ReleaseCause::NotExtended,
-            reason: format!("not extended to {} {order}", self.me.name),
+            reason: format!("not extended to {} {order}", self.facts.me().name),
         })
     }
 
@@ -79,8 +85,8 @@ impl Node {
         if let Some(why) = self.not_there(group) {
             return Some(why);
         }
-        let lease = self.view.lease_of(node);
-        if lease == 0 || self.observer.ripe(self.now, node, lease) {
+        let lease = self.facts.view().lease_of(node);
+        if lease == 0 || self.facts.observer().ripe(self.facts.now(), node, lease) {
             return Some(Refusal::NodeSilent { node: node.to_owned() });
         }
         (!self.has_group(node, group)).then(|| Refusal::NotInFile {
@@ -93,11 +99,11 @@ impl Node {
         if let Some(why) = self.not_there(group) {
             return Some(why);
         }
-        let keys = self.view.group(group);
+        let keys = self.facts.view().group(group);
         if keys.without.contains_key(node) {
             return None;
         }
-        if !self.view.nodes.contains_key(node) && !self.view.statuses.contains_key(node) {
+        if !self.facts.view().nodes.contains_key(node) && !self.facts.view().statuses.contains_key(node) {
             return Some(Refusal::NoNodeListed { node: node.to_owned() });
         }
         let (named, node_named) = (group.to_owned(), node.to_owned());
@@ -124,26 +130,26 @@ impl Node {
 
     /// Another node that is known and may take the group; one that lives comes first.
     fn other_extended(&self, group: &str, node: &str) -> Option<String> {
-        let keys = self.view.group(group);
-        let others = self.view.statuses.keys().chain([&self.me.name]);
+        let keys = self.facts.view().group(group);
+        let others = self.facts.view().statuses.keys().chain([&self.facts.me().name]);
         let others = others.filter(|other| *other != node && !keys.without.contains_key(*other));
         let others = others.filter(|other| self.has_group(other, group));
         let silent = |other: &String| {
-            let lease = self.view.lease_of(other);
-            lease == 0 || self.observer.ripe(self.now, other, lease)
+            let lease = self.facts.view().lease_of(other);
+            lease == 0 || self.facts.observer().ripe(self.facts.now(), other, lease)
         };
         others.min_by_key(|other| (silent(other), (*other).clone())).cloned()
     }
 
     fn has_group(&self, node: &str, group: &str) -> bool {
-        let told = self.view.statuses.get(node);
-        let own = *node == self.me.name && self.groups.contains_key(group);
+        let told = self.facts.view().statuses.get(node);
+        let own = *node == self.facts.me().name && self.groups.contains_key(group);
         own || told.is_some_and(|status| status.groups.contains_key(group))
     }
 
     /// One that is not in this node's file any more can be deleted all the same: its keys are.
     pub(super) fn not_deletable(&self, group: &str) -> Option<Refusal> {
-        let keys = match self.view.groups.get(group) {
+        let keys = match self.facts.view().groups.get(group) {
             Some(keys) => keys.clone(),
             None => return self.unknown_group(group),
         };
@@ -171,7 +177,7 @@ impl Node {
                 },
             });
         }
-        if self.groups.get(group).is_some_and(|group| group.held.is_some()) {
+        if self.groups.get(group).is_some_and(|group| group.is_held()) {
             return Some(Refusal::StillStopping { group: named() });
         }
         let epoch = keys.record.as_ref().map_or(0, |record| record.epoch);
@@ -185,8 +191,8 @@ impl Node {
     fn holder_may_run(&self, group: &str) -> Option<Refusal> {
         (!self.contact_holds()).then(|| {
             let wait = self.waiting();
-            let at = self.contact.ready_at(wait);
-            let left = at.map_or(wait, |at| self.now.until(at));
+            let at = self.facts.contact().ready_at(wait);
+            let left = at.map_or(wait, |at| self.facts.now().until(at));
             Refusal::MayRunOn {
                 group: group.to_owned(),
                 left,
@@ -198,11 +204,11 @@ impl Node {
         if let Some(why) = self.unknown_group(group) {
             return Some(why);
         }
-        let keys = self.view.group(group);
+        let keys = self.facts.view().group(group);
         if let Some(why) = self
             .damage
             .keys
-            .get(&self.keys.store(group))
+            .get(&self.facts.keys().store(group))
             .filter(|_| keys.store.is_none())
         {
             return Some(Refusal::KeyUnreadable { why: why.clone() });
@@ -219,10 +225,15 @@ impl Node {
 
     /// Who uses the storage of a deleted group, on which node: this node's own are known without etcd.
     pub(super) fn users(&self, group: &str) -> BTreeMap<String, String> {
-        let told = self.view.statuses.iter().filter(|(node, _)| **node != self.me.name);
+        let told = self
+            .facts
+            .view()
+            .statuses
+            .iter()
+            .filter(|(node, _)| **node != self.facts.me().name);
         let told = told.filter_map(|(node, status)| Some((node.clone(), status.groups.get(group)?.used.clone()?)));
-        let own = self.groups.get(group).and_then(|group| group.used.clone());
-        told.chain(own.map(|by| (self.me.name.clone(), by))).collect()
+        let own = self.groups.get(group).and_then(|group| group.used().map(str::to_owned));
+        told.chain(own.map(|by| (self.facts.me().name.clone(), by))).collect()
     }
 
     /// T13. It compares that nobody holds the group and that a node is left for it; each of two operators who take away
@@ -233,21 +244,15 @@ impl Node {
         let (None, Some(rest)) = (refused.as_ref(), rest) else {
             return refuse(reply, refused.unwrap_or(Refusal::Faster), out);
         };
-        let keys = self.view.group(group);
-        let key = self.keys.without(group, node);
-        let compare = vec![
-            found(self.keys.without(group, node), keys.without.get(node)),
-            found(self.keys.without(group, &rest), None),
-            Compare::Mod {
-                key: self.keys.record(group),
-                revision: keys.record_mod,
-            },
-        ];
-        let value = json(&StandingOrder::from(note));
-        let then = vec![Op::Put { key, value, lease: 0 }];
+        let txn = Txn::unextend(
+            self.facts.keys(),
+            self.as_read(group),
+            node,
+            &rest,
+            &StandingOrder::from(note),
+        );
         let done = format!("{node} never takes {group} until `leasehold group extend {group} {node}`");
-        let kind = TxnKind::Unextend;
-        Some((Txn { kind, compare, then }, Purpose::Intent { reply, done }))
+        Some((txn, Purpose::Intent { reply, done }))
     }
 
     /// T14. The record is written anew with its epoch, so that no campaign which read the one before can land: from here on
@@ -256,44 +261,9 @@ impl Node {
         if let Some(why) = self.not_deletable(group) {
             return refuse(reply, why, out);
         }
-        let keys = self.view.group(group);
+        let of = self.as_read(group);
         let order = StandingOrder::from(note);
-        let key = self.keys.record(group);
-        let compare = vec![
-            Compare::Mod {
-                key: key.clone(),
-                revision: keys.record_mod,
-            },
-            Compare::Mod {
-                key: self.keys.intent(group),
-                revision: keys.intent_mod,
-            },
-            found(self.keys.deleted(group), None),
-            found(self.keys.stopped(group), keys.stopped.as_ref()),
-            found(self.keys.paused(group), keys.paused.as_ref()),
-        ];
-        let put = |key, value| Op::Put { key, value, lease: 0 };
-        let mut then = vec![
-            put(key, json(&self.left_behind(keys, &order))),
-            put(self.keys.deleted(group), json(&order)),
-        ];
-        let gone = [
-            self.keys.store(group),
-            self.keys.stopped(group),
-            self.keys.paused(group),
-            self.keys.intent(group),
-            self.keys.leader(group),
-        ];
-        then.extend(gone.into_iter().map(|key| Op::Delete { key }));
-        let kind = TxnKind::Delete;
-        let mut txn = Txn { kind, compare, then };
-        // The rest waits for a `create`, and for whoever extends it then.
-        for node in keys.without.keys() {
-            if txn.has_room(0, 1) {
-                let key = self.keys.without(group, node);
-                txn.then.push(Op::Delete { key });
-            }
-        }
+        let txn = Txn::delete(self.facts.keys(), of, &self.left_behind(of.keys, &order), &order);
         let done = format!(
             "{group} is deleted: no node starts it, its storage stays as it is; `leasehold group create {group}` takes it back"
         );
@@ -305,7 +275,7 @@ impl Node {
         let before = keys.record.as_ref();
         Record {
             epoch: before.map_or(0, |record| record.epoch),
-            node: before.map_or_else(|| self.me.name.clone(), |record| record.node.clone()),
+            node: before.map_or_else(|| self.facts.me().name.clone(), |record| record.node.clone()),
             incarnation: before.map_or(0, |record| record.incarnation),
             state: RecordState::Released,
             reason: format!("deleted {order}"),
@@ -330,25 +300,21 @@ impl Node {
             out.push(Action::Reply { reply, result });
             return None;
         }
-        let key = self.keys.deleted(group);
-        let txn = Txn {
-            kind: TxnKind::Create,
-            compare: vec![found(key.clone(), self.view.group(group).deleted.as_ref())],
-            then: vec![Op::Delete { key }],
-        };
-        let epoch = self.view.group(group).record.as_ref().map_or(0, |record| record.epoch) + 1;
+        let txn = Txn::create(self.facts.keys(), self.as_read(group));
+        let epoch = self
+            .facts
+            .view()
+            .group(group)
+            .record
+            .as_ref()
+            .map_or(0, |record| record.epoch)
+            + 1;
         let done = format!("{group} is there again: the first ready node starts it, as epoch {epoch}");
         Some((txn, Purpose::Intent { reply, done }))
     }
 }
 
 type Sent = Option<(Txn, Purpose)>;
-
-/// That an order is as it was read.
-pub(super) fn found(key: String, order: Option<&(StandingOrder, i64)>) -> Compare {
-    let revision = order.map_or(0, |(_, revision)| *revision);
-    Compare::Mod { key, revision }
-}
 
 /// It was good when it came in, and is not any more.
 fn refuse(reply: u64, why: Refusal, out: &mut Vec<Action>) -> Sent {

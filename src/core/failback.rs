@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use super::code::Code;
 use super::event::{Action, Note};
-use super::group::{After, Parting, Way};
+use super::group::{After, Parting};
 use super::node::Node;
-use super::protocol::{FaultId, ReleaseCause};
+use super::protocol::FaultId;
 use super::records::{GroupKeys, Intent, Past, Record, RecordState};
 use super::refusal::Refusal;
 use super::time::Time;
@@ -29,6 +29,28 @@ struct Ready {
     since: Time,
 }
 
+/// What counts for a group that may go back by itself.
+struct WayBack {
+    quiet: Duration,
+    /// Since when the preferred node has been ready without a break.
+    since: Time,
+    /// How long it has served here without a break; none while it does not.
+    served: Option<Duration>,
+    /// This node leaves anyway.
+    ending: bool,
+    /// Somebody wants it to be moved.
+    moving: bool,
+    /// Nobody may start it.
+    forbidden: bool,
+}
+
+/// Whether it goes back now: its service has been well here for as long as the node was ready, and nobody wants anything else of
+/// it. A service that fails here would take its fault along.
+fn goes_back(now: Time, way: &WayBack) -> bool {
+    let well = way.served.is_some_and(|served| served >= way.quiet);
+    now.waited(way.since) >= way.quiet && well && !way.ending && !way.moving && !way.forbidden
+}
+
 impl Node {
     /// An operator wants the group back where it is preferred; nothing is to be done where that is its holder.
     pub(super) fn want_failback(
@@ -38,7 +60,12 @@ impl Node {
         note: Note,
         out: &mut Vec<Action>,
     ) -> Option<Refusal> {
-        let holder = self.view.group(&group).active().map(|record| record.node.clone());
+        let holder = self
+            .facts
+            .view()
+            .group(&group)
+            .active()
+            .map(|record| record.node.clone());
         let Some(best) = self.most_preferred(&group, holder.as_deref()) else {
             return Some(Refusal::NoNodeReady { group });
         };
@@ -53,9 +80,14 @@ impl Node {
 
     /// Of the holder and the ready standbys the one with the best priority; of equals the first by name.
     fn most_preferred(&self, group: &str, holder: Option<&str>) -> Option<String> {
-        let others = self.view.statuses.iter().filter(|(node, _)| **node != self.me.name);
+        let others = self
+            .facts
+            .view()
+            .statuses
+            .iter()
+            .filter(|(node, _)| **node != self.facts.me().name);
         let others = others.map(|(node, status)| (status.priority, node));
-        let all = others.chain([(self.me.priority, &self.me.name)]);
+        let all = others.chain([(self.facts.me().priority, &self.facts.me().name)]);
         let may = all.filter(|(_, node)| holder == Some(node.as_str()) || self.could_take(group, node));
         may.min().map(|(_, node)| node.clone())
     }
@@ -65,8 +97,8 @@ impl Node {
         let names: Vec<String> = self.groups.keys().cloned().collect();
         for name in names {
             let Some(quiet) = self.groups.get(&name).and_then(|group| {
-                group.held.as_ref()?;
-                group.settings.failback
+                group.held()?;
+                group.settings().failback
             }) else {
                 self.preferred.0.remove(&name);
                 continue;
@@ -75,7 +107,7 @@ impl Node {
             let Some(since) = self.follow_preferred(now, &name, quiet, out) else {
                 continue;
             };
-            if now.waited(since) >= quiet && self.may_go_back(now, &name, quiet) {
+            if goes_back(now, &self.way_back(now, &name, since, quiet)) {
                 self.go_back(now, &name, quiet, out);
             }
         }
@@ -103,41 +135,32 @@ impl Node {
     /// The best ready standby, where its priority is better than this node's: among equals nothing moves.
     fn preferred_to_me(&self, name: &str) -> Option<(String, i64)> {
         let node = self.successor(name, None)?;
-        let better = self.view.statuses.get(&node)?.priority < self.me.priority;
-        better.then(|| (node.clone(), self.view.lease_of(&node)))
+        let better = self.facts.view().statuses.get(&node)?.priority < self.facts.me().priority;
+        better.then(|| (node.clone(), self.facts.view().lease_of(&node)))
     }
 
-    /// Whether the group has been well here for as long, and nobody wants anything else of it: a service that fails here
-    /// would take its fault along.
-    fn may_go_back(&self, now: Time, name: &str, quiet: Duration) -> bool {
-        let served = self.groups.get(name).and_then(|group| group.serves_for(now));
-        let well = served.is_some_and(|served| served >= quiet);
-        let keys = self.view.group(name);
-        let wish = matches!(keys.intent, Some((Intent::Switchover { .. }, _)));
-        well && !self.ending && !wish && self.forbidden(name).is_none()
+    fn way_back(&self, now: Time, name: &str, since: Time, quiet: Duration) -> WayBack {
+        let keys = self.facts.view().group(name);
+        WayBack {
+            quiet,
+            since,
+            served: self.groups.get(name).and_then(|group| group.serves_for(now)),
+            ending: self.ending,
+            moving: matches!(keys.intent, Some((Intent::Switchover { .. }, _))),
+            forbidden: self.forbidden(name).is_some(),
+        }
     }
 
     fn go_back(&mut self, now: Time, name: &str, quiet: Duration, out: &mut Vec<Action>) {
         let (Some(preferred), Some(group)) = (self.preferred.0.get(name), self.groups.get_mut(name)) else {
             return;
         };
-        let node = preferred.node.clone();
-        let reason = format!("failback to {node}, preferred and ready for {quiet:?}");
-        let after = After::Release {
-            cause: ReleaseCause::Failback,
-            reason: reason.clone(),
-            successor: Some(node),
-        };
-        if let Some(held) = &mut group.held {
-            held.parting = Parting::Failback(quiet);
-        }
-        let text = format!("{reason}: stopping here first");
-        group.stop(now, Way::Drain, after, text, Code::SwitchoverStarted, out);
+        group.go_back(now, preferred.node.clone(), quiet, out);
     }
 
     /// The window that the record asks for, where it has grown.
     fn quiet(&self, name: &str) -> Option<Duration> {
-        let ms = self.view.groups.get(name)?.active()?.past.quiet_ms?;
+        let ms = self.facts.view().groups.get(name)?.active()?.past.quiet_ms?;
         Some(Duration::from_millis(ms))
     }
 
@@ -148,7 +171,7 @@ impl Node {
             return Past::default();
         };
         let arrives = match record.state {
-            RecordState::Released => record.successor.as_ref() == Some(&self.me.name),
+            RecordState::Released => record.successor.as_ref() == Some(&self.facts.me().name),
             RecordState::Active => record.incarnation == lease,
         };
         if arrives {
@@ -161,7 +184,7 @@ impl Node {
     /// What a release says of the past: an operator's move ends it, a lease that ran out is a loss.
     pub(super) fn past_of_release(&self, name: &str, keys: &GroupKeys) -> Past {
         let before = keys.active().map(|record| record.past.clone()).unwrap_or_default();
-        let held = self.groups.get(name).and_then(|group| group.held.as_ref());
+        let held = self.groups.get(name).and_then(|group| group.held());
         match held.map(|held| (&held.parting, &held.after)) {
             Some((Parting::Wanted, After::Release { .. })) => Past::default(),
             Some((Parting::Failback(quiet), After::Release { .. })) => Past {
@@ -177,12 +200,12 @@ impl Node {
     /// What is left of the past once the group has served here for long enough; none while nothing changes.
     pub(super) fn settled(&self, name: &str, record: &Record) -> Option<Past> {
         let group = self.groups.get(name)?;
-        let served = group.serves_for(self.now)?;
+        let served = group.serves_for(self.facts.now())?;
         let past = &record.past;
         if past.returned && served >= QUIET_MAX {
             return Some(Past::default());
         }
-        let healed = !past.faults.is_empty() && served >= group.settings.restart_window;
+        let healed = !past.faults.is_empty() && served >= group.settings().restart_window;
         healed.then(|| Past {
             faults: Vec::new(),
             ..past.clone()
@@ -192,7 +215,7 @@ impl Node {
     /// The faults that made a group held here leave its holders before.
     pub(super) fn known_faults(&self, name: &str) -> Vec<FaultId> {
         let lease = self.member.lease();
-        let record = self.view.groups.get(name).and_then(GroupKeys::active);
+        let record = self.facts.view().groups.get(name).and_then(GroupKeys::active);
         let own = record.filter(|record| Some(record.incarnation) == lease);
         own.map(|record| record.past.faults.clone()).unwrap_or_default()
     }
@@ -248,6 +271,36 @@ mod tests {
         assert_eq!(seen, [10, 20, 40, 60, 60]);
         past.quiet_ms = Some(7_200_000);
         assert_eq!(past.after_loss().quiet_ms, Some(7_200_000));
+    }
+
+    #[test]
+    fn a_group_goes_back_when_both_nodes_have_been_well_for_long_and_nobody_wants_it_elsewhere() {
+        let at = |seconds| Time::default().plus(Duration::from_secs(seconds));
+        let quiet = Duration::from_secs(60);
+        let way = || WayBack {
+            quiet,
+            since: at(10),
+            served: Some(quiet),
+            ending: false,
+            moving: false,
+            forbidden: false,
+        };
+        assert!(goes_back(at(70), &way()) && !goes_back(at(69), &way()));
+        for stays in [
+            WayBack { served: None, ..way() },
+            WayBack {
+                served: Some(quiet / 2),
+                ..way()
+            },
+            WayBack { ending: true, ..way() },
+            WayBack { moving: true, ..way() },
+            WayBack {
+                forbidden: true,
+                ..way()
+            },
+        ] {
+            assert!(!goes_back(at(70), &stays));
+        }
     }
 
     fn read(json: &str) -> Past {

@@ -7,11 +7,10 @@ use super::code::Code;
 use super::event::Action;
 use super::member::{Member, Purpose};
 use super::node::Node;
-use super::protocol::{ReleaseCause, TxnKind};
-use super::records::{GroupKeys, Record, json};
+use super::protocol::{AsRead, FencedNode};
+use super::records::{GroupKeys, Record};
 use super::refusal::Refusal;
-use super::release::released;
-use super::store::{Compare, Op, Txn};
+use super::store::Txn;
 use super::time::Time;
 
 /// A node that was powered off does not beat; its last beat may still be so young.
@@ -44,7 +43,7 @@ impl Node {
         if !matches!(self.member, Member::Joined { .. }) {
             return Some(Refusal::NotMemberForFence);
         }
-        if self.holding_until.is_some_and(|until| !self.now.reached(until)) {
+        if self.holding_until.is_some_and(|until| !self.facts.now().reached(until)) {
             return Some(Refusal::UnderHold);
         }
         self.requests.fenced(FencedWish { reply, what, by }).err()
@@ -69,29 +68,33 @@ impl Node {
             return Err(Refusal::NothingToFree);
         };
         let node = first.node.clone();
-        let key = self.view.lease_of(&node);
-        let silent = self.observer.silent_for(now, &node, key);
+        let key = self.facts.view().lease_of(&node);
+        let silent = self.facts.observer().silent_for(now, &node, key);
         let beats = key != 0 && silent.is_none_or(|silent| silent < OFF_FOR);
         for (name, _, record) in &freed {
             self.may_free(what, name, record, beats && record.incarnation == key)?;
         }
-        let reason = format!("fenced: {by} on {} made sure that {node} can't write", self.me.name);
+        let reason = format!(
+            "fenced: {by} on {} made sure that {node} can't write",
+            self.facts.me().name
+        );
         // The key of a node that came back belongs to a life that was not fenced.
-        let whole = matches!(what, Fenced::Node(_)) && !beats && node != self.me.name;
+        let whole = matches!(what, Fenced::Node(_)) && !beats && node != self.facts.me().name;
         Ok(self.t10(&node, &freed, &reason, whole))
     }
 
     /// The records that are meant: all of one node.
     pub(super) fn freed(&self, what: &Fenced) -> Result<Vec<Freed<'_>>, Refusal> {
         let active = self
-            .view
+            .facts
+            .view()
             .groups
             .iter()
             .filter_map(|(name, keys)| Some((name, keys, keys.active()?)));
         match what {
             Fenced::Group(group) => {
-                let Some(keys) = self.view.groups.get(group) else {
-                    let known: Vec<&str> = self.view.groups.keys().map(String::as_str).collect();
+                let Some(keys) = self.facts.view().groups.get(group) else {
+                    let known: Vec<&str> = self.facts.view().groups.keys().map(String::as_str).collect();
                     return Err(Refusal::NoGroupAnywhere {
                         group: group.clone(),
                         known: known.join(", "),
@@ -107,7 +110,7 @@ impl Node {
                 if !freed.is_empty() {
                     return Ok(freed);
                 }
-                let known = self.view.nodes.keys().chain(self.view.statuses.keys());
+                let known = self.facts.view().nodes.keys().chain(self.facts.view().statuses.keys());
                 let mut known: Vec<&str> = known.map(String::as_str).collect();
                 known.sort_unstable();
                 known.dedup();
@@ -125,8 +128,8 @@ impl Node {
     /// Whether the operator's word can be true of this record.
     fn may_free(&self, what: &Fenced, name: &str, record: &Record, lives: bool) -> Result<(), Refusal> {
         let node = &record.node;
-        let held = self.groups.get(name).is_some_and(|group| group.held.is_some());
-        if *node == self.me.name && held {
+        let held = self.groups.get(name).is_some_and(|group| group.is_held());
+        if *node == self.facts.me().name && held {
             return Err(Refusal::HeldHere { group: name.to_owned() });
         }
         let (group, node) = (name.to_owned(), node.clone());
@@ -144,36 +147,16 @@ impl Node {
     /// Frees the records, if they and the node's key are still as read; `whole` ends the node's incarnation, too. With it, how
     /// many records did not fit in; those that nothing else frees come first.
     pub(super) fn t10(&self, node: &str, freed: &[Freed<'_>], reason: &str, whole: bool) -> (Txn, usize) {
-        let (mut txn, mut left) = (Txn::new(TxnKind::FreeFenced), 0);
-        let mut freed = freed.to_vec();
-        freed.sort_by_key(|(_, _, record)| record.stuck.is_none());
-        for (name, keys, record) in freed {
-            if !txn.has_room(1, 2) {
-                left += 1;
-                continue;
-            }
-            let key = self.keys.record(name);
-            txn.compare.push(Compare::Mod {
-                key: key.clone(),
-                revision: keys.record_mod,
-            });
-            let value = json(&released(record, ReleaseCause::Fenced, reason.to_owned(), None));
-            txn.then.push(Op::Put { key, value, lease: 0 });
-            let key = self.keys.leader(name);
-            txn.then.push(Op::Delete { key });
-        }
-        let key = self.keys.node(node);
-        let lease = self.view.lease_of(node);
-        if node != self.me.name {
-            txn.compare.push(Compare::Lease {
-                key: key.clone(),
-                lease,
-            });
-        }
-        if whole && lease != 0 {
-            txn.then.push(Op::Delete { key });
-        }
-        (txn, left)
+        let fenced = FencedNode {
+            node,
+            lease: self.facts.view().lease_of(node),
+            itself: node == self.facts.me().name,
+            whole,
+        };
+        let freed = freed
+            .iter()
+            .map(|(group, keys, record)| (AsRead { group, keys }, *record));
+        Txn::free_fenced(self.facts.keys(), fenced, &freed.collect::<Vec<_>>(), reason)
     }
 
     /// What became of it.

@@ -82,8 +82,8 @@ impl Node {
         let Some(record) = self.needs_fence(keys) else {
             return Duration::ZERO;
         };
-        let lease = self.view.lease_of(&record.node);
-        let other = lease != 0 && lease != record.incarnation && !self.observer.ripe(now, &record.node, lease);
+        let lease = self.facts.view().lease_of(&record.node);
+        let other = lease != 0 && lease != record.incarnation && !self.facts.observer().ripe(now, &record.node, lease);
         if other { CAME_BACK_START } else { Duration::ZERO }
     }
 
@@ -91,7 +91,7 @@ impl Node {
     /// of this very node is guarded by its gate.
     fn needs_fence<'a>(&self, keys: &'a GroupKeys) -> Option<&'a Record> {
         self.fences.settings.as_ref()?;
-        keys.active().filter(|record| record.node != self.me.name)
+        keys.active().filter(|record| record.node != self.facts.me().name)
     }
 
     /// Whether the take-over of a silent holder's group must wait for its fence.
@@ -116,8 +116,8 @@ impl Node {
             .map(|fence| fence.agent.clone())
             .unwrap_or_default();
         let freed = self.of_incarnation(&record.node, record.incarnation);
-        let reason = format!("fenced: {agent} on {} succeeded", self.me.name);
-        let whole = self.view.lease_of(&record.node) == record.incarnation;
+        let reason = format!("fenced: {agent} on {} succeeded", self.facts.me().name);
+        let whole = self.facts.view().lease_of(&record.node) == record.incarnation;
         // What does not fit in comes with the next.
         let (txn, _) = self.t10(&record.node, &freed, &reason, whole);
         Some(Claim::Free(txn))
@@ -126,7 +126,7 @@ impl Node {
     /// `None` once the incarnation is fenced; until then what to wait for.
     fn fence(&mut self, now: Time, record: &Record, stuck: bool) -> Option<Claim> {
         let node = &record.node;
-        let beat = self.observer.beat_of(node, record.incarnation);
+        let beat = self.facts.observer().beat_of(node, record.incarnation);
         let fresh = Fencing {
             incarnation: record.incarnation,
             stuck,
@@ -207,7 +207,7 @@ impl Node {
 
     /// A holder that was silent when its fence was wanted, and no longer is.
     fn beats_again(&self, node: &str, fencing: &Fencing) -> bool {
-        let beat = self.observer.beat_of(node, fencing.incarnation);
+        let beat = self.facts.observer().beat_of(node, fencing.incarnation);
         !fencing.stuck && beat.is_some() && beat != fencing.beat
     }
 

@@ -78,18 +78,18 @@ impl Node {
     /// While the group is held here, its own service takes the ports.
     pub(super) fn fitness(&mut self, group: &str, unfit: Option<String>) {
         if let Some(group) = self.groups.get_mut(group) {
-            group.unfit = unfit.filter(|_| group.held.is_none());
+            group.found_unfit(unfit);
         }
     }
 
     /// The same for the storage, once it is initialised and a container of the service could be started at all.
     pub(super) fn step_looks(&mut self, now: Time, out: &mut Vec<Action>) {
         for (name, group) in &mut self.groups {
-            let keys = self.view.group(name);
+            let keys = self.facts.view().group(name);
             let could = self.host.engine_failure().is_none() && group.unprepared().is_none();
             let store = keys.store.as_ref().filter(|_| could).map(|store| store.id.clone());
             let held = keys.active().is_some_and(|record| {
-                record.stuck.is_some() || !self.observer.ripe(now, &record.node, record.incarnation)
+                record.stuck.is_some() || !self.facts.observer().ripe(now, &record.node, record.incarnation)
             });
             let vacant = (!held && !keys.unreadable()).then_some(keys.record_mod);
             group.step_look(now, store, vacant, out);
@@ -122,7 +122,7 @@ impl Node {
             (Some(_) | None, Some(_)) | (None, None) => {}
         }
         self.surroundings.endpoints = fault;
-        self.me.address = address;
+        self.facts.listen_at(address);
     }
 
     /// Nothing follows from it but words: what fills up is the operator's to empty.
@@ -139,9 +139,9 @@ impl Node {
 
     /// The storage of a deleted group is its owner's.
     pub(super) fn intruder(&mut self, group: &str, id: String, name: &str, why: String, out: &mut Vec<Action>) {
-        let deleted = self.view.group(group).deleted.is_some();
-        let asked = self.groups.get(group).is_some_and(|group| group.containers.is_asked());
-        let undecided = !asked && self.now.since(self.surroundings.started) < UNDECIDED;
+        let deleted = self.facts.view().group(group).deleted.is_some();
+        let asked = self.groups.get(group).is_some_and(|group| group.is_prepared());
+        let undecided = !asked && self.facts.now().since(self.surroundings.started) < UNDECIDED;
         if deleted || undecided {
             return;
         }
@@ -152,23 +152,24 @@ impl Node {
 
     pub(super) fn used(&mut self, group: &str, by: Option<String>) {
         if let Some(group) = self.groups.get_mut(group) {
-            group.used = by.filter(|_| group.let_go);
+            group.used_by(by);
         }
     }
 
     /// What would be another service after a move: a standby whose image is not the holder's.
     pub(super) fn image_warnings(&self, group: &str, holder: Option<&str>) -> Vec<String> {
         let image = |node: &str| {
-            let status = self.view.statuses.get(node)?;
+            let status = self.facts.view().statuses.get(node)?;
             let image = &status.groups.get(group)?.image;
             (!image.is_empty()).then(|| image.clone())
         };
         let Some((holder, own)) = holder.and_then(|node| Some((node, image(node)?))) else {
             return Vec::new();
         };
-        let keys = self.view.group(group);
+        let keys = self.facts.view().group(group);
         let others = self
-            .view
+            .facts
+            .view()
             .statuses
             .keys()
             .filter(|node| !keys.without.contains_key(*node));

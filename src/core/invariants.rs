@@ -24,7 +24,7 @@ impl Node {
     fn breach(&self, now: Time, actions: &[Action]) -> Option<&'static str> {
         let node = self.checks_of_node(now, actions);
         let groups = self.groups.values().flat_map(|group| {
-            let held = group.held.as_ref();
+            let held = group.held();
             let run = held.map(|held| self.checks_of_run(now, group, held, actions));
             checks_of_group(group, actions)
                 .into_iter()
@@ -34,7 +34,7 @@ impl Node {
         all.find(|(holds, _)| !holds).map(|(_, broken)| broken)
     }
 
-    fn checks_of_node(&self, now: Time, actions: &[Action]) -> [Check; 7] {
+    fn checks_of_node(&self, now: Time, actions: &[Action]) -> [Check; 8] {
         let asks = |action: &&Action| matches!(action, Action::Txn { .. } | Action::Read { .. });
         let asked = actions.iter().filter(asks).count();
         let exits = actions.iter().position(|action| matches!(action, Action::Exit { .. }));
@@ -61,6 +61,10 @@ impl Node {
             ),
             (exits.is_none() || self.exited, "an exit is the end of every decision"),
             (
+                last_of_watchdog(actions).is_none_or(|armed| armed == self.watchdog.armed),
+                "the watchdog is asleep when nobody means to feed it",
+            ),
+            (
                 self.deadline().is_none_or(|wake| !now.reached(wake)),
                 "the next look lies ahead, so that nothing spins",
             ),
@@ -68,9 +72,9 @@ impl Node {
     }
 
     fn checks_of_run(&self, now: Time, group: &Group, held: &Held, actions: &[Action]) -> [Check; 11] {
-        let name = &group.settings.name;
+        let name = &group.settings().name;
         let starts = actions.iter().any(|action| starts(action, name));
-        let watched = self.timing.watchdog.is_none() || self.watchdog.armed;
+        let watched = self.facts.timing().watchdog.is_none() || self.watchdog.armed;
         let last = last_pages(name, actions);
         let open = || last.values().filter(|page| page.order == Order::Open);
         let deadlines = held.deadlines;
@@ -123,20 +127,18 @@ impl Node {
 }
 
 fn checks_of_group(group: &Group, actions: &[Action]) -> [Check; 3] {
-    let name = &group.settings.name;
-    let others = |action: &Action| matches!(action, Action::Start { of, made, .. } if of.group == *name && !group.containers.fits(made));
+    let name = &group.settings().name;
+    let others =
+        |action: &Action| matches!(action, Action::Start { of, made, .. } if of.group == *name && !group.fits(made));
     let starts = actions.iter().any(|action| starts(action, name));
     [
         (
             !actions.iter().any(others),
             "what starts was made for the store that is asked for",
         ),
+        (!starts || group.is_held(), "nothing of a group starts that is not held"),
         (
-            !starts || group.held.is_some(),
-            "nothing of a group starts that is not held",
-        ),
-        (
-            !starts || !group.settings.gone,
+            !starts || !group.settings().gone,
             "nothing starts of a group that left the file",
         ),
     ]
@@ -149,6 +151,14 @@ fn last_pages(group: &str, actions: &[Action]) -> BTreeMap<usize, PageOrder> {
         (of.group == group).then_some((of.service, *page))
     });
     pages.collect()
+}
+
+/// Whether the watchdog is armed after these; none where nothing is done to it.
+fn last_of_watchdog(actions: &[Action]) -> Option<bool> {
+    let fed = |action: &Action| matches!(action, Action::Feed { .. });
+    let mut done = actions.iter().rev();
+    let last = done.find(|action| fed(action) || matches!(action, Action::Disarm));
+    last.map(fed)
 }
 
 /// Something of this group comes to life by it.

@@ -9,8 +9,8 @@ use super::group::{After, Way};
 use super::member::{Asked, Purpose};
 use super::node::Node;
 use super::protocol::ReleaseCause;
-use super::records::{Intent, json};
-use super::store::{Op, Txn};
+use super::records::Intent;
+use super::store::Txn;
 use super::time::Time;
 
 /// So long a refusal stays in etcd for its asker, who reads it with the next beat.
@@ -31,7 +31,7 @@ impl Node {
         let Intent::Switchover { to, begun, .. } = intent else {
             return Verdict::Nothing;
         };
-        let held = self.groups.get(name).and_then(|group| group.held.as_ref());
+        let held = self.groups.get(name).and_then(|group| group.held());
         let Some(held) = held else {
             return Verdict::Nothing;
         };
@@ -56,7 +56,7 @@ impl Node {
 
     fn wishes(&self) -> Vec<(String, Intent, i64)> {
         let of = |name: &String| {
-            let (intent, revision) = self.view.groups.get(name)?.intent.clone()?;
+            let (intent, revision) = self.facts.view().groups.get(name)?.intent.clone()?;
             Some((name.clone(), intent, revision))
         };
         self.groups.keys().filter_map(of).collect()
@@ -64,19 +64,19 @@ impl Node {
 
     /// Those whose answer etcd has not just refused.
     fn answerable(&self) -> impl Iterator<Item = (String, Intent, i64)> {
-        let put_off = |name: &String| self.refusals.put_off(self.now, &Asked::Wish(name.clone()));
+        let put_off = |name: &String| self.refusals.put_off(self.facts.now(), &Asked::Wish(name.clone()));
         self.wishes().into_iter().filter(move |(name, _, _)| !put_off(name))
     }
 
     /// Says in etcd that a move begins. Only then the stop does, so that nobody can withdraw what is under way.
     pub(super) fn beginning(&self, lease: i64) -> Option<(Txn, Purpose)> {
         self.answerable().find_map(|(name, intent, revision)| {
-            let own = self.view.groups.get(&name)?.active()?.incarnation == lease;
+            let own = self.facts.view().groups.get(&name)?.active()?.incarnation == lease;
             match (self.verdict(&name, &intent), intent) {
                 (Verdict::Begin, Intent::Switchover { to, by, why, .. }) if own => {
                     let begun = Some(revision);
-                    let value = json(&Intent::Switchover { to, by, why, begun });
-                    let txn = self.intent_txn(&name, revision, |key| Op::Put { key, value, lease: 0 });
+                    let begins = Intent::Switchover { to, by, why, begun };
+                    let txn = Txn::wish(self.facts.keys(), &name, revision, &begins, 0);
                     Some((txn, Purpose::Wish { group: name }))
                 }
                 (Verdict::Nothing | Verdict::Begin | Verdict::Stop(_) | Verdict::Refuse(_), _) => None,
@@ -100,10 +100,9 @@ impl Node {
                             revision
                         }
                     };
-                    let value = json(&Intent::Refused { of, why });
-                    self.intent_txn(&name, revision, |key| Op::Put { key, value, lease })
+                    Txn::wish(self.facts.keys(), &name, revision, &Intent::Refused { of, why }, lease)
                 }
-                Verdict::Nothing if over => self.intent_txn(&name, revision, |key| Op::Delete { key }),
+                Verdict::Nothing if over => Txn::end_wish(self.facts.keys(), &name, revision),
                 Verdict::Nothing | Verdict::Begin | Verdict::Stop(_) => return None,
             };
             Some((txn, Purpose::Wish { group: name }))
@@ -147,7 +146,7 @@ impl Node {
     }
 
     fn remember_refusal(&mut self, now: Time, name: &str, intent: &Intent, revision: i64) {
-        let held = self.groups.get(name).is_some_and(|group| group.held.is_some());
+        let held = self.groups.get(name).is_some_and(|group| group.is_held());
         let known = self.intents.refused.get(name).is_some_and(|(of, _)| *of == revision);
         match intent {
             Intent::Refused { .. } if held && !known => {

@@ -9,17 +9,17 @@ use super::code::Code;
 use super::damage::Damage;
 use super::epoch::Run;
 use super::event::{Action, Command, Decision, Event, Order, PageOrder, ServiceKey};
+use super::facts::Facts;
 use super::failback::Preferred;
 use super::fencing::{FenceSettings, Fences};
 use super::group::{Context, Group, GroupSettings};
 use super::host::Host;
-use super::keys::Keys;
 use super::left::with_left;
 use super::member::{Exchange, Member, Refusals};
-use super::observe::{Contact, Observer};
+use super::outbox::Outbox;
 use super::publication::Publication;
 use super::random::Random;
-use super::records::{Pin, Saved, View};
+use super::records::{Pin, Saved};
 use super::refusal::Refusal;
 use super::requests::{AcceptWish, Requests};
 use super::said::Said;
@@ -70,18 +70,11 @@ pub struct Setup {
 /// The decision core of one host.
 #[derive(Debug)]
 pub struct Node {
-    pub(super) me: Identity,
-    pub(super) keys: Keys,
-    pub(super) timing: Timing,
+    pub(super) facts: Facts,
     pub(super) groups: BTreeMap<String, Group>,
     pub(super) member: Member,
-    pub(super) observer: Observer,
-    pub(super) contact: Contact,
-    pub(super) view: View,
-    /// What is wrong with keys of it.
+    /// What is wrong with keys of etcd.
     pub(super) damage: Damage,
-    /// Whether `view` was read since the last arrival.
-    pub(super) viewed: bool,
     pub(super) trust: Trust,
     pub(super) adoption: Adoption,
     pub(super) exchange: Exchange,
@@ -99,7 +92,6 @@ pub struct Node {
     pub(super) watchdog: Watchdog,
     pub(super) surroundings: Surroundings,
     pub(super) said: Said,
-    pub(super) now: Time,
     pub(super) exited: bool,
     wake: Option<Time>,
     pub(super) random: Random,
@@ -114,16 +106,10 @@ impl Node {
             .filter(|saved| saved.boot == setup.me.boot && saved.lease != 0);
         let groups = with_left(setup.groups, saved.as_ref()).into_iter().map(Group::named);
         Self {
-            me: setup.me,
-            keys: Keys::new(&setup.cluster),
-            timing: setup.timing,
+            facts: Facts::new(setup.me, &setup.cluster, setup.timing),
             groups: groups.collect(),
             member: Member::Arriving,
-            observer: Observer::default(),
-            contact: Contact::default(),
-            view: View::default(),
             damage: Damage::default(),
-            viewed: false,
             trust: Trust::new(setup.pinned, setup.timing.ttl),
             adoption: Adoption::new(saved, setup.pages),
             exchange: Exchange::default(),
@@ -141,7 +127,6 @@ impl Node {
             watchdog: Watchdog::default(),
             surroundings: Surroundings::default(),
             said: Said::default(),
-            now: Time::default(),
             exited: false,
             wake: None,
             random: Random::new(setup.seed),
@@ -150,14 +135,14 @@ impl Node {
 
     /// The actions before the first event: leave no address of an earlier life behind, unless its run may be adopted.
     pub fn start(&mut self, now: Time, out: &mut Vec<Action>) {
-        self.now = now;
+        self.facts.pass_to(now);
         self.surroundings.started = now;
         self.exchange.sent(now);
         for (name, group) in &self.groups {
             let adoptable = self.adoption.was_left(name);
             // After a suspend the kernel's count of the addresses is behind: those of a run past its deadline go now.
             let alive = adoptable && self.adoption.soft(name).is_some_and(|soft| !now.reached(soft));
-            if group.settings.vips > 0 && !alive {
+            if group.settings().vips > 0 && !alive {
                 self.adoption.drop_addresses(name);
                 out.push(Action::VipDrop { group: name.clone() });
             }
@@ -165,7 +150,7 @@ impl Node {
                 continue;
             }
             // A run that nothing is known of is stopped first: its page may still be open.
-            for service in 0..group.settings.services.len() {
+            for service in 0..group.settings().services.len() {
                 let of = ServiceKey {
                     group: name.clone(),
                     service,
@@ -185,16 +170,55 @@ impl Node {
     /// The only mutator: one event in, all resulting actions appended, invariants asserted on exit.
     pub fn handle(&mut self, now: Time, event: Event, out: &mut Vec<Action>) {
         let first = out.len();
-        self.now = now;
-        // The time comes first: no event may count on a lease that has run out.
-        for group in self.groups.values_mut() {
-            group.check_time(now, out);
-        }
+        self.facts.pass_to(now);
+        let mut outbox = Outbox::default();
+        self.go_through(now, event, &mut outbox);
+        outbox.drain_into(out);
+        self.wake = self.next_wake(now);
+        self.assert_invariants(now, &out[first..]);
+    }
+
+    /// The phases of an event. Their order carries safety:
+    ///
+    /// 1. The time comes before the event: no event may count on a lease that has run out (rule 7 of docs/protocol.md). It comes
+    ///    again after it: what the event has moved may be over already.
+    /// 2. What people want, and what follows for moves by themselves, comes before the groups: what shall stop must not start
+    ///    once more in the same event.
+    /// 3. The watchdog comes before the groups: nothing starts that it does not guard.
+    /// 4. The groups come before the request: what they have proved is released with it. What they stop or shorten is in a page
+    ///    before a shorter promise is sent; [`Node::request`](Self::request) steps them again where it sends one.
+    /// 5. The fences come after the request, whose campaign finds out that one is wanted. Words for people see what came of it.
+    /// 6. The end comes when nothing can be taken up any more in this event.
+    /// 7. The watchdog comes once more: the request and the end may have let go of the last run.
+    /// 8. The memory comes last, because it is of all of it. The [`Outbox`] puts it before everything else.
+    fn go_through(&mut self, now: Time, event: Event, outbox: &mut Outbox) {
+        self.pass_time(now, outbox.effects());
+        self.take(now, event, outbox.effects());
+        self.check_time(now, outbox.effects());
+        self.heed_people(now, outbox.effects());
+        self.watch_over(now, outbox);
+        self.run_groups(now, outbox.effects());
+        self.request(now, outbox.effects());
+        self.look_out(now, outbox.effects());
+        self.part(outbox.effects());
+        self.watch_over(now, outbox);
+        self.remember(outbox);
+    }
+
+    /// What the time alone demands, whatever the event.
+    fn pass_time(&mut self, now: Time, out: &mut Vec<Action>) {
+        self.check_time(now, out);
         self.drop_overdue(now, out);
-        self.take(now, event, out);
+    }
+
+    fn check_time(&mut self, now: Time, out: &mut Vec<Action>) {
         for group in self.groups.values_mut() {
             group.check_time(now, out);
         }
+    }
+
+    /// Wishes and orders, and the moves that follow from priorities and second opinions.
+    fn heed_people(&mut self, now: Time, out: &mut Vec<Action>) {
         if self.ending {
             self.hand_over(now, out);
         }
@@ -205,23 +229,31 @@ impl Node {
         self.step_failback(now, out);
         self.step_opinions(now, out);
         self.step_looks(now, out);
-        self.watch_over(now, first, out);
+    }
+
+    fn run_groups(&mut self, now: Time, out: &mut Vec<Action>) {
         self.step_groups(now, out);
         self.step_stuck(now, out);
-        self.request(now, out);
+    }
+
+    /// What others do, and what is to be done or said about it.
+    fn look_out(&mut self, now: Time, out: &mut Vec<Action>) {
         self.step_fencing(now, out);
         self.ask_for_word(now, out);
         self.look_around(now, out);
+    }
+
+    /// From what left the file and is let go, and at last from the cluster.
+    fn part(&mut self, out: &mut Vec<Action>) {
         self.bury(out);
         self.finish(out);
-        self.watch_over(now, first, out);
+    }
+
+    fn remember(&mut self, outbox: &mut Outbox) {
         let memory = self.memory();
-        // Before everything else of this event: a latch is on disk before the stop begins, a run before it starts.
         if let Some(save) = self.adoption.write(memory) {
-            out.insert(first, save);
+            outbox.save(save);
         }
-        self.wake = self.next_wake(now);
-        self.assert_invariants(now, &out[first..]);
     }
 
     pub(super) fn context(&self, now: Time, group: &str) -> Context {
@@ -239,7 +271,7 @@ impl Node {
         let waiting: Vec<String> = self.adoption.names().cloned().collect();
         for name in waiting {
             let over = self.adoption.soft(&name).is_some_and(|soft| now.reached(soft));
-            let has = self.groups.get(&name).is_some_and(|group| group.settings.vips > 0);
+            let has = self.groups.get(&name).is_some_and(|group| group.settings().vips > 0);
             if over && has && self.adoption.drop_addresses(&name) {
                 out.push(Action::VipDrop { group: name });
             }
@@ -269,7 +301,7 @@ impl Node {
                 lease,
                 last_mod_revision,
             }) => {
-                self.observer.deleted(node, lease, last_mod_revision);
+                self.facts.key_deleted(node, lease, last_mod_revision);
                 self.exchange.hint();
             }
             Event::Engine { result } => self.host.engine_answered(result),
@@ -392,8 +424,10 @@ impl Node {
             Command::Hold { length } => {
                 if length > HOLD_MAX {
                     Some(Refusal::HoldTooLong { length, most: HOLD_MAX })
-                } else if length < self.timing.ttl * 4 {
-                    Some(Refusal::HoldTooShort { ttl: self.timing.ttl })
+                } else if length < self.facts.timing().ttl * 4 {
+                    Some(Refusal::HoldTooShort {
+                        ttl: self.facts.timing().ttl,
+                    })
                 } else if !matches!(self.member, Member::Joined { .. }) {
                     Some(Refusal::NotMember)
                 } else {
@@ -441,7 +475,8 @@ impl Node {
 
     /// What the boot-scoped file must hold now.
     pub(super) fn memory(&self) -> Saved {
-        self.adoption.memory(&self.me.boot, self.member.lease(), &self.groups)
+        self.adoption
+            .memory(&self.facts.me().boot, self.member.lease(), &self.groups)
     }
 
     pub(super) fn say(&mut self, code: Code, text: String, out: &mut Vec<Action>) {
@@ -464,7 +499,7 @@ impl Node {
             epoch: None,
             text,
         };
-        if self.said.mention(self.now, &decision) {
+        if self.said.mention(self.facts.now(), &decision) {
             out.push(Action::Say(decision));
         }
     }
@@ -474,7 +509,7 @@ impl Node {
             return None;
         }
         let mut times: Vec<Time> = self.groups.values().flat_map(Group::wake).collect();
-        times.extend(self.exchange.due_at(self.timing.beat));
+        times.extend(self.exchange.due_at(self.facts.timing().beat));
         times.extend(self.takeover.wakes());
         times.extend(self.holding_until);
         times.extend(self.requests.wake());

@@ -40,15 +40,16 @@ impl Node {
     /// A member that has had a word of etcd of late: what it read is no older than that.
     fn hears(&self, now: Time) -> bool {
         let fresh = self
-            .contact
+            .facts
+            .contact()
             .age(now)
-            .is_some_and(|age| age <= self.timing.contact_gap());
+            .is_some_and(|age| age <= self.facts.timing().contact_gap());
         fresh && !self.ending && matches!(self.member, Member::Joined { .. })
     }
 
     /// The run that this node, as a standby that is ready, asks.
     fn asks(&self, now: Time, name: &str) -> Option<Run> {
-        let holds = self.groups.get(name).is_none_or(|group| group.held.is_some());
+        let holds = self.groups.get(name).is_none_or(|group| group.is_held());
         if holds || !self.hears(now) || self.not_a_successor(name).is_some() {
             return None;
         }
@@ -57,18 +58,18 @@ impl Node {
 
     /// The run that serves, by the word of a holder that beats.
     fn serving(&self, now: Time, name: &str) -> Option<Run> {
-        let record = self.view.groups.get(name)?.active()?;
-        let lease = self.view.lease_of(&record.node);
-        let alive = lease == record.incarnation && !self.observer.ripe(now, &record.node, lease);
-        let run = self.view.statuses.get(&record.node)?.groups.get(name)?.serves?;
+        let record = self.facts.view().groups.get(name)?.active()?;
+        let lease = self.facts.view().lease_of(&record.node);
+        let alive = lease == record.incarnation && !self.facts.observer().ripe(now, &record.node, lease);
+        let run = self.facts.view().statuses.get(&record.node)?.groups.get(name)?.serves?;
         (alive && run.epoch == record.epoch).then_some(run)
     }
 
     /// What the standbys find that beat, are ready, and speak of the run that serves now.
     pub(super) fn opinions(&self, name: &str) -> Opinions {
-        let (now, run) = (self.now, self.serving(self.now, name));
-        let holder = self.view.groups.get(name).and_then(|keys| keys.active());
-        let others = self.view.statuses.iter().filter(|(node, status)| {
+        let (now, run) = (self.facts.now(), self.serving(self.facts.now(), name));
+        let holder = self.facts.view().groups.get(name).and_then(|keys| keys.active());
+        let others = self.facts.view().statuses.iter().filter(|(node, status)| {
             holder.is_some_and(|holder| holder.node != **node) && self.alive_and_ready(now, name, node, status)
         });
         let said = others.filter_map(|(node, status)| {
@@ -84,7 +85,7 @@ impl Node {
         let failing: Vec<&(String, String)> = opinions.iter().filter(|(_, fault)| !fault.is_empty()).collect();
         let (_, first) = failing.first()?;
         let group = self.groups.get(name)?;
-        let holder = &self.view.groups.get(name)?.active()?.node;
+        let holder = &self.facts.view().groups.get(name)?.active()?.node;
         let nodes: Vec<&str> = failing.iter().map(|(node, _)| node.as_str()).collect();
         let faults = match failing.iter().all(|(_, fault)| fault == first) {
             true => first.clone(),
@@ -96,7 +97,7 @@ impl Node {
         let text = format!(
             "{} can't reach {name} at {}: {faults} ({holder}, which runs it, reaches it)",
             listed(&nodes),
-            group.settings.address
+            group.settings().address
         );
         Some(Doubt {
             text,

@@ -10,11 +10,11 @@ use super::extent::Leaving;
 use super::group::{After, Way};
 use super::member::{Member, Purpose};
 use super::node::Node;
-use super::protocol::{ReleaseCause, TxnKind};
-use super::records::{Intent, StandingOrder, json};
+use super::protocol::ReleaseCause;
+use super::records::{Intent, StandingOrder};
 use super::refusal::Refusal;
 use super::requests::AcceptWish;
-use super::store::{Compare, Grant, Op, StoreError, Txn};
+use super::store::{Grant, StoreError, Txn};
 use super::time::Time;
 
 /// The longest pause: a forgotten one must end by itself.
@@ -56,7 +56,7 @@ impl Node {
             None => match self.fulfilled(&wish) {
                 Some(already) => Ok(already.into()),
                 None => {
-                    let (at, lease) = (self.now, None);
+                    let (at, lease) = (self.facts.now(), None);
                     let order = Wanted {
                         reply,
                         wish,
@@ -81,8 +81,8 @@ impl Node {
                 (*length < PAUSE_MIN || *length > PAUSE_MAX).then_some(Refusal::PauseLength { least: PAUSE_MIN })
             }),
             Wish::Drain { node } | Wish::Undrain { node } => {
-                let known = self.view.nodes.contains_key(node) || self.view.statuses.contains_key(node);
-                let drained = self.view.drained.contains_key(node);
+                let known = self.facts.view().nodes.contains_key(node) || self.facts.view().statuses.contains_key(node);
+                let drained = self.facts.view().drained.contains_key(node);
                 (!known && !drained).then(|| Refusal::NoNode { node: node.clone() })
             }
             Wish::Withdraw { group, id } => self.unknown_group(group).or_else(|| self.not_withdrawable(group, *id)),
@@ -110,51 +110,59 @@ impl Node {
     pub(super) fn fulfilled(&self, wish: &Wish) -> Option<String> {
         match wish {
             Wish::Stop { group } => {
-                let order = self.view.group(group).stopped.as_ref()?;
+                let order = self.facts.view().group(group).stopped.as_ref()?;
                 Some(format!("{group} is stopped already: {}", order.0))
             }
             Wish::Start { group } => {
-                let none = self.view.group(group).stopped.is_none();
+                let none = self.facts.view().group(group).stopped.is_none();
                 none.then(|| format!("{group} is not stopped by anybody: see `leasehold why {group}`"))
             }
             Wish::Resume { group } => {
-                let none = self.view.group(group).paused.is_none();
+                let none = self.facts.view().group(group).paused.is_none();
                 none.then(|| format!("{group} is not on pause"))
             }
             Wish::Withdraw { group, .. } => {
-                let asked = matches!(self.view.group(group).intent, Some((Intent::Switchover { .. }, _)));
+                let asked = matches!(
+                    self.facts.view().group(group).intent,
+                    Some((Intent::Switchover { .. }, _))
+                );
                 (!asked).then(|| format!("nobody wants {group} to be moved"))
             }
             Wish::Drain { node } => {
-                let order = self.view.drained.get(node)?;
+                let order = self.facts.view().drained.get(node)?;
                 Some(format!("{node} is drained already: {}", order.0))
             }
             Wish::Undrain { node } => {
-                let none = !self.view.drained.contains_key(node);
+                let none = !self.facts.view().drained.contains_key(node);
                 none.then(|| format!("{node} is not drained"))
             }
             Wish::Remove { node } => {
-                let left = self.view.nodes.contains_key(node)
-                    || self.view.statuses.contains_key(node)
-                    || self.view.drained.contains_key(node)
-                    || self.view.groups.values().any(|keys| keys.without.contains_key(node));
+                let left = self.facts.view().nodes.contains_key(node)
+                    || self.facts.view().statuses.contains_key(node)
+                    || self.facts.view().drained.contains_key(node)
+                    || self
+                        .facts
+                        .view()
+                        .groups
+                        .values()
+                        .any(|keys| keys.without.contains_key(node));
                 (!left).then(|| format!("nothing of {node} is in etcd: it was removed before, or never was"))
             }
             Wish::Extend { group, node } => {
-                let none = !self.view.group(group).without.contains_key(node);
+                let none = !self.facts.view().group(group).without.contains_key(node);
                 none.then(|| format!("{group} is extended to {node} already"))
             }
             Wish::Unextend { group, node } => {
-                let keys = self.view.group(group);
+                let keys = self.facts.view().group(group);
                 let (order, _) = keys.without.get(node)?;
                 Some(format!("{group} is not extended to {node} already: {order}"))
             }
             Wish::Create { group } => {
-                let none = self.view.group(group).deleted.is_none();
+                let none = self.facts.view().group(group).deleted.is_none();
                 none.then(|| format!("{group} is there already: see `leasehold status`"))
             }
             Wish::Delete { group } => {
-                let order = self.view.group(group).deleted.as_ref()?;
+                let order = self.facts.view().group(group).deleted.as_ref()?;
                 Some(format!("{group} is deleted already: {}", order.0))
             }
             Wish::Configure { ttl } => self.configured(*ttl),
@@ -185,42 +193,36 @@ impl Node {
         };
         let Wanted { reply, wish, note, .. } = self.requests.take_order()?;
         let (key, revision, done) = self.order_key(&wish);
-        let op = match wish {
+        let txn = match wish {
             Wish::Remove { node } => return self.removal(reply, &node, out),
             Wish::Withdraw { group, id } => return self.withdrawal(reply, &group, id, out),
             Wish::Configure { ttl } => return self.configuration(reply, ttl, out),
             Wish::Unextend { group, node } => return self.unextension(reply, &group, &node, note, out),
             Wish::Create { group } => return self.creation(reply, &group, out),
             Wish::Delete { group } => return self.deletion(reply, &group, note, out),
-            Wish::Stop { .. } | Wish::Pause { .. } | Wish::Drain { .. } => Op::Put {
-                key: key.clone(),
-                value: json(&StandingOrder::from(note)),
-                lease,
-            },
-            Wish::Start { .. } | Wish::Resume { .. } | Wish::Undrain { .. } | Wish::Extend { .. } => {
-                Op::Delete { key: key.clone() }
+            Wish::Stop { .. } | Wish::Pause { .. } | Wish::Drain { .. } => {
+                Txn::give_order(key, revision, &StandingOrder::from(note), lease)
             }
-        };
-        let txn = Txn {
-            kind: TxnKind::Order,
-            compare: vec![Compare::Mod { key, revision }],
-            then: vec![op],
+            Wish::Start { .. } | Wish::Resume { .. } | Wish::Undrain { .. } | Wish::Extend { .. } => {
+                Txn::withdraw_order(key, revision)
+            }
         };
         Some((txn, Purpose::Intent { reply, done }))
     }
 
     /// Whether what is known of etcd was asked for after this.
     fn read_since(&self, at: Time) -> bool {
-        let age = self.contact.age(self.now);
-        age.is_some_and(|age| age <= self.now.since(at))
+        let age = self.facts.contact().age(self.facts.now());
+        age.is_some_and(|age| age <= self.facts.now().since(at))
     }
 
     /// The key of an order, its mod revision as read, and what to answer once it is written.
     fn order_key(&self, wish: &Wish) -> (String, i64, String) {
         let revision = |order: Option<&(StandingOrder, i64)>| order.map_or(0, |(_, revision)| *revision);
+        let (names, view) = (self.facts.keys(), self.facts.view());
         match wish {
             Wish::Stop { group } | Wish::Start { group } => {
-                let keys = self.view.group(group);
+                let keys = view.group(group);
                 let done = match (wish, keys.paused.is_some()) {
                     (Wish::Stop { .. }, _) => {
                         format!("{group} stops, and nobody starts it until `leasehold start {group}`")
@@ -228,50 +230,50 @@ impl Node {
                     (_, false) => format!("{group} may start: the first ready node takes it"),
                     (_, true) => format!("{group} may start, but is on pause: `leasehold resume {group}`"),
                 };
-                (self.keys.stopped(group), revision(keys.stopped.as_ref()), done)
+                (names.stopped(group), revision(keys.stopped.as_ref()), done)
             }
             Wish::Pause { group, length } => {
-                let paused = self.view.group(group).paused.as_ref();
+                let paused = view.group(group).paused.as_ref();
                 let done = format!(
                     "{group} is on pause for {} s: nobody starts, restarts or moves it; a lease that runs out still ends it",
                     length.as_secs()
                 );
-                (self.keys.paused(group), revision(paused), done)
+                (names.paused(group), revision(paused), done)
             }
             Wish::Resume { group } => {
-                let paused = self.view.group(group).paused.as_ref();
+                let paused = view.group(group).paused.as_ref();
                 let done = format!("{group} is looked after again");
-                (self.keys.paused(group), revision(paused), done)
+                (names.paused(group), revision(paused), done)
             }
             Wish::Drain { node } => {
                 let done = format!(
                     "{node} gives its groups to ready standbys and takes none until `leasehold undrain {node}`"
                 );
-                (self.keys.drained(node), revision(self.view.drained.get(node)), done)
+                (names.drained(node), revision(view.drained.get(node)), done)
             }
             Wish::Undrain { node } => {
                 let done = format!("{node} may take groups again");
-                (self.keys.drained(node), revision(self.view.drained.get(node)), done)
+                (names.drained(node), revision(view.drained.get(node)), done)
             }
             Wish::Withdraw { group, .. } => {
                 let done = format!("the wish to move {group} is withdrawn");
-                (self.keys.intent(group), self.view.group(group).intent_mod, done)
+                (names.intent(group), view.group(group).intent_mod, done)
             }
             Wish::Remove { node } => {
                 let done = format!("what {node} left in etcd is deleted");
-                (self.keys.drained(node), revision(self.view.drained.get(node)), done)
+                (names.drained(node), revision(view.drained.get(node)), done)
             }
             Wish::Extend { group, node } | Wish::Unextend { group, node } => {
-                let keys = self.view.group(group);
+                let keys = view.group(group);
                 let done = format!("{node} may take {group} again");
-                (self.keys.without(group, node), revision(keys.without.get(node)), done)
+                (names.without(group, node), revision(keys.without.get(node)), done)
             }
             // These write more than one key, and say themselves what is done.
             Wish::Create { group } | Wish::Delete { group } => {
-                let keys = self.view.group(group);
-                (self.keys.deleted(group), revision(keys.deleted.as_ref()), String::new())
+                let keys = view.group(group);
+                (names.deleted(group), revision(keys.deleted.as_ref()), String::new())
             }
-            Wish::Configure { ttl } => (self.keys.config(), self.view.config_mod, format!("the ttl is {ttl:?}")),
+            Wish::Configure { ttl } => (names.config(), view.config_mod, format!("the ttl is {ttl:?}")),
         }
     }
 
@@ -299,7 +301,7 @@ impl Node {
 
     /// Why nobody may start the group, whoever is ready.
     pub(super) fn forbidden(&self, group: &str) -> Option<String> {
-        let keys = self.view.groups.get(group)?;
+        let keys = self.facts.view().groups.get(group)?;
         if let Some(why) = self.deleted(group) {
             return Some(why);
         }
@@ -313,7 +315,7 @@ impl Node {
     /// The same as a refusal.
     pub(super) fn forbidding(&self, group: &str) -> Option<Refusal> {
         let why = self.forbidden(group)?;
-        let keys = self.view.groups.get(group)?;
+        let keys = self.facts.view().groups.get(group)?;
         let name = group.to_owned();
         Some(if keys.deleted.is_some() {
             Refusal::Deleted { group: name, why }
@@ -326,21 +328,25 @@ impl Node {
 
     /// Whether nothing may be done to the group automatically.
     pub(super) fn on_pause(&self, group: &str) -> bool {
-        self.view.groups.get(group).is_some_and(|keys| keys.paused.is_some())
+        self.facts
+            .view()
+            .groups
+            .get(group)
+            .is_some_and(|keys| keys.paused.is_some())
     }
 
     /// Why this node may hold nothing.
     pub(super) fn drained(&self) -> Option<String> {
-        let (order, _) = self.view.drained.get(&self.me.name)?;
+        let (order, _) = self.facts.view().drained.get(&self.facts.me().name)?;
         Some(format!(
             "drained {order}: `leasehold undrain {}` takes it back",
-            self.me.name
+            self.facts.me().name
         ))
     }
 
     /// By which order nobody may run the group.
     fn ended(&self, name: &str) -> Option<(ReleaseCause, String)> {
-        let keys = self.view.groups.get(name)?;
+        let keys = self.facts.view().groups.get(name)?;
         let deleted = keys.deleted.as_ref();
         let deleted = deleted.map(|(order, _)| (ReleaseCause::Deleted, format!("deleted {order}")));
         let stopped = || keys.stopped.as_ref();
@@ -359,7 +365,7 @@ impl Node {
                 continue;
             };
             // What stops for another reason goes on with it; what would start again does not.
-            let after = group.held.as_ref().map(|held| &held.after);
+            let after = group.held().map(|held| &held.after);
             let goes_on = matches!(after, Some(After::Restart | After::RanOut));
             // The same order may be why it was stopped, before the sidecar ended in the middle of it.
             let interrupted = matches!(after, Some(After::Interrupted)) && ended.is_some();

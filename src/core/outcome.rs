@@ -44,22 +44,17 @@ impl Node {
             }
             Purpose::Switchover { reply, group } => self.switchover_written(now, *reply, group, succeeded, out),
             Purpose::Campaign { group, .. } => {
-                let keys = self.view.group(group);
+                let keys = self.facts.view().group(group);
                 let holder = keys.active().map(|record| &record.node).filter(|_| !succeeded);
                 if let (Some(holder), Some(group)) = (holder, self.groups.get_mut(group))
-                    && group.held.is_none()
+                    && !group.is_held()
                 {
                     group.say(Code::CampaignLost, format!("not taken: {holder} holds it"), out);
                 }
             }
             Purpose::Release { group } => {
                 if succeeded && let Some(group) = self.groups.get_mut(group) {
-                    group.cool_until = Some(now.plus(self.timing.ttl));
-                    group.say(
-                        Code::Released,
-                        "released: stopped here and free for the next holder".to_owned(),
-                        out,
-                    );
+                    group.released(now.plus(self.facts.timing().ttl), out);
                 }
             }
             Purpose::Fenced { reply, left } => self.fenced(*reply, *left, succeeded, out),
@@ -89,7 +84,7 @@ impl Node {
             return Err(Refusal::HoldRefused);
         }
         // Beating goes on in time, in case that nobody replaces this sidecar.
-        self.holding_until = Some(pending.stamp.plus(length.saturating_sub(self.timing.ttl * 2)));
+        self.holding_until = Some(pending.stamp.plus(length.saturating_sub(self.facts.timing().ttl * 2)));
         let left = now.until(pending.stamp.plus(length));
         Ok(format!(
             "held for {} s: replace the sidecar now, nothing else starts meanwhile",

@@ -307,17 +307,17 @@ impl Node {
     #[must_use]
     pub fn status(&self, now: Time) -> Status {
         let mut status = Status {
-            node: self.me.name.clone(),
-            cluster: self.keys.cluster().to_owned(),
-            version: self.me.version.clone(),
+            node: self.facts.me().name.clone(),
+            cluster: self.facts.keys().cluster().to_owned(),
+            version: self.facts.me().version.clone(),
             member: self.member.state(),
-            etcd_age_ms: self.contact.age(now).map(millis),
+            etcd_age_ms: self.facts.contact().age(now).map(millis),
             etcd_failure: self.exchange.failure().map(str::to_owned),
             engine_failure: self.host.engine_failure().map(str::to_owned),
             etcd_troubles: self.host.etcd_troubles(),
             watchdog: self.watchdog_state(),
-            ttl_ms: millis(self.timing.ttl),
-            longest_ms: (self.waiting() > self.timing.ttl).then(|| millis(self.waiting())),
+            ttl_ms: millis(self.facts.timing().ttl),
+            longest_ms: (self.waiting() > self.facts.timing().ttl).then(|| millis(self.waiting())),
             reason: self.said.text().unwrap_or_default().to_owned(),
             nodes: self.node_lines(now),
             groups: self
@@ -333,7 +333,7 @@ impl Node {
     }
 
     fn watchdog_state(&self) -> WatchdogState {
-        match (self.timing.watchdog, self.watchdog) {
+        match (self.facts.timing().watchdog, self.watchdog) {
             (None, _) => WatchdogState::Missing,
             (Some(_), Watchdog { starved: true, .. }) => WatchdogState::NotFed,
             (Some(_), Watchdog { armed: true, .. }) => WatchdogState::Fed,
@@ -342,12 +342,18 @@ impl Node {
     }
 
     fn node_lines(&self, now: Time) -> BTreeMap<String, NodeLine> {
-        let names = self.view.nodes.keys().chain(self.view.statuses.keys()).cloned();
+        let names = self
+            .facts
+            .view()
+            .nodes
+            .keys()
+            .chain(self.facts.view().statuses.keys())
+            .cloned();
         let mut lines: BTreeMap<String, NodeLine> = BTreeMap::new();
         for name in names {
-            let status = self.view.statuses.get(&name).cloned().unwrap_or_default();
-            let lease = self.view.lease_of(&name);
-            let silent = lease == 0 || self.observer.ripe(now, &name, lease);
+            let status = self.facts.view().statuses.get(&name).cloned().unwrap_or_default();
+            let lease = self.facts.view().lease_of(&name);
+            let silent = lease == 0 || self.facts.observer().ripe(now, &name, lease);
             let groups = status.groups.into_iter().map(|(group, readiness)| {
                 let order = self.unextended(&group, &name);
                 (group, order.unwrap_or(readiness.why))
@@ -358,15 +364,16 @@ impl Node {
                 address: status.address,
                 priority: status.priority,
                 ttl_ms: self
-                    .view
+                    .facts
+                    .view()
                     .nodes
                     .get(&name)
                     .and_then(|key| Some(key.beat.as_ref()?.ttl_ms)),
-                beat_ms: self.observer.silent_for(now, &name, lease).map(millis),
+                beat_ms: self.facts.observer().silent_for(now, &name, lease).map(millis),
                 groups: groups.collect(),
                 clock: status.clock,
                 endpoints: status.endpoints,
-                drained: self.view.drained.get(&name).map(|(order, _)| order.to_string()),
+                drained: self.facts.view().drained.get(&name).map(|(order, _)| order.to_string()),
             };
             lines.insert(name, line);
         }
@@ -374,13 +381,13 @@ impl Node {
     }
 
     fn group_line(&self, now: Time, name: &str, group: &Group) -> GroupLine {
-        let keys = self.view.group(name);
+        let keys = self.facts.view().group(name);
         let record = keys.record.as_ref();
         let unreadable = keys.unreadable();
         // What is held here is, whatever somebody wrote.
-        let own = || (unreadable && group.held.is_some()).then(|| self.me.name.clone());
+        let own = || (unreadable && group.is_held()).then(|| self.facts.me().name.clone());
         let holder = keys.active().map(|record| record.node.clone()).or_else(own);
-        let held = group.held.as_ref().map(|held| HeldLine {
+        let held = group.held().map(|held| HeldLine {
             run: held.run,
             stage: held.stage,
             up: held.is_up(),
@@ -392,18 +399,18 @@ impl Node {
             probes: probe_lines(group, held),
         });
         let stuck = self.stuck_line(group, record);
-        let state = match (&group.held, record.map(|record| record.state)) {
+        let state = match (group.held(), record.map(|record| record.state)) {
             _ if stuck.is_some() => GroupState::Stuck,
             (Some(held), _) => GroupState::Held(held.stage),
             (None, Some(RecordState::Active)) => GroupState::Standby,
             (None, None) if unreadable => GroupState::Unknown,
             (None, Some(RecordState::Released) | None) if keys.deleted.is_some() => GroupState::Deleted,
-            (None, Some(RecordState::Released) | None) if self.viewed => GroupState::Free,
+            (None, Some(RecordState::Released) | None) if self.facts.is_viewed() => GroupState::Free,
             (None, Some(RecordState::Released) | None) => GroupState::Unknown,
         };
         let released = record.filter(|record| record.state == RecordState::Released);
         let waits = self.takeover.why(name).to_owned();
-        let said = group.said.text().map(str::to_owned);
+        let said = group.last_words().map(str::to_owned);
         let opinions = self.opinions(name);
         GroupLine {
             state,
@@ -414,7 +421,7 @@ impl Node {
             trouble: self.trouble_of(name, group, holder.as_deref()),
             holder,
             unreadable,
-            epoch: match &group.held {
+            epoch: match group.held() {
                 Some(held) if unreadable => held.run.epoch,
                 Some(_) | None => record.map_or(0, |record| record.epoch),
             },
@@ -447,11 +454,18 @@ impl Node {
 impl Node {
     /// What the holder of a group says of it; of this node's own it is known without etcd.
     fn trouble_of(&self, name: &str, group: &Group, holder: Option<&str>) -> Option<Trouble> {
-        if group.held.is_some() {
+        if group.is_held() {
             return group.trouble();
         }
-        let holder = holder.filter(|holder| *holder != self.me.name)?;
-        self.view.statuses.get(holder)?.groups.get(name)?.trouble.clone()
+        let holder = holder.filter(|holder| *holder != self.facts.me().name)?;
+        self.facts
+            .view()
+            .statuses
+            .get(holder)?
+            .groups
+            .get(name)?
+            .trouble
+            .clone()
     }
 }
 
@@ -463,7 +477,7 @@ impl Held {
 }
 
 fn service_lines(group: &Group, held: &Held) -> BTreeMap<String, ServiceLine> {
-    let named = group.settings.services.iter().zip(&held.services);
+    let named = group.settings().services.iter().zip(&held.services);
     let lines = named.map(|(settings, service)| {
         let line = ServiceLine {
             state: service.state,
@@ -475,7 +489,7 @@ fn service_lines(group: &Group, held: &Held) -> BTreeMap<String, ServiceLine> {
 }
 
 fn probe_lines(group: &Group, held: &Held) -> BTreeMap<String, bool> {
-    let named = group.settings.probes.iter().zip(&held.probes);
+    let named = group.settings().probes.iter().zip(&held.probes);
     let lines = named.filter_map(|(settings, probe)| Some((settings.name.clone(), probe.passes?)));
     lines.collect()
 }

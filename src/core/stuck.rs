@@ -9,20 +9,14 @@ use std::time::Duration;
 
 use super::code::Code;
 use super::event::Action;
-use super::group::{After, Group, Held, Parting, ServiceState, Stage, UNMOUNT_PATIENCE, Way};
+use super::group::{Group, Held};
 use super::member::{Asked, Member, Purpose};
 use super::node::Node;
-use super::protocol::{ReleaseCause, TxnKind};
-use super::records::{Record, RecordState, json};
+use super::records::{Record, RecordState};
 use super::refusal::Refusal;
-use super::sizing::{Deadlines, KILL_BUDGET};
-use super::store::{Compare, Op, Txn};
+use super::store::Txn;
 use super::time::Time;
 use super::watchdog::COARSE;
-
-/// How long after its kill a process may take to be gone while the lease lives: nobody else can take the group
-/// meanwhile, and a host is not reset for an exit that takes a second. A reset at the end of the lease has no such time.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What a node does when a run can't be stopped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -52,55 +46,6 @@ pub(crate) struct Stuck {
     given_away: BTreeSet<String>,
 }
 
-impl Group {
-    /// When the stop under way counts as failed, unless it is proved before.
-    pub(crate) fn stop_fails_at(&self) -> Option<Time> {
-        self.kill_fails_at().or_else(|| self.unmount_fails_at())
-    }
-
-    /// The processes have ended, but what they had mounted is still there.
-    fn unmount_fails_at(&self) -> Option<Time> {
-        let held = self.held.as_ref().filter(|held| held.stuck.is_none())?;
-        let since = held.unmounting_since()?;
-        let patient = since.plus(UNMOUNT_PATIENCE);
-        let Deadlines { hard, end, .. } = held.deadlines;
-        Some(match self.settings.on_stop_failure {
-            OnStopFailure::Reboot if held.inherited => patient,
-            OnStopFailure::Reboot => patient.earlier(end),
-            // As with a process: the mark must be there before the others may take the group.
-            OnStopFailure::Hold if held.after == After::Lost => {
-                let last = if since.reached(hard) { since } else { hard };
-                patient.earlier(last.plus(KILL_BUDGET / 2))
-            }
-            OnStopFailure::Hold => patient,
-        })
-    }
-
-    fn kill_fails_at(&self) -> Option<Time> {
-        let unproved = |held: &&Held| held.stage == Stage::Stopping && held.stuck.is_none();
-        let held = self.held.as_ref().filter(unproved)?;
-        let left = held
-            .services
-            .iter()
-            .filter(|service| service.state != ServiceState::Gone);
-        let killed = left
-            .filter_map(|service| service.stop_by)
-            .map(|by| by.earlier(held.deadlines.hard))
-            .reduce(Time::earlier)?;
-        // A sidecar that goes on with the stop of an earlier one has asked nobody yet.
-        let killed = if held.since.reached(killed) { held.since } else { killed };
-        let patient = killed.plus(KILL_BUDGET + PATIENCE);
-        Some(match self.settings.on_stop_failure {
-            // Of a run that an earlier sidecar left, the end of the lease is not known here: only the kill is.
-            OnStopFailure::Reboot if held.inherited => patient,
-            OnStopFailure::Reboot => patient.earlier(held.deadlines.end),
-            // No beat keeps the others waiting any more: the mark must be there before they may take the group.
-            OnStopFailure::Hold if held.after == After::Lost => killed.plus(KILL_BUDGET / 2),
-            OnStopFailure::Hold => patient,
-        })
-    }
-}
-
 impl Node {
     /// Looks after the stops that failed; once a step.
     pub(super) fn step_stuck(&mut self, now: Time, out: &mut Vec<Action>) {
@@ -111,20 +56,17 @@ impl Node {
             let Some(group) = self.groups.get_mut(name) else {
                 continue;
             };
-            let wait = match group.settings.on_stop_failure {
+            let wait = match group.settings().on_stop_failure {
                 OnStopFailure::Reboot => Duration::ZERO,
                 OnStopFailure::Hold => strike,
             };
             if group.stop_fails_at().is_none_or(|at| !now.reached(at.plus(wait))) {
                 continue;
             }
-            let run = group.held.as_ref().map(|held| held.run).unwrap_or_default();
-            let ended = group
-                .held
-                .as_ref()
-                .is_some_and(|held| held.unmounting_since().is_some());
+            let run = group.held().map(|held| held.run).unwrap_or_default();
+            let ended = group.held().is_some_and(|held| held.unmounting_since().is_some());
             let what = if ended { "unmounted" } else { "stopped" };
-            match (group.settings.on_stop_failure, &self.stuck.reset) {
+            match (group.settings().on_stop_failure, &self.stuck.reset) {
                 (OnStopFailure::Reboot, Reset::None) => {
                     self.stuck.reset = Reset::Ordered;
                     let why = format!("run {run} of {name} can't be {what}: resetting this host");
@@ -133,7 +75,12 @@ impl Node {
                 }
                 (OnStopFailure::Reboot, Reset::Ordered) => {}
                 (OnStopFailure::Reboot, Reset::Failed) | (OnStopFailure::Hold, _) => {
-                    group.stick(now, &format!("run {run} could not be {what}"), &self.me.name, out);
+                    group.stick(
+                        now,
+                        &format!("run {run} could not be {what}"),
+                        &self.facts.me().name,
+                        out,
+                    );
                 }
             }
         }
@@ -142,7 +89,7 @@ impl Node {
 
     /// How long the watchdog may take to reset this host: a record marked before would outlive the reset for nothing.
     fn strike(&self) -> Duration {
-        let timeout = self.timing.watchdog.filter(|_| self.watchdog.armed);
+        let timeout = self.facts.timing().watchdog.filter(|_| self.watchdog.armed);
         timeout.map_or(Duration::ZERO, |timeout| timeout + COARSE * 2)
     }
 
@@ -155,28 +102,25 @@ impl Node {
 
     /// An earlier sidecar of this incarnation marked the record: the mark holds, and so does what follows from it.
     fn take_up_mark(&mut self, now: Time, name: &str, out: &mut Vec<Action>) {
-        let keys = self.view.group(name);
+        let keys = self.facts.view().group(name);
         let Some(record) = keys.active() else { return };
         let Some(why) = &record.stuck else { return };
         let ours = |held: &Held| held.lease == record.incarnation && held.run.epoch == record.epoch;
         if let Some(group) = self.groups.get_mut(name)
-            && group
-                .held
-                .as_ref()
-                .is_some_and(|held| held.stuck.is_none() && ours(held))
+            && group.held().is_some_and(|held| held.stuck.is_none() && ours(held))
         {
-            group.stick(now, why, &self.me.name, out);
+            group.stick(now, why, &self.facts.me().name, out);
         }
     }
 
     /// The group that can't be stopped here, if there is one; proved stopped after all, it is only still to be released.
     pub(super) fn stuck_here(&self) -> Option<&str> {
         let stuck = |held: &Held| held.stuck.is_some() && !held.proved_stopped();
-        let stuck = |group: &&Group| group.held.as_ref().is_some_and(stuck);
+        let stuck = |group: &&Group| group.held().is_some_and(stuck);
         self.groups
             .values()
             .find(stuck)
-            .map(|group| group.settings.name.as_str())
+            .map(|group| group.settings().name.as_str())
     }
 
     /// Why nobody should hand over to this node.
@@ -192,10 +136,10 @@ impl Node {
 
     /// For the status: the mark in etcd, or what is not marked yet.
     pub(super) fn stuck_line(&self, group: &Group, record: Option<&Record>) -> Option<String> {
-        let here = group.held.as_ref().and_then(|held| held.stuck.as_ref());
+        let here = group.held().and_then(|held| held.stuck.as_ref());
         let active = record.filter(|record| record.state == RecordState::Active);
         let marked = active.and_then(|record| Some((&record.node, record.stuck.as_ref()?)));
-        let (node, why) = here.map(|why| (&self.me.name, why)).or(marked)?;
+        let (node, why) = here.map(|why| (&self.facts.me().name, why)).or(marked)?;
         Some(stuck_on(node, why))
     }
 
@@ -210,7 +154,7 @@ impl Node {
         }
         let names: Vec<String> = self.groups.keys().cloned().collect();
         for name in names {
-            let healthy = |group: &Group| group.held.as_ref().is_some_and(|held| !held.latched);
+            let healthy = |group: &Group| group.held().is_some_and(|held| !held.latched);
             if !self.groups.get(&name).is_some_and(healthy) {
                 continue;
             }
@@ -223,23 +167,14 @@ impl Node {
             };
             self.stuck.given_away.insert(name.clone());
             if let Some(group) = self.groups.get_mut(&name) {
-                let text = format!("{stuck} can't be stopped on this node: handing over to {next}");
-                let after = After::Release {
-                    cause: ReleaseCause::NeighbourStuck,
-                    reason: format!("{stuck} could not be stopped on {}", self.me.name),
-                    successor: Some(next),
-                };
-                if let Some(held) = &mut group.held {
-                    held.parting = Parting::Fault(None);
-                }
-                group.stop(now, Way::Drain, after, text, Code::GivenAway, out);
+                group.give_away(now, &stuck, &self.facts.me().name, next, out);
             }
         }
     }
 
     /// Whether the mark is in etcd now.
     pub(super) fn marked(&mut self, name: &str, succeeded: bool, out: &mut Vec<Action>) {
-        let me = self.me.name.clone();
+        let me = self.facts.me().name.clone();
         if let Some(group) = self.groups.get_mut(name).filter(|_| succeeded) {
             let text = format!(
                 "marked stuck in etcd: nobody takes it over until {me} is powered off, or cut from the storage, and `leasehold \
@@ -251,34 +186,18 @@ impl Node {
 
     /// The mark, for the first record of this incarnation that misses it; without a beat where the node's key is lost.
     pub(super) fn stuck_mark(&self, lease: i64) -> Option<(Txn, Purpose)> {
-        let due = |name: &&String| !self.refusals.put_off(self.now, &Asked::Mark((*name).clone()));
+        let due = |name: &&String| !self.refusals.put_off(self.facts.now(), &Asked::Mark((*name).clone()));
         self.groups
             .iter()
             .filter(|(name, _)| due(name))
             .find_map(|(name, group)| {
-                let held = group.held.as_ref().filter(|held| held.lease == lease)?;
+                let held = group.held().filter(|held| held.lease == lease)?;
                 let why = held.stuck.clone().filter(|_| !held.proved_stopped())?;
-                let keys = self.view.group(name);
+                let keys = self.facts.view().group(name);
                 let record = keys.active().filter(|record| {
                     record.incarnation == lease && record.epoch == held.run.epoch && record.stuck.is_none()
                 })?;
-                let key = self.keys.record(name);
-                let marked = Record {
-                    stuck: Some(why),
-                    ..record.clone()
-                };
-                let txn = Txn {
-                    kind: TxnKind::MarkStuck,
-                    compare: vec![Compare::Mod {
-                        key: key.clone(),
-                        revision: keys.record_mod,
-                    }],
-                    then: vec![Op::Put {
-                        key,
-                        value: json(&marked),
-                        lease: 0,
-                    }],
-                };
+                let txn = Txn::mark_stuck(self.facts.keys(), self.as_read(name), record, why);
                 Some((txn, Purpose::Mark { group: name.clone() }))
             })
     }
@@ -287,26 +206,4 @@ impl Node {
 /// Why nobody takes it, and what to do.
 pub(super) fn stuck_on(node: &str, why: &str) -> String {
     format!("stuck on {node} ({why}): run `leasehold fenced {node}` once {node} is powered off or cut from the storage")
-}
-
-impl Group {
-    /// From here the group is released once its stop is proved after all: it neither starts again nor moves. Whatever is
-    /// left of it stops at once, and its addresses go, so that nobody meets them beside the next holder.
-    fn stick(&mut self, now: Time, why: &str, me: &str, out: &mut Vec<Action>) {
-        let Some(held) = &mut self.held else { return };
-        held.stuck = Some(why.to_owned());
-        let after = match held.after.clone() {
-            After::Restart | After::RanOut | After::Interrupted | After::Claimed => After::Release {
-                cause: ReleaseCause::StuckEnded,
-                reason: format!("{why}, and was proved stopped later"),
-                successor: None,
-            },
-            named @ (After::Release { .. } | After::Lost | After::Forget) => named,
-        };
-        let text = format!(
-            "{why}: the group is held and stays down. Power {me} off, or cut it from the storage, then run `leasehold \
-             fenced {me}` on another node"
-        );
-        self.stop(now, Way::Fence, after, text, Code::Stuck, out);
-    }
 }

@@ -37,8 +37,8 @@ impl Node {
         if !matches!(self.member, Member::Joined { .. }) || self.ending {
             return;
         }
-        let gap = self.timing.contact_gap();
-        let cut_off = self.contact.age(now).is_none_or(|age| age > gap);
+        let gap = self.facts.timing().contact_gap();
+        let cut_off = self.facts.contact().age(now).is_none_or(|age| age > gap);
         if cut_off != self.surroundings.cut_off {
             self.surroundings.cut_off = cut_off;
             let (code, text) = match cut_off {
@@ -60,9 +60,15 @@ impl Node {
 
     fn look_at_nodes(&mut self, now: Time, out: &mut Vec<Action>) {
         let mut seen: BTreeMap<String, Neighbour> = BTreeMap::new();
-        for (name, key) in self.view.nodes.iter().filter(|(name, _)| **name != self.me.name) {
-            let silent = key.lease == 0 || self.observer.ripe(now, name, key.lease);
-            let ending = self.view.statuses.get(name).is_some_and(NodeStatus::leaves);
+        for (name, key) in self
+            .facts
+            .view()
+            .nodes
+            .iter()
+            .filter(|(name, _)| **name != self.facts.me().name)
+        {
+            let silent = key.lease == 0 || self.facts.observer().ripe(now, name, key.lease);
+            let ending = self.facts.view().statuses.get(name).is_some_and(NodeStatus::leaves);
             let neighbour = match (silent, ending) {
                 (true, _) => Neighbour::Away,
                 (false, true) => Neighbour::Ending,
@@ -111,7 +117,7 @@ impl Node {
             match next {
                 None => {
                     let (since, told) = known.unwrap_or((now, false));
-                    let due = !told && now.since(since) >= self.timing.ttl * 2;
+                    let due = !told && now.since(since) >= self.facts.timing().ttl * 2;
                     if due {
                         let text = "no standby is ready: were this node to fail, it would stay down".to_owned();
                         group.mention(now, Code::Jeopardy, text, out);

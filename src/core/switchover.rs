@@ -9,11 +9,10 @@ use super::code::Code;
 use super::event::{Action, Done, Note, Wished};
 use super::member::{Asked, Member, Purpose};
 use super::node::Node;
-use super::protocol::TxnKind;
-use super::records::{GroupKeys, Intent, json};
+use super::records::{GroupKeys, Intent};
 use super::refusal::Refusal;
 use super::requests::IntentWish;
-use super::store::{Compare, Op, Txn};
+use super::store::Txn;
 use super::time::Time;
 
 /// So long the asker waits for the holder's answer: with the time that the wish may wait to be written, less than the
@@ -98,7 +97,7 @@ impl Wanted {
 impl Node {
     /// Who holds the group of which something is wanted; or why it can't be asked for now, whatever its details.
     pub(super) fn askable(&self, group: &str, wanted: Wanted) -> Result<String, Refusal> {
-        let keys = self.view.group(group);
+        let keys = self.facts.view().group(group);
         let Some(record) = keys.active() else {
             return Err(wanted.nowhere(group.to_owned()));
         };
@@ -147,8 +146,13 @@ impl Node {
 
     /// As the node itself says; of one that is gone, or says nothing of it, that.
     pub(super) fn why_not_ready(&self, group: &str, node: &str) -> String {
-        let own = (*node == self.me.name).then(|| self.unready(group)).flatten();
-        let told = self.view.statuses.get(node).and_then(|status| status.groups.get(group));
+        let own = (*node == self.facts.me().name).then(|| self.unready(group)).flatten();
+        let told = self
+            .facts
+            .view()
+            .statuses
+            .get(node)
+            .and_then(|status| status.groups.get(group));
         let told = told.map(|ready| ready.why.clone()).filter(|why| !why.is_empty());
         let order = self.unextended(group, node);
         own.or(order)
@@ -158,7 +162,7 @@ impl Node {
 
     /// Whether the node is a ready standby, as far as it is known here.
     pub(super) fn could_take(&self, group: &str, node: &str) -> bool {
-        match node == self.me.name {
+        match node == self.facts.me().name {
             true => self.unready(group).is_none(),
             false => self.successor(group, Some(node)).is_some(),
         }
@@ -174,7 +178,12 @@ impl Node {
                 why: self.why_not_ready(group, to),
             }),
             None => {
-                let found = self.view.statuses.keys().any(|node| node != holder && ready(node));
+                let found = self
+                    .facts
+                    .view()
+                    .statuses
+                    .keys()
+                    .any(|node| node != holder && ready(node));
                 (!found).then(|| Refusal::NoStandby {
                     group: group.to_owned(),
                 })
@@ -184,22 +193,21 @@ impl Node {
 
     /// An operator's wish that came in here, written for the holder to read.
     pub(super) fn intent_wish(&mut self, out: &mut Vec<Action>) -> Option<(Txn, Purpose)> {
-        let due = |(group, _): &(String, i64)| !self.refusals.put_off(self.now, &Asked::Wish(group.clone()));
+        let due = |(group, _): &(String, i64)| !self.refusals.put_off(self.facts.now(), &Asked::Wish(group.clone()));
         if let Some(at) = self.intents.spent.iter().rposition(due) {
             let (group, revision) = self.intents.spent.remove(at);
-            let txn = self.intent_txn(&group, revision, |key| Op::Delete { key });
+            let txn = Txn::end_wish(self.facts.keys(), &group, revision);
             return Some((txn, Purpose::Wish { group }));
         }
         let IntentWish { reply, group, intent } = self.requests.take_intent()?;
         // Of two operators at once one is told that the other was faster; it may have been while this wish waited.
-        let keys = self.view.group(&group);
+        let keys = self.facts.view().group(&group);
         if let Some(why) = moving(&group, keys) {
             let result = Err(why);
             out.push(Action::Reply { reply, result });
             return None;
         }
-        let value = json(&intent);
-        let txn = self.intent_txn(&group, keys.intent_mod, |key| Op::Put { key, value, lease: 0 });
+        let txn = Txn::wish(self.facts.keys(), &group, keys.intent_mod, &intent, 0);
         let purpose = match intent {
             Intent::Apply { .. } => {
                 let done = self.apply_asked(&group);
@@ -208,19 +216,6 @@ impl Node {
             Intent::Switchover { .. } | Intent::Refused { .. } => Purpose::Switchover { reply, group },
         };
         Some((txn, purpose))
-    }
-
-    /// One operation on a group's wish, as long as it is the one that was read.
-    pub(super) fn intent_txn(&self, group: &str, revision: i64, op: impl FnOnce(String) -> Op) -> Txn {
-        let key = self.keys.intent(group);
-        Txn {
-            kind: TxnKind::Wish,
-            compare: vec![Compare::Mod {
-                key: key.clone(),
-                revision,
-            }],
-            then: vec![op(key)],
-        }
     }
 
     /// The wish is in etcd, or was not written; from here on the holder has the word.
@@ -232,7 +227,7 @@ impl Node {
         succeeded: bool,
         out: &mut Vec<Action>,
     ) {
-        let keys = self.view.group(group).clone();
+        let keys = self.facts.view().group(group).clone();
         let (Some(record), true) = (keys.active(), succeeded) else {
             let result = Err(Refusal::Faster);
             return out.push(Action::Reply { reply, result });
@@ -269,7 +264,7 @@ impl Node {
 
     fn fate(&self, now: Time, asked: &AskedMove) -> Option<Result<Done, Refusal>> {
         let AskedMove { group, holder, .. } = asked;
-        let keys = self.view.group(group);
+        let keys = self.facts.view().group(group);
         match &keys.intent {
             Some((Intent::Switchover { begun: None, .. }, revision)) if *revision == asked.revision => now
                 .reached(asked.since.plus(ANSWER_PATIENCE))
@@ -310,7 +305,7 @@ impl Node {
     /// Why the group's switchover can't be withdrawn: it has begun, or is not the one that is meant.
     pub(super) fn not_withdrawable(&self, group: &str, id: Option<i64>) -> Option<Refusal> {
         let name = || group.to_owned();
-        let intent = self.view.group(group).intent.as_ref();
+        let intent = self.facts.view().group(group).intent.as_ref();
         let standing = match intent {
             Some((Intent::Switchover { begun: Some(of), .. }, _)) => Some(*of),
             Some((Intent::Switchover { .. }, revision)) => Some(*revision),
@@ -339,8 +334,8 @@ impl Node {
             out.push(Action::Reply { reply, result });
             return None;
         }
-        let revision = self.view.group(group).intent_mod;
-        let txn = self.intent_txn(group, revision, |key| Op::Delete { key });
+        let revision = self.facts.view().group(group).intent_mod;
+        let txn = Txn::end_wish(self.facts.keys(), group, revision);
         let done = format!("{group} stays where it is: the wish to move it is withdrawn");
         Some((txn, Purpose::Intent { reply, done }))
     }

@@ -8,8 +8,8 @@
 use std::time::Duration;
 
 use super::code::Code;
-use super::event::Action;
 use super::node::Node;
+use super::outbox::{Arm, Outbox};
 use super::time::Time;
 
 /// Devices count in whole seconds: one may strike a second later than it says.
@@ -38,17 +38,18 @@ impl Watchdog {
 }
 
 impl Node {
-    /// Feeds it, lets it starve, or puts it to sleep. What this adds goes before everything else of this event: it must be
-    /// armed before a start.
-    pub(super) fn watch_over(&mut self, now: Time, first: usize, out: &mut Vec<Action>) {
-        let Some(timeout) = self.timing.watchdog else { return };
+    /// Feeds it, lets it starve, or puts it to sleep.
+    pub(super) fn watch_over(&mut self, now: Time, outbox: &mut Outbox) {
+        let Some(timeout) = self.facts.timing().watchdog else {
+            return;
+        };
         let limit = self.last_meal(timeout);
         self.watchdog.limit = limit;
         if self.exited || !self.is_guarded() {
             // Under a hold the containers go on for long without anybody to feed it.
             let is_detached = self.exited && !self.ending;
             if self.watchdog.armed && (limit.is_none() || is_detached) {
-                out.insert(first, Action::Disarm);
+                outbox.arm(Arm::Disarm);
                 self.watchdog = Watchdog::default();
             }
             return;
@@ -58,7 +59,7 @@ impl Node {
             let stopping = self
                 .groups
                 .values()
-                .any(|group| group.held.as_ref().is_some_and(|held| held.latched));
+                .any(|group| group.held().is_some_and(|held| held.latched));
             let unless = if stopping {
                 "the stop is proved"
             } else {
@@ -73,7 +74,7 @@ impl Node {
                 ),
                 false => (Code::WatchdogFed, "the watchdog is fed again".to_owned()),
             };
-            self.say(code, text, out);
+            self.say(code, text, outbox.effects());
         }
         self.watchdog.starved = starved;
         if starved || self.meal().is_some_and(|meal| !now.reached(meal)) {
@@ -81,7 +82,7 @@ impl Node {
         }
         let stale = now.plus(timeout);
         let until = limit.map_or(stale, |limit| limit.earlier(stale));
-        out.insert(first, Action::Feed { until });
+        outbox.arm(Arm::Feed { until });
         self.watchdog.armed = true;
         self.watchdog.fed_at = now;
     }
@@ -91,7 +92,7 @@ impl Node {
         let Watchdog {
             armed, fed_at, limit, ..
         } = self.watchdog;
-        let timeout = self.timing.watchdog.filter(|_| armed)?;
+        let timeout = self.facts.timing().watchdog.filter(|_| armed)?;
         let next = fed_at.plus((timeout / 5).min(MEAL_MAX));
         let last = limit.map(|limit| limit.minus(LAST_MEAL));
         let last = last.filter(|last| !fed_at.reached(*last));
@@ -100,11 +101,11 @@ impl Node {
 
     /// Whether containers may be started as far as the watchdog is concerned.
     pub(super) fn is_watched(&self) -> bool {
-        self.timing.watchdog.is_none() || (self.watchdog.armed && !self.watchdog.starved)
+        self.facts.timing().watchdog.is_none() || (self.watchdog.armed && !self.watchdog.starved)
     }
 
     fn is_guarded(&self) -> bool {
-        self.adoption.names().next().is_some() || self.groups.values().any(|group| group.held.is_some())
+        self.adoption.names().next().is_some() || self.groups.values().any(|group| group.is_held())
     }
 
     /// The last moment at which it may be fed, were this the last meal.
@@ -113,7 +114,9 @@ impl Node {
         // Before an adoption only the page says how long the run may go on.
         let unadopted = self.adoption.names().map(|name| {
             let hard = self.adoption.hard(name);
-            hard.unwrap_or_default().plus(self.timing.kill_budget()).minus(strikes)
+            hard.unwrap_or_default()
+                .plus(self.facts.timing().kill_budget())
+                .minus(strikes)
         });
         let held = self.groups.values().filter_map(|group| group.last_meal(strikes));
         unadopted.chain(held).reduce(Time::earlier)

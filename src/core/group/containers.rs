@@ -9,7 +9,7 @@ use crate::time::Time;
 /// The containers of a group as they are asked for, and what came of it. A verdict is taken back with each new order, and
 /// counts for the order that it answers: one for a storage without its id must never start on a storage that has it.
 #[derive(Clone, Debug)]
-pub(crate) struct Containers {
+pub(super) struct Containers {
     /// The store id that they are to be made for; none before anything is asked for.
     asked: Option<Option<String>>,
     /// The last word on each.
@@ -43,17 +43,17 @@ impl Containers {
     }
 
     /// What is left are those of the file.
-    pub(crate) fn shorten(&mut self, count: usize) {
+    pub(super) fn shorten(&mut self, count: usize) {
         self.verdicts.truncate(count);
         self.made.truncate(count);
     }
 
-    pub(crate) fn is_asked(&self) -> bool {
+    pub(super) fn is_asked(&self) -> bool {
         self.asked.is_some()
     }
 
     /// The digest of the first one's image, as it is published.
-    pub(crate) fn image(&self) -> String {
+    pub(super) fn image(&self) -> String {
         match self.verdicts.first() {
             Some(Some(Ok(made))) => made.image.clone(),
             Some(Some(Err(_)) | None) | None => String::new(),
@@ -61,7 +61,7 @@ impl Containers {
     }
 
     /// Whether this is what is asked for.
-    pub(crate) fn fits(&self, made: &Made) -> bool {
+    pub(super) fn fits(&self, made: &Made) -> bool {
         self.asked.as_ref() == Some(&made.store)
     }
 

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::address::VIP_RETRY;
+use super::left::Sequel;
 use super::{After, Coming, Context, Group, Held, OnFailure, Parting, ServiceRun, ServiceState, Stage, VipStage, Way};
 use crate::code::Code;
 use crate::epoch::Run;
 use crate::event::{Action, Order, PageOrder, ServiceKey};
-use crate::left::Sequel;
 use crate::protocol::{FaultId, ReleaseCause};
+use crate::records::SavedRun;
 use crate::sizing::Deadlines;
 use crate::time::Time;
 
@@ -22,7 +23,7 @@ const COOL_DOWN: Duration = Duration::from_secs(30);
 
 impl Group {
     /// Stops a run that an earlier sidecar started and that may not be adopted.
-    pub(crate) fn disown(&mut self, now: Time, run: Run, lease: i64, why: &str, out: &mut Vec<Action>) {
+    pub(crate) fn disown(&mut self, now: Time, run: Run, lease: i64, why: &str, after: After, out: &mut Vec<Action>) {
         let over = Deadlines {
             soft: now,
             hard: now,
@@ -42,11 +43,51 @@ impl Group {
         self.stop(
             now,
             Way::Fence,
-            After::Lost,
+            after,
             format!("stopping run {run}: {why}"),
             Code::RunDisowned,
             out,
         );
+    }
+
+    /// The same for a run whose lease is no longer this node's.
+    pub(crate) fn disown_lost(&mut self, now: Time, saved: &SavedRun, lease: i64, why: &str, out: &mut Vec<Action>) {
+        self.lost = (!saved.latched).then_some(saved.epoch);
+        let run = Run {
+            epoch: saved.epoch,
+            n: saved.n,
+        };
+        self.disown(now, run, lease, why, After::Lost, out);
+    }
+
+    /// The node has lost its place in the cluster: what it holds stops, and is released without a beat.
+    pub(crate) fn lose_place(&mut self, now: Time, why: &str, out: &mut Vec<Action>) {
+        let unasked = |held: &&Held| matches!(held.after, After::Restart | After::RanOut | After::Interrupted);
+        if let Some(held) = self.held.as_ref().filter(unasked) {
+            self.lost = Some(held.run.epoch);
+        }
+        let text = format!("this node lost its place in the cluster ({why}): stopping");
+        self.stop(now, Way::Fence, After::Lost, text, Code::PlaceLost, out);
+    }
+
+    /// It goes back to a node that is preferred and has been ready for so long.
+    pub(crate) fn go_back(&mut self, now: Time, node: String, quiet: Duration, out: &mut Vec<Action>) {
+        let reason = format!("failback to {node}, preferred and ready for {quiet:?}");
+        let after = After::Release {
+            cause: ReleaseCause::Failback,
+            reason: reason.clone(),
+            successor: Some(node),
+        };
+        if let Some(held) = &mut self.held {
+            held.parting = Parting::Failback(quiet);
+        }
+        let text = format!("{reason}: stopping here first");
+        self.stop(now, Way::Drain, after, text, Code::SwitchoverStarted, out);
+    }
+
+    /// Its record is released, or is no longer this node's: nothing is held any more.
+    pub(crate) fn lay_down(&mut self) {
+        self.held = None;
     }
 
     /// Stops a run of an earlier sidecar, or goes on with a stop that it had begun: each container keeps the time that its
@@ -392,7 +433,7 @@ impl Group {
     }
 
     /// Starts a new run: the latch belonged to the old one. Addresses that are held stay.
-    pub(crate) fn again(&mut self, now: Time, run: Run, out: &mut Vec<Action>) {
+    pub(super) fn again(&mut self, now: Time, run: Run, out: &mut Vec<Action>) {
         let Some(held) = &mut self.held else { return };
         let mut fresh = Held::new(run, held.lease, held.deadlines, now, &self.settings);
         fresh.vip = held.vip.clone();

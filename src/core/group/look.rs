@@ -7,7 +7,7 @@ use crate::time::Time;
 
 /// Where it stands.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Look {
+pub(super) struct Look {
     /// When the next is due; none before the first, and while one is under way.
     at: Option<Time>,
     /// The store of the one under way.
@@ -26,7 +26,7 @@ impl Look {
     }
 
     /// Why the group could not be started here.
-    pub(crate) fn fault(&self) -> Option<String> {
+    pub(super) fn fault(&self) -> Option<String> {
         self.fault.clone()
     }
 }

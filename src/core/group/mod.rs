@@ -24,9 +24,13 @@ mod coming;
 mod containers;
 mod down;
 mod health;
+mod known;
+mod left;
 mod look;
 mod opinion;
+mod record;
 mod state;
+mod stuck;
 mod told;
 mod trouble;
 mod unmount;
@@ -39,9 +43,10 @@ use look::Look;
 pub(crate) use opinion::Doubt;
 use opinion::{Asking, Weighed};
 pub use opinion::{OnStandby, SecondOpinion};
+pub(crate) use record::Meeting;
 pub(crate) use state::{After, Held, Parting, ServiceRun, VipStage, Way};
 pub use state::{ServiceState, Stage};
-pub(crate) use unmount::UNMOUNT_PATIENCE;
+use unmount::UNMOUNT_PATIENCE;
 
 /// Stages that one step may pass: a run that fails, stops and starts again at once.
 const STAGES_MAX: usize = 8;
@@ -101,44 +106,45 @@ pub struct ServiceSettings {
     pub left: bool,
 }
 
-/// One group of this node.
+/// One group of this node. What it holds is changed here and in the files beside this one, and nowhere else: everybody else
+/// reads it by [`Group::held`], and says what has happened or shall happen.
 #[derive(Clone, Debug)]
 pub struct Group {
-    pub(crate) settings: GroupSettings,
-    pub(crate) held: Option<Held>,
-    pub(crate) containers: Containers,
+    settings: GroupSettings,
+    held: Option<Held>,
+    containers: Containers,
     /// The run that a tether reported as running, whether or not it is ours, and by which connection.
-    pub(crate) reported: Vec<Option<(Run, u64)>>,
+    reported: Vec<Option<(Run, u64)>>,
     restarts: Vec<Time>,
     /// The service failed here: no campaign before this.
-    pub(crate) failing_until: Option<Time>,
-    pub(crate) cool_until: Option<Time>,
+    failing_until: Option<Time>,
+    cool_until: Option<Time>,
     /// The last epoch that was held here and lost by nobody's order, with the node's place in the cluster.
-    pub(crate) lost: Option<u64>,
+    lost: Option<u64>,
     watched: bool,
     /// The highest epoch that a tether found claimed on the storage, above its own.
-    pub(crate) claim: Option<u64>,
-    pub(crate) said: Said,
+    claim: Option<u64>,
+    said: Said,
     /// How the epoch comes about that was campaigned for last.
-    pub(crate) taking: Coming,
+    taking: Coming,
     /// Why the host itself could not run it, as of the last look while it is not held here.
-    pub(crate) unfit: Option<String>,
+    unfit: Option<String>,
     /// The host itself has one of its addresses: in which words.
-    pub(crate) occupied: Option<String>,
+    occupied: Option<String>,
     /// In what the run differs from what would be started now, as of the last look.
-    pub(crate) drift: Option<Drift>,
+    drift: Option<Drift>,
     /// It is deleted, and the adapters know.
-    pub(crate) let_go: bool,
+    let_go: bool,
     /// While it is let go: the container that uses its storage, as of the last look.
-    pub(crate) used: Option<String>,
+    used: Option<String>,
     /// The last fault of a run, by a name that is the same on every node.
     trouble: Option<FaultId>,
     /// The same in the sentence that was said of it.
     failure: String,
     /// What made it leave its holders before this one.
-    pub(crate) known_faults: Vec<FaultId>,
+    known_faults: Vec<FaultId>,
     /// Of a standby.
-    pub(crate) look: Look,
+    look: Look,
     /// Of a standby.
     asking: Asking,
     /// Of the holder.
@@ -291,7 +297,9 @@ impl Group {
     }
 
     /// Moves the run on as far as it goes now, then writes what changed to the pages.
-    pub(crate) fn step(&mut self, context: Context, out: &mut Vec<Action>) {
+    /// `known_faults`: what made it leave its holders before this one.
+    pub(crate) fn step(&mut self, context: Context, known_faults: Vec<FaultId>, out: &mut Vec<Action>) {
+        self.known_faults = known_faults;
         self.paused = context.paused;
         self.watched = context.watched;
         for _ in 0..STAGES_MAX {

@@ -42,7 +42,7 @@ pub enum OnStandby {
 
 /// A standby's look at one run.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Asking {
+pub(super) struct Asking {
     /// None: there is nobody to ask.
     of: Option<Run>,
     probes: Vec<Asked>,
@@ -67,7 +67,7 @@ pub(crate) struct Doubt {
 
 /// What the holder has made of it so far.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Weighed {
+pub(super) struct Weighed {
     told: Option<String>,
     /// Since when nobody reaches it.
     since: Option<Time>,

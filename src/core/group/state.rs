@@ -192,7 +192,7 @@ impl ServiceRun {
 }
 
 impl Held {
-    pub(crate) fn new(run: Run, lease: i64, deadlines: Deadlines, now: Time, of: &GroupSettings) -> Self {
+    pub(super) fn new(run: Run, lease: i64, deadlines: Deadlines, now: Time, of: &GroupSettings) -> Self {
         Self {
             run,
             lease,
@@ -217,7 +217,7 @@ impl Held {
         }
     }
 
-    pub(crate) fn enter(&mut self, stage: Stage, now: Time) {
+    pub(super) fn enter(&mut self, stage: Stage, now: Time) {
         self.stage = stage;
         self.since = now;
     }

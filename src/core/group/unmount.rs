@@ -17,7 +17,7 @@ const LOOK_LOST: Duration = Duration::from_secs(30);
 /// A healthy engine takes less: from then on it is told.
 const TOLD_AFTER: Duration = Duration::from_secs(2);
 /// How long an unmount may take before the stop counts as failed, while the lease lives.
-pub(crate) const UNMOUNT_PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const UNMOUNT_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What a run has mounted that nobody else may mount meanwhile.
 #[derive(Clone, Debug, PartialEq, Eq)]

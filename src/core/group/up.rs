@@ -17,7 +17,7 @@ pub(super) const ADOPT_TIMEOUT: Duration = Duration::from_millis(1500);
 
 impl Group {
     /// Takes up an epoch just won and starts its first run.
-    pub(crate) fn begin(&mut self, now: Time, epoch: u64, lease: i64, deadlines: Deadlines, out: &mut Vec<Action>) {
+    pub(super) fn begin(&mut self, now: Time, epoch: u64, lease: i64, deadlines: Deadlines, out: &mut Vec<Action>) {
         let mut held = Held::new(Run { epoch, n: 1 }, lease, deadlines, now, &self.settings);
         held.coming = self.taking;
         self.containers.wait_anew();

@@ -6,10 +6,9 @@ use super::{Attempt, Member, Pending, Purpose};
 use crate::code::Code;
 use crate::event::Action;
 use crate::node::Node;
-use crate::protocol::TxnKind;
-use crate::records::{ClusterConfig, NodeKey, View, json};
+use crate::records::{ClusterConfig, NodeKey, View};
 use crate::refusal::Refusal;
-use crate::store::{Answer, Compare, Op, RequestId, StoreError, Txn};
+use crate::store::{Answer, RequestId, StoreError, Txn};
 use crate::time::Time;
 
 /// How often a sidecar that adopts lets a late beat of its predecessor go by.
@@ -31,7 +30,7 @@ impl Node {
     /// Drops the old incarnation: the next one gets a new random lease id.
     pub(super) fn arrive(&mut self) {
         self.member = Member::Arriving;
-        self.viewed = false;
+        self.facts.arrive();
         self.exchange.drop_beats();
         self.publication.forget();
     }
@@ -56,14 +55,14 @@ impl Node {
                 {
                     // It compared the very beat that was observed, so no later one came, nor can one come: what was held
                     // under it is gone since the observation began, and need not be waited for again.
-                    self.observer.deleted(last.node.clone(), last.lease, last.revision);
+                    self.facts.key_deleted(last.node.clone(), last.lease, last.revision);
                 }
-                let view = View::read(&self.keys, &answer);
+                let view = View::read(self.facts.keys(), &answer);
                 self.learn(now, &pending, view, out);
                 self.conclude(now, &pending, answer.succeeded, out);
             }
             Err(StoreError::Unknown(why)) => {
-                let pause = (self.timing.attempt / 4).min(Duration::from_millis(100));
+                let pause = (self.facts.timing().attempt / 4).min(Duration::from_millis(100));
                 self.exchange.unanswered(pause, why);
                 self.disappoint(&pending, Refusal::OutcomeUnknown, out);
             }
@@ -90,14 +89,10 @@ impl Node {
         let view = self.with_last_good(view);
         if let Some(why) = self.trust.strange(&view) {
             // Watched only so that `accept` can tell whether a hold has ended; revisions may repeat after a restore.
-            if !matches!(self.member, Member::Frozen { .. }) {
-                self.observer.clear();
-            }
+            let anew = !matches!(self.member, Member::Frozen { .. });
             let longest = view.config.map_or(Duration::ZERO, |config| config.longest());
-            self.observer.update(now, &view, longest.max(self.waiting()));
             let missing = self.config_missing(&view);
-            self.view = view;
-            self.viewed = true;
+            self.facts.watch_strange(view, longest.max(self.waiting()), anew);
             self.tell_damage(out);
             self.come_in(out);
             return match missing {
@@ -110,10 +105,7 @@ impl Node {
         }
         self.trust.raise_longest(&view);
         self.pin(&view, out);
-        self.contact.good(pending.stamp, now, self.timing.contact_gap());
-        self.observer.update(now, &view, self.waiting());
-        self.view = view;
-        self.viewed = true;
+        self.facts.learn(pending.stamp, view, self.waiting());
         self.tell_damage(out);
         self.mend_own_status();
         self.suspect_leases(now, out);
@@ -127,20 +119,26 @@ impl Node {
     /// The containers are made once the storage is known, and anew when it is initialised; those of a deleted group are not.
     fn prepare_groups(&mut self, out: &mut Vec<Action>) {
         for (name, group) in &mut self.groups {
-            let keys = self.view.group(name);
+            let keys = self.facts.view().group(name);
             if group.has_left() {
                 continue;
             }
             if keys.deleted.is_some() {
                 // What still runs is stopped and released first.
-                if group.held.is_none() {
+                if !group.is_held() {
                     group.let_go(out);
                 }
                 continue;
             }
             group.take_back(out);
             // What can't be read is not absent.
-            if keys.store.is_none() && self.view.unreadable.contains_key(&self.keys.store(name)) {
+            if keys.store.is_none()
+                && self
+                    .facts
+                    .view()
+                    .unreadable
+                    .contains_key(&self.facts.keys().store(name))
+            {
                 continue;
             }
             group.prepare(keys.store.as_ref().map(|store| store.id.clone()), out);
@@ -149,7 +147,7 @@ impl Node {
 
     /// Where the node's own key puts it.
     pub(super) fn locate(&mut self, now: Time, out: &mut Vec<Action>) {
-        let own = self.view.nodes.get(&self.me.name).cloned();
+        let own = self.facts.view().nodes.get(&self.facts.me().name).cloned();
         let beat = own.as_ref().and_then(|key| key.beat.clone());
         let landed = beat.as_ref().and_then(|beat| self.exchange.landed(beat.nonce));
         let lease = own.as_ref().map_or(0, |key| key.lease);
@@ -172,7 +170,7 @@ impl Node {
                 mod_revision,
                 tries,
             } => {
-                if lease != wanted || beat.is_none_or(|beat| beat.boot != self.me.boot) {
+                if lease != wanted || beat.is_none_or(|beat| beat.boot != self.facts.me().boot) {
                     self.lose(now, wanted, "the key of the earlier sidecar is gone", out);
                 } else if landed.is_some() {
                     self.member = Member::Joined {
@@ -219,24 +217,16 @@ impl Node {
 
     /// `own`: the key of this node's name, whosever it is.
     pub(super) fn arrived(&mut self, now: Time, own: Option<NodeKey>, out: &mut Vec<Action>) {
-        if self.view.config.is_none() && self.damage.config {
+        if self.facts.view().config.is_none() && self.damage.config {
             return;
         }
-        if self.view.config.is_none() {
-            let key = self.keys.config();
-            let value = json(&ClusterConfig::new(1, self.timing.ttl, self.timing.ttl));
-            let txn = Txn {
-                kind: TxnKind::Configure,
-                compare: vec![Compare::Create {
-                    key: key.clone(),
-                    revision: 0,
-                }],
-                then: vec![Op::Put { key, value, lease: 0 }],
-            };
+        if self.facts.view().config.is_none() {
+            let first = ClusterConfig::new(1, self.facts.timing().ttl, self.facts.timing().ttl);
+            let txn = Txn::configure(self.facts.keys(), first);
             return self.send_plain(now, txn, Purpose::Configure, out);
         }
         if let Some(saved) = self.adoption.decide() {
-            let same_boot = |key: &&NodeKey| key.beat.as_ref().is_some_and(|beat| beat.boot == self.me.boot);
+            let same_boot = |key: &&NodeKey| key.beat.as_ref().is_some_and(|beat| beat.boot == self.facts.me().boot);
             let ours = own.as_ref().filter(|key| key.lease == saved.lease).filter(same_boot);
             if let Some(key) = ours {
                 self.adoption.expect(saved.groups);
@@ -248,7 +238,7 @@ impl Node {
                 return;
             }
             self.disown_all(now, &saved, "its lease is no longer this node's", out);
-            if self.groups.values().any(|group| group.held.is_some()) {
+            if self.groups.values().any(|group| group.is_held()) {
                 self.member = Member::Lost { lease: saved.lease };
                 return;
             }
@@ -274,7 +264,7 @@ impl Node {
                 Ok(()) => self.member = Member::Registering { lease },
                 Err(StoreError::Unknown(why) | StoreError::Refused(why)) => {
                     self.exchange.failed(why);
-                    self.exchange.pause(self.timing.beat);
+                    self.exchange.pause(self.facts.timing().beat);
                     // It may have been granted all the same: an id is never used twice.
                     self.member = Member::Granting {
                         lease: self.random.lease(),
@@ -294,14 +284,18 @@ impl Node {
         };
         self.exchange.prove(attempt);
         for group in self.groups.values_mut() {
-            if group.held.as_ref().is_some_and(|held| held.lease == lease) {
+            if group.held().is_some_and(|held| held.lease == lease) {
                 let deadlines = self
-                    .timing
-                    .deadlines(attempt.stamp, attempt.promise, group.settings.grace);
+                    .facts
+                    .timing()
+                    .deadlines(attempt.stamp, attempt.promise, group.settings().grace);
                 group.renew(deadlines, out);
             }
         }
-        if self.exchange.keep_alive(now, self.timing.ttl.min(KEEP_ALIVE_MAX)) {
+        if self
+            .exchange
+            .keep_alive(now, self.facts.timing().ttl.min(KEEP_ALIVE_MAX))
+        {
             out.push(Action::KeepAlive { lease });
         }
     }

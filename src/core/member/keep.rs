@@ -3,8 +3,8 @@
 use super::Member;
 use crate::code::Code;
 use crate::epoch::Run;
-use crate::event::{Action, Decision};
-use crate::group::{After, Held, Stage, Way};
+use crate::event::Action;
+use crate::group::{After, Meeting, Way};
 use crate::node::Node;
 use crate::records::Saved;
 use crate::refusal::Refusal;
@@ -23,35 +23,20 @@ impl Node {
         self.dismiss_wishes(&Refusal::LostPlace, out);
         let adoptable = self.adoption.take_runs();
         let saved = Saved {
-            boot: self.me.boot.clone(),
+            boot: self.facts.me().boot.clone(),
             lease,
             groups: adoptable,
         };
         self.disown_all(now, &saved, why, out);
         for group in self.groups.values_mut() {
-            let unasked = |held: &&Held| matches!(held.after, After::Restart | After::RanOut | After::Interrupted);
-            if let Some(held) = group.held.as_ref().filter(unasked) {
-                group.lost = Some(held.run.epoch);
-            }
-            let text = format!("this node lost its place in the cluster ({why}): stopping");
-            group.stop(now, Way::Fence, After::Lost, text, Code::PlaceLost, out);
+            group.lose_place(now, why, out);
         }
     }
 
     pub(super) fn disown_all(&mut self, now: Time, saved: &Saved, why: &str, out: &mut Vec<Action>) {
         for (name, run) in &saved.groups {
-            if let Some(group) = self.groups.get_mut(name).filter(|group| group.held.is_none()) {
-                group.lost = (!run.latched).then_some(run.epoch);
-                group.disown(
-                    now,
-                    Run {
-                        epoch: run.epoch,
-                        n: run.n,
-                    },
-                    saved.lease,
-                    why,
-                    out,
-                );
+            if let Some(group) = self.groups.get_mut(name).filter(|group| !group.is_held()) {
+                group.disown_lost(now, run, saved.lease, why, out);
             }
         }
     }
@@ -60,7 +45,7 @@ impl Node {
     pub(super) fn adopt_runs(&mut self, now: Time, lease: i64, out: &mut Vec<Action>) {
         let adoptable = self.adoption.take_runs();
         for (name, saved) in adoptable {
-            let keys = self.view.group(&name);
+            let keys = self.facts.view().group(&name);
             let ours = keys
                 .active()
                 .is_some_and(|record| record.incarnation == lease && record.epoch == saved.epoch);
@@ -68,7 +53,7 @@ impl Node {
             let ours = ours || keys.unreadable();
             // Its tether stops it at the deadline of its page, with no sidecar to latch it.
             let over = self.adoption.soft(&name).is_some_and(|soft| now.reached(soft));
-            let me = &self.me.name;
+            let me = &self.facts.me().name;
             let Some(group) = self.groups.get_mut(&name) else {
                 continue;
             };
@@ -78,19 +63,17 @@ impl Node {
             };
             match self.exchange.proof() {
                 Some((stamp, promise)) if ours && !saved.latched && !over && group.is_as_the_file_says() => {
-                    let deadlines = self.timing.deadlines(stamp, promise, group.settings.grace);
+                    let deadlines = self.facts.timing().deadlines(stamp, promise, group.settings().grace);
                     group.adopt(now, run, lease, deadlines, out);
                 }
                 Some((stamp, promise)) if ours => {
-                    let deadlines = self.timing.deadlines(stamp, promise, group.settings.grace);
+                    let deadlines = self.facts.timing().deadlines(stamp, promise, group.settings().grace);
                     let sequel = group.sequel(run, saved.latched || over, me);
                     group.resume(now, run, lease, deadlines, self.adoption.pages(), sequel, out);
                 }
                 Some(_) | None => {
-                    group.disown(now, run, lease, "its record in etcd is no longer this node's", out);
-                    if let Some(held) = &mut group.held {
-                        held.after = After::Forget;
-                    }
+                    let why = "its record in etcd is no longer this node's";
+                    group.disown(now, run, lease, why, After::Forget, out);
                 }
             }
         }
@@ -103,67 +86,27 @@ impl Node {
         };
         self.meet_unknown(lease);
         for (name, group) in &mut self.groups {
-            let keys = self.view.group(name);
+            let keys = self.facts.view().group(name);
             if keys.unreadable() {
-                // Nobody can take the group from a record that cannot be read, so its holder goes on.
-                if group.held.is_some() {
-                    let key = self.keys.record(name);
-                    let text = format!("its record in etcd ({key}) can't be read: it goes on; put the record right");
-                    group.say(Code::RecordUnreadable, text, out);
-                }
+                group.record_unreadable(&self.facts.keys().record(name), out);
                 continue;
             }
-            let told = |last: &Decision| last.code == Code::RecordUnreadable;
-            if group.held.is_some() && group.said.last().is_some_and(told) {
-                group.say(Code::KeyMended, "its record in etcd is sound again".to_owned(), out);
-            }
-            let ours = keys
-                .active()
-                .filter(|record| record.incarnation == lease)
-                .map(|record| record.epoch);
-            let held = group
-                .held
-                .as_ref()
-                .filter(|held| held.lease == lease)
-                .map(|held| held.run.epoch);
-            match (ours, held) {
-                (Some(epoch), Some(held)) if epoch == held => {}
-                (Some(epoch), Some(_) | None)
-                    if keys.active().is_none_or(|record| record.stuck.is_none())
-                        && group
-                            .held
-                            .as_ref()
-                            .is_none_or(|held| epoch > held.run.epoch && held.stage == Stage::Stopped) =>
-                {
-                    // A campaign of ours landed, late or at once: never ignored.
+            group.record_readable(out);
+            let named = keys.active().filter(|record| record.incarnation == lease);
+            match group.meets(lease, named) {
+                Meeting::Agrees => {}
+                // A campaign of ours landed, late or at once: never ignored.
+                Meeting::Won(epoch) => {
                     if let Some((stamp, promise)) = self.exchange.proof() {
-                        let deadlines = self.timing.deadlines(stamp, promise, group.settings.grace);
-                        match group.held.as_mut() {
-                            _ if group.settings.gone => {
-                                let run = Run { epoch, n: 1 };
-                                group.take_to_release(now, run, lease, deadlines, &self.me.name);
-                            }
-                            Some(before) => {
-                                before.deadlines = deadlines;
-                                group.again(now, Run { epoch, n: 1 }, out);
-                            }
-                            None => group.begin(now, epoch, lease, deadlines, out),
-                        }
+                        let deadlines = self.facts.timing().deadlines(stamp, promise, group.settings().grace);
+                        group.take_up(now, epoch, lease, deadlines, &self.facts.me().name, out);
                     }
                 }
-                (None, Some(_)) => {
-                    let released = group
-                        .held
-                        .as_ref()
-                        .is_some_and(|held| held.stage == Stage::Stopped && held.after != After::Restart);
-                    if released {
-                        group.held = None;
-                    } else {
-                        let text = "its record in etcd names somebody else: stopping".to_owned();
-                        group.stop(now, Way::Fence, After::Forget, text, Code::RecordTaken, out);
-                    }
+                Meeting::Over => group.lay_down(),
+                Meeting::Taken => {
+                    let text = "its record in etcd names somebody else: stopping".to_owned();
+                    group.stop(now, Way::Fence, After::Forget, text, Code::RecordTaken, out);
                 }
-                (Some(_), Some(_) | None) | (None, None) => {}
             }
         }
     }

@@ -87,7 +87,7 @@ impl Node {
         self.exchange.pause(if joined && !bare {
             Duration::ZERO
         } else {
-            self.timing.beat
+            self.facts.timing().beat
         });
         let Some(asked) = pending.purpose.asked() else { return };
         let before = self.refusals.put_off.get(&asked).map(|(_, pause)| *pause * 2);

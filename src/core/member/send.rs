@@ -5,10 +5,10 @@ use std::time::Duration;
 use super::{Asked, LastBeat, Member, Purpose};
 use crate::event::Action;
 use crate::node::Node;
-use crate::protocol::TxnKind;
-use crate::records::{Beat, json};
+use crate::protocol::Own;
+use crate::records::Beat;
 use crate::refusal::Refusal;
-use crate::store::{Compare, Grant, Op, Txn};
+use crate::store::{Grant, Txn};
 use crate::time::Time;
 
 impl Node {
@@ -20,10 +20,10 @@ impl Node {
         if self.exchange.must_read_back() {
             return self.send_read(now, out);
         }
-        let due = self.exchange.is_due(now, self.timing.beat);
+        let due = self.exchange.is_due(now, self.facts.timing().beat);
         match self.member.clone() {
             Member::Arriving | Member::Frozen { .. } => {
-                if due || !self.viewed || self.requests.has_accept() {
+                if due || !self.facts.is_viewed() || self.requests.has_accept() {
                     self.request_unjoined(now, due, out);
                 }
             }
@@ -34,21 +34,13 @@ impl Node {
                     self.exchange.sent(now);
                     out.push(Action::Grant(Grant {
                         lease,
-                        ttl: self.timing.lease_ttl(),
+                        ttl: self.facts.timing().lease_ttl(),
                     }));
                 }
             }
             Member::Registering { lease } => {
-                let absent = Compare::Create {
-                    key: self.keys.node(&self.me.name),
-                    revision: 0,
-                };
-                let txn = Txn {
-                    kind: TxnKind::Register,
-                    compare: vec![absent],
-                    then: Vec::new(),
-                };
-                self.send(now, lease, self.timing.ttl, txn, Purpose::Register, out);
+                let txn = Txn::register(self.facts.keys(), &self.facts.me().name);
+                self.send(now, lease, self.facts.timing().ttl, txn, Purpose::Register, out);
             }
             Member::Adopting {
                 lease, mod_revision, ..
@@ -57,8 +49,8 @@ impl Node {
                     now,
                     lease,
                     mod_revision,
-                    self.timing.ttl,
-                    Txn::new(TxnKind::Beat),
+                    self.facts.timing().ttl,
+                    Txn::beat(),
                     Purpose::BareBeat,
                     out,
                 );
@@ -73,26 +65,18 @@ impl Node {
         if let Some((txn, purpose)) = self.acceptance(out) {
             return self.send_acceptance(now, txn, purpose, out);
         }
-        if due || !self.viewed {
+        if due || !self.facts.is_viewed() {
             self.send_read(now, out);
         }
     }
 
     pub(super) fn request_eviction(&mut self, now: Time, due: bool, out: &mut Vec<Action>) {
-        let name = self.me.name.clone();
-        let squatter = self.view.lease_of(&name);
-        let ripe = self.observer.ripe(now, &name, squatter);
-        if let Some(revision) = self.observer.beat_of(&name, squatter).filter(|_| ripe) {
+        let name = self.facts.me().name.clone();
+        let squatter = self.facts.view().lease_of(&name);
+        let ripe = self.facts.observer().ripe(now, &name, squatter);
+        if let Some(revision) = self.facts.observer().beat_of(&name, squatter).filter(|_| ripe) {
             // The namesake has been silent for as long as it promised.
-            let key = self.keys.node(&name);
-            let txn = Txn {
-                kind: TxnKind::Evict,
-                compare: vec![Compare::Mod {
-                    key: key.clone(),
-                    revision,
-                }],
-                then: vec![Op::Delete { key }],
-            };
+            let txn = Txn::evict(self.facts.keys(), &name, revision);
             let (node, lease) = (name, squatter);
             self.send_plain(now, txn, Purpose::Evict(LastBeat { node, lease, revision }), out);
         } else if due {
@@ -109,8 +93,8 @@ impl Node {
         out: &mut Vec<Action>,
     ) {
         if std::mem::take(&mut self.refusals.beat_first) {
-            let (ttl, bare) = (self.timing.ttl, Purpose::BareBeat);
-            return self.send_own(now, lease, mod_revision, ttl, Txn::new(TxnKind::Beat), bare, out);
+            let (ttl, bare) = (self.facts.timing().ttl, Purpose::BareBeat);
+            return self.send_own(now, lease, mod_revision, ttl, Txn::beat(), bare, out);
         }
         let release = self
             .released(now, lease)
@@ -128,7 +112,7 @@ impl Node {
             return self.send_acceptance(now, txn, purpose, out);
         }
         if let Some((txn, purpose)) = self.fenced_by_hand(now, out) {
-            return self.send_own(now, lease, mod_revision, self.timing.ttl, txn, purpose, out);
+            return self.send_own(now, lease, mod_revision, self.facts.timing().ttl, txn, purpose, out);
         }
         if let Some((reply, length)) = self.requests.take_hold() {
             match self.promise_in_records(lease, Some(length)) {
@@ -148,23 +132,23 @@ impl Node {
             .or_else(|| self.order_txn(out))
             .or_else(|| self.campaign(now, lease));
         if let Some((txn, purpose)) = wish {
-            self.send_own(now, lease, mod_revision, self.timing.ttl, txn, purpose, out);
+            self.send_own(now, lease, mod_revision, self.facts.timing().ttl, txn, purpose, out);
         } else if due {
-            let (mut txn, mut purpose) = (Txn::new(TxnKind::Beat), Purpose::BareBeat);
+            let (mut txn, mut purpose) = (Txn::beat(), Purpose::BareBeat);
             if !self.refusals.put_off(now, &Asked::Extras) {
                 (txn, _) = self.promise_in_records(lease, None);
-                txn.then.extend(self.publication(lease));
+                self.publish_in(lease, &mut txn);
                 self.settle_in(now, &mut txn);
                 purpose = Purpose::Beat;
             }
-            self.send_own(now, lease, mod_revision, self.timing.ttl, txn, purpose, out);
+            self.send_own(now, lease, mod_revision, self.facts.timing().ttl, txn, purpose, out);
         }
     }
 
     pub(super) fn request_lost(&mut self, now: Time, lease: i64, due: bool, out: &mut Vec<Action>) {
         if let Some((txn, purpose)) = self.released_lost(lease).or_else(|| self.stuck_mark(lease)) {
             self.send_plain(now, txn, purpose, out);
-        } else if self.groups.values().all(|group| group.held.is_none()) {
+        } else if self.groups.values().all(|group| !group.is_held()) {
             self.arrive();
             self.send_read(now, out);
         } else if due {
@@ -184,8 +168,8 @@ impl Node {
 
     /// T11: it may land unseen, and everybody then waits one ttl, whatever a hold promised before.
     fn send_acceptance(&mut self, now: Time, txn: Txn, purpose: Purpose, out: &mut Vec<Action>) {
-        self.shorten(now, self.timing.ttl, out);
-        self.shorten_adoptable(now, self.timing.ttl, out);
+        self.shorten(now, self.facts.timing().ttl, out);
+        self.shorten_adoptable(now, self.facts.timing().ttl, out);
         self.step_groups(now, out);
         self.send_plain(now, txn, purpose, out);
     }
@@ -201,23 +185,17 @@ impl Node {
         lease: i64,
         mod_revision: i64,
         promise: Duration,
-        mut txn: Txn,
+        txn: Txn,
         purpose: Purpose,
         out: &mut Vec<Action>,
     ) {
-        let key = self.keys.node(&self.me.name);
-        let mut compare = vec![
-            Compare::Lease {
-                key: key.clone(),
-                lease,
-            },
-            Compare::Mod {
-                key,
-                revision: mod_revision,
-            },
-        ];
-        compare.append(&mut txn.compare);
-        txn.compare = compare;
+        let node = &self.facts.me().name;
+        let own = Own {
+            node,
+            lease,
+            mod_revision,
+        };
+        let txn = txn.with_own(self.facts.keys(), own);
         self.send(now, lease, promise, txn, purpose, out);
     }
 
@@ -226,28 +204,20 @@ impl Node {
         now: Time,
         lease: i64,
         promise: Duration,
-        mut txn: Txn,
+        txn: Txn,
         purpose: Purpose,
         out: &mut Vec<Action>,
     ) {
         let seq = self.exchange.next_seq();
         let nonce = self.random.draw();
         let beat = Beat {
-            machine: self.me.machine.clone(),
-            boot: self.me.boot.clone(),
+            machine: self.facts.me().machine.clone(),
+            boot: self.facts.me().boot.clone(),
             seq,
             nonce,
             ttl_ms: u64::try_from(promise.as_millis()).unwrap_or(u64::MAX),
         };
-        let key = self.keys.node(&self.me.name);
-        txn.then.insert(
-            0,
-            Op::Put {
-                key,
-                value: json(&beat),
-                lease,
-            },
-        );
+        let txn = txn.with_beat(self.facts.keys(), &self.facts.me().name, lease, &beat);
         self.exchange.attempt(nonce, now, promise);
         // It may land unseen, and observers then wait no longer than it promises: nothing may count on more from here.
         self.shorten(now, promise, out);
@@ -260,8 +230,8 @@ impl Node {
     /// Before a shorter promise is sent, every deadline that counts on a longer one comes in; that of the addresses, too.
     pub(crate) fn shorten(&mut self, stamp: Time, promise: Duration, out: &mut Vec<Action>) {
         for group in self.groups.values_mut() {
-            let deadlines = self.timing.deadlines(stamp, promise, group.settings.grace);
-            let Some(held) = group.held.as_ref() else { continue };
+            let deadlines = self.facts.timing().deadlines(stamp, promise, group.settings().grace);
+            let Some(held) = group.held() else { continue };
             let sooner = held.deadlines.earlier(deadlines);
             if sooner != held.deadlines {
                 group.renew(sooner, out);
@@ -272,7 +242,7 @@ impl Node {
     /// The same for runs not yet adopted: a hold of the earlier sidecar may have promised them far more.
     pub(super) fn shorten_adoptable(&mut self, stamp: Time, promise: Duration, out: &mut Vec<Action>) {
         for group in self.groups.values() {
-            let deadlines = self.timing.deadlines(stamp, promise, group.settings.grace);
+            let deadlines = self.facts.timing().deadlines(stamp, promise, group.settings().grace);
             self.adoption.shorten(group, deadlines, out);
         }
     }

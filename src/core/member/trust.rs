@@ -24,10 +24,13 @@ impl Node {
     /// Stands still until the configuration is there again, in the same generation; or for good, if anything else goes back
     /// meanwhile, by the view that was just read.
     pub(super) fn freeze_until_config(&mut self, out: &mut Vec<Action>) {
-        let Some(config) = self.trust.expect_config(self.view.revision, self.timing.ttl) else {
+        let Some(config) = self
+            .trust
+            .expect_config(self.facts.view().revision, self.facts.timing().ttl)
+        else {
             return;
         };
-        let why = format!("the key {} in etcd is gone", self.keys.config());
+        let why = format!("the key {} in etcd is gone", self.facts.keys().config());
         let text = format!(
             "{why}: nothing starts until it is there again: put {} there; or, if etcd was restored or replaced, `leasehold accept`",
             json(&config)
@@ -43,20 +46,24 @@ impl Node {
     /// Keys that etcd will not clear away by itself. No rule depends on it, but somebody should know.
     pub(super) fn suspect_leases(&mut self, now: Time, out: &mut Vec<Action>) {
         let mut found = Vec::new();
-        for (name, key) in &self.view.nodes {
+        for (name, key) in &self.facts.view().nodes {
             // This node's own key is its own affair: it has lost its place, and evicts it.
-            if *name == self.me.name {
+            if *name == self.facts.me().name {
                 continue;
             }
-            let path = self.keys.node(name);
-            let silent = self.observer.silent_for(now, name, key.lease).unwrap_or_default();
+            let path = self.facts.keys().node(name);
+            let silent = self
+                .facts
+                .observer()
+                .silent_for(now, name, key.lease)
+                .unwrap_or_default();
             if key.lease == 0 {
                 let text = format!(
                     "the key {path} hangs on no lease, so it never ends by itself; was it written by hand? \
                      Once node {name} is down for certain, delete it"
                 );
                 found.push((path, text));
-            } else if silent >= self.timing.lease_ttl() + LEASE_LATE {
+            } else if silent >= self.facts.timing().lease_ttl() + LEASE_LATE {
                 let text = format!(
                     "node {name} has been silent for {} s and its key {path} is still there: its lease does not end; \
                      see whether etcd ends any lease (a broken clock or token on an etcd member keeps them)",
@@ -65,8 +72,8 @@ impl Node {
                 found.push((path, text));
             }
         }
-        for (name, _) in self.view.groups.iter().filter(|(_, keys)| keys.immortal_leader) {
-            let path = self.keys.leader(name);
+        for (name, _) in self.facts.view().groups.iter().filter(|(_, keys)| keys.immortal_leader) {
+            let path = self.facts.keys().leader(name);
             let text = format!(
                 "the key {path} hangs on no lease, so tools may go on reading a leader that is gone; was it written by hand? \
                  The next change of the leader puts it right; no rule reads it"
@@ -107,7 +114,7 @@ impl Node {
         out: &mut Vec<Action>,
     ) {
         self.say(code, text, out);
-        self.contact.clear();
+        self.facts.lose_contact();
         // Held groups run on to their deadline; no beat counts from here.
         self.member = Member::Frozen { why, before };
         self.dismiss_wishes(&Refusal::Frozen, out);
@@ -118,10 +125,7 @@ impl Node {
         self.trust.forget();
         self.trust.raise_longest(&view);
         self.pin(&view, out);
-        self.observer.clear();
-        self.contact.clear();
-        self.view = view;
-        self.viewed = true;
+        self.facts.start_over(view);
         let lease = self.member.lease().unwrap_or(0);
         self.lose(now, lease, "an operator accepted a restored etcd", out);
     }

@@ -9,8 +9,8 @@ const BUGS: &[Bug] = &[
     Bug {
         name: "validity counts from the receipt",
         file: "member/answer.rs",
-        old: ".deadlines(attempt.stamp, attempt.promise, group.settings.grace);\n                group.renew",
-        new: ".deadlines(if crate::planted::on(\"validity counts from the receipt\") { now } else { attempt.stamp }, attempt.promise, group.settings.grace);\n                group.renew",
+        old: ".deadlines(attempt.stamp, attempt.promise, group.settings().grace);\n                group.renew",
+        new: ".deadlines(if crate::planted::on(\"validity counts from the receipt\") { now } else { attempt.stamp }, attempt.promise, group.settings().grace);\n                group.renew",
         seen_by: Seen::Schedule("directed::validity_counts_from_the_stamp"),
     },
     Bug {
@@ -66,7 +66,7 @@ const BUGS: &[Bug] = &[
         name: "a new ttl counts for an old beat",
         file: "member/answer.rs",
         old: "let Some(attempt) = landed else { return };",
-        new: "let Some(attempt) = landed.map(|one| if crate::planted::on(\"a new ttl counts for an old beat\") { Attempt { promise: self.timing.ttl, ..one } } else { one }) else { return };",
+        new: "let Some(attempt) = landed.map(|one| if crate::planted::on(\"a new ttl counts for an old beat\") { Attempt { promise: self.facts.timing().ttl, ..one } } else { one }) else { return };",
         seen_by: Seen::Schedule("ttl::a_ttl_that_grows_counts_for_the_beats_that_promise_it"),
     },
     Bug {
@@ -128,15 +128,15 @@ const BUGS: &[Bug] = &[
     Bug {
         name: "T11 believes who accepts",
         file: "accept.rs",
-        old: "let told = self.view.config.map_or(Duration::ZERO, |config| config.longest());",
-        new: "let told = self.view.config.filter(|_| !crate::planted::on(\"T11 believes who accepts\")).map_or(Duration::ZERO, |config| config.longest());",
+        old: "            .config\n            .map_or(Duration::ZERO, |config| config.longest());",
+        new: "            .config\n            .filter(|_| !crate::planted::on(\"T11 believes who accepts\"))\n            .map_or(Duration::ZERO, |config| config.longest());",
         seen_by: Seen::Schedule("acts::an_accept_waits_for_a_ttl_that_was_longer_before_the_snapshot"),
     },
     Bug {
         name: "T11 forgets the longer ttl",
         file: "accept.rs",
-        old: "        self.waiting().max(told).max(self.timing.ttl)",
-        new: "        if crate::planted::on(\"T11 forgets the longer ttl\") { self.timing.ttl.min(told) } else { self.waiting().max(told).max(self.timing.ttl) }",
+        old: "        self.waiting().max(told).max(self.facts.timing().ttl)",
+        new: "        if crate::planted::on(\"T11 forgets the longer ttl\") { self.facts.timing().ttl.min(told) } else { self.waiting().max(told).max(self.facts.timing().ttl) }",
         seen_by: Seen::Schedule("acts::an_accept_tells_those_of_the_longer_ttl_who_know_only_the_shorter"),
     },
     Bug {
@@ -164,7 +164,7 @@ const BUGS: &[Bug] = &[
         name: "a refusal starves the beats",
         file: "member/answer.rs",
         old: "                self.refused(now, &pending, &why, out);",
-        new: "                if crate::planted::on(\"a refusal starves the beats\") { self.exchange.pause(self.timing.beat); } else { self.refused(now, &pending, &why, out); }",
+        new: "                if crate::planted::on(\"a refusal starves the beats\") { self.exchange.pause(self.facts.timing().beat); } else { self.refused(now, &pending, &why, out); }",
         seen_by: Seen::Schedule("acts::what_etcd_refuses_starves_no_beat"),
     },
     Bug {

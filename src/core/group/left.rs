@@ -1,0 +1,91 @@
+//! What an earlier sidecar left of a group, and what follows its stop: the file that the group is in may be another by now.
+
+use super::{After, Group, Held, Stage};
+use crate::code::Code;
+use crate::epoch::Run;
+use crate::protocol::ReleaseCause;
+use crate::sizing::Deadlines;
+use crate::time::Time;
+
+/// What follows the stop of a run that an earlier sidecar left.
+pub(crate) struct Sequel {
+    pub after: After,
+    pub code: Code,
+    pub text: String,
+    /// It starts again at once, and not because it failed.
+    pub anew: bool,
+}
+
+impl Group {
+    /// Whether it has left the file as a whole.
+    pub(crate) fn has_left(&self) -> bool {
+        self.settings.gone
+    }
+
+    /// Services that left the file and may still run.
+    fn left(&self) -> Vec<&str> {
+        let left = self.settings.services.iter().filter(|service| service.left);
+        left.map(|service| service.name.as_str()).collect()
+    }
+
+    /// Why nobody takes it here.
+    pub(crate) fn not_in_file(&self) -> Option<String> {
+        self.has_left()
+            .then(|| "it is not in the compose file of this node".to_owned())
+    }
+
+    /// Whether a run of before can go on as it is.
+    pub(crate) fn is_as_the_file_says(&self) -> bool {
+        !self.has_left() && self.left().is_empty()
+    }
+
+    /// `cut_short`: its stop was under way, or it is past its deadline.
+    pub(crate) fn sequel(&self, run: Run, cut_short: bool, me: &str) -> Sequel {
+        let left = self.left().join(", ");
+        let sequel = |after, code, text| Sequel {
+            after,
+            code,
+            text,
+            anew: false,
+        };
+        if self.has_left() {
+            let reason = format!("it left the compose file of {me}");
+            let after = After::Release {
+                cause: ReleaseCause::LeftFile,
+                reason,
+                successor: None,
+            };
+            let text = format!("run {run}: the group is not in the compose file any more: stopping, to let it go");
+            return sequel(after, Code::LeftFile, text);
+        }
+        if !cut_short && !left.is_empty() {
+            let text = format!(
+                "run {run}: not in the compose file any more: {left}: stopping, to start again as the file says"
+            );
+            return Sequel {
+                anew: true,
+                ..sequel(After::Restart, Code::LeftFile, text)
+            };
+        }
+        let text = format!("run {run}: its stop had begun before this sidecar started: going on with it");
+        sequel(After::Interrupted, Code::StopResumed, text)
+    }
+
+    /// All of it is proved stopped: from here on the file counts alone.
+    pub(super) fn forget_left(&mut self) {
+        self.settings.services.retain(|service| !service.left);
+        let count = self.settings.services.len();
+        self.containers.shorten(count);
+        self.reported.truncate(count);
+    }
+
+    /// A campaign of an earlier sidecar landed, and nothing was started under it: the record is only to be released.
+    pub(super) fn take_to_release(&mut self, now: Time, run: Run, lease: i64, deadlines: Deadlines, me: &str) {
+        self.forget_left();
+        let mut held = Held::new(run, lease, deadlines, now, &self.settings);
+        held.latched = true;
+        held.after = self.sequel(run, true, me).after;
+        held.enter(Stage::Stopped, now);
+        self.held = Some(held);
+    }
+}
