@@ -11,6 +11,9 @@ use super::time::Time;
 /// may not run are reported again when it is over.
 const UNDECIDED: Duration = Duration::from_secs(5);
 
+/// Of the engine, at the start.
+const NOT_ASKED: &str = "not asked yet";
+
 /// What of this host counts for every group.
 #[derive(Clone, Debug)]
 pub(crate) struct Host {
@@ -26,7 +29,7 @@ impl Host {
     /// `smallest_ttl_ms`: that could be kept here, as everybody is told.
     pub(crate) fn new(smallest_ttl_ms: Option<u64>) -> Self {
         Self {
-            engine: Some("not asked yet".to_owned()),
+            engine: Some(NOT_ASKED.to_owned()),
             clock: None,
             link: true,
             smallest_ttl_ms,
@@ -35,6 +38,11 @@ impl Host {
 
     pub(crate) fn engine_answered(&mut self, result: Result<(), String>) {
         self.engine = result.err();
+    }
+
+    /// It was asked and does not answer.
+    pub(crate) fn engine_is_away(&self) -> bool {
+        self.engine.as_deref().is_some_and(|why| why != NOT_ASKED)
     }
 
     pub(crate) fn engine_failure(&self) -> Option<&str> {

@@ -594,7 +594,7 @@ impl World {
             ["started", of, at, result @ ..] => Event::StartAnswered {
                 of: service(of),
                 run: run(at),
-                result: outcome(result),
+                result: words::start(result),
             },
             ["hello" | "claimed" | "mounting" | "mounts" | "gone", ..] => self.of_tether(words)?,
             ["inspected", of, word @ ..] => Event::Inspected {
