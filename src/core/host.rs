@@ -146,12 +146,8 @@ impl Node {
 
     /// What would be another service after a move: a standby whose image is not the holder's.
     pub(super) fn image_warnings(&self, group: &str, holder: Option<&str>) -> Vec<String> {
-        let image = |node: &str| {
-            let status = self.view.statuses.get(node)?;
-            let image = &status.groups.get(group)?.image;
-            (!image.is_empty()).then(|| image.clone())
-        };
-        let Some((holder, own)) = holder.and_then(|node| Some((node, image(node)?))) else {
+        let readiness = |node: &str| self.view.statuses.get(node)?.groups.get(group);
+        let Some((holder, own)) = holder.and_then(|node| Some((node, readiness(node)?))) else {
             return Vec::new();
         };
         let keys = self.view.group(group);
@@ -160,10 +156,11 @@ impl Node {
             .statuses
             .keys()
             .filter(|node| !keys.without.contains_key(*node));
-        let others = others.filter_map(|node| Some((node, image(node)?)));
+        let others = others.filter_map(|node| Some((node, readiness(node)?)));
         others
-            .filter(|(_, other)| *other != own)
+            .filter(|(_, other)| !other.is_same_image(own))
             .map(|(node, other)| {
+                let (other, own) = (&other.image, &own.image);
                 format!("{group} would be another image on {node} ({other}) than it is on {holder} ({own})")
             })
             .collect()

@@ -760,6 +760,7 @@ impl World {
             ready: why.is_empty(),
             why: why.to_owned(),
             image: "sha256:1".to_owned(),
+            content: String::new(),
             claim: option(groups, "claim").map(|epoch| epoch.parse().unwrap()),
             used: option(groups, "used").map(str::to_owned),
             trouble: option(groups, "trouble").map(trouble),

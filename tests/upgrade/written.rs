@@ -101,6 +101,7 @@ fn what_a_node_tells() {
         ready: true,
         why: words("but not at once"),
         image: words("sha256:1"),
+        content: words("c0ffee"),
         claim: Some(11),
         trouble: Some(Trouble {
             state: words("sick"),

@@ -484,6 +484,7 @@ impl Shared {
                 store: store.map(str::to_owned),
                 fingerprint: prepared.fingerprint.clone(),
                 image: prepared.image_digest.clone(),
+                content: image.content.clone(),
             }),
             // It runs, and can't be made anew before it ends.
             false => Err(other_store(&prepared.container_id)),
