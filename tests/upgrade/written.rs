@@ -128,7 +128,7 @@ fn what_a_node_tells() {
         endpoints: words("in use"),
         ending: true,
     };
-    same::<before::NodeStatus>(&status, &["endpoints", "ending"]);
+    same::<before::NodeStatus>(&status, &["content", "endpoints", "ending"]);
 }
 
 #[test]

@@ -47,11 +47,11 @@ fn mend<T: DeserializeOwned>(word: Option<&mut Value>) {
         return;
     };
     let known = match word.as_str() {
-        Some("stopped") => "exited",
-        Some("initialized" | "configured") => "created",
-        Some(_) | None => "",
+        Some("stopped") => Value::from("exited"),
+        Some("initialized" | "configured") => Value::from("created"),
+        Some(_) | None => Value::from(""),
     };
-    *word = Value::from(known);
+    *word = if T::deserialize(&known).is_ok() { known } else { Value::from("") };
 }
 
 #[cfg(test)]
