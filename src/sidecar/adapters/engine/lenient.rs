@@ -51,7 +51,11 @@ fn mend<T: DeserializeOwned>(word: Option<&mut Value>) {
         Some("initialized" | "configured") => Value::from("created"),
         Some(_) | None => Value::from(""),
     };
-    *word = if T::deserialize(&known).is_ok() { known } else { Value::from("") };
+    *word = if T::deserialize(&known).is_ok() {
+        known
+    } else {
+        Value::from("")
+    };
 }
 
 #[cfg(test)]

@@ -22,6 +22,8 @@ mod networking;
 mod own;
 mod prepare;
 mod supplies;
+#[cfg(test)]
+mod version_tests;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
