@@ -1,5 +1,6 @@
-//! The whole sidecar as a process of its own, on a real etcd and this machine's engine. But for `apply`, `block` and `group`, its group is
-//! never ready (no storage is initialised, no image is there), so no container and no tether is ever started.
+//! The whole sidecar as a process of its own, on a real etcd and this machine's engine. But for `apply`, `block`, `group` and
+//! `starts`, its group is never ready (no storage is initialised, no image is there), so no container and no tether is ever
+//! started.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it, in its helpers too")]
 
@@ -31,6 +32,8 @@ mod own;
 mod process;
 #[path = "sidecar/secure.rs"]
 mod secure;
+#[path = "sidecar/starts.rs"]
+mod starts;
 #[path = "sidecar/trust.rs"]
 mod trust;
 #[path = "sidecar/world.rs"]

@@ -55,6 +55,15 @@ impl Code {
         self as u8
     }
 
+    /// Whether the next start meets the same, until somebody mends it.
+    #[must_use]
+    pub const fn is_lasting(self) -> bool {
+        match self {
+            Self::NotInit | Self::NotOurs | Self::NoPage | Self::OtherBoot | Self::Environment => true,
+            Self::Closed | Self::TooLate | Self::Locked | Self::NotAdmitted | Self::Killed | Self::Tampered => false,
+        }
+    }
+
     /// The code of an exit status, if it is one of the tether's.
     #[must_use]
     pub fn from_number(number: i64) -> Option<Self> {

@@ -84,7 +84,7 @@ codes! {
     RecoveryDone = "recovery_done", Info, "recovery";
     /// It did not come up again.
     RecoveryFailed = "recovery_failed", Alarm, "recovery";
-    /// The restarts are spent and the group stays: tried again after a pause.
+    /// The restarts are spent and the group stays, or its engine is away: tried again after a pause.
     RecoveryDelayed = "recovery_delayed", Alarm, "recovery";
     /// The restarts are spent: another host's turn.
     RecoveryGivenUp = "recovery_given_up", Alarm, "recovery";

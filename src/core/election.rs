@@ -477,11 +477,12 @@ impl Node {
             // Ready, and ranked as such, but nobody should hand over to it yet: it could not campaign at once.
             let new = (!self.contact_holds()).then(|| "in contact with etcd for less than a ttl".to_owned());
             let why = unready.or(new).unwrap_or_default();
-            let image = group.image();
+            let (image, content) = group.image();
             let readiness = Readiness {
                 ready,
                 why,
                 image,
+                content,
                 claim: self.claim_met(name),
                 drift: group.drift().cloned(),
                 trouble: group.trouble().map(Trouble::brief),

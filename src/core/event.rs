@@ -55,7 +55,7 @@ pub enum Event {
     StartAnswered {
         of: ServiceKey,
         run: Run,
-        result: Result<(), String>,
+        result: Result<(), NotStarted>,
     },
     /// The engine is alive, and still at the start: it mounts what takes its time.
     Mounting { of: ServiceKey, run: Run },
@@ -213,6 +213,33 @@ impl ProbeFailure {
             kind: FailureKind::Shared,
             text: text.into(),
         }
+    }
+}
+
+/// Why a container did not start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotStarted {
+    /// In a sentence.
+    pub why: String,
+    pub blame: Blame,
+}
+
+/// Whose fault it is that a container did not start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Blame {
+    /// The service's or the host's, and the next try may do better.
+    #[default]
+    Unknown,
+    /// The engine's, which is away or can't run anything now: no verdict on the service.
+    Engine,
+    /// The host's, and the same at each try until somebody mends it.
+    Lasting,
+}
+
+impl From<String> for NotStarted {
+    fn from(why: String) -> Self {
+        let blame = Blame::Unknown;
+        Self { why, blame }
     }
 }
 

@@ -12,6 +12,9 @@ use super::time::Time;
 /// may not run are reported again when it is over.
 const UNDECIDED: Duration = Duration::from_secs(5);
 
+/// Of the engine, at the start.
+const NOT_ASKED: &str = "not asked yet";
+
 /// What of this host counts for every group.
 #[derive(Clone, Debug)]
 pub(crate) struct Host {
@@ -29,7 +32,7 @@ impl Host {
     /// `smallest_ttl_ms`: that could be kept here, as everybody is told.
     pub(crate) fn new(smallest_ttl_ms: Option<u64>) -> Self {
         Self {
-            engine: Some("not asked yet".to_owned()),
+            engine: Some(NOT_ASKED.to_owned()),
             clock: None,
             link: true,
             etcd: EtcdMembers::default(),
@@ -39,6 +42,11 @@ impl Host {
 
     pub(crate) fn engine_answered(&mut self, result: Result<(), String>) {
         self.engine = result.err();
+    }
+
+    /// It was asked and does not answer.
+    pub(crate) fn engine_is_away(&self) -> bool {
+        self.engine.as_deref().is_some_and(|why| why != NOT_ASKED)
     }
 
     pub(crate) fn engine_failure(&self) -> Option<&str> {
@@ -158,12 +166,8 @@ impl Node {
 
     /// What would be another service after a move: a standby whose image is not the holder's.
     pub(super) fn image_warnings(&self, group: &str, holder: Option<&str>) -> Vec<String> {
-        let image = |node: &str| {
-            let status = self.facts.view().statuses.get(node)?;
-            let image = &status.groups.get(group)?.image;
-            (!image.is_empty()).then(|| image.clone())
-        };
-        let Some((holder, own)) = holder.and_then(|node| Some((node, image(node)?))) else {
+        let readiness = |node: &str| self.facts.view().statuses.get(node)?.groups.get(group);
+        let Some((holder, own)) = holder.and_then(|node| Some((node, readiness(node)?))) else {
             return Vec::new();
         };
         let keys = self.facts.view().group(group);
@@ -173,10 +177,11 @@ impl Node {
             .statuses
             .keys()
             .filter(|node| !keys.without.contains_key(*node));
-        let others = others.filter_map(|node| Some((node, image(node)?)));
+        let others = others.filter_map(|node| Some((node, readiness(node)?)));
         others
-            .filter(|(_, other)| *other != own)
+            .filter(|(_, other)| !other.is_same_image(own))
             .map(|(node, other)| {
+                let (other, own) = (&other.image, &own.image);
                 format!("{group} would be another image on {node} ({other}) than it is on {holder} ({own})")
             })
             .collect()

@@ -9,6 +9,8 @@ pub struct Made {
     pub fingerprint: String,
     /// The image's digest.
     pub image: String,
+    /// What is in the image, where the engine tells: the same in every image store.
+    pub content: String,
 }
 
 /// Whether a container is for this store, by the ids that its tether is told to find. `protects`: its service has protected

@@ -260,6 +260,7 @@ impl Node {
         Context {
             now,
             other_ready: self.successor(group, None).is_some(),
+            engine_away: self.host.engine_is_away(),
             watched: self.is_watched(),
             paused: self.on_pause(group),
             frozen: matches!(self.member, Member::Frozen { .. }),
@@ -349,8 +350,8 @@ impl Node {
                 }
             }
             Event::StartAnswered { of, run, result } => {
-                if let (Some(group), Err(why)) = (self.groups.get_mut(&of.group), result) {
-                    group.start_failed(now, of.service, run, &why, out);
+                if let (Some(group), Err(failure)) = (self.groups.get_mut(&of.group), result) {
+                    group.start_failed(now, of.service, run, &failure, out);
                 }
             }
             Event::TetherHello {

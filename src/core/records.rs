@@ -180,7 +180,7 @@ impl ClusterConfig {
 }
 
 /// A node's readiness for one group.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Readiness {
     pub ready: bool,
     /// In a sentence, when it is not, or when it is but could not campaign at once.
@@ -188,6 +188,9 @@ pub struct Readiness {
     pub why: String,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub image: String,
+    /// What is in the image: its digest differs between image stores, and with how it came to the host.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub content: String,
     /// The epoch of a claim on the storage that is above the record's, once a tether of this node met it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claim: Option<u64>,
@@ -206,6 +209,16 @@ pub struct Readiness {
     /// Of a standby that asked it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub opinion: Option<Opinion>,
+}
+
+impl Readiness {
+    /// Whether it would run the same image, as far as both nodes know theirs.
+    #[must_use]
+    pub fn is_same_image(&self, other: &Self) -> bool {
+        let is_unknown = self.image.is_empty() || other.image.is_empty();
+        let is_same_content = !self.content.is_empty() && self.content == other.content;
+        is_unknown || self.image == other.image || is_same_content
+    }
 }
 
 /// What a standby finds at the group's first virtual address. It says nothing of when: whoever reads it times it for himself.

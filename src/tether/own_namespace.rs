@@ -12,6 +12,9 @@ use rustix::process::{WaitOptions, wait};
 use rustix::thread::nanosleep;
 use rustix::time::Timespec;
 
+use leasehold_base::clock;
+use leasehold_base::time::Time;
+
 /// Proof that `kill(-1)` reaches this container and nothing else.
 #[derive(Debug)]
 pub(super) struct OwnNamespace(());
@@ -26,6 +29,12 @@ const KILL_ROUNDS: u32 = 500;
 const KILL_PAUSE: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 200_000,
+};
+
+/// The same once they have had [`KILL_ROUNDS`].
+const PATIENT_PAUSE: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 5_000_000,
 };
 
 impl OwnNamespace {
@@ -46,26 +55,63 @@ impl OwnNamespace {
         Ok(Self(()))
     }
 
-    /// Kills every other process of the namespace, and again until none is left that this process may kill; true if
-    /// none is left at all.
-    ///
-    /// No allocation, no output. What it may not signal, or what hangs in the kernel, ends with the exit of PID 1.
-    pub(super) fn kill_all(&self) -> bool {
+    /// Kills every other process of the namespace, and again until none is left or this one must leave the rest to the
+    /// exit of PID 1, which no permission stops. No allocation, no output.
+    pub(super) fn kill_now(&self) {
         for _ in 0..KILL_ROUNDS {
-            // Checked again, at the price of a system call: the token must not outlive a fork.
-            if getpid().as_raw() != 1 {
-                return false;
+            if !matches!(self.round(), Round::Some) {
+                return;
             }
-            match kill(everybody(), Signal::SIGKILL) {
-                Err(Errno::ESRCH) => return true,
-                Err(Errno::EPERM) => return false,
-                Ok(()) | Err(_) => {}
-            }
-            while let Ok(Some(_)) = wait(WaitOptions::NOHANG) {}
             let _ = nanosleep(&KILL_PAUSE);
+        }
+    }
+
+    /// The same with time: true once none is left at all, false if some are at `until`. No allocation, no output.
+    ///
+    /// What may not be signalled now may be in a moment: a security module keeps its profile from a process that is
+    /// still on its way into the container.
+    pub(super) fn kill_until(&self, until: Time) -> bool {
+        for number in 0_u32.. {
+            match self.round() {
+                Round::None => return true,
+                Round::Lost => return false,
+                Round::Some | Round::Forbidden if clock::now().reached(until) => return false,
+                Round::Some | Round::Forbidden => {}
+            }
+            let pause = if number < KILL_ROUNDS {
+                &KILL_PAUSE
+            } else {
+                &PATIENT_PAUSE
+            };
+            let _ = nanosleep(pause);
         }
         false
     }
+
+    fn round(&self) -> Round {
+        // Checked again, at the price of a system call: the token must not outlive a fork.
+        if getpid().as_raw() != 1 {
+            return Round::Lost;
+        }
+        let killed = kill(everybody(), Signal::SIGKILL);
+        while let Ok(Some(_)) = wait(WaitOptions::NOHANG) {}
+        match killed {
+            Err(Errno::ESRCH) => Round::None,
+            // The user's rights, and those of a security module.
+            Err(Errno::EPERM | Errno::EACCES) => Round::Forbidden,
+            Ok(()) | Err(_) => Round::Some,
+        }
+    }
+}
+
+/// What one kill of all has found.
+enum Round {
+    None,
+    Some,
+    /// Some that may not be signalled; the others were.
+    Forbidden,
+    /// This process has no right to it.
+    Lost,
 }
 
 /// Proof that this process is one of a tether's own, beside it in its namespace: from here, too, `kill(-1)` reaches the

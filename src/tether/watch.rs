@@ -27,6 +27,12 @@ const TICK: Timespec = Timespec {
     tv_nsec: 50_000_000,
 };
 
+/// How long an end waits for what may not be killed: as long as the lease leaves, in these bounds.
+const SPARE_MIN: Duration = Duration::from_millis(100);
+const SPARE_MAX: Duration = Duration::from_secs(2);
+/// The same once the grace is over: the sidecar expects the proof within half a second.
+const FORCED: Duration = Duration::from_millis(250);
+
 /// What page and time ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
@@ -62,14 +68,20 @@ pub(super) fn watch(
         match judge(admitted.file.read(), &mut admitted.page, boot_id, run, now) {
             Verdict::Run => {}
             Verdict::Stop => service.stop_once(),
-            Verdict::Force => return end(own, admitted, ExitCode::from(Code::Killed.number())),
+            Verdict::Force => {
+                let code = ExitCode::from(Code::Killed.number());
+                return end(own, admitted, code, now.plus(FORCED));
+            }
             Verdict::Kill => kill(own, Code::Killed),
         }
         if standing.is_lowered() {
             kill(own, Code::Tampered);
         }
         let more = match service.reap(|pid| admitted.claims.ended(pid)) {
-            Reaped::Service(code) => return end(own, admitted, code),
+            Reaped::Service(code) => {
+                let spare = now.until(admitted.page.hard).clamp(SPARE_MIN, SPARE_MAX);
+                return end(own, admitted, code, now.plus(spare));
+            }
             Reaped::More => true,
             Reaped::Others => false,
         };
@@ -89,15 +101,15 @@ pub(super) fn watch(
 /// The end of the lease: the claims stay held, because nothing was synced. At once, from here, and past every handler of
 /// an exit: what they and the way back would free and close is the kernel's business.
 fn kill(own: &OwnNamespace, code: Code) -> ! {
-    let _ = own.kill_all();
+    own.kill_now();
     signal_hook::low_level::exit(i32::from(code.number()))
 }
 
 /// The end while the lease lives, in this order: all dead, all synced, claims released.
-fn end(own: &OwnNamespace, admitted: Admitted, code: ExitCode) -> ExitCode {
-    // What this user may not kill, or what hangs, is ended by the exit of PID 1, and may write until then: nothing to
-    // sync yet, and nothing to wait for.
-    if !own.kill_all() {
+fn end(own: &OwnNamespace, admitted: Admitted, code: ExitCode, until: Time) -> ExitCode {
+    // What may not be killed by then, or hangs, is ended by the exit of PID 1, and may write until then: nothing to sync
+    // yet, and nothing to wait for.
+    if !own.kill_until(until) {
         return code;
     }
     // If this hangs there is no proof of stop, and rightly so.

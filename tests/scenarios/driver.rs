@@ -652,6 +652,7 @@ pub(crate) fn made(store: Option<String>) -> Made {
         store,
         fingerprint: "f1".to_owned(),
         image: "sha256:1".to_owned(),
+        content: String::new(),
     }
 }
 

@@ -603,7 +603,7 @@ impl World {
             ["started", of, at, result @ ..] => Event::StartAnswered {
                 of: service(of),
                 run: run(at),
-                result: outcome(result),
+                result: words::start(result),
             },
             ["hello" | "claimed" | "mounting" | "mounts" | "gone", ..] => self.of_tether(words)?,
             ["inspected", of, word @ ..] => Event::Inspected {
@@ -769,6 +769,7 @@ impl World {
             ready: why.is_empty(),
             why: why.to_owned(),
             image: "sha256:1".to_owned(),
+            content: String::new(),
             claim: option(groups, "claim").map(|epoch| epoch.parse().unwrap()),
             used: option(groups, "used").map(str::to_owned),
             trouble: option(groups, "trouble").map(trouble),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use leasehold::base::epoch::Run;
 use leasehold::base::time::Time;
 use leasehold::core::etcd::EtcdTrouble;
-use leasehold::core::event::{Action, Event, Level, Order, PageOrder, ServiceKey};
+use leasehold::core::event::{Action, Blame, Event, Level, NotStarted, Order, PageOrder, ServiceKey};
 use leasehold::core::keys::Keys;
 use leasehold::core::records::{
     Beat, ClusterConfig, Drift, Intent, NodeStatus, Opinion, Pin, Record, RecordState, Saved,
@@ -18,6 +18,18 @@ use super::names::Names;
 pub(crate) fn seconds(time: Duration) -> String {
     let text = format!("{:.3}", time.as_secs_f64());
     format!("{}s", text.trim_end_matches('0').trim_end_matches('.'))
+}
+
+/// How a start was answered: `ok`, or why not, with whose fault that is before it.
+pub(crate) fn start(words: &[&str]) -> Result<(), NotStarted> {
+    let (blame, why) = match words {
+        ["ok"] => return Ok(()),
+        ["engine:", why @ ..] => (Blame::Engine, why),
+        ["lasting:", why @ ..] => (Blame::Lasting, why),
+        why => (Blame::Unknown, why),
+    };
+    let why = why.join(" ");
+    Err(NotStarted { why, blame })
 }
 
 /// A deadline as seen from now; both clocks where they differ.

@@ -150,11 +150,16 @@ struct Trace {
 
 impl Trace {
     fn of(place: &Place, tether: u32) -> Self {
+        Self::with(place, tether, &[])
+    }
+
+    fn with(place: &Place, tether: u32, more: &[&str]) -> Self {
         let file = place.path("trace");
         let mut command = Command::new("strace");
         command
             .args(["-qq", "-f", "-o"])
             .arg(&file)
+            .args(more)
             .args(["-p", &tether.to_string()]);
         let strace = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         let strace = strace.expect("strace: apt-get install strace");
@@ -233,21 +238,47 @@ fn the_kill_path_makes_no_call_that_can_wait() {
 fn an_orderly_end_kills_syncs_releases_and_leaves_in_this_order() {
     let script = "(setsid sh -c 'trap \"\" TERM; while :; do sleep 0.2; done' &); \
         trap 'exit 7' TERM; echo up > $OUT/up; while :; do sleep 0.01; done";
-    syncs_and_releases(script, page(Order::Stop, 60_000, 60_000), 7);
+    syncs_and_releases(script, page(Order::Stop, 60_000, 60_000), 7, &[]);
+}
+
+/// AppArmor 4 keeps a container from a process that `docker exec` is still bringing in: the kernel says EACCES for as
+/// long as that takes.
+#[test]
+fn an_end_waits_for_what_a_security_module_keeps_from_it() {
+    let script = "trap 'exit 7' TERM; echo up > $OUT/up; while :; do sleep 0.01; done";
+    for (error, rounds) in [("EACCES", 540), ("EPERM", 4)] {
+        let inject = format!("inject=kill:error={error}:when=2..{rounds}");
+        let order = page(Order::Stop, 60_000, 60_000);
+        syncs_and_releases(script, order, 7, &["-e", &inject]);
+    }
+}
+
+/// The deadline waits for nobody: the exit of PID 1 ends what it may not signal.
+#[test]
+fn a_kill_at_the_deadline_waits_for_nothing_that_it_may_not_signal() {
+    let mut scene = Scene::new(60_000, 60_000);
+    let (mut container, tether) = scene.up(STUBBORN);
+    let trace = Trace::with(&scene.place, tether, &["-e", "inject=kill:error=EACCES:when=1+"]);
+    scene.host.host.write_page(&page(Order::Kill, 0, 60_000)).unwrap();
+    scene.host.await_gone();
+    assert_eq!(container.wait(), KILLED);
+    let calls = trace.calls();
+    let kills = calls.iter().filter(|call| call.starts_with("kill(-1, SIGKILL"));
+    assert_eq!(kills.count(), 1, "{}", calls.join("\n"));
 }
 
 /// Nobody else may write while the lease lives: there is time for what the service did not sync itself.
 #[test]
 fn an_end_by_force_under_a_living_lease_syncs_and_releases_as_well() {
-    syncs_and_releases(STUBBORN, page(Order::Kill, 60_000, 60_000), KILLED);
+    syncs_and_releases(STUBBORN, page(Order::Kill, 60_000, 60_000), KILLED, &[]);
     // A sidecar that died meanwhile orders nothing: the grace ends by the page alone.
-    syncs_and_releases(STUBBORN, page(Order::Stop, 60_000, 400), KILLED);
+    syncs_and_releases(STUBBORN, page(Order::Stop, 60_000, 400), KILLED, &[]);
 }
 
-fn syncs_and_releases(script: &str, order: Page, code: i32) {
+fn syncs_and_releases(script: &str, order: Page, code: i32, strace: &[&str]) {
     let mut scene = Scene::new(60_000, 60_000);
     let (mut container, tether) = scene.up(script);
-    let trace = Trace::of(&scene.place, tether);
+    let trace = Trace::with(&scene.place, tether, strace);
     scene.host.host.write_page(&order).unwrap();
     scene.host.await_gone();
     assert_eq!(container.wait(), code);

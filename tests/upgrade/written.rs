@@ -101,6 +101,7 @@ fn what_a_node_tells() {
         ready: true,
         why: words("but not at once"),
         image: words("sha256:1"),
+        content: words("c0ffee"),
         claim: Some(11),
         trouble: Some(Trouble {
             state: TroubleState::Sick,
@@ -127,7 +128,7 @@ fn what_a_node_tells() {
         endpoints: words("in use"),
         ending: true,
     };
-    same::<before::NodeStatus>(&status, &["endpoints", "ending"]);
+    same::<before::NodeStatus>(&status, &["content", "endpoints", "ending"]);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The images that the services would run from: here, and as the other nodes publish theirs.
 
 use leasehold_core::keys::Keys;
-use leasehold_core::records::NodeStatus;
+use leasehold_core::records::{NodeStatus, Readiness};
 use leasehold_core::store::{Answer, Txn};
 use leasehold_sidecar::adapters::store::{self, Settings};
 
@@ -25,12 +25,13 @@ fn read(keys: &Keys, answer: &Answer) -> Vec<(String, NodeStatus)> {
 }
 
 /// Where another node would run the group from another image than this one.
-pub(super) fn differing(group: &str, own: &str, me: &str, published: &[(String, NodeStatus)]) -> Vec<String> {
+pub(super) fn differing(group: &str, own: &Readiness, me: &str, published: &[(String, NodeStatus)]) -> Vec<String> {
     let others = published.iter().filter(|(node, _)| node != me);
-    let others = others.filter_map(|(node, status)| Some((node, &status.groups.get(group)?.image)));
+    let others = others.filter_map(|(node, status)| Some((node, status.groups.get(group)?)));
     others
-        .filter(|(_, image)| !image.is_empty() && *image != own)
-        .map(|(node, image)| {
+        .filter(|(_, other)| !other.is_same_image(own))
+        .map(|(node, other)| {
+            let (image, own) = (&other.image, &own.image);
             format!(
                 "{group} would be another image on {node} ({image}) than it is here ({own}): pull the same on both, or name it \
                  by its digest"
@@ -42,24 +43,19 @@ pub(super) fn differing(group: &str, own: &str, me: &str, published: &[(String, 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use leasehold_core::records::{Readiness, json};
+    use leasehold_core::records::json;
     use leasehold_core::store::KeyValue;
 
     #[test]
     fn another_digest_on_another_node_is_warned_of() {
         let keys = Keys::new("mail");
-        let node = |name: &str, image: &str| {
-            let ready = Readiness {
-                ready: true,
-                why: String::new(),
-                image: image.to_owned(),
-                claim: None,
-                trouble: None,
-                drift: None,
-                used: None,
-                serves: None,
-                opinion: None,
-            };
+        let image = |image: &str, content: &str| Readiness {
+            image: image.to_owned(),
+            content: content.to_owned(),
+            ..Readiness::default()
+        };
+        let node = |name: &str, digest: &str| {
+            let ready = image(digest, "");
             let status = NodeStatus {
                 groups: [("mail".to_owned(), ready)].into(),
                 ..NodeStatus::default()
@@ -90,11 +86,23 @@ mod tests {
         };
         let published = read(&keys, &answer);
         assert_eq!(published.len(), 4);
-        let told = differing("mail", "sha256:1", "a", &published);
+        let own = image("sha256:1", "");
+        let told = differing("mail", &own, "a", &published);
         assert!(
             told.len() == 1 && told[0].contains("on c (sha256:2) than it is here (sha256:1)"),
             "{told:?}"
         );
-        assert_eq!(differing("web", "sha256:1", "a", &published), Vec::<String>::new());
+        assert_eq!(differing("web", &own, "a", &published), Vec::<String>::new());
+        // The same image by another digest, as the image stores of Docker know it.
+        let of = |content: &str| {
+            let groups = [("mail".to_owned(), image("sha256:9", content))].into();
+            let status = NodeStatus {
+                groups,
+                ..NodeStatus::default()
+            };
+            differing("mail", &image("sha256:1", "c1"), "a", &[("b".to_owned(), status)])
+        };
+        assert_eq!(of("c1"), Vec::<String>::new());
+        assert_eq!((of("c2").len(), of("").len()), (1, 1));
     }
 }

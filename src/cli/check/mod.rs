@@ -17,8 +17,10 @@ use anyhow::Result;
 use super::answer::Answer;
 use leasehold_base::clock;
 use leasehold_compose::model::{Fence, Group, OnStopFailure, Service};
+use leasehold_core::records::Readiness;
 use leasehold_core::sizing::Timing;
 use leasehold_core::store::StoreError;
+use leasehold_sidecar::adapters::engine::Image;
 use leasehold_sidecar::adapters::http::{Access, listen_address};
 use leasehold_sidecar::adapters::{events, fence, reset, store};
 use leasehold_sidecar::node_facts::NodeFacts;
@@ -100,17 +102,18 @@ async fn look(facts: &NodeFacts, site: &Site, found: &mut Findings) {
 async fn images(site: &Site, found: &mut Findings) {
     let published = images::published(&site.store(ETCD_PATIENCE)).await;
     for group in site.project.groups.values() {
-        let (digests, faults) = group_here(site, group).await;
+        let (images, faults) = group_here(site, group).await;
         found.faults.extend(faults);
-        for (service, digest) in &digests {
-            found.report.push(format!("image {} is here: {digest}", service.image));
+        for (service, image) in &images {
+            found
+                .report
+                .push(format!("image {} is here: {}", service.image, image.digest));
         }
         // A node publishes the image of the first service.
-        let first = digests
-            .iter()
+        let first = images
+            .into_iter()
             .find(|(service, _)| group.services.first() == Some(*service));
-        let differing = |digest: &String| images::differing(&group.name, digest, &site.name, &published);
-        let differing = first.map(|(_, digest)| differing(digest));
+        let differing = first.map(|(_, image)| images::differing(&group.name, &own(image), &site.name, &published));
         found.warnings.extend(differing.unwrap_or_default());
     }
 }
@@ -127,17 +130,26 @@ async fn timing(site: &Site, found: &mut Findings) -> Option<Timing> {
     Some(timing)
 }
 
-/// The digest of each image that is here, and what keeps the group from running on this host.
-async fn group_here<'g>(site: &Site, group: &'g Group) -> (Vec<(&'g Service, String)>, Vec<String>) {
-    let mut digests = Vec::new();
+/// As this node would publish it.
+fn own(image: Image) -> Readiness {
+    Readiness {
+        image: image.digest,
+        content: image.content,
+        ..Readiness::default()
+    }
+}
+
+/// Each image that is here, and what keeps the group from running on this host.
+async fn group_here<'g>(site: &Site, group: &'g Group) -> (Vec<(&'g Service, Image)>, Vec<String>) {
+    let mut images = Vec::new();
     let mut faults: Vec<String> = reset_fault(site, group).into_iter().collect();
     for service in &group.services {
         match site.engine.image(&service.image).await {
-            Ok(image) => digests.push((service, image.digest)),
+            Ok(image) => images.push((service, image)),
             Err(error) => faults.push(format!("service {}: {error}", service.name)),
         }
     }
-    (digests, faults)
+    (images, faults)
 }
 
 /// What `check` finds wrong with a group on this host.

@@ -52,11 +52,11 @@ impl Containers {
         self.asked.is_some()
     }
 
-    /// The digest of the first one's image, as it is published.
-    pub(super) fn image(&self) -> String {
+    /// Digest and content of the first one's image, as they are published.
+    pub(super) fn image(&self) -> (String, String) {
         match self.verdicts.first() {
-            Some(Some(Ok(made))) => made.image.clone(),
-            Some(Some(Err(_)) | None) | None => String::new(),
+            Some(Some(Ok(made))) => (made.image.clone(), made.content.clone()),
+            Some(Some(Err(_)) | None) | None => Default::default(),
         }
     }
 
@@ -153,6 +153,7 @@ mod tests {
             store: store.map(str::to_owned),
             fingerprint: "f".to_owned(),
             image: "i".to_owned(),
+            content: String::new(),
         }
     }
 
@@ -180,6 +181,6 @@ mod tests {
         containers.take(0, &s1, Err("no such image".to_owned()));
         assert!(matches!(containers.ready(0), Ready::Made(_)));
         containers.forget();
-        assert!(matches!(containers.ready(0), Ready::Awaited) && containers.image().is_empty());
+        assert!(matches!(containers.ready(0), Ready::Awaited) && containers.image().0.is_empty());
     }
 }

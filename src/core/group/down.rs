@@ -8,7 +8,7 @@ use super::left::Sequel;
 use super::{After, Coming, Context, Group, Held, OnFailure, Parting, ServiceRun, ServiceState, Stage, VipStage, Way};
 use crate::code::Code;
 use crate::epoch::Run;
-use crate::event::{Action, Order, PageOrder, ServiceKey};
+use crate::event::{Action, Blame, Order, PageOrder, ServiceKey};
 use crate::protocol::{FaultId, ReleaseCause};
 use crate::records::SavedRun;
 use crate::sizing::Deadlines;
@@ -18,6 +18,8 @@ use crate::time::Time;
 const STOP_RETRY: Duration = Duration::from_secs(2);
 /// Between two tries once the budget is spent and no standby is ready.
 const BACK_OFF_MAX: Duration = Duration::from_secs(30);
+/// Between two tries of what fails in the same way until somebody mends it.
+const LASTING_PAUSE: Duration = Duration::from_secs(10);
 /// How long a node that ran out of its lease lets others go first.
 const COOL_DOWN: Duration = Duration::from_secs(30);
 
@@ -176,8 +178,13 @@ impl Group {
 
     /// The run failed by itself: stop what is left of it and try again in place.
     pub(super) fn failed(&mut self, now: Time, why: String, out: &mut Vec<Action>) {
+        self.failed_by(now, why, Blame::Unknown, out);
+    }
+
+    pub(super) fn failed_by(&mut self, now: Time, why: String, blame: Blame, out: &mut Vec<Action>) {
         self.trouble = Some(self.fault());
         self.failure.clone_from(&why);
+        self.starts.blame(blame);
         let never_up = |held: &&Held| matches!(held.stage, Stage::Adopting | Stage::Starting | Stage::Checking);
         let coming = self.held.as_ref().filter(never_up).map(|held| held.coming);
         let code = coming.map_or(Code::ServiceFailed, Coming::failed);
@@ -354,12 +361,18 @@ impl Group {
         }
         let window = self.settings.restart_window;
         self.restarts.retain(|at| now.since(*at) < window);
-        let spent = self.restarts.len() >= usize::try_from(self.settings.restarts).unwrap_or(usize::MAX);
+        let lasting = match self.starts.blamed() {
+            Blame::Engine => return self.step_blamed_on_engine(context, out),
+            Blame::Lasting => true,
+            Blame::Unknown => false,
+        };
+        let spent = lasting || self.restarts.len() >= usize::try_from(self.settings.restarts).unwrap_or(usize::MAX);
         let stays = self.why_it_stays(context);
         if spent && stays.is_none() {
             return self.move_on(now, out);
         }
         let pause = match self.restarts.len() {
+            _ if lasting => LASTING_PAUSE,
             0 => Duration::ZERO,
             count => Duration::from_secs(1 << count.min(5)).min(BACK_OFF_MAX),
         };
@@ -367,8 +380,15 @@ impl Group {
             held.not_before = Some(now.plus(pause));
         }
         self.restarts.push(now);
+        self.starts.charged();
         if let Some(why) = stays.filter(|_| spent) {
-            let text = format!("keeps failing and {why}: trying again in {pause:?}");
+            let text = match lasting {
+                true => format!(
+                    "{} (the same at each try, and {why}: trying again in {pause:?})",
+                    self.failure
+                ),
+                false => format!("keeps failing and {why}: trying again in {pause:?}"),
+            };
             self.say(Code::RecoveryDelayed, text, out);
         }
         if pause.is_zero() {
@@ -416,20 +436,19 @@ impl Group {
     }
 
     /// The restarts are spent: another host tries, and nobody gives it back to this one for a while.
-    fn move_on(&mut self, now: Time, out: &mut Vec<Action>) {
-        let (window, tries) = (self.settings.restart_window, self.restarts.len() + 1);
-        self.failing_until = Some(now.plus(window));
+    pub(super) fn move_on(&mut self, now: Time, out: &mut Vec<Action>) {
+        let given_up = self.given_up();
+        self.failing_until = Some(now.plus(given_up.shun));
         if let Some(held) = &mut self.held {
             held.after = After::Release {
                 cause: ReleaseCause::Failed,
-                reason: format!("failed {tries} times here"),
+                reason: given_up.reason,
                 successor: None,
             };
-            held.parting = Parting::Fault(self.trouble.clone());
+            held.parting = given_up.parting;
             held.enter(Stage::Withdrawing, now);
         }
-        let text = format!("failed {tries} times within {window:?}: handing over");
-        self.say(Code::RecoveryGivenUp, text, out);
+        self.say(Code::RecoveryGivenUp, given_up.text, out);
     }
 
     /// Starts a new run: the latch belonged to the old one. Addresses that are held stay.

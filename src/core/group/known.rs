@@ -97,8 +97,8 @@ impl Group {
         self.containers.fits(made)
     }
 
-    /// The digest of its first image.
-    pub(crate) fn image(&self) -> String {
+    /// Digest and content of its first image.
+    pub(crate) fn image(&self) -> (String, String) {
         self.containers.image()
     }
 

@@ -20,6 +20,7 @@ use super::time::Time;
 use up::{ADOPT_TIMEOUT, GATE_TIMEOUT};
 
 mod address;
+mod blame;
 mod coming;
 mod containers;
 mod down;
@@ -36,6 +37,7 @@ mod trouble;
 mod unmount;
 mod up;
 
+use blame::Starts;
 pub(crate) use coming::Coming;
 use containers::Containers;
 pub use health::ProbeSettings;
@@ -141,6 +143,7 @@ pub struct Group {
     trouble: Option<FaultId>,
     /// The same in the sentence that was said of it.
     failure: String,
+    starts: Starts,
     /// What made it leave its holders before this one.
     known_faults: Vec<FaultId>,
     /// Of a standby.
@@ -159,6 +162,8 @@ pub(crate) struct Context {
     pub now: Time,
     /// A standby that is ready and alive.
     pub other_ready: bool,
+    /// The engine does not answer: it starts nothing.
+    pub engine_away: bool,
     /// An operator wants nothing to be done automatically.
     pub paused: bool,
     /// etcd is not the trusted one: what runs goes on to its deadline, nothing starts.
@@ -202,6 +207,7 @@ impl Group {
             used: None,
             trouble: None,
             failure: String::new(),
+            starts: Starts::default(),
             known_faults: Vec::new(),
             look: Look::default(),
             asking: Asking::default(),
@@ -365,6 +371,7 @@ impl Group {
         wake.extend([held.deadlines.soft, held.deadlines.hard, held.deadlines.end]);
         wake.extend(self.stop_fails_at());
         wake.extend(self.containers.wake().filter(|_| held.stage == Stage::Starting));
+        wake.extend(self.starts.wake().filter(|_| held.stage == Stage::Starting));
         wake.extend(held.probes.iter().filter_map(|probe| probe.at));
         wake.extend(held.not_before.filter(|_| held.stage == Stage::Stopped));
         wake.extend(held.vip.retry_at());

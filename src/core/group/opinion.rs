@@ -7,7 +7,7 @@ use super::health::{ProbeRun, ProbeSettings};
 use super::{After, Context, Group, Parting, Way};
 use crate::code::Code;
 use crate::epoch::Run;
-use crate::event::{Action, ProbeFailure, ProbeKey};
+use crate::event::{Action, Blame, ProbeFailure, ProbeKey};
 use crate::protocol::{FaultId, ReleaseCause};
 use crate::records::Opinion;
 use crate::time::Time;
@@ -258,9 +258,11 @@ impl Group {
 
     /// Why nobody should hand over to this node, once the group was handed over by it.
     pub(crate) fn failed_here(&self) -> &'static str {
-        match &self.trouble {
-            Some(FaultId::Unreached) => "the standbys could not reach the service here",
-            Some(_) | None => "the service failed here several times",
+        match (&self.trouble, self.starts.blamed()) {
+            (Some(FaultId::Unreached), _) => "the standbys could not reach the service here",
+            (_, Blame::Engine) => "the Docker engine here did not start the service",
+            (_, Blame::Lasting) => "the service can't start here until that is mended",
+            (_, Blame::Unknown) => "the service failed here several times",
         }
     }
 

@@ -42,6 +42,7 @@ impl Group {
             ServiceState::Starting if !running && before_soft && stage == Stage::Starting => {
                 at.enter(ServiceState::Up, now);
                 at.tether = Some(connection);
+                self.starts.did();
                 out.push(Action::Admit { of, connection });
             }
             ServiceState::Unknown | ServiceState::Up if running => {
@@ -137,21 +138,6 @@ impl Group {
         match trace {
             Trace::Nothing | Trace::NeverStarted => at.enter(ServiceState::Gone, now),
             Trace::Left { what: doubt } | Trace::Hidden { why: doubt } => at.doubt = Some(doubt),
-        }
-    }
-
-    /// The engine refused to start it.
-    pub(crate) fn start_failed(&mut self, now: Time, service: usize, run: Run, why: &str, out: &mut Vec<Action>) {
-        let starting = self.held.as_ref().is_some_and(|held| {
-            held.run == run
-                && held
-                    .services
-                    .get(service)
-                    .is_some_and(|at| at.state == ServiceState::Starting)
-        });
-        if starting {
-            let name = self.settings.services[service].name.clone();
-            self.failed(now, format!("service {name} did not start: {why}"), out);
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::blame::Starts;
 use super::containers::Ready;
 use super::{Coming, Context, Group, Held, ServiceState, Stage, VipStage};
 use crate::code::Code;
@@ -21,6 +22,7 @@ impl Group {
         let mut held = Held::new(Run { epoch, n: 1 }, lease, deadlines, now, &self.settings);
         held.coming = self.taking;
         self.containers.wait_anew();
+        self.starts = Starts::default();
         self.drift = None;
         self.lost = None;
         self.held = Some(held);
@@ -90,6 +92,9 @@ impl Group {
                         .iter()
                         .all(|before| held.services[*before].healthy == Some(true));
                     if healthy {
+                        if context.engine_away {
+                            return self.wait_for_engine(place, context, out);
+                        }
                         let made = match self.containers.ready(place) {
                             Ready::Made(made) => made.clone(),
                             Ready::Not(why) => {

@@ -7,21 +7,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{MissedTickBehavior, interval};
 
 use super::cgroup::{Cgroups, Memory};
 use super::engine::{Engine, EngineError, Guarded, Health, Hint, HintKind, Prepared, Reason, Seen, Wanted};
 use crate::site::Site;
 use leasehold_base::epoch::Run;
 use leasehold_compose::model::{Project, Service};
-use leasehold_core::drift::{Step, step};
-use leasehold_core::event::{Event, ServiceKey};
+use leasehold_core::event::{Blame, Event, NotStarted, ServiceKey};
 use leasehold_core::made::{Made, is_for};
 
-/// How long a start waits for the end of the run before it, which the engine learns a little after the kernel.
-const LEFTOVER_WAIT: Duration = Duration::from_secs(10);
-/// Between two looks at a container that is still ending.
-const LEFTOVER_PAUSE: Duration = Duration::from_millis(20);
 /// Between two looks for containers that may not run here, beside the engine's hints.
 const SCAN_INTERVAL: Duration = Duration::from_secs(10);
 /// Between two readings of the compose file.
@@ -29,8 +24,10 @@ const READ_INTERVAL: Duration = Duration::from_secs(2);
 
 mod drift;
 mod flights;
+mod gate;
 mod looks;
 mod second_way;
+mod start;
 mod unmount;
 mod witness;
 
@@ -197,7 +194,10 @@ impl Shared {
             ContainerCommand::Start { of, run, .. } => Event::StartAnswered {
                 of,
                 run,
-                result: Err("an earlier start of it still waits for the engine".to_owned()),
+                result: Err(NotStarted {
+                    why: "an earlier start of it still waits for the engine".to_owned(),
+                    blame: Blame::Engine,
+                }),
             },
             ContainerCommand::Look { group, store } => looks::hangs(group, store),
             ContainerCommand::Prepare { .. }
@@ -231,7 +231,11 @@ impl Shared {
             }
             ContainerCommand::LetGo { .. } => self.look_around_soon(),
             ContainerCommand::Start { of, run, made } => {
-                let result = self.start(&of, run, made).await.map_err(|error| error.to_string());
+                let result = self.start(&of, run, made).await;
+                if let Ok(id) = &result {
+                    self.watch_gate_soon(&of, run, id.clone());
+                }
+                let result = result.map(drop).map_err(|error| gate::not_started(&error));
                 self.report(Event::StartAnswered { of, run, result }).await;
             }
             ContainerCommand::Kill { of } => self.end(of).await,
@@ -480,6 +484,7 @@ impl Shared {
                 store: store.map(str::to_owned),
                 fingerprint: prepared.fingerprint.clone(),
                 image: prepared.image_digest.clone(),
+                content: image.content.clone(),
             }),
             // It runs, and can't be made anew before it ends.
             false => Err(other_store(&prepared.container_id)),
@@ -510,68 +515,6 @@ impl Shared {
         let print = made.fingerprint.clone();
         self.tell_prepared(of, store, Ok(made)).await;
         Ok(print)
-    }
-
-    /// Starts what was made for this run. A container never changes what it was made for, so what is looked at here is what
-    /// starts: one that is for another store, or that nobody told the core of, is made anew first, and not started if that
-    /// does not mend it.
-    async fn start(&self, of: &ServiceKey, run: Run, made: Made) -> Result<(), EngineError> {
-        let mut waited = Duration::ZERO;
-        let mut prints = vec![made.fingerprint];
-        let mut remade = false;
-        let protects = self.service(&self.project(), of).is_ok_and(protects);
-        let devices = self.devices_of(of).await?;
-        loop {
-            let Some(id) = self.id_of(of) else {
-                prints.push(self.remake(of).await?);
-                continue;
-            };
-            let state = self.engine.inspect(&id).await?;
-            let leftover = state.exists && !state.running && self.has_leftover(of).await;
-            match step(state.exists, state.running, leftover, self.is_stale(of)) {
-                Step::Replace => drop(self.lock().remove(of)),
-                Step::Renew => prints.extend(self.renew(of).await),
-                Step::Wait => {
-                    if waited >= LEFTOVER_WAIT {
-                        let message =
-                            format!("container {id} of an earlier run is still there after {LEFTOVER_WAIT:?}");
-                        return Err(EngineError::Invalid { message });
-                    }
-                    sleep(LEFTOVER_PAUSE).await;
-                    waited += LEFTOVER_PAUSE;
-                }
-                Step::Start
-                    if !is_for(&state.stores, made.store.as_deref(), protects)
-                        || !prints.iter().any(|print| print == state.fingerprint()) =>
-                {
-                    if std::mem::replace(&mut remade, true) {
-                        return Err(other_store(&id));
-                    }
-                    prints.push(self.remake(of).await?);
-                }
-                Step::Start => {
-                    self.remember(of, &id, &devices)?;
-                    self.note_run(of, run);
-                    match self.start_mounting(of, run, &id, &devices).await {
-                        // Made anew between the two looks, because its image was replaced.
-                        Err(EngineError::Missing { .. }) if waited < LEFTOVER_WAIT => {
-                            sleep(LEFTOVER_PAUSE).await;
-                            waited += LEFTOVER_PAUSE;
-                        }
-                        other => {
-                            other?;
-                            self.note_living().await;
-                            return Ok(());
-                        }
-                    }
-                }
-            }
-        }
-    }
-
-    fn note_run(&self, of: &ServiceKey, run: Run) {
-        let mut started = self.started.lock().unwrap_or_else(PoisonError::into_inner);
-        started.insert(of.clone(), run);
     }
 
     fn service<'p>(&self, project: &'p Project, of: &ServiceKey) -> Result<&'p Service, EngineError> {

@@ -40,6 +40,7 @@ impl World {
                         store: store.clone(),
                         fingerprint: String::new(),
                         image: "sha256:1".to_owned(),
+                        content: String::new(),
                     };
                     let event = Event::Prepared {
                         of,

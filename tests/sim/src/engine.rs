@@ -62,7 +62,7 @@ impl World {
             let event = Event::StartAnswered {
                 of: of.clone(),
                 run,
-                result: Err("refused".to_owned()),
+                result: Err("refused".to_owned().into()),
             };
             self.push(soon, Ev::Inbox { host: h, life, event });
         }

@@ -24,6 +24,8 @@ pub(super) enum Errand {
     Read,
     Compare(String),
     Look(String),
+    /// The watch over a start; the next start may come before it has noticed the end of the one before.
+    Gate(ServiceKey),
     /// What the engine's health check says.
     Health(ServiceKey),
 }
@@ -46,7 +48,7 @@ impl Errand {
     /// One that is under way may have looked before the news that this one is about: it is done once more.
     fn limit(&self) -> usize {
         match self {
-            Self::Prepare(_) | Self::LookAround | Self::Compare(_) | Self::Health(_) => 2,
+            Self::Prepare(_) | Self::LookAround | Self::Compare(_) | Self::Health(_) | Self::Gate(_) => 2,
             Self::Start(_)
             | Self::End(_)
             | Self::Kill(_)

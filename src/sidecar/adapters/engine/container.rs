@@ -8,7 +8,7 @@ use bollard::models::{
 };
 use bollard::query_parameters::{KillContainerOptionsBuilder, RemoveContainerOptionsBuilder};
 
-use super::{Engine, EngineError, Result, labels};
+use super::{Engine, EngineError, Result, labels, lenient};
 
 /// What the engine says about a container.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -143,8 +143,8 @@ impl Engine {
 
     pub(super) async fn inspect_raw(&self, container: &str) -> Result<ContainerInspectResponse> {
         let docker = self.client().await?;
-        self.ask("inspect container", docker.inspect_container(container, None))
-            .await
+        let call = docker.inspect_container(container, None);
+        self.ask("inspect container", lenient::container(call)).await
     }
 
     async fn forbid_restarts(&self, container_id: &str) -> Result<()> {

@@ -31,7 +31,7 @@ impl EngineError {
         }
     }
 
-    pub(super) fn late(what: &str, deadline: Duration) -> Self {
+    pub(in crate::adapters) fn late(what: &str, deadline: Duration) -> Self {
         Self::Unreachable(format!("{what}: no answer within {} ms", deadline.as_millis()))
     }
 

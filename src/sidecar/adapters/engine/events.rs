@@ -67,7 +67,7 @@ impl Engine {
         let mut pauses = RETRY_PAUSES.iter();
         let mut was_lost = false;
         while !hints.is_closed() {
-            let (answers, lost) = match self.ping().await {
+            let (answers, lost) = match self.greet(was_lost).await {
                 Ok(()) => self.stream(hints).await,
                 Err(error) => (0, error),
             };
@@ -85,6 +85,14 @@ impl Engine {
                 () = hints.closed() => return,
             }
         }
+    }
+
+    /// Whether the engine answers. One that was away may have been replaced by another version.
+    async fn greet(&self, was_lost: bool) -> Result<()> {
+        if was_lost {
+            self.agree().await?;
+        }
+        self.ping().await
     }
 
     /// Passes hints on until the engine is lost: how many pings were answered, and how it ended.

@@ -6,6 +6,7 @@
 mod body;
 mod container;
 mod devices;
+mod ending;
 mod error;
 mod events;
 mod exec;
@@ -13,6 +14,7 @@ mod helper;
 mod image;
 mod intruders;
 mod labels;
+mod lenient;
 mod looks;
 mod mounts;
 mod names;
@@ -20,14 +22,15 @@ mod networking;
 mod own;
 mod prepare;
 mod supplies;
+#[cfg(test)]
+mod version_tests;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use bollard::Docker;
 use bollard::errors::Error as ClientError;
-use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
 pub use container::{ContainerState, Health, Status};
@@ -53,7 +56,8 @@ const CALL_DEADLINE: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug)]
 pub struct Engine {
     socket: PathBuf,
-    client: Arc<OnceCell<Docker>>,
+    /// With the API version agreed upon last: an engine that comes back may be another one.
+    client: Arc<RwLock<Option<Docker>>>,
     deadline: Duration,
 }
 
@@ -72,7 +76,7 @@ impl Engine {
     pub fn connect(socket: &Path) -> Self {
         Self {
             socket: socket.to_owned(),
-            client: Arc::new(OnceCell::new()),
+            client: Arc::default(),
             deadline: CALL_DEADLINE,
         }
     }
@@ -111,15 +115,23 @@ impl Engine {
 
     /// The client of the library, connected and with the API version agreed upon by the first call that needs it.
     async fn client(&self) -> Result<Docker> {
-        let connected = self.client.get_or_try_init(|| async {
-            let path = self.socket.to_string_lossy();
-            let docker = Docker::connect_with_unix(&path, seconds_above(CALL_DEADLINE), bollard::API_DEFAULT_VERSION);
-            let docker = docker.map_err(|error| EngineError::sort("connect", &error))?;
-            // bollard 0.21.1 sends no version at all; the next one will pin its newest, which old engines refuse.
-            self.ask("connect", docker.negotiate_version()).await
-        });
-        let docker = connected.await?.clone();
+        let known = self.client.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let docker = match known {
+            Some(docker) => docker,
+            None => self.agree().await?,
+        };
         Ok(docker.with_timeout(Duration::from_secs(seconds_above(self.deadline))))
+    }
+
+    /// Agrees upon a version with the engine that is there now. Until it answers, the one before stands.
+    async fn agree(&self) -> Result<Docker> {
+        let path = self.socket.to_string_lossy();
+        let docker = Docker::connect_with_unix(&path, seconds_above(CALL_DEADLINE), bollard::API_DEFAULT_VERSION);
+        let docker = docker.map_err(|error| EngineError::sort("connect", &error))?;
+        // bollard 0.21.1 sends no version at all; the next one will pin its newest, which old engines refuse.
+        let docker = self.ask("connect", docker.negotiate_version()).await?;
+        *self.client.write().unwrap_or_else(PoisonError::into_inner) = Some(docker.clone());
+        Ok(docker)
     }
 
     /// Waits for one call, at most for the deadline; the library's own timeout ends at the answer's head.

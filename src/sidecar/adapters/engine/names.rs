@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use bollard::models::ContainerSummary;
 use bollard::query_parameters::ListContainersOptionsBuilder;
 
-use super::{ContainerState, Engine, Result, labels};
+use super::{ContainerState, Engine, Result, labels, lenient};
 use leasehold_compose::model::{Project, Service};
 
 /// The name of the protected container of a service on a node.
@@ -39,7 +39,8 @@ impl Engine {
         let filters = HashMap::from([("label", with_labels.iter().map(String::as_str).collect::<Vec<_>>())]);
         let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
         let docker = self.client().await?;
-        self.ask("list containers", docker.list_containers(Some(options))).await
+        let call = docker.list_containers(Some(options));
+        self.ask("list containers", lenient::list(call)).await
     }
 
     /// Leasehold's own containers of a service on this node, as (id, state): to adopt or stop one without preparing it.

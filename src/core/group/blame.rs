@@ -1,0 +1,147 @@
+//! A container that did not start: whose fault that is, and whether it counts against the restarts.
+
+use std::time::Duration;
+
+use super::{Context, Group, Parting, ServiceState};
+use crate::code::Code;
+use crate::epoch::Run;
+use crate::event::{Action, Blame, NotStarted};
+use crate::time::Time;
+
+/// How long a group waits for its engine before another host takes it; an update of its package takes 7 s.
+const ENGINE_PATIENCE: Duration = Duration::from_secs(15);
+/// Between two tries on an engine that answers and runs nothing.
+const ENGINE_PAUSE: Duration = Duration::from_secs(2);
+/// How long nobody gives it back to a host whose engine started nothing.
+const ENGINE_SHUN: Duration = Duration::from_secs(60);
+
+/// The starts of the epoch that is held.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Starts {
+    /// For the failure of the run under way.
+    blame: Blame,
+    /// That run was begun at the price of a restart.
+    is_charged: bool,
+    /// Since when the engine keeps the group from starting.
+    engine_since: Option<Time>,
+}
+
+/// How a holder gives a group up that it can't start.
+pub(super) struct GivenUp {
+    /// For the record. Versions without causes in it go by the first word.
+    pub(super) reason: String,
+    pub(super) text: String,
+    pub(super) parting: Parting,
+    /// How long nobody gives it back.
+    pub(super) shun: Duration,
+}
+
+impl Starts {
+    pub(super) fn blamed(&self) -> Blame {
+        self.blame
+    }
+
+    pub(super) fn blame(&mut self, blame: Blame) {
+        self.blame = blame;
+        if blame != Blame::Engine {
+            self.engine_since = None;
+        }
+    }
+
+    pub(super) fn charged(&mut self) {
+        self.is_charged = true;
+    }
+
+    /// A container stands at its gate: the engine does its work.
+    pub(super) fn did(&mut self) {
+        self.engine_since = None;
+        self.is_charged = false;
+    }
+
+    pub(super) fn wake(&self) -> Option<Time> {
+        self.engine_since.map(|since| since.plus(ENGINE_PATIENCE))
+    }
+
+    fn engine_is_over(&mut self, now: Time) -> bool {
+        let since = *self.engine_since.get_or_insert(now);
+        now.since(since) >= ENGINE_PATIENCE
+    }
+}
+
+impl Group {
+    /// It did not start, by the engine's word or its tether's.
+    pub(crate) fn start_failed(
+        &mut self,
+        now: Time,
+        service: usize,
+        run: Run,
+        failure: &NotStarted,
+        out: &mut Vec<Action>,
+    ) {
+        let held = self.held.as_ref().filter(|held| held.run == run);
+        let at = held.and_then(|held| held.services.get(service));
+        if at.is_some_and(|at| at.state == ServiceState::Starting) {
+            let name = self.settings.services[service].name.clone();
+            let text = format!("service {name} did not start: {}", failure.why);
+            self.blamed(now, text, failure.blame, out);
+        }
+    }
+
+    fn blamed(&mut self, now: Time, text: String, blame: Blame, out: &mut Vec<Action>) {
+        self.failed_by(now, text, blame, out);
+        // The restart that led to this run has tried nothing.
+        if blame == Blame::Engine && std::mem::take(&mut self.starts.is_charged) {
+            self.restarts.pop();
+        }
+    }
+
+    /// Its engine does not answer, which is no verdict on the service: it waits, and moves only if that lasts.
+    pub(super) fn wait_for_engine(&mut self, place: usize, context: Context, out: &mut Vec<Action>) {
+        let now = context.now;
+        let name = &self.settings.services[place].name;
+        if self.starts.engine_is_over(now) && self.why_it_stays(context).is_none() {
+            let text = format!("service {name} did not start: the Docker engine does not answer");
+            return self.blamed(now, text, Blame::Engine, out);
+        }
+        let text = format!("service {name} waits for the Docker engine, which does not answer");
+        self.say(Code::RecoveryDelayed, text, out);
+    }
+
+    /// A run that the engine did not start is over: again soon, without counting, or on another host once that lasts.
+    pub(super) fn step_blamed_on_engine(&mut self, context: Context, out: &mut Vec<Action>) {
+        let is_over = self.starts.engine_is_over(context.now);
+        if is_over && self.why_it_stays(context).is_none() {
+            return self.move_on(context.now, out);
+        }
+        if let Some(held) = &mut self.held {
+            held.not_before = Some(context.now.plus(ENGINE_PAUSE));
+        }
+    }
+
+    pub(super) fn given_up(&self) -> GivenUp {
+        let (window, tries) = (self.settings.restart_window, self.restarts.len() + 1);
+        let of_service = |reason, text| GivenUp {
+            reason,
+            text,
+            parting: Parting::Fault(self.trouble.clone()),
+            shun: window,
+        };
+        match self.starts.blame {
+            Blame::Unknown => of_service(
+                format!("failed {tries} times here"),
+                format!("failed {tries} times within {window:?}: handing over"),
+            ),
+            Blame::Lasting => of_service(
+                "failed here, and would at each try".to_owned(),
+                "would fail at each try here: handing over".to_owned(),
+            ),
+            Blame::Engine => GivenUp {
+                reason: "failed: its engine did not start it".to_owned(),
+                text: format!("the Docker engine has not started it for {ENGINE_PATIENCE:?}: handing over"),
+                // It follows the group nowhere.
+                parting: Parting::Fault(None),
+                shun: ENGINE_SHUN,
+            },
+        }
+    }
+}
