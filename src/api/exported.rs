@@ -6,6 +6,8 @@ use leasehold_core::{exported, records};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::each;
+
 /// The cluster's own keys.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -70,10 +72,6 @@ pub struct StandingOrder {
 pub struct StoreIds {
     pub id: String,
     pub mounts: Vec<String>,
-}
-
-fn each<T, U: From<T>>(map: BTreeMap<String, T>) -> BTreeMap<String, U> {
-    map.into_iter().map(|(name, value)| (name, value.into())).collect()
 }
 
 /// Writes both ways between a type of the core and the one here, field by field.

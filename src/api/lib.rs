@@ -6,6 +6,8 @@
 //!
 //! What the core knows comes in through a `From` that names every field, so that neither can drift from the other.
 
+use std::collections::BTreeMap;
+
 pub mod acting;
 pub mod config;
 pub mod exported;
@@ -28,6 +30,11 @@ pub use reading::{Told, Why};
 pub const ACT_HEADER: &str = "x-leasehold";
 /// Who sits at the CLI, as the environment there knows it; read on the local socket alone.
 pub const USER_HEADER: &str = "leasehold-user";
+
+/// Each value of a map, its name as it is.
+fn each<T, U: From<T>>(map: BTreeMap<String, T>) -> BTreeMap<String, U> {
+    map.into_iter().map(|(name, value)| (name, value.into())).collect()
+}
 
 #[cfg(test)]
 mod tests;

@@ -6,6 +6,7 @@ use leasehold_core::{overall, records, status};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::each;
 use super::words::{GroupState, Health, MemberState, NodeState, Stage, TroubleState, WatchdogState};
 
 /// What one node knows.
@@ -161,10 +162,6 @@ pub struct Trouble {
     pub state: TroubleState,
     /// In a sentence.
     pub why: String,
-}
-
-fn each<T, U: From<T>>(map: BTreeMap<String, T>) -> BTreeMap<String, U> {
-    map.into_iter().map(|(name, value)| (name, value.into())).collect()
 }
 
 impl From<status::Status> for Status {

@@ -1,12 +1,7 @@
 //! Words that the sidecar chooses from. A later version may know more of them, and what it says is kept as it was read.
 
 use leasehold_base::open_words;
-use leasehold_core::event;
-use leasehold_core::group;
-use leasehold_core::history;
-use leasehold_core::overall;
-use leasehold_core::protocol;
-use leasehold_core::status;
+use leasehold_core::{event, group, history, overall, protocol, status};
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{Object, Schema, Type};
 use utoipa::{PartialSchema, ToSchema};

@@ -62,7 +62,6 @@ mimalloc = { version = "0.1", default-features = false }
 serde = { version = "1", features = ["derive"] }
 serde_json = "1"
 thiserror = "2"
-utoipa = { version = "6", default-features = false, features = ["macros"] }
 [profile.dev.package.planted]
 opt-level = 1
 "#;

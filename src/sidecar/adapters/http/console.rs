@@ -246,6 +246,7 @@ mod tests {
 
     #[test]
     fn each_cell_says_what_the_group_is_there() {
+        use NodeState::{Alive, Silent};
         let active = GroupLine {
             // As the others see it: each names what it is itself.
             state: GroupState::Standby,
@@ -272,59 +273,39 @@ mod tests {
         };
         let drained = NodeLine {
             drained: Some("by ann".to_owned()),
-            ..node(NodeState::Alive, Some(""))
+            ..node(Alive, Some(""))
         };
         for (line, name, node, wanted) in [
-            (
-                &active,
-                "a",
-                node(NodeState::Alive, Some("")),
-                Some((Tone::Good, "active", "")),
-            ),
-            (
-                &active,
-                "a",
-                node(NodeState::Silent, Some("")),
-                Some((Tone::Bad, "silent", "")),
-            ),
+            (&active, "a", node(Alive, Some("")), Some((Tone::Good, "active", ""))),
+            (&active, "a", node(Silent, Some("")), Some((Tone::Bad, "silent", ""))),
             (
                 &stopping,
                 "a",
-                node(NodeState::Alive, Some("")),
+                node(Alive, Some("")),
                 Some((Tone::Warn, "stopping", "")),
             ),
             (
                 &sick,
                 "a",
-                node(NodeState::Alive, Some("")),
+                node(Alive, Some("")),
                 Some((Tone::Bad, "sick", "smtp 25: refused")),
             ),
             (
                 &stuck,
                 "a",
-                node(NodeState::Alive, Some("")),
+                node(Alive, Some("")),
                 Some((Tone::Bad, "stuck", "stuck on a")),
             ),
+            (&active, "b", node(Alive, Some("")), Some((Tone::Calm, "standby", ""))),
             (
                 &active,
                 "b",
-                node(NodeState::Alive, Some("")),
-                Some((Tone::Calm, "standby", "")),
-            ),
-            (
-                &active,
-                "b",
-                node(NodeState::Alive, Some("no disk")),
+                node(Alive, Some("no disk")),
                 Some((Tone::Warn, "not ready", "no disk")),
             ),
             (&active, "b", drained, Some((Tone::Warn, "drained", "by ann"))),
-            (
-                &active,
-                "b",
-                node(NodeState::Silent, Some("")),
-                Some((Tone::Bad, "silent", "")),
-            ),
-            (&active, "b", node(NodeState::Alive, None), None),
+            (&active, "b", node(Silent, Some("")), Some((Tone::Bad, "silent", ""))),
+            (&active, "b", node(Alive, None), None),
         ] {
             assert_eq!(cell("mail", line, name, &node), wanted, "{line:?} on {name}");
         }
