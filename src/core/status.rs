@@ -257,9 +257,9 @@ impl Node {
             node: self.facts.me().name.clone(),
             cluster: self.facts.keys().cluster().to_owned(),
             version: self.facts.me().version.clone(),
-            member: self.member.word().to_owned(),
+            member: self.membership.place().word().to_owned(),
             etcd_age_ms: self.facts.contact().age(now).map(millis),
-            etcd_failure: self.exchange.failure().map(str::to_owned),
+            etcd_failure: self.membership.exchange().failure().map(str::to_owned),
             engine_failure: self.host.engine_failure().map(str::to_owned),
             watchdog: self.watchdog_word().to_owned(),
             ttl_ms: millis(self.facts.timing().ttl),
@@ -271,7 +271,7 @@ impl Node {
                 .iter()
                 .map(|(name, group)| (name.clone(), self.group_line(now, name, group)))
                 .collect(),
-            damaged: self.damage.keys.clone(),
+            damaged: self.damage.sentences().clone(),
             overall: Overall::default(),
         };
         status.overall = status.judge();
