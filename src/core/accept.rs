@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::event::Action;
 use super::group::Group;
-use super::member::{Member, Purpose};
+use super::member::Purpose;
 use super::node::Node;
 use super::protocol::{ReleaseCause, TxnKind};
 use super::records::{ClusterConfig, GroupKeys, NodeKey, Past, Record, RecordState, json};
@@ -147,7 +147,7 @@ impl Node {
 
     /// T11 stops every group of the cluster: why there is no need for it.
     fn needless(&self, force: bool, given: Option<u64>) -> Option<Refusal> {
-        let frozen = matches!(self.member, Member::Frozen { .. });
+        let frozen = self.membership.is_frozen();
         let mut groups = self.facts.view().groups.iter();
         let claimed = groups.any(|(name, keys)| {
             let epoch = keys.record.as_ref().map_or(0, |record| record.epoch);

@@ -25,7 +25,7 @@ impl Node {
         if let Err(why) = self.askable(&group, Wanted::Anew) {
             return Some(why);
         }
-        if !matches!(self.member, Member::Joined { .. }) {
+        if !self.membership.is_joined() {
             return Some(Refusal::NotMember);
         }
         let Note { by, why, .. } = note;
@@ -79,7 +79,7 @@ impl Node {
                 .get(name)
                 .is_some_and(|one| one.revision == revision);
             // Its end did not land.
-            if !waits && !self.exchange.is_pending() {
+            if !waits && !self.membership.exchange().is_pending() {
                 self.spend(name, revision);
             }
             return;
@@ -145,7 +145,7 @@ impl Node {
             return;
         }
         self.spend(name, revision);
-        let forbidden = match self.member {
+        let forbidden = match *self.membership.place() {
             Member::Joined { .. } => self.forbidden(name).map(|why| format!("it is {why}")),
             // What is stopped might not be started again.
             Member::Arriving

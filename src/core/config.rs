@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::code::Code;
 use super::event::Action;
-use super::member::{Member, Purpose};
+use super::member::Purpose;
 use super::node::Node;
 use super::protocol::TxnKind;
 use super::records::{Beat, ClusterConfig};
@@ -29,10 +29,10 @@ impl Node {
     /// this: it is known open that a restore forgets one.
     pub(super) fn come_in(&mut self, out: &mut Vec<Action>) {
         let known = self.facts.view().config.map(|config| config.longest());
-        if let (Some(known), Some((stamp, promise))) = (known, self.exchange.proof())
+        if let (Some(known), Some((stamp, promise))) = (known, self.membership.exchange().proof())
             && known < promise
             && promise <= self.waiting()
-            && !self.damage.config
+            && !self.damage.of_config()
         {
             self.shorten(stamp, known, out);
         }
@@ -43,11 +43,11 @@ impl Node {
         let Some(config) = self.facts.view().config else { return };
         let (ttl, before) = (config.ttl(), self.facts.timing().ttl);
         let timing = self.facts.timing().with_ttl(ttl);
-        if timing.check().is_ok() && !self.damage.config {
+        if timing.check().is_ok() && !self.damage.of_config() {
             self.thaw(ttl, out);
         }
         let first = self.trust.adopt_ttl();
-        if ttl == before || matches!(self.member, Member::Frozen { .. }) {
+        if ttl == before || self.membership.is_frozen() {
             return;
         }
         let (code, text) = match first {
@@ -67,7 +67,7 @@ impl Node {
                 "{why}: nothing starts here; state the true etcd_election_timeout in the file and restart the sidecar, or give \
                  the cluster a longer ttl"
             );
-            let before = Some(Box::new(self.member.clone()));
+            let before = Some(Box::new(self.membership.place().clone()));
             return self.stand_still(Code::TtlUnusable, text, why, before, out);
         }
         if timing.attempt != self.facts.timing().attempt {
@@ -80,15 +80,9 @@ impl Node {
     /// stood, as after a pause in which it did not beat. Its key says whether it still has its place, and its groups have
     /// obeyed their deadlines meanwhile.
     fn thaw(&mut self, ttl: Duration, out: &mut Vec<Action>) {
-        let Member::Frozen {
-            before: Some(before), ..
-        } = &self.member
-        else {
+        if !self.membership.thaw() {
             return;
-        };
-        // The answer to a request for a lease was not waited for, and an id is never used twice.
-        let granting = matches!(**before, Member::Granting { .. });
-        self.member = if granting { Member::Arriving } else { (**before).clone() };
+        }
         let text = format!(
             "the cluster's configuration is there, with ttl {ttl:?}, which can be kept here: taking part again"
         );
@@ -98,7 +92,7 @@ impl Node {
     /// Nobody waits for an earlier, longer ttl once every node has beaten with the new one, and time has passed in which
     /// whatever nobody sees any more has ended.
     pub(super) fn settle_config(&mut self, now: Time, out: &mut Vec<Action>) {
-        let settled = |config: &ClusterConfig| config.longest_ms.is_none() && !self.damage.config;
+        let settled = |config: &ClusterConfig| config.longest_ms.is_none() && !self.damage.of_config();
         let Some(config) = self.facts.view().config.filter(settled) else {
             return;
         };
@@ -115,7 +109,7 @@ impl Node {
 
     /// The same for everybody, with a beat; it is the first node's task, so that beats do not fail for each other.
     pub(super) fn settle_in(&self, now: Time, txn: &mut Txn) {
-        let changing = |config: &ClusterConfig| config.longest_ms.is_some() && !self.damage.config;
+        let changing = |config: &ClusterConfig| config.longest_ms.is_some() && !self.damage.of_config();
         let Some(config) = self.facts.view().config.filter(changing) else {
             return;
         };
@@ -191,7 +185,7 @@ impl Node {
 
     /// What to answer where it is the cluster's already.
     pub(super) fn configured(&self, ttl: Duration) -> Option<String> {
-        let same = self.facts.view().config.is_some_and(|config| config.ttl() == ttl) && !self.damage.config;
+        let same = self.facts.view().config.is_some_and(|config| config.ttl() == ttl) && !self.damage.of_config();
         same.then(|| format!("the cluster's ttl is {ttl:?} already"))
     }
 

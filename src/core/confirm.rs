@@ -48,7 +48,7 @@ impl Node {
 
     /// The standby that would take it says what it waits for.
     pub(super) fn ask_for_word(&mut self, now: Time, out: &mut Vec<Action>) {
-        if self.ending || !self.contact_holds_at(now) {
+        if self.ending.is_told() || !self.contact_holds_at(now) {
             return;
         }
         let confirmed = self.groups.iter();

@@ -7,7 +7,6 @@ use std::time::Duration;
 use super::bounds::{Fault, PROMISE_MAX_MS};
 use super::code::Code;
 use super::event::Action;
-use super::member::Member;
 use super::node::Node;
 use super::records::{View, json};
 
@@ -22,13 +21,35 @@ const SENTENCE_MAX: usize = 1000;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Damage {
     /// Keys that etcd does not clear away.
-    pub(super) suspected: BTreeSet<String>,
+    suspected: BTreeSet<String>,
     /// Each key that can't be read, with its sentence.
-    pub(super) keys: BTreeMap<String, String>,
+    keys: BTreeMap<String, String>,
     /// The configuration is among them: the last good one holds, but for a beat that was not seen.
-    pub(super) config: bool,
+    config: bool,
     /// More lies under what is read with every beat than should.
     crowded: bool,
+}
+
+impl Damage {
+    /// Whether the configuration can't be read.
+    pub(super) fn of_config(&self) -> bool {
+        self.config
+    }
+
+    /// What is wrong with each key that can't be read.
+    pub(super) fn sentences(&self) -> &BTreeMap<String, String> {
+        &self.keys
+    }
+
+    /// Keys that etcd does not clear away, each with its sentence: gives those that are news.
+    pub(super) fn suspect(&mut self, found: Vec<(String, String)>) -> Vec<String> {
+        self.suspected
+            .retain(|path| found.iter().any(|(suspect, _)| suspect == path));
+        let news = found
+            .into_iter()
+            .filter(|(path, _)| self.suspected.insert(path.clone()));
+        news.map(|(_, text)| text).collect()
+    }
 }
 
 impl Node {
@@ -156,13 +177,13 @@ impl Node {
 
     /// Whether what etcd shows of this node is not what it published: somebody else wrote there.
     pub(super) fn mend_own_status(&mut self) {
-        let Some(settled) = self.publication.settled() else {
+        let Some(settled) = self.membership.settled_status() else {
             return;
         };
         let told = self.facts.view().statuses.get(&self.facts.me().name);
         let same = told.is_some_and(|told| json(told) == settled);
-        if !same && matches!(self.member, Member::Joined { .. }) {
-            self.publication.forget();
+        if !same && self.membership.is_joined() {
+            self.membership.forget_status();
         }
     }
 

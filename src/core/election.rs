@@ -37,7 +37,7 @@ impl Node {
         for name in names {
             let other_ready = self.successor(&name, None).is_some();
             let keys = self.facts.view().group(&name);
-            if keys.unreadable() || self.refusals.put_off(now, &Asked::Release(name.clone())) {
+            if keys.unreadable() || self.membership.put_off(now, &Asked::Release(name.clone())) {
                 continue;
             }
             // Whoever a switchover named, if its stop was cut short.
@@ -82,7 +82,7 @@ impl Node {
                 }
             };
             // T6: its validity ran out, so it needs contact like any other candidate.
-            let put_off = self.refusals.put_off(now, &Asked::Campaign(name.clone()));
+            let put_off = self.membership.put_off(now, &Asked::Campaign(name.clone()));
             if contact && !put_off && self.forbidden(&name).is_none() && self.barred(&name).is_none() {
                 let winner = self.winner(keys, lease, again);
                 let txn = Txn::start_again(self.facts.keys(), self.as_read(&name), winner);
@@ -96,7 +96,7 @@ impl Node {
     pub(super) fn released_lost(&mut self, lease: i64) -> Option<(Txn, Purpose)> {
         let names: Vec<String> = self.groups.keys().cloned().collect();
         for name in names {
-            if self.refusals.put_off(self.facts.now(), &Asked::Release(name.clone())) {
+            if self.membership.put_off(self.facts.now(), &Asked::Release(name.clone())) {
                 continue;
             }
             let keys = self.facts.view().group(&name);
@@ -159,7 +159,7 @@ impl Node {
 
     /// The first group that this node may take now.
     pub(super) fn campaign(&mut self, now: Time, lease: i64) -> Option<(Txn, Purpose)> {
-        if self.ending {
+        if self.ending.is_told() {
             return None;
         }
         let names: Vec<String> = self.groups.keys().cloned().collect();
@@ -168,7 +168,7 @@ impl Node {
                 self.takeover.end(&name);
                 continue;
             }
-            if self.refusals.put_off(now, &Asked::Campaign(name.clone())) {
+            if self.membership.put_off(now, &Asked::Campaign(name.clone())) {
                 self.takeover
                     .wait_because(&name, "etcd refused it: see the log".to_owned());
                 continue;
@@ -453,7 +453,7 @@ impl Node {
     /// What this node publishes, when it has changed.
     pub(super) fn publish_in(&mut self, lease: i64, txn: &mut Txn) {
         let value = json(&self.published_status());
-        if self.publication.offer(&value) {
+        if self.membership.offer_status(&value) {
             txn.and_status(self.facts.keys(), &self.facts.me().name, lease, value);
         }
     }
@@ -462,7 +462,7 @@ impl Node {
     pub(super) fn not_a_successor(&self, name: &str) -> Option<String> {
         let failed = || Some(self.groups.get(name)?.failed_here().to_owned());
         let failing = || failed().filter(|_| self.failing(name));
-        let ending = self.ending.then(|| "its node was told to end".to_owned());
+        let ending = self.ending.is_told().then(|| "its node was told to end".to_owned());
         ending
             .or_else(|| self.unready(name))
             .or_else(failing)
@@ -499,8 +499,8 @@ impl Node {
             smallest_ttl_ms: self.host.smallest_ttl_ms(),
             groups: groups.collect(),
             clock: self.host.clock_doubt().unwrap_or_default().to_owned(),
-            endpoints: self.surroundings.endpoints.clone().unwrap_or_default(),
-            ending: self.ending,
+            endpoints: self.surroundings.endpoints().unwrap_or_default().to_owned(),
+            ending: self.ending.is_told(),
         }
     }
 

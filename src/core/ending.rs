@@ -9,11 +9,30 @@ use super::protocol::ReleaseCause;
 use super::refusal::Refusal;
 use super::time::Time;
 
+/// How far the end of this sidecar has come.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Ending {
+    told: bool,
+    over: bool,
+}
+
+impl Ending {
+    /// It was told to end: nothing is kept, and nothing taken.
+    pub(super) fn is_told(self) -> bool {
+        self.told
+    }
+
+    /// The process ends: nothing is decided any more.
+    pub(super) fn is_over(self) -> bool {
+        self.over
+    }
+}
+
 impl Node {
     /// SIGTERM: under a hold, leave everything as it is; otherwise hand over first.
     pub(super) fn terminate(&mut self, now: Time, out: &mut Vec<Action>) {
-        if self.holding_until.is_some_and(|until| !now.reached(until)) {
-            self.exited = true;
+        if self.membership.is_under_hold(now) {
+            self.ending.over = true;
             self.say(
                 Code::LeftUnderHold,
                 "leaving under a hold: the containers go on".to_owned(),
@@ -22,7 +41,7 @@ impl Node {
             out.push(Action::Exit { detached: true });
             return;
         }
-        self.ending = true;
+        self.ending.told = true;
         self.hand_over(now, out);
     }
 
@@ -69,22 +88,23 @@ impl Node {
             !(held.stage == Stage::Stopped && held.proved_stopped() && now.reached(held.deadlines.end))
         });
         let adopting = self.adoption.is_under_way();
-        if !self.ending || self.exited || busy || (adopting && self.exchange.failure().is_none()) {
+        if !self.ending.told || self.ending.over || busy || (adopting && self.membership.exchange().failure().is_none())
+        {
             return;
         }
         // A campaign of ours may still land: its outcome is read back before the lease is given up.
-        let unknown = self.exchange.is_unknown();
-        if unknown && self.exchange.failure().is_none() {
+        let unknown = self.membership.exchange().is_unknown();
+        if unknown && self.membership.exchange().failure().is_none() {
             return;
         }
-        if let Member::Joined { lease, .. } | Member::Registering { lease } = self.member {
+        if let Member::Joined { lease, .. } | Member::Registering { lease } = *self.membership.place() {
             out.push(Action::Revoke { lease });
         }
         self.dismiss_wishes(&Refusal::Ending, out);
-        self.exited = true;
+        self.ending.over = true;
         // What could not be adopted runs to its deadline; the next sidecar still finds whose it was.
         if !adopting {
-            self.member = Member::Left;
+            self.membership.leave();
         }
         out.push(Action::Exit { detached: false });
     }

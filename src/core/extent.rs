@@ -207,7 +207,7 @@ impl Node {
         let keys = self.facts.view().group(group);
         if let Some(why) = self
             .damage
-            .keys
+            .sentences()
             .get(&self.facts.keys().store(group))
             .filter(|_| keys.store.is_none())
         {

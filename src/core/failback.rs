@@ -145,7 +145,7 @@ impl Node {
             quiet,
             since,
             served: self.groups.get(name).and_then(|group| group.serves_for(now)),
-            ending: self.ending,
+            ending: self.ending.is_told(),
             moving: matches!(keys.intent, Some((Intent::Switchover { .. }, _))),
             forbidden: self.forbidden(name).is_some(),
         }
@@ -214,7 +214,7 @@ impl Node {
 
     /// The faults that made a group held here leave its holders before.
     pub(super) fn known_faults(&self, name: &str) -> Vec<FaultId> {
-        let lease = self.member.lease();
+        let lease = self.membership.lease();
         let record = self.facts.view().groups.get(name).and_then(GroupKeys::active);
         let own = record.filter(|record| Some(record.incarnation) == lease);
         own.map(|record| record.past.faults.clone()).unwrap_or_default()

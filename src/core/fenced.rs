@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::code::Code;
 use super::event::Action;
-use super::member::{Member, Purpose};
+use super::member::Purpose;
 use super::node::Node;
 use super::protocol::{AsRead, FencedNode};
 use super::records::{GroupKeys, Record};
@@ -40,10 +40,10 @@ pub(super) type Freed<'a> = (&'a String, &'a GroupKeys, &'a Record);
 impl Node {
     /// Takes the operator's word, or says why not.
     pub(super) fn want_fenced(&mut self, reply: u64, what: Fenced, by: String) -> Option<Refusal> {
-        if !matches!(self.member, Member::Joined { .. }) {
+        if !self.membership.is_joined() {
             return Some(Refusal::NotMemberForFence);
         }
-        if self.holding_until.is_some_and(|until| !self.facts.now().reached(until)) {
+        if self.membership.is_under_hold(self.facts.now()) {
             return Some(Refusal::UnderHold);
         }
         self.requests.fenced(FencedWish { reply, what, by }).err()

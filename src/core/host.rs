@@ -119,8 +119,9 @@ impl Node {
 
     /// Nothing follows from it but words: a node whose endpoints are closed serves as well as before.
     pub(super) fn endpoints(&mut self, address: String, fault: Option<String>, out: &mut Vec<Action>) {
-        match (&self.surroundings.endpoints, &fault) {
-            (before, Some(text)) if before.as_ref() != Some(text) => {
+        let before = self.surroundings.endpoints_are(fault.clone());
+        match (before, fault) {
+            (before, Some(text)) if before.as_ref() != Some(&text) => {
                 self.mention(Code::EndpointsFaulty, text.clone(), out);
             }
             (Some(_), None) => {
@@ -129,7 +130,6 @@ impl Node {
             }
             (Some(_) | None, Some(_)) | (None, None) => {}
         }
-        self.surroundings.endpoints = fault;
         self.facts.listen_at(address);
     }
 
@@ -149,7 +149,7 @@ impl Node {
     pub(super) fn intruder(&mut self, group: &str, id: String, name: &str, why: String, out: &mut Vec<Action>) {
         let deleted = self.facts.view().group(group).deleted.is_some();
         let asked = self.groups.get(group).is_some_and(|group| group.is_prepared());
-        let undecided = !asked && self.facts.now().since(self.surroundings.started) < UNDECIDED;
+        let undecided = !asked && self.facts.now().since(self.surroundings.started()) < UNDECIDED;
         if deleted || undecided {
             return;
         }

@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 
 use super::event::{Action, Order, PageOrder};
 use super::group::{Group, Held, Stage};
-use super::member::Member;
 use super::node::Node;
 use super::time::Time;
 
@@ -40,15 +39,15 @@ impl Node {
         let exits = actions.iter().position(|action| matches!(action, Action::Exit { .. }));
         let save = actions.iter().position(|action| matches!(action, Action::Save(_)));
         let first = actions.iter().position(depends_on_the_file);
-        let frozen = matches!(self.member, Member::Frozen { .. });
+        let frozen = self.membership.is_frozen();
         [
             (asked <= 1, "one request at a time goes to etcd"),
             (
-                asked == 0 || self.exchange.is_pending(),
+                asked == 0 || self.membership.exchange().is_pending(),
                 "a request that is sent is waited for",
             ),
             (
-                self.exchange.is_in_order(),
+                self.membership.exchange().is_in_order(),
                 "the beats that may still land are few, and younger than the proof",
             ),
             (
@@ -59,7 +58,10 @@ impl Node {
                 !frozen || !actions.iter().any(lets_run),
                 "nothing starts while this etcd is not trusted",
             ),
-            (exits.is_none() || self.exited, "an exit is the end of every decision"),
+            (
+                exits.is_none() || self.ending.is_over(),
+                "an exit is the end of every decision",
+            ),
             (
                 last_of_watchdog(actions).is_none_or(|armed| armed == self.watchdog.armed),
                 "the watchdog is asleep when nobody means to feed it",
@@ -79,7 +81,7 @@ impl Node {
         let open = || last.values().filter(|page| page.order == Order::Open);
         let deadlines = held.deadlines;
         let ordered = |earlier: Time, later: Time| earlier.boot <= later.boot && earlier.raw <= later.raw;
-        let ours = self.member.lease() == Some(held.lease) || matches!(self.member, Member::Frozen { .. });
+        let ours = self.membership.lease() == Some(held.lease) || self.membership.is_frozen();
         [
             (
                 self.adoption.is_written(name, held.run, held.latched),

@@ -111,7 +111,7 @@ impl Node {
         if self.adoption.is_undecided() {
             return;
         }
-        let lease = match self.member {
+        let lease = match *self.membership.place() {
             Member::Joined { lease, .. } => lease,
             Member::Arriving
             | Member::Waiting

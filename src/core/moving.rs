@@ -64,7 +64,7 @@ impl Node {
 
     /// Those whose answer etcd has not just refused.
     fn answerable(&self) -> impl Iterator<Item = (String, Intent, i64)> {
-        let put_off = |name: &String| self.refusals.put_off(self.facts.now(), &Asked::Wish(name.clone()));
+        let put_off = |name: &String| self.membership.put_off(self.facts.now(), &Asked::Wish(name.clone()));
         self.wishes().into_iter().filter(move |(name, _, _)| !put_off(name))
     }
 

@@ -7,6 +7,7 @@ use super::adoption::Adoption;
 use super::bounds::GIVEN_MAX;
 use super::code::Code;
 use super::damage::Damage;
+use super::ending::Ending;
 use super::epoch::Run;
 use super::event::{Action, Command, Decision, Event, Order, PageOrder, ServiceKey};
 use super::facts::Facts;
@@ -15,9 +16,8 @@ use super::fencing::{FenceSettings, Fences};
 use super::group::{Context, Group, GroupSettings};
 use super::host::Host;
 use super::left::with_left;
-use super::member::{Exchange, Member, Refusals};
+use super::member::Membership;
 use super::outbox::Outbox;
-use super::publication::Publication;
 use super::random::Random;
 use super::records::{Pin, Saved};
 use super::refusal::Refusal;
@@ -72,27 +72,22 @@ pub struct Setup {
 pub struct Node {
     pub(super) facts: Facts,
     pub(super) groups: BTreeMap<String, Group>,
-    pub(super) member: Member,
+    pub(super) membership: Membership,
     /// What is wrong with keys of etcd.
     pub(super) damage: Damage,
     pub(super) trust: Trust,
     pub(super) adoption: Adoption,
-    pub(super) exchange: Exchange,
-    pub(super) refusals: Refusals,
-    pub(super) holding_until: Option<Time>,
     pub(super) requests: Requests,
     pub(super) fences: Fences,
     pub(super) intents: Intents,
-    pub(super) publication: Publication,
     pub(super) takeover: Takeover,
     pub(super) host: Host,
     pub(super) stuck: Stuck,
     pub(super) preferred: Preferred,
-    pub(super) ending: bool,
+    pub(super) ending: Ending,
     pub(super) watchdog: Watchdog,
     pub(super) surroundings: Surroundings,
     pub(super) said: Said,
-    pub(super) exited: bool,
     wake: Option<Time>,
     pub(super) random: Random,
 }
@@ -108,26 +103,21 @@ impl Node {
         Self {
             facts: Facts::new(setup.me, &setup.cluster, setup.timing),
             groups: groups.collect(),
-            member: Member::Arriving,
+            membership: Membership::default(),
             damage: Damage::default(),
             trust: Trust::new(setup.pinned, setup.timing.ttl),
             adoption: Adoption::new(saved, setup.pages),
-            exchange: Exchange::default(),
-            refusals: Refusals::default(),
-            holding_until: None,
             requests: Requests::default(),
             fences: Fences::new(setup.fence),
             intents: Intents::default(),
-            publication: Publication::default(),
             takeover: Takeover::default(),
             host: Host::new(setup.timing.smallest().map(millis)),
             stuck: Stuck::default(),
             preferred: Preferred::default(),
-            ending: false,
+            ending: Ending::default(),
             watchdog: Watchdog::default(),
             surroundings: Surroundings::default(),
             said: Said::default(),
-            exited: false,
             wake: None,
             random: Random::new(setup.seed),
         }
@@ -136,8 +126,8 @@ impl Node {
     /// The actions before the first event: leave no address of an earlier life behind, unless its run may be adopted.
     pub fn start(&mut self, now: Time, out: &mut Vec<Action>) {
         self.facts.pass_to(now);
-        self.surroundings.started = now;
-        self.exchange.sent(now);
+        self.surroundings.begin(now);
+        self.membership.begin(now);
         for (name, group) in &self.groups {
             let adoptable = self.adoption.was_left(name);
             // After a suspend the kernel's count of the addresses is behind: those of a run past its deadline go now.
@@ -219,7 +209,7 @@ impl Node {
 
     /// Wishes and orders, and the moves that follow from priorities and second opinions.
     fn heed_people(&mut self, now: Time, out: &mut Vec<Action>) {
-        if self.ending {
+        if self.ending.is_told() {
             self.hand_over(now, out);
         }
         self.tire_of_wishes(now, out);
@@ -263,7 +253,7 @@ impl Node {
             engine_away: self.host.engine_is_away(),
             watched: self.is_watched(),
             paused: self.on_pause(group),
-            frozen: matches!(self.member, Member::Frozen { .. }),
+            frozen: self.membership.is_frozen(),
         }
     }
 
@@ -288,7 +278,7 @@ impl Node {
     /// Whether the last action said that the process ends.
     #[must_use]
     pub fn is_finished(&self) -> bool {
-        self.exited
+        self.ending.is_over()
     }
 
     fn take(&mut self, now: Time, event: Event, out: &mut Vec<Action>) {
@@ -296,14 +286,14 @@ impl Node {
             Event::Tick => {}
             Event::Answer { id, result } => self.answered(now, id, result, out),
             Event::Granted { lease, result } => self.granted(lease, result, out),
-            Event::Hint(Hint::Changed) => self.exchange.hint(),
+            Event::Hint(Hint::Changed) => self.membership.hint(),
             Event::Hint(Hint::NodeGone {
                 node,
                 lease,
                 last_mod_revision,
             }) => {
                 self.facts.key_deleted(node, lease, last_mod_revision);
-                self.exchange.hint();
+                self.membership.hint();
             }
             Event::Engine { result } => self.host.engine_answered(result),
             Event::Fitness { group, unfit } => self.fitness(&group, unfit),
@@ -412,7 +402,7 @@ impl Node {
     }
 
     fn hello(&mut self, now: Time, of: ServiceKey, run: Run, running: bool, connection: u64, out: &mut Vec<Action>) {
-        if !running && matches!(self.member, Member::Frozen { .. }) {
+        if !running && self.membership.is_frozen() {
             // Nothing starts under a strange etcd, not even what was on its way.
             out.push(Action::Refuse { of, connection });
         } else if let Some(group) = self.groups.get_mut(&of.group) {
@@ -429,7 +419,7 @@ impl Node {
                     Some(Refusal::HoldTooShort {
                         ttl: self.facts.timing().ttl,
                     })
-                } else if !matches!(self.member, Member::Joined { .. }) {
+                } else if !self.membership.is_joined() {
                     Some(Refusal::NotMember)
                 } else {
                     self.requests.hold(reply, length).err()
@@ -477,7 +467,7 @@ impl Node {
     /// What the boot-scoped file must hold now.
     pub(super) fn memory(&self) -> Saved {
         self.adoption
-            .memory(&self.facts.me().boot, self.member.lease(), &self.groups)
+            .memory(&self.facts.me().boot, self.membership.lease(), &self.groups)
     }
 
     pub(super) fn say(&mut self, code: Code, text: String, out: &mut Vec<Action>) {
@@ -506,13 +496,13 @@ impl Node {
     }
 
     fn next_wake(&self, now: Time) -> Option<Time> {
-        if self.exited {
+        if self.ending.is_over() {
             return None;
         }
         let mut times: Vec<Time> = self.groups.values().flat_map(Group::wake).collect();
-        times.extend(self.exchange.due_at(self.facts.timing().beat));
+        times.extend(self.membership.exchange().due_at(self.facts.timing().beat));
         times.extend(self.takeover.wakes());
-        times.extend(self.holding_until);
+        times.extend(self.membership.holding_until());
         times.extend(self.requests.wake());
         times.extend(self.switchover_deadlines());
         times.extend(self.meal());

@@ -6,7 +6,6 @@
 use super::epoch::Run;
 use super::event::{Action, ProbeFailure, ProbeKey};
 use super::group::Doubt;
-use super::member::Member;
 use super::node::Node;
 use super::time::Time;
 
@@ -44,7 +43,7 @@ impl Node {
             .contact()
             .age(now)
             .is_some_and(|age| age <= self.facts.timing().contact_gap());
-        fresh && !self.ending && matches!(self.member, Member::Joined { .. })
+        fresh && !self.ending.is_told() && self.membership.is_joined()
     }
 
     /// The run that this node, as a standby that is ready, asks.

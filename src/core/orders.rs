@@ -8,7 +8,7 @@ use super::code::Code;
 use super::event::{Action, Note, Wish};
 use super::extent::Leaving;
 use super::group::{After, Way};
-use super::member::{Member, Purpose};
+use super::member::Purpose;
 use super::node::Node;
 use super::protocol::ReleaseCause;
 use super::records::{Intent, StandingOrder};
@@ -51,7 +51,7 @@ impl Node {
         let refused = self.refusal(&wish);
         let result = match refused {
             Some(why) => Err(why),
-            None if !matches!(self.member, Member::Joined { .. }) => Err(Refusal::NotMember),
+            None if !self.membership.is_joined() => Err(Refusal::NotMember),
             None if self.requests.is_full() => Err(Refusal::TooManyOrders),
             None => match self.fulfilled(&wish) {
                 Some(already) => Ok(already.into()),
@@ -65,7 +65,7 @@ impl Node {
                         lease,
                     };
                     let Err(full) = self.requests.order(order) else {
-                        return self.exchange.hint();
+                        return self.membership.hint();
                     };
                     Err(full)
                 }
@@ -185,7 +185,7 @@ impl Node {
             }
             (_, Some(Asked::Waiting(_))) => return None,
             (Wish::Create { .. }, _) if !is_fresh => {
-                self.exchange.hint();
+                self.membership.hint();
                 return None;
             }
             (_, Some(Asked::Granted(lease))) => lease,

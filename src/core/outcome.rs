@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::code::Code;
 use super::event::{Action, Done};
-use super::member::{Member, Pending, Purpose};
+use super::member::{Pending, Purpose};
 use super::node::Node;
 use super::refusal::Refusal;
 use super::time::Time;
@@ -21,7 +21,7 @@ impl Node {
             | Purpose::Wish { .. }
             | Purpose::Free { .. }
             | Purpose::ReleaseLost { .. } => {}
-            Purpose::Beat => self.publication.landed(succeeded),
+            Purpose::Beat => self.membership.status_landed(succeeded),
             Purpose::Hold { reply, length } => {
                 let result = self.hold_result(now, pending, succeeded, *length);
                 if result.is_ok() {
@@ -80,11 +80,12 @@ impl Node {
         succeeded: bool,
         length: Duration,
     ) -> Result<Done, Refusal> {
-        if !succeeded || !matches!(self.member, Member::Joined { .. }) {
+        if !succeeded || !self.membership.is_joined() {
             return Err(Refusal::HoldRefused);
         }
         // Beating goes on in time, in case that nobody replaces this sidecar.
-        self.holding_until = Some(pending.stamp.plus(length.saturating_sub(self.facts.timing().ttl * 2)));
+        let until = pending.stamp.plus(length.saturating_sub(self.facts.timing().ttl * 2));
+        self.membership.hold_until(until);
         let left = now.until(pending.stamp.plus(length));
         Ok(format!(
             "held for {} s: replace the sidecar now, nothing else starts meanwhile",
@@ -95,7 +96,7 @@ impl Node {
 
     /// Whoever waits for a reply learns that there is none.
     pub(super) fn disappoint(&mut self, pending: &Pending, why: Refusal, out: &mut Vec<Action>) {
-        self.publication.unknown();
+        self.membership.status_unknown();
         match pending.purpose {
             Purpose::Hold { reply, .. }
             | Purpose::Intent { reply, .. }

@@ -310,9 +310,9 @@ impl Node {
             node: self.facts.me().name.clone(),
             cluster: self.facts.keys().cluster().to_owned(),
             version: self.facts.me().version.clone(),
-            member: self.member.state(),
+            member: self.membership.place().state(),
             etcd_age_ms: self.facts.contact().age(now).map(millis),
-            etcd_failure: self.exchange.failure().map(str::to_owned),
+            etcd_failure: self.membership.exchange().failure().map(str::to_owned),
             engine_failure: self.host.engine_failure().map(str::to_owned),
             etcd_troubles: self.host.etcd_troubles(),
             watchdog: self.watchdog_state(),
@@ -325,7 +325,7 @@ impl Node {
                 .iter()
                 .map(|(name, group)| (name.clone(), self.group_line(now, name, group)))
                 .collect(),
-            damaged: self.damage.keys.clone(),
+            damaged: self.damage.sentences().clone(),
             overall: Overall::default(),
         };
         status.overall = status.judge();

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::code::Code;
 use super::event::Action;
 use super::group::{Group, Held};
-use super::member::{Asked, Member, Purpose};
+use super::member::{Asked, Purpose};
 use super::node::Node;
 use super::records::{Record, RecordState};
 use super::refusal::Refusal;
@@ -149,7 +149,7 @@ impl Node {
             self.stuck.given_away.clear();
             return;
         };
-        if !matches!(self.member, Member::Joined { .. }) {
+        if !self.membership.is_joined() {
             return;
         }
         let names: Vec<String> = self.groups.keys().cloned().collect();
@@ -186,7 +186,7 @@ impl Node {
 
     /// The mark, for the first record of this incarnation that misses it; without a beat where the node's key is lost.
     pub(super) fn stuck_mark(&self, lease: i64) -> Option<(Txn, Purpose)> {
-        let due = |name: &&String| !self.refusals.put_off(self.facts.now(), &Asked::Mark((*name).clone()));
+        let due = |name: &&String| !self.membership.put_off(self.facts.now(), &Asked::Mark((*name).clone()));
         self.groups
             .iter()
             .filter(|(name, _)| due(name))

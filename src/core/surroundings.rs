@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 
 use super::code::Code;
 use super::event::Action;
-use super::member::Member;
 use super::node::Node;
 use super::records::NodeStatus;
 use super::time::Time;
@@ -22,19 +21,40 @@ enum Neighbour {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Surroundings {
     /// When this sidecar began.
-    pub(super) started: Time,
+    started: Time,
     /// What is wrong with the endpoints of this node.
-    pub(super) endpoints: Option<String>,
+    endpoints: Option<String>,
     cut_off: bool,
     nodes: BTreeMap<String, Neighbour>,
     /// Groups that are active here without a ready standby: since when, and whether that was told.
     alone: BTreeMap<String, (Time, bool)>,
 }
 
+impl Surroundings {
+    /// This sidecar begins.
+    pub(super) fn begin(&mut self, now: Time) {
+        self.started = now;
+    }
+
+    pub(super) fn started(&self) -> Time {
+        self.started
+    }
+
+    /// What is wrong with the endpoints.
+    pub(super) fn endpoints(&self) -> Option<&str> {
+        self.endpoints.as_deref()
+    }
+
+    /// Gives what was wrong with them before.
+    pub(super) fn endpoints_are(&mut self, fault: Option<String>) -> Option<String> {
+        std::mem::replace(&mut self.endpoints, fault)
+    }
+}
+
 impl Node {
     /// Once a step, as a member.
     pub(super) fn look_around(&mut self, now: Time, out: &mut Vec<Action>) {
-        if !matches!(self.member, Member::Joined { .. }) || self.ending {
+        if !self.membership.is_joined() || self.ending.is_told() {
             return;
         }
         let gap = self.facts.timing().contact_gap();
@@ -43,7 +63,7 @@ impl Node {
             self.surroundings.cut_off = cut_off;
             let (code, text) = match cut_off {
                 true => {
-                    let why = self.exchange.failure().unwrap_or("no answer");
+                    let why = self.membership.exchange().failure().unwrap_or("no answer");
                     let text = format!("no good word of etcd for {gap:?} ({why}): what runs here ends with its lease");
                     (Code::CommunicationLost, text)
                 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::apply::Comparing;
 use super::code::Code;
 use super::event::{Action, Done, Note, Wished};
-use super::member::{Asked, Member, Purpose};
+use super::member::{Asked, Purpose};
 use super::node::Node;
 use super::records::{GroupKeys, Intent};
 use super::refusal::Refusal;
@@ -132,7 +132,7 @@ impl Node {
         if let Some(why) = self.nobody_to_take(&group, &holder, to.as_deref()) {
             return Some(why);
         }
-        if !matches!(self.member, Member::Joined { .. }) {
+        if !self.membership.is_joined() {
             return Some(Refusal::NotMember);
         }
         if self.requests.has_intent() || self.intents.asked.len() >= ASKED_MAX {
@@ -193,7 +193,7 @@ impl Node {
 
     /// An operator's wish that came in here, written for the holder to read.
     pub(super) fn intent_wish(&mut self, out: &mut Vec<Action>) -> Option<(Txn, Purpose)> {
-        let due = |(group, _): &(String, i64)| !self.refusals.put_off(self.facts.now(), &Asked::Wish(group.clone()));
+        let due = |(group, _): &(String, i64)| !self.membership.put_off(self.facts.now(), &Asked::Wish(group.clone()));
         if let Some(at) = self.intents.spent.iter().rposition(due) {
             let (group, revision) = self.intents.spent.remove(at);
             let txn = Txn::end_wish(self.facts.keys(), &group, revision);

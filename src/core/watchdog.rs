@@ -45,9 +45,9 @@ impl Node {
         };
         let limit = self.last_meal(timeout);
         self.watchdog.limit = limit;
-        if self.exited || !self.is_guarded() {
+        if self.ending.is_over() || !self.is_guarded() {
             // Under a hold the containers go on for long without anybody to feed it.
-            let is_detached = self.exited && !self.ending;
+            let is_detached = self.ending.is_over() && !self.ending.is_told();
             if self.watchdog.armed && (limit.is_none() || is_detached) {
                 outbox.arm(Arm::Disarm);
                 self.watchdog = Watchdog::default();

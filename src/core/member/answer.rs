@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::place::{Place, place};
 use super::{Attempt, Member, Pending, Purpose};
 use crate::code::Code;
 use crate::event::Action;
@@ -11,28 +12,16 @@ use crate::refusal::Refusal;
 use crate::store::{Answer, RequestId, StoreError, Txn};
 use crate::time::Time;
 
-/// How often a sidecar that adopts lets a late beat of its predecessor go by.
-const ADOPT_TRIES: u32 = 3;
-
 /// The lease of a node that joined under a short ttl lives five minutes, whatever the ttl is by now.
 const KEEP_ALIVE_MAX: Duration = Duration::from_secs(100);
-
-/// What happened to a node's key that is no longer its last beat.
-fn robbed(own: Option<&NodeKey>) -> &'static str {
-    match own {
-        None => "its key in etcd is gone",
-        Some(key) if key.lease == 0 => "somebody wrote its key in etcd without a lease",
-        Some(_) => "its key in etcd is not its own",
-    }
-}
 
 impl Node {
     /// Drops the old incarnation: the next one gets a new random lease id.
     pub(super) fn arrive(&mut self) {
-        self.member = Member::Arriving;
+        self.membership.member = Member::Arriving;
         self.facts.arrive();
-        self.exchange.drop_beats();
-        self.publication.forget();
+        self.membership.exchange.drop_beats();
+        self.membership.publication.forget();
     }
 
     /// An answer, or none.
@@ -43,12 +32,12 @@ impl Node {
         result: Result<Answer, StoreError>,
         out: &mut Vec<Action>,
     ) {
-        let Some(pending) = self.exchange.take(id) else {
+        let Some(pending) = self.membership.exchange.take(id) else {
             return;
         };
         match result {
             Ok(answer) => {
-                self.exchange.answered();
+                self.membership.exchange.answered();
                 self.not_refused(&pending.purpose);
                 if let (Purpose::Evict(last) | Purpose::Campaign { ends: Some(last), .. }, true) =
                     (&pending.purpose, answer.succeeded)
@@ -63,23 +52,23 @@ impl Node {
             }
             Err(StoreError::Unknown(why)) => {
                 let pause = (self.facts.timing().attempt / 4).min(Duration::from_millis(100));
-                self.exchange.unanswered(pause, why);
+                self.membership.exchange.unanswered(pause, why);
                 self.disappoint(&pending, Refusal::OutcomeUnknown, out);
             }
             Err(StoreError::Refused(why)) => {
                 self.refused(now, &pending, &why, out);
                 if pending.purpose != Purpose::Read {
-                    self.exchange.never_lands(pending.stamp);
+                    self.membership.exchange.never_lands(pending.stamp);
                 }
                 // etcd no longer knows the lease, or never did: the next one gets another id.
                 if pending.purpose == Purpose::Register {
-                    self.member = Member::Granting {
+                    self.membership.member = Member::Granting {
                         lease: self.random.lease(),
                         asked: false,
                     };
                 }
                 self.disappoint(&pending, Refusal::EtcdRefused { why: why.clone() }, out);
-                self.exchange.failed(why);
+                self.membership.exchange.failed(why);
             }
         }
     }
@@ -89,7 +78,7 @@ impl Node {
         let view = self.with_last_good(view);
         if let Some(why) = self.trust.strange(&view) {
             // Watched only so that `accept` can tell whether a hold has ended; revisions may repeat after a restore.
-            let anew = !matches!(self.member, Member::Frozen { .. });
+            let anew = !matches!(self.membership.member, Member::Frozen { .. });
             let longest = view.config.map_or(Duration::ZERO, |config| config.longest());
             let missing = self.config_missing(&view);
             self.facts.watch_strange(view, longest.max(self.waiting()), anew);
@@ -147,77 +136,36 @@ impl Node {
 
     /// Where the node's own key puts it.
     pub(super) fn locate(&mut self, now: Time, out: &mut Vec<Action>) {
-        let own = self.facts.view().nodes.get(&self.facts.me().name).cloned();
-        let beat = own.as_ref().and_then(|key| key.beat.clone());
-        let landed = beat.as_ref().and_then(|beat| self.exchange.landed(beat.nonce));
-        let lease = own.as_ref().map_or(0, |key| key.lease);
-        let revision = own.as_ref().map_or(0, |key| key.mod_revision);
-        match self.member.clone() {
-            Member::Arriving | Member::Waiting => self.arrived(now, own, out),
-            Member::Registering { lease: wanted } if own.is_some() => {
-                if lease == wanted && landed.is_some() {
-                    self.member = Member::Joined {
-                        lease,
-                        mod_revision: revision,
-                    };
-                    self.proved(now, landed, out);
-                } else {
-                    self.member = Member::Waiting;
-                }
+        let me = self.facts.me();
+        let own = self.facts.view().nodes.get(&me.name);
+        let beat = own.and_then(|key| key.beat.as_ref());
+        let landed = beat.and_then(|beat| self.membership.exchange.landed(beat.nonce));
+        match place(&self.membership.member, own, landed.is_some(), &me.boot) {
+            Place::Same => {}
+            Place::Arrives => {
+                let own = own.cloned();
+                self.arrived(now, own, out);
             }
-            Member::Adopting {
-                lease: wanted,
+            Place::Waits => self.membership.member = Member::Waiting,
+            Place::Proved {
+                lease,
                 mod_revision,
-                tries,
+                adopts,
             } => {
-                if lease != wanted || beat.is_none_or(|beat| beat.boot != self.facts.me().boot) {
-                    self.lose(now, wanted, "the key of the earlier sidecar is gone", out);
-                } else if landed.is_some() {
-                    self.member = Member::Joined {
-                        lease,
-                        mod_revision: revision,
-                    };
-                    self.proved(now, landed, out);
+                self.membership.member = Member::Joined { lease, mod_revision };
+                self.proved(now, landed, out);
+                if adopts {
                     self.adopt_runs(now, lease, out);
-                } else if revision != mod_revision {
-                    // The predecessor's last beat landed after all; it is dead, so there is at most one.
-                    match tries < ADOPT_TRIES {
-                        true => {
-                            self.member = Member::Adopting {
-                                lease,
-                                mod_revision: revision,
-                                tries: tries + 1,
-                            }
-                        }
-                        false => self.lose(now, wanted, "somebody else beats on this node's lease", out),
-                    }
                 }
             }
-            Member::Joined {
-                lease: mine,
-                mod_revision,
-            } => {
-                if lease == mine && landed.is_some() {
-                    self.member = Member::Joined {
-                        lease,
-                        mod_revision: revision,
-                    };
-                    self.proved(now, landed, out);
-                } else if lease != mine || revision != mod_revision {
-                    self.lose(now, mine, robbed(own.as_ref()), out);
-                }
-            }
-            Member::Granting { .. }
-            | Member::Registering { .. }
-            | Member::Lost { .. }
-            | Member::Frozen { .. }
-            | Member::Left => {}
+            Place::Follows { mod_revision, tries } => self.membership.member.follow(mod_revision, tries),
+            Place::Lost { lease, why } => self.lose(now, lease, why, out),
         }
     }
 
     /// `own`: the key of this node's name, whosever it is.
     pub(super) fn arrived(&mut self, now: Time, own: Option<NodeKey>, out: &mut Vec<Action>) {
-        if self.facts.view().config.is_none() && self.damage.config {
+        if self.facts.view().config.is_none() && self.damage.of_config() {
             return;
         }
         if self.facts.view().config.is_none() {
@@ -230,7 +178,7 @@ impl Node {
             let ours = own.as_ref().filter(|key| key.lease == saved.lease).filter(same_boot);
             if let Some(key) = ours {
                 self.adoption.expect(saved.groups);
-                self.member = Member::Adopting {
+                self.membership.member = Member::Adopting {
                     lease: key.lease,
                     mod_revision: key.mod_revision,
                     tries: 0,
@@ -239,11 +187,11 @@ impl Node {
             }
             self.disown_all(now, &saved, "its lease is no longer this node's", out);
             if self.groups.values().any(|group| group.is_held()) {
-                self.member = Member::Lost { lease: saved.lease };
+                self.membership.member = Member::Lost { lease: saved.lease };
                 return;
             }
         }
-        self.member = if own.is_none() {
+        self.membership.member = if own.is_none() {
             Member::Granting {
                 lease: self.random.lease(),
                 asked: false,
@@ -259,14 +207,14 @@ impl Node {
         if self.order_granted(lease, &result, out) {
             return;
         }
-        if self.member == (Member::Granting { lease, asked: true }) {
+        if self.membership.member == (Member::Granting { lease, asked: true }) {
             match result {
-                Ok(()) => self.member = Member::Registering { lease },
+                Ok(()) => self.membership.member = Member::Registering { lease },
                 Err(StoreError::Unknown(why) | StoreError::Refused(why)) => {
-                    self.exchange.failed(why);
-                    self.exchange.pause(self.facts.timing().beat);
+                    self.membership.exchange.failed(why);
+                    self.membership.exchange.pause(self.facts.timing().beat);
                     // It may have been granted all the same: an id is never used twice.
-                    self.member = Member::Granting {
+                    self.membership.member = Member::Granting {
                         lease: self.random.lease(),
                         asked: false,
                     };
@@ -278,11 +226,11 @@ impl Node {
     /// An attempt has landed: its stamp is the proof, for every group of this incarnation.
     pub(super) fn proved(&mut self, now: Time, landed: Option<Attempt>, out: &mut Vec<Action>) {
         let Some(attempt) = landed else { return };
-        self.exchange.settle(attempt);
-        let Member::Joined { lease, .. } = self.member else {
+        self.membership.exchange.settle(attempt);
+        let Member::Joined { lease, .. } = self.membership.member else {
             return;
         };
-        self.exchange.prove(attempt);
+        self.membership.exchange.prove(attempt);
         for group in self.groups.values_mut() {
             if group.held().is_some_and(|held| held.lease == lease) {
                 let deadlines = self
@@ -293,6 +241,7 @@ impl Node {
             }
         }
         if self
+            .membership
             .exchange
             .keep_alive(now, self.facts.timing().ttl.min(KEEP_ALIVE_MAX))
         {

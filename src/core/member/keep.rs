@@ -18,8 +18,8 @@ impl Node {
             format!("this node lost its place in the cluster: {why}"),
             out,
         );
-        self.member = Member::Lost { lease };
-        self.holding_until = None;
+        self.membership.member = Member::Lost { lease };
+        self.membership.holding_until = None;
         self.dismiss_wishes(&Refusal::LostPlace, out);
         let adoptable = self.adoption.take_runs();
         let saved = Saved {
@@ -61,7 +61,7 @@ impl Node {
                 epoch: saved.epoch,
                 n: saved.n,
             };
-            match self.exchange.proof() {
+            match self.membership.exchange.proof() {
                 Some((stamp, promise)) if ours && !saved.latched && !over && group.is_as_the_file_says() => {
                     let deadlines = self.facts.timing().deadlines(stamp, promise, group.settings().grace);
                     group.adopt(now, run, lease, deadlines, out);
@@ -81,7 +81,7 @@ impl Node {
 
     /// A record that does not say what we hold, or that we hold what we do not run.
     pub(super) fn compare_records(&mut self, now: Time, out: &mut Vec<Action>) {
-        let Member::Joined { lease, .. } = self.member else {
+        let Member::Joined { lease, .. } = self.membership.member else {
             return;
         };
         self.meet_unknown(lease);
@@ -97,7 +97,7 @@ impl Node {
                 Meeting::Agrees => {}
                 // A campaign of ours landed, late or at once: never ignored.
                 Meeting::Won(epoch) => {
-                    if let Some((stamp, promise)) = self.exchange.proof() {
+                    if let Some((stamp, promise)) = self.membership.exchange.proof() {
                         let deadlines = self.facts.timing().deadlines(stamp, promise, group.settings().grace);
                         group.take_up(now, epoch, lease, deadlines, &self.facts.me().name, out);
                     }

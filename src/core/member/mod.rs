@@ -6,22 +6,137 @@
 mod answer;
 mod exchange;
 mod keep;
+mod place;
 mod refused;
 mod send;
 mod trust;
 
-pub(crate) use exchange::Exchange;
-pub(crate) use refused::{Asked, Refusals};
+use exchange::Exchange;
+pub(crate) use refused::Asked;
+use refused::Refusals;
 
 use std::time::Duration;
 
+use super::publication::Publication;
 use super::store::RequestId;
 use super::time::Time;
 
+/// The node's place, and what keeps it. It is changed by the files of this folder, and nowhere else: everybody else reads it, and
+/// says what has happened.
+#[derive(Debug, Default)]
+pub(crate) struct Membership {
+    member: Member,
+    exchange: Exchange,
+    refusals: Refusals,
+    /// Until when nobody beats: a hold has promised more.
+    holding_until: Option<Time>,
+    /// What it says of itself, on its lease.
+    publication: Publication,
+}
+
+impl Membership {
+    /// Where the node stands.
+    pub(crate) fn place(&self) -> &Member {
+        &self.member
+    }
+
+    pub(crate) fn is_joined(&self) -> bool {
+        matches!(self.member, Member::Joined { .. })
+    }
+
+    pub(crate) fn is_frozen(&self) -> bool {
+        matches!(self.member, Member::Frozen { .. })
+    }
+
+    /// The incarnation whose key this node has, had, or takes over.
+    pub(crate) fn lease(&self) -> Option<i64> {
+        self.member.lease()
+    }
+
+    /// The requests, to be looked at.
+    pub(crate) fn exchange(&self) -> &Exchange {
+        &self.exchange
+    }
+
+    /// Whether etcd has refused this of late.
+    pub(crate) fn put_off(&self, now: Time, asked: &Asked) -> bool {
+        self.refusals.put_off(now, asked)
+    }
+
+    /// The sidecar begins: the first request does not wait.
+    pub(crate) fn begin(&mut self, now: Time) {
+        self.exchange.sent(now);
+    }
+
+    /// Something has changed in etcd: do not wait for the next beat.
+    pub(crate) fn hint(&mut self) {
+        self.exchange.hint();
+    }
+
+    /// A hold has landed.
+    pub(crate) fn hold_until(&mut self, until: Time) {
+        self.holding_until = Some(until);
+    }
+
+    pub(crate) fn holding_until(&self) -> Option<Time> {
+        self.holding_until
+    }
+
+    pub(crate) fn is_under_hold(&self, now: Time) -> bool {
+        self.holding_until.is_some_and(|until| !now.reached(until))
+    }
+
+    /// The sidecar ends, and nothing of it is left to be found.
+    pub(crate) fn leave(&mut self) {
+        self.member = Member::Left;
+    }
+
+    /// Goes on from where it stood, if it froze for want of a configuration; false if it did not.
+    pub(crate) fn thaw(&mut self) -> bool {
+        let Member::Frozen {
+            before: Some(before), ..
+        } = &mut self.member
+        else {
+            return false;
+        };
+        // The answer to a request for a lease was not waited for, and an id is never used twice.
+        let granting = matches!(**before, Member::Granting { .. });
+        let before = std::mem::take(&mut **before);
+        self.member = if granting { Member::Arriving } else { before };
+        true
+    }
+
+    /// Whether this status must be written; then it is under way.
+    pub(crate) fn offer_status(&mut self, value: &str) -> bool {
+        self.publication.offer(value)
+    }
+
+    /// The beat that carried it was answered.
+    pub(crate) fn status_landed(&mut self, succeeded: bool) {
+        self.publication.landed(succeeded);
+    }
+
+    /// What became of the one under way is not known.
+    pub(crate) fn status_unknown(&mut self) {
+        self.publication.unknown();
+    }
+
+    /// What must stand in etcd, unless another one is under way.
+    pub(crate) fn settled_status(&self) -> Option<&str> {
+        self.publication.settled()
+    }
+
+    /// Somebody else wrote there.
+    pub(crate) fn forget_status(&mut self) {
+        self.publication.forget();
+    }
+}
+
 /// Where the node stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Member {
     /// Nothing has been read yet, or everything was dropped.
+    #[default]
     Arriving,
     /// Our name's key belongs to somebody who may be alive.
     Waiting,
@@ -57,6 +172,16 @@ pub(crate) enum Member {
 }
 
 impl Member {
+    /// The beat to follow, while an earlier sidecar's incarnation is taken over, is another.
+    fn follow(&mut self, revision: i64, tried: u32) {
+        if let Self::Adopting {
+            mod_revision, tries, ..
+        } = self
+        {
+            (*mod_revision, *tries) = (revision, tried);
+        }
+    }
+
     /// The incarnation whose key this node has, had, or takes over.
     pub(crate) fn lease(&self) -> Option<i64> {
         match self {

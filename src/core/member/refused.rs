@@ -80,17 +80,22 @@ impl Refusals {
 impl Node {
     /// Nothing of it was carried out, nor ever will be.
     pub(super) fn refused(&mut self, now: Time, pending: &Pending, why: &str, out: &mut Vec<Action>) {
-        let joined = matches!(self.member, Member::Joined { .. });
+        let joined = matches!(self.membership.member, Member::Joined { .. });
         // A beat that says nothing else is as good as it gets.
         let bare = matches!(pending.purpose, Purpose::BareBeat | Purpose::Read);
-        self.refusals.beat_first = joined && !bare;
-        self.exchange.pause(if joined && !bare {
+        self.membership.refusals.beat_first = joined && !bare;
+        self.membership.exchange.pause(if joined && !bare {
             Duration::ZERO
         } else {
             self.facts.timing().beat
         });
         let Some(asked) = pending.purpose.asked() else { return };
-        let before = self.refusals.put_off.get(&asked).map(|(_, pause)| *pause * 2);
+        let before = self
+            .membership
+            .refusals
+            .put_off
+            .get(&asked)
+            .map(|(_, pause)| *pause * 2);
         let pause = before.unwrap_or(PUT_OFF).min(PUT_OFF_MAX);
         let text = format!(
             "etcd refuses {} ({why}): it is tried again in {pause:?}, and beats go on; see the rights of this node's user in etcd, \
@@ -98,13 +103,13 @@ impl Node {
             asked.what()
         );
         self.mention(Code::EtcdRefuses, text, out);
-        self.refusals.put_off.insert(asked, (now.plus(pause), pause));
+        self.membership.refusals.put_off.insert(asked, (now.plus(pause), pause));
     }
 
     /// Whatever came of it, etcd took it.
     pub(super) fn not_refused(&mut self, purpose: &Purpose) {
         if let Some(asked) = purpose.asked() {
-            self.refusals.put_off.remove(&asked);
+            self.membership.refusals.put_off.remove(&asked);
         }
     }
 }

@@ -14,14 +14,14 @@ use crate::time::Time;
 impl Node {
     /// Sends the most urgent request, if none is in flight.
     pub(crate) fn request(&mut self, now: Time, out: &mut Vec<Action>) {
-        if self.exited || !self.exchange.may_send(now) {
+        if self.ending.is_over() || !self.membership.exchange.may_send(now) {
             return;
         }
-        if self.exchange.must_read_back() {
+        if self.membership.exchange.must_read_back() {
             return self.send_read(now, out);
         }
-        let due = self.exchange.is_due(now, self.facts.timing().beat);
-        match self.member.clone() {
+        let due = self.membership.exchange.is_due(now, self.facts.timing().beat);
+        match self.membership.member.clone() {
             Member::Arriving | Member::Frozen { .. } => {
                 if due || !self.facts.is_viewed() || self.requests.has_accept() {
                     self.request_unjoined(now, due, out);
@@ -30,8 +30,8 @@ impl Node {
             Member::Waiting => self.request_eviction(now, due, out),
             Member::Granting { lease, asked } => {
                 if !asked {
-                    self.member = Member::Granting { lease, asked: true };
-                    self.exchange.sent(now);
+                    self.membership.member = Member::Granting { lease, asked: true };
+                    self.membership.exchange.sent(now);
                     out.push(Action::Grant(Grant {
                         lease,
                         ttl: self.facts.timing().lease_ttl(),
@@ -92,7 +92,7 @@ impl Node {
         due: bool,
         out: &mut Vec<Action>,
     ) {
-        if std::mem::take(&mut self.refusals.beat_first) {
+        if std::mem::take(&mut self.membership.refusals.beat_first) {
             let (ttl, bare) = (self.facts.timing().ttl, Purpose::BareBeat);
             return self.send_own(now, lease, mod_revision, ttl, Txn::beat(), bare, out);
         }
@@ -100,14 +100,14 @@ impl Node {
             .released(now, lease)
             .or_else(|| self.stuck_mark(lease))
             .or_else(|| self.beginning(lease));
-        if self.holding_until.is_some_and(|until| !now.reached(until)) && release.is_none() {
+        if self.membership.holding_until.is_some_and(|until| !now.reached(until)) && release.is_none() {
             // A beat with the ordinary promise would end the hold: only read. What is stopped, or shall stop, here ends it.
             if due {
                 self.send_read(now, out);
             }
             return;
         }
-        self.holding_until = None;
+        self.membership.holding_until = None;
         if let Some((txn, purpose)) = self.acceptance(out) {
             return self.send_acceptance(now, txn, purpose, out);
         }
@@ -135,7 +135,7 @@ impl Node {
             self.send_own(now, lease, mod_revision, self.facts.timing().ttl, txn, purpose, out);
         } else if due {
             let (mut txn, mut purpose) = (Txn::beat(), Purpose::BareBeat);
-            if !self.refusals.put_off(now, &Asked::Extras) {
+            if !self.membership.refusals.put_off(now, &Asked::Extras) {
                 (txn, _) = self.promise_in_records(lease, None);
                 self.publish_in(lease, &mut txn);
                 self.settle_in(now, &mut txn);
@@ -157,12 +157,12 @@ impl Node {
     }
 
     pub(crate) fn send_read(&mut self, now: Time, out: &mut Vec<Action>) {
-        let id = self.exchange.ask(now, Purpose::Read);
+        let id = self.membership.exchange.ask(now, Purpose::Read);
         out.push(Action::Read { id });
     }
 
     pub(super) fn send_plain(&mut self, now: Time, txn: Txn, purpose: Purpose, out: &mut Vec<Action>) {
-        let id = self.exchange.ask(now, purpose);
+        let id = self.membership.exchange.ask(now, purpose);
         out.push(Action::Txn { id, txn });
     }
 
@@ -208,7 +208,7 @@ impl Node {
         purpose: Purpose,
         out: &mut Vec<Action>,
     ) {
-        let seq = self.exchange.next_seq();
+        let seq = self.membership.exchange.next_seq();
         let nonce = self.random.draw();
         let beat = Beat {
             machine: self.facts.me().machine.clone(),
@@ -218,12 +218,12 @@ impl Node {
             ttl_ms: u64::try_from(promise.as_millis()).unwrap_or(u64::MAX),
         };
         let txn = txn.with_beat(self.facts.keys(), &self.facts.me().name, lease, &beat);
-        self.exchange.attempt(nonce, now, promise);
+        self.membership.exchange.attempt(nonce, now, promise);
         // It may land unseen, and observers then wait no longer than it promises: nothing may count on more from here.
         self.shorten(now, promise, out);
         self.shorten_adoptable(now, promise, out);
         self.step_groups(now, out);
-        let id = self.exchange.ask(now, purpose);
+        let id = self.membership.exchange.ask(now, purpose);
         out.push(Action::Txn { id, txn });
     }
 

@@ -17,7 +17,7 @@ impl Node {
     /// Whether all that is strange is that somebody deleted the configuration, and nothing else has been strange since this
     /// node stands still.
     pub(super) fn config_missing(&self, view: &View) -> bool {
-        let frozen = matches!(self.member, Member::Frozen { before: None, .. });
+        let frozen = matches!(self.membership.member, Member::Frozen { before: None, .. });
         self.trust.misses_config_only(view) && !frozen
     }
 
@@ -35,10 +35,10 @@ impl Node {
             "{why}: nothing starts until it is there again: put {} there; or, if etcd was restored or replaced, `leasehold accept`",
             json(&config)
         );
-        let before = if let Member::Frozen { before, .. } = &self.member {
+        let before = if let Member::Frozen { before, .. } = &self.membership.member {
             before.clone()
         } else {
-            Some(Box::new(self.member.clone()))
+            Some(Box::new(self.membership.member.clone()))
         };
         self.stand_still(Code::EtcdStrange, text, why, before, out);
     }
@@ -80,13 +80,8 @@ impl Node {
             );
             found.push((path, text));
         }
-        self.damage
-            .suspected
-            .retain(|path| found.iter().any(|(suspect, _)| suspect == path));
-        for (path, text) in found {
-            if self.damage.suspected.insert(path) {
-                self.mention(Code::KeyNeverEnds, text, out);
-            }
+        for text in self.damage.suspect(found) {
+            self.mention(Code::KeyNeverEnds, text, out);
         }
     }
 
@@ -116,7 +111,7 @@ impl Node {
         self.say(code, text, out);
         self.facts.lose_contact();
         // Held groups run on to their deadline; no beat counts from here.
-        self.member = Member::Frozen { why, before };
+        self.membership.member = Member::Frozen { why, before };
         self.dismiss_wishes(&Refusal::Frozen, out);
     }
 
@@ -126,7 +121,7 @@ impl Node {
         self.trust.raise_longest(&view);
         self.pin(&view, out);
         self.facts.start_over(view);
-        let lease = self.member.lease().unwrap_or(0);
+        let lease = self.membership.member.lease().unwrap_or(0);
         self.lose(now, lease, "an operator accepted a restored etcd", out);
     }
 

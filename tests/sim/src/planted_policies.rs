@@ -146,4 +146,11 @@ const POLICY_BUGS: &[Bug] = &[
         new: "                crate::planted::on(\"a ttl settles without those whose key is gone\") || !keys.unreadable() && active.is_none_or(",
         seen_by: Seen::Schedule("directed_compares::a_ttl_does_not_settle_before_a_holder_without_a_key_has_been_silent"),
     },
+    Bug {
+        name: "the watchdog sleeps before its last meal",
+        file: "outbox.rs",
+        old: "let Self { durable, arm, effects } = self;",
+        new: "let Self { durable, mut arm, effects } = self;\n        if crate::planted::on(\"the watchdog sleeps before its last meal\") { arm.reverse(); }",
+        seen_by: Seen::Unit("outbox::tests::the_disk_comes_first_then_the_watchdog_and_only_then_what_depends_on_them"),
+    },
 ];

@@ -23,8 +23,8 @@ const BUGS: &[Bug] = &[
     Bug {
         name: "an unknown outcome is a failure",
         file: "member/answer.rs",
-        old: "                self.exchange.unanswered(pause, why);",
-        new: "                if crate::planted::on(\"an unknown outcome is a failure\") { self.exchange.never_lands(pending.stamp); self.exchange.failed(why); } else { self.exchange.unanswered(pause, why); }",
+        old: "                self.membership.exchange.unanswered(pause, why);",
+        new: "                if crate::planted::on(\"an unknown outcome is a failure\") { self.membership.exchange.never_lands(pending.stamp); self.membership.exchange.failed(why); } else { self.membership.exchange.unanswered(pause, why); }",
         seen_by: Seen::Schedule("directed::a_lost_answer_costs_nothing"),
     },
     Bug {
@@ -106,7 +106,7 @@ const BUGS: &[Bug] = &[
     },
     Bug {
         name: "an unknown beat on the own lease is ours",
-        file: "member/answer.rs",
+        file: "member/place.rs",
         old: "} else if lease != mine || revision != mod_revision {",
         new: "} else if lease != mine || (revision != mod_revision && !crate::planted::on(\"an unknown beat on the own lease is ours\")) {",
         seen_by: Seen::Schedule("directed::a_node_key_written_by_hand_costs_one_restart_of_the_membership"),
@@ -164,7 +164,7 @@ const BUGS: &[Bug] = &[
         name: "a refusal starves the beats",
         file: "member/answer.rs",
         old: "                self.refused(now, &pending, &why, out);",
-        new: "                if crate::planted::on(\"a refusal starves the beats\") { self.exchange.pause(self.facts.timing().beat); } else { self.refused(now, &pending, &why, out); }",
+        new: "                if crate::planted::on(\"a refusal starves the beats\") { self.membership.exchange.pause(self.facts.timing().beat); } else { self.refused(now, &pending, &why, out); }",
         seen_by: Seen::Schedule("acts::what_etcd_refuses_starves_no_beat"),
     },
     Bug {
