@@ -25,6 +25,8 @@ mod group;
 mod json;
 #[path = "sidecar/left.rs"]
 mod left;
+#[path = "sidecar/manager.rs"]
+mod manager;
 #[path = "engine/own.rs"]
 #[allow(dead_code, reason = "the engine tests use the rest")]
 mod own;

@@ -14,6 +14,7 @@ use crate::adapters::alarm::Alarm;
 use crate::adapters::fence;
 use crate::adapters::files::{Files, Taken};
 use crate::adapters::http::{self, Access, Asked, Endpoints, Turn};
+use crate::adapters::manager::{self, Manager};
 use crate::adapters::outbox::Outbox;
 use crate::adapters::store::{self, Archivist};
 use crate::adapters::tether;
@@ -66,7 +67,10 @@ pub async fn run(facts: &NodeFacts) -> Result<()> {
         tracing::warn!(code = "file_warning", "{warning}");
     }
     tether::install(&facts.tether_dir).context("installing the tether's binary")?;
-    let timing = site.timing(election_timeout(&site).await)?;
+    // From here on it waits for what is away, and does not end.
+    let mut manager = Manager::of_environment();
+    manager.ready();
+    let timing = site.timing(election_timeout(&site, &mut manager).await)?;
 
     // Not before it is known to do: what keeps a sidecar from starting is mended in the file.
     site.remember(&site.project);
@@ -108,7 +112,7 @@ pub async fn run(facts: &NodeFacts) -> Result<()> {
         "leasehold {} runs",
         env!("CARGO_PKG_VERSION")
     );
-    turn(node, outbox, events, asked, &published, &facts.run_dir).await?;
+    turn(node, outbox, events, asked, &published, &facts.run_dir, manager).await?;
     archivist.flush(LAST_WORDS).await;
     Ok(())
 }
@@ -135,6 +139,7 @@ fn find_left(site: &mut Site, saved: Option<Saved>) -> Result<Option<Saved>> {
 }
 
 /// The loop itself.
+#[expect(clippy::too_many_arguments, reason = "all that goes in, and all that goes out")]
 async fn turn(
     mut node: Node,
     mut outbox: Outbox,
@@ -142,6 +147,7 @@ async fn turn(
     mut asked: mpsc::Receiver<Asked>,
     published: &watch::Sender<Turn>,
     run_dir: &Path,
+    mut manager: Manager,
 ) -> Result<()> {
     let alarm = Alarm::new()?;
     let mut terminate = signal(SignalKind::terminate())?;
@@ -156,6 +162,8 @@ async fn turn(
         }
         let at = clock::now();
         outbox.publish(published, at, node.status(at));
+        manager.alive();
+        manager.stands(&manager::sentence(&published.borrow().status));
         if node.is_finished() {
             return Ok(());
         }
@@ -166,8 +174,10 @@ async fn turn(
             _ = interrupt.recv() => Event::Terminate,
             Some(event) = events.recv() => event,
             Some(asked) = asked.recv() => outbox.remember(asked),
+            () = manager.due() => Event::Tick,
         };
         if matches!(event, Event::Terminate) {
+            manager.stopping();
             Taken::forget(run_dir);
         }
         node.handle(clock::now(), event, &mut actions);
@@ -186,12 +196,14 @@ fn pinned(files: &Files) -> Result<Option<Pin>> {
 }
 
 /// What etcd may take to elect a leader: stated in the file, or bounded by the lowest lease that it grants.
-async fn election_timeout(site: &Site) -> Duration {
+async fn election_timeout(site: &Site, manager: &mut Manager) -> Duration {
     if let Some(stated) = site.project.cluster.election_timeout {
         return stated;
     }
     let settings = site.store(Duration::from_secs(2));
     loop {
+        manager.alive();
+        manager.stands("waits for etcd");
         match store::floor_probe(&settings).await {
             Ok(floor) => return floor.div_f64(1.5),
             Err(error) => tracing::warn!(

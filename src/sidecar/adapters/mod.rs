@@ -11,6 +11,7 @@ pub mod fence;
 pub mod files;
 pub mod fitness;
 pub mod http;
+pub mod manager;
 pub mod metrics;
 pub mod names;
 pub mod outbox;
