@@ -89,10 +89,10 @@ impl Manager {
 #[must_use]
 pub fn sentence(status: &Status) -> String {
     let groups = status.groups.iter().map(|(name, line)| match &line.holder {
-        Some(holder) => format!("; {name}: {} on {holder}", line.state),
-        None => format!("; {name}: {}", line.state),
+        Some(holder) => format!("; {name}: {} on {holder}", line.state.word()),
+        None => format!("; {name}: {}", line.state.word()),
     });
-    let text: String = [status.member.clone()].into_iter().chain(groups).collect();
+    let text: String = [status.member.word().to_owned()].into_iter().chain(groups).collect();
     text.chars()
         .filter(|letter| !letter.is_control())
         .take(STATUS_MAX)
@@ -113,22 +113,23 @@ fn connect(name: &[u8]) -> std::io::Result<UnixDatagram> {
 
 #[cfg(test)]
 mod tests {
-    use leasehold_core::status::GroupLine;
+    use leasehold_core::group::Stage;
+    use leasehold_core::status::{GroupLine, GroupState, MemberState};
 
     use super::*;
 
     #[test]
     fn a_status_is_one_line() {
-        let line = |state: &str, holder: Option<&str>| GroupLine {
-            state: state.to_owned(),
+        let line = |state: GroupState, holder: Option<&str>| GroupLine {
+            state,
             holder: holder.map(str::to_owned),
             ..GroupLine::default()
         };
         let status = Status {
-            member: "joined".to_owned(),
+            member: MemberState::Joined,
             groups: [
-                ("mail".to_owned(), line("active", Some("a"))),
-                ("web\n".to_owned(), line("free", None)),
+                ("mail".to_owned(), line(GroupState::Held(Stage::Active), Some("a"))),
+                ("web\n".to_owned(), line(GroupState::Free, None)),
             ]
             .into(),
             ..Status::default()
