@@ -139,7 +139,6 @@ fn find_left(site: &mut Site, saved: Option<Saved>) -> Result<Option<Saved>> {
 }
 
 /// The loop itself.
-#[expect(clippy::too_many_arguments, reason = "all that goes in, and all that goes out")]
 async fn turn(
     mut node: Node,
     mut outbox: Outbox,

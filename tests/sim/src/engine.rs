@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use leasehold_core::confirm::Failover;
 use leasehold_core::epoch::Run;
-use leasehold_core::event::{Event, ServiceKey, Trace};
+use leasehold_core::event::{Blame, Event, NotStarted, ServiceKey, Trace};
 use leasehold_core::group::{GroupSettings, OnFailure, ProbeSettings, SecondOpinion, ServiceSettings};
 use leasehold_core::records::Drift;
 use leasehold_core::stuck::OnStopFailure;
@@ -62,7 +62,15 @@ impl World {
             let event = Event::StartAnswered {
                 of: of.clone(),
                 run,
-                result: Err("refused".to_owned().into()),
+                result: Err(NotStarted {
+                    why: "refused".to_owned(),
+                    // Each in turn, without a draw: the seeds stay what they are.
+                    blame: match run.n % 3 {
+                        0 => Blame::Engine,
+                        1 => Blame::Unknown,
+                        _ => Blame::Lasting,
+                    },
+                }),
             };
             self.push(soon, Ev::Inbox { host: h, life, event });
         }
