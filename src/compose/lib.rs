@@ -1,6 +1,7 @@
 //! The user's compose file as configuration: read, merged, filled in, checked; nothing is dropped in silence.
 //!
-//! - `files`: finds, reads and merges; `yaml`, `dotenv`, `interpolate` and `merge` are its tools
+//! - `files`: finds the files; `layers` reads them and puts them together; `yaml`, `dotenv`, `interpolate`, `elsewhere` and
+//!   `merge` are its tools
 //! - `project`: from the merged tree to [`model::Project`]; `service`, `leasehold` and `groups` read, `refusals` forbids
 //! - `adopt`: the edit of a file that protects a service, and the one that takes it back
 //! - `drift`: in what a container differs from what the file says now
@@ -14,6 +15,7 @@ mod context;
 mod cursor;
 mod dotenv;
 mod drift;
+mod elsewhere;
 mod environment;
 pub mod events;
 mod fault;
@@ -23,6 +25,7 @@ mod groups;
 mod hash;
 mod health;
 mod interpolate;
+mod layers;
 mod leasehold;
 mod limits;
 mod merge;

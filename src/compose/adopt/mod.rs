@@ -13,7 +13,7 @@ use super::cursor::At;
 use super::fault::{Fault, Faults, Mark};
 use super::files::{self, Loaded, Sources};
 use super::model::{END_BUDGET, Project, Service};
-use super::yaml::{self, Node};
+use super::yaml::Node;
 use super::{leasehold, project, service};
 use leasehold_base::small_file;
 
@@ -112,7 +112,7 @@ impl Subject {
                 "convert it, as with `dos2unix`: patch would miss its lines",
             ));
         }
-        let own = yaml::parse(&text, 0).map_err(|broken| whole(broken.message, ""))?;
+        let own = files::own_tree(&text).map_err(|broken| whole(broken.message, ""))?;
         let name = match name {
             Some(name) => name.to_owned(),
             None => only_one(&loaded).map_err(|message| whole(message, "name it with --service NAME"))?,
@@ -170,7 +170,7 @@ impl Subject {
         // It no longer is a file of Leasehold's as a whole, perhaps: only that it can be read counts.
         draft.faults.clear();
         draft.warnings.clear();
-        let tree = yaml::parse(&draft.after, 0);
+        let tree = files::own_tree(&draft.after);
         let tree = tree.map_err(|broken| vec![first.fault(&first.name, &broken.message, "")])?;
         let left = subjects.iter().find(|one| !release::is_plain(&tree, &one.name));
         match left {
@@ -207,7 +207,7 @@ impl Subject {
         if grace >= longest + END_BUDGET {
             return None;
         }
-        let tree = yaml::parse(after, 0).ok()?;
+        let tree = files::own_tree(after).ok()?;
         let entry = tree.get("services")?.node.get(at.name)?;
         let stated = entry.node.get("stop_grace_period").unwrap_or(entry);
         Some(Fault {
