@@ -2,6 +2,8 @@
 
 #[path = "adopt/adopt.rs"]
 mod adopt;
+#[path = "oracle/oracle.rs"]
+mod oracle;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -43,9 +45,7 @@ fn a_mail_server_behind_a_bridge_is_told_why_not() {
     let faults = read(&sources(&["like-mailserver.yaml"], &[])).unwrap_err();
     assert_eq!(
         lines(&faults),
-        "like-mailserver.yaml:8: services.post: serves smtp from a bridge network, where all clients share one address: an \
-         open relay (use `network_mode: host`)\n\
-         like-mailserver.yaml:25: services.post.restart: the engine must not start a protected container by itself (write \
+        "like-mailserver.yaml:25: services.post.restart: the engine must not start a protected container by itself (write \
          restart: \"no\" or remove the line: Leasehold starts it again, while it holds the lease)\n"
     );
 }

@@ -100,7 +100,10 @@ fn files(facts: &NodeFacts, file: &Path) -> Result<Vec<PathBuf>> {
 
 async fn protect(facts: &NodeFacts, subjects: &[Subject], wanted: &Wanted, file: &Path) -> Result<ExitCode> {
     let engine = Engine::connect(&facts.engine);
-    let project = subjects.first().filter(|_| wanted.all).map(|first| first.project().to_owned());
+    let project = subjects
+        .first()
+        .filter(|_| wanted.all)
+        .map(|first| first.project().to_owned());
     let request = Request {
         group: wanted.group.clone().or(project),
         vips: wanted.vips.clone(),
@@ -110,7 +113,10 @@ async fn protect(facts: &NodeFacts, subjects: &[Subject], wanted: &Wanted, file:
     for subject in subjects {
         images.push(image(&engine, subject).await?);
     }
-    let hints: Vec<Hints> = images.iter().map(|image| image.as_ref().map(hints).unwrap_or_default()).collect();
+    let hints: Vec<Hints> = images
+        .iter()
+        .map(|image| image.as_ref().map(hints).unwrap_or_default())
+        .collect();
     let draft = match Subject::protect_all(subjects, &request, &hints) {
         Ok(draft) => draft,
         Err(faults) => return Ok(refused(&faults)),
@@ -146,7 +152,10 @@ async fn protect(facts: &NodeFacts, subjects: &[Subject], wanted: &Wanted, file:
     );
     let unseen = subjects.iter().zip(&images).filter(|(_, image)| image.is_none());
     let unseen = unseen.map(|(subject, _)| {
-        format!("image {} is not here, so only the file tells what to probe, and whether it can run behind a tether", subject.image)
+        format!(
+            "image {} is not here, so only the file tells what to probe, and whether it can run behind a tether",
+            subject.image
+        )
     });
     let notes = unseen.chain(draft.notes.iter().cloned());
     notes.for_each(|note| say(&format!("note: {note}")));

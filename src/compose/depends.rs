@@ -13,8 +13,14 @@ const STEP: &str = "service_completed_successfully";
 /// `depends_on` and `network_mode: service:`, as far as they stay inside the group.
 pub(super) fn read(member: &mut Member<'_>, homes: &BTreeMap<String, String>, faults: &mut Faults) {
     let at = member.at.clone();
-    let depends_on = at.get("depends_on").map(|field| stated(&field, faults)).unwrap_or_default();
-    let links = at.get("links").map(|field| linked(member, &field, faults)).unwrap_or_default();
+    let depends_on = at
+        .get("depends_on")
+        .map(|field| stated(&field, faults))
+        .unwrap_or_default();
+    let links = at
+        .get("links")
+        .map(|field| linked(member, &field, faults))
+        .unwrap_or_default();
     for wanted in [depends_on, links] {
         for (name, dependency, at) in wanted {
             if member.service.depends_on.contains_key(&name) {
@@ -122,8 +128,13 @@ fn linked<'a>(member: &Member<'_>, field: &At<'a>, faults: &mut Faults) -> Vec<(
             let message = "means nothing with a network_mode: services find each other by name in networks only";
             item.fault(faults, message, "take it out, or use `networks`");
         } else if name != alias {
-            let remedy = format!("write `networks: {{default: {{aliases: [{alias}]}}}}` into {name}, and `{name}` here");
-            item.fault(faults, format!("a name of its own for {name} is not carried out"), remedy);
+            let remedy =
+                format!("write `networks: {{default: {{aliases: [{alias}]}}}}` into {name}, and `{name}` here");
+            item.fault(
+                faults,
+                format!("a name of its own for {name} is not carried out"),
+                remedy,
+            );
         } else {
             links.push((name.to_owned(), Dependency::Started, item));
         }
@@ -157,13 +168,21 @@ mod tests {
 
     #[test]
     fn what_a_link_can_not_do_is_said() {
-        assert_one(&said(&pair("links: ['db:store']")), &["services.s.links", "aliases: [store]"], "alias");
+        assert_one(
+            &said(&pair("links: ['db:store']")),
+            &["services.s.links", "aliases: [store]"],
+            "alias",
+        );
         assert_one(
             &said(&pair("links: [db]\nnetwork_mode: bridge")),
             &["services.s.links", "network_mode"],
             "bridge",
         );
-        assert_one(&faults("", "links: [other]"), &["other is not protected", "same group"], "other");
+        assert_one(
+            &faults("", "links: [other]"),
+            &["other is not protected", "same group"],
+            "other",
+        );
     }
 
     #[test]

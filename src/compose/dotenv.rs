@@ -184,7 +184,10 @@ mod tests {
         let text = "\u{feff}# comment\n\nA=1\nexport B = two words  # why\nC='$A # \\' raw'\nD=\"x\\n$A ${HOST} \\$A\"\n\
                     E=$A-${NO:-d}\nF=\nG=a#b\nH=\"two\nlines\"\nHOST\nUNKNOWN\nA=9\nI=\"q\" # c\nJ=k=v\nK=x$$y\nL=\"a\\\\b\\tc\"\r\n\
                     M: yaml\nN: \"a: b\"\nO=$EARLIER$A\nP=\"\\d+\\0101\\09\"\nQ=^x$ # c\nR[0]=r\nS=#s\nT=t:t\n";
-        let before = BTreeMap::from([("EARLIER".to_owned(), "e".to_owned()), ("A".to_owned(), "not".to_owned())]);
+        let before = BTreeMap::from([
+            ("EARLIER".to_owned(), "e".to_owned()),
+            ("A".to_owned(), "not".to_owned()),
+        ]);
         let pairs = parse(text, &before, &lookup).unwrap();
         let get = |key: &str| value_of(&pairs, key);
         for (key, value) in [
@@ -223,7 +226,11 @@ mod tests {
             ("=x\n", 1),
             ("A=${B\n", 1),
         ] {
-            assert_eq!(parse(text, &BTreeMap::new(), &lookup).unwrap_err().line, line, "{text:?}");
+            assert_eq!(
+                parse(text, &BTreeMap::new(), &lookup).unwrap_err().line,
+                line,
+                "{text:?}"
+            );
         }
     }
 

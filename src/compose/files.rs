@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use super::fault::{Faults, Mark};
 use super::interpolate::{self, Remark};
 use super::layers::{self, Layers, Place};
+use super::merge;
 use super::paths::Paths;
 use super::yaml::{self, Node};
-use super::merge;
 
 /// Compose's own names of files, in its order of preference, and what is merged on top.
 const DEFAULT_FILES: [&str; 4] = [
@@ -359,19 +359,20 @@ mod tests {
 
     #[test]
     fn all_faults_come_at_once_in_order() {
-        let text = "include: [x]\nservices:\n  s:\n    image: i:1\n    restart: always\n    x-leasehold: {vips: [x]}\n    build: .\n";
+        let text = "volume: [x]\nservices:\n  s:\n    image: i:1\n    restart: always\n    x-leasehold: {vips: [x]}\n    ipc: host\n";
         let faults = read_files(&[("compose.yaml", text)]).unwrap_err();
         let places: Vec<_> = faults.iter().map(|fault| (fault.line, fault.key.as_str())).collect();
         assert_eq!(
             places,
             [
+                (1, "volume"),
                 (1, "x-leasehold"),
                 (3, "services.s.profiles"),
                 (3, "services.s.scale"),
                 (3, "services.s.entrypoint"),
                 (5, "services.s.restart"),
                 (6, "services.s.x-leasehold.vips"),
-                (7, "services.s.build"),
+                (7, "services.s.ipc"),
             ]
         );
         assert!(

@@ -6,9 +6,7 @@ use std::time::Duration;
 use super::cursor::At;
 use super::fault::Faults;
 use super::leasehold::{Settings, Stated};
-use super::model::{
-    Check, Failback, Group, Mount, MountKind, OnFailure, Probe, SecondOpinion, Service, Vip,
-};
+use super::model::{Check, Failback, Group, Mount, MountKind, OnFailure, Probe, SecondOpinion, Service, Vip};
 use super::{depends, order, reach, refusals};
 
 /// How long a start may take until the probes pass, unless the file says so: in doubt rather slow than never.

@@ -77,4 +77,3 @@ fn file_of(key: &str, item: &At<'_>, section: &str, context: &Context<'_>, fault
     }
     Some(context.paths.host(Path::new(&path?)))
 }
-

@@ -177,14 +177,8 @@ pub const KEYS: &[(&str, Fate)] = &[
     ("services.*.ports[].protocol", CarriedOut),
     ("services.*.ports[].published", CarriedOut),
     ("services.*.ports[].target", CarriedOut),
-    (
-        "services.*.post_start",
-        Refused("do it in the image's entrypoint"),
-    ),
-    (
-        "services.*.pre_start",
-        Refused("do it in the image's entrypoint"),
-    ),
+    ("services.*.post_start", Refused("do it in the image's entrypoint")),
+    ("services.*.pre_start", Refused("do it in the image's entrypoint")),
     (
         "services.*.pre_stop",
         Refused("do it in the image's entrypoint, on the stop signal"),
@@ -345,4 +339,192 @@ pub(super) fn meant(key: &str) -> Option<String> {
         .chain(["x-leasehold"])
         .collect();
     scalar::did_you_mean(key, &known)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{file, read_files};
+    use super::*;
+
+    const NETWORKS: &str = "networks: {n: {NETWORK}}\n";
+
+    /// What stands in the service, or at the top level, to try a key with.
+    #[rustfmt::skip]
+    const SAMPLES: &[(&str, &str)] = &[
+        ("version", "version: '3'"), ("name", "name: mail"), ("include", "include: []"), ("services", ""),
+        ("networks", "networks: {o: }"), ("volumes", "volumes: {o: }"), ("secrets", "secrets: {o: }"), ("configs", "configs: {o: }"),
+        ("models", "models: {m: {model: x}}"),
+        ("services.*.attach", "attach: false"), ("services.*.build", "build: ."), ("services.*.cap_add", "cap_add: [A]"),
+        ("services.*.cap_drop", "cap_drop: [A]"), ("services.*.command", "command: run"), ("services.*.configs", "configs: [c]"),
+        ("services.*.configs[].source", "configs: [{source: c}]"), ("services.*.configs[].target", "configs: [{source: c, target: /c}]"),
+        ("services.*.configs[].uid", "configs: [{source: c, uid: '1'}]"), ("services.*.configs[].gid", "configs: [{source: c, gid: '1'}]"),
+        ("services.*.configs[].mode", "configs: [{source: c, mode: 0400}]"), ("services.*.container_name", "container_name: c"),
+        ("services.*.cpu_shares", "cpu_shares: 5"), ("services.*.cpus", "cpus: 1"), ("services.*.cpuset", "cpuset: '0'"),
+        ("services.*.depends_on", "depends_on: [b]"), ("services.*.depends_on.*.condition", "depends_on: {b: {condition: service_healthy}}"),
+        ("services.*.depends_on.*.required", "depends_on: {b: {condition: service_started, required: true}}"),
+        ("services.*.depends_on.*.restart", "depends_on: {b: {condition: service_started, restart: true}}"),
+        ("services.*.deploy", "deploy: {}"), ("services.*.deploy.endpoint_mode", "deploy: {endpoint_mode: vip}"),
+        ("services.*.deploy.labels", "deploy: {labels: {}}"), ("services.*.deploy.mode", "deploy: {mode: global}"),
+        ("services.*.deploy.placement", "deploy: {placement: {}}"), ("services.*.deploy.replicas", "deploy: {replicas: 2}"),
+        ("services.*.deploy.resources", "deploy: {resources: {}}"),
+        ("services.*.deploy.resources.limits.cpus", "deploy: {resources: {limits: {cpus: 1}}}"),
+        ("services.*.deploy.resources.limits.memory", "deploy: {resources: {limits: {memory: 1g}}}"),
+        ("services.*.deploy.resources.limits.pids", "deploy: {resources: {limits: {pids: 1}}}"),
+        ("services.*.deploy.resources.reservations.cpus", "deploy: {resources: {reservations: {cpus: 1}}}"),
+        ("services.*.deploy.resources.reservations.devices", "deploy: {resources: {reservations: {devices: [{capabilities: [gpu]}]}}}"),
+        ("services.*.deploy.resources.reservations.generic_resources", "deploy: {resources: {reservations: {generic_resources: []}}}"),
+        ("services.*.deploy.resources.reservations.memory", "deploy: {resources: {reservations: {memory: 1g}}}"),
+        ("services.*.deploy.restart_policy", "deploy: {restart_policy: {condition: any}}"),
+        ("services.*.deploy.rollback_config", "deploy: {rollback_config: {}}"), ("services.*.deploy.update_config", "deploy: {update_config: {}}"),
+        ("services.*.develop", "develop: {watch: []}"), ("services.*.devices", "devices: [/dev/null]"), ("services.*.dns", "dns: 1.1.1.1"),
+        ("services.*.dns_opt", "dns_opt: [x]"), ("services.*.dns_search", "dns_search: x"), ("services.*.domainname", "domainname: x"),
+        ("services.*.entrypoint", ""), ("services.*.env_file", "env_file: [{path: x, required: false}]"), ("services.*.environment", "environment: [A=1]"),
+        ("services.*.expose", "expose: [80]"), ("services.*.extends", "extends: base"), ("services.*.extra_hosts", "extra_hosts: ['a:1.1.1.1']"),
+        ("services.*.gpus", "gpus: all"), ("services.*.group_add", "group_add: [mail]"), ("services.*.healthcheck", "healthcheck: {test: x}"),
+        ("services.*.hostname", "hostname: h"), ("services.*.image", "image: i:1"), ("services.*.init", "init: true"),
+        ("services.*.labels", "labels: [a=1]"), ("services.*.links", "links: [b]"), ("services.*.logging", "logging: {driver: json-file}"),
+        ("services.*.mem_limit", "mem_limit: 1g"), ("services.*.mem_reservation", "mem_reservation: 1g"), ("services.*.memswap_limit", "memswap_limit: 1g"),
+        ("services.*.network_mode", "network_mode: host"), ("services.*.networks", "networks: [n]"),
+        ("services.*.networks.*.aliases", "networks: {n: {aliases: [a]}}"), ("services.*.networks.*.driver_opts", "networks: {n: {driver_opts: {a: b}}}"),
+        ("services.*.networks.*.gw_priority", "networks: {n: {gw_priority: 1}}"), ("services.*.networks.*.interface_name", "networks: {n: {interface_name: x}}"),
+        ("services.*.networks.*.ipv4_address", "networks: {n: {ipv4_address: 10.0.0.9}}"), ("services.*.networks.*.ipv6_address", "networks: {n: {ipv6_address: '::9'}}"),
+        ("services.*.networks.*.link_local_ips", "networks: {n: {link_local_ips: [169.254.1.1]}}"),
+        ("services.*.networks.*.mac_address", "networks: {n: {mac_address: x}}"), ("services.*.networks.*.priority", "networks: {n: {priority: 1}}"),
+        ("services.*.oom_score_adj", "oom_score_adj: 5"), ("services.*.pids_limit", "pids_limit: 5"), ("services.*.platform", "platform: linux/amd64"),
+        ("services.*.ports", "ports: [80]"), ("services.*.ports[].app_protocol", "ports: [{target: 80, app_protocol: http}]"),
+        ("services.*.ports[].host_ip", "ports: [{target: 80, host_ip: 10.0.0.1}]"), ("services.*.ports[].mode", "ports: [{target: 80, mode: host}]"),
+        ("services.*.ports[].name", "ports: [{target: 80, name: web}]"), ("services.*.ports[].protocol", "ports: [{target: 80, protocol: udp}]"),
+        ("services.*.ports[].published", "ports: [{target: 80, published: '80'}]"), ("services.*.ports[].target", "ports: [{target: 80}]"),
+        ("services.*.privileged", "privileged: true"), ("services.*.profiles", ""), ("services.*.pull_policy", "pull_policy: always"),
+        ("services.*.pull_refresh_after", "pull_refresh_after: 1d"), ("services.*.read_only", "read_only: true"), ("services.*.restart", "restart: always"),
+        ("services.*.runtime", "runtime: runsc"), ("services.*.scale", ""), ("services.*.secrets", "secrets: [k]"),
+        ("services.*.secrets[].source", "secrets: [{source: k}]"), ("services.*.secrets[].target", "secrets: [{source: k, target: t}]"),
+        ("services.*.secrets[].uid", "secrets: [{source: k, uid: '1'}]"), ("services.*.secrets[].gid", "secrets: [{source: k, gid: '1'}]"),
+        ("services.*.secrets[].mode", "secrets: [{source: k, mode: 0400}]"), ("services.*.security_opt", "security_opt: [a:b]"),
+        ("services.*.shm_size", "shm_size: 1g"), ("services.*.stdin_open", "stdin_open: true"), ("services.*.stop_grace_period", "stop_grace_period: 5s"),
+        ("services.*.stop_signal", "stop_signal: SIGINT"), ("services.*.sysctls", "sysctls: {a: 1}"), ("services.*.tmpfs", "tmpfs: /t"),
+        ("services.*.tty", "tty: true"), ("services.*.ulimits", "ulimits: {nofile: 5}"), ("services.*.user", "user: me"),
+        ("services.*.volumes", "volumes: ['v:/v']"),
+        ("services.*.volumes[].bind.create_host_path", "volumes: [{type: bind, source: ./x, target: /x, bind: {create_host_path: true}}]"),
+        ("services.*.volumes[].bind.propagation", "volumes: [{type: bind, source: ./x, target: /x, bind: {propagation: rslave}}]"),
+        ("services.*.volumes[].bind.recursive", "volumes: [{type: bind, source: ./x, target: /x, bind: {recursive: disabled}}]"),
+        ("services.*.volumes[].bind.selinux", "volumes: [{type: bind, source: ./x, target: /x, bind: {selinux: z}}]"),
+        ("services.*.volumes[].consistency", "volumes: [{type: bind, source: ./x, target: /x, consistency: cached}]"),
+        ("services.*.volumes[].image", "volumes: [{type: image, source: i, target: /x, image: {subpath: x}}]"),
+        ("services.*.volumes[].read_only", "volumes: [{type: bind, source: ./x, target: /x, read_only: true}]"),
+        ("services.*.volumes[].source", "volumes: [{type: bind, source: ./x, target: /x}]"),
+        ("services.*.volumes[].target", "volumes: [{type: bind, source: ./x, target: /x}]"),
+        ("services.*.volumes[].tmpfs.mode", "volumes: [{type: tmpfs, target: /x, tmpfs: {mode: 0700}}]"),
+        ("services.*.volumes[].tmpfs.size", "volumes: [{type: tmpfs, target: /x, tmpfs: {size: 1m}}]"),
+        ("services.*.volumes[].type", "volumes: [{type: tmpfs, target: /x}]"),
+        ("services.*.volumes[].volume.labels", "volumes: [{type: volume, source: v, target: /x, volume: {labels: {a: b}}}]"),
+        ("services.*.volumes[].volume.nocopy", "volumes: [{type: volume, source: v, target: /x, volume: {nocopy: true}}]"),
+        ("services.*.volumes[].volume.subpath", "volumes: [{type: volume, source: v, target: /x, volume: {subpath: s}}]"),
+        ("services.*.working_dir", "working_dir: /w"),
+        ("networks.*.attachable", "attachable: true"), ("networks.*.driver", "driver: bridge"), ("networks.*.driver_opts", "driver_opts: {a: b}"),
+        ("networks.*.enable_ipv4", "enable_ipv4: false"), ("networks.*.enable_ipv6", "enable_ipv6: true"), ("networks.*.external", "external: true"),
+        ("networks.*.internal", "internal: true"), ("networks.*.ipam", "ipam: {}"),
+        ("networks.*.ipam.config[].aux_addresses", "ipam: {config: [{subnet: 10.0.0.0/8, aux_addresses: {a: 10.0.0.5}}]}"),
+        ("networks.*.ipam.config[].gateway", "ipam: {config: [{subnet: 10.0.0.0/8, gateway: 10.0.0.1}]}"),
+        ("networks.*.ipam.config[].ip_range", "ipam: {config: [{subnet: 10.0.0.0/8, ip_range: 10.5.0.0/16}]}"),
+        ("networks.*.ipam.config[].subnet", "ipam: {config: [{subnet: 10.0.0.0/8}]}"), ("networks.*.ipam.options", "ipam: {options: {a: b}}"),
+        ("networks.*.labels", "labels: {a: b}"), ("networks.*.name", "name: x"),
+        ("volumes.*.driver", "driver: local"), ("volumes.*.driver_opts", "driver_opts: {a: b}"), ("volumes.*.external", "external: true"),
+        ("volumes.*.labels", "labels: {a: b}"), ("volumes.*.name", "name: x"),
+        ("secrets.*.driver", "driver: x"), ("secrets.*.driver_opts", "driver_opts: {a: b}"), ("secrets.*.environment", "environment: X"),
+        ("secrets.*.external", "external: true"), ("secrets.*.file", "file: ./x"), ("secrets.*.labels", "file: ./x, labels: {a: b}"),
+        ("secrets.*.name", "file: ./x, name: x"), ("secrets.*.template_driver", "template_driver: x"),
+        ("configs.*.content", "content: x"), ("configs.*.environment", "environment: X"), ("configs.*.external", "external: true"),
+        ("configs.*.file", "file: ./x"), ("configs.*.labels", "file: ./x, labels: {a: b}"), ("configs.*.name", "file: ./x, name: x"),
+        ("configs.*.template_driver", "template_driver: x"),
+    ];
+
+    /// A file in which this key stands; a key that is refused whatever it says needs no sample.
+    fn text(path: &str, fate: Fate) -> String {
+        let known = SAMPLES
+            .iter()
+            .find(|(key, _)| *key == path)
+            .map(|(_, sample)| (*sample).to_owned());
+        let plain = path.strip_prefix("services.*.").filter(|key| !key.contains(['.', '[']));
+        let sample = known.or_else(|| match fate {
+            Refused(_) => plain.map(|key| format!("{key}: [x]")),
+            CarriedOut | Warned(_) => None,
+        });
+        let sample = sample.unwrap_or_else(|| panic!("no sample of {path}"));
+        let beside = "  b:\n    image: b:1\n    profiles: [leasehold]\n    scale: 0\n    entrypoint: [\"/leasehold/tether\"]\n    \
+                      x-leasehold: {group: s}\n  base: {image: c:1}\n";
+        let within = |section: &str, other: &str| match path.starts_with(&format!("{section}.")) {
+            true => sample.clone(),
+            false => other.to_owned(),
+        };
+        let rest = format!(
+            "{beside}{}volumes: {{v: {{{}}}}}\nsecrets: {{k: {{{}}}}}\nconfigs: {{c: {{{}}}}}\n",
+            NETWORKS.replace("NETWORK", &within("networks", "")),
+            within("volumes", "external: true"),
+            within("secrets", "file: ./k"),
+            within("configs", "file: ./c"),
+        );
+        let used = match path.split_once('.') {
+            Some(("services", _)) => sample,
+            Some(("networks", _)) => "networks: [n]".to_owned(),
+            Some(("volumes", _)) => "volumes: ['v:/v:ro']".to_owned(),
+            Some((section, _)) => format!("{section}: [{}]", &section[..1].replace('s', "k")),
+            None => {
+                let own = file("", "", &rest);
+                let section = format!("\n{path}: ");
+                return if own.contains(&section) {
+                    own
+                } else {
+                    format!("{sample}\n{own}")
+                };
+            }
+        };
+        file("", &used, &rest)
+    }
+
+    #[test]
+    fn what_becomes_of_a_key_is_what_the_table_says() {
+        for (path, fate) in KEYS {
+            let key = path.rsplit(['.']).next().unwrap_or_default();
+            let read = read_files(&[("compose.yaml", &text(path, *fate))]);
+            match (fate, read) {
+                (CarriedOut, Ok(project)) => {
+                    let lost = project
+                        .warnings
+                        .iter()
+                        .find(|warning| warning.contains("is not carried out"));
+                    assert_eq!(lost, None, "{path}");
+                }
+                (Warned(_), Ok(project)) => {
+                    let told = |warning: &&String| warning.contains("not carried out") && warning.contains(key);
+                    assert_eq!(
+                        project.warnings.iter().filter(told).count(),
+                        1,
+                        "{path}: {:#?}",
+                        project.warnings
+                    );
+                }
+                (Refused(_), Err(faults)) => {
+                    assert!(
+                        faults
+                            .iter()
+                            .any(|fault| fault.key.contains(key) || fault.key.contains("volumes")),
+                        "{path}: {faults:#?}"
+                    );
+                }
+                (fate, read) => panic!("{path}: {fate:?}, but {read:#?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_key_stands_once_and_is_found_by_its_path() {
+        let mut seen = std::collections::BTreeSet::new();
+        assert!(KEYS.iter().all(|(path, _)| seen.insert(path)));
+        assert_eq!(fate("services.mail.ports.mode"), Some(CarriedOut));
+        assert!(matches!(fate("networks.n.ipam.options"), Some(Refused(_))));
+        assert!(matches!(fate("services.s.net"), Some(Refused("use `network_mode`"))));
+        assert_eq!(fate("services.s.nets"), None);
+        assert_eq!(meant("helthcheck").unwrap(), "did you mean healthcheck?");
+    }
 }

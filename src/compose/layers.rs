@@ -56,8 +56,7 @@ impl<'a> Layers<'a> {
         let whole = Mark { file, line: 0 };
         let Some(path) = self.paths.local(name) else {
             let remedy = "move it there: only that directory is mounted into the sidecar";
-            self.faults
-                .fault(whole, "", "is outside the project directory", remedy);
+            self.faults.fault(whole, "", "is outside the project directory", remedy);
             return None;
         };
         let given = self
@@ -91,12 +90,7 @@ impl<'a> Layers<'a> {
         for (file, documents) in files {
             self.trail.push(self.paths.host(&file));
             for mut document in documents {
-                interpolate::fill_tree(
-                    &mut document,
-                    &|key| place.lookup(key),
-                    self.faults,
-                    &mut self.remarks,
-                );
+                interpolate::fill_tree(&mut document, &|key| place.lookup(key), self.faults, &mut self.remarks);
                 let document = self.included(document, place);
                 let document = self.extended(document, &file, place);
                 tree = Some(merge::merge(tree.unwrap_or_default(), document, self.faults));
@@ -146,7 +140,11 @@ impl<'a> Layers<'a> {
         }
         let files: Vec<PathBuf> = files.iter().map(|file| place.directory.join(file)).collect();
         if files.iter().any(|file| self.trail.contains(&self.paths.host(file))) {
-            item.fault(self.faults, format!("{first} includes itself"), "take one of the two out");
+            item.fault(
+                self.faults,
+                format!("{first} includes itself"),
+                "take one of the two out",
+            );
             return None;
         }
         let directory = match directory {
@@ -220,7 +218,9 @@ impl<'a> Layers<'a> {
         for entry in services.entries().iter().filter(extends) {
             let chain = vec![(self.paths.host(file), entry.key.clone())];
             let whole = self.service(&entry.key, &services, chain, place);
-            let slot = document.get_mut("services").and_then(|all| all.node.get_mut(&entry.key));
+            let slot = document
+                .get_mut("services")
+                .and_then(|all| all.node.get_mut(&entry.key));
             if let (Some(whole), Some(slot)) = (whole, slot) {
                 slot.node = whole;
             }
@@ -229,13 +229,7 @@ impl<'a> Layers<'a> {
     }
 
     /// A service with everything that it extends.
-    fn service(
-        &mut self,
-        name: &str,
-        services: &Node,
-        chain: Vec<(PathBuf, String)>,
-        place: &Place,
-    ) -> Option<Node> {
+    fn service(&mut self, name: &str, services: &Node, chain: Vec<(PathBuf, String)>, place: &Place) -> Option<Node> {
         let all = At::root(services);
         let at = all.get(name)?;
         let mut own = at.node.clone();
@@ -304,14 +298,7 @@ impl<'a> Layers<'a> {
         found.map_or(Found::Nothing, Found::Service)
     }
 
-    fn from_file(
-        &mut self,
-        name: &str,
-        base: &str,
-        file: &Path,
-        chain: &[(PathBuf, String)],
-        place: &Place,
-    ) -> Found {
+    fn from_file(&mut self, name: &str, base: &str, file: &Path, chain: &[(PathBuf, String)], place: &Place) -> Found {
         let next = (self.paths.host(file), base.to_owned());
         if chain.contains(&next) {
             return Found::Circle;
@@ -322,12 +309,7 @@ impl<'a> Layers<'a> {
         let before = self.remarks.len();
         let mut tree = Node::default();
         for mut document in documents {
-            interpolate::fill_tree(
-                &mut document,
-                &|key| place.lookup(key),
-                self.faults,
-                &mut self.remarks,
-            );
+            interpolate::fill_tree(&mut document, &|key| place.lookup(key), self.faults, &mut self.remarks);
             tree = merge::merge(tree, document, self.faults);
         }
         let inner = Place {
@@ -385,5 +367,146 @@ pub(super) fn read_env(
             faults.fault(Mark { file, line }, "", wrong.message, "");
             BTreeMap::new()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::model::Service;
+    use super::super::testing::{CLUSTER, LINES, REST, file, read_files};
+
+    const BASE: &str =
+        "services:\n  base:\n    image: b:$V\n    env_file: b.env\n    volumes: ['./d:/d']\n    user: $GONE\n";
+
+    fn read_s(files: &[(&str, &str)]) -> (Service, Vec<String>) {
+        let project = read_files(files).unwrap_or_else(|faults| panic!("{faults:#?}"));
+        (project.groups["s"].services[0].clone(), project.warnings)
+    }
+
+    fn faults(files: &[(&str, &str)]) -> String {
+        let faults = read_files(files).unwrap_err();
+        faults.iter().map(|fault| format!("{fault}\n")).collect()
+    }
+
+    #[test]
+    fn a_service_of_another_file_keeps_its_paths_and_its_remarks() {
+        let own = file("", "extends: {file: sub/base.yaml, service: base}", REST).replace("    image: i:1\n", "");
+        let files = [
+            ("compose.yaml", own.as_str()),
+            ("sub/base.yaml", BASE),
+            ("sub/b.env", "A=$V\n"),
+            (".env", "V=7\n"),
+        ];
+        let (service, warnings) = read_s(&files);
+        assert_eq!(
+            (service.image.as_str(), service.environment["A"].as_str()),
+            ("b:7", "7")
+        );
+        let super::super::model::MountKind::Bind { source, .. } = &service.mounts[0].kind else {
+            panic!("{:?}", service.mounts)
+        };
+        assert_eq!(source, std::path::Path::new("/srv/mail/sub/d"));
+        assert!(
+            warnings
+                .iter()
+                .any(|warning| warning.starts_with("sub/base.yaml:6: services.base.user: the variable GONE")),
+            "{warnings:#?}"
+        );
+    }
+
+    #[test]
+    fn what_can_not_be_extended_is_said() {
+        let with = |keys: &str| file("", keys, REST);
+        for (keys, words) in [
+            ("extends: nobody", "there is no service nobody in this file"),
+            (
+                "extends: {file: sub/base.yaml, service: nobody}",
+                "there is no service nobody in sub/base.yaml",
+            ),
+            ("extends: {file: gone.yaml, service: base}", "gone.yaml: cannot be read"),
+            ("extends: s", "s extends this service in turn"),
+            (
+                "extends: {file: ../x.yaml, service: base}",
+                "outside the project directory",
+            ),
+            ("extends: {files: x}", "did you mean file?"),
+        ] {
+            let text = with(keys);
+            let found = faults(&[("compose.yaml", &text), ("sub/base.yaml", BASE)]);
+            assert!(found.contains(words), "{keys}: {found}");
+        }
+        let circle = format!("  t:\n    extends: u\n  u:\n    extends: t\n{REST}");
+        let found = faults(&[("compose.yaml", &file("", "", &circle))]);
+        assert!(found.contains("extends this service in turn"), "{found}");
+    }
+
+    #[test]
+    fn an_included_project_is_read_where_it_lies() {
+        let own = format!("{CLUSTER}include: [inc/app.yaml]\nservices:\n  s: {{user: me}}\n");
+        let app = format!(
+            "services:\n  s:\n    image: a:$V\n{LINES}    x-leasehold: {{}}\n    environment: [V, W]\n    env_file: a.env\n    \
+             volumes: ['./d:/d', 'v:/v']\n    secrets: [k]\nvolumes: {{v: }}\nsecrets: {{k: {{file: k.txt}}}}\n"
+        );
+        let files = [
+            ("compose.yaml", own.as_str()),
+            ("inc/app.yaml", &app),
+            ("inc/.env", "V=inner\nW=w\n"),
+            ("inc/a.env", "A=$V\n"),
+            (".env", "V=outer\n"),
+        ];
+        let (service, _) = read_s(&files);
+        assert_eq!(
+            (service.image.as_str(), service.user.as_deref()),
+            ("a:outer", Some("me"))
+        );
+        let found: Vec<_> = service
+            .environment
+            .iter()
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect();
+        assert_eq!(found, ["A=outer", "V=outer", "W=w"]);
+        let sources: Vec<_> = service.mounts.iter().map(|mount| format!("{:?}", mount.kind)).collect();
+        assert!(
+            sources[0].contains("/srv/mail/inc/d") && sources[2].contains("/srv/mail/inc/k.txt"),
+            "{sources:#?}"
+        );
+    }
+
+    #[test]
+    fn what_can_not_be_included_is_said() {
+        let own = file("", "", REST);
+        for (include, words) in [
+            ("[gone.yaml]", "gone.yaml: cannot be read"),
+            ("[compose.yaml]", "includes itself"),
+            ("['https://example.test/x.git']", "nothing is fetched"),
+            ("[{env_file: x}]", "without a path"),
+            ("[{path: a.yaml, env_file: gone.env}]", "gone.env is no file"),
+            ("[b.yaml]", "is not read from a file that another includes"),
+            ("x", "must be a list"),
+        ] {
+            let text = format!("include: {include}\n{own}");
+            let found = faults(&[
+                ("compose.yaml", &text),
+                ("a.yaml", "services: {}\n"),
+                ("b.yaml", CLUSTER),
+            ]);
+            assert!(found.contains(words), "{include}: {found}");
+        }
+    }
+
+    #[test]
+    fn several_documents_and_an_override_file_are_one_project() {
+        let own = format!(
+            "{}---\nservices:\n  s:\n    ports: [81]\n",
+            file("", "ports: [80]\nuser: a", REST)
+        );
+        let over = "services:\n  s:\n    ports: !override [90]\n    user: !reset null\n";
+        let (service, _) = read_s(&[("compose.yaml", &own)]);
+        assert_eq!(service.ports.len(), 2);
+        let (service, _) = read_s(&[("compose.yaml", &own), ("compose.override.yaml", over)]);
+        assert_eq!(
+            (service.ports.len(), service.ports[0].target, service.user),
+            (1, 90, None)
+        );
     }
 }

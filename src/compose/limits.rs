@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use super::cursor::At;
 use super::fault::Faults;
+use super::gpus;
 use super::model::Service;
 use super::scalar;
-use super::gpus;
 use super::yaml::Value;
 
 /// `ulimits`: name -> (soft, hard).

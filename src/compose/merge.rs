@@ -74,7 +74,11 @@ fn rule(path: &[&str]) -> Rule {
         ["services", _, "environment" | "labels" | "annotations" | "sysctls"]
         | ["networks" | "volumes" | "secrets" | "configs", _, "labels"]
         | ["services", _, "deploy", "labels"] => Rule::Pairs,
-        ["services", _, "dns" | "dns_search" | "dns_opt" | "tmpfs" | "env_file" | "label_file"] => Rule::Strings,
+        [
+            "services",
+            _,
+            "dns" | "dns_search" | "dns_opt" | "tmpfs" | "env_file" | "label_file",
+        ] => Rule::Strings,
         ["services", _, "depends_on" | "networks"] => Rule::Names,
         ["services", _, "logging"] => Rule::Logging,
         ["services", _, "volumes" | "devices" | "secrets" | "configs"] => Rule::ByTarget,
@@ -359,12 +363,24 @@ mod tests {
                 "extra_hosts: ['b=::1', 'a=1.1.1.1']",
                 "extra_hosts: a=1.1.1.1, a=2.2.2.2, b=::1",
             ),
-            ("environment: {A: 1, B: 2}", "environment: {A: }", "environment: A: , B: 2"),
+            (
+                "environment: {A: 1, B: 2}",
+                "environment: {A: }",
+                "environment: A: , B: 2",
+            ),
             ("ports: [1]", "ports: !reset [2]", ""),
             ("ports: [1], user: a", "ports: !reset null", "user: a"),
             ("ports: [1]", "ports: !override [2]", "ports: 2"),
-            ("environment: {A: 1, B: 2}", "environment: {A: !reset null}", "environment: B: 2"),
-            ("environment: {A: 1, B: 2}", "environment: !override {C: 3}", "environment: C: 3"),
+            (
+                "environment: {A: 1, B: 2}",
+                "environment: {A: !reset null}",
+                "environment: B: 2",
+            ),
+            (
+                "environment: {A: 1, B: 2}",
+                "environment: !override {C: 3}",
+                "environment: C: 3",
+            ),
             ("ports: !reset [1]", "ports: [2]", "ports: 2"),
             ("ports: !override [1]", "ports: [2]", "ports: 1, 2"),
             ("image: a", "ports: [!reset 1, 2]", "image: a, ports: 2"),
@@ -403,7 +419,11 @@ mod tests {
     fn a_service_is_put_onto_the_one_it_extends_and_its_tags_count_further() {
         let node = |text: &str| parse(text, 0).unwrap();
         let mut faults = Faults::default();
-        let own = extend(node("ports: [1]\nuser: !reset null"), node("ports: !override [2]"), &mut faults);
+        let own = extend(
+            node("ports: [1]\nuser: !reset null"),
+            node("ports: !override [2]"),
+            &mut faults,
+        );
         assert_eq!(describe(&settled(own.clone())), "ports: 2, , ");
         let tag = own.get("ports").unwrap().node.tag.clone();
         assert_eq!(tag, Tag::Override, "an earlier file's ports go as well");

@@ -383,7 +383,10 @@ mod tests {
                 ["bind.recursive", "comes along"],
             ),
             ("volumes: ['/:/host']", ["/ holds more than", "`:ro`"]),
-            ("volumes: ['/mnt/:/mnt']", ["/mnt holds more than", "the directory itself"]),
+            (
+                "volumes: ['/mnt/:/mnt']",
+                ["/mnt holds more than", "the directory itself"],
+            ),
             (
                 "volumes: [{type: bind, source: /var/lib, target: /x}]",
                 ["/var/lib holds more than", "`:ro`"],

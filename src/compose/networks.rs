@@ -315,8 +315,7 @@ mod tests {
         assert_eq!(names(""), "default");
         assert_eq!(names("networks: [net, default]"), "default net");
         assert_eq!(names("networks: {net: , far: }"), "far net");
-        let keys =
-            "networks: {net: {aliases: [a, b], ipv4_address: 172.22.1.254, ipv6_address: 'fd00::1', mac_address: x,\n\
+        let keys = "networks: {net: {aliases: [a, b], ipv4_address: 172.22.1.254, ipv6_address: 'fd00::1', mac_address: x,\n\
                     \x20   driver_opts: {a: b}, link_local_ips: [169.254.8.8]}}";
         let attachment = &service(keys).0.networks["net"];
         assert_eq!(attachment.aliases, ["a", "b"]);

@@ -5,15 +5,7 @@ use std::path::Path;
 use super::paths::Paths;
 
 /// Below these nothing is kept that could move with a service: the system's state of this boot, its devices, its logs.
-const SYSTEM: [&str; 7] = [
-    "/dev",
-    "/proc",
-    "/sys",
-    "/run",
-    "/var/run",
-    "/var/log",
-    "/lib/modules",
-];
+const SYSTEM: [&str; 7] = ["/dev", "/proc", "/sys", "/run", "/var/run", "/var/log", "/lib/modules"];
 /// The same, but not what lies below.
 const SYSTEM_ALONE: [&str; 10] = [
     "/tmp",
@@ -29,8 +21,23 @@ const SYSTEM_ALONE: [&str; 10] = [
 ];
 /// These hold the data of many; what lies in them may be a service's own.
 const PARENTS: [&str; 17] = [
-    "/", "/bin", "/boot", "/etc", "/home", "/lib", "/media", "/mnt", "/opt", "/root", "/sbin", "/srv", "/usr", "/var", "/var/lib",
-    "/var/lib/docker", "/var/lib/docker/volumes",
+    "/",
+    "/bin",
+    "/boot",
+    "/etc",
+    "/home",
+    "/lib",
+    "/media",
+    "/mnt",
+    "/opt",
+    "/root",
+    "/sbin",
+    "/srv",
+    "/usr",
+    "/var",
+    "/var/lib",
+    "/var/lib/docker",
+    "/var/lib/docker/volumes",
 ];
 
 /// What a mounted path is.

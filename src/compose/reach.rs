@@ -13,13 +13,21 @@ pub(super) fn look(members: &[Member<'_>], vips: &[Vip], vip_first: bool, faults
     }
     let is_vip = |ip: &IpAddr| vips.iter().any(|vip| vip.address == *ip);
     for member in members {
-        let early = member.service.ports.iter().find(|port| address(port).as_ref().is_some_and(is_vip));
+        let early = member
+            .service
+            .ports
+            .iter()
+            .find(|port| address(port).as_ref().is_some_and(is_vip));
         let (Some(port), false, Some(field)) = (early, vip_first, member.at.get("ports")) else {
             continue;
         };
         let ip = port.host_ip.as_deref().unwrap_or_default();
         let message = format!("publishes at {ip}, which this host gets only after the containers have started");
-        field.warn(faults, message, "add `vip_first: true` to x-leasehold, or publish without an address");
+        field.warn(
+            faults,
+            message,
+            "add `vip_first: true` to x-leasehold, or publish without an address",
+        );
     }
     let at_any = |port: &Port| address(port).is_none_or(|ip| ip.is_unspecified() || is_vip(&ip));
     let is_reached = |member: &Member<'_>| match &member.service.network_mode {
@@ -35,8 +43,13 @@ pub(super) fn look(members: &[Member<'_>], vips: &[Vip], vip_first: bool, faults
     let Some((_, at)) = stated else { return };
     match ports.first().and_then(|port| port.host_ip.as_deref()) {
         Some(ip) => {
-            let message = format!("no client of them reaches anything: every port is published at an address such as {ip} alone");
-            at.warn(faults, message, "publish what clients need without an address, as in \"8080:80\"");
+            let message =
+                format!("no client of them reaches anything: every port is published at an address such as {ip} alone");
+            at.warn(
+                faults,
+                message,
+                "publish what clients need without an address, as in \"8080:80\"",
+            );
         }
         None => {
             let message = "no client of them reaches anything: no service of the group publishes a port";
@@ -62,7 +75,10 @@ mod tests {
     #[test]
     fn a_virtual_ip_that_leads_nowhere_is_told() {
         for (keys, words) in [
-            ("ports: ['127.0.0.1:8000:80', '10.0.0.1:81:81']", "such as 127.0.0.1 alone"),
+            (
+                "ports: ['127.0.0.1:8000:80', '10.0.0.1:81:81']",
+                "such as 127.0.0.1 alone",
+            ),
             ("ports: ['[::1]:8000:80']", "such as ::1 alone"),
             ("", "publishes a port"),
             ("expose: [80]", "publishes a port"),
@@ -70,7 +86,10 @@ mod tests {
         ] {
             let found = warnings("", keys);
             assert_eq!(found.len(), 1, "{keys}: {found:#?}");
-            assert!(found[0].contains("x-leasehold.vips: no client") && found[0].contains(words), "{found:#?}");
+            assert!(
+                found[0].contains("x-leasehold.vips: no client") && found[0].contains(words),
+                "{found:#?}"
+            );
         }
         for keys in [
             "ports: ['8000:80', '127.0.0.1:81:81']",

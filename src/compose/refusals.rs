@@ -378,7 +378,9 @@ mod tests {
         let warned = |own: &str, keys: &str| {
             let project = read_files(&[("compose.yaml", &file(own, keys, REST))]).unwrap();
             let warnings = project.warnings.iter();
-            warnings.filter(|warning| warning.contains("which a relay trusts")).count()
+            warnings
+                .filter(|warning| warning.contains("which a relay trusts"))
+                .count()
         };
         for keys in [
             "",

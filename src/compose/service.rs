@@ -392,7 +392,11 @@ mod tests {
             ("healthcheck: {test: [CMD, a, b]}", test, r#"Some(["CMD", "a", "b"])"#),
             ("healthcheck: {test: [NONE]}", test, r#"Some(["NONE"])"#),
             ("healthcheck: {disable: true}", test, r#"Some(["NONE"])"#),
-            ("healthcheck: {disable: true, test: [CMD, a]}", test, r#"Some(["NONE"])"#),
+            (
+                "healthcheck: {disable: true, test: [CMD, a]}",
+                test,
+                r#"Some(["NONE"])"#,
+            ),
             (
                 "healthcheck: {disable: false, test: [CMD, a]}",
                 test,
@@ -409,12 +413,7 @@ mod tests {
                 "[Some(5s), Some(3s), Some(60s), Some(1s)] Some(0)",
             ),
         ]);
-        for keys in [
-            "{test: [curl, x]}",
-            "{test: []}",
-            "{interval: 5}",
-            "{tests: x}",
-        ] {
+        for keys in ["{test: [curl, x]}", "{test: []}", "{interval: 5}", "{tests: x}"] {
             assert_one(&faults("", &format!("healthcheck: {keys}")), &["healthcheck"], keys);
         }
     }
@@ -520,7 +519,10 @@ mod tests {
             ),
             ("deploy: {replicas: 2}", "runs once"),
             ("deploy: {restart_policy: {condition: any}}", "start"),
-            ("deploy: {resources: {reservations: {devices: [{count: many}]}}}", "all or a number"),
+            (
+                "deploy: {resources: {reservations: {devices: [{count: many}]}}}",
+                "all or a number",
+            ),
             ("deploy: {resources: {limits: {gpu: 1}}}", "not a key"),
             ("ulimits: {nofile: {soft: 1}}", "both soft and hard"),
             ("ulimits: {nofile: many}", "whole number"),
@@ -533,8 +535,16 @@ mod tests {
 
     #[test]
     fn what_is_not_carried_out_is_refused_with_a_remedy() {
-        for (key, remedy) in [("log_opt", "use `logging`"), ("net", "use `network_mode`"), ("pre_start", "entrypoint")] {
-            assert_one(&faults("", &format!("{key}: [x]")), &[&format!("services.s.{key}: "), remedy], key);
+        for (key, remedy) in [
+            ("log_opt", "use `logging`"),
+            ("net", "use `network_mode`"),
+            ("pre_start", "entrypoint"),
+        ] {
+            assert_one(
+                &faults("", &format!("{key}: [x]")),
+                &[&format!("services.s.{key}: "), remedy],
+                key,
+            );
         }
         for (keys, words) in [
             ("restart: always", ["services.s.restart", "no"]),

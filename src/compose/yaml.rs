@@ -229,7 +229,9 @@ fn reason(error: &Error) -> String {
             "a key is no plain text"
         }
         Error::NonFiniteFloat { .. } => "a number is not finite: put it in quotes",
-        _ => "it ends or goes on where it can't: look at the indentation, quotes and brackets here and on the line above",
+        _ => {
+            "it ends or goes on where it can't: look at the indentation, quotes and brackets here and on the line above"
+        }
     };
     words.to_owned()
 }
@@ -409,7 +411,11 @@ mod tests {
         for (text, line, part) in [
             ("a: 1\nb: 2\na: 3\n", 3, "stands twice"),
             ("a:\n  b: [1, 2\n", 0, "brackets"),
-            ("a: 1\nports: !secret []\n", 2, "the tag !secret is neither YAML's nor Compose's"),
+            (
+                "a: 1\nports: !secret []\n",
+                2,
+                "the tag !secret is neither YAML's nor Compose's",
+            ),
             ("a: 1\nb: *nowhere\n", 2, "not further up"),
             ("a: &a 1\nb:\n  <<: *a\n", 0, "takes a mapping"),
             ("a: 1\n b: 2\n", 2, "indentation"),
@@ -424,10 +430,14 @@ mod tests {
 
     #[test]
     fn composes_own_tags_are_kept_wherever_they_stand() {
-        let text = "x: &x {p: !reset []}\na: !reset null\nb: !override\n  c: 1\nd: [!reset 1, 2]\ns: {<<: *x}\ne: !!str 5\n";
+        let text =
+            "x: &x {p: !reset []}\na: !reset null\nb: !override\n  c: 1\nd: [!reset 1, 2]\ns: {<<: *x}\ne: !!str 5\n";
         let node = one(text, 0).unwrap();
         let tag = |key: &str| node.get(key).unwrap().node.tag.clone();
-        assert_eq!([tag("a"), tag("b"), tag("d"), tag("e")], [Tag::Reset, Tag::Override, Tag::None, Tag::None]);
+        assert_eq!(
+            [tag("a"), tag("b"), tag("d"), tag("e")],
+            [Tag::Reset, Tag::Override, Tag::None, Tag::None]
+        );
         assert_eq!(node.get("d").unwrap().node.items()[0].tag, Tag::Reset);
         assert_eq!(node.get("s").unwrap().node.get("p").unwrap().node.tag, Tag::Reset);
         assert_eq!(node.get("b").unwrap().node.get("c").unwrap().node.value, Value::Int(1));
@@ -449,7 +459,13 @@ mod tests {
 
     #[test]
     fn a_file_may_hold_several_documents_or_none() {
-        for (text, count) in [("", 0), ("\n", 0), ("# nothing\n", 0), ("---\na: 1\n---\nb: 2\n", 2), ("a: 1\n---\n", 1)] {
+        for (text, count) in [
+            ("", 0),
+            ("\n", 0),
+            ("# nothing\n", 0),
+            ("---\na: 1\n---\nb: 2\n", 2),
+            ("a: 1\n---\n", 1),
+        ] {
             assert_eq!(parse(text, 0).unwrap().len(), count, "{text:?}");
         }
         let second = parse("a: 1\n---\n\nb: 2\n", 0).unwrap().remove(1);

@@ -66,10 +66,16 @@ mod tests {
             ..Image::default()
         };
         let told = must_be_pid_one(service, &image(&["/init", "--x"])).unwrap();
-        assert!(told.contains("service sams: image sams starts /init --x") && told.contains("s6"), "{told}");
+        assert!(
+            told.contains("service sams: image sams starts /init --x") && told.contains("s6"),
+            "{told}"
+        );
         assert_eq!(must_be_pid_one(service, &image(&["/entrypoint.sh"])), None);
         let own = super::super::testing::project("", ", entrypoint: /bin/mail", "");
-        assert_eq!(must_be_pid_one(&own.groups["mail"].services[0], &image(&["/init"])), None);
+        assert_eq!(
+            must_be_pid_one(&own.groups["mail"].services[0], &image(&["/init"])),
+            None
+        );
     }
 
     use super::*;

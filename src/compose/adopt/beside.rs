@@ -18,14 +18,17 @@ pub(super) fn dependants(subject: &Subject, names: &[&str]) -> Vec<Edit> {
 
 fn dependant(subject: &Subject, lines: &Lines<'_>, name: &str, node: &Node, names: &[&str]) -> Option<Edit> {
     let wanted = &node.get("depends_on")?.node;
-    let is_optional = |node: &Node| node.get("required").and_then(|entry| entry.node.scalar()).as_deref() == Some("false");
+    let is_optional =
+        |node: &Node| node.get("required").and_then(|entry| entry.node.scalar()).as_deref() == Some("false");
     let listed = wanted.items().iter().filter_map(Node::scalar);
     let mut all: Vec<(String, String, bool)> = listed
         .map(|name| (name, "condition: service_started".to_owned(), false))
         .collect();
     for entry in wanted.entries() {
         let stated = entry.node.entries().iter().filter(|part| part.key != "required");
-        let stated: Vec<String> = stated.map(|part| format!("{}: {}", part.key, flow(&part.node))).collect();
+        let stated: Vec<String> = stated
+            .map(|part| format!("{}: {}", part.key, flow(&part.node)))
+            .collect();
         all.push((entry.key.clone(), stated.join(", "), is_optional(&entry.node)));
     }
     let concerns = |(name, _, optional): &(String, String, bool)| names.contains(&name.as_str()) && !optional;
@@ -118,9 +121,7 @@ pub(super) fn put_back(subject: &Subject, names: &[&str]) -> Vec<Edit> {
     let lines = Lines::of(&subject.text);
     let is_over = |line: &str| {
         let named = line.split_once(BESIDE).map(|(_, named)| named.split(", "));
-        named.is_some_and(|mut named| {
-            named.all(|name| names.contains(&name) || release::is_plain(&subject.own, name))
-        })
+        named.is_some_and(|mut named| named.all(|name| names.contains(&name) || release::is_plain(&subject.own, name)))
     };
     let mut edits = Vec::new();
     let is_plain = |node: &Node| {
@@ -128,7 +129,9 @@ pub(super) fn put_back(subject: &Subject, names: &[&str]) -> Vec<Edit> {
             .is_none_or(|own| own.node.scalar().as_deref() == Some("false"))
     };
     for (name, _) in others(&subject.own, names).filter(|(_, node)| is_plain(node)) {
-        let Some(block) = open(subject, &lines, name) else { continue };
+        let Some(block) = open(subject, &lines, name) else {
+            continue;
+        };
         let ours = (block.first..block.end).any(|index| is_over(lines.line(index)));
         for index in (block.first..block.end).filter(|_| ours) {
             let line = lines.line(index);
@@ -148,7 +151,10 @@ pub(super) fn put_back(subject: &Subject, names: &[&str]) -> Vec<Edit> {
 }
 
 fn others<'n>(own: &'n Node, names: &'n [&str]) -> impl Iterator<Item = (&'n str, &'n Node)> {
-    let services = own.get("services").map(|entry| entry.node.entries()).unwrap_or_default();
+    let services = own
+        .get("services")
+        .map(|entry| entry.node.entries())
+        .unwrap_or_default();
     let others = services.iter().filter(|entry| !names.contains(&entry.key.as_str()));
     others.map(|entry| (entry.key.as_str(), &entry.node))
 }
@@ -156,7 +162,9 @@ fn others<'n>(own: &'n Node, names: &'n [&str]) -> impl Iterator<Item = (&'n str
 /// The lines of a service, where lines can be added to it.
 fn open(subject: &Subject, lines: &Lines<'_>, name: &str) -> Option<Block> {
     let entry = subject.own.get("services")?.node.get(name)?;
-    lines.block(name, entry.mark.line).filter(|block| lines.is_open(*block, name))
+    lines
+        .block(name, entry.mark.line)
+        .filter(|block| lines.is_open(*block, name))
 }
 
 fn value(service: &Node, key: &str) -> Option<String> {

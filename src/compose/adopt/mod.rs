@@ -129,7 +129,8 @@ impl Subject {
         let names = match which {
             Which::Named(names) => names.clone(),
             Which::OnlyOne => {
-                let one = only_one(&loaded).map_err(|message| whole(message, "name it with --service NAME, or all with --all"))?;
+                let one = only_one(&loaded)
+                    .map_err(|message| whole(message, "name it with --service NAME, or all with --all"))?;
                 vec![one]
             }
             Which::All => all_of(&loaded, &own),
@@ -276,11 +277,18 @@ impl Subject {
     /// As this file says it, else as all files together do.
     fn grace_of_sidecar(&self, tree: &Node, name: &str) -> std::time::Duration {
         let root = At::root(tree);
-        let own = root.get("services").and_then(|services| services.get(name)?.get("stop_grace_period"));
+        let own = root
+            .get("services")
+            .and_then(|services| services.get(name)?.get("stop_grace_period"));
         let own = own.and_then(|at| at.duration(&mut Faults::default()));
         let context = context(&self.loaded);
-        let all = || context.top("services", name).map(|at| service::read(&at, &context, &mut Faults::default()));
-        own.or_else(|| all().map(|service| service.stop_grace_period)).unwrap_or_default()
+        let all = || {
+            context
+                .top("services", name)
+                .map(|at| service::read(&at, &context, &mut Faults::default()))
+        };
+        own.or_else(|| all().map(|service| service.stop_grace_period))
+            .unwrap_or_default()
     }
 
     /// The line that gives the sidecar of this file the time it needs.
@@ -292,9 +300,14 @@ impl Subject {
         }
         let lines = Lines::of(&self.text);
         let entry = self.own.get("services")?.node.get(&name)?;
-        let block = lines.block(&name, entry.mark.line).filter(|block| lines.is_open(*block, &name))?;
+        let block = lines
+            .block(&name, entry.mark.line)
+            .filter(|block| lines.is_open(*block, &name))?;
         let indent = " ".repeat(lines.inner_indent(block));
-        let line = format!("{indent}stop_grace_period: {}s", (longest + protect::GRACE_MORE).as_secs());
+        let line = format!(
+            "{indent}stop_grace_period: {}s",
+            (longest + protect::GRACE_MORE).as_secs()
+        );
         let stated = entry.node.get("stop_grace_period");
         let stated = stated.and_then(|entry| lines.block("stop_grace_period", entry.mark.line));
         let (at, remove) = stated.map_or((block.first + 1, 0), |stated| (stated.first, stated.end - stated.first));
@@ -372,8 +385,13 @@ fn all_of(loaded: &Loaded, own: &Node) -> Vec<String> {
     let services = context.root.get("services");
     let services = services.iter().flat_map(|at| at.map(&mut Faults::default()));
     let meant = |at: &At<'_>| {
-        let image = at.get("image").and_then(|image| image.node.scalar()).unwrap_or_default();
-        let stands_here = own.get("services").is_some_and(|services| services.node.get(at.name).is_some());
+        let image = at
+            .get("image")
+            .and_then(|image| image.node.scalar())
+            .unwrap_or_default();
+        let stands_here = own
+            .get("services")
+            .is_some_and(|services| services.node.get(at.name).is_some());
         at.protection().is_none() && Some(at.name) != sidecar.as_deref() && !image.contains("etcd") && stands_here
     };
     services.filter(meant).map(|at| at.name.to_owned()).collect()

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use bollard::models::{
-    ContainerCreateBody, DeviceMapping, DeviceRequest as EngineDeviceRequest, HealthConfig, HostConfig, HostConfigLogConfig, Mount, NetworkingConfig,
-    PortBinding, PortMap, ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
+    ContainerCreateBody, DeviceMapping, DeviceRequest as EngineDeviceRequest, HealthConfig, HostConfig,
+    HostConfigLogConfig, Mount, NetworkingConfig, PortBinding, PortMap, ResourcesUlimits, RestartPolicy,
+    RestartPolicyNameEnum,
 };
 
 use super::networking::Joined;
