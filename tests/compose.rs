@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use leasehold::compose::keys::{Fate, KEYS};
 use leasehold::compose::model::{Dependency, Failback, MountKind, NetworkMode, Project, Service};
 use leasehold::compose::{Fault, Sources, command_line, config_hash, read, report};
 
@@ -38,6 +39,41 @@ fn service<'a>(project: &'a Project, group: &str, name: &str) -> &'a Service {
     services
         .find(|service| service.name == name)
         .expect("the service is in the group")
+}
+
+/// The table of `docs/compose.md` as the reader of the files has it.
+#[test]
+fn the_page_of_keys_says_what_becomes_of_each() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/compose.md");
+    let page = std::fs::read_to_string(&path).unwrap();
+    let (head, _) = page
+        .split_once("<!-- the table -->\n")
+        .expect("the page has a mark where its table begins");
+    let mut counts = [0; 3];
+    let mut rows = String::new();
+    for (key, fate) in KEYS {
+        let (index, what, why) = match fate {
+            Fate::CarriedOut => (0, "carried out", ""),
+            Fate::Warned(why) => (1, "warned of", *why),
+            Fate::Refused(remedy) => (2, "refused", *remedy),
+        };
+        counts[index] += 1;
+        rows.push_str(&format!("| `{key}` | {what} | {why} |\n"));
+    }
+    let [carried, warned, refused] = counts;
+    let wanted = format!(
+        "{head}<!-- the table -->\n{} keys: {carried} are carried out, {warned} warned of, {refused} refused.\n\n\
+         | key | what becomes of it | why, or what to do |\n| --- | --- | --- |\n{rows}",
+        KEYS.len()
+    );
+    if std::env::var_os("UPDATE_EXPECT").is_some() {
+        std::fs::write(&path, &wanted).unwrap();
+    }
+    assert_eq!(
+        std::fs::read_to_string(&path).unwrap(),
+        wanted,
+        "UPDATE_EXPECT=1 writes it again"
+    );
 }
 
 #[test]

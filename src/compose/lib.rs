@@ -47,6 +47,7 @@ mod refusals;
 mod report;
 mod scalar;
 mod service;
+mod sidecar;
 #[cfg(test)]
 mod testing;
 mod words;

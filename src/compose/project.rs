@@ -9,7 +9,7 @@ use super::files::{self, Loaded, Sources};
 use super::groups::{self, Member};
 use super::interpolate::RemarkKind;
 use super::model::{MountKind, Project};
-use super::{leasehold, networks, refusals, scalar, service};
+use super::{leasehold, networks, refusals, scalar, service, sidecar};
 
 const TOP_LEVEL: [&str; 8] = [
     "version",
@@ -91,6 +91,7 @@ fn interpret(loaded: &Loaded, faults: &mut Faults) -> Project {
     }
     beside(&members, &context, faults);
     let project = project(loaded, cluster, members, &context, faults);
+    sidecar::short_grace(&context, &project.groups, faults);
     remarks(loaded, &project, is_protected, faults);
     project
 }

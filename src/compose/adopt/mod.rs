@@ -15,7 +15,7 @@ use super::fault::{Fault, Faults, Mark};
 use super::files::{self, Loaded, Sources};
 use super::model::{END_BUDGET, Project, Service};
 use super::yaml::Node;
-use super::{leasehold, project, service};
+use super::{leasehold, project, service, sidecar};
 use leasehold_base::small_file;
 
 use self::lines::{Block, Lines};
@@ -238,9 +238,7 @@ impl Subject {
 
     fn draft(&self, edits: Vec<lines::Edit>, notes: Vec<String>) -> Draft {
         let after = Lines::of(&self.text).apply(edits);
-        let (project, mut faults, warnings) = project::imagine(&self.sources, &self.file, &after);
-        faults.extend(project.as_ref().and_then(|project| self.short_grace(project, &after)));
-        faults.sort_by_key(|fault| fault.line);
+        let (project, faults, warnings) = project::imagine(&self.sources, &self.file, &after);
         Draft {
             before: self.text.clone(),
             after,
@@ -249,29 +247,6 @@ impl Subject {
             warnings,
             notes,
         }
-    }
-
-    /// The sidecar that is there must have the time to stop what it runs.
-    fn short_grace(&self, project: &Project, after: &str) -> Option<Fault> {
-        let longest = protect::longest_stop(project)?;
-        let tree = files::own_tree(after).ok()?;
-        let name = protect::sidecar(&context(&self.loaded))?.name.to_owned();
-        let grace = self.grace_of_sidecar(&tree, &name);
-        if grace >= longest + END_BUDGET {
-            return None;
-        }
-        let entry = tree.get("services")?.node.get(&name)?;
-        let stated = entry.node.get("stop_grace_period").unwrap_or(entry);
-        Some(Fault {
-            file: self.loaded.paths.shown(&self.file),
-            line: stated.mark.line,
-            key: format!("services.{name}.stop_grace_period"),
-            message: format!("is {grace:?}, which is too short for services that may take {longest:?} to stop"),
-            remedy: format!(
-                "write `stop_grace_period: {}s`",
-                (longest + protect::GRACE_MORE).as_secs()
-            ),
-        })
     }
 
     /// As this file says it, else as all files together do.
@@ -293,8 +268,8 @@ impl Subject {
 
     /// The line that gives the sidecar of this file the time it needs.
     fn longer_grace(&self, project: &Project) -> Option<lines::Edit> {
-        let longest = protect::longest_stop(project)?;
-        let name = protect::sidecar(&context(&self.loaded))?.name.to_owned();
+        let longest = sidecar::longest_stop(&project.groups)?;
+        let name = sidecar::find(&context(&self.loaded))?.name.to_owned();
         if self.grace_of_sidecar(&self.own, &name) >= longest + END_BUDGET {
             return None;
         }
@@ -304,10 +279,7 @@ impl Subject {
             .block(&name, entry.mark.line)
             .filter(|block| lines.is_open(*block, &name))?;
         let indent = " ".repeat(lines.inner_indent(block));
-        let line = format!(
-            "{indent}stop_grace_period: {}s",
-            (longest + protect::GRACE_MORE).as_secs()
-        );
+        let line = format!("{indent}stop_grace_period: {}s", (longest + sidecar::MORE).as_secs());
         let stated = entry.node.get("stop_grace_period");
         let stated = stated.and_then(|entry| lines.block("stop_grace_period", entry.mark.line));
         let (at, remove) = stated.map_or((block.first + 1, 0), |stated| (stated.first, stated.end - stated.first));
@@ -381,7 +353,7 @@ pub enum Which {
 /// Every service of the file that could be protected.
 fn all_of(loaded: &Loaded, own: &Node) -> Vec<String> {
     let context = context(loaded);
-    let sidecar = protect::sidecar(&context).map(|at| at.name.to_owned());
+    let sidecar = sidecar::find(&context).map(|at| at.name.to_owned());
     let services = context.root.get("services");
     let services = services.iter().flat_map(|at| at.map(&mut Faults::default()));
     let meant = |at: &At<'_>| {
@@ -401,7 +373,7 @@ fn all_of(loaded: &Loaded, own: &Node) -> Vec<String> {
 fn only_one(loaded: &Loaded) -> Result<String, String> {
     let context = context(loaded);
     let services = context.root.get("services");
-    let sidecar = protect::sidecar(&context).map(|at| at.name);
+    let sidecar = sidecar::find(&context).map(|at| at.name);
     let services = services.iter().flat_map(|at| at.map(&mut Faults::default()));
     let likely = |at: &At<'_>| {
         let image = at

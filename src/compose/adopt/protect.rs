@@ -2,19 +2,14 @@
 
 use std::time::Duration;
 
-use super::super::context::Context;
-use super::super::cursor::At;
 use super::super::fault::{Fault, Faults};
-use super::super::model::{NetworkMode, Project};
+use super::super::model::NetworkMode;
+use super::super::sidecar;
 use super::super::yaml::Node;
 use super::lines::{Block, Edit, Lines, indent};
 use super::{Hints, KEPT, OURS, Request, Subject, context, guess};
 
 const TETHER: &str = "/leasehold/tether";
-/// What a sidecar mounts of its host, and nobody else does.
-const RUN_DIR: &str = "/run/leasehold";
-/// Time that a sidecar is given besides its services to end in order: what it needs, and a little.
-pub(super) const GRACE_MORE: Duration = Duration::from_secs(10);
 /// Documentation's addresses, for want of the real ones.
 const ETCD_EXAMPLE: [&str; 3] = [
     "http://192.0.2.1:2379",
@@ -80,25 +75,6 @@ pub(super) fn plan(subjects: &[Subject], request: &Request, hints: &[Hints]) -> 
         plan.notes.extend(work.plan.notes);
     }
     Ok(plan)
-}
-
-/// The sidecar's service, if the project has one.
-pub(super) fn sidecar<'a>(context: &Context<'a>) -> Option<At<'a>> {
-    let services = context.root.get("services")?.map(&mut Faults::default());
-    services.into_iter().find(|at| {
-        let volumes = at.get("volumes").map(|field| field.node.items()).unwrap_or_default();
-        volumes.iter().any(|item| match item.scalar() {
-            Some(text) => text.split(':').nth(1) == Some(RUN_DIR),
-            None => item.get("target").and_then(|entry| entry.node.scalar()).as_deref() == Some(RUN_DIR),
-        })
-    })
-}
-
-/// How long the services of a group may take to stop, at most.
-pub(super) fn longest_stop(project: &Project) -> Option<Duration> {
-    let services = project.groups.values().map(|group| group.services.iter());
-    let sums = services.map(|services| services.map(|service| service.stop_grace_period).sum());
-    sums.max()
 }
 
 impl Work<'_> {
@@ -292,7 +268,7 @@ impl Work<'_> {
     fn sidecar(&mut self, longest: Duration) -> Result<(), Fault> {
         let subject = self.subject;
         let context = context(&subject.loaded);
-        if sidecar(&context).is_some() {
+        if sidecar::find(&context).is_some() {
             return Ok(());
         }
         let mark = subject.own.get("services").map(|entry| entry.mark).unwrap_or_default();
@@ -300,7 +276,7 @@ impl Work<'_> {
         let indent = self.lines.inner_indent(services);
         let taken = context.top("services", "leasehold").is_some();
         let name = if taken { "leasehold-sidecar" } else { "leasehold" };
-        let grace = longest + GRACE_MORE;
+        let grace = longest + sidecar::MORE;
         let text = SIDECAR
             .replace("NAME", name)
             .replace("GRACE", &grace.as_secs().to_string());
