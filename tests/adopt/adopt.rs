@@ -286,7 +286,7 @@ fn one_that_inherits_in_braces_is_named_and_nothing_is_printed() {
         .unwrap_err();
     let said = refused[0].to_string();
     assert!(
-        said.contains("compose.yaml:21: worker: inherits from shop, and would be protected with it"),
+        said.contains("compose.yaml:20: worker: inherits from shop, and would be protected with it"),
         "{said}"
     );
 }

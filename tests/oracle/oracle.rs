@@ -40,7 +40,7 @@ const CASES: &[Case] = &[
             (
                 "compose.yaml",
                 "services:\n  s:\n    image: i:1\n    env_file: [one.env, {path: two.env}, {path: gone.env, required: false}]\n    \
-                 environment: [OWN=${DOT}, DOT, NOWHERE, B=over]\nLEASEHOLD",
+                 environment: [\"OWN=${DOT}\", DOT, NOWHERE, B=over]\nLEASEHOLD",
             ),
             (
                 "one.env",

@@ -36,27 +36,22 @@ fn dependant(subject: &Subject, lines: &Lines<'_>, name: &str, node: &Node, name
         return None;
     }
     let block = open(subject, lines, name)?;
-    let entry = node.get("depends_on")?;
-    let old = lines.block("depends_on", entry.mark.line)?;
-    if old.first <= block.first || old.end > block.end || old.indent != lines.inner_indent(block) {
-        return None;
-    }
-    let margin = " ".repeat(old.indent);
     let mark = format!("{BESIDE}{}", names.join(", "));
-    let mut insert: Vec<String> = (old.first..old.end)
-        .map(|index| kept(lines.line(index), old.indent))
-        .collect();
+    let margin = " ".repeat(lines.inner_indent(block));
+    let entry = node.get("depends_on")?;
+    let old = lines.block("depends_on", entry.mark.line);
+    let old = old.filter(|old| block.first < old.first && old.end <= block.end);
+    // What it inherits is overridden; what it says itself is kept in a comment.
+    let (at, remove) = old.map_or((block.end, 0), |old| (old.first, old.end - old.first));
+    let old = old.map(|old| (old.first..old.end).map(move |index| kept(lines.line(index), old.indent)));
+    let mut insert: Vec<String> = old.into_iter().flatten().collect();
     insert.push(format!("{margin}depends_on:{mark}"));
     for (other, stated, optional) in all {
         let required = optional || names.contains(&other.as_str());
         let required = if required { ", required: false" } else { "" };
         insert.push(format!("{margin}  {other}: {{ {stated}{required} }}{mark}"));
     }
-    Some(Edit {
-        at: old.first,
-        remove: old.end - old.first,
-        insert,
-    })
+    Some(Edit { at, remove, insert })
 }
 
 /// A line as a comment that is put back one day.

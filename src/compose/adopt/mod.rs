@@ -183,14 +183,34 @@ impl Subject {
     /// # Errors
     /// As [`Self::protect`].
     pub fn protect_all(subjects: &[Self], request: &Request, hints: &[Hints]) -> Result<Draft, Vec<Fault>> {
+        let sum = subjects.iter().map(|subject| subject.service.stop_grace_period).sum();
+        let draft = Self::drafted(subjects, request, hints, sum)?;
+        let longest = draft
+            .project
+            .as_ref()
+            .and_then(|project| sidecar::longest_stop(&project.groups));
+        match longest {
+            // Others of the group are protected already, and stop as well.
+            Some(longest) if longest > sum => Self::drafted(subjects, request, hints, longest),
+            Some(_) | None => Ok(draft),
+        }
+    }
+
+    fn drafted(
+        subjects: &[Self],
+        request: &Request,
+        hints: &[Hints],
+        longest: std::time::Duration,
+    ) -> Result<Draft, Vec<Fault>> {
         let [first, ..] = subjects else { return Err(Vec::new()) };
-        let plan = protect::plan(subjects, request, hints).map_err(|fault| vec![fault])?;
-        let mut edits = plan.edits;
+        let plan = protect::plan(subjects, request, hints, longest).map_err(|fault| vec![fault])?;
         let names: Vec<&str> = subjects.iter().map(|subject| subject.name.as_str()).collect();
+        let mut edits = plan.edits;
         edits.extend(beside::dependants(first, &names));
         let after = Lines::of(&first.text).apply(edits.clone());
         let inherited = beside::disinherit(first, &names, &after).map_err(|fault| vec![fault])?;
         edits.extend(inherited);
+        edits.extend(plan.last);
         let draft = first.draft(edits.clone(), plan.notes.clone());
         let Some(grace) = draft.project.as_ref().and_then(|project| first.longer_grace(project)) else {
             return Ok(draft);

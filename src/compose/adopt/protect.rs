@@ -18,8 +18,11 @@ const ETCD_EXAMPLE: [&str; 3] = [
 ];
 
 /// What is to be done, and said.
+#[derive(Default)]
 pub(super) struct Plan {
     pub(super) edits: Vec<Edit>,
+    /// Those that come after all others of their place: the cluster and the sidecar.
+    pub(super) last: Vec<Edit>,
     pub(super) notes: Vec<String>,
 }
 
@@ -34,11 +37,9 @@ struct Work<'a> {
     head: Vec<String>,
 }
 
-pub(super) fn plan(subjects: &[Subject], request: &Request, hints: &[Hints]) -> Result<Plan, Fault> {
-    let mut plan = Plan {
-        edits: Vec::new(),
-        notes: Vec::new(),
-    };
+/// `longest`: what the services of a group may take to stop.
+pub(super) fn plan(subjects: &[Subject], request: &Request, hints: &[Hints], longest: Duration) -> Result<Plan, Fault> {
+    let mut plan = Plan::default();
     let mut probes = Vec::new();
     let mut works = Vec::new();
     for (subject, hints) in subjects.iter().zip(hints) {
@@ -49,10 +50,7 @@ pub(super) fn plan(subjects: &[Subject], request: &Request, hints: &[Hints]) -> 
             service,
             indent: " ".repeat(lines.inner_indent(service)),
             lines,
-            plan: Plan {
-                edits: Vec::new(),
-                notes: Vec::new(),
-            },
+            plan: Plan::default(),
             head: Vec::new(),
         };
         let entrypoint = work.demanded_lines();
@@ -63,7 +61,6 @@ pub(super) fn plan(subjects: &[Subject], request: &Request, hints: &[Hints]) -> 
         works.push((work, entrypoint));
     }
     let names: Vec<&str> = subjects.iter().map(|subject| subject.name.as_str()).collect();
-    let longest = subjects.iter().map(|subject| subject.service.stop_grace_period).sum();
     for (index, (mut work, entrypoint)) in works.into_iter().enumerate() {
         let stated = (index == 0).then(|| std::mem::take(&mut probes));
         work.leasehold(request, stated, &names, entrypoint);
@@ -72,6 +69,7 @@ pub(super) fn plan(subjects: &[Subject], request: &Request, hints: &[Hints]) -> 
             work.sidecar(longest)?;
         }
         plan.edits.extend(work.plan.edits);
+        plan.last.extend(work.plan.last);
         plan.notes.extend(work.plan.notes);
     }
     Ok(plan)
@@ -250,7 +248,7 @@ impl Work<'_> {
             self.plan.notes.push(advice.to_owned());
         }
         let etcd: Vec<_> = etcd.iter().map(|url| quoted(url)).collect();
-        self.plan.edits.push(Edit {
+        self.plan.last.push(Edit {
             at: self.lines.with_comments(services.first),
             remove: 0,
             insert: vec![
@@ -283,7 +281,7 @@ impl Work<'_> {
         let insert = std::iter::once(String::new())
             .chain(text.lines().map(|line| format!("{}{line}", " ".repeat(indent))))
             .collect();
-        self.plan.edits.push(Edit {
+        self.plan.last.push(Edit {
             at: services.end,
             remove: 0,
             insert,
@@ -309,7 +307,7 @@ impl Work<'_> {
                 (self.lines.len(), head.into_iter().chain(lines(2)).collect())
             }
         };
-        self.plan.edits.push(Edit { at, remove: 0, insert });
+        self.plan.last.push(Edit { at, remove: 0, insert });
         Ok(())
     }
 }
