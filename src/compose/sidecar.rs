@@ -33,13 +33,19 @@ pub(super) fn longest_stop(groups: &BTreeMap<String, Group>) -> Option<Duration>
     sums.max()
 }
 
+/// Whether somebody would have a sidecar protected by itself: nothing is said of its time then.
+pub(super) fn is_protected(name: &str, groups: &BTreeMap<String, Group>) -> bool {
+    let mut services = groups.values().flat_map(|group| &group.services);
+    services.any(|service| service.name == name)
+}
+
 /// It must have the time to stop what it runs: else the engine kills it on the way.
 pub(super) fn short_grace(context: &Context<'_>, groups: &BTreeMap<String, Group>, faults: &mut Faults) {
     let (Some(longest), Some(at)) = (longest_stop(groups), find(context)) else {
         return;
     };
     let grace = service::read(&at, context, &mut Faults::default()).stop_grace_period;
-    if grace >= longest + END_BUDGET {
+    if grace >= longest + END_BUDGET || is_protected(at.name, groups) {
         return;
     }
     let mark = at.get("stop_grace_period").map_or(at.mark, |field| field.mark);

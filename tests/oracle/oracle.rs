@@ -58,9 +58,9 @@ const CASES: &[Case] = &[
             (
                 "compose.yaml",
                 "services:\n  s:\n    image: i:1\n    environment: {A: 1, B: 2, C: 3}\n    labels: [a=1, b=2]\n    ports: ['80:80', '81:81']\n    \
-                 extra_hosts: {a: [192.0.2.1, 192.0.2.2], b: '[::1]'}\n    volumes: ['v:/d', './x:/x', './k:/k']\n    dns: 192.0.2.53\n    \
+                 extra_hosts: {a: [192.0.2.1, 192.0.2.2], b: '[::1]'}\n    volumes: ['vol:/d', './x:/x', './k:/k']\n    dns: 192.0.2.53\n    \
                  tmpfs: /run\n    cap_add: [A]\n    healthcheck: {test: a, retries: 2}\n    command: [a, b]\n    networks: [n]\n    \
-                 ulimits: {nofile: {soft: 1, hard: 2}}\nLEASEHOLDvolumes: {v: }\nnetworks: {n: , m: }\n",
+                 ulimits: {nofile: {soft: 1, hard: 2}}\nLEASEHOLDvolumes: {vol: }\nnetworks: {n: , m: }\n",
             ),
             (
                 "more.yaml",
@@ -101,12 +101,12 @@ const CASES: &[Case] = &[
             (
                 "compose.yaml",
                 "include:\n  - inc/app.yaml\n  - {path: other.yaml, env_file: o.env}\nservices:\n  s:\n    image: i:1\n    \
-                 volumes: ['v:/v']\nLEASEHOLD",
+                 volumes: ['vol:/v']\nLEASEHOLD",
             ),
             (
                 "inc/app.yaml",
-                "services:\n  app:\n    image: a:$V\n    environment: [V, W]\n    env_file: a.env\n    volumes: ['./d:/d', 'v:/v']\n\
-                 LEASEHOLDvolumes: {v: {driver: local, driver_opts: {type: none, o: bind, device: ./dev}}}\n",
+                "services:\n  app:\n    image: a:$V\n    environment: [V, W]\n    env_file: a.env\n    volumes: ['./d:/d', 'vol:/v']\n\
+                 LEASEHOLDvolumes: {vol: {driver: local, driver_opts: {type: none, o: bind, device: ./dev}}}\n",
             ),
             ("inc/.env", "V=inner\nW=w\nX=x\n"),
             ("inc/a.env", "A=$V\n"),

@@ -290,6 +290,9 @@ impl Subject {
     fn longer_grace(&self, project: &Project) -> Option<lines::Edit> {
         let longest = sidecar::longest_stop(&project.groups)?;
         let name = sidecar::find(&context(&self.loaded))?.name.to_owned();
+        if sidecar::is_protected(&name, &project.groups) {
+            return None;
+        }
         if self.grace_of_sidecar(&self.own, &name) >= longest + END_BUDGET {
             return None;
         }
