@@ -251,8 +251,8 @@ impl<'a> Layers<'a> {
             return Some(own);
         };
         let found = match &other {
-            None => self.from_here(name, &base, services, &chain, place),
-            Some(file) => self.from_file(name, &base, &place.directory.join(file), &chain, place),
+            None => self.base_here(name, &base, services, &chain, place),
+            Some(file) => self.base_elsewhere(name, &base, &place.directory.join(file), &chain, place),
         };
         match found {
             Found::Service(found) => Some(merge::extend(found, own, self.faults)),
@@ -276,7 +276,7 @@ impl<'a> Layers<'a> {
         self.faults.fault(extends.mark, &key, message, remedy);
     }
 
-    fn from_here(
+    fn base_here(
         &mut self,
         name: &str,
         base: &str,
@@ -298,7 +298,14 @@ impl<'a> Layers<'a> {
         found.map_or(Found::Nothing, Found::Service)
     }
 
-    fn from_file(&mut self, name: &str, base: &str, file: &Path, chain: &[(PathBuf, String)], place: &Place) -> Found {
+    fn base_elsewhere(
+        &mut self,
+        name: &str,
+        base: &str,
+        file: &Path,
+        chain: &[(PathBuf, String)],
+        place: &Place,
+    ) -> Found {
         let next = (self.paths.host(file), base.to_owned());
         if chain.contains(&next) {
             return Found::Circle;

@@ -358,6 +358,26 @@ mod tests {
                 "devices: /dev/b:/dev/x",
             ),
             ("extra_hosts: [a:1]", "extra_hosts: [a:2]", "extra_hosts: a:1, a:2"),
+            ("ports: ['80:80']", "ports: ['80:80', '81:81']", "ports: 80:80, 81:81"),
+            ("security_opt: [a]", "security_opt: [a]", "security_opt: a"),
+            (
+                "ulimits: {nofile: {soft: 1, hard: 2}}",
+                "ulimits: {nofile: 5}",
+                "ulimits: nofile: 5",
+            ),
+            (
+                "x-leasehold: {group: a}",
+                "x-leasehold: {vip_first: true}",
+                "x-leasehold: group: a, vip_first: true",
+            ),
+        ] {
+            assert_eq!(merged(base, over), (result.to_owned(), 0), "{base} + {over}");
+        }
+    }
+
+    #[test]
+    fn tags_and_names_of_hosts_have_their_rules() {
+        for (base, over, result) in [
             (
                 "extra_hosts: {a: [1.1.1.1, 2.2.2.2]}",
                 "extra_hosts: ['b=::1', 'a=1.1.1.1']",
@@ -385,18 +405,6 @@ mod tests {
             ("ports: !override [1]", "ports: [2]", "ports: 1, 2"),
             ("image: a", "ports: [!reset 1, 2]", "image: a, ports: 2"),
             ("user: a", "user: !reset null", ""),
-            ("ports: ['80:80']", "ports: ['80:80', '81:81']", "ports: 80:80, 81:81"),
-            ("security_opt: [a]", "security_opt: [a]", "security_opt: a"),
-            (
-                "ulimits: {nofile: {soft: 1, hard: 2}}",
-                "ulimits: {nofile: 5}",
-                "ulimits: nofile: 5",
-            ),
-            (
-                "x-leasehold: {group: a}",
-                "x-leasehold: {vip_first: true}",
-                "x-leasehold: group: a, vip_first: true",
-            ),
         ] {
             assert_eq!(merged(base, over), (result.to_owned(), 0), "{base} + {over}");
         }
