@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::layers::Place;
+use super::paths::normal;
 use super::yaml::{Node, Value};
 
 /// What an included project says, as it means it where it lies.
@@ -72,7 +73,7 @@ fn path(node: &mut Node, directory: &Path) {
         && !text.starts_with(['/', '~'])
         && !text.is_empty()
     {
-        *text = format!("{}/{text}", directory.display());
+        *text = normal(&directory.join(&*text)).display().to_string();
     }
 }
 

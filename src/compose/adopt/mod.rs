@@ -305,6 +305,8 @@ impl Subject {
         let line = format!("{indent}stop_grace_period: {}s", (longest + sidecar::MORE).as_secs());
         let stated = entry.node.get("stop_grace_period");
         let stated = stated.and_then(|entry| lines.block("stop_grace_period", entry.mark.line));
+        // What it inherits is overridden.
+        let stated = stated.filter(|stated| block.first < stated.first && stated.end <= block.end);
         let (at, remove) = stated.map_or((block.first + 1, 0), |stated| (stated.first, stated.end - stated.first));
         let insert = vec![line];
         Some(lines::Edit { at, remove, insert })
