@@ -2,11 +2,14 @@
 
 #[path = "adopt/adopt.rs"]
 mod adopt;
+#[path = "oracle/oracle.rs"]
+mod oracle;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use leasehold::compose::keys::{Fate, KEYS};
 use leasehold::compose::model::{Dependency, Failback, MountKind, NetworkMode, Project, Service};
 use leasehold::compose::{Fault, Sources, command_line, config_hash, read, report};
 
@@ -38,14 +41,47 @@ fn service<'a>(project: &'a Project, group: &str, name: &str) -> &'a Service {
         .expect("the service is in the group")
 }
 
+/// The table of `docs/compose.md` as the reader of the files has it.
+#[test]
+fn the_page_of_keys_says_what_becomes_of_each() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/compose.md");
+    let page = std::fs::read_to_string(&path).unwrap();
+    let (head, _) = page
+        .split_once("<!-- the table -->\n")
+        .expect("the page has a mark where its table begins");
+    let mut counts = [0; 3];
+    let mut rows = String::new();
+    for (key, fate) in KEYS {
+        let (index, what, why) = match fate {
+            Fate::CarriedOut => (0, "carried out", ""),
+            Fate::Warned(why) => (1, "warned of", *why),
+            Fate::Refused(remedy) => (2, "refused", *remedy),
+        };
+        counts[index] += 1;
+        rows.push_str(&format!("| `{key}` | {what} | {why} |\n"));
+    }
+    let [carried, warned, refused] = counts;
+    let wanted = format!(
+        "{head}<!-- the table -->\n{} keys: {carried} are carried out, {warned} warned of, {refused} refused.\n\n\
+         | key | what becomes of it | why, or what to do |\n| --- | --- | --- |\n{rows}",
+        KEYS.len()
+    );
+    if std::env::var_os("UPDATE_EXPECT").is_some() {
+        std::fs::write(&path, &wanted).unwrap();
+    }
+    assert_eq!(
+        std::fs::read_to_string(&path).unwrap(),
+        wanted,
+        "UPDATE_EXPECT=1 writes it again"
+    );
+}
+
 #[test]
 fn a_mail_server_behind_a_bridge_is_told_why_not() {
     let faults = read(&sources(&["like-mailserver.yaml"], &[])).unwrap_err();
     assert_eq!(
         lines(&faults),
-        "like-mailserver.yaml:8: services.post: serves smtp from a bridge network, where all clients share one address: an \
-         open relay (use `network_mode: host`)\n\
-         like-mailserver.yaml:25: services.post.restart: the engine must not start a protected container by itself (write \
+        "like-mailserver.yaml:25: services.post.restart: the engine must not start a protected container by itself (write \
          restart: \"no\" or remove the line: Leasehold starts it again, while it holds the lease)\n"
     );
 }

@@ -341,9 +341,6 @@ fn every_key_of_the_compose_file_is_explained() {
         ("leasehold.rs", "let known = ["),
         ("fence.rs", "let known = ["),
         ("events.rs", "let known = ["),
-        ("service.rs", "const CARRIED_OUT"),
-        ("service.rs", "const REFUSED"),
-        ("service.rs", "const HARMLESS"),
         ("probes.rs", "const KINDS"),
         ("probes.rs", "const CADENCE"),
     ];

@@ -52,6 +52,7 @@ fn bind(source: &Path, target: &str) -> Mount {
         kind,
         target: target.to_owned(),
         read_only: false,
+        no_storage: false,
     }
 }
 

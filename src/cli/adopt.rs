@@ -5,23 +5,29 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 
+use super::check::images;
 use super::text::{print_as_it_is, say};
-use leasehold_compose::Fault;
-use leasehold_compose::adopt::{self, Draft, Hints, Request, Subject};
-use leasehold_sidecar::adapters::engine::{Engine, EngineError, Guarded, Seen};
+use leasehold_compose::adopt::{self, Draft, Hints, Request, Subject, Which};
+use leasehold_compose::model::{Group, Project, Service};
+use leasehold_compose::{Fault, Sources};
+use leasehold_sidecar::adapters::engine::{Engine, EngineError, Guarded, Image, Seen};
 use leasehold_sidecar::node_facts::NodeFacts;
 use leasehold_sidecar::site;
 
 /// What is asked for.
 #[derive(Debug, clap::Args)]
 pub(super) struct Wanted {
-    /// The compose file; its override file is read as well, and left alone
+    /// The compose file; those that belong to it (its override file, `COMPOSE_FILE`, `--file`) are read as well, and left alone
     #[arg(value_name = "COMPOSE_FILE")]
     compose_file: PathBuf,
-    /// The service [default: the only one that is not protected and keeps or publishes anything]
+    /// The service [default: the only one that is not protected and keeps or publishes anything]; may be given several times:
+    /// they live and move together
     #[arg(long, value_name = "NAME")]
-    service: Option<String>,
-    /// The group it belongs to [default: the service's name]
+    service: Vec<String>,
+    /// Every service of the file but the sidecar and etcd
+    #[arg(long, conflicts_with = "service")]
+    all: bool,
+    /// The group they belong to [default: the first service's name; with --all the project's]
     #[arg(long, value_name = "NAME", value_parser = name)]
     group: Option<String>,
     /// Virtual IP with its prefix, such as 192.0.2.10/24; may be given several times
@@ -49,31 +55,69 @@ fn vip(text: &str) -> Result<String, String> {
 
 pub(super) async fn adopt(facts: &NodeFacts, wanted: &Wanted) -> Result<ExitCode> {
     let file = std::path::absolute(&wanted.compose_file)?;
-    let found = std::iter::once(file.clone()).chain(leasehold_compose::override_of(&file));
     let facts = NodeFacts {
-        files: found.collect(),
+        files: files(facts, &file)?,
         ..facts.clone()
     };
     let sources = site::sources(&facts, None)?;
-    let subject = match Subject::find(&sources, &file, wanted.service.as_deref()) {
-        Ok(subject) => subject,
+    let which = match wanted.service.as_slice() {
+        _ if wanted.all && !wanted.undo => Which::All,
+        [] => Which::OnlyOne,
+        names => Which::Named(names.to_vec()),
+    };
+    let subjects = match Subject::find_all(&sources, &file, &which) {
+        Ok(subjects) => subjects,
         Err(faults) => return Ok(refused(&faults)),
     };
     if wanted.undo {
-        return Ok(undo(&subject, &file));
+        return Ok(undo(&subjects, &file));
     }
-    protect(&facts, &subject, wanted, &file).await
+    protect(&facts, &subjects, wanted, &file).await
 }
 
-async fn protect(facts: &NodeFacts, subject: &Subject, wanted: &Wanted, file: &Path) -> Result<ExitCode> {
+/// The files of the project to which this one belongs, as Compose would read them: those that are given, those of
+/// `COMPOSE_FILE` if it is among them, else itself and its override file.
+fn files(facts: &NodeFacts, file: &Path) -> Result<Vec<PathBuf>> {
+    let alone = NodeFacts {
+        files: vec![file.to_path_buf()],
+        ..facts.clone()
+    };
+    let sources = site::sources(&alone, None)?;
+    let named = leasehold_compose::files(&Sources {
+        files: facts.files.clone(),
+        ..sources
+    });
+    if named.iter().any(|named| named == file) {
+        return Ok(named);
+    }
+    if !facts.files.is_empty() {
+        return Ok(std::iter::once(file.to_path_buf()).chain(named).collect());
+    }
+    Ok(std::iter::once(file.to_path_buf())
+        .chain(leasehold_compose::override_of(file))
+        .collect())
+}
+
+async fn protect(facts: &NodeFacts, subjects: &[Subject], wanted: &Wanted, file: &Path) -> Result<ExitCode> {
     let engine = Engine::connect(&facts.engine);
+    let project = subjects
+        .first()
+        .filter(|_| wanted.all)
+        .map(|first| first.project().to_owned());
     let request = Request {
-        group: wanted.group.clone(),
+        group: wanted.group.clone().or(project),
         vips: wanted.vips.clone(),
         etcd: wanted.etcd.clone(),
     };
-    let (hints, unseen) = hints(&engine, subject).await?;
-    let draft = match subject.protect(&request, &hints) {
+    let mut images = Vec::new();
+    for subject in subjects {
+        images.push(image(&engine, subject).await?);
+    }
+    let hints: Vec<Hints> = images
+        .iter()
+        .map(|image| image.as_ref().map(hints).unwrap_or_default())
+        .collect();
+    let draft = match Subject::protect_all(subjects, &request, &hints) {
         Ok(draft) => draft,
         Err(faults) => return Ok(refused(&faults)),
     };
@@ -83,16 +127,22 @@ async fn protect(facts: &NodeFacts, subject: &Subject, wanted: &Wanted, file: &P
     let own = site::own_addresses(project)
         .await
         .context("looking at this host's addresses")?;
-    if !own.is_empty() {
-        say(&format!("leasehold: nothing was printed:\n  {}", own.join("\n  ")));
+    let inits = subjects.iter().zip(&images).filter_map(|(subject, image)| {
+        let service = service_of(project, &subject.name)?;
+        images::must_be_pid_one(service, image.as_ref()?)
+    });
+    let reasons: Vec<String> = own.into_iter().chain(inits).collect();
+    if !reasons.is_empty() {
+        say(&format!("leasehold: nothing was printed:\n  {}", reasons.join("\n  ")));
         return Ok(ExitCode::FAILURE);
     }
-    let holds = |group: &&leasehold_compose::model::Group| group.services.iter().any(|one| one.name == subject.name);
+    let names: Vec<&str> = subjects.iter().map(|subject| subject.name.as_str()).collect();
+    let holds = |group: &&Group| group.services.iter().any(|one| names.contains(&one.name.as_str()));
     let group = project.groups.values().find(holds);
-    let group = group.with_context(|| format!("{} is in no group: {}", subject.name, lines(&draft.faults)))?;
+    let group = group.with_context(|| format!("{} is in no group: {}", names.join(", "), lines(&draft.faults)))?;
     let users = engine.plain_users(&Guarded::of(project, group)).await.context(ASK)?;
     if !users.is_empty() {
-        say(&in_use(&users, &subject.name, &project.name));
+        say(&in_use(&users, &names.join(", "), &project.name));
         return Ok(ExitCode::FAILURE);
     }
     let group = group.name.clone();
@@ -100,35 +150,44 @@ async fn protect(facts: &NodeFacts, subject: &Subject, wanted: &Wanted, file: &P
         "then, on every host that mounts the same storage: the same file, `leasehold check`, `docker compose up -d`; and once: \
          `leasehold init --adopt {group}`"
     );
-    let notes = unseen.into_iter().chain(draft.notes.iter().cloned());
+    let unseen = subjects.iter().zip(&images).filter(|(_, image)| image.is_none());
+    let unseen = unseen.map(|(subject, _)| {
+        format!(
+            "image {} is not here, so only the file tells what to probe, and whether it can run behind a tether",
+            subject.image
+        )
+    });
+    let notes = unseen.chain(draft.notes.iter().cloned());
     notes.for_each(|note| say(&format!("note: {note}")));
     draft
         .warnings
         .iter()
         .for_each(|warning| say(&format!("warning: {warning}")));
-    Ok(hand_out(&draft, subject, file, &advice))
+    Ok(hand_out(&draft, &names, file, &advice))
+}
+
+fn service_of<'p>(project: &'p Project, name: &str) -> Option<&'p Service> {
+    let mut services = project.groups.values().flat_map(|group| &group.services);
+    services.find(|service| service.name == name)
 }
 
 const ASK: &str = "asking the engine whether containers use the service's storage: run this on the host where it runs";
 
-/// What the image says, where it is here.
-async fn hints(engine: &Engine, subject: &Subject) -> Result<(Hints, Option<String>)> {
+/// The image, where it is here.
+async fn image(engine: &Engine, subject: &Subject) -> Result<Option<Image>> {
     match engine.image(&subject.image).await {
-        Ok(image) => {
-            let healthcheck = image
-                .healthcheck
-                .is_some_and(|test| test.first().is_some_and(|word| word != "NONE"));
-            let exposed = image.exposed;
-            Ok((Hints { exposed, healthcheck }, None))
-        }
-        Err(EngineError::Missing { .. }) => {
-            let note = format!(
-                "image {} is not here, so only the file tells what to probe",
-                subject.image
-            );
-            Ok((Hints::default(), Some(note)))
-        }
+        Ok(image) => Ok(Some(image)),
+        Err(EngineError::Missing { .. }) => Ok(None),
         Err(other) => Err(other).context(ASK),
+    }
+}
+
+/// What it says of its ports and its health.
+fn hints(image: &Image) -> Hints {
+    let check = image.healthcheck.as_ref().and_then(|test| test.first());
+    Hints {
+        exposed: image.exposed.clone(),
+        healthcheck: check.is_some_and(|word| word != "NONE"),
     }
 }
 
@@ -154,24 +213,26 @@ const BEFORE_UNDO: &str = "before you apply it: `leasehold stop` its group, and 
     stopped; if nothing else is protected, end the sidecars (`docker compose rm --stop leasehold`, on every host) and take them \
     and the top-level x-leasehold out of the file; the volumes stay as they are";
 
-fn undo(subject: &Subject, file: &Path) -> ExitCode {
-    let draft = match subject.release() {
+fn undo(subjects: &[Subject], file: &Path) -> ExitCode {
+    let draft = match Subject::release_all(subjects) {
         Ok(draft) => draft,
         Err(faults) => return refused(&faults),
     };
     say(BEFORE_UNDO);
-    let advice = format!("then, on ONE host: `docker compose up -d {}`", subject.name);
-    hand_out(&draft, subject, file, &advice)
+    let names: Vec<&str> = subjects.iter().map(|subject| subject.name.as_str()).collect();
+    let advice = format!("then, on ONE host: `docker compose up -d {}`", names.join(" "));
+    hand_out(&draft, &names, file, &advice)
 }
 
 /// Prints the patch, and says what is to be done with it.
-fn hand_out(draft: &Draft, subject: &Subject, file: &Path, advice: &str) -> ExitCode {
+fn hand_out(draft: &Draft, names: &[&str], file: &Path, advice: &str) -> ExitCode {
     let shown = file.file_name().unwrap_or_default().to_string_lossy();
     let patch = draft.diff(&shown);
     if patch.is_empty() {
+        let are = if names.len() == 1 { "is" } else { "are" };
         say(&format!(
-            "{} is as it should be: there is nothing to change",
-            subject.name
+            "{} {are} as it should be: there is nothing to change",
+            names.join(", ")
         ));
     } else {
         print_as_it_is(patch.trim_end_matches('\n'));
@@ -179,12 +240,11 @@ fn hand_out(draft: &Draft, subject: &Subject, file: &Path, advice: &str) -> Exit
         say(&format!("apply it in {} with `patch -p0`", directory.display()));
         say(advice);
     }
-    if draft.faults.is_empty() {
-        return ExitCode::SUCCESS;
+    if !draft.faults.is_empty() {
+        say("left to do before `leasehold check` finds no fault, by the lines of the file after the patch:");
+        draft.faults.iter().for_each(|fault| say(&format!("  {fault}")));
     }
-    say("what `leasehold check` would still refuse, by the lines of the file after the patch:");
-    draft.faults.iter().for_each(|fault| say(&format!("  {fault}")));
-    ExitCode::FAILURE
+    ExitCode::SUCCESS
 }
 
 fn refused(faults: &[Fault]) -> ExitCode {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::fault::{Faults, Mark};
+use super::keys::{self, Fate};
 use super::scalar;
 use super::yaml::{Entry, Node, Value};
 
@@ -61,6 +62,12 @@ impl<'a> At<'a> {
         self.node.get(key).map(|entry| self.child(entry))
     }
 
+    /// The `x-leasehold` of a service that is protected; `false` says that it is not, whatever it inherits.
+    pub(super) fn protection(&self) -> Option<Self> {
+        let own = self.get("x-leasehold");
+        own.filter(|own| own.node.scalar().as_deref() != Some("false"))
+    }
+
     /// The entries of a mapping; null is an empty one, anything else a fault.
     pub(super) fn map(&self, faults: &mut Faults) -> Vec<Self> {
         match &self.node.value {
@@ -86,10 +93,19 @@ impl<'a> At<'a> {
         good
     }
 
-    /// The fault for a key that nobody knows.
+    /// The fault for a key that nobody knows, or that Compose knows and Leasehold does not carry out.
     pub(super) fn unknown(&self, faults: &mut Faults, known: &[&str]) {
+        match keys::fate(&self.path) {
+            Some(Fate::Refused(remedy)) => return self.not_carried_out(faults, remedy),
+            Some(Fate::Warned(why)) => return self.warn(faults, format!("is not carried out: {why}"), ""),
+            Some(Fate::CarriedOut) | None => {}
+        }
         let remedy = scalar::did_you_mean(self.name, known).unwrap_or_else(|| "remove it".to_owned());
         self.fault(faults, "is not a key that Leasehold knows here", remedy);
+    }
+
+    pub(super) fn not_carried_out(&self, faults: &mut Faults, remedy: &str) {
+        self.fault(faults, "is not carried out for a protected service", remedy);
     }
 
     /// The items of a list; null is an empty one, anything else a fault.

@@ -1,6 +1,11 @@
-//! `.env` and `env_file`: lines of `KEY=value` with quotes, comments and variables.
+//! `.env` and `env_file`: lines of `KEY=value` or `KEY: value` with quotes, comments and variables.
+
+use std::collections::BTreeMap;
 
 use super::interpolate::{Lookup, fill};
+
+/// What may stand between a key and its value.
+const SEPARATORS: [char; 2] = ['=', ':'];
 
 /// A line that cannot be read.
 #[derive(Debug, PartialEq, Eq)]
@@ -9,15 +14,24 @@ pub(super) struct Broken {
     pub(super) message: String,
 }
 
-/// Reads Compose's format. Variables are looked up first, then among the keys further up.
-pub(super) fn parse(text: &str, lookup: &Lookup<'_>) -> Result<Vec<(String, String)>, Broken> {
+/// Reads Compose's format. Variables are looked up first, then among the keys further up and those of `before`.
+pub(super) fn parse(
+    text: &str,
+    before: &BTreeMap<String, String>,
+    lookup: &Lookup<'_>,
+) -> Result<Vec<(String, String)>, Broken> {
     let mut pairs: Vec<(String, String)> = Vec::new();
+    let lookup = |name: &str, pairs: &[(String, String)]| {
+        lookup(name)
+            .or_else(|| value_of(pairs, name))
+            .or_else(|| before.get(name).cloned())
+    };
     let mut rest = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut line = 1;
     while !rest.is_empty() {
         let (statement, tail) = split_statement(rest);
         let broken = |message: String| Broken { line, message };
-        if let Some((key, value)) = read_statement(statement, &pairs, lookup).map_err(broken)? {
+        if let Some((key, value)) = read_statement(statement, &|name| lookup(name, &pairs)).map_err(broken)? {
             pairs.retain(|(known, _)| *known != key);
             pairs.push((key, value));
         }
@@ -42,7 +56,7 @@ fn split_statement(text: &str) -> (&str, &str) {
     let mut end = end_of_line;
     let first = &text[..end_of_line];
     if !first.trim_start().starts_with('#')
-        && let Some(equals) = first.find('=')
+        && let Some(equals) = first.find(SEPARATORS)
     {
         let value = &text[equals + 1..];
         let indent = value.len() - value.trim_start_matches([' ', '\t']).len();
@@ -72,20 +86,19 @@ fn closing_quote(value: &str) -> Option<usize> {
 
 type Pair = Option<(String, String)>;
 
-fn read_statement(statement: &str, pairs: &[(String, String)], lookup: &Lookup<'_>) -> Result<Pair, String> {
+fn read_statement(statement: &str, lookup: &Lookup<'_>) -> Result<Pair, String> {
     let statement = statement.trim();
     if statement.is_empty() || statement.starts_with('#') {
         return Ok(None);
     }
     let statement = statement.strip_prefix("export ").map_or(statement, str::trim_start);
-    let Some((key, value)) = statement.split_once('=') else {
+    let Some((key, value)) = statement.split_once(SEPARATORS) else {
         check_key(statement)?;
         return Ok(lookup(statement).map(|value| (statement.to_owned(), value)));
     };
     let key = key.trim();
     check_key(key)?;
-    let here = |name: &str| lookup(name).or_else(|| value_of(pairs, name));
-    Ok(Some((key.to_owned(), read_value(value.trim(), &here)?)))
+    Ok(Some((key.to_owned(), read_value(value.trim(), lookup)?)))
 }
 
 fn value_of(pairs: &[(String, String)], name: &str) -> Option<String> {
@@ -94,7 +107,7 @@ fn value_of(pairs: &[(String, String)], name: &str) -> Option<String> {
 }
 
 fn check_key(key: &str) -> Result<(), String> {
-    let well_formed = |c: char| c == '_' || c == '.' || c == '-' || c.is_alphanumeric();
+    let well_formed = |c: char| matches!(c, '_' | '.' | '-' | '[' | ']') || c.is_alphanumeric();
     if key.is_empty() || !key.chars().all(well_formed) {
         return Err(format!("{key:?} is no name of a variable"));
     }
@@ -112,21 +125,13 @@ fn read_value(value: &str, lookup: &Lookup<'_>) -> Result<String, String> {
             Ok(fill(&unescape(inner), lookup)?.text)
         }
         Some(_) | None => {
-            let end = comment_start(value).unwrap_or(value.len());
+            let end = value.find(" #").unwrap_or(value.len());
             Ok(fill(value[..end].trim_end(), lookup)?.text)
         }
     }
 }
 
-/// A `#` starts a comment at the beginning or after a blank.
-fn comment_start(value: &str) -> Option<usize> {
-    value.char_indices().find_map(|(index, c)| {
-        let starts = index == 0 || value[..index].ends_with([' ', '\t']);
-        (c == '#' && starts).then_some(index)
-    })
-}
-
-/// The escapes of a double-quoted value; `\$` stays a dollar sign.
+/// The escapes of a double-quoted value; `\$` stays a dollar sign, and what is no escape stays as it is.
 fn unescape(text: &str) -> String {
     let mut out = String::new();
     let mut chars = text.chars();
@@ -136,15 +141,34 @@ fn unescape(text: &str) -> String {
             continue;
         }
         match chars.next() {
+            Some('a') => out.push('\u{7}'),
+            Some('b') => out.push('\u{8}'),
+            Some('f') => out.push('\u{c}'),
             Some('n') => out.push('\n'),
             Some('r') => out.push('\r'),
             Some('t') => out.push('\t'),
+            Some('v') => out.push('\u{b}'),
             Some('$') => out.push_str("$$"),
-            Some(other) => out.push(other),
+            Some(other @ ('"' | '\\')) => out.push(other),
+            Some('0') => octal(&mut chars, &mut out),
+            Some(other) => out.extend(['\\', other]),
             None => out.push('\\'),
         }
     }
     out
+}
+
+/// `\0` and three digits.
+fn octal(chars: &mut std::str::Chars<'_>, out: &mut String) {
+    let rest = chars.as_str();
+    let code = rest.get(..3).and_then(|digits| u8::from_str_radix(digits, 8).ok());
+    match code {
+        Some(code) => {
+            out.push(char::from(code));
+            *chars = rest[3..].chars();
+        }
+        None => out.push_str("\\0"),
+    }
 }
 
 #[cfg(test)]
@@ -158,8 +182,13 @@ mod tests {
     #[test]
     fn lines_become_pairs() {
         let text = "\u{feff}# comment\n\nA=1\nexport B = two words  # why\nC='$A # \\' raw'\nD=\"x\\n$A ${HOST} \\$A\"\n\
-                    E=$A-${NO:-d}\nF=\nG=a#b\nH=\"two\nlines\"\nHOST\nUNKNOWN\nA=9\nI=\"q\" # c\nJ=k=v\nK=x$$y\nL=\"a\\\\b\\tc\"\r\n";
-        let pairs = parse(text, &lookup).unwrap();
+                    E=$A-${NO:-d}\nF=\nG=a#b\nH=\"two\nlines\"\nHOST\nUNKNOWN\nA=9\nI=\"q\" # c\nJ=k=v\nK=x$$y\nL=\"a\\\\b\\tc\"\r\n\
+                    M: yaml\nN: \"a: b\"\nO=$EARLIER$A\nP=\"\\d+\\0101\\09\"\nQ=^x$ # c\nR[0]=r\nS=#s\nT=t:t\n";
+        let before = BTreeMap::from([
+            ("EARLIER".to_owned(), "e".to_owned()),
+            ("A".to_owned(), "not".to_owned()),
+        ]);
+        let pairs = parse(text, &before, &lookup).unwrap();
         let get = |key: &str| value_of(&pairs, key);
         for (key, value) in [
             ("A", "9"),
@@ -175,6 +204,14 @@ mod tests {
             ("J", "k=v"),
             ("K", "x$y"),
             ("L", "a\\b\tc"),
+            ("M", "yaml"),
+            ("N", "a: b"),
+            ("O", "e9"),
+            ("P", "\\d+A\\09"),
+            ("Q", "^x$"),
+            ("R[0]", "r"),
+            ("S", "#s"),
+            ("T", "t:t"),
         ] {
             assert_eq!(get(key).as_deref(), Some(value), "{key}");
         }
@@ -189,7 +226,11 @@ mod tests {
             ("=x\n", 1),
             ("A=${B\n", 1),
         ] {
-            assert_eq!(parse(text, &lookup).unwrap_err().line, line, "{text:?}");
+            assert_eq!(
+                parse(text, &BTreeMap::new(), &lookup).unwrap_err().line,
+                line,
+                "{text:?}"
+            );
         }
     }
 

@@ -8,31 +8,40 @@ use super::cursor::At;
 use super::dotenv;
 use super::fault::{Faults, Mark};
 use super::files::unreadable;
+use super::interpolate::Lookup;
 use super::yaml::Value;
 use leasehold_base::small_file;
 
 /// The variables of a service: `environment` over its `env_file`s; a key without a value is taken out.
 pub(super) fn read(service: &At<'_>, context: &Context<'_>, faults: &mut Faults) -> BTreeMap<String, String> {
+    let stated = service.get("environment");
+    let stated = stated.map(|at| at.pairs(faults)).unwrap_or_default();
+    let stated: Vec<(String, Option<String>)> = stated
+        .into_iter()
+        .map(|pair| {
+            if pair.key.is_empty() {
+                pair.at.fault(faults, "has a variable without a name", "");
+            }
+            let value = pair.value.or_else(|| context.lookup(&pair.key));
+            (pair.key, value)
+        })
+        .collect();
     let mut variables = BTreeMap::new();
     if let Some(at) = service.get("env_file") {
+        // What is looked up in a file is the project's, then what `environment` says, then what stood further up.
+        let known = |key: &str| {
+            let own = || stated.iter().find(|(name, _)| name == key)?.1.clone();
+            context.lookup(key).or_else(own)
+        };
         for file in env_files(&at, faults) {
-            variables.extend(file.read(context, faults));
+            let read = file.read(&variables, &known, context, faults);
+            variables.extend(read);
         }
     }
-    let Some(at) = service.get("environment") else {
-        return variables;
-    };
-    for pair in at.pairs(faults) {
-        if pair.key.is_empty() {
-            pair.at.fault(faults, "has a variable without a name", "");
-        }
-        match pair.value.or_else(|| context.lookup(&pair.key)) {
-            Some(value) => {
-                variables.insert(pair.key, value);
-            }
-            None => {
-                variables.remove(&pair.key);
-            }
+    for (key, value) in stated {
+        match value {
+            Some(value) => drop(variables.insert(key, value)),
+            None => drop(variables.remove(&key)),
         }
     }
     variables
@@ -79,7 +88,13 @@ fn env_file<'a>(at: At<'a>, faults: &mut Faults) -> Option<EnvFile<'a>> {
 }
 
 impl EnvFile<'_> {
-    fn read(&self, context: &Context<'_>, faults: &mut Faults) -> Vec<(String, String)> {
+    fn read(
+        &self,
+        before: &BTreeMap<String, String>,
+        known: &Lookup<'_>,
+        context: &Context<'_>,
+        faults: &mut Faults,
+    ) -> Vec<(String, String)> {
         let name = Path::new(&self.path);
         let Some(path) = context.paths.local(name) else {
             let message = format!("{} is outside the project directory", self.path);
@@ -95,7 +110,12 @@ impl EnvFile<'_> {
         }
         match small_file::read_text(&path, small_file::MAX) {
             Ok(text) if self.raw => dotenv::parse_raw(&text),
-            Ok(text) => self.parse(&text, context, faults),
+            Ok(text) => dotenv::parse(&text, before, known).unwrap_or_else(|broken| {
+                let file = faults.add_file(&context.paths.shown(Path::new(&self.path)));
+                let line = broken.line;
+                faults.fault(Mark { file, line }, "", broken.message, "");
+                Vec::new()
+            }),
             Err(error) => {
                 let message = format!("{} {}", self.path, unreadable(&error));
                 self.at
@@ -103,15 +123,6 @@ impl EnvFile<'_> {
                 Vec::new()
             }
         }
-    }
-
-    fn parse(&self, text: &str, context: &Context<'_>, faults: &mut Faults) -> Vec<(String, String)> {
-        dotenv::parse(text, &|key| context.lookup(key)).unwrap_or_else(|broken| {
-            let file = faults.add_file(&context.paths.shown(Path::new(&self.path)));
-            let line = broken.line;
-            faults.fault(Mark { file, line }, "", broken.message, "");
-            Vec::new()
-        })
     }
 }
 
@@ -135,12 +146,22 @@ mod tests {
             ("a.env", "A=1\nB=$NODE-$Z\nC=3\n"),
             ("sub/b.env", "export B='x y' # c\n"),
             ("raw.env", "A=\"$X\"\n"),
+            ("one.env", "HOST=db\nPORT: 5432\n"),
+            ("two.env", "URL=tcp://$HOST:${PORT:-1}/$NAME\n"),
         ];
         for (keys, variables_read) in [
             ("env_file: a.env", r#"{"A": "1", "B": "n1-", "C": "3"}"#),
             ("env_file: [./a.env, sub/b.env]", r#"{"A": "1", "B": "x y", "C": "3"}"#),
             ("env_file: [{path: /srv/mail/sub/b.env}]", r#"{"B": "x y"}"#),
             ("env_file: [{path: gone.env, required: false}]", "{}"),
+            (
+                "env_file: [one.env, two.env]\nenvironment: {NAME: n}",
+                r#"{"HOST": "db", "NAME": "n", "PORT": "5432", "URL": "tcp://db:5432/n"}"#,
+            ),
+            (
+                "env_file: [two.env, one.env]",
+                r#"{"HOST": "db", "PORT": "5432", "URL": "tcp://:1/"}"#,
+            ),
             ("env_file: {path: raw.env, format: raw}", r#"{"A": "\"$X\""}"#),
             (
                 "env_file: a.env\nenvironment: {A: 2, B: , C: ''}",

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use super::fault::{Faults, Mark};
 use super::interpolate::{self, Remark};
+use super::layers::{self, Layers, Place};
+use super::merge;
 use super::paths::Paths;
-use super::yaml::{self, Node, Value};
-use super::{dotenv, merge};
-use leasehold_base::small_file;
+use super::yaml::{self, Node};
 
 /// Compose's own names of files, in its order of preference, and what is merged on top.
 const DEFAULT_FILES: [&str; 4] = [
@@ -36,7 +36,7 @@ pub struct Sources {
 }
 
 /// The merged tree and what is needed to interpret it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Loaded {
     pub(super) tree: Node,
     pub(super) name: String,
@@ -52,63 +52,46 @@ pub(super) type Instead<'a> = Option<(&'a Path, &'a str)>;
 /// `None` when no file could be read; the faults say why.
 pub(super) fn load(sources: &Sources, instead: Instead<'_>, faults: &mut Faults) -> Option<Loaded> {
     let paths = Paths::new(&sources.host_directory, &sources.local_directory);
-    let mut environment = dotenv_of(&paths, &sources.environment, faults);
-    environment.extend(sources.environment.clone());
-    environment.insert("PWD".to_owned(), sources.host_directory.display().to_string());
+    let mut environment = environment_of(sources, &paths, faults);
     let files = files_of(sources, &paths, &environment, faults);
-    let mut trees: Vec<Node> = files
-        .iter()
-        .filter_map(|file| read_tree(&paths, file, instead, faults))
-        .collect();
-    if trees.is_empty() || trees.len() < files.len() {
+    let mut layers = Layers::new(&paths, instead, faults);
+    let mut read = Vec::new();
+    for file in &files {
+        read.extend(layers.documents(file).map(|documents| (file.clone(), documents)));
+    }
+    if read.is_empty() || read.len() < files.len() {
         return None;
     }
-    let name = project_name(sources, &environment, &trees);
+    let name = project_name(sources, &environment, read.iter().flat_map(|(_, documents)| documents));
     environment
         .entry("COMPOSE_PROJECT_NAME".to_owned())
         .or_insert_with(|| name.clone());
-    let mut remarks = Vec::new();
-    let lookup = |key: &str| environment.get(key).cloned();
-    for tree in &mut trees {
-        interpolate::fill_tree(tree, &lookup, faults, &mut remarks);
-    }
-    let tree = trees
-        .into_iter()
-        .reduce(|base, over| merge::merge(base, over, faults))?;
+    let place = Place {
+        directory: paths.host(Path::new("")),
+        environment,
+    };
+    let tree = layers.together(read, &place)?;
+    let remarks = layers.remarks;
     Some(Loaded {
         tree,
         name,
         files: files.iter().map(|file| paths.host(file)).collect(),
         paths,
-        environment,
+        environment: place.environment,
         remarks,
     })
 }
 
-fn dotenv_of(paths: &Paths, environment: &BTreeMap<String, String>, faults: &mut Faults) -> BTreeMap<String, String> {
+/// The environment of this process over `.env`.
+fn environment_of(sources: &Sources, paths: &Paths, faults: &mut Faults) -> BTreeMap<String, String> {
+    let name = Path::new(".env");
     // Compose passes over a directory, too.
-    let Some(path) = paths
-        .local(Path::new(".env"))
-        .filter(|path| path.exists() && !path.is_dir())
-    else {
-        return BTreeMap::new();
-    };
-    let file = faults.add_file(".env");
-    let text = match small_file::read_text(&path, small_file::MAX) {
-        Ok(text) => text,
-        Err(error) => {
-            faults.fault(Mark { file, line: 0 }, "", unreadable(&error), "");
-            return BTreeMap::new();
-        }
-    };
-    match dotenv::parse(&text, &|key| environment.get(key).cloned()) {
-        Ok(pairs) => pairs.into_iter().collect(),
-        Err(broken) => {
-            let line = broken.line;
-            faults.fault(Mark { file, line }, "", broken.message, "");
-            BTreeMap::new()
-        }
-    }
+    let path = paths.local(name).filter(|path| path.exists() && !path.is_dir());
+    let found = path.map(|path| layers::read_env(paths, name, &path, &sources.environment, faults));
+    let mut environment = found.unwrap_or_default();
+    environment.extend(sources.environment.clone());
+    environment.insert("PWD".to_owned(), sources.host_directory.display().to_string());
+    environment
 }
 
 fn files_of(
@@ -144,6 +127,16 @@ fn files_of(
     [base.to_owned()].into_iter().chain(over).map(PathBuf::from).collect()
 }
 
+/// The files that Compose would read, which may be named by `COMPOSE_FILE`.
+#[must_use]
+pub fn files(sources: &Sources) -> Vec<PathBuf> {
+    let paths = Paths::new(&sources.host_directory, &sources.local_directory);
+    let mut faults = Faults::default();
+    let environment = environment_of(sources, &paths, &mut faults);
+    let files = files_of(sources, &paths, &environment, &mut faults);
+    files.iter().map(|file| paths.host(file)).collect()
+}
+
 /// The file that Compose merges on top of one of its own names, if there is one beside it.
 #[must_use]
 pub fn override_of(file: &Path) -> Option<PathBuf> {
@@ -152,45 +145,22 @@ pub fn override_of(file: &Path) -> Option<PathBuf> {
     over.exists().then_some(over)
 }
 
-fn read_tree(paths: &Paths, name: &Path, instead: Instead<'_>, faults: &mut Faults) -> Option<Node> {
-    let file = faults.add_file(&paths.shown(name));
-    let whole = Mark { file, line: 0 };
-    let Some(path) = paths.local(name) else {
-        let remedy = "move it there: only that directory is mounted into the sidecar";
-        faults.fault(whole, "", "is outside the project directory", remedy);
-        return None;
-    };
-    let given = instead
-        .filter(|(file, _)| *file == name)
-        .map(|(_, text)| text.to_owned());
-    let text = match given.map_or_else(|| small_file::read_text(&path, small_file::MAX), Ok) {
-        Ok(text) => text,
-        Err(error) => {
-            faults.fault(whole, "", unreadable(&error), "");
-            return None;
-        }
-    };
-    match yaml::parse(&text, file) {
-        Ok(node) if matches!(node.value, Value::Map(_)) => Some(node),
-        Ok(_) => {
-            faults.fault(whole, "", "is no compose file: its top level is not a mapping", "");
-            None
-        }
-        Err(broken) => {
-            let remedy = match broken.message.contains("tag") {
-                true => "take !reset and !override out: write the value in one file only",
-                false => "",
-            };
-            let line = broken.line;
-            faults.fault(
-                Mark { file, line },
-                "",
-                format!("is no valid YAML: {}", broken.message),
-                remedy,
-            );
-            None
-        }
-    }
+/// A file's own tree, as it stands there: where its lines are. Its documents are one on top of the other.
+pub(super) fn own_tree(text: &str) -> Result<Node, yaml::Broken> {
+    let documents = yaml::parse(text, 0)?.into_iter();
+    let all = documents.reduce(|base, over| merge::merge(base, over, &mut Faults::default()));
+    Ok(all.unwrap_or_default())
+}
+
+/// Why a file is no YAML.
+pub(super) fn broken(file: usize, reason: &yaml::Broken, faults: &mut Faults) {
+    let line = reason.line;
+    faults.fault(
+        Mark { file, line },
+        "",
+        format!("is no valid YAML: {}", reason.message),
+        "",
+    );
 }
 
 /// One sentence for a file that cannot be read.
@@ -199,7 +169,11 @@ pub(super) fn unreadable(error: &io::Error) -> String {
 }
 
 /// Compose's order: told, `COMPOSE_PROJECT_NAME`, `name:` of the last file, the directory.
-fn project_name(sources: &Sources, environment: &BTreeMap<String, String>, trees: &[Node]) -> String {
+fn project_name<'n>(
+    sources: &Sources,
+    environment: &BTreeMap<String, String>,
+    trees: impl Iterator<Item = &'n Node>,
+) -> String {
     let told = sources.project_name.clone();
     let set = || {
         environment
@@ -208,10 +182,10 @@ fn project_name(sources: &Sources, environment: &BTreeMap<String, String>, trees
             .cloned()
     };
     let stated = || {
-        let mut names = trees.iter().filter_map(|tree| tree.get("name")?.node.scalar());
+        let names = trees.filter_map(|tree| tree.get("name")?.node.scalar());
         let lookup = |key: &str| environment.get(key).cloned();
         names
-            .next_back()
+            .last()
             .and_then(|name| Some(interpolate::fill(&name, &lookup).ok()?.text))
     };
     told.or_else(set)
@@ -329,7 +303,7 @@ mod tests {
             "required",
         );
         assert_one(
-            &said(&file("", "user: a$", REST)),
+            &said(&file("", "user: 'a${'", REST)),
             &["services.s.user", "$$"],
             "template",
         );
@@ -365,12 +339,12 @@ mod tests {
             (
                 &[("compose.yaml", "a: 1\na: 2\n")],
                 &[],
-                ["compose.yaml:2: is no valid YAML", "duplicate"],
+                ["compose.yaml:2: is no valid YAML", "stands twice"],
             ),
             (
-                &[("compose.yaml", "a: 1\nb: !reset []\n")],
+                &[("compose.yaml", "a: 1\nb: !secret []\n")],
                 &[],
-                ["compose.yaml:2: is no valid YAML", "!override out"],
+                ["compose.yaml:2: is no valid YAML", "the tag !secret"],
             ),
             (
                 &[("compose.yaml", good.as_str()), (".env", "A=1\nB C\n")],
@@ -385,20 +359,20 @@ mod tests {
 
     #[test]
     fn all_faults_come_at_once_in_order() {
-        let text = "include: [x]\nservices:\n  s:\n    image: i:1\n    restart: always\n    x-leasehold: {vips: [x]}\n    build: .\n";
+        let text = "volume: [x]\nservices:\n  s:\n    image: i:1\n    restart: always\n    x-leasehold: {vips: [x]}\n    ipc: host\n";
         let faults = read_files(&[("compose.yaml", text)]).unwrap_err();
         let places: Vec<_> = faults.iter().map(|fault| (fault.line, fault.key.as_str())).collect();
         assert_eq!(
             places,
             [
-                (1, "include"),
+                (1, "volume"),
                 (1, "x-leasehold"),
                 (3, "services.s.profiles"),
                 (3, "services.s.scale"),
                 (3, "services.s.entrypoint"),
                 (5, "services.s.restart"),
                 (6, "services.s.x-leasehold.vips"),
-                (7, "services.s.build"),
+                (7, "services.s.ipc"),
             ]
         );
         assert!(

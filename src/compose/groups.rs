@@ -6,10 +6,8 @@ use std::time::Duration;
 use super::cursor::At;
 use super::fault::Faults;
 use super::leasehold::{Settings, Stated};
-use super::model::{
-    Check, Dependency, Failback, Group, Mount, MountKind, NetworkMode, OnFailure, Probe, SecondOpinion, Service, Vip,
-};
-use super::{order, refusals};
+use super::model::{Check, Failback, Group, Mount, MountKind, OnFailure, Probe, SecondOpinion, Service, Vip};
+use super::{depends, order, reach, refusals};
 
 /// How long a start may take until the probes pass, unless the file says so: in doubt rather slow than never.
 const START_DEFAULT: Duration = Duration::from_secs(60);
@@ -30,7 +28,7 @@ pub(super) fn build(mut members: Vec<Member<'_>>, faults: &mut Faults) -> BTreeM
         .map(|member| (member.service.name.clone(), member.settings.group.clone()))
         .collect();
     for member in &mut members {
-        dependencies(member, &homes, faults);
+        depends::read(member, &homes, faults);
     }
     let mut sorted: BTreeMap<String, Vec<Member<'_>>> = BTreeMap::new();
     for member in members {
@@ -65,6 +63,7 @@ fn group(name: String, members: Vec<Member<'_>>, faults: &mut Faults) -> Group {
         .map(|m| (m.at.clone(), &m.service, m.settings.probes.is_some()))
         .collect();
     refusals::open_relay(&known, &probes, faults);
+    reach::look(&members, &vips, vip_first, faults);
     probed_services(&members, faults);
     let first = members.first().map(|member| member.at.clone());
     let services = order::sort(members.into_iter().map(|member| member.service).collect()).unwrap_or_else(|circle| {
@@ -163,86 +162,6 @@ fn agreed<'s, 'a: 's, T: Clone + PartialEq + 's>(
     first.map(|(value, _)| value.clone())
 }
 
-/// `depends_on` and `network_mode: service:`, as far as they stay inside the group.
-fn dependencies(member: &mut Member<'_>, homes: &BTreeMap<String, String>, faults: &mut Faults) {
-    if let Some(field) = member.at.get("depends_on") {
-        let wanted: Vec<(String, Dependency, At<'_>)> = stated(&field, faults);
-        for (name, dependency, at) in wanted {
-            match homes.get(&name) {
-                Some(group) if *group == member.settings.group => {
-                    member.service.depends_on.insert(name, dependency);
-                }
-                Some(group) => at.fault(
-                    faults,
-                    format!("{name} is in another group, {group}, which may live on another node"),
-                    "put both into one group, or remove it",
-                ),
-                None if is_optional(&at) => {
-                    at.warn(faults, format!("is not waited for: {name} is not protected"), "");
-                }
-                None => at.fault(
-                    faults,
-                    format!("{name} is not protected: Leasehold neither starts it nor waits for it"),
-                    "protect it in the same group, or add `required: false`",
-                ),
-            }
-        }
-    }
-    let Some(NetworkMode::Service(name)) = &member.service.network_mode else {
-        return;
-    };
-    match homes.get(name) {
-        Some(group) if *group == member.settings.group => {
-            member
-                .service
-                .depends_on
-                .entry(name.clone())
-                .or_insert(Dependency::Started);
-        }
-        Some(group) => {
-            let message = format!("its network_mode names {name} of another group, {group}");
-            member.at.fault(faults, message, "put both into one group");
-        }
-        None => {}
-    }
-}
-
-fn is_optional(at: &At<'_>) -> bool {
-    at.get("required").and_then(|field| field.node.scalar()).as_deref() == Some("false")
-}
-
-fn stated<'a>(field: &At<'a>, faults: &mut Faults) -> Vec<(String, Dependency, At<'a>)> {
-    let mut stated = Vec::new();
-    if !field.node.items().is_empty() {
-        let items = field.list(faults);
-        let names = items
-            .into_iter()
-            .filter_map(|item| Some((item.text(faults)?, Dependency::Started, item)));
-        return names.collect();
-    }
-    for at in field.map(faults) {
-        let mut dependency = Dependency::Started;
-        for part in at.map_of(faults, &["condition", "required", "restart"]) {
-            match part.name {
-                "condition" => {
-                    let condition = part.parsed(faults, "service_started or service_healthy", |text| match text {
-                        "service_started" => Some(Dependency::Started),
-                        "service_healthy" => Some(Dependency::Healthy),
-                        _ => None,
-                    });
-                    dependency = condition.unwrap_or(dependency);
-                }
-                "restart" => part.warn(faults, "is not carried out: only `docker compose restart` reads it", ""),
-                _ => {
-                    part.bool(faults);
-                }
-            }
-        }
-        stated.push((at.name.to_owned(), dependency, at));
-    }
-    stated
-}
-
 fn shared_addresses(groups: &BTreeMap<String, Vec<Member<'_>>>, faults: &mut Faults) {
     let mut seen: BTreeMap<std::net::IpAddr, &String> = BTreeMap::new();
     for (name, members) in groups {
@@ -282,7 +201,7 @@ fn shared_storage(groups: &BTreeMap<String, Vec<Member<'_>>>, faults: &mut Fault
 
 #[cfg(test)]
 mod tests {
-    use super::super::model::Project;
+    use super::super::model::{Dependency, Project};
     use super::super::testing::{CLUSTER, LINES, assert_one, read_files, said};
     use super::*;
 
@@ -357,7 +276,7 @@ mod tests {
     }
 
     type Case = (&'static [(&'static str, &'static str, &'static str)], [&'static str; 2]);
-    const CASES: [Case; 14] = [
+    const CASES: [Case; 13] = [
         (
             &[
                 ("a", "group: g, failback: auto", ""),
@@ -419,7 +338,7 @@ mod tests {
         ),
         (
             &[("a", "", "depends_on: {a: {condition: service_completed_successfully}}")],
-            ["condition", "service_healthy"],
+            ["a is a step that ends", "service's own command"],
         ),
         (
             &[
@@ -428,14 +347,22 @@ mod tests {
             ],
             ["wait for each other: a, b", "take one"],
         ),
-        (
-            &[
-                ("a", "group: g, probes: [{smtp: 25}]", "network_mode: host"),
-                ("b", "group: g", "ports: ['25:25']"),
-            ],
-            ["services.b", "open relay"],
-        ),
     ];
+
+    #[test]
+    fn of_a_group_the_one_that_publishes_smtp_is_warned_of() {
+        let project = project(&[
+            ("a", "group: g, probes: [{smtp: 25}]", "network_mode: host"),
+            ("b", "group: g", "ports: ['25:25']"),
+        ]);
+        let warned: Vec<_> = project
+            .warnings
+            .iter()
+            .filter(|warning| warning.contains("which a relay trusts"))
+            .collect();
+        assert_eq!(warned.len(), 1, "{warned:#?}");
+        assert!(warned[0].contains("services.b: "), "{warned:#?}");
+    }
 
     #[test]
     fn what_groups_cannot_agree_on_is_refused() {

@@ -36,9 +36,7 @@ pub(super) fn healthcheck(at: &At<'_>, faults: &mut Faults) -> Healthcheck {
         }
     }
     if disabled {
-        if check.test.is_some() {
-            at.fault(faults, "is disabled and has a test", "remove one of the two");
-        }
+        // An override file has no other way to switch off what another file tests.
         check.test = Some(vec!["NONE".to_owned()]);
     }
     check

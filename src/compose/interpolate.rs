@@ -28,11 +28,12 @@ pub(super) fn fill(template: &str, lookup: &Lookup<'_>) -> Result<Filled, String
             braced(&inner[..end], template, lookup, &mut filled)?;
             rest = &inner[end + 1..];
         } else {
+            // Compose takes a dollar sign that nothing follows as it stands.
             let length = name_length(after);
-            if length == 0 {
-                return Err(invalid(template));
+            match length {
+                0 => filled.text.push('$'),
+                _ => plain(&after[..length], lookup, &mut filled),
             }
-            plain(&after[..length], lookup, &mut filled);
             rest = &after[length..];
         }
     }
@@ -44,21 +45,26 @@ fn invalid(template: &str) -> String {
     format!("{template:?} is no valid template: write a literal dollar sign as $$")
 }
 
-/// The index of the brace that closes an opened `${`.
+/// The index of the brace that closes an opened `${`. Compose counts every brace within, and passes over what follows an opening
+/// one; where the count never ends, the last brace of the line closes.
 fn closing_brace(inner: &str) -> Option<usize> {
-    let mut depth = 0_usize;
-    let bytes = inner.as_bytes();
-    for (index, byte) in bytes.iter().enumerate() {
-        if *byte == b'{' && index > 0 && bytes[index - 1] == b'$' {
-            depth += 1;
-        } else if *byte == b'}' {
-            if depth == 0 {
-                return Some(index);
+    let mut depth = 1_usize;
+    let mut bytes = inner.bytes().enumerate().skip(1);
+    if inner.starts_with('}') {
+        return None;
+    }
+    while let Some((index, byte)) = bytes.next() {
+        match byte {
+            b'}' if depth == 1 => return Some(index),
+            b'}' => depth -= 1,
+            b'{' => {
+                depth += 1;
+                bytes.next();
             }
-            depth -= 1;
+            _ => {}
         }
     }
-    None
+    inner.lines().next()?.rfind('}')
 }
 
 fn name_length(text: &str) -> usize {
@@ -113,13 +119,30 @@ fn required(name: &str, message: &str) -> String {
 }
 
 /// What came up while a tree was filled in; whether it matters depends on whose key it is.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Remark {
     pub(super) path: Vec<String>,
     pub(super) kind: RemarkKind,
 }
 
-#[derive(Debug)]
+impl Remark {
+    /// The same for a service that extends the one it is about.
+    pub(super) fn of(&self, base: &str, service: &str) -> Option<Self> {
+        let [services, name, rest @ ..] = self.path.as_slice() else {
+            return None;
+        };
+        if services != "services" || name != base {
+            return None;
+        }
+        let path = [services.clone(), service.to_owned()].into_iter().chain(rest.to_vec());
+        Some(Self {
+            path: path.collect(),
+            kind: self.kind.clone(),
+        })
+    }
+}
+
+#[derive(Clone, Debug)]
 pub(super) enum RemarkKind {
     Fault(Fault),
     /// A variable without a value, and the text of the warning.
@@ -214,6 +237,17 @@ mod tests {
             ("${NONE:-fd4d::/64}", "fd4d::/64"),
             ("${NONE:-a-b}", "a-b"),
             ("{not} a template", "{not} a template"),
+            ("$", "$"),
+            ("a $ b", "a $ b"),
+            ("^x$", "^x$"),
+            ("$1 $.", "$1 $."),
+            ("${NONE:-$}", "$"),
+            ("${NONE:-$2a$14$1abc}", "$2a$14$1abc"),
+            ("awk '{print $2}'", "awk '{print $2}'"),
+            ("${NONE:-{\"a\": 1}}x", "{\"a\": 1}x"),
+            ("${SET:-{\"a\": 1}}x", "valuex"),
+            ("${NONE:-{}}", "{}"),
+            ("${NONE:-a{b}", "a{b"),
         ] {
             assert_eq!(fill(template, &lookup).unwrap().text, text, "{template}");
         }
@@ -221,7 +255,7 @@ mod tests {
 
     #[test]
     fn what_is_no_template_is_said() {
-        for template in ["$", "a $ b", "$1", "${SET", "${}", "${1}", "${SET!x}", "${NONE:-$}"] {
+        for template in ["${SET", "${}", "${1}", "${SET!x}", "${", "${NONE:-${1}}"] {
             assert!(fill(template, &lookup).unwrap_err().contains("$$"), "{template}");
         }
         for (template, message) in [
@@ -248,7 +282,7 @@ mod tests {
         #[test]
         fn any_text_is_read_or_refused(text in "[${}:?+a-cA-Cé\"'\\\\\\[\\],#=&*!|<> \\t\\n0-9.-]{0,60}") {
             let _ = fill(&text, &lookup);
-            let _ = super::super::dotenv::parse(&text, &lookup);
+            let _ = super::super::dotenv::parse(&text, &Default::default(), &lookup);
             let _ = super::super::words::split(&text);
             let _ = super::super::scalar::duration(&text);
             let _ = super::super::scalar::bytes(&text);

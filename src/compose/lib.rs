@@ -1,6 +1,8 @@
 //! The user's compose file as configuration: read, merged, filled in, checked; nothing is dropped in silence.
 //!
-//! - `files`: finds, reads and merges; `yaml`, `dotenv`, `interpolate` and `merge` are its tools
+//! - `files`: finds the files; `layers` reads them and puts them together; `yaml`, `dotenv`, `interpolate`, `elsewhere` and
+//!   `merge` are its tools
+//! - `keys`: the table of all keys of Compose and what becomes of them
 //! - `project`: from the merged tree to [`model::Project`]; `service`, `leasehold` and `groups` read, `refusals` forbids
 //! - `adopt`: the edit of a file that protects a service, and the one that takes it back
 //! - `drift`: in what a container differs from what the file says now
@@ -12,17 +14,23 @@ pub mod model;
 mod command;
 mod context;
 mod cursor;
+mod depends;
 mod dotenv;
 mod drift;
+mod elsewhere;
 mod environment;
 pub mod events;
 mod fault;
 mod fence;
 mod files;
+mod gpus;
 mod groups;
+mod handed;
 mod hash;
 mod health;
 mod interpolate;
+pub mod keys;
+mod layers;
 mod leasehold;
 mod limits;
 mod merge;
@@ -30,13 +38,16 @@ mod mounts;
 mod networks;
 mod order;
 mod paths;
+mod places;
 mod ports;
 mod probes;
 mod project;
+mod reach;
 mod refusals;
 mod report;
 mod scalar;
 mod service;
+mod sidecar;
 #[cfg(test)]
 mod testing;
 mod words;
@@ -45,7 +56,7 @@ mod yaml;
 pub use command::{command_line, must_be_pid_one};
 pub use drift::{Misfit, after_crash, changed, fingerprints, takeable};
 pub use fault::Fault;
-pub use files::{Sources, override_of};
+pub use files::{Sources, files, override_of};
 pub use hash::config_hash;
 pub use project::read;
 pub use report::report;

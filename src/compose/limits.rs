@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::cursor::At;
 use super::fault::Faults;
+use super::gpus;
 use super::model::Service;
 use super::scalar;
 use super::yaml::Value;
@@ -76,8 +77,13 @@ pub(super) fn deploy(at: &At<'_>, service: &mut Service, faults: &mut Faults) {
 
 fn resources(at: &At<'_>, service: &mut Service, faults: &mut Faults) {
     for part in at.map_of(faults, &["limits", "reservations"]) {
-        for field in part.map_of(faults, &["cpus", "memory", "pids"]) {
+        let known: &[&str] = match part.name {
+            "limits" => &["cpus", "memory", "pids"],
+            _ => &["cpus", "memory", "devices"],
+        };
+        for field in part.map_of(faults, known) {
             match (part.name, field.name) {
+                (_, "devices") => service.device_requests.extend(gpus::devices(&field, faults)),
                 ("limits", "cpus") => {
                     let value = cpus(&field, faults);
                     set(&mut service.nano_cpus, value, &field, "cpus", faults);
@@ -94,7 +100,7 @@ fn resources(at: &At<'_>, service: &mut Service, faults: &mut Faults) {
                     let value = field.bytes(faults);
                     set(&mut service.mem_reservation, value, &field, "mem_reservation", faults);
                 }
-                _ => field.warn(faults, "is not carried out: only a swarm reserves it", ""),
+                _ => field.warn(faults, "is not carried out: only a swarm reads it", ""),
             }
         }
     }

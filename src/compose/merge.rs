@@ -1,7 +1,7 @@
 //! Several compose files become one, by the rules of Compose.
 
 use super::fault::{Faults, Mark};
-use super::yaml::{Entry, Node, Value};
+use super::yaml::{Entry, Node, Tag, Value};
 
 /// How the values of a key are put together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,40 +18,84 @@ enum Rule {
     Names,
     /// Options are merged only for the same driver.
     Logging,
+    /// `name=address` lists and mappings are the same thing; every address of a name stays.
+    Hosts,
+    /// Subnets of a network: those of one subnet are put together.
+    Subnets,
     /// A list whose items are told apart by their target.
     ByTarget,
     /// A list in which nothing stands twice.
     Unique,
 }
 
-/// Puts `over` onto `base`.
+/// Puts `over` onto `base`. What `!reset` and `!override` say is said already by the result.
 pub(super) fn merge(base: Node, over: Node, faults: &mut Faults) -> Node {
-    merge_at(base, over, &[], faults)
+    settled(merge_at(base, over, &[], faults))
+}
+
+/// Puts a service onto the one that it extends. Its tags stay: they count against earlier files, too.
+pub(super) fn extend(base: Node, over: Node, faults: &mut Faults) -> Node {
+    merge_at(settled(base), over, &["services", ""], faults)
+}
+
+/// Puts a file onto what it includes. Its tags stay as well.
+pub(super) fn import(included: Node, over: Node, faults: &mut Faults) -> Node {
+    merge_at(settled(included), over, &[], faults)
+}
+
+/// A tree as it is when nothing comes before it: what is to be taken out is not there.
+pub(super) fn settled(mut node: Node) -> Node {
+    settle(&mut node);
+    node
+}
+
+fn settle(node: &mut Node) {
+    node.tag = Tag::None;
+    match &mut node.value {
+        Value::List(items) => {
+            items.retain(|item| item.tag != Tag::Reset);
+            items.iter_mut().for_each(settle);
+        }
+        Value::Map(entries) => {
+            entries.retain(|entry| entry.node.tag != Tag::Reset);
+            entries.iter_mut().for_each(|entry| settle(&mut entry.node));
+        }
+        Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Text(_) => {}
+    }
 }
 
 fn rule(path: &[&str]) -> Rule {
     match path {
-        ["services", _, "command" | "entrypoint"] | ["services", _, "healthcheck", "test"] => Rule::Replace,
+        ["services", _, "command" | "entrypoint"]
+        | ["services", _, "healthcheck", "test"]
+        | ["services", _, "environment" | "labels" | "annotations" | "sysctls", _] => Rule::Replace,
+        ["services", _, "extra_hosts"] => Rule::Hosts,
+        ["networks", _, "ipam", "config"] => Rule::Subnets,
         ["services", _, "environment" | "labels" | "annotations" | "sysctls"]
         | ["networks" | "volumes" | "secrets" | "configs", _, "labels"]
         | ["services", _, "deploy", "labels"] => Rule::Pairs,
-        ["services", _, "dns" | "dns_search" | "dns_opt" | "tmpfs" | "env_file"] => Rule::Strings,
+        [
+            "services",
+            _,
+            "dns" | "dns_search" | "dns_opt" | "tmpfs" | "env_file" | "label_file",
+        ] => Rule::Strings,
         ["services", _, "depends_on" | "networks"] => Rule::Names,
         ["services", _, "logging"] => Rule::Logging,
         ["services", _, "volumes" | "devices" | "secrets" | "configs"] => Rule::ByTarget,
         [
             "services",
             _,
-            "ports" | "expose" | "cap_add" | "cap_drop" | "profiles" | "security_opt" | "group_add",
+            "ports" | "expose" | "cap_add" | "cap_drop" | "profiles" | "security_opt" | "group_add" | "links",
         ]
-        | ["services", _, "networks", _, "aliases"] => Rule::Unique,
+        | ["services", _, "networks", _, "aliases" | "link_local_ips"] => Rule::Unique,
         _ => Rule::Usual,
     }
 }
 
 fn merge_at(base: Node, over: Node, path: &[&str], faults: &mut Faults) -> Node {
     let rule = rule(path);
-    if rule == Rule::Replace || base.is_null() {
+    let stands_alone = over.tag != Tag::None || base.tag == Tag::Reset;
+    if stands_alone || rule == Rule::Replace || base.is_null() {
         return over;
     }
     if over.is_null() {
@@ -65,6 +109,8 @@ fn merge_at(base: Node, over: Node, path: &[&str], faults: &mut Faults) -> Node 
         Rule::Strings => unique(usual(as_list(base), as_list(over), path, faults)),
         Rule::Unique => unique(usual(base, over, path, faults)),
         Rule::ByTarget => by_target(usual(base, over, path, faults)),
+        Rule::Hosts => unique(usual(as_hosts(base), as_hosts(over), path, faults)),
+        Rule::Subnets => subnets(base, over, path, faults),
         Rule::Logging => {
             let driver = |node: &Node| node.get("driver").and_then(|entry| entry.node.scalar());
             match (driver(&base), driver(&over)) {
@@ -91,7 +137,24 @@ fn usual(base: Node, over: Node, path: &[&str], faults: &mut Faults) -> Node {
         }
         (Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Text(_), over) => over,
     };
-    Node { value, mark }
+    Node::new(value, mark)
+}
+
+/// Each subnet of `over` onto the same one of `base`.
+fn subnets(base: Node, over: Node, path: &[&str], faults: &mut Faults) -> Node {
+    let mark = over.mark;
+    let (Value::List(mut all), Value::List(new)) = (base.value, over.value) else {
+        cannot(mark, path, faults);
+        return Node::default();
+    };
+    let subnet = |node: &Node| node.get("subnet").and_then(|entry| entry.node.scalar());
+    for item in new {
+        match all.iter_mut().find(|known| subnet(known) == subnet(&item)) {
+            Some(known) => *known = usual(std::mem::take(known), item, path, faults),
+            None => all.push(item),
+        }
+    }
+    Node::new(Value::List(all), mark)
 }
 
 fn cannot(mark: Mark, path: &[&str], faults: &mut Faults) {
@@ -136,11 +199,32 @@ fn as_pairs(node: Node) -> Node {
         };
         entries.retain(|entry| entry.key != key);
         let mark = item.mark;
-        let node = Node { value, mark };
+        let node = Node::new(value, mark);
         entries.push(Entry { key, mark, node });
     }
-    let value = Value::Map(entries);
-    Node { value, mark }
+    Node::new(Value::Map(entries), mark)
+}
+
+/// A mapping of names to one address or several as a list of `name=address`.
+fn as_hosts(node: Node) -> Node {
+    let mark = node.mark;
+    let Value::Map(entries) = node.value else {
+        return node;
+    };
+    let mut items = Vec::new();
+    for Entry { key, node, .. } in entries {
+        let addresses = match &node.value {
+            Value::List(addresses) => addresses.clone(),
+            Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Text(_) | Value::Map(_) => {
+                vec![node]
+            }
+        };
+        items.extend(addresses.into_iter().map(|address| {
+            let text = format!("{key}={}", address.scalar().unwrap_or_default());
+            Node::new(Value::Text(text), address.mark)
+        }));
+    }
+    Node::new(Value::List(items), mark)
 }
 
 fn as_names(node: Node) -> Node {
@@ -151,13 +235,9 @@ fn as_names(node: Node) -> Node {
     let entry = |item: Node| Entry {
         key: item.scalar().unwrap_or_default(),
         mark: item.mark,
-        node: Node {
-            value: Value::Null,
-            mark: item.mark,
-        },
+        node: Node::new(Value::Null, item.mark),
     };
-    let value = Value::Map(items.into_iter().map(entry).collect());
-    Node { value, mark }
+    Node::new(Value::Map(items.into_iter().map(entry).collect()), mark)
 }
 
 fn as_list(node: Node) -> Node {
@@ -165,8 +245,7 @@ fn as_list(node: Node) -> Node {
     if node.scalar().is_none() {
         return node;
     }
-    let value = Value::List(vec![node]);
-    Node { value, mark }
+    Node::new(Value::List(vec![node]), mark)
 }
 
 /// Keeps the last of the items that are the same by `identity`, in the place of the first.
@@ -182,8 +261,7 @@ fn keep_last(node: Node, identity: impl Fn(&Node) -> String) -> Node {
             None => kept.push(item),
         }
     }
-    let value = Value::List(kept);
-    Node { value, mark }
+    Node::new(Value::List(kept), mark)
 }
 
 fn unique(node: Node) -> Node {
@@ -222,8 +300,11 @@ fn target(node: &Node) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::yaml::parse;
     use super::*;
+
+    fn parse(text: &str, file: usize) -> Result<Node, super::super::yaml::Broken> {
+        Ok(super::super::yaml::parse(text, file)?.remove(0))
+    }
 
     fn merged(base: &str, over: &str) -> (String, usize) {
         let service = |text: &str, file| parse(&format!("services: {{s: {{{text}}}}}"), file).unwrap();
@@ -292,6 +373,69 @@ mod tests {
         ] {
             assert_eq!(merged(base, over), (result.to_owned(), 0), "{base} + {over}");
         }
+    }
+
+    #[test]
+    fn tags_and_names_of_hosts_have_their_rules() {
+        for (base, over, result) in [
+            (
+                "extra_hosts: {a: [1.1.1.1, 2.2.2.2]}",
+                "extra_hosts: ['b=::1', 'a=1.1.1.1']",
+                "extra_hosts: a=1.1.1.1, a=2.2.2.2, b=::1",
+            ),
+            (
+                "environment: {A: 1, B: 2}",
+                "environment: {A: }",
+                "environment: A: , B: 2",
+            ),
+            ("ports: [1]", "ports: !reset [2]", ""),
+            ("ports: [1], user: a", "ports: !reset null", "user: a"),
+            ("ports: [1]", "ports: !override [2]", "ports: 2"),
+            (
+                "environment: {A: 1, B: 2}",
+                "environment: {A: !reset null}",
+                "environment: B: 2",
+            ),
+            (
+                "environment: {A: 1, B: 2}",
+                "environment: !override {C: 3}",
+                "environment: C: 3",
+            ),
+            ("ports: !reset [1]", "ports: [2]", "ports: 2"),
+            ("ports: !override [1]", "ports: [2]", "ports: 1, 2"),
+            ("image: a", "ports: [!reset 1, 2]", "image: a, ports: 2"),
+            ("user: a", "user: !reset null", ""),
+        ] {
+            assert_eq!(merged(base, over), (result.to_owned(), 0), "{base} + {over}");
+        }
+    }
+
+    #[test]
+    fn a_subnet_is_put_together_with_itself() {
+        let network = |config: &str| parse(&format!("networks: {{n: {{ipam: {{config: [{config}]}}}}}}"), 0).unwrap();
+        let (base, over) = (
+            network("{subnet: 10.1.0.0/16, gateway: 10.1.0.1}, {subnet: 'fd00::/64'}"),
+            network("{subnet: 10.1.0.0/16, ip_range: 10.1.5.0/24}, {subnet: 10.2.0.0/16}"),
+        );
+        let merged = merge(base, over, &mut Faults::default());
+        let text = describe(&merged);
+        assert_eq!(text.matches("subnet").count(), 3, "{text}");
+        assert!(text.contains("gateway: 10.1.0.1, ip_range: 10.1.5.0/24"), "{text}");
+    }
+
+    #[test]
+    fn a_service_is_put_onto_the_one_it_extends_and_its_tags_count_further() {
+        let node = |text: &str| parse(text, 0).unwrap();
+        let mut faults = Faults::default();
+        let own = extend(
+            node("ports: [1]\nuser: !reset null"),
+            node("ports: !override [2]"),
+            &mut faults,
+        );
+        assert_eq!(describe(&settled(own.clone())), "ports: 2, , ");
+        let tag = own.get("ports").unwrap().node.tag.clone();
+        assert_eq!(tag, Tag::Override, "an earlier file's ports go as well");
+        assert!(own.get("user").is_none(), "what the other takes out is its own affair");
     }
 
     #[test]

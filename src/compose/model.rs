@@ -446,6 +446,9 @@ pub struct Service {
     pub cpu_shares: Option<i64>,
     pub cpuset: Option<String>,
     pub pids_limit: Option<i64>,
+    /// What is asked of the drivers of the host, such as a GPU.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub device_requests: Vec<DeviceRequest>,
     pub oom_score_adj: Option<i64>,
     pub tty: bool,
     pub stdin_open: bool,
@@ -453,6 +456,18 @@ pub struct Service {
     pub runtime: Option<String>,
     /// Services of the same group that must be up (or healthy) first.
     pub depends_on: BTreeMap<String, Dependency>,
+}
+
+/// Devices that a driver of the engine finds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceRequest {
+    pub driver: Option<String>,
+    /// -1: all; 0 where they are named.
+    pub count: i64,
+    pub device_ids: Vec<String>,
+    /// All of them in one device.
+    pub capabilities: Vec<String>,
+    pub options: BTreeMap<String, String>,
 }
 
 /// What a dependant waits for.
@@ -482,6 +497,10 @@ pub struct Attachment {
     pub ipv4_address: Option<String>,
     pub ipv6_address: Option<String>,
     pub mac_address: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub link_local_ips: Vec<String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub driver_opts: BTreeMap<String, String>,
 }
 
 /// A published port.
@@ -501,6 +520,9 @@ pub struct Mount {
     pub kind: MountKind,
     pub target: String,
     pub read_only: bool,
+    /// A file, a socket or a place of the system itself: what lies there is not this service's data.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub no_storage: bool,
 }
 
 /// Where a mount comes from.
@@ -533,7 +555,7 @@ impl Mount {
     #[must_use]
     pub fn is_protected(&self) -> bool {
         match self.kind {
-            MountKind::Bind { .. } | MountKind::Volume { .. } => !self.read_only,
+            MountKind::Bind { .. } | MountKind::Volume { .. } => !self.read_only && !self.no_storage,
             MountKind::Tmpfs { .. } | MountKind::File { .. } => false,
         }
     }
@@ -562,6 +584,12 @@ pub struct Network {
     pub enable_ipv6: bool,
     /// (subnet, gateway) pairs of `ipam.config`.
     pub subnets: Vec<(String, Option<String>)>,
+    /// The part of a subnet from which containers get their addresses, where it is not the whole.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub ip_ranges: BTreeMap<String, String>,
+    /// Addresses of a subnet that containers never get, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub aux_addresses: BTreeMap<String, BTreeMap<String, String>>,
     pub labels: BTreeMap<String, String>,
 }
 

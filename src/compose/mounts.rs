@@ -1,11 +1,12 @@
-//! `volumes`, `secrets` and `configs` of a service.
+//! `volumes` of a service.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::context::Context;
 use super::cursor::At;
 use super::fault::Faults;
 use super::model::{Mount, MountKind};
+use super::places::{self, Place};
 use super::scalar;
 use super::yaml::Value;
 
@@ -67,11 +68,39 @@ fn short(text: &str, at: &At<'_>, context: &Context<'_>, faults: &mut Faults) ->
         true => bind(source, propagation, at, context, faults)?,
         false => volume(source, None, at, context, faults)?,
     };
-    Some(Mount {
+    Some(mount(kind, target, read_only, at, context, faults))
+}
+
+/// A mount, and whether it is one of data.
+fn mount(
+    kind: MountKind,
+    target: String,
+    read_only: bool,
+    at: &At<'_>,
+    context: &Context<'_>,
+    faults: &mut Faults,
+) -> Mount {
+    let place = match &kind {
+        MountKind::Bind { source, .. } => {
+            let place = places::of(source, context.paths);
+            if place == Place::Parent && !read_only {
+                let message = format!(
+                    "{} holds more than this service's data: whoever else uses anything in it would be taken for an intruder",
+                    source.display()
+                );
+                at.fault(faults, message, "mount the directory itself, or write `:ro`");
+            }
+            place
+        }
+        MountKind::Volume { .. } | MountKind::Tmpfs { .. } | MountKind::File { .. } => Place::Data,
+    };
+    Mount {
         kind,
         target,
         read_only,
-    })
+        // Nothing is asked of what can't be written to, and its fingerprint stays.
+        no_storage: !read_only && place == Place::System,
+    }
 }
 
 fn anonymous(at: &At<'_>, target: &str, faults: &mut Faults) {
@@ -172,11 +201,8 @@ fn long(item: &At<'_>, context: &Context<'_>, faults: &mut Faults) -> Option<Mou
     };
     let target = absolute(&target, item, faults)?;
     let read_only = long.read_only;
-    Some(Mount {
-        kind: long.into_kind(&target, item, context, faults)?,
-        target,
-        read_only,
-    })
+    let kind = long.into_kind(&target, item, context, faults)?;
+    Some(mount(kind, target, read_only, item, context, faults))
 }
 
 impl Long {
@@ -239,6 +265,14 @@ impl Long {
                 item.fault(faults, "has a bind mount without a source", "");
                 None
             }
+            ("image", _) => {
+                item.fault(
+                    faults,
+                    "an image is not mounted: an engine below 28 can't",
+                    "copy what it holds into a volume",
+                );
+                None
+            }
             (kind, _) => {
                 item.fault(
                     faults,
@@ -254,83 +288,6 @@ impl Long {
 fn mode(at: &At<'_>, faults: &mut Faults) -> Option<u32> {
     let was_text = matches!(at.node.value, Value::Text(_));
     at.parsed(faults, "a mode such as 0440", |text| scalar::mode(text, was_text))
-}
-
-/// `secrets` or `configs`: files of the host, mounted read-only.
-pub(super) fn files(at: &At<'_>, context: &Context<'_>, faults: &mut Faults) -> Vec<Mount> {
-    let items = at.list(faults);
-    items
-        .iter()
-        .filter_map(|item| file(item, at.name, context, faults))
-        .collect()
-}
-
-fn file(item: &At<'_>, section: &str, context: &Context<'_>, faults: &mut Faults) -> Option<Mount> {
-    let mut source = item.node.scalar();
-    let mut target = None;
-    if source.is_none() {
-        for field in item.map_of(faults, &["source", "target", "uid", "gid", "mode"]) {
-            match field.name {
-                "source" => source = field.text(faults),
-                "target" => target = field.text(faults),
-                _ => field.warn(
-                    faults,
-                    "is not carried out, as Compose does not for a file",
-                    "set it on the file itself",
-                ),
-            }
-        }
-    }
-    let Some(source) = source else {
-        item.fault(faults, "has an entry without a source", "");
-        return None;
-    };
-    let directory = if section == "secrets" { "/run/secrets" } else { "" };
-    let target = target.unwrap_or_else(|| source.clone());
-    Some(Mount {
-        kind: MountKind::File {
-            source: file_of(&source, item, section, context, faults)?,
-        },
-        target: if target.starts_with('/') {
-            target
-        } else {
-            format!("{directory}/{target}")
-        },
-        read_only: true,
-    })
-}
-
-fn file_of(key: &str, item: &At<'_>, section: &str, context: &Context<'_>, faults: &mut Faults) -> Option<PathBuf> {
-    let Some(top) = context.top(section, key) else {
-        item.fault(
-            faults,
-            format!("{key:?} is not defined"),
-            format!("add it to the top-level {section}"),
-        );
-        return None;
-    };
-    let mut path = None;
-    for field in top.map_of(
-        faults,
-        &["file", "name", "labels", "environment", "external", "content"],
-    ) {
-        match field.name {
-            "file" => path = field.text(faults),
-            "environment" | "external" | "content" => {
-                field.fault(
-                    faults,
-                    "is not carried out for a protected service",
-                    "put it into a file and name it with `file:`",
-                );
-                return None;
-            }
-            _ => {}
-        }
-    }
-    if path.is_none() {
-        top.fault(faults, "names no file", "write `file: ./name`");
-    }
-    Some(context.paths.host(Path::new(&path?)))
 }
 
 #[cfg(test)]
@@ -423,7 +380,20 @@ mod tests {
             ("volumes: [{type: bind, source: /x}]", ["without a target", ""]),
             (
                 "volumes: [{type: bind, source: /x, target: /x, bind: {recursive: x}}]",
-                ["bind.recursive", "remove it"],
+                ["bind.recursive", "comes along"],
+            ),
+            ("volumes: ['/:/host']", ["/ holds more than", "`:ro`"]),
+            (
+                "volumes: ['/mnt/:/mnt']",
+                ["/mnt holds more than", "the directory itself"],
+            ),
+            (
+                "volumes: [{type: bind, source: /var/lib, target: /x}]",
+                ["/var/lib holds more than", "`:ro`"],
+            ),
+            (
+                "volumes: [{type: image, source: i, target: /x}]",
+                ["an image is not mounted", "volume"],
             ),
             ("volumes: {data: /x}", ["must be a list", ""]),
             ("secrets: [none]", ["not defined", "top-level secrets"]),
@@ -431,6 +401,35 @@ mod tests {
             ("configs: [{target: /x}]", ["without a source", ""]),
         ] {
             assert_one(&faults("", keys), &words, keys);
+        }
+    }
+
+    #[test]
+    fn files_sockets_and_the_systems_own_places_are_no_storage() {
+        for (source, protected) in [
+            ("/var/run/docker.sock", false),
+            ("/run/docker.sock", false),
+            ("/dev/shm", false),
+            ("/sys/fs/cgroup", false),
+            ("/etc/localtime", false),
+            ("/var/log/mail", false),
+            ("/tmp", false),
+            ("/tmp/x", true),
+            ("/srv/x.sock", false),
+            ("/etc/letsencrypt", true),
+            ("/mnt/mail", true),
+            ("/srv/mail/d", true),
+            ("/var/lib/mail", true),
+            ("/running", true),
+            // Compose's own file stands in the project directory; a directory of that name does not.
+            ("./compose.yaml", false),
+            ("./not-there", true),
+        ] {
+            let mounts = service(&format!("volumes: ['{source}:/x']")).0.mounts;
+            assert_eq!(mounts[0].is_protected(), protected, "{source}");
+        }
+        for keys in ["volumes: ['/:/host:ro']", "volumes: ['/mnt:/mnt:ro,rslave']"] {
+            assert!(faults("", keys).is_empty(), "{keys}");
         }
     }
 

@@ -90,8 +90,8 @@ fn attachment(at: &At<'_>, faults: &mut Faults) -> Attachment {
         "ipv4_address",
         "ipv6_address",
         "mac_address",
-        "priority",
-        "gw_priority",
+        "link_local_ips",
+        "driver_opts",
     ];
     for field in at.map_of(faults, &known) {
         match field.name {
@@ -103,11 +103,8 @@ fn attachment(at: &At<'_>, faults: &mut Faults) -> Attachment {
                 attachment.ipv6_address = address(&field, faults, |text| text.parse::<std::net::Ipv6Addr>().is_ok())
             }
             "mac_address" => attachment.mac_address = field.text(faults),
-            _ => field.warn(
-                faults,
-                "is not carried out: networks are joined in the order of their names",
-                "",
-            ),
+            "link_local_ips" => attachment.link_local_ips = field.strings(faults),
+            _ => attachment.driver_opts = options(&field, faults),
         }
     }
     attachment
@@ -158,7 +155,7 @@ fn network(key: &str, context: &Context<'_>, faults: &mut Faults) -> Network {
             "driver_opts" => network.driver_opts = options(&field, faults),
             "internal" => network.internal = field.bool(faults).unwrap_or_default(),
             "enable_ipv6" => network.enable_ipv6 = field.bool(faults).unwrap_or_default(),
-            "ipam" => network.subnets = subnets(&field, faults),
+            "ipam" => ipam(&field, &mut network, faults),
             "labels" => network.labels = options(&field, faults),
             "attachable" => field.warn(faults, "is not carried out: it means nothing outside a swarm", ""),
             "enable_ipv4" => must_be_on(&field, faults),
@@ -188,25 +185,30 @@ fn external(at: &At<'_>, name: &mut String, key: &str, faults: &mut Faults) -> b
     external
 }
 
-fn subnets(at: &At<'_>, faults: &mut Faults) -> Vec<(String, Option<String>)> {
-    let mut subnets = Vec::new();
+fn ipam(at: &At<'_>, network: &mut Network, faults: &mut Faults) {
     for field in at.map_of(faults, &["driver", "config"]) {
         if field.name == "driver" {
             field.parsed(faults, "default", |text| (text == "default").then_some(()));
             continue;
         }
         for item in field.list(faults) {
-            let (mut subnet, mut gateway) = (None, None);
-            for part in item.map_of(faults, &["subnet", "gateway"]) {
+            let (mut subnet, mut gateway, mut range, mut others) = (None, None, None, BTreeMap::new());
+            for part in item.map_of(faults, &["subnet", "gateway", "ip_range", "aux_addresses"]) {
                 match part.name {
                     "subnet" => subnet = part.text(faults),
-                    _ => gateway = part.text(faults),
+                    "gateway" => gateway = part.text(faults),
+                    "ip_range" => range = part.text(faults),
+                    _ => others = options(&part, faults),
                 }
             }
-            subnets.extend(subnet.map(|subnet| (subnet, gateway)));
+            let Some(subnet) = subnet else { continue };
+            network.ip_ranges.extend(range.map(|range| (subnet.clone(), range)));
+            if !others.is_empty() {
+                network.aux_addresses.insert(subnet.clone(), others);
+            }
+            network.subnets.push((subnet, gateway));
         }
     }
-    subnets
 }
 
 /// A mapping or `key=value` list of strings; a key alone has an empty value.
@@ -245,7 +247,31 @@ fn volume(key: &str, at: &At<'_>, context: &Context<'_>, faults: &mut Faults) ->
         }
     }
     volume.external = external(at, &mut volume.name, key, faults);
+    relative_device(at, &mut volume, context, faults);
     volume
+}
+
+/// Compose makes the path of a bind absolute, where the driver is named; the engine would look elsewhere for it.
+fn relative_device(at: &At<'_>, volume: &mut Volume, context: &Context<'_>, faults: &mut Faults) {
+    let option = |key: &str| volume.driver_opts.get(key).map(String::as_str);
+    let options = option("o").unwrap_or_default();
+    let is_bind = options.split(',').any(|word| word == "bind" || word == "rbind");
+    let Some(device) = option("device").filter(|device| is_bind && !device.starts_with('/')) else {
+        return;
+    };
+    if volume.driver.as_deref() != Some("local") || options != "bind" {
+        let message = format!("{device:?} is no path from the root, and the engine would look for it elsewhere");
+        at.fault(
+            faults,
+            message,
+            "write the whole path, or `driver: local` with `o: bind`",
+        );
+        return;
+    }
+    let whole = context.paths.host(std::path::Path::new(device));
+    volume
+        .driver_opts
+        .insert("device".to_owned(), whole.display().to_string());
 }
 
 #[cfg(test)]
@@ -275,8 +301,8 @@ mod tests {
                 ["address", "networks.net.ipv4_address"],
             ),
             (
-                "networks: {net: {link_local_ips: [x]}}",
-                ["link_local_ips", "remove it"],
+                "networks: {net: {interface_name: x}}",
+                ["networks.net.interface_name", "engine names the interfaces"],
             ),
         ] {
             assert_one(&faults("", keys), &words, keys);
@@ -289,8 +315,8 @@ mod tests {
         assert_eq!(names(""), "default");
         assert_eq!(names("networks: [net, default]"), "default net");
         assert_eq!(names("networks: {net: , far: }"), "far net");
-        let keys =
-            "networks: {net: {aliases: [a, b], ipv4_address: 172.22.1.254, ipv6_address: 'fd00::1', mac_address: x}}";
+        let keys = "networks: {net: {aliases: [a, b], ipv4_address: 172.22.1.254, ipv6_address: 'fd00::1', mac_address: x,\n\
+                    \x20   driver_opts: {a: b}, link_local_ips: [169.254.8.8]}}";
         let attachment = &service(keys).0.networks["net"];
         assert_eq!(attachment.aliases, ["a", "b"]);
         assert_eq!(attachment.ipv4_address.as_deref(), Some("172.22.1.254"));
@@ -298,12 +324,15 @@ mod tests {
             (attachment.ipv6_address.as_deref(), attachment.mac_address.as_deref()),
             (Some("fd00::1"), Some("x"))
         );
+        assert_eq!(attachment.driver_opts["a"], "b");
+        assert_eq!(attachment.link_local_ips, ["169.254.8.8"]);
     }
 
     #[test]
     fn the_projects_networks_and_volumes_as_defined() {
         let rest = "networks:\n  a: {driver: bridge, internal: true, enable_ipv6: true, labels: [x=y], driver_opts: {o: 1},\n\
-                    \x20     ipam: {driver: default, config: [{subnet: 10.1.0.0/16, gateway: 10.1.0.1}, {subnet: 'fd00::/64'}]}}\n\
+                    \x20     ipam: {driver: default, config: [{subnet: 10.1.0.0/16, gateway: 10.1.0.1, ip_range: 10.1.5.0/24,\n\
+                    \x20     aux_addresses: {router: 10.1.0.9}}, {subnet: 'fd00::/64'}]}}\n\
                     \x20 b: {external: true, name: shared}\n  c: {external: {name: old}}\n  unused: {nonsense: 1}\n\
                     volumes:\n  v: {driver: local, driver_opts: {type: nfs, o: 'addr=10.0.0.9,rw', device: ':/x'}, labels: {l: 1}}\n\
                     \x20 w: {external: true}\n  unused: {nonsense: 1}\n";
@@ -321,6 +350,8 @@ mod tests {
                 ("fd00::/64".into(), None)
             ]
         );
+        assert_eq!(a.ip_ranges["10.1.0.0/16"], "10.1.5.0/24");
+        assert_eq!(a.aux_addresses["10.1.0.0/16"]["router"], "10.1.0.9");
         assert_eq!((a.labels["x"].as_str(), a.driver_opts["o"].as_str()), ("y", "1"));
         let names: Vec<_> = project
             .networks
@@ -352,13 +383,25 @@ mod tests {
     #[test]
     fn what_a_network_or_volume_asks_for_in_vain_is_refused() {
         for (rest, word) in [
-            ("networks: {n: {ipam: {config: [{ip_range: x}]}}}", "ip_range"),
+            ("networks: {n: {ipam: {options: {a: b}}}}", "make the network external"),
+            ("networks: {n: {ipam: {config: [{range: x}]}}}", "not a key"),
             ("networks: {n: {enable_ipv4: false}}", "enable_ipv4"),
             ("networks: {n: {drivr: x}}", "did you mean driver?"),
             ("networks: {n: {ipam: {driver: other}}}", "default"),
         ] {
             assert_one(&said(&file("", "networks: [n]", rest)), &[word], rest);
         }
+        for options in ["{o: bind, device: ./d}", "{type: none, o: 'bind,ro', device: d}"] {
+            let rest = format!("volumes: {{v: {{driver_opts: {options}}}}}");
+            assert_one(
+                &said(&file("", "volumes: ['v:/v']", &rest)),
+                &["volumes.v", "whole path"],
+                options,
+            );
+        }
+        let local = "volumes: {v: {driver: local, driver_opts: {type: none, o: bind, device: ./d}}}";
+        let project = read_files(&[("compose.yaml", &file("", "volumes: ['v:/v']", local))]).unwrap();
+        assert_eq!(project.volumes["v"].driver_opts["device"], "/srv/mail/d");
         assert_one(
             &said(&file("", "volumes: ['v:/v']", "volumes: {v: {opts: x}}")),
             &["opts"],

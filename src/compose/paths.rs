@@ -37,7 +37,7 @@ impl Paths {
 }
 
 /// Takes `.` and `..` out without asking the file system: the path is the host's.
-fn normal(path: &Path) -> PathBuf {
+pub(super) fn normal(path: &Path) -> PathBuf {
     let mut out = PathBuf::new();
     for part in path.components() {
         match part {

@@ -148,7 +148,7 @@ mod tests {
     use super::*;
 
     fn show(yaml: &str) -> (String, usize) {
-        let node = parse(&format!("ports: {yaml}"), 0).unwrap();
+        let node = parse(&format!("ports: {yaml}"), 0).unwrap().remove(0);
         let mut faults = Faults::default();
         let ports = read(&At::root(&node).get("ports").unwrap(), &mut faults);
         let show = |port: &Port| {

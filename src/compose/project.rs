@@ -9,9 +9,9 @@ use super::files::{self, Loaded, Sources};
 use super::groups::{self, Member};
 use super::interpolate::RemarkKind;
 use super::model::{MountKind, Project};
-use super::{leasehold, networks, refusals, scalar, service};
+use super::{leasehold, networks, refusals, scalar, service, sidecar};
 
-const TOP_LEVEL: [&str; 9] = [
+const TOP_LEVEL: [&str; 8] = [
     "version",
     "name",
     "services",
@@ -20,7 +20,6 @@ const TOP_LEVEL: [&str; 9] = [
     "secrets",
     "configs",
     "x-leasehold",
-    "models",
 ];
 
 /// Reads a project. Either all of it is understood, or every fault that was found is returned; nothing is started.
@@ -76,11 +75,11 @@ fn interpret(loaded: &Loaded, faults: &mut Faults) -> Project {
     let is_protected = |name: &str| {
         context
             .top("services", name)
-            .is_some_and(|at| at.get("x-leasehold").is_some())
+            .is_some_and(|at| at.protection().is_some())
     };
     let mut members = Vec::new();
     for at in services {
-        match at.get("x-leasehold") {
+        match at.protection() {
             Some(own) => members.push(member(at, &own, &context, faults)),
             None => refusals::ordinary(&at, is_protected, faults),
         }
@@ -92,6 +91,7 @@ fn interpret(loaded: &Loaded, faults: &mut Faults) -> Project {
     }
     beside(&members, &context, faults);
     let project = project(loaded, cluster, members, &context, faults);
+    sidecar::short_grace(&context, &project.groups, faults);
     remarks(loaded, &project, is_protected, faults);
     project
 }
@@ -109,11 +109,7 @@ fn top_level(context: &Context<'_>, faults: &mut Faults) {
     }
     for field in context.root.map(faults) {
         match field.name {
-            "include" => field.fault(
-                faults,
-                "is not carried out",
-                "name the files with `-f a.yaml -f b.yaml` or COMPOSE_FILE: then they are merged",
-            ),
+            "models" => field.unknown(faults, &TOP_LEVEL),
             name if TOP_LEVEL.contains(&name) || name.starts_with("x-") => {}
             _ => field.unknown(faults, &TOP_LEVEL),
         }
@@ -157,7 +153,7 @@ fn beside(members: &[Member<'_>], context: &Context<'_>, faults: &mut Faults) {
         .get("services")
         .map(|at| at.map(faults))
         .unwrap_or_default();
-    for at in services.iter().filter(|at| at.get("x-leasehold").is_none()) {
+    for at in services.iter().filter(|at| at.protection().is_none()) {
         refusals::writes_beside(at, is_protected_source, faults);
     }
 }

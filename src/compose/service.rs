@@ -5,138 +5,26 @@ use std::time::Duration;
 use super::context::Context;
 use super::cursor::At;
 use super::fault::Faults;
+use super::keys::{self, Fate};
 use super::model::Service;
 use super::yaml::Value;
-use super::{environment, health, limits, mounts, networks, ports, words};
+use super::{environment, gpus, handed, health, limits, mounts, networks, ports, words};
 
 /// Compose's own default.
 const STOP_GRACE_PERIOD: Duration = Duration::from_secs(10);
 
 /// Keys that other parts of the reader carry out.
-const ELSEWHERE: [&str; 8] = [
+const ELSEWHERE: [&str; 10] = [
     "profiles",
     "scale",
     "entrypoint",
     "depends_on",
+    "links",
     "env_file",
     "environment",
     "networks",
+    "extends",
     "x-leasehold",
-];
-
-/// Keys that `set` carries out, for "did you mean".
-const CARRIED_OUT: [&str; 52] = [
-    "image",
-    "command",
-    "user",
-    "working_dir",
-    "hostname",
-    "domainname",
-    "network_mode",
-    "ports",
-    "expose",
-    "volumes",
-    "tmpfs",
-    "cap_add",
-    "cap_drop",
-    "devices",
-    "sysctls",
-    "ulimits",
-    "security_opt",
-    "group_add",
-    "read_only",
-    "init",
-    "stop_signal",
-    "stop_grace_period",
-    "healthcheck",
-    "logging",
-    "labels",
-    "extra_hosts",
-    "dns",
-    "dns_search",
-    "dns_opt",
-    "shm_size",
-    "mem_limit",
-    "mem_reservation",
-    "memswap_limit",
-    "cpus",
-    "cpu_shares",
-    "cpuset",
-    "pids_limit",
-    "deploy",
-    "oom_score_adj",
-    "tty",
-    "stdin_open",
-    "platform",
-    "runtime",
-    "container_name",
-    "secrets",
-    "configs",
-    "restart",
-    "privileged",
-    "pid",
-    "develop",
-    "pull_policy",
-    "attach",
-];
-
-/// Keys that change nothing in the running container.
-const HARMLESS: [(&str, &str); 3] = [
-    ("develop", "only `docker compose watch` reads it"),
-    ("pull_policy", "Leasehold pulls an image only where it is missing"),
-    ("attach", "only `docker compose up` reads it"),
-];
-
-const BY_HAND: &str = "remove it, or leave this service unprotected";
-
-/// Keys of Compose that are refused, and what to write instead.
-const REFUSED: [(&str, &str); 37] = [
-    ("annotations", BY_HAND),
-    ("blkio_config", BY_HAND),
-    (
-        "build",
-        "build and push the image beforehand and name it with `image:`, the same on every node",
-    ),
-    ("cgroup", BY_HAND),
-    ("cgroup_parent", BY_HAND),
-    ("cpu_count", "use `cpus`"),
-    ("cpu_percent", "use `cpus`"),
-    ("cpu_period", "use `cpus`"),
-    ("cpu_quota", "use `cpus`"),
-    ("cpu_rt_period", BY_HAND),
-    ("cpu_rt_runtime", BY_HAND),
-    ("credential_spec", BY_HAND),
-    ("device_cgroup_rules", "name the devices with `devices`"),
-    (
-        "extends",
-        "write the keys into this service, or use YAML anchors and `<<`",
-    ),
-    ("external_links", "join the same network and use its aliases"),
-    ("gpus", BY_HAND),
-    ("ipc", BY_HAND),
-    ("isolation", BY_HAND),
-    ("label_file", "write the labels under `labels`"),
-    (
-        "links",
-        "services of one network find each other by name; use `networks: ... aliases`",
-    ),
-    ("mac_address", "write it under `networks`, at the network it is for"),
-    ("mem_swappiness", BY_HAND),
-    ("models", BY_HAND),
-    ("oom_kill_disable", BY_HAND),
-    ("post_start", "do it in the image's entrypoint"),
-    ("pre_stop", "do it in the image's entrypoint, on the stop signal"),
-    ("provider", BY_HAND),
-    ("storage_opt", BY_HAND),
-    ("use_api_socket", BY_HAND),
-    ("userns_mode", BY_HAND),
-    ("uts", BY_HAND),
-    ("volume_driver", "name the driver at the top-level volume"),
-    ("volumes_from", "name the volumes themselves under `volumes`"),
-    ("log_driver", "use `logging`"),
-    ("log_opt", "use `logging`"),
-    ("net", "use `network_mode`"),
-    ("dockerfile", "use `image:`"),
 ];
 
 /// Reads everything but `depends_on` and `x-leasehold`.
@@ -224,7 +112,7 @@ fn set_network(service: &mut Service, field: &At<'_>, context: &Context<'_>, fau
 fn set_storage(service: &mut Service, field: &At<'_>, context: &Context<'_>, faults: &mut Faults) -> bool {
     match field.name {
         "volumes" => service.mounts.extend(mounts::read(field, context, faults)),
-        "secrets" | "configs" => service.mounts.extend(mounts::files(field, context, faults)),
+        "secrets" | "configs" => service.mounts.extend(handed::read(field, context, faults)),
         "tmpfs" => service.tmpfs = field.strings(faults),
         _ => return false,
     }
@@ -243,6 +131,7 @@ fn set_limits(service: &mut Service, field: &At<'_>, faults: &mut Faults) -> boo
         "pids_limit" => service.pids_limit = field.int(faults),
         "oom_score_adj" => service.oom_score_adj = field.int(faults),
         "ulimits" => service.ulimits = limits::ulimits(field, faults),
+        "gpus" => service.device_requests.extend(gpus::gpus(field, faults)),
         "deploy" => {}
         _ => return false,
     }
@@ -286,16 +175,14 @@ fn other(field: &At<'_>, faults: &mut Faults) {
         ),
         "init" | "privileged" => {}
         name if name.starts_with("x-") => {}
-        name => {
-            if let Some((_, why)) = HARMLESS.iter().find(|(key, _)| *key == name) {
-                field.warn(faults, format!("is not carried out: {why}"), "");
-            } else if let Some((_, remedy)) = REFUSED.iter().find(|(key, _)| *key == name) {
-                field.fault(faults, "is not carried out for a protected service", *remedy);
-            } else {
-                let refused = REFUSED.map(|(key, _)| key);
-                field.unknown(faults, &[&CARRIED_OUT[..], &ELSEWHERE[..], &refused[..]].concat());
+        name => match keys::fate(&format!("services.s.{name}")) {
+            Some(Fate::Warned(why)) => field.warn(faults, format!("is not carried out: {why}"), ""),
+            Some(Fate::Refused(remedy)) => field.not_carried_out(faults, remedy),
+            Some(Fate::CarriedOut) | None => {
+                let remedy = keys::meant(name).unwrap_or_else(|| "remove it".to_owned());
+                field.fault(faults, "is not a key that Leasehold knows here", remedy);
             }
-        }
+        },
     }
 }
 
@@ -352,24 +239,29 @@ fn device(item: &At<'_>, faults: &mut Faults) -> Option<String> {
     Some(format!("{source}:{target}:{permissions}"))
 }
 
-/// `host:address` and `host=address` pairs, or a mapping to one address or several.
+/// `host:address` and `host=address` pairs, with one address or several, or a mapping to them.
 fn extra_hosts(at: &At<'_>, faults: &mut Faults) -> Vec<String> {
+    let bare = |address: &str| {
+        let inner = address.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+        inner.unwrap_or(address).to_owned()
+    };
+    let mut hosts = Vec::new();
     if !matches!(at.node.value, Value::Map(_)) {
         let item = |text: &str| {
-            let (host, address) = text.split_once('=').or_else(|| text.split_once(':'))?;
-            let address = address.trim_start_matches('[').trim_end_matches(']');
-            (!host.is_empty() && !address.is_empty()).then(|| format!("{host}:{address}"))
+            let (host, addresses) = text.split_once('=').or_else(|| text.split_once(':'))?;
+            let addresses: Vec<String> = addresses.split(',').map(bare).collect();
+            let is_whole = !host.is_empty() && addresses.iter().all(|address| !address.is_empty());
+            is_whole.then(|| (host.to_owned(), addresses))
         };
-        let items = at.list(faults);
-        return items
-            .iter()
-            .filter_map(|at| at.parsed(faults, "host:address", item))
-            .collect();
+        for at in at.list(faults) {
+            let (host, addresses) = at.parsed(faults, "host:address", item).unwrap_or_default();
+            hosts.extend(addresses.iter().map(|address| format!("{host}:{address}")));
+        }
+        return hosts;
     }
-    let mut hosts = Vec::new();
     for field in at.map(faults) {
         let addresses = field.strings(faults).into_iter();
-        hosts.extend(addresses.map(|address| format!("{}:{address}", field.name)));
+        hosts.extend(addresses.map(|address| format!("{}:{}", field.name, bare(&address))));
     }
     hosts
 }
@@ -500,6 +392,16 @@ mod tests {
             ("healthcheck: {test: [CMD, a, b]}", test, r#"Some(["CMD", "a", "b"])"#),
             ("healthcheck: {test: [NONE]}", test, r#"Some(["NONE"])"#),
             ("healthcheck: {disable: true}", test, r#"Some(["NONE"])"#),
+            (
+                "healthcheck: {disable: true, test: [CMD, a]}",
+                test,
+                r#"Some(["NONE"])"#,
+            ),
+            (
+                "healthcheck: {disable: false, test: [CMD, a]}",
+                test,
+                r#"Some(["CMD", "a"])"#,
+            ),
             ("healthcheck: {interval: 5s}", test, "None"),
             (
                 "healthcheck: {interval: 5s, timeout: 3s, retries: 0, start_period: 1m, start_interval: 1s}",
@@ -511,13 +413,7 @@ mod tests {
                 "[Some(5s), Some(3s), Some(60s), Some(1s)] Some(0)",
             ),
         ]);
-        for keys in [
-            "{test: [curl, x]}",
-            "{test: []}",
-            "{disable: true, test: [CMD, a]}",
-            "{interval: 5}",
-            "{tests: x}",
-        ] {
+        for keys in ["{test: [curl, x]}", "{test: []}", "{interval: 5}", "{tests: x}"] {
             assert_one(&faults("", &format!("healthcheck: {keys}")), &["healthcheck"], keys);
         }
     }
@@ -569,6 +465,16 @@ mod tests {
                 "a:1.2.3.4 b:::1 c:::2",
             ),
             (
+                "extra_hosts: ['a=1.1.1.1,2.2.2.2', 'h:host-gateway']",
+                |s| s.extra_hosts.join(" "),
+                "a:1.1.1.1 a:2.2.2.2 h:host-gateway",
+            ),
+            (
+                "extra_hosts: {a: 1.2.3.4, b: [1.1.1.1, '[::2]'], c: '[::1]'}",
+                |s| s.extra_hosts.join(" "),
+                "a:1.2.3.4 b:1.1.1.1 b:::2 c:::1",
+            ),
+            (
                 "extra_hosts: {a: 1.2.3.4, b: [1.1.1.1, 2.2.2.2]}",
                 |s| s.extra_hosts.join(" "),
                 "a:1.2.3.4 b:1.1.1.1 b:2.2.2.2",
@@ -613,7 +519,11 @@ mod tests {
             ),
             ("deploy: {replicas: 2}", "runs once"),
             ("deploy: {restart_policy: {condition: any}}", "start"),
-            ("deploy: {resources: {reservations: {devices: []}}}", "devices"),
+            (
+                "deploy: {resources: {reservations: {devices: [{count: many}]}}}",
+                "all or a number",
+            ),
+            ("deploy: {resources: {limits: {gpu: 1}}}", "not a key"),
             ("ulimits: {nofile: {soft: 1}}", "both soft and hard"),
             ("ulimits: {nofile: many}", "whole number"),
             ("cpus: two", "processors"),
@@ -625,7 +535,11 @@ mod tests {
 
     #[test]
     fn what_is_not_carried_out_is_refused_with_a_remedy() {
-        for (key, remedy) in REFUSED {
+        for (key, remedy) in [
+            ("log_opt", "use `logging`"),
+            ("net", "use `network_mode`"),
+            ("pre_start", "entrypoint"),
+        ] {
             assert_one(
                 &faults("", &format!("{key}: [x]")),
                 &[&format!("services.s.{key}: "), remedy],
@@ -668,6 +582,8 @@ mod tests {
             "pull_policy: always",
             "attach: false",
             "deploy: {mode: global}",
+            "build: .",
+            "build: {context: .}",
         ] {
             let (_, warnings) = service(keys);
             assert_eq!(warnings.len(), 1, "{keys}: {warnings:?}");

@@ -88,6 +88,11 @@ struct Mount {
 }
 
 fn show(path: &Path) -> io::Result<()> {
+    if !fs::metadata(path)?.is_dir() {
+        let what =
+            "is a file or a socket, and only a directory can be storage: mount it read-only, or mount its directory";
+        return Err(io::Error::other(format!("{} {what}", path.display())));
+    }
     let mount = find_mount(&fs::read("/proc/self/mountinfo")?, &fs::canonicalize(path)?);
     let (names, count) = entries(path)?;
     let mut line = String::from("{\"path\":");

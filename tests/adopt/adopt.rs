@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use leasehold::compose::adopt::{Draft, Hints, Request, Subject};
+use leasehold::compose::adopt::{Draft, Hints, Request, Subject, Which};
 use leasehold::compose::{Sources, read};
 
 /// A project directory of one file.
@@ -145,7 +145,11 @@ fn what_a_service_inherits_is_overridden_and_what_is_there_stays() {
     let draft = place.protect(Some("wiki"), &request(&["10.20.0.51/24"]));
     assert_golden("web.expected", &draft);
     place.patch(&draft);
-    assert_eq!(draft.faults.len(), 4, "three lines of db, and the sidecar's grace");
+    assert_eq!(
+        draft.faults.len(),
+        3,
+        "three lines of db; the sidecar got the time it needs"
+    );
     let other = place.protect(Some("db"), &request(&[]));
     place.patch(&other);
     let project = read(&place.sources()).unwrap_or_else(|faults| panic!("{faults:#?}"));
@@ -160,7 +164,8 @@ fn what_a_service_inherits_is_overridden_and_what_is_there_stays() {
     }
     assert_eq!(both.after, place.text(), "one patch does the same");
     let own = std::fs::read_to_string(here().join("web.yaml")).unwrap();
-    assert_eq!(place.text(), own.replace("    x-leasehold: {group: db}\n", ""));
+    let own = own.replace("    x-leasehold: {group: db}\n", "").replace("12s", "20s");
+    assert_eq!(place.text(), own, "all but the sidecar's grace");
 }
 
 #[test]
@@ -176,6 +181,162 @@ fn a_second_service_joins_the_group_without_stating_it_anew() {
     place.patch(&place.protect(Some("db"), &joined));
     let project = read(&place.sources()).unwrap_or_else(|faults| panic!("{faults:#?}"));
     assert_eq!(project.groups["wiki"].services.len(), 2);
+}
+
+fn subjects(place: &Place, which: &Which) -> Vec<Subject> {
+    let found = Subject::find_all(&place.sources(), Path::new("compose.yaml"), which);
+    found.unwrap_or_else(|faults| panic!("{faults:#?}"))
+}
+
+fn named(names: &[&str]) -> Which {
+    Which::Named(names.iter().map(|name| (*name).to_owned()).collect())
+}
+
+#[test]
+fn several_services_are_one_patch_and_one_group_and_all_others_stay_as_they_are() {
+    let place = Place::of("shop.yaml");
+    let before = place.text();
+    let both = subjects(&place, &named(&["shop", "rows"]));
+    let hints = [Hints::default(), Hints::default()];
+    let draft = Subject::protect_all(&both, &request(&["10.20.0.52/24"]), &hints).unwrap();
+    assert_golden("shop.expected", &draft);
+    assert!(draft.faults.is_empty(), "{:#?}", draft.faults);
+    place.patch(&draft);
+    let project = read(&place.sources()).unwrap_or_else(|faults| panic!("{faults:#?}"));
+    let group = &project.groups["shop"];
+    let names: Vec<_> = group.services.iter().map(|service| service.name.as_str()).collect();
+    assert_eq!(names, ["rows", "shop"], "the one that is waited for comes first");
+    assert_eq!((project.groups.len(), group.vips.len(), group.probes.len()), (1, 1, 2));
+    let grace = place.text().contains("stop_grace_period: 50s");
+    assert!(grace, "the sum of both, and ten seconds: {}", place.text());
+
+    let again = subjects(&place, &named(&["shop", "rows"]));
+    let again = Subject::protect_all(&again, &request(&["10.20.0.52/24"]), &hints).unwrap();
+    assert_eq!(again.diff("compose.yaml"), "", "what is done is not done twice");
+
+    let one = place.subject(Some("shop")).release().unwrap();
+    assert!(
+        one.after.contains("# leasehold: beside shop, rows"),
+        "rows still needs them"
+    );
+    let back = Subject::release_all(&subjects(&place, &named(&["shop", "rows"]))).unwrap();
+    place.patch(&back);
+    let services = |text: &str| {
+        let from = text.find("services:").unwrap();
+        let to = text
+            .find("\n\n  leasehold:")
+            .or_else(|| text.find("\nvolumes:"))
+            .unwrap();
+        text[from..to].to_owned()
+    };
+    assert_eq!(
+        services(&place.text()),
+        services(&before),
+        "the services as they were, to the letter"
+    );
+}
+
+/// What Compose itself says of the others, before and after.
+#[test]
+fn a_service_that_merges_an_anchor_keeps_what_it_had() {
+    let place = Place::of("shop.yaml");
+    let config = || {
+        let out = Command::new("docker")
+            .args(["compose", "config", "--format", "json"])
+            .current_dir(&place.0)
+            .env_remove("COMPOSE_FILE")
+            .output();
+        let out = out.expect("this test needs `docker compose`: apt-get install docker-compose");
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        let text: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+        let mut worker = text["services"]["worker"].clone();
+        let worker = worker.as_object_mut().unwrap();
+        // Who waits for whom is another matter.
+        worker.retain(|key, value| !value.is_null() && !["depends_on", "x-leasehold", "scale"].contains(&key.as_str()));
+        serde_json::Value::from(worker.clone())
+    };
+    let before = config();
+    place.patch(&place.protect(Some("shop"), &request(&[])));
+    assert_eq!(config(), before);
+    let read = read(&place.sources());
+    let names = |project: leasehold::compose::model::Project| {
+        let services = project.groups.into_values().flat_map(|group| group.services);
+        services.map(|service| service.name).collect::<Vec<_>>()
+    };
+    let faults = read.map(names).unwrap_err();
+    let keys: Vec<_> = faults.iter().map(|fault| fault.key.as_str()).collect();
+    assert_eq!(
+        keys,
+        ["services.shop.depends_on"],
+        "rows is not protected; the worker has no part in it"
+    );
+}
+
+#[test]
+fn one_that_inherits_in_braces_is_named_and_nothing_is_printed() {
+    let place = Place::of("shop.yaml");
+    let text = place.text().replace(
+        "  worker:\n    <<: *shop\n    command: work\n    ports: []\n",
+        "  worker: {<<: *shop}\n",
+    );
+    std::fs::write(place.file(), text).unwrap();
+    let refused = place
+        .subject(Some("shop"))
+        .protect(&request(&[]), &Hints::default())
+        .unwrap_err();
+    let said = refused[0].to_string();
+    assert!(
+        said.contains("compose.yaml:20: worker: inherits from shop, and would be protected with it"),
+        "{said}"
+    );
+}
+
+#[test]
+fn all_services_are_all_but_the_sidecar() {
+    let place = Place::of("shop.yaml");
+    let all = subjects(&place, &Which::All);
+    let names: Vec<_> = all.iter().map(|subject| subject.name.as_str()).collect();
+    assert_eq!(names, ["shop", "rows", "worker", "proxy"]);
+    let hints = vec![Hints::default(); all.len()];
+    let asked = Request {
+        group: Some(all[0].project().to_owned()),
+        ..request(&["10.20.0.52/24"])
+    };
+    let draft = Subject::protect_all(&all, &asked, &hints).unwrap();
+    assert!(draft.faults.is_empty(), "{:#?}", draft.faults);
+    place.patch(&draft);
+    let project = read(&place.sources()).unwrap_or_else(|faults| panic!("{faults:#?}"));
+    assert_eq!(project.groups["office"].services.len(), 4);
+    let left = Subject::find_all(&place.sources(), Path::new("compose.yaml"), &Which::All).unwrap_err();
+    assert!(
+        left[0].to_string().contains("none that could be protected"),
+        "{}",
+        left[0]
+    );
+}
+
+#[test]
+fn the_files_of_a_project_are_those_that_compose_reads() {
+    let place = Place::of("shop.yaml");
+    let files = |environment: &[(&str, &str)]| {
+        let sources = Sources {
+            files: Vec::new(),
+            environment: environment
+                .iter()
+                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+                .collect(),
+            ..place.sources()
+        };
+        let files = leasehold::compose::files(&sources).into_iter();
+        files
+            .map(|file| file.display().to_string())
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    assert_eq!(files(&[]), "/srv/office/compose.yaml");
+    std::fs::write(place.0.join(".env"), "COMPOSE_FILE=compose.yaml:web.yaml\n").unwrap();
+    assert_eq!(files(&[]), "/srv/office/compose.yaml /srv/office/web.yaml");
+    assert_eq!(files(&[("COMPOSE_FILE", "other.yaml")]), "/srv/office/other.yaml");
 }
 
 #[test]

@@ -118,11 +118,13 @@ fn set_files(service: &mut Service, secret: &Path) {
             kind: memory,
             target: "/t".to_owned(),
             read_only: false,
+            no_storage: false,
         },
         Mount {
             kind: file,
             target: "/run/secrets/s".to_owned(),
             read_only: true,
+            no_storage: false,
         },
     ];
     service.tmpfs = text(&["/scratch:size=1m", "/plain"]);
@@ -223,6 +225,7 @@ fn set_network(service: &mut Service, bed: &mut Bed) {
     let network = Network {
         name: format!("{}_own", bed.project.name),
         subnets: vec![("10.213.97.0/24".to_owned(), Some("10.213.97.1".to_owned()))],
+        ip_ranges: [("10.213.97.0/24".to_owned(), "10.213.97.128/25".to_owned())].into(),
         ..Network::default()
     };
     bed.project.networks.insert("own".to_owned(), network);

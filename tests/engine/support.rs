@@ -136,6 +136,7 @@ impl Bed {
             kind,
             target: target.to_owned(),
             read_only: false,
+            no_storage: false,
         }
     }
 

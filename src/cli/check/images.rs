@@ -1,8 +1,10 @@
 //! The images that the services would run from: here, and as the other nodes publish theirs.
 
+use leasehold_compose::model::Service;
 use leasehold_core::keys::Keys;
 use leasehold_core::records::{NodeStatus, Readiness};
 use leasehold_core::store::{Answer, Txn};
+use leasehold_sidecar::adapters::engine::Image;
 use leasehold_sidecar::adapters::store::{self, Settings};
 
 /// What every node says of itself; nothing where etcd does not answer, which is told of elsewhere.
@@ -24,6 +26,20 @@ fn read(keys: &Keys, answer: &Answer) -> Vec<(String, NodeStatus)> {
     answer.keys.iter().filter_map(of_node).collect()
 }
 
+/// Why a service can't run from this image: it starts an init system, which would have to be what the tether is.
+pub(crate) fn must_be_pid_one(service: &Service, image: &Image) -> Option<String> {
+    let line = leasehold_compose::command_line(image.entrypoint.as_deref(), image.cmd.as_deref(), service);
+    leasehold_compose::must_be_pid_one(&line).then(|| {
+        format!(
+            "service {}: image {} starts {}, which must be PID 1, as the tether must: it can't be protected; use an image without \
+             s6 or systemd, or start its program directly with `x-leasehold: entrypoint:`",
+            service.name,
+            service.image,
+            line.join(" ")
+        )
+    })
+}
+
 /// Where another node would run the group from another image than this one.
 pub(super) fn differing(group: &str, own: &Readiness, me: &str, published: &[(String, NodeStatus)]) -> Vec<String> {
     let others = published.iter().filter(|(node, _)| node != me);
@@ -42,6 +58,27 @@ pub(super) fn differing(group: &str, own: &Readiness, me: &str, published: &[(St
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn an_image_with_an_init_system_is_told_before_anything_starts() {
+        let project = super::super::testing::project("", "", "");
+        let service = &project.groups["mail"].services[0];
+        let image = |words: &[&str]| Image {
+            entrypoint: Some(words.iter().map(|word| (*word).to_owned()).collect()),
+            ..Image::default()
+        };
+        let told = must_be_pid_one(service, &image(&["/init", "--x"])).unwrap();
+        assert!(
+            told.contains("service sams: image sams starts /init --x") && told.contains("s6"),
+            "{told}"
+        );
+        assert_eq!(must_be_pid_one(service, &image(&["/entrypoint.sh"])), None);
+        let own = super::super::testing::project("", ", entrypoint: /bin/mail", "");
+        assert_eq!(
+            must_be_pid_one(&own.groups["mail"].services[0], &image(&["/init"])),
+            None
+        );
+    }
+
     use super::*;
     use leasehold_core::records::json;
     use leasehold_core::store::KeyValue;

@@ -2,7 +2,7 @@
 
 mod addresses;
 mod certificates;
-mod images;
+pub(super) mod images;
 mod mail;
 mod members;
 mod prospect;
@@ -74,6 +74,7 @@ async fn look(facts: &NodeFacts, site: &Site, found: &mut Findings) {
     found
         .faults
         .extend(site.check_grace().err().map(|error| error.to_string()));
+    found.faults.extend(volumes::files(&site.project, &site.sources));
     let members = members::look(&site.store(ETCD_PATIENCE)).await;
     found.report.extend(members.lines.iter().cloned());
     let timing = timing(site, found).await;
@@ -145,7 +146,10 @@ async fn group_here<'g>(site: &Site, group: &'g Group) -> (Vec<(&'g Service, Ima
     let mut faults: Vec<String> = reset_fault(site, group).into_iter().collect();
     for service in &group.services {
         match site.engine.image(&service.image).await {
-            Ok(image) => images.push((service, image)),
+            Ok(image) => {
+                faults.extend(images::must_be_pid_one(service, &image));
+                images.push((service, image));
+            }
             Err(error) => faults.push(format!("service {}: {error}", service.name)),
         }
     }

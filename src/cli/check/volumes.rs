@@ -1,7 +1,10 @@
 //! Volumes that one host alone may mount: what keeps a second host from it once nobody can wait for the first.
 
+use std::path::Path;
+
 use leasehold_base::device::Kind;
-use leasehold_compose::model::{Group, Service};
+use leasehold_compose::Sources;
+use leasehold_compose::model::{Group, Mount, MountKind, Project, Service};
 use leasehold_sidecar::adapters::engine::{DeviceLook, EngineError, Sharing};
 use leasehold_sidecar::adapters::tether;
 use leasehold_sidecar::site::Site;
@@ -11,6 +14,27 @@ use leasehold_sidecar::site::Site;
 pub(crate) struct Told {
     pub(crate) report: Vec<String>,
     pub(crate) warnings: Vec<String>,
+}
+
+/// Files of the host that would be taken for storage: told where this host's own paths are seen, as without a sidecar.
+pub(crate) fn files(project: &Project, sources: &Sources) -> Vec<String> {
+    if sources.host_directory != sources.local_directory {
+        return Vec::new();
+    }
+    let services = project.groups.values().flat_map(|group| &group.services);
+    let mounts = services.flat_map(|service| service.mounts.iter().map(move |mount| (service, mount)));
+    let is_file = |path: &Path| std::fs::metadata(path).is_ok_and(|seen| !seen.is_dir());
+    let fault = |(service, mount): (&Service, &Mount)| match &mount.kind {
+        MountKind::Bind { source, .. } if mount.is_protected() && is_file(source) => Some(format!(
+            "service {}: {} is a file, mounted writable at {}: only a directory can be storage; write `:ro`, mount its directory, \
+             or put it into the project directory",
+            service.name,
+            source.display(),
+            mount.target
+        )),
+        MountKind::Bind { .. } | MountKind::Volume { .. } | MountKind::Tmpfs { .. } | MountKind::File { .. } => None,
+    };
+    mounts.filter_map(fault).collect()
 }
 
 /// What each volume of the group is to several hosts, as far as this one can see it.

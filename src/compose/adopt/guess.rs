@@ -13,14 +13,6 @@ pub struct Hints {
     pub healthcheck: bool,
 }
 
-/// Ports of mail that a relay trusts by the client's address.
-const SUBMISSION: [u16; 3] = [25, 465, 587];
-
-/// Whether the service must see its clients' own addresses.
-pub(super) fn needs_host(service: &Service) -> bool {
-    service.ports.iter().any(|port| SUBMISSION.contains(&port.target))
-}
-
 /// The probes as they are written into the file; `host`: in the host's network, where nothing is published.
 pub(super) fn probes(service: &Service, host: bool, hints: &Hints) -> Vec<String> {
     let mut seen = BTreeSet::new();

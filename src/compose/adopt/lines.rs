@@ -7,7 +7,7 @@ pub(super) struct Lines<'a> {
 }
 
 /// Lines that are taken out, and what is put in their place.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Edit {
     pub(super) at: usize,
     pub(super) remove: usize,

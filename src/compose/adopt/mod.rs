@@ -1,6 +1,7 @@
 //! The edit of a compose file that protects a service, and the one that makes it a plain one again. Only whole lines are
 //! added, and what must go is kept in a comment: the user's order and comments stay, and the way back is known.
 
+mod beside;
 mod guess;
 mod lines;
 mod protect;
@@ -13,8 +14,8 @@ use super::cursor::At;
 use super::fault::{Fault, Faults, Mark};
 use super::files::{self, Loaded, Sources};
 use super::model::{END_BUDGET, Project, Service};
-use super::yaml::{self, Node};
-use super::{leasehold, project, service};
+use super::yaml::Node;
+use super::{leasehold, project, service, sidecar};
 use leasehold_base::small_file;
 
 use self::lines::{Block, Lines};
@@ -26,10 +27,13 @@ const KEPT: &str = "# plain: ";
 /// Behind a line that only a protected service needs.
 const OURS: &str = "  # leasehold: ";
 
+/// Behind a line that another service needs because those that are named after it are protected.
+const BESIDE: &str = "  # leasehold: beside ";
+
 /// What is wanted beyond the file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Request {
-    /// The group's name; none: the service's.
+    /// The group's name; none: the first service's.
     pub group: Option<String>,
     /// Virtual IPs with their prefixes.
     pub vips: Vec<String>,
@@ -88,6 +92,15 @@ impl Subject {
     /// # Errors
     /// What keeps the files from being read or the service from being found.
     pub fn find(sources: &Sources, file: &Path, name: Option<&str>) -> Result<Self, Vec<Fault>> {
+        let which = name.map_or(Which::OnlyOne, |name| Which::Named(vec![name.to_owned()]));
+        Ok(Self::find_all(sources, file, &which)?.remove(0))
+    }
+
+    /// The same for several services of one file; never none.
+    ///
+    /// # Errors
+    /// As [`Self::find`].
+    pub fn find_all(sources: &Sources, file: &Path, which: &Which) -> Result<Vec<Self>, Vec<Fault>> {
         let mut faults = Faults::default();
         let Some(loaded) = files::load(sources, None, &mut faults) else {
             return Err(faults.into_parts().0);
@@ -112,31 +125,49 @@ impl Subject {
                 "convert it, as with `dos2unix`: patch would miss its lines",
             ));
         }
-        let own = yaml::parse(&text, 0).map_err(|broken| whole(broken.message, ""))?;
-        let name = match name {
-            Some(name) => name.to_owned(),
-            None => only_one(&loaded).map_err(|message| whole(message, "name it with --service NAME"))?,
+        let own = files::own_tree(&text).map_err(|broken| whole(broken.message, ""))?;
+        let names = match which {
+            Which::Named(names) => names.clone(),
+            Which::OnlyOne => {
+                let one = only_one(&loaded)
+                    .map_err(|message| whole(message, "name it with --service NAME, or all with --all"))?;
+                vec![one]
+            }
+            Which::All => all_of(&loaded, &own),
         };
-        let services = own.get("services").map(|entry| &entry.node);
-        if services.is_none_or(|services| services.get(&name).is_none()) {
-            return Err(whole(format!("has no service {name} in this file"), ""));
+        if names.is_empty() {
+            return Err(whole("have none that could be protected".to_owned(), ""));
         }
-        let context = context(&loaded);
-        let Some(at) = context.top("services", &name) else {
-            return Err(whole(format!("has no service {name}"), ""));
-        };
-        // What is wrong with it is told of the text that comes out.
-        let service = service::read(&at, &context, &mut Faults::default());
-        Ok(Self {
-            name,
-            image: service.image.clone(),
-            sources: sources.clone(),
-            file: file.to_path_buf(),
-            text,
-            own,
-            loaded,
-            service,
-        })
+        let mut subjects = Vec::new();
+        for name in names {
+            let services = own.get("services").map(|entry| &entry.node);
+            if services.is_none_or(|services| services.get(&name).is_none()) {
+                return Err(whole(format!("has no service {name} in this file"), ""));
+            }
+            let context = context(&loaded);
+            let Some(at) = context.top("services", &name) else {
+                return Err(whole(format!("has no service {name}"), ""));
+            };
+            // What is wrong with it is told of the text that comes out.
+            let service = service::read(&at, &context, &mut Faults::default());
+            subjects.push(Self {
+                name,
+                image: service.image.clone(),
+                sources: sources.clone(),
+                file: file.to_path_buf(),
+                text: text.clone(),
+                own: own.clone(),
+                loaded: loaded.clone(),
+                service,
+            });
+        }
+        Ok(subjects)
+    }
+
+    /// The project's name.
+    #[must_use]
+    pub fn project(&self) -> &str {
+        &self.loaded.name
     }
 
     /// The edit that protects the service.
@@ -144,8 +175,48 @@ impl Subject {
     /// # Errors
     /// What stands in the way: a file written so that lines can't be added to it.
     pub fn protect(&self, request: &Request, hints: &Hints) -> Result<Draft, Vec<Fault>> {
-        let plan = protect::plan(self, request, hints).map_err(|fault| vec![fault])?;
-        Ok(self.draft(plan.edits, plan.notes))
+        Self::protect_all(std::slice::from_ref(self), request, std::slice::from_ref(hints))
+    }
+
+    /// The same for several services of one file, in one edit and one group.
+    ///
+    /// # Errors
+    /// As [`Self::protect`].
+    pub fn protect_all(subjects: &[Self], request: &Request, hints: &[Hints]) -> Result<Draft, Vec<Fault>> {
+        let sum = subjects.iter().map(|subject| subject.service.stop_grace_period).sum();
+        let draft = Self::drafted(subjects, request, hints, sum)?;
+        let longest = draft
+            .project
+            .as_ref()
+            .and_then(|project| sidecar::longest_stop(&project.groups));
+        match longest {
+            // Others of the group are protected already, and stop as well.
+            Some(longest) if longest > sum => Self::drafted(subjects, request, hints, longest),
+            Some(_) | None => Ok(draft),
+        }
+    }
+
+    fn drafted(
+        subjects: &[Self],
+        request: &Request,
+        hints: &[Hints],
+        longest: std::time::Duration,
+    ) -> Result<Draft, Vec<Fault>> {
+        let [first, ..] = subjects else { return Err(Vec::new()) };
+        let plan = protect::plan(subjects, request, hints, longest).map_err(|fault| vec![fault])?;
+        let names: Vec<&str> = subjects.iter().map(|subject| subject.name.as_str()).collect();
+        let mut edits = plan.edits;
+        edits.extend(beside::dependants(first, &names));
+        let after = Lines::of(&first.text).apply(edits.clone());
+        let inherited = beside::disinherit(first, &names, &after).map_err(|fault| vec![fault])?;
+        edits.extend(inherited);
+        edits.extend(plan.last);
+        let draft = first.draft(edits.clone(), plan.notes.clone());
+        let Some(grace) = draft.project.as_ref().and_then(|project| first.longer_grace(project)) else {
+            return Ok(draft);
+        };
+        edits.push(grace);
+        Ok(first.draft(edits, plan.notes))
     }
 
     /// The edit that makes it a service like any other.
@@ -166,11 +237,13 @@ impl Subject {
         for subject in subjects {
             edits.extend(release::plan(subject).map_err(|fault| vec![fault])?);
         }
+        let names: Vec<&str> = subjects.iter().map(|subject| subject.name.as_str()).collect();
+        edits.extend(beside::put_back(first, &names));
         let mut draft = first.draft(edits, Vec::new());
         // It no longer is a file of Leasehold's as a whole, perhaps: only that it can be read counts.
         draft.faults.clear();
         draft.warnings.clear();
-        let tree = yaml::parse(&draft.after, 0);
+        let tree = files::own_tree(&draft.after);
         let tree = tree.map_err(|broken| vec![first.fault(&first.name, &broken.message, "")])?;
         let left = subjects.iter().find(|one| !release::is_plain(&tree, &one.name));
         match left {
@@ -185,9 +258,7 @@ impl Subject {
 
     fn draft(&self, edits: Vec<lines::Edit>, notes: Vec<String>) -> Draft {
         let after = Lines::of(&self.text).apply(edits);
-        let (project, mut faults, warnings) = project::imagine(&self.sources, &self.file, &after);
-        faults.extend(project.as_ref().and_then(|project| self.short_grace(project, &after)));
-        faults.sort_by_key(|fault| fault.line);
+        let (project, faults, warnings) = project::imagine(&self.sources, &self.file, &after);
         Draft {
             before: self.text.clone(),
             after,
@@ -198,28 +269,47 @@ impl Subject {
         }
     }
 
-    /// The sidecar that is there must have the time to stop what it runs.
-    fn short_grace(&self, project: &Project, after: &str) -> Option<Fault> {
-        let longest = protect::longest_stop(project)?;
+    /// As this file says it, else as all files together do.
+    fn grace_of_sidecar(&self, tree: &Node, name: &str) -> std::time::Duration {
+        let root = At::root(tree);
+        let own = root
+            .get("services")
+            .and_then(|services| services.get(name)?.get("stop_grace_period"));
+        let own = own.and_then(|at| at.duration(&mut Faults::default()));
         let context = context(&self.loaded);
-        let at = protect::sidecar(&context)?;
-        let grace = service::read(&at, &context, &mut Faults::default()).stop_grace_period;
-        if grace >= longest + END_BUDGET {
+        let all = || {
+            context
+                .top("services", name)
+                .map(|at| service::read(&at, &context, &mut Faults::default()))
+        };
+        own.or_else(|| all().map(|service| service.stop_grace_period))
+            .unwrap_or_default()
+    }
+
+    /// The line that gives the sidecar of this file the time it needs.
+    fn longer_grace(&self, project: &Project) -> Option<lines::Edit> {
+        let longest = sidecar::longest_stop(&project.groups)?;
+        let name = sidecar::find(&context(&self.loaded))?.name.to_owned();
+        if sidecar::is_protected(&name, &project.groups) {
             return None;
         }
-        let tree = yaml::parse(after, 0).ok()?;
-        let entry = tree.get("services")?.node.get(at.name)?;
-        let stated = entry.node.get("stop_grace_period").unwrap_or(entry);
-        Some(Fault {
-            file: self.loaded.paths.shown(&self.file),
-            line: stated.mark.line,
-            key: format!("{}.stop_grace_period", at.path),
-            message: format!("is {grace:?}, but its services may take {longest:?} to stop"),
-            remedy: format!(
-                "write `stop_grace_period: {}s`",
-                (longest + protect::GRACE_MORE).as_secs()
-            ),
-        })
+        if self.grace_of_sidecar(&self.own, &name) >= longest + END_BUDGET {
+            return None;
+        }
+        let lines = Lines::of(&self.text);
+        let entry = self.own.get("services")?.node.get(&name)?;
+        let block = lines
+            .block(&name, entry.mark.line)
+            .filter(|block| lines.is_open(*block, &name))?;
+        let indent = " ".repeat(lines.inner_indent(block));
+        let line = format!("{indent}stop_grace_period: {}s", (longest + sidecar::MORE).as_secs());
+        let stated = entry.node.get("stop_grace_period");
+        let stated = stated.and_then(|entry| lines.block("stop_grace_period", entry.mark.line));
+        // What it inherits is overridden.
+        let stated = stated.filter(|stated| block.first < stated.first && stated.end <= block.end);
+        let (at, remove) = stated.map_or((block.first + 1, 0), |stated| (stated.first, stated.end - stated.first));
+        let insert = vec![line];
+        Some(lines::Edit { at, remove, insert })
     }
 
     fn fault(&self, key: &str, message: &str, remedy: &str) -> Fault {
@@ -275,18 +365,47 @@ fn context(loaded: &Loaded) -> Context<'_> {
     }
 }
 
+/// Which services are meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// The only one that is not protected and keeps or publishes anything.
+    OnlyOne,
+    Named(Vec<String>),
+    /// Every one of the file that is not protected, but the sidecar and etcd.
+    All,
+}
+
+/// Every service of the file that could be protected.
+fn all_of(loaded: &Loaded, own: &Node) -> Vec<String> {
+    let context = context(loaded);
+    let sidecar = sidecar::find(&context).map(|at| at.name.to_owned());
+    let services = context.root.get("services");
+    let services = services.iter().flat_map(|at| at.map(&mut Faults::default()));
+    let meant = |at: &At<'_>| {
+        let image = at
+            .get("image")
+            .and_then(|image| image.node.scalar())
+            .unwrap_or_default();
+        let stands_here = own
+            .get("services")
+            .is_some_and(|services| services.node.get(at.name).is_some());
+        at.protection().is_none() && Some(at.name) != sidecar.as_deref() && !image.contains("etcd") && stands_here
+    };
+    services.filter(meant).map(|at| at.name.to_owned()).collect()
+}
+
 /// The service that is meant when nobody says which.
 fn only_one(loaded: &Loaded) -> Result<String, String> {
     let context = context(loaded);
     let services = context.root.get("services");
-    let sidecar = protect::sidecar(&context).map(|at| at.name);
+    let sidecar = sidecar::find(&context).map(|at| at.name);
     let services = services.iter().flat_map(|at| at.map(&mut Faults::default()));
     let likely = |at: &At<'_>| {
         let image = at
             .get("image")
             .and_then(|image| image.node.scalar())
             .unwrap_or_default();
-        at.get("x-leasehold").is_none()
+        at.protection().is_none()
             && Some(at.name) != sidecar
             && !image.contains("etcd")
             && ["volumes", "ports"].iter().any(|key| at.get(key).is_some())

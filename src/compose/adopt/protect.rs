@@ -2,19 +2,14 @@
 
 use std::time::Duration;
 
-use super::super::context::Context;
-use super::super::cursor::At;
 use super::super::fault::{Fault, Faults};
-use super::super::model::{NetworkMode, Project};
+use super::super::model::NetworkMode;
+use super::super::sidecar;
 use super::super::yaml::Node;
 use super::lines::{Block, Edit, Lines, indent};
 use super::{Hints, KEPT, OURS, Request, Subject, context, guess};
 
 const TETHER: &str = "/leasehold/tether";
-/// What a sidecar mounts of its host, and nobody else does.
-const RUN_DIR: &str = "/run/leasehold";
-/// Time that a sidecar is given besides its services to end in order: what it needs, and a little.
-pub(super) const GRACE_MORE: Duration = Duration::from_secs(10);
 /// Documentation's addresses, for want of the real ones.
 const ETCD_EXAMPLE: [&str; 3] = [
     "http://192.0.2.1:2379",
@@ -23,8 +18,11 @@ const ETCD_EXAMPLE: [&str; 3] = [
 ];
 
 /// What is to be done, and said.
+#[derive(Default)]
 pub(super) struct Plan {
     pub(super) edits: Vec<Edit>,
+    /// Those that come after all others of their place: the cluster and the sidecar.
+    pub(super) last: Vec<Edit>,
     pub(super) notes: Vec<String>,
 }
 
@@ -39,47 +37,42 @@ struct Work<'a> {
     head: Vec<String>,
 }
 
-pub(super) fn plan(subject: &Subject, request: &Request, hints: &Hints) -> Result<Plan, Fault> {
-    let lines = Lines::of(&subject.text);
-    let service = subject.service_block(&lines)?;
-    let mut work = Work {
-        subject,
-        service,
-        indent: " ".repeat(lines.inner_indent(service)),
-        lines,
-        plan: Plan {
-            edits: Vec::new(),
-            notes: Vec::new(),
-        },
-        head: Vec::new(),
-    };
-    let entrypoint = work.demanded_lines();
-    work.switches();
-    let host = work.network();
-    work.place_head();
-    work.leasehold(request, hints, host, entrypoint);
-    work.cluster(request)?;
-    work.sidecar()?;
-    Ok(work.plan)
-}
-
-/// The sidecar's service, if the project has one.
-pub(super) fn sidecar<'a>(context: &Context<'a>) -> Option<At<'a>> {
-    let services = context.root.get("services")?.map(&mut Faults::default());
-    services.into_iter().find(|at| {
-        let volumes = at.get("volumes").map(|field| field.node.items()).unwrap_or_default();
-        volumes.iter().any(|item| match item.scalar() {
-            Some(text) => text.split(':').nth(1) == Some(RUN_DIR),
-            None => item.get("target").and_then(|entry| entry.node.scalar()).as_deref() == Some(RUN_DIR),
-        })
-    })
-}
-
-/// How long the services of a group may take to stop, at most.
-pub(super) fn longest_stop(project: &Project) -> Option<Duration> {
-    let services = project.groups.values().map(|group| group.services.iter());
-    let sums = services.map(|services| services.map(|service| service.stop_grace_period).sum());
-    sums.max()
+/// `longest`: what the services of a group may take to stop.
+pub(super) fn plan(subjects: &[Subject], request: &Request, hints: &[Hints], longest: Duration) -> Result<Plan, Fault> {
+    let mut plan = Plan::default();
+    let mut probes = Vec::new();
+    let mut works = Vec::new();
+    for (subject, hints) in subjects.iter().zip(hints) {
+        let lines = Lines::of(&subject.text);
+        let service = subject.service_block(&lines)?;
+        let mut work = Work {
+            subject,
+            service,
+            indent: " ".repeat(lines.inner_indent(service)),
+            lines,
+            plan: Plan::default(),
+            head: Vec::new(),
+        };
+        let entrypoint = work.demanded_lines();
+        work.switches();
+        let host = work.network();
+        work.place_head();
+        probes.extend(guess::probes(&subject.service, host, hints));
+        works.push((work, entrypoint));
+    }
+    let names: Vec<&str> = subjects.iter().map(|subject| subject.name.as_str()).collect();
+    for (index, (mut work, entrypoint)) in works.into_iter().enumerate() {
+        let stated = (index == 0).then(|| std::mem::take(&mut probes));
+        work.leasehold(request, stated, &names, entrypoint);
+        if index == 0 {
+            work.cluster(request)?;
+            work.sidecar(longest)?;
+        }
+        plan.edits.extend(work.plan.edits);
+        plan.last.extend(work.plan.last);
+        plan.notes.extend(work.plan.notes);
+    }
+    Ok(plan)
 }
 
 impl Work<'_> {
@@ -162,41 +155,13 @@ impl Work<'_> {
         }
     }
 
-    /// Whether it ends up in the host's network.
+    /// Whether it is in the host's network. Nothing else is changed: others may find it by its name or address.
     fn network(&mut self) -> bool {
-        let service = &self.subject.service;
-        let host = match &service.network_mode {
-            Some(NetworkMode::Host) => true,
-            None | Some(NetworkMode::Bridge) => guess::needs_host(service),
-            Some(NetworkMode::None | NetworkMode::Service(_) | NetworkMode::Container(_)) => false,
-        };
-        if !host {
-            return false;
+        let host = self.subject.service.network_mode == Some(NetworkMode::Host);
+        if host {
+            self.put_away("ports", Some("ports: []"));
         }
-        if service.network_mode != Some(NetworkMode::Host) {
-            self.put_away("network_mode", None);
-            self.add(&format!(
-                "network_mode: host{OURS}on a bridge all clients share one address, which a relay trusts"
-            ));
-            self.put_away("networks", None);
-            self.plan.notes.push(format!(
-                "{}: other services no longer find it by its name: give them its virtual IP",
-                service.name
-            ));
-            for port in service.ports.iter().filter(|port| {
-                let published = port.published.as_deref();
-                published.is_some_and(|published| published != port.target.to_string())
-            }) {
-                self.plan.notes.push(format!(
-                    "{}: what was published as port {} is port {} in the host's network",
-                    service.name,
-                    port.published.as_deref().unwrap_or_default(),
-                    port.target
-                ));
-            }
-        }
-        self.put_away("ports", Some("ports: []"));
-        true
+        host
     }
 
     fn place_head(&mut self) {
@@ -211,31 +176,38 @@ impl Work<'_> {
         }
     }
 
-    fn leasehold(&mut self, request: &Request, hints: &Hints, host: bool, entrypoint: Option<String>) {
-        if self.value("x-leasehold").is_some() {
-            return;
-        }
-        let subject = self.subject;
-        let group = request.group.clone().unwrap_or_else(|| subject.name.clone());
+    /// The first of several services states what is the group's.
+    fn leasehold(
+        &mut self,
+        request: &Request,
+        stated: Option<Vec<String>>,
+        subjects: &[&str],
+        entrypoint: Option<String>,
+    ) {
+        let is_done = self.value("x-leasehold").is_some();
+        let first = subjects.first().copied().unwrap_or_default();
+        let group = request.group.clone().unwrap_or_else(|| first.to_owned());
         let mut keys = vec![format!("group: {group}")];
-        let vips = request.vips.iter().map(|vip| quoted(vip)).collect::<Vec<_>>();
-        if !vips.is_empty() {
-            keys.push(format!("vips: [{}]", vips.join(", ")));
-        }
-        if !self.is_known(&group) {
+        let stated = stated.filter(|_| !is_done && !self.is_known(&group, subjects));
+        if let Some(probes) = stated {
+            let vips = request.vips.iter().map(|vip| quoted(vip)).collect::<Vec<_>>();
             if vips.is_empty() {
                 let advice =
                     "no virtual IP: its clients find it only if they know every host; give --vip ADDRESS/PREFIX";
-                self.plan.notes.push(format!("{}: {advice}", subject.name));
+                self.plan.notes.push(format!("{group}: {advice}"));
+            } else {
+                keys.push(format!("vips: [{}]", vips.join(", ")));
             }
-            let probes = guess::probes(&subject.service, host, hints);
             if probes.is_empty() {
                 let advice =
                     "nothing tells how a client would notice that it is sick: write probes into its x-leasehold";
-                self.plan.notes.push(format!("{}: {advice}", subject.name));
+                self.plan.notes.push(format!("{group}: {advice}"));
             } else {
                 keys.push(format!("probes: [{}]", probes.join(", ")));
             }
+        }
+        if is_done {
+            return;
         }
         keys.extend(entrypoint.map(|words| format!("entrypoint: {words}")));
         let own = format!("{}x-leasehold:", self.indent);
@@ -248,12 +220,12 @@ impl Work<'_> {
     }
 
     /// Whether another service states this group, and with it its addresses and probes.
-    fn is_known(&self, group: &str) -> bool {
+    fn is_known(&self, group: &str, subjects: &[&str]) -> bool {
         let context = context(&self.subject.loaded);
         let services = context.root.get("services");
         let services = services.iter().flat_map(|at| at.map(&mut Faults::default()));
-        services.filter(|at| at.name != self.subject.name).any(|at| {
-            let own = at.get("x-leasehold");
+        services.filter(|at| !subjects.contains(&at.name)).any(|at| {
+            let own = at.protection();
             let stated = own.as_ref().and_then(|own| own.get("group"));
             let name = stated.and_then(|name| name.node.scalar());
             own.is_some() && name.unwrap_or_else(|| at.name.to_owned()) == group
@@ -276,7 +248,7 @@ impl Work<'_> {
             self.plan.notes.push(advice.to_owned());
         }
         let etcd: Vec<_> = etcd.iter().map(|url| quoted(url)).collect();
-        self.plan.edits.push(Edit {
+        self.plan.last.push(Edit {
             at: self.lines.with_comments(services.first),
             remove: 0,
             insert: vec![
@@ -291,10 +263,10 @@ impl Work<'_> {
     }
 
     /// The sidecar and its volumes, where there is none.
-    fn sidecar(&mut self) -> Result<(), Fault> {
+    fn sidecar(&mut self, longest: Duration) -> Result<(), Fault> {
         let subject = self.subject;
         let context = context(&subject.loaded);
-        if sidecar(&context).is_some() {
+        if sidecar::find(&context).is_some() {
             return Ok(());
         }
         let mark = subject.own.get("services").map(|entry| entry.mark).unwrap_or_default();
@@ -302,14 +274,14 @@ impl Work<'_> {
         let indent = self.lines.inner_indent(services);
         let taken = context.top("services", "leasehold").is_some();
         let name = if taken { "leasehold-sidecar" } else { "leasehold" };
-        let grace = subject.service.stop_grace_period + GRACE_MORE;
+        let grace = longest + sidecar::MORE;
         let text = SIDECAR
             .replace("NAME", name)
             .replace("GRACE", &grace.as_secs().to_string());
         let insert = std::iter::once(String::new())
             .chain(text.lines().map(|line| format!("{}{line}", " ".repeat(indent))))
             .collect();
-        self.plan.edits.push(Edit {
+        self.plan.last.push(Edit {
             at: services.end,
             remove: 0,
             insert,
@@ -335,7 +307,7 @@ impl Work<'_> {
                 (self.lines.len(), head.into_iter().chain(lines(2)).collect())
             }
         };
-        self.plan.edits.push(Edit { at, remove: 0, insert });
+        self.plan.last.push(Edit { at, remove: 0, insert });
         Ok(())
     }
 }

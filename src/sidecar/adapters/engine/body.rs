@@ -4,14 +4,15 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use bollard::models::{
-    ContainerCreateBody, DeviceMapping, HealthConfig, HostConfig, HostConfigLogConfig, Mount, NetworkingConfig,
-    PortBinding, PortMap, ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
+    ContainerCreateBody, DeviceMapping, DeviceRequest as EngineDeviceRequest, HealthConfig, HostConfig,
+    HostConfigLogConfig, Mount, NetworkingConfig, PortBinding, PortMap, ResourcesUlimits, RestartPolicy,
+    RestartPolicyNameEnum,
 };
 
 use super::networking::Joined;
 use super::prepare::Wanted;
 use super::{EngineError, Image, Result, labels, mounts};
-use leasehold_compose::model::{Healthcheck, Logging, Port, Service};
+use leasehold_compose::model::{DeviceRequest, Healthcheck, Logging, Port, Service};
 
 /// The tether as the container sees it.
 const TETHER: &str = "/leasehold/tether";
@@ -82,6 +83,8 @@ pub(super) fn host(service: &Service, mounts: Vec<Mount>) -> Result<HostConfig> 
         cpu_shares: service.cpu_shares,
         cpuset_cpus: service.cpuset.clone(),
         pids_limit: service.pids_limit,
+        device_requests: Some(service.device_requests.iter().map(device_request).collect())
+            .filter(|list: &Vec<_>| !list.is_empty()),
         oom_score_adj: service.oom_score_adj,
         runtime: service.runtime.clone(),
         ..HostConfig::default()
@@ -176,6 +179,16 @@ fn device(text: &str) -> DeviceMapping {
         path_on_host: Some(on_host.to_owned()),
         path_in_container: Some(inside.to_owned()),
         cgroup_permissions: Some(permissions.to_owned()),
+    }
+}
+
+fn device_request(asked: &DeviceRequest) -> EngineDeviceRequest {
+    EngineDeviceRequest {
+        driver: asked.driver.clone(),
+        count: Some(asked.count),
+        device_ids: Some(asked.device_ids.clone()),
+        capabilities: Some(vec![asked.capabilities.clone()]),
+        options: Some(hashed(&asked.options)),
     }
 }
 

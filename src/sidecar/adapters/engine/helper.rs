@@ -159,7 +159,7 @@ fn request(helper: &Helper<'_>) -> Result<ContainerCreateBody> {
     if !helper.devices.is_empty() {
         body::readers(&mut host, helper.devices);
     }
-    (host.sysctls, host.extra_hosts) = (None, None);
+    (host.sysctls, host.extra_hosts, host.device_requests) = (None, None, None);
     (host.dns, host.dns_search, host.dns_options) = (None, None, None);
     // The output is read back through the engine, which not every log driver allows.
     host.log_config = Some(HostConfigLogConfig {

@@ -6,6 +6,7 @@ use bollard::models::{
     ContainerSummary, ContainerSummaryStateEnum, EndpointIpamConfig, EndpointSettings, NetworkConnectRequest,
 };
 
+use super::body::hashed;
 use super::prepare::Wanted;
 use super::{Engine, EngineError, Result, labels, names};
 use leasehold_compose::model::{Attachment, Network, NetworkMode, Project, Service};
@@ -147,15 +148,17 @@ fn endpoint(service: &Service, attachment: &Attachment) -> EndpointSettings {
             .filter(|alias| **alias != service.name)
             .cloned(),
     );
-    let has_address = attachment.ipv4_address.is_some() || attachment.ipv6_address.is_some();
+    let local = Some(attachment.link_local_ips.clone()).filter(|list| !list.is_empty());
+    let has_address = attachment.ipv4_address.is_some() || attachment.ipv6_address.is_some() || local.is_some();
     let addresses = || EndpointIpamConfig {
         ipv4_address: attachment.ipv4_address.clone(),
         ipv6_address: attachment.ipv6_address.clone(),
-        link_local_ips: None,
+        link_local_ips: local.clone(),
     };
     EndpointSettings {
         aliases: Some(aliases),
         mac_address: attachment.mac_address.clone(),
+        driver_opts: Some(hashed(&attachment.driver_opts)).filter(|options| !options.is_empty()),
         ipam_config: has_address.then(addresses),
         ..EndpointSettings::default()
     }

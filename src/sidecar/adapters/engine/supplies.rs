@@ -117,7 +117,8 @@ fn network_request(project: &Project, key: &str, network: &Network) -> NetworkCr
     let subnet = |(subnet, gateway): &(String, Option<String>)| IpamConfig {
         subnet: Some(subnet.clone()),
         gateway: gateway.clone(),
-        ..IpamConfig::default()
+        ip_range: network.ip_ranges.get(subnet).cloned(),
+        auxiliary_addresses: network.aux_addresses.get(subnet).map(hashed),
     };
     let config: Vec<_> = network.subnets.iter().map(subnet).collect();
     NetworkCreateRequest {
