@@ -1,6 +1,6 @@
 //! Checks `docs/messages.md` against what the program says, both ways.
 
-use leasehold::core::code::Code;
+use leasehold::core::snapshot::code::Code;
 
 const CATALOGUE: &str = include_str!("../docs/messages.md");
 /// What the stories say with each code: see tests/scenarios.rs.

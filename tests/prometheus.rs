@@ -12,11 +12,11 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use leasehold::core::code::Code;
+use leasehold::core::snapshot::code::Code;
 use leasehold::core::event::Decision;
 use leasehold::core::group::{ServiceState, Stage};
-use leasehold::core::keys::Keys;
-use leasehold::core::status::{GroupLine, HeldLine, MemberState, NodeLine, NodeState, ServiceLine, Status};
+use leasehold::core::protocol::keys::Keys;
+use leasehold::core::snapshot::status::{GroupLine, HeldLine, MemberState, NodeLine, NodeState, ServiceLine, Status};
 use leasehold::sidecar::adapters::metrics::{Format, encode};
 use leasehold::sidecar::adapters::store;
 use leasehold::sidecar::archive::InEtcd;

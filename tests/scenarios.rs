@@ -22,7 +22,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
-use leasehold::core::code::Code;
+use leasehold::core::snapshot::code::Code;
 use leasehold::core::protocol::TxnKind;
 use scenarios::{diff, driver, page, shelf, story};
 

@@ -124,7 +124,7 @@ fn a_verb_knows_the_sidecar_by_the_words_of_its_api() {
 /// Who compares what can be read in one place. T11 is built in two files of its own.
 #[test]
 fn every_transaction_is_built_in_the_protocol() {
-    let others = ["core/store.rs", "core/accept.rs", "core/exported.rs"];
+    let others = ["core/store.rs", "requests/accept.rs", "requests/exported.rs"];
     for (path, text) in sources("src/core") {
         let other = others.iter().any(|name| path.ends_with(name));
         let allowed = other || path.parent().is_some_and(|folder| folder.ends_with("protocol"));

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use leasehold_core::{exported, records};
+use leasehold_core::requests::exported;
+use leasehold_core::protocol::records;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 

@@ -1,6 +1,6 @@
 //! What a call is refused with: a status, and a word that never changes its meaning. The core's refusals get their status here.
 
-use leasehold_core::refusal::{Class, Refusal};
+use leasehold_core::requests::refusal::{Class, Refusal};
 use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
 
 /// Writes the enum and its tables from one list.

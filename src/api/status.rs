@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use leasehold_core::{overall, records, status};
+use leasehold_core::snapshot::health;
+use leasehold_core::protocol::records;
+use leasehold_core::snapshot::status;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -321,9 +323,9 @@ impl From<status::HeldLine> for HeldLine {
     }
 }
 
-impl From<overall::Overall> for Overall {
-    fn from(overall: overall::Overall) -> Self {
-        let overall::Overall { health, sentences } = overall;
+impl From<health::Overall> for Overall {
+    fn from(overall: health::Overall) -> Self {
+        let health::Overall { health, sentences } = overall;
         let health = health.into();
         Self { health, sentences }
     }

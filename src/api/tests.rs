@@ -2,7 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use leasehold_core::{exported, group, history, overall, protocol, records, status};
+use leasehold_core::requests::exported;
+use leasehold_core::group;
+use leasehold_core::history;
+use leasehold_core::snapshot::health;
+use leasehold_core::protocol;
+use leasehold_core::protocol::records;
+use leasehold_core::snapshot::status;
 use serde_json::{Value, json};
 
 use super::exported::Exported;
@@ -169,8 +175,8 @@ fn filled() -> status::Status {
         ttl_ms: 5000,
         longest_ms: Some(9000),
         reason: text("joined"),
-        overall: overall::Overall {
-            health: overall::Health::Warning,
+        overall: health::Overall {
+            health: health::Health::Warning,
             sentences: vec![text("b is silent")],
         },
         damaged: map("/k", "can't be read"),

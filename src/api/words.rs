@@ -1,7 +1,12 @@
 //! Words that the sidecar chooses from. A later version may know more of them, and what it says is kept as it was read.
 
 use leasehold_base::open_words;
-use leasehold_core::{event, group, history, overall, protocol, status};
+use leasehold_core::event;
+use leasehold_core::group;
+use leasehold_core::history;
+use leasehold_core::snapshot::health;
+use leasehold_core::protocol;
+use leasehold_core::snapshot::status;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{Object, Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
@@ -244,7 +249,7 @@ words_of! { event::Level,
     }
 }
 
-words_of! { overall::Health,
+words_of! { health::Health,
     /// One word, in the order of the exit codes of monitoring plugins: 0 to 3.
     Health {
         /// Every group is active and has a ready standby.

@@ -90,7 +90,7 @@ mod tests {
     use leasehold_api::words::NodeState;
     use leasehold_base::clock;
     use leasehold_core::event::Command;
-    use leasehold_core::fenced::Fenced;
+    use leasehold_core::requests::fenced::Fenced;
     use leasehold_sidecar::adapters::http::{self, Turn};
 
     #[test]
@@ -156,7 +156,7 @@ mod tests {
         std::fs::create_dir_all(&run_dir).unwrap();
         let facts = arguments(&["a"], &run_dir.display().to_string()).unwrap().facts;
         let daemon = Daemon::at(facts.socket());
-        let (at, status) = (clock::now(), leasehold_core::status::Status::default());
+        let (at, status) = (clock::now(), leasehold_core::snapshot::status::Status::default());
         let (_publisher, turn) = watch::channel(Turn {
             at,
             status,

@@ -101,7 +101,7 @@ mod tests {
 
     use super::super::Arguments;
     use super::*;
-    use leasehold_core::status::{self as seen, GroupLine, MemberState};
+    use leasehold_core::snapshot::status::{self as seen, GroupLine, MemberState};
     use leasehold_sidecar::adapters::http::{self, Turn};
 
     /// What was written so far.

@@ -6,7 +6,7 @@ use super::fault::Faults;
 use super::leasehold::seen_here;
 use super::model::{Events, Webhook, WebhookUrl};
 use super::scalar;
-use leasehold_core::code::Code;
+use leasehold_core::snapshot::code::Code;
 
 const EXAMPLE: &str = "such as events: {webhook: \"https://alerts.example.org/leasehold\", secret_file: /run/secrets/webhook, only: [alarm]}";
 /// Every decision that somebody should look at, of whatever kind.

@@ -4,16 +4,16 @@ use std::time::Duration;
 
 pub use leasehold_base::order::Order;
 
-use super::code::Code;
-use super::epoch::Run;
-use super::etcd::EtcdTrouble;
-use super::exported::Exported;
-use super::fenced::Fenced;
-use super::made::Made;
-use super::records::{Drift, Pin, Saved};
-use super::refusal::Refusal;
-use super::store::{Answer, Grant, Hint, RequestId, StoreError, Txn};
-use super::time::Time;
+use crate::snapshot::code::Code;
+use crate::epoch::Run;
+use crate::observe::etcd::EtcdTrouble;
+use crate::requests::exported::Exported;
+use crate::requests::fenced::Fenced;
+use crate::group::made::Made;
+use crate::protocol::records::{Drift, Pin, Saved};
+use crate::requests::refusal::Refusal;
+use crate::store::{Answer, Grant, Hint, RequestId, StoreError, Txn};
+use crate::time::Time;
 
 /// A service of a group, by its place in the start order.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

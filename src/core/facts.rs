@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
-use super::keys::Keys;
-use super::node::Identity;
-use super::observe::{Contact, Observer};
-use super::records::View;
-use super::sizing::Timing;
-use super::time::Time;
+use crate::protocol::keys::Keys;
+use crate::node::Identity;
+use crate::observe::{Contact, Observer};
+use crate::protocol::records::View;
+use crate::protocol::sizing::Timing;
+use crate::time::Time;
 
 /// The facts that decisions rest on.
 #[derive(Clone, Debug)]

@@ -4,10 +4,10 @@
 
 use std::collections::BTreeMap;
 
-use super::event::{Action, Order, PageOrder};
-use super::group::{Group, Held, Stage};
-use super::node::Node;
-use super::time::Time;
+use crate::event::{Action, Order, PageOrder};
+use crate::group::{Group, Held, Stage};
+use crate::node::Node;
+use crate::time::Time;
 
 /// What holds, and whether it does.
 type Check = (bool, &'static str);

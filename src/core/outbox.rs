@@ -1,9 +1,9 @@
 //! What follows from one event, in the order in which it must be carried out. The order is that of the fields, whoever
 //! adds what when: nobody inserts before somebody else's.
 
-use super::event::Action;
-use super::records::Saved;
-use super::time::Time;
+use crate::event::Action;
+use crate::protocol::records::Saved;
+use crate::time::Time;
 
 /// The actions of one event.
 #[derive(Debug, Default)]

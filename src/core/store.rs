@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::protocol::TxnKind;
+use crate::protocol::TxnKind;
 
 /// Numbers the requests of one process, so that an answer is matched to its question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,7 +33,7 @@ pub enum Op {
     DeletePrefix { prefix: String },
 }
 
-/// A transaction. Both branches end with linearizable range reads of [`Keys::ranges`](super::keys::Keys::ranges).
+/// A transaction. Both branches end with linearizable range reads of [`Keys::ranges`](crate::protocol::keys::Keys::ranges).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Txn {
     /// What it is for. etcd is not told: it carries out what the rest says.
@@ -128,7 +128,7 @@ pub struct Grant {
 
 #[cfg(test)]
 mod tests {
-    use super::super::keys::Keys;
+    use crate::protocol::keys::Keys;
     use super::*;
 
     #[test]

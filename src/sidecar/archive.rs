@@ -13,9 +13,9 @@ use crate::adapters::store::{self, Archivist, Settings};
 use crate::site::Site;
 use leasehold_base::clock;
 use leasehold_compose::Sources;
-use leasehold_core::exported::Exported;
+use leasehold_core::requests::exported::Exported;
 use leasehold_core::history::{Act, History};
-use leasehold_core::records::View;
+use leasehold_core::protocol::records::View;
 use leasehold_core::store::StoreError;
 
 /// Readers at a time: each is a read of etcd.

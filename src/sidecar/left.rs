@@ -7,8 +7,8 @@ use std::path::Path;
 
 use crate::adapters::tether;
 use leasehold_compose::model::{Project, Vip};
-use leasehold_core::left::Part;
-use leasehold_core::records::Saved;
+use leasehold_core::adoption::left::Part;
+use leasehold_core::protocol::records::Saved;
 
 /// Of a service of which nothing but its page is known, in milliseconds.
 const GRACE_MS: u64 = 10_000;

@@ -54,7 +54,7 @@ impl Recent {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use leasehold_core::code::Code;
+    use leasehold_core::snapshot::code::Code;
 
     #[test]
     fn the_last_ones_are_kept_in_order_and_others_groups_are_left_out() {

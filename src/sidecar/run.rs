@@ -25,13 +25,13 @@ use crate::site::Site;
 use leasehold_base::clock;
 use leasehold_base::small_file;
 use leasehold_compose::model::{Check, Dependency, Fence, Group, MountKind, OnStopFailure, Probe};
-use leasehold_core::confirm::Failover;
+use leasehold_core::takeover::confirm::Failover;
 use leasehold_core::event::{Action, Event};
-use leasehold_core::fencing::FenceSettings;
+use leasehold_core::takeover::fencing::FenceSettings;
 use leasehold_core::group::{GroupSettings, OnFailure, OnStandby, ProbeSettings, SecondOpinion, ServiceSettings};
 use leasehold_core::node::{Identity, Node, Setup};
-use leasehold_core::records::{Pin, Saved};
-use leasehold_core::stuck;
+use leasehold_core::protocol::records::{Pin, Saved};
+use leasehold_core::host::stuck;
 
 /// Events that wait for the loop; a full inbox holds its senders up, never the loop.
 const INBOX_MAX: usize = 1024;

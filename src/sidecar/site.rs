@@ -17,8 +17,8 @@ use crate::node_facts::NodeFacts;
 use leasehold_base::clock;
 use leasehold_compose::model::{END_BUDGET, Project, Service};
 use leasehold_compose::{Fault, Sources};
-use leasehold_core::keys::Keys;
-use leasehold_core::sizing::{Timing, TooShort};
+use leasehold_core::protocol::keys::Keys;
+use leasehold_core::protocol::sizing::{Timing, TooShort};
 
 /// The engine's own grace for a container that states none.
 const ENGINE_GRACE: Duration = Duration::from_secs(10);

@@ -5,7 +5,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 
-use leasehold_core::code::Code;
+use leasehold_core::snapshot::code::Code;
 use leasehold_core::event::Decision;
 
 /// Who is told of events.

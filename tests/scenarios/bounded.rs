@@ -1,8 +1,8 @@
 //! Every number of every value has a bound: what stands in a key is kept within them, or named.
 
-use leasehold::core::bounds::{COUNTED_MAX, Fault, GIVEN_MAX};
-use leasehold::core::keys::Keys;
-use leasehold::core::records::View;
+use leasehold::core::protocol::bounds::{COUNTED_MAX, Fault, GIVEN_MAX};
+use leasehold::core::protocol::keys::Keys;
+use leasehold::core::protocol::records::View;
 use leasehold::core::store::{Answer, KeyValue};
 use proptest::prelude::*;
 

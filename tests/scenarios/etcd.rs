@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use leasehold::core::keys::Keys;
+use leasehold::core::protocol::keys::Keys;
 use leasehold::core::store::{Answer, Compare, KeyValue, Op, Txn};
 
 #[derive(Debug)]

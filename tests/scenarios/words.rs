@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use leasehold::base::epoch::Run;
 use leasehold::base::time::Time;
-use leasehold::core::etcd::EtcdTrouble;
+use leasehold::core::observe::etcd::EtcdTrouble;
 use leasehold::core::event::{Action, Blame, Event, Level, NotStarted, Order, PageOrder, ServiceKey};
-use leasehold::core::keys::Keys;
-use leasehold::core::records::{
+use leasehold::core::protocol::keys::Keys;
+use leasehold::core::protocol::records::{
     Beat, ClusterConfig, Drift, Intent, NodeStatus, Opinion, Pin, Record, RecordState, Saved,
 };
 use leasehold::core::store::{Compare, Op, Txn};

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use leasehold::compose::model::EtcdTls;
-use leasehold::core::keys::Keys;
+use leasehold::core::protocol::keys::Keys;
 use leasehold::core::store::Txn;
 use leasehold::sidecar::adapters::store::{Settings, once};
 use nix::sys::signal::{Signal, kill};

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use leasehold::core::keys::Keys;
+use leasehold::core::protocol::keys::Keys;
 use leasehold::core::store::{Answer, RequestId, StoreError};
 use leasehold::sidecar::adapters::store::{Settings, StoreCommand, StoreEvent, once, spawn};
 use tokio::sync::mpsc;

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use leasehold::core::damage::{READ_ALARM, READ_MAX};
-use leasehold::core::keys::Keys;
-use leasehold::core::records::View;
+use leasehold::core::protocol::damage::{READ_ALARM, READ_MAX};
+use leasehold::core::protocol::keys::Keys;
+use leasehold::core::protocol::records::View;
 use leasehold::core::store::{Op, StoreError};
 
 use crate::adapter::{Adapter, always, put};

@@ -10,7 +10,7 @@ use leasehold::base::epoch::Run;
 use leasehold::base::hello::{Hello, Phase};
 use leasehold::base::page::{Order, Page};
 use leasehold::compose::model::Vip;
-use leasehold::core::left::Parts;
+use leasehold::core::adoption::left::Parts;
 use leasehold::sidecar::adapters::cgroup::Memory;
 use leasehold::sidecar::adapters::files::{Files, Taken};
 use leasehold::sidecar::adapters::tether::open_pages;

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use leasehold::core::keys::Keys;
-use leasehold::core::records::View;
+use leasehold::core::protocol::keys::Keys;
+use leasehold::core::protocol::records::View;
 use leasehold::core::store::{Answer, KeyValue};
 
 /// What somebody wrote into etcd, or deleted; or a moment that has a name.

@@ -1,8 +1,8 @@
 //! The images that the services would run from: here, and as the other nodes publish theirs.
 
 use leasehold_compose::model::Service;
-use leasehold_core::keys::Keys;
-use leasehold_core::records::{NodeStatus, Readiness};
+use leasehold_core::protocol::keys::Keys;
+use leasehold_core::protocol::records::{NodeStatus, Readiness};
 use leasehold_core::store::{Answer, Txn};
 use leasehold_sidecar::adapters::engine::Image;
 use leasehold_sidecar::adapters::store::{self, Settings};
@@ -80,7 +80,7 @@ mod tests {
     }
 
     use super::*;
-    use leasehold_core::records::json;
+    use leasehold_core::protocol::records::json;
     use leasehold_core::store::KeyValue;
 
     #[test]

@@ -1,6 +1,6 @@
 //! etcd as a whole: who answers, in which version, and how many may be lost.
 
-use leasehold_core::etcd::EtcdMember;
+use leasehold_core::observe::etcd::EtcdMember;
 use leasehold_core::store::StoreError;
 use leasehold_sidecar::adapters::store::{self, Settings};
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use leasehold_compose::model::{Check, Failback, Failover, Group, OnFailure, OnStopFailure, Project};
-use leasehold_core::sizing::Timing;
+use leasehold_core::protocol::sizing::Timing;
 
 /// What a new holder waits for on a storage whose last claim was not released, the watch of it included.
 const CLAIM: Duration = Duration::from_millis(650);

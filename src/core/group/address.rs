@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{Group, VipStage};
-use crate::code::Code;
+use crate::snapshot::code::Code;
 use crate::event::{Action, VipNews};
 use crate::node::Node;
 use crate::time::Time;

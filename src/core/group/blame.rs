@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Context, Group, Parting, ServiceState};
-use crate::code::Code;
+use crate::snapshot::code::Code;
 use crate::epoch::Run;
 use crate::event::{Action, Blame, NotStarted};
 use crate::time::Time;

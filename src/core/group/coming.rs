@@ -1,7 +1,7 @@
 //! How a run comes about, and the codes of what is said of it.
 
-use crate::code::Code;
-use crate::records::{Record, RecordState};
+use crate::snapshot::code::Code;
+use crate::protocol::records::{Record, RecordState};
 
 /// How a run comes about.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use super::Group;
 use super::up::GATE_TIMEOUT;
 use crate::event::Action;
-use crate::made::Made;
+use crate::group::made::Made;
 use crate::time::Time;
 
 /// The containers of a group as they are asked for, and what came of it. A verdict is taken back with each new order, and
@@ -146,7 +146,7 @@ impl Group {
 #[cfg(test)]
 mod tests {
     use super::{Containers, Ready};
-    use crate::made::Made;
+    use crate::group::made::Made;
 
     fn made(store: Option<&str>) -> Made {
         Made {

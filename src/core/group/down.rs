@@ -6,12 +6,12 @@ use std::time::Duration;
 use super::address::VIP_RETRY;
 use super::left::Sequel;
 use super::{After, Coming, Context, Group, Held, OnFailure, Parting, ServiceRun, ServiceState, Stage, VipStage, Way};
-use crate::code::Code;
+use crate::snapshot::code::Code;
 use crate::epoch::Run;
 use crate::event::{Action, Blame, Order, PageOrder, ServiceKey};
 use crate::protocol::{FaultId, ReleaseCause};
-use crate::records::SavedRun;
-use crate::sizing::Deadlines;
+use crate::protocol::records::SavedRun;
+use crate::protocol::sizing::Deadlines;
 use crate::time::Time;
 
 /// Between two second ways of ending a container that does not end.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Group, OnFailure, OnStandby, Stage, VipStage};
-use crate::code::Code;
+use crate::snapshot::code::Code;
 use crate::epoch::Run;
 use crate::event::{Action, FailureKind, ProbeFailure, ProbeKey};
 use crate::time::Time;

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::{Coming, Group, GroupSettings, Held, Stage};
-use crate::code::Code;
+use crate::snapshot::code::Code;
 use crate::event::Action;
-use crate::made::Made;
-use crate::records::Drift;
+use crate::group::made::Made;
+use crate::protocol::records::Drift;
 use crate::time::Time;
 
 impl Group {

@@ -1,10 +1,10 @@
 //! What an earlier sidecar left of a group, and what follows its stop: the file that the group is in may be another by now.
 
 use super::{After, Group, Held, Stage};
-use crate::code::Code;
+use crate::snapshot::code::Code;
 use crate::epoch::Run;
 use crate::protocol::ReleaseCause;
-use crate::sizing::Deadlines;
+use crate::protocol::sizing::Deadlines;
 use crate::time::Time;
 
 /// What follows the stop of a run that an earlier sidecar left.

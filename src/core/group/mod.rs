@@ -6,19 +6,21 @@
 
 use std::time::Duration;
 
-use super::code::Code;
-use super::confirm::Failover;
-use super::epoch::Run;
-use super::event::{Action, Decision, ServiceKey};
-use super::left::{Part, Parts};
-use super::protocol::FaultId;
-use super::records::{Drift, SavedRun};
-use super::said::Said;
-use super::sizing::Deadlines;
-use super::stuck::OnStopFailure;
-use super::time::Time;
+use crate::snapshot::code::Code;
+use crate::takeover::confirm::Failover;
+use crate::epoch::Run;
+use crate::event::{Action, Decision, ServiceKey};
+use crate::adoption::left::{Part, Parts};
+use crate::protocol::FaultId;
+use crate::protocol::records::{Drift, SavedRun};
+use crate::snapshot::said::Said;
+use crate::protocol::sizing::Deadlines;
+use crate::host::stuck::OnStopFailure;
+use crate::time::Time;
 use up::{ADOPT_TIMEOUT, GATE_TIMEOUT};
 
+pub mod drift;
+pub mod made;
 mod address;
 mod blame;
 mod coming;
@@ -27,12 +29,12 @@ mod down;
 mod health;
 mod known;
 mod left;
-mod look;
+mod storage_check;
 mod opinion;
 mod record;
 mod state;
 mod stuck;
-mod told;
+mod reports;
 mod trouble;
 mod unmount;
 mod up;
@@ -41,7 +43,7 @@ use blame::Starts;
 pub(crate) use coming::Coming;
 use containers::Containers;
 pub use health::ProbeSettings;
-use look::Look;
+use storage_check::Look;
 pub(crate) use opinion::Doubt;
 use opinion::{Asking, Weighed};
 pub use opinion::{OnStandby, SecondOpinion};
@@ -240,7 +242,7 @@ impl Group {
         }
     }
 
-    /// Says what happened and is over: see [`Node::mention`](super::node::Node).
+    /// Says what happened and is over: see [`Node::mention`](crate::node::Node).
     pub(crate) fn mention(&mut self, now: Time, code: Code, text: String, out: &mut Vec<Action>) {
         let decision = self.decision(code, text);
         if self.said.mention(now, &decision) {

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use super::health::{ProbeRun, ProbeSettings};
 use super::{After, Context, Group, Parting, Way};
-use crate::code::Code;
+use crate::snapshot::code::Code;
 use crate::epoch::Run;
 use crate::event::{Action, Blame, ProbeFailure, ProbeKey};
 use crate::protocol::{FaultId, ReleaseCause};
-use crate::records::Opinion;
+use crate::protocol::records::Opinion;
 use crate::time::Time;
 
 /// A standby asks no probe more often than this.

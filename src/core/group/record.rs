@@ -1,11 +1,11 @@
 //! What a group's record in etcd says of the run that is held here, and what follows.
 
 use super::{After, Group, Stage};
-use crate::code::Code;
+use crate::snapshot::code::Code;
 use crate::epoch::Run;
 use crate::event::{Action, Decision};
-use crate::records::Record;
-use crate::sizing::Deadlines;
+use crate::protocol::records::Record;
+use crate::protocol::sizing::Deadlines;
 use crate::time::Time;
 
 /// The record as read, beside what is held.

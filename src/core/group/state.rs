@@ -8,7 +8,7 @@ use super::{Coming, GroupSettings};
 use crate::epoch::Run;
 use crate::event::{Order, PageOrder};
 use crate::protocol::{FaultId, ReleaseCause};
-use crate::sizing::{Deadlines, KILL_BUDGET};
+use crate::protocol::sizing::{Deadlines, KILL_BUDGET};
 use crate::time::Time;
 
 /// Where a holding stands.

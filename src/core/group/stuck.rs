@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use super::{After, Group, Held, Parting, ServiceState, Stage, UNMOUNT_PATIENCE, Way};
-use crate::code::Code;
+use crate::snapshot::code::Code;
 use crate::event::Action;
 use crate::protocol::ReleaseCause;
-use crate::sizing::{Deadlines, KILL_BUDGET};
-use crate::stuck::OnStopFailure;
+use crate::protocol::sizing::{Deadlines, KILL_BUDGET};
+use crate::host::stuck::OnStopFailure;
 use crate::time::Time;
 
 /// How long after its kill a process may take to be gone while the lease lives: nobody else can take the group

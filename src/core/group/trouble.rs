@@ -2,7 +2,7 @@
 
 use super::{After, Coming, Group, Stage};
 use crate::protocol::TroubleState;
-use crate::records::Trouble;
+use crate::protocol::records::Trouble;
 
 /// Every node reads it with every beat, so of a long sentence only the beginning is published.
 const PUBLISHED_MAX: usize = 200;

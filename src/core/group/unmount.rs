@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::{Group, Held, ServiceState, Stage};
-use crate::code::Code;
+use crate::snapshot::code::Code;
 use crate::epoch::Run;
 use crate::event::{Action, Mounts, ServiceKey};
 use crate::node::Node;

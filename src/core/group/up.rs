@@ -5,10 +5,10 @@ use std::time::Duration;
 use super::blame::Starts;
 use super::containers::Ready;
 use super::{Coming, Context, Group, Held, ServiceState, Stage, VipStage};
-use crate::code::Code;
+use crate::snapshot::code::Code;
 use crate::epoch::Run;
 use crate::event::{Action, ServiceKey};
-use crate::sizing::Deadlines;
+use crate::protocol::sizing::Deadlines;
 use crate::time::Time;
 
 /// How long a started container may take to reach its gate.

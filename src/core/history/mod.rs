@@ -5,9 +5,9 @@ mod phase;
 
 use serde::{Deserialize, Serialize};
 
-use super::bounds::COUNTED_MAX;
-use super::keys::Keys;
-use super::store::KeyValue;
+use crate::protocol::bounds::COUNTED_MAX;
+use crate::protocol::keys::Keys;
+use crate::store::KeyValue;
 
 pub use observer::Chronicler;
 pub use phase::PhaseKind;

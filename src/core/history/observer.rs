@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{Before, Begun, Entry, Left, Phase, PhaseKind};
 use crate::group::Stage;
 use crate::protocol::ReleaseCause;
-use crate::status::{GroupLine, GroupState, HeldLine, Status};
+use crate::snapshot::status::{GroupLine, GroupState, HeldLine, Status};
 use crate::time::Time;
 
 /// What was seen of each group up to the last turn.
@@ -242,7 +242,7 @@ fn phase(what: PhaseKind, took: Duration) -> Phase {
 mod tests {
     use super::*;
     use crate::epoch::Run;
-    use crate::status::NodeLine;
+    use crate::snapshot::status::NodeLine;
 
     /// What node b sees, one snapshot after another.
     #[derive(Default)]

@@ -1,8 +1,8 @@
 //! Transactions about a node's own key: OWN, and T1, T2, T9; and the first configuration, which a node without a key writes.
 
 use super::{AsRead, TxnKind, put};
-use crate::keys::Keys;
-use crate::records::{Beat, ClusterConfig, Record, json};
+use crate::protocol::keys::Keys;
+use crate::protocol::records::{Beat, ClusterConfig, Record, json};
 use crate::store::{Compare, Op, Txn};
 
 /// A node's own key, as its incarnation wrote it last.

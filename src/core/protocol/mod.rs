@@ -2,6 +2,12 @@
 //! itself: one constructor with all that it compares and writes, which sets its kind. Callers bring what they have read and
 //! decided. `docs/protocol.md` has the reason of each compare, and the schedule that breaks without it.
 
+pub mod bounds;
+pub mod damage;
+pub mod keys;
+pub mod records;
+pub(crate) mod released;
+pub mod sizing;
 mod beat;
 mod cause;
 mod fault;
@@ -21,9 +27,9 @@ pub(crate) use release::{FencedNode, Release};
 pub(crate) use take::{Beside, Winner};
 pub use trouble::TroubleState;
 
-use super::keys::Keys;
-use super::records::{GroupKeys, Record, RecordState, json};
-use super::store::{Compare, Op};
+use crate::protocol::keys::Keys;
+use crate::protocol::records::{GroupKeys, Record, RecordState, json};
+use crate::store::{Compare, Op};
 
 /// A group's keys as they were read: what a transaction about it counts on.
 #[derive(Clone, Copy, Debug)]

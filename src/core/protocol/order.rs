@@ -1,8 +1,8 @@
 //! T12 to T15, and what else an operator orders. Each is sent with OWN.
 
 use super::{AsRead, TxnKind, put};
-use crate::keys::Keys;
-use crate::records::{ClusterConfig, Intent, Record, StandingOrder, View, json};
+use crate::protocol::keys::Keys;
+use crate::protocol::records::{ClusterConfig, Intent, Record, StandingOrder, View, json};
 use crate::store::{Compare, Op, Txn};
 
 /// That a key is as it was read; 0: that it is absent.

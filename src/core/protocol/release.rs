@@ -1,9 +1,9 @@
 //! T7, T8 and T10: what was held is free. And the mark on what can't be freed.
 
 use super::{AsRead, ReleaseCause, TxnKind, put};
-use crate::keys::Keys;
-use crate::records::{Past, Record, json};
-use crate::release::{lost, released};
+use crate::protocol::keys::Keys;
+use crate::protocol::records::{Past, Record, json};
+use crate::protocol::released::{lost, released};
 use crate::store::{Compare, Op, Txn};
 
 /// Why a holder gives a group up, and to whom.

@@ -1,10 +1,10 @@
 //! T3 to T6: a node takes a group. Each is sent with OWN.
 
 use super::{AsRead, TxnKind, put};
-use crate::keys::Keys;
+use crate::protocol::keys::Keys;
 use crate::protocol::ReleaseCause;
-use crate::records::{Past, Record, RecordState, json};
-use crate::release::lost;
+use crate::protocol::records::{Past, Record, RecordState, json};
+use crate::protocol::released::lost;
 use crate::store::{Compare, Op, Txn};
 
 /// Who takes the group, and what its record tells of that.

@@ -1,8 +1,8 @@
 //! What each transaction compares and writes, in the order and the words of docs/protocol.md.
 
 use super::{AsRead, Beside, FencedNode, Own, Release, ReleaseCause, TxnKind, Winner};
-use crate::keys::Keys;
-use crate::records::{Beat, ClusterConfig, GroupKeys, Intent, Past, Record, StandingOrder, View};
+use crate::protocol::keys::Keys;
+use crate::protocol::records::{Beat, ClusterConfig, GroupKeys, Intent, Past, Record, StandingOrder, View};
 use crate::store::{Compare, Op, TXN_MAX, Txn};
 
 const SECOND: std::time::Duration = std::time::Duration::from_secs(1);

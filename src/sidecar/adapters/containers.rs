@@ -15,7 +15,7 @@ use crate::site::Site;
 use leasehold_base::epoch::Run;
 use leasehold_compose::model::{Project, Service};
 use leasehold_core::event::{Blame, Event, NotStarted, ServiceKey};
-use leasehold_core::made::{Made, is_for};
+use leasehold_core::group::made::{Made, is_for};
 
 /// Between two looks for containers that may not run here, beside the engine's hints.
 const SCAN_INTERVAL: Duration = Duration::from_secs(10);

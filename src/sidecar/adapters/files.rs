@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 
 use leasehold_base::small_file;
 use leasehold_compose::model::Project;
-use leasehold_core::bounds::{Bounded, Fault};
-use leasehold_core::records::{Pin, Saved};
+use leasehold_core::protocol::bounds::{Bounded, Fault};
+use leasehold_core::protocol::records::{Pin, Saved};
 
 /// Of a file that this program wrote itself.
 const KEPT_MAX: u64 = 64 * 1024 * 1024;
@@ -223,9 +223,9 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use leasehold_core::bounds::PROMISE_MAX_MS;
-    use leasehold_core::left::Parts;
-    use leasehold_core::records::SavedRun;
+    use leasehold_core::protocol::bounds::PROMISE_MAX_MS;
+    use leasehold_core::adoption::left::Parts;
+    use leasehold_core::protocol::records::SavedRun;
 
     struct Place(PathBuf);
 

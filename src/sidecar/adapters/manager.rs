@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use leasehold_base::clock;
 use leasehold_base::time::Time;
-use leasehold_core::status::Status;
+use leasehold_core::snapshot::status::Status;
 
 /// Of the watchdog's time: how often it is fed.
 const MEALS: u32 = 3;
@@ -114,7 +114,7 @@ fn connect(name: &[u8]) -> std::io::Result<UnixDatagram> {
 #[cfg(test)]
 mod tests {
     use leasehold_core::group::Stage;
-    use leasehold_core::status::{GroupLine, GroupState, MemberState};
+    use leasehold_core::snapshot::status::{GroupLine, GroupState, MemberState};
 
     use super::*;
 

@@ -11,8 +11,8 @@ use prometheus_client::registry::Registry;
 
 use crate::tally::Tally;
 use leasehold_core::group::Stage;
-use leasehold_core::overall::Health;
-use leasehold_core::status::{GroupLine, MemberState, NodeState, Status};
+use leasehold_core::snapshot::health::Health;
+use leasehold_core::snapshot::status::{GroupLine, MemberState, NodeState, Status};
 
 /// How the metrics are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -282,10 +282,10 @@ fn plain(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use leasehold_core::code::Code;
+    use leasehold_core::snapshot::code::Code;
     use leasehold_core::event::Decision;
     use leasehold_core::group::ServiceState;
-    use leasehold_core::status::{HeldLine, NodeLine, ServiceLine};
+    use leasehold_core::snapshot::status::{HeldLine, NodeLine, ServiceLine};
 
     fn serving() -> Status {
         let held = HeldLine {

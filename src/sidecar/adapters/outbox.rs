@@ -32,10 +32,10 @@ use leasehold_base::time::Time;
 use leasehold_compose::model::{Check, Group, Service, Vip};
 use leasehold_core::event::{Action, Decision, Done, Event, Level, PageOrder, ProbeKey, ServiceKey};
 use leasehold_core::history::Chronicler;
-use leasehold_core::records::{Pin, Saved};
-use leasehold_core::refusal::Refusal;
-use leasehold_core::sizing::Timing;
-use leasehold_core::status::Status;
+use leasehold_core::protocol::records::{Pin, Saved};
+use leasehold_core::requests::refusal::Refusal;
+use leasehold_core::protocol::sizing::Timing;
+use leasehold_core::snapshot::status::Status;
 
 mod inward;
 

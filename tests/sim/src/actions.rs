@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use leasehold_core::event::{Action, Event, Level, ProbeFailure, ServiceKey, VipNews};
-use leasehold_core::made::Made;
+use leasehold_core::group::made::Made;
 use leasehold_core::time::Time;
 
 use crate::events::{Act, Call, Ev};

@@ -8,7 +8,7 @@ use crate::host::{Life, MS};
 use crate::mutants::Mutant;
 use crate::world::World;
 use leasehold_core::event::Wish;
-use leasehold_core::records::RecordState;
+use leasehold_core::protocol::records::RecordState;
 
 const TTL: Duration = Duration::from_secs(20);
 

@@ -33,8 +33,8 @@
 //! | V3 | a clean switchover never waits for a ttl | `calm.rs` |
 
 use leasehold_core::event::{Order, PageOrder, ServiceKey};
-use leasehold_core::records::{Beat, Record, RecordState};
-use leasehold_core::sizing::KILL_BUDGET;
+use leasehold_core::protocol::records::{Beat, Record, RecordState};
+use leasehold_core::protocol::sizing::KILL_BUDGET;
 
 use crate::host::{Life, MS};
 use crate::world::World;

@@ -7,7 +7,7 @@ use crate::host::{Life, MS};
 use crate::mutants::Mutant;
 use crate::storage::Fault;
 use crate::world::World;
-use leasehold_core::records::RecordState;
+use leasehold_core::protocol::records::RecordState;
 
 /// A running cluster; on panic its log is shown.
 pub(crate) fn cluster(hosts: usize, groups: usize) -> World {

@@ -4,7 +4,7 @@
 use std::cmp::Reverse;
 use std::time::Duration;
 
-use leasehold_core::records::{Record, RecordState};
+use leasehold_core::protocol::records::{Record, RecordState};
 use leasehold_core::store::{Op, Txn};
 
 use crate::directed::{check, cluster, saw, settled, until_active};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use leasehold_core::keys::Keys;
+use leasehold_core::protocol::keys::Keys;
 use leasehold_core::store::{Answer, Compare, KeyValue, Op, TXN_MAX, Txn};
 
 #[derive(Clone, Debug)]

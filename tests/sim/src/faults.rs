@@ -1,7 +1,7 @@
 //! Faults, repairs and operators.
 
 use leasehold_core::event::{Command, Event, Note, Wish};
-use leasehold_core::fenced::Fenced;
+use leasehold_core::requests::fenced::Fenced;
 
 use crate::events::{Act, Ev};
 use crate::host::{Clock, Life, MS, Manners, S};

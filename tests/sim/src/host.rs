@@ -6,7 +6,7 @@ use std::time::Duration;
 use leasehold_core::epoch::Run;
 use leasehold_core::event::{Event, Order, PageOrder, ServiceKey};
 use leasehold_core::node::Node;
-use leasehold_core::records::{Pin, Saved};
+use leasehold_core::protocol::records::{Pin, Saved};
 use leasehold_core::store::RequestId;
 use leasehold_core::time::Time;
 

@@ -126,7 +126,7 @@ impl World {
 mod tests {
     use crate::directed::{check, saw, settled, until_active};
     use crate::events::Act;
-    use leasehold_core::records::RecordState;
+    use leasehold_core::protocol::records::RecordState;
 
     fn hung_engine(host: usize, hangs: bool) -> Act {
         Act::Engine {

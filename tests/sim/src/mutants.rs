@@ -1,8 +1,8 @@
 //! Safety rules taken out one by one, between the core and the world: each must turn a run red.
 
 use leasehold_core::event::{Order, PageOrder};
-use leasehold_core::keys::Keys;
-use leasehold_core::records::{Beat, ClusterConfig};
+use leasehold_core::protocol::keys::Keys;
+use leasehold_core::protocol::records::{Beat, ClusterConfig};
 use leasehold_core::store::{Answer, Compare, Op, Txn};
 use leasehold_core::time::Time;
 use std::time::Duration;

@@ -2,7 +2,7 @@
 
 use leasehold_core::event::{Action, Event, ServiceKey};
 use leasehold_core::node::{Identity, Node, Setup};
-use leasehold_core::records::ClusterConfig;
+use leasehold_core::protocol::records::ClusterConfig;
 
 use crate::events::Ev;
 use crate::host::{Container, Life, MS};

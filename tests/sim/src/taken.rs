@@ -1,7 +1,7 @@
 //! Who may take a record from another incarnation: after whose word, after what fence, and beside which keys.
 
-use leasehold_core::keys::Keys;
-use leasehold_core::records::Record;
+use leasehold_core::protocol::keys::Keys;
+use leasehold_core::protocol::records::Record;
 
 use crate::etcd::Change;
 use crate::host::S;

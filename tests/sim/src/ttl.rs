@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::directed::{check, cluster, settled, starts, until_active};
 use crate::events::Act;
 use crate::world::World;
-use leasehold_core::records::RecordState;
+use leasehold_core::protocol::records::RecordState;
 
 fn ttl(seconds: u64) -> Duration {
     Duration::from_secs(seconds)

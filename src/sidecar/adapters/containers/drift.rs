@@ -6,9 +6,9 @@ use std::sync::{Arc, PoisonError};
 use super::{Errand, Shared};
 use crate::adapters::engine::EngineError;
 use leasehold_compose::{Misfit, model::Project};
-use leasehold_core::drift::{Looked, summed};
+use leasehold_core::group::drift::{Looked, summed};
 use leasehold_core::event::{Event, ServiceKey};
-use leasehold_core::records::Drift;
+use leasehold_core::protocol::records::Drift;
 
 /// What the file says now.
 #[derive(Debug)]

@@ -11,7 +11,7 @@ use sha2::Sha256;
 
 use super::*;
 use leasehold_compose::model::{Webhook, WebhookUrl};
-use leasehold_core::code::Code;
+use leasehold_core::snapshot::code::Code;
 
 const LONG: Duration = Duration::from_secs(20);
 static COUNT: AtomicU32 = AtomicU32::new(0);

@@ -26,7 +26,7 @@ use leasehold_api::{
 };
 use leasehold_base::clock;
 use leasehold_core::event::{Command, Note, Wish};
-use leasehold_core::fenced::Fenced;
+use leasehold_core::requests::fenced::Fenced;
 
 /// A reason is a sentence, not a file.
 const WHY_MAX: usize = 200;

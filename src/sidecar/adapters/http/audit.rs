@@ -3,7 +3,7 @@
 use super::problem::Problem;
 use leasehold_base::clock;
 use leasehold_core::event::{Command, Done, Wish};
-use leasehold_core::fenced::Fenced;
+use leasehold_core::requests::fenced::Fenced;
 use leasehold_core::history::Act;
 
 /// The act as it is asked for, not answered yet.

@@ -17,7 +17,7 @@ use leasehold_api::exported::Exported;
 use leasehold_api::number::whole;
 use leasehold_api::{Configuration, Confirmed, OrderRequest, Outcome};
 use leasehold_core::event::{Command, Wish};
-use leasehold_core::status::{NodeState, Status};
+use leasehold_core::snapshot::status::{NodeState, Status};
 
 pub(super) fn routes() -> OpenApiRouter<Shared> {
     OpenApiRouter::new()

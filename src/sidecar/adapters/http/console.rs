@@ -12,9 +12,9 @@ use super::Shared;
 use crate::recent::Recent;
 use leasehold_api::Told;
 use leasehold_core::group::Stage;
-use leasehold_core::overall::Health;
+use leasehold_core::snapshot::health::Health;
 use leasehold_core::protocol::TroubleState;
-use leasehold_core::status::{GroupLine, NodeLine, NodeState, Status};
+use leasehold_core::snapshot::status::{GroupLine, NodeLine, NodeState, Status};
 
 /// Seconds until the browser asks again.
 const AGAIN_S: u32 = 5;
@@ -228,10 +228,10 @@ fn group(name: &str, line: &GroupLine, decisions: &[Told]) -> Markup {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use leasehold_core::code::Code;
+    use leasehold_core::snapshot::code::Code;
     use leasehold_core::event::Decision;
-    use leasehold_core::records::Trouble;
-    use leasehold_core::status::{GroupState, HeldLine};
+    use leasehold_core::protocol::records::Trouble;
+    use leasehold_core::snapshot::status::{GroupState, HeldLine};
 
     fn node(state: NodeState, unready: Option<&str>) -> NodeLine {
         NodeLine {

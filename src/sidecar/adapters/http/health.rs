@@ -95,7 +95,7 @@ mod tests {
     use super::*;
     use leasehold_base::time::Time;
     use leasehold_core::group::Stage;
-    use leasehold_core::status::{GroupLine, HeldLine, MemberState, Status};
+    use leasehold_core::snapshot::status::{GroupLine, HeldLine, MemberState, Status};
 
     fn status(stage: Option<Stage>, unready: &str) -> Status {
         let held = stage.map(|stage| HeldLine {

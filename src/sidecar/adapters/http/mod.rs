@@ -54,10 +54,10 @@ use crate::recent::Recent;
 use leasehold_api::USER_HEADER;
 use leasehold_base::time::Time;
 use leasehold_core::event::{Command, Done, Event};
-use leasehold_core::exported::Exported;
+use leasehold_core::requests::exported::Exported;
 use leasehold_core::history::{Act, History};
-use leasehold_core::refusal::Refusal;
-use leasehold_core::status::Status;
+use leasehold_core::requests::refusal::Refusal;
+use leasehold_core::snapshot::status::Status;
 
 /// Commands that wait for the loop.
 const ASKED_MAX: usize = 16;

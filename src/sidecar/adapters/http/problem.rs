@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use leasehold_api::Outcome;
 pub(super) use leasehold_api::problem::Cause;
 use leasehold_api::problem::status;
-use leasehold_core::refusal::Refusal;
+use leasehold_core::requests::refusal::Refusal;
 
 /// Nothing was changed, or nobody knows: the status and the word say which, the message why.
 #[derive(Debug)]

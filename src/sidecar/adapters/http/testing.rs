@@ -4,7 +4,7 @@ use std::path::Path;
 
 use futures_util::future::BoxFuture;
 
-use leasehold_core::exported::Exported;
+use leasehold_core::requests::exported::Exported;
 use leasehold_core::history::{Act, History};
 
 use super::{Access, Archive, Endpoints};

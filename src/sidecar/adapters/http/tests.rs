@@ -11,8 +11,8 @@ use super::*;
 use leasehold_api::{ACT_HEADER, Configuration, Outcome};
 use leasehold_base::clock;
 use leasehold_core::event::Wish;
-use leasehold_core::refusal::Refusal;
-use leasehold_core::status::{GroupLine, MemberState, NodeLine};
+use leasehold_core::requests::refusal::Refusal;
+use leasehold_core::snapshot::status::{GroupLine, MemberState, NodeLine};
 
 pub(super) const VIEWER: &str = "0123456789abcdef-viewer";
 pub(super) const OPERATOR: &str = "0123456789abcdef-operator";

@@ -10,8 +10,8 @@ use super::classify::classify;
 use super::client::{Purpose, connect, limited};
 use super::{Settings, wire};
 use leasehold_core::history::{ACTS_MAX, Act, EPOCHS_MAX, Entry, History};
-use leasehold_core::keys::Keys;
-use leasehold_core::records::json;
+use leasehold_core::protocol::keys::Keys;
+use leasehold_core::protocol::records::json;
 use leasehold_core::store::{KeyValue, StoreError};
 
 /// Lines that wait to be written.

@@ -10,7 +10,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::Settings;
 use super::classify::classify;
 use super::client::{Purpose, connect, limited, read};
-use leasehold_core::etcd::EtcdMember;
+use leasehold_core::observe::etcd::EtcdMember;
 use leasehold_core::event::Event;
 use leasehold_core::store::StoreError;
 
@@ -141,7 +141,7 @@ fn add_metrics(member: &mut EtcdMember, text: &str) {
 #[cfg(test)]
 mod tests {
     use super::add_metrics;
-    use leasehold_core::etcd::EtcdMember;
+    use leasehold_core::observe::etcd::EtcdMember;
 
     #[test]
     fn figures_are_read_from_metrics() {

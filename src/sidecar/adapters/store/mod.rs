@@ -26,7 +26,7 @@ pub use history::{Archivist, history};
 pub use member::{member, spawn_looks};
 
 use leasehold_compose::model::{EtcdTls, EtcdUser};
-use leasehold_core::keys::Keys;
+use leasehold_core::protocol::keys::Keys;
 use leasehold_core::store::{Answer, Hint, RequestId, StoreError, Txn};
 
 /// How to reach etcd. Holds no secret: the password and the private key stay in their files until they are used.

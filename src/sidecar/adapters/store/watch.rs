@@ -12,7 +12,7 @@ use tracing::debug;
 use super::classify::classify;
 use super::client::{Purpose, connect};
 use super::{Settings, StoreEvent};
-use leasehold_core::keys::Keys;
+use leasehold_core::protocol::keys::Keys;
 use leasehold_core::store::{Hint, StoreError};
 
 /// Pause before the watch is opened again: doubled after each failure, back to the start with the first success.

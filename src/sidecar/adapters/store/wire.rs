@@ -8,8 +8,8 @@ use etcd_client::{
 };
 
 use super::classify::classify;
-use leasehold_core::damage::READ_MAX;
-use leasehold_core::keys::Keys;
+use leasehold_core::protocol::damage::READ_MAX;
+use leasehold_core::protocol::keys::Keys;
 use leasehold_core::store::{Answer, Compare, KeyValue, Op, StoreError, Txn};
 
 /// Carries out one transaction, or a plain read where it has neither compares nor operations.

@@ -1,0 +1,151 @@
+//! What tethers and engine tell of the containers, and what of it counts.
+
+use super::{After, Group, ServiceState, Stage, Way};
+use crate::protocol::bounds::is_damage;
+use crate::snapshot::code::Code;
+use crate::epoch::Run;
+use crate::event::{Action, Trace};
+use crate::time::Time;
+
+impl Group {
+    /// A tether stands at its gate or reports again.
+    pub(crate) fn hello(
+        &mut self,
+        now: Time,
+        service: usize,
+        run: Run,
+        running: bool,
+        connection: u64,
+        out: &mut Vec<Action>,
+    ) {
+        let of = self.key(service);
+        if running
+            && let Some(reported) = self.reported.get_mut(service)
+            && reported.is_none_or(|(known, _)| known != run)
+        {
+            *reported = Some((run, connection));
+        }
+        let ours = self.held.as_mut().filter(|held| held.run == run);
+        let Some(held) = ours else {
+            // One that runs obeys its page, which is closed unless the run is still to be adopted.
+            if !running {
+                out.push(Action::Refuse { of, connection });
+            }
+            return;
+        };
+        let stage = held.stage;
+        let before_soft = !now.reached(held.deadlines.soft) && !held.latched;
+        let Some(at) = held.services.get_mut(service) else {
+            return;
+        };
+        match at.state {
+            ServiceState::Starting if !running && before_soft && stage == Stage::Starting => {
+                at.enter(ServiceState::Up, now);
+                at.tether = Some(connection);
+                self.starts.did();
+                out.push(Action::Admit { of, connection });
+            }
+            ServiceState::Unknown | ServiceState::Up if running => {
+                at.enter(ServiceState::Up, now);
+                at.tether.get_or_insert(connection);
+            }
+            ServiceState::Unknown if !running => {
+                // It stood at its gate when the earlier sidecar ended: the application never ran.
+                at.enter(ServiceState::Gone, now);
+                out.push(Action::Refuse { of, connection });
+            }
+            ServiceState::Idle
+            | ServiceState::Starting
+            | ServiceState::Up
+            | ServiceState::Unknown
+            | ServiceState::Gone => {
+                out.push(Action::Refuse { of, connection });
+            }
+        }
+    }
+
+    /// A tether met a claim of a later epoch. No other node would fare better, and none may lift the record by itself.
+    pub(crate) fn claim_above(
+        &mut self,
+        now: Time,
+        service: usize,
+        run: Run,
+        epoch: u64,
+        connection: u64,
+        out: &mut Vec<Action>,
+    ) {
+        let of = self.key(service);
+        out.push(Action::Refuse { of, connection });
+        if is_damage(epoch) {
+            let ours = self.held.as_ref().is_some_and(|held| held.run == run);
+            if ours {
+                self.failed(now, damaged_claim(epoch), out);
+            }
+            return;
+        }
+        self.claim = self.claim.max(Some(epoch));
+        let goes_on = |after: &After| matches!(after, After::Restart | After::RanOut);
+        let ours = self
+            .held
+            .as_ref()
+            .is_some_and(|held| held.run == run && goes_on(&held.after));
+        if ours && epoch > run.epoch {
+            let text = super::claimed(&self.settings.name, epoch, run.epoch);
+            self.stop(now, Way::Drain, After::Claimed, text, Code::ClaimAbove, out);
+        }
+    }
+
+    /// The proof of stop by pidfd: of the process that was let in, and of no other that says it is of this run.
+    pub(crate) fn gone(&mut self, now: Time, service: usize, run: Run, connection: u64) {
+        if let Some(reported) = self.reported.get_mut(service)
+            && *reported == Some((run, connection))
+        {
+            *reported = None;
+        }
+        let Some(held) = self.held.as_mut().filter(|held| held.run == run) else {
+            return;
+        };
+        let Some(at) = held.services.get_mut(service) else {
+            return;
+        };
+        let is_proof = match at.state {
+            // Nobody was let in: whoever it was, the application never ran.
+            ServiceState::Starting => true,
+            ServiceState::Up | ServiceState::Unknown => at.tether == Some(connection),
+            ServiceState::Idle | ServiceState::Gone => false,
+        };
+        if is_proof {
+            at.enter(ServiceState::Gone, now);
+        }
+    }
+
+    /// The connection that reported this run of a service, before anything was decided about it.
+    pub(super) fn reporter(&self, service: usize, run: Run) -> Option<u64> {
+        let (reported, connection) = (*self.reported.get(service)?)?;
+        (reported == run).then_some(connection)
+    }
+
+    /// The second witness: counts only for a container whose tether never reported to this sidecar. Where it did, the
+    /// pidfd alone is the proof.
+    pub(crate) fn inspected(&mut self, now: Time, service: usize, run: Run, trace: Trace) {
+        let held = self.held.as_mut().filter(|held| held.run == run);
+        let Some(at) = held.and_then(|held| held.services.get_mut(service)) else {
+            return;
+        };
+        if at.state != ServiceState::Unknown {
+            return;
+        }
+        match trace {
+            Trace::Nothing | Trace::NeverStarted => at.enter(ServiceState::Gone, now),
+            Trace::Left { what: doubt } | Trace::Hidden { why: doubt } => at.doubt = Some(doubt),
+        }
+    }
+}
+
+/// Nobody can lift an epoch above it, and nobody counted so far: somebody wrote it there.
+fn damaged_claim(epoch: u64) -> String {
+    format!(
+        "the claim on the storage is damaged (epoch {epoch} was never counted): once no host runs the service, remove .leasehold-claim \
+         from its protected mounts"
+    )
+}

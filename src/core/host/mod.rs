@@ -1,0 +1,192 @@
+//! What this host shows of itself: whether it could run a group, and containers that may not run.
+
+pub mod stuck;
+pub mod watchdog;
+
+use std::time::Duration;
+
+use crate::snapshot::code::Code;
+use crate::observe::etcd::{EtcdMembers, EtcdTrouble};
+use crate::event::{Action, ProbeFailure};
+use crate::node::Node;
+use crate::time::Time;
+
+/// So long after its start a sidecar that has no word of etcd yet does not know whether a group is deleted; containers that
+/// may not run are reported again when it is over.
+const UNDECIDED: Duration = Duration::from_secs(5);
+
+/// Of the engine, at the start.
+const NOT_ASKED: &str = "not asked yet";
+
+/// What of this host counts for every group.
+#[derive(Clone, Debug)]
+pub(crate) struct Host {
+    /// Why the engine does not answer.
+    engine: Option<String>,
+    /// Why the rate of its clocks is in doubt.
+    clock: Option<String>,
+    link: bool,
+    /// What is wrong with etcd although it answers.
+    etcd: EtcdMembers,
+    smallest_ttl_ms: Option<u64>,
+}
+
+impl Host {
+    /// `smallest_ttl_ms`: that could be kept here, as everybody is told.
+    pub(crate) fn new(smallest_ttl_ms: Option<u64>) -> Self {
+        Self {
+            engine: Some(NOT_ASKED.to_owned()),
+            clock: None,
+            link: true,
+            etcd: EtcdMembers::default(),
+            smallest_ttl_ms,
+        }
+    }
+
+    pub(crate) fn engine_answered(&mut self, result: Result<(), String>) {
+        self.engine = result.err();
+    }
+
+    /// It was asked and does not answer.
+    pub(crate) fn engine_is_away(&self) -> bool {
+        self.engine.as_deref().is_some_and(|why| why != NOT_ASKED)
+    }
+
+    pub(crate) fn engine_failure(&self) -> Option<&str> {
+        self.engine.as_deref()
+    }
+
+    pub(crate) fn clock_doubt(&self) -> Option<&str> {
+        self.clock.as_deref()
+    }
+
+    /// Gives the doubt if it is a new one.
+    fn doubt_clock(&mut self, doubt: Option<String>) -> Option<String> {
+        let is_new = self.clock != doubt;
+        self.clock.clone_from(&doubt);
+        doubt.filter(|_| is_new)
+    }
+
+    /// Whether the interface had its link before.
+    pub(crate) fn link(&mut self, up: bool) -> bool {
+        std::mem::replace(&mut self.link, up)
+    }
+
+    pub(crate) fn has_link(&self) -> bool {
+        self.link
+    }
+
+    pub(crate) fn etcd_troubles(&self) -> Vec<String> {
+        self.etcd.sentences()
+    }
+
+    pub(crate) fn smallest_ttl_ms(&self) -> Option<u64> {
+        self.smallest_ttl_ms
+    }
+}
+
+impl Node {
+    /// While the group is held here, its own service takes the ports.
+    pub(super) fn fitness(&mut self, group: &str, unfit: Option<String>) {
+        if let Some(group) = self.groups.get_mut(group) {
+            group.found_unfit(unfit);
+        }
+    }
+
+    /// The same for the storage, once it is initialised and a container of the service could be started at all.
+    pub(super) fn step_looks(&mut self, now: Time, out: &mut Vec<Action>) {
+        for (name, group) in &mut self.groups {
+            let keys = self.facts.view().group(name);
+            let could = self.host.engine_failure().is_none() && group.unprepared().is_none();
+            let store = keys.store.as_ref().filter(|_| could).map(|store| store.id.clone());
+            let held = keys.active().is_some_and(|record| {
+                record.stuck.is_some() || !self.facts.observer().ripe(now, &record.node, record.incarnation)
+            });
+            let vacant = (!held && !keys.unreadable()).then_some(keys.record_mod);
+            group.step_look(now, store, vacant, out);
+        }
+    }
+
+    pub(super) fn storage_seen(&mut self, now: Time, group: &str, store: &str, result: Result<(), ProbeFailure>) {
+        if let Some(group) = self.groups.get_mut(group) {
+            group.storage_seen(now, store, result);
+        }
+    }
+
+    /// Nothing follows from it but words, for all to read: a standby with a doubtful clock is better than none.
+    pub(super) fn doubt_clock(&mut self, doubt: Option<String>, out: &mut Vec<Action>) {
+        if let Some(text) = self.host.doubt_clock(doubt) {
+            self.mention(Code::ClockDoubtful, text, out);
+        }
+    }
+
+    /// Nothing follows from it but words: a node whose endpoints are closed serves as well as before.
+    pub(super) fn endpoints(&mut self, address: String, fault: Option<String>, out: &mut Vec<Action>) {
+        let before = self.surroundings.endpoints_are(fault.clone());
+        match (before, fault) {
+            (before, Some(text)) if before.as_ref() != Some(&text) => {
+                self.mention(Code::EndpointsFaulty, text.clone(), out);
+            }
+            (Some(_), None) => {
+                let text = format!("the endpoints are open at {address}");
+                self.mention(Code::EndpointsRestored, text, out);
+            }
+            (Some(_) | None, Some(_)) | (None, None) => {}
+        }
+        self.facts.listen_at(address);
+    }
+
+    /// Nothing follows from it but words: what fills up is the operator's to empty.
+    pub(super) fn etcd_member(&mut self, url: String, troubles: Vec<EtcdTrouble>, out: &mut Vec<Action>) {
+        let were_sound = self.host.etcd.are_sound();
+        for text in self.host.etcd.hear(url, troubles) {
+            self.mention(Code::EtcdEndangered, text, out);
+        }
+        if !were_sound && self.host.etcd.are_sound() {
+            let text = "nothing is wrong with etcd's members any more".to_owned();
+            self.mention(Code::EtcdSound, text, out);
+        }
+    }
+
+    /// The storage of a deleted group is its owner's.
+    pub(super) fn intruder(&mut self, group: &str, id: String, name: &str, why: String, out: &mut Vec<Action>) {
+        let deleted = self.facts.view().group(group).deleted.is_some();
+        let asked = self.groups.get(group).is_some_and(|group| group.is_prepared());
+        let undecided = !asked && self.facts.now().since(self.surroundings.started()) < UNDECIDED;
+        if deleted || undecided {
+            return;
+        }
+        let text = format!("container {name} may not run here ({why}): killed");
+        self.mention(Code::IntruderKilled, text, out);
+        out.push(Action::KillForeign { id, why });
+    }
+
+    pub(super) fn used(&mut self, group: &str, by: Option<String>) {
+        if let Some(group) = self.groups.get_mut(group) {
+            group.used_by(by);
+        }
+    }
+
+    /// What would be another service after a move: a standby whose image is not the holder's.
+    pub(super) fn image_warnings(&self, group: &str, holder: Option<&str>) -> Vec<String> {
+        let readiness = |node: &str| self.facts.view().statuses.get(node)?.groups.get(group);
+        let Some((holder, own)) = holder.and_then(|node| Some((node, readiness(node)?))) else {
+            return Vec::new();
+        };
+        let keys = self.facts.view().group(group);
+        let others = self
+            .facts
+            .view()
+            .statuses
+            .keys()
+            .filter(|node| !keys.without.contains_key(*node));
+        let others = others.filter_map(|node| Some((node, readiness(node)?)));
+        others
+            .filter(|(_, other)| !other.is_same_image(own))
+            .map(|(node, other)| {
+                let (other, own) = (&other.image, &own.image);
+                format!("{group} would be another image on {node} ({other}) than it is on {holder} ({own})")
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,111 @@
+//! The end of the sidecar: hand over what is held, or leave it under a hold; then give the node's lease up.
+
+use crate::snapshot::code::Code;
+use crate::event::Action;
+use crate::group::{After, Stage, Way};
+use crate::membership::Member;
+use crate::node::Node;
+use crate::protocol::ReleaseCause;
+use crate::requests::refusal::Refusal;
+use crate::time::Time;
+
+/// How far the end of this sidecar has come.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Ending {
+    told: bool,
+    over: bool,
+}
+
+impl Ending {
+    /// It was told to end: nothing is kept, and nothing taken.
+    pub(crate) fn is_told(self) -> bool {
+        self.told
+    }
+
+    /// The process ends: nothing is decided any more.
+    pub(crate) fn is_over(self) -> bool {
+        self.over
+    }
+}
+
+impl Node {
+    /// SIGTERM: under a hold, leave everything as it is; otherwise hand over first.
+    pub(crate) fn terminate(&mut self, now: Time, out: &mut Vec<Action>) {
+        if self.membership.is_under_hold(now) {
+            self.ending.over = true;
+            self.say(
+                Code::LeftUnderHold,
+                "leaving under a hold: the containers go on".to_owned(),
+                out,
+            );
+            out.push(Action::Exit { detached: true });
+            return;
+        }
+        self.ending.told = true;
+        self.hand_over(now, out);
+    }
+
+    /// While ending, nothing is kept: neither what runs, nor what an adoption or a late campaign still brings.
+    pub(crate) fn hand_over(&mut self, now: Time, out: &mut Vec<Action>) {
+        let names: Vec<String> = self.groups.keys().cloned().collect();
+        for name in names {
+            let successor = self.successor(&name, None);
+            let Some(group) = self.groups.get_mut(&name) else {
+                continue;
+            };
+            let reason = "its node was told to end".to_owned();
+            let (code, text) = match &successor {
+                Some(next) => (
+                    Code::SwitchoverStarted,
+                    format!("this node was told to end: handing over to {next}"),
+                ),
+                None => (
+                    Code::StopWithoutSuccessor,
+                    "this node was told to end and no standby is ready: stopping".to_owned(),
+                ),
+            };
+            let after = group.held().map(|held| &held.after);
+            if matches!(
+                after,
+                Some(After::Restart | After::RanOut | After::Interrupted | After::Claimed)
+            ) {
+                let cause = ReleaseCause::NodeEnding;
+                let after = After::Release {
+                    cause,
+                    reason,
+                    successor,
+                };
+                group.stop(now, Way::Drain, after, text, code, out);
+            }
+        }
+    }
+
+    /// Ends once nothing is held any more.
+    pub(crate) fn finish(&mut self, out: &mut Vec<Action>) {
+        let now = self.facts.now();
+        let busy = self.groups.values().filter_map(|group| group.held()).any(|held| {
+            // Stopped but not released, because etcd does not answer: past its end nobody is kept waiting by it.
+            !(held.stage == Stage::Stopped && held.proved_stopped() && now.reached(held.deadlines.end))
+        });
+        let adopting = self.adoption.is_under_way();
+        if !self.ending.told || self.ending.over || busy || (adopting && self.membership.exchange().failure().is_none())
+        {
+            return;
+        }
+        // A campaign of ours may still land: its outcome is read back before the lease is given up.
+        let unknown = self.membership.exchange().is_unknown();
+        if unknown && self.membership.exchange().failure().is_none() {
+            return;
+        }
+        if let Member::Joined { lease, .. } | Member::Registering { lease } = *self.membership.place() {
+            out.push(Action::Revoke { lease });
+        }
+        self.dismiss_wishes(&Refusal::Ending, out);
+        self.ending.over = true;
+        // What could not be adopted runs to its deadline; the next sidecar still finds whose it was.
+        if !adopting {
+            self.membership.leave();
+        }
+        out.push(Action::Exit { detached: false });
+    }
+}

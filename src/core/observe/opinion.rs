@@ -1,0 +1,127 @@
+//! The second opinion between nodes: whom a standby asks, and what all standbys say of a group together.
+//!
+//! A node that can't reach a service may itself be the one that is cut off. So its opinion counts while it beats and is ready to
+//! take the group over, which takes a link, an engine and a word of etcd, and while its gateway probes pass where there are any.
+
+use crate::epoch::Run;
+use crate::event::{Action, ProbeFailure, ProbeKey};
+use crate::group::Doubt;
+use crate::node::Node;
+use crate::time::Time;
+
+/// What one standby finds: its name, and what it does not reach, or nothing.
+pub(crate) type Opinions = Vec<(String, String)>;
+
+impl Node {
+    /// Once a step.
+    pub(crate) fn step_opinions(&mut self, now: Time, out: &mut Vec<Action>) {
+        let asked = self.groups.iter().filter(|(_, group)| group.is_asked());
+        let names: Vec<String> = asked.map(|(name, _)| name.clone()).collect();
+        for name in names {
+            let (of, context) = (self.asks(now, &name), self.context(now, &name));
+            let (heard, doubt) = (self.hears(now), self.doubt(&name, &self.opinions(&name)));
+            if let Some(group) = self.groups.get_mut(&name) {
+                group.step_asking(now, of, out);
+                match heard {
+                    true => group.weigh(context, doubt, out),
+                    false => group.hears_nobody(),
+                }
+            }
+        }
+    }
+
+    pub(crate) fn holder_asked(&mut self, now: Time, of: &ProbeKey, run: Run, result: Result<(), ProbeFailure>) {
+        if let Some(group) = self.groups.get_mut(&of.group) {
+            group.holder_asked(now, run, of.probe, result);
+        }
+    }
+
+    /// A member that has had a word of etcd of late: what it read is no older than that.
+    fn hears(&self, now: Time) -> bool {
+        let fresh = self
+            .facts
+            .contact()
+            .age(now)
+            .is_some_and(|age| age <= self.facts.timing().contact_gap());
+        fresh && !self.ending.is_told() && self.membership.is_joined()
+    }
+
+    /// The run that this node, as a standby that is ready, asks.
+    fn asks(&self, now: Time, name: &str) -> Option<Run> {
+        let holds = self.groups.get(name).is_none_or(|group| group.is_held());
+        if holds || !self.hears(now) || self.not_a_successor(name).is_some() {
+            return None;
+        }
+        self.serving(now, name)
+    }
+
+    /// The run that serves, by the word of a holder that beats.
+    fn serving(&self, now: Time, name: &str) -> Option<Run> {
+        let record = self.facts.view().groups.get(name)?.active()?;
+        let lease = self.facts.view().lease_of(&record.node);
+        let alive = lease == record.incarnation && !self.facts.observer().ripe(now, &record.node, lease);
+        let run = self.facts.view().statuses.get(&record.node)?.groups.get(name)?.serves?;
+        (alive && run.epoch == record.epoch).then_some(run)
+    }
+
+    /// What the standbys find that beat, are ready, and speak of the run that serves now.
+    pub(crate) fn opinions(&self, name: &str) -> Opinions {
+        let (now, run) = (self.facts.now(), self.serving(self.facts.now(), name));
+        let holder = self.facts.view().groups.get(name).and_then(|keys| keys.active());
+        let others = self.facts.view().statuses.iter().filter(|(node, status)| {
+            holder.is_some_and(|holder| holder.node != **node) && self.alive_and_ready(now, name, node, status)
+        });
+        let said = others.filter_map(|(node, status)| {
+            let readiness = status.groups.get(name).filter(|ready| ready.why.is_empty())?;
+            let opinion = readiness.opinion.as_ref().filter(|opinion| Some(opinion.of) == run)?;
+            Some((node.clone(), opinion.fault.clone()))
+        });
+        said.collect()
+    }
+
+    /// The same in a sentence, if any of them does not reach it.
+    pub(crate) fn doubt(&self, name: &str, opinions: &Opinions) -> Option<Doubt> {
+        let failing: Vec<&(String, String)> = opinions.iter().filter(|(_, fault)| !fault.is_empty()).collect();
+        let (_, first) = failing.first()?;
+        let group = self.groups.get(name)?;
+        let holder = &self.facts.view().groups.get(name)?.active()?.node;
+        let nodes: Vec<&str> = failing.iter().map(|(node, _)| node.as_str()).collect();
+        let faults = match failing.iter().all(|(_, fault)| fault == first) {
+            true => first.clone(),
+            false => {
+                let each = failing.iter().map(|(node, fault)| format!("{node}: {fault}"));
+                each.collect::<Vec<_>>().join("; ")
+            }
+        };
+        let text = format!(
+            "{} can't reach {name} at {}: {faults} ({holder}, which runs it, reaches it)",
+            listed(&nodes),
+            group.settings().address
+        );
+        Some(Doubt {
+            text,
+            all: failing.len() == opinions.len(),
+        })
+    }
+}
+
+/// "a", "a and b", "a, b and c".
+fn listed(names: &[&str]) -> String {
+    match names {
+        [] => String::new(),
+        [one] => (*one).to_owned(),
+        [first @ .., last] => format!("{} and {last}", first.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::listed;
+
+    #[test]
+    fn names_are_listed_as_one_says_them() {
+        assert_eq!(listed(&["a"]), "a");
+        assert_eq!(listed(&["a", "b"]), "a and b");
+        assert_eq!(listed(&["a", "b", "c"]), "a, b and c");
+    }
+}

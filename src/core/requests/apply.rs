@@ -1,0 +1,183 @@
+//! What runs and is no longer what the file and the image say: seen, told, and at an operator's word started again in place.
+//! The wish is written to etcd by whichever node was asked; the holder looks anew before it acts.
+
+use crate::snapshot::code::Code;
+use crate::event::{Action, Note};
+use crate::group::After;
+use crate::membership::Member;
+use crate::node::Node;
+use crate::protocol::records::{Drift, Intent};
+use crate::requests::refusal::Refusal;
+use crate::requests::switchover::Wanted;
+use crate::time::Time;
+
+/// A wish that the holder has seen and whose answer the engine still owes.
+#[derive(Clone, Debug)]
+pub(crate) struct Comparing {
+    revision: i64,
+    /// Who wants it, and why, as the end of a sentence.
+    asked: String,
+}
+
+impl Node {
+    /// Takes an operator's wish in, or says why not.
+    pub(crate) fn want_apply(&mut self, reply: u64, group: String, note: Note) -> Option<Refusal> {
+        if let Err(why) = self.askable(&group, Wanted::Anew) {
+            return Some(why);
+        }
+        if !self.membership.is_joined() {
+            return Some(Refusal::NotMember);
+        }
+        let Note { by, why, .. } = note;
+        self.requests.intend(reply, group, Intent::Apply { by, why }).err()
+    }
+
+    /// What to answer once the wish is written.
+    pub(crate) fn apply_asked(&self, group: &str) -> String {
+        let keys = self.facts.view().group(group);
+        let holder = keys.active().map_or("the holder", |record| record.node.as_str());
+        match self.drift(group) {
+            Some(Drift {
+                what,
+                obstacle: Some(obstacle),
+            }) => {
+                format!("asked: {holder} looks anew; as of its last look {what}, and it can't be applied: {obstacle}")
+            }
+            Some(Drift { what, obstacle: None }) => format!("asked: {holder} starts {group} again in place: {what}"),
+            None => format!(
+                "asked: {holder} looks anew and starts {group} again in place where anything differs; as of its last look nothing \
+                 does, and then nothing is done"
+            ),
+        }
+    }
+
+    /// What the holder says of its run, as far as this node knows.
+    pub(crate) fn drift(&self, group: &str) -> Option<Drift> {
+        if let Some(held) = self.groups.get(group).filter(|group| group.is_held()) {
+            return held.drift().cloned();
+        }
+        let keys = self.facts.view().groups.get(group)?;
+        let status = self.facts.view().statuses.get(&keys.active()?.node)?;
+        status.groups.get(group)?.drift.clone()
+    }
+
+    /// The same in a sentence, with what to do.
+    pub(crate) fn drift_line(&self, group: &str) -> Option<String> {
+        let Drift { what, obstacle } = self.drift(group)?;
+        Some(match obstacle {
+            Some(obstacle) => format!("{what}; it can't be applied: {obstacle}"),
+            None => format!("{what}; taken at the next start, or now with `leasehold apply {group}`"),
+        })
+    }
+
+    /// The holder meets the wish: it has the engine compare, unless there is nothing to do it for.
+    pub(crate) fn obey_apply(&mut self, now: Time, name: &str, revision: i64, asked: String, out: &mut Vec<Action>) {
+        if self.intents.obeyed.get(name) == Some(&revision) {
+            let waits = self
+                .intents
+                .comparing
+                .get(name)
+                .is_some_and(|one| one.revision == revision);
+            // Its end did not land.
+            if !waits && !self.membership.exchange().is_pending() {
+                self.spend(name, revision);
+            }
+            return;
+        }
+        let forbidden = self.forbidden(name);
+        let Some(group) = self.groups.get_mut(name) else { return };
+        let Some(held) = group.held() else { return };
+        let comes_anew = held.latched && matches!(held.after, After::Restart | After::Claimed);
+        if held.latched && !comes_anew {
+            // It leaves: the next holder starts it as the file says, and deletes the wish.
+            return;
+        }
+        self.intents.obeyed.insert(name.to_owned(), revision);
+        if let Some(why) = forbidden.filter(|_| !comes_anew) {
+            let text = format!("apply refused, {asked}: it is {why}");
+            group.mention(now, Code::ApplyRefused, text, out);
+            return self.spend(name, revision);
+        }
+        if comes_anew {
+            return self.spend(name, revision);
+        }
+        self.intents
+            .comparing
+            .insert(name.to_owned(), Comparing { revision, asked });
+        let group = name.to_owned();
+        out.push(Action::Compare { group, wish: revision });
+    }
+
+    fn spend(&mut self, name: &str, revision: i64) {
+        let wish = (name.to_owned(), revision);
+        if !self.intents.spent.contains(&wish) {
+            self.intents.spent.push(wish);
+        }
+    }
+
+    /// What the engine says of the run: to be told, and acted upon where a wish asked for it.
+    pub(crate) fn compared(
+        &mut self,
+        now: Time,
+        name: &str,
+        drift: Option<Drift>,
+        wish: Option<i64>,
+        out: &mut Vec<Action>,
+    ) {
+        let Some(group) = self.groups.get_mut(name) else { return };
+        group.compared(drift.clone());
+        // A look that began before the wish, or for an earlier one, may have missed what the wish is about.
+        let comparing = &mut self.intents.comparing;
+        if comparing.get(name).is_none_or(|one| wish != Some(one.revision)) {
+            return;
+        }
+        let Some(Comparing { revision, asked }) = comparing.remove(name) else {
+            return;
+        };
+        let stands = self
+            .facts
+            .view()
+            .group(name)
+            .intent
+            .as_ref()
+            .is_some_and(|(_, read)| *read == revision);
+        if !stands {
+            return;
+        }
+        self.spend(name, revision);
+        let forbidden = match *self.membership.place() {
+            Member::Joined { .. } => self.forbidden(name).map(|why| format!("it is {why}")),
+            // What is stopped might not be started again.
+            Member::Arriving
+            | Member::Waiting
+            | Member::Granting { .. }
+            | Member::Registering { .. }
+            | Member::Adopting { .. }
+            | Member::Lost { .. }
+            | Member::Frozen { .. }
+            | Member::Left => Some("its node is not a member now".to_owned()),
+        };
+        let Some(group) = self.groups.get_mut(name) else { return };
+        if group.held().is_none_or(|held| held.latched) {
+            return;
+        }
+        let (what, obstacle) = match (drift, forbidden) {
+            (None, _) => {
+                let text = "nothing differs from what the file and the image say: it goes on as it is";
+                return group.mention(now, Code::ApplyNeedless, format!("apply, {asked}: {text}"), out);
+            }
+            (Some(Drift { what, .. }), Some(why)) => (what, Some(why)),
+            (Some(Drift { what, obstacle }), None) => (what, obstacle),
+        };
+        match obstacle {
+            Some(obstacle) => {
+                let text = format!("apply refused, {asked}: {what}; it can't be applied: {obstacle}");
+                group.mention(now, Code::ApplyRefused, text, out);
+            }
+            None => {
+                let text = format!("apply, {asked}: {what}: stopping, to start again here");
+                group.start_anew(now, text, out);
+            }
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! What operators asked of this node and etcd has not been told yet: one of each kind, orders in a queue. Nothing waits for
+//! long: what can't be sent in time is taken back, and its caller told.
+
+pub(crate) mod accept;
+pub(crate) mod apply;
+pub mod exported;
+pub mod fenced;
+pub(crate) mod orders;
+pub(crate) mod placement;
+pub mod refusal;
+pub(crate) mod removal;
+pub(crate) mod replies;
+pub(crate) mod switchover;
+pub(crate) mod switchover_holder;
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::requests::exported::Exported;
+use crate::requests::fenced::FencedWish;
+use crate::requests::orders::Wanted;
+use crate::protocol::records::Intent;
+use crate::requests::refusal::Refusal;
+use crate::time::Time;
+
+/// Orders that wait to be written.
+const ORDERS_MAX: usize = 16;
+
+/// So long a wish waits to be sent: less than its caller waits for the answer. Nothing may happen that nobody expects any more.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// An operator's wish for T11.
+#[derive(Clone, Debug)]
+pub(crate) struct AcceptWish {
+    pub(crate) reply: u64,
+    pub(crate) force: bool,
+    pub(crate) epoch: Option<u64>,
+    /// With this in the place of what etcd holds, which is nothing.
+    pub(crate) import: Option<Box<Exported>>,
+}
+
+/// A wish about a group, for its holder.
+#[derive(Clone, Debug)]
+pub(crate) struct IntentWish {
+    pub(crate) reply: u64,
+    pub(crate) group: String,
+    pub(crate) intent: Intent,
+}
+
+/// Everything that waits.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Requests {
+    /// Since when the oldest has been waiting, as far as anything waits.
+    since: Option<Time>,
+    hold: Option<(u64, Duration)>,
+    intent: Option<IntentWish>,
+    accept: Option<AcceptWish>,
+    fenced: Option<FencedWish>,
+    orders: VecDeque<Wanted>,
+}
+
+impl Requests {
+    /// A hold of this length.
+    pub(crate) fn hold(&mut self, reply: u64, length: Duration) -> Result<(), Refusal> {
+        refuse(self.hold.is_some(), Refusal::OtherHold)?;
+        self.hold = Some((reply, length));
+        Ok(())
+    }
+
+    pub(crate) fn take_hold(&mut self) -> Option<(u64, Duration)> {
+        self.hold.take()
+    }
+
+    pub(crate) fn has_intent(&self) -> bool {
+        self.intent.is_some()
+    }
+
+    pub(crate) fn intend(&mut self, reply: u64, group: String, intent: Intent) -> Result<(), Refusal> {
+        refuse(self.intent.is_some(), Refusal::OtherWish)?;
+        self.intent = Some(IntentWish { reply, group, intent });
+        Ok(())
+    }
+
+    pub(crate) fn take_intent(&mut self) -> Option<IntentWish> {
+        self.intent.take()
+    }
+
+    pub(crate) fn has_accept(&self) -> bool {
+        self.accept.is_some()
+    }
+
+    pub(crate) fn accept(&mut self, wish: AcceptWish) -> Result<(), Refusal> {
+        let busy = match wish.import {
+            None => Refusal::OtherAccept,
+            Some(_) => Refusal::AcceptFirst,
+        };
+        refuse(self.accept.is_some(), busy)?;
+        self.accept = Some(wish);
+        Ok(())
+    }
+
+    pub(crate) fn take_accept(&mut self) -> Option<AcceptWish> {
+        self.accept.take()
+    }
+
+    pub(crate) fn fenced(&mut self, wish: FencedWish) -> Result<(), Refusal> {
+        refuse(self.fenced.is_some(), Refusal::OtherFenced)?;
+        self.fenced = Some(wish);
+        Ok(())
+    }
+
+    pub(crate) fn take_fenced(&mut self) -> Option<FencedWish> {
+        self.fenced.take()
+    }
+
+    /// Whether one more order may wait.
+    pub(crate) fn is_full(&self) -> bool {
+        self.orders.len() >= ORDERS_MAX
+    }
+
+    pub(crate) fn order(&mut self, order: Wanted) -> Result<(), Refusal> {
+        refuse(self.is_full(), Refusal::TooManyOrders)?;
+        self.orders.push_back(order);
+        Ok(())
+    }
+
+    pub(crate) fn next_order(&mut self) -> Option<&mut Wanted> {
+        self.orders.front_mut()
+    }
+
+    pub(crate) fn take_order(&mut self) -> Option<Wanted> {
+        self.orders.pop_front()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.hold.is_none()
+            && self.intent.is_none()
+            && self.accept.is_none()
+            && self.fenced.is_none()
+            && self.orders.is_empty()
+    }
+
+    /// Whether something has waited for too long; then the clock starts over.
+    pub(crate) fn is_overdue(&mut self, now: Time) -> bool {
+        if self.is_empty() {
+            self.since = None;
+            return false;
+        }
+        let overdue = now.reached(self.since.get_or_insert(now).plus(PATIENCE));
+        if overdue {
+            self.since = None;
+        }
+        overdue
+    }
+
+    /// When to look again whether something waits for too long.
+    pub(crate) fn wake(&self) -> Option<Time> {
+        self.since.map(|since| since.plus(PATIENCE))
+    }
+
+    /// Takes back all but an accept, which a node makes that is no member; gives whom to tell.
+    pub(crate) fn dismiss(&mut self) -> Vec<u64> {
+        let orders = self.orders.drain(..).map(|order| order.reply());
+        let intent = self.intent.take().map(|wish| wish.reply);
+        let hold = self.hold.take().map(|(reply, _)| reply);
+        let fenced = self.fenced.take().map(|wish| wish.reply);
+        orders.chain(intent).chain(hold).chain(fenced).collect()
+    }
+}
+
+fn refuse(busy: bool, why: Refusal) -> Result<(), Refusal> {
+    if busy { Err(why) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Time {
+        Time::default().plus(Duration::from_secs(seconds))
+    }
+
+    fn accept(reply: u64) -> AcceptWish {
+        AcceptWish {
+            reply,
+            force: false,
+            epoch: None,
+            import: None,
+        }
+    }
+
+    #[test]
+    fn one_of_a_kind_waits_and_another_is_refused() {
+        let mut requests = Requests::default();
+        requests.hold(1, PATIENCE).unwrap();
+        assert_eq!(requests.hold(2, PATIENCE), Err(Refusal::OtherHold));
+        requests.accept(accept(3)).unwrap();
+        assert_eq!(requests.accept(accept(4)), Err(Refusal::OtherAccept));
+        assert_eq!(requests.take_hold().map(|(reply, _)| reply), Some(1));
+        requests.hold(5, PATIENCE).unwrap();
+    }
+
+    #[test]
+    fn what_waits_for_too_long_is_told_once() {
+        let mut requests = Requests::default();
+        assert!(!requests.is_overdue(at(0)) && requests.wake().is_none());
+        requests.hold(1, PATIENCE).unwrap();
+        assert!(!requests.is_overdue(at(1)));
+        assert_eq!(requests.wake(), Some(at(11)));
+        assert!(!requests.is_overdue(at(10)) && requests.is_overdue(at(11)));
+        assert_eq!(requests.dismiss(), vec![1]);
+        assert!(!requests.is_overdue(at(12)) && requests.wake().is_none());
+    }
+
+    #[test]
+    fn a_node_that_is_no_member_any_more_still_accepts() {
+        let mut requests = Requests::default();
+        requests.accept(accept(1)).unwrap();
+        requests.hold(2, PATIENCE).unwrap();
+        assert_eq!(requests.dismiss(), vec![2]);
+        assert!(requests.has_accept());
+    }
+}

@@ -1,0 +1,430 @@
+//! Standing orders of operators: a group that stays stopped, a group on pause, a node that is drained; `extent` has those
+//! about where a group may run at all. They live in etcd, one key and one transaction each; every node reads them with
+//! every beat and obeys them until they are taken back.
+
+use std::time::Duration;
+
+use crate::snapshot::code::Code;
+use crate::event::{Action, Note, Wish};
+use crate::requests::placement::Leaving;
+use crate::group::{After, Way};
+use crate::membership::Purpose;
+use crate::node::Node;
+use crate::protocol::ReleaseCause;
+use crate::protocol::records::{Intent, StandingOrder};
+use crate::requests::refusal::Refusal;
+use crate::requests::AcceptWish;
+use crate::store::{Grant, StoreError, Txn};
+use crate::time::Time;
+
+/// The longest pause: a forgotten one must end by itself.
+const PAUSE_MAX: Duration = Duration::from_secs(7 * 86_400);
+const PAUSE_MIN: Duration = Duration::from_secs(10);
+
+/// An order on its way to etcd.
+#[derive(Clone, Debug)]
+pub(crate) struct Wanted {
+    reply: u64,
+    wish: Wish,
+    note: Note,
+    at: Time,
+    /// A pause ends with a lease of its own, so that it ends even if nobody is there to end it.
+    lease: Option<Asked>,
+}
+
+impl Wanted {
+    /// Whom to answer.
+    pub(crate) fn reply(&self) -> u64 {
+        self.reply
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asked {
+    Waiting(i64),
+    Granted(i64),
+}
+
+impl Node {
+    /// Takes an order in, or replies at once why not.
+    pub(crate) fn wish(&mut self, reply: u64, wish: Wish, note: Note, out: &mut Vec<Action>) {
+        let refused = self.refusal(&wish);
+        let result = match refused {
+            Some(why) => Err(why),
+            None if !self.membership.is_joined() => Err(Refusal::NotMember),
+            None if self.requests.is_full() => Err(Refusal::TooManyOrders),
+            None => match self.fulfilled(&wish) {
+                Some(already) => Ok(already.into()),
+                None => {
+                    let (at, lease) = (self.facts.now(), None);
+                    let order = Wanted {
+                        reply,
+                        wish,
+                        note,
+                        at,
+                        lease,
+                    };
+                    let Err(full) = self.requests.order(order) else {
+                        return self.membership.hint();
+                    };
+                    Err(full)
+                }
+            },
+        };
+        out.push(Action::Reply { reply, result });
+    }
+
+    fn refusal(&self, wish: &Wish) -> Option<Refusal> {
+        match wish {
+            Wish::Stop { group } | Wish::Start { group } | Wish::Resume { group } => self.not_there(group),
+            Wish::Pause { group, length } => self.not_there(group).or_else(|| {
+                (*length < PAUSE_MIN || *length > PAUSE_MAX).then_some(Refusal::PauseLength { least: PAUSE_MIN })
+            }),
+            Wish::Drain { node } | Wish::Undrain { node } => {
+                let known = self.facts.view().nodes.contains_key(node) || self.facts.view().statuses.contains_key(node);
+                let drained = self.facts.view().drained.contains_key(node);
+                (!known && !drained).then(|| Refusal::NoNode { node: node.clone() })
+            }
+            Wish::Withdraw { group, id } => self.unknown_group(group).or_else(|| self.not_withdrawable(group, *id)),
+            Wish::Remove { node } => self.not_removable(node),
+            Wish::Extend { group, node } => self.not_extendable(group, node),
+            Wish::Unextend { group, node } => self.not_unextendable(group, node),
+            // The rest once etcd was read anew: its storage may have been initialised a moment ago.
+            Wish::Create { group } => self.unknown_group(group),
+            Wish::Delete { group } => self.not_deletable(group),
+            Wish::Configure { ttl } => self.unfit_ttl(*ttl),
+        }
+    }
+
+    pub(crate) fn unknown_group(&self, group: &str) -> Option<Refusal> {
+        (!self.groups.contains_key(group)).then(|| {
+            let known: Vec<&str> = self.groups.keys().map(String::as_str).collect();
+            Refusal::NoGroup {
+                group: group.to_owned(),
+                known: known.join(", "),
+            }
+        })
+    }
+
+    /// What to answer where there is nothing to do.
+    pub(crate) fn fulfilled(&self, wish: &Wish) -> Option<String> {
+        match wish {
+            Wish::Stop { group } => {
+                let order = self.facts.view().group(group).stopped.as_ref()?;
+                Some(format!("{group} is stopped already: {}", order.0))
+            }
+            Wish::Start { group } => {
+                let none = self.facts.view().group(group).stopped.is_none();
+                none.then(|| format!("{group} is not stopped by anybody: see `leasehold why {group}`"))
+            }
+            Wish::Resume { group } => {
+                let none = self.facts.view().group(group).paused.is_none();
+                none.then(|| format!("{group} is not on pause"))
+            }
+            Wish::Withdraw { group, .. } => {
+                let asked = matches!(
+                    self.facts.view().group(group).intent,
+                    Some((Intent::Switchover { .. }, _))
+                );
+                (!asked).then(|| format!("nobody wants {group} to be moved"))
+            }
+            Wish::Drain { node } => {
+                let order = self.facts.view().drained.get(node)?;
+                Some(format!("{node} is drained already: {}", order.0))
+            }
+            Wish::Undrain { node } => {
+                let none = !self.facts.view().drained.contains_key(node);
+                none.then(|| format!("{node} is not drained"))
+            }
+            Wish::Remove { node } => {
+                let left = self.facts.view().nodes.contains_key(node)
+                    || self.facts.view().statuses.contains_key(node)
+                    || self.facts.view().drained.contains_key(node)
+                    || self
+                        .facts
+                        .view()
+                        .groups
+                        .values()
+                        .any(|keys| keys.without.contains_key(node));
+                (!left).then(|| format!("nothing of {node} is in etcd: it was removed before, or never was"))
+            }
+            Wish::Extend { group, node } => {
+                let none = !self.facts.view().group(group).without.contains_key(node);
+                none.then(|| format!("{group} is extended to {node} already"))
+            }
+            Wish::Unextend { group, node } => {
+                let keys = self.facts.view().group(group);
+                let (order, _) = keys.without.get(node)?;
+                Some(format!("{group} is not extended to {node} already: {order}"))
+            }
+            Wish::Create { group } => {
+                let none = self.facts.view().group(group).deleted.is_none();
+                none.then(|| format!("{group} is there already: see `leasehold status`"))
+            }
+            Wish::Delete { group } => {
+                let order = self.facts.view().group(group).deleted.as_ref()?;
+                Some(format!("{group} is deleted already: {}", order.0))
+            }
+            Wish::Configure { ttl } => self.configured(*ttl),
+            // A new one starts over, with its own end.
+            Wish::Pause { .. } => None,
+        }
+    }
+
+    /// The next order as a transaction; a pause asks for its lease first.
+    pub(crate) fn order_txn(&mut self, out: &mut Vec<Action>) -> Option<(Txn, Purpose)> {
+        let asked_at = self.requests.next_order()?.at;
+        let is_fresh = self.read_since(asked_at);
+        let next = self.requests.next_order()?;
+        let lease = match (&next.wish, next.lease) {
+            (Wish::Pause { length, .. }, None) => {
+                let (ttl, lease) = (*length, self.random.lease());
+                next.lease = Some(Asked::Waiting(lease));
+                out.push(Action::Grant(Grant { lease, ttl }));
+                return None;
+            }
+            (_, Some(Asked::Waiting(_))) => return None,
+            (Wish::Create { .. }, _) if !is_fresh => {
+                self.membership.hint();
+                return None;
+            }
+            (_, Some(Asked::Granted(lease))) => lease,
+            (_, None) => 0,
+        };
+        let Wanted { reply, wish, note, .. } = self.requests.take_order()?;
+        let (key, revision, done) = self.order_key(&wish);
+        let txn = match wish {
+            Wish::Remove { node } => return self.removal(reply, &node, out),
+            Wish::Withdraw { group, id } => return self.withdrawal(reply, &group, id, out),
+            Wish::Configure { ttl } => return self.configuration(reply, ttl, out),
+            Wish::Unextend { group, node } => return self.unextension(reply, &group, &node, note, out),
+            Wish::Create { group } => return self.creation(reply, &group, out),
+            Wish::Delete { group } => return self.deletion(reply, &group, note, out),
+            Wish::Stop { .. } | Wish::Pause { .. } | Wish::Drain { .. } => {
+                Txn::give_order(key, revision, &StandingOrder::from(note), lease)
+            }
+            Wish::Start { .. } | Wish::Resume { .. } | Wish::Undrain { .. } | Wish::Extend { .. } => {
+                Txn::withdraw_order(key, revision)
+            }
+        };
+        Some((txn, Purpose::Intent { reply, done }))
+    }
+
+    /// Whether what is known of etcd was asked for after this.
+    fn read_since(&self, at: Time) -> bool {
+        let age = self.facts.contact().age(self.facts.now());
+        age.is_some_and(|age| age <= self.facts.now().since(at))
+    }
+
+    /// The key of an order, its mod revision as read, and what to answer once it is written.
+    fn order_key(&self, wish: &Wish) -> (String, i64, String) {
+        let revision = |order: Option<&(StandingOrder, i64)>| order.map_or(0, |(_, revision)| *revision);
+        let (names, view) = (self.facts.keys(), self.facts.view());
+        match wish {
+            Wish::Stop { group } | Wish::Start { group } => {
+                let keys = view.group(group);
+                let done = match (wish, keys.paused.is_some()) {
+                    (Wish::Stop { .. }, _) => {
+                        format!("{group} stops, and nobody starts it until `leasehold start {group}`")
+                    }
+                    (_, false) => format!("{group} may start: the first ready node takes it"),
+                    (_, true) => format!("{group} may start, but is on pause: `leasehold resume {group}`"),
+                };
+                (names.stopped(group), revision(keys.stopped.as_ref()), done)
+            }
+            Wish::Pause { group, length } => {
+                let paused = view.group(group).paused.as_ref();
+                let done = format!(
+                    "{group} is on pause for {} s: nobody starts, restarts or moves it; a lease that runs out still ends it",
+                    length.as_secs()
+                );
+                (names.paused(group), revision(paused), done)
+            }
+            Wish::Resume { group } => {
+                let paused = view.group(group).paused.as_ref();
+                let done = format!("{group} is looked after again");
+                (names.paused(group), revision(paused), done)
+            }
+            Wish::Drain { node } => {
+                let done = format!(
+                    "{node} gives its groups to ready standbys and takes none until `leasehold undrain {node}`"
+                );
+                (names.drained(node), revision(view.drained.get(node)), done)
+            }
+            Wish::Undrain { node } => {
+                let done = format!("{node} may take groups again");
+                (names.drained(node), revision(view.drained.get(node)), done)
+            }
+            Wish::Withdraw { group, .. } => {
+                let done = format!("the wish to move {group} is withdrawn");
+                (names.intent(group), view.group(group).intent_mod, done)
+            }
+            Wish::Remove { node } => {
+                let done = format!("what {node} left in etcd is deleted");
+                (names.drained(node), revision(view.drained.get(node)), done)
+            }
+            Wish::Extend { group, node } | Wish::Unextend { group, node } => {
+                let keys = view.group(group);
+                let done = format!("{node} may take {group} again");
+                (names.without(group, node), revision(keys.without.get(node)), done)
+            }
+            // These write more than one key, and say themselves what is done.
+            Wish::Create { group } | Wish::Delete { group } => {
+                let keys = view.group(group);
+                (names.deleted(group), revision(keys.deleted.as_ref()), String::new())
+            }
+            Wish::Configure { ttl } => (names.config(), view.config_mod, format!("the ttl is {ttl:?}")),
+        }
+    }
+
+    /// The answer to a pause's request for a lease; false if it was not ours.
+    pub(crate) fn order_granted(&mut self, lease: i64, result: &Result<(), StoreError>, out: &mut Vec<Action>) -> bool {
+        let Some(next) = self.requests.next_order() else {
+            return false;
+        };
+        if next.lease != Some(Asked::Waiting(lease)) {
+            return false;
+        }
+        match result {
+            Ok(()) => next.lease = Some(Asked::Granted(lease)),
+            Err(StoreError::Unknown(why) | StoreError::Refused(why)) => {
+                let result = Err(Refusal::NoLease { why: why.clone() });
+                out.push(Action::Reply {
+                    reply: next.reply,
+                    result,
+                });
+                self.requests.take_order();
+            }
+        }
+        true
+    }
+
+    /// Why nobody may start the group, whoever is ready.
+    pub(crate) fn forbidden(&self, group: &str) -> Option<String> {
+        let keys = self.facts.view().groups.get(group)?;
+        if let Some(why) = self.deleted(group) {
+            return Some(why);
+        }
+        if let Some((order, _)) = &keys.stopped {
+            return Some(format!("stopped {order}: `leasehold start {group}` takes it back"));
+        }
+        let (order, _) = keys.paused.as_ref()?;
+        Some(format!("on pause {order}: `leasehold resume {group}` ends it"))
+    }
+
+    /// The same as a refusal.
+    pub(crate) fn forbidding(&self, group: &str) -> Option<Refusal> {
+        let why = self.forbidden(group)?;
+        let keys = self.facts.view().groups.get(group)?;
+        let name = group.to_owned();
+        Some(if keys.deleted.is_some() {
+            Refusal::Deleted { group: name, why }
+        } else if keys.stopped.is_some() {
+            Refusal::Stopped { group: name, why }
+        } else {
+            Refusal::Paused { group: name, why }
+        })
+    }
+
+    /// Whether nothing may be done to the group automatically.
+    pub(crate) fn on_pause(&self, group: &str) -> bool {
+        self.facts
+            .view()
+            .groups
+            .get(group)
+            .is_some_and(|keys| keys.paused.is_some())
+    }
+
+    /// Why this node may hold nothing.
+    pub(crate) fn drained(&self) -> Option<String> {
+        let (order, _) = self.facts.view().drained.get(&self.facts.me().name)?;
+        Some(format!(
+            "drained {order}: `leasehold undrain {}` takes it back",
+            self.facts.me().name
+        ))
+    }
+
+    /// By which order nobody may run the group.
+    fn ended(&self, name: &str) -> Option<(ReleaseCause, String)> {
+        let keys = self.facts.view().groups.get(name)?;
+        let deleted = keys.deleted.as_ref();
+        let deleted = deleted.map(|(order, _)| (ReleaseCause::Deleted, format!("deleted {order}")));
+        let stopped = || keys.stopped.as_ref();
+        deleted.or_else(|| stopped().map(|(order, _)| (ReleaseCause::Stopped, format!("stopped {order}"))))
+    }
+
+    /// What this node holds and may not: it stops, and the stop is released.
+    pub(crate) fn obey_orders(&mut self, now: Time, out: &mut Vec<Action>) {
+        let names: Vec<String> = self.groups.keys().cloned().collect();
+        for name in names {
+            let ended = self.ended(&name);
+            let leaving = self.leaving(&name);
+            let successor = self.successor(&name, None);
+            let paused = self.on_pause(&name);
+            let Some(group) = self.groups.get_mut(&name) else {
+                continue;
+            };
+            // What stops for another reason goes on with it; what would start again does not.
+            let after = group.held().map(|held| &held.after);
+            let goes_on = matches!(after, Some(After::Restart | After::RanOut));
+            // The same order may be why it was stopped, before the sidecar ended in the middle of it.
+            let interrupted = matches!(after, Some(After::Interrupted)) && ended.is_some();
+            if !goes_on && !interrupted {
+                continue;
+            }
+            let (code, cause, reason, successor, text) = match (ended, leaving) {
+                (Some((cause, reason)), _) => {
+                    let text = format!("{reason}: stopping here");
+                    (Code::StopOrdered, cause, reason, None, text)
+                }
+                (None, Some(_)) if paused => continue,
+                (
+                    None,
+                    Some(Leaving {
+                        code,
+                        order,
+                        cause,
+                        reason,
+                    }),
+                ) => {
+                    let Some(next) = successor else {
+                        let text = format!("{order}, but no standby is ready: the group stays here");
+                        group.mention(now, code, text, out);
+                        continue;
+                    };
+                    let text = format!("{order}: handing over to {next}");
+                    (Code::SwitchoverStarted, cause, reason, Some(next), text)
+                }
+                (None, None) => continue,
+            };
+            let after = After::Release {
+                cause,
+                reason,
+                successor,
+            };
+            group.stop(now, Way::Drain, after, text, code, out);
+        }
+    }
+
+    /// A wish that could not be sent in time is taken back, and its caller told.
+    pub(crate) fn tire_of_wishes(&mut self, now: Time, out: &mut Vec<Action>) {
+        if !self.requests.is_overdue(now) {
+            return;
+        }
+        self.dismiss_wishes(&Refusal::NotWritten, out);
+        if let Some(AcceptWish { reply, .. }) = self.requests.take_accept() {
+            let result = Err(Refusal::NotWritten);
+            out.push(Action::Reply { reply, result });
+        }
+    }
+
+    /// What waits in vain when this node ends or is no member any more: nothing that an operator wanted may happen
+    /// minutes later, when it is one again.
+    pub(crate) fn dismiss_wishes(&mut self, why: &Refusal, out: &mut Vec<Action>) {
+        self.leave_askers(out);
+        for reply in self.requests.dismiss() {
+            let result = Err(why.clone());
+            out.push(Action::Reply { reply, result });
+        }
+    }
+}

@@ -1,0 +1,430 @@
+//! The health of the cluster in one word, and the sentences behind it: what is wrong, and what would hurt next (jeopardy).
+
+use crate::protocol::TroubleState;
+use crate::protocol::records::Trouble;
+use crate::snapshot::status::{GroupLine, MemberState, NodeState, Status};
+
+/// One word, in the order of the exit codes of monitoring plugins: 0 to 3.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Health {
+    /// Every group is active and has a ready standby.
+    #[default]
+    Normal,
+    /// Every group is active or stopped on purpose, but something would hurt next.
+    Warning,
+    /// A group is active nowhere, or sick.
+    Failed,
+    /// This node can't tell: it has no good word of etcd.
+    Unknown,
+}
+
+impl Health {
+    /// The exit code of `leasehold status`.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Normal => 0,
+            Self::Warning => 1,
+            Self::Failed => 2,
+            Self::Unknown => 3,
+        }
+    }
+
+    /// In a word.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Normal => "normal",
+            Self::Warning => "warning",
+            Self::Failed => "failed",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// The word and every sentence behind it, the worst first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Overall {
+    pub health: Health,
+    pub sentences: Vec<String>,
+}
+
+fn because(text: String, reason: &str) -> String {
+    if reason.is_empty() {
+        text
+    } else {
+        format!("{text}: {reason}")
+    }
+}
+
+/// A group that has a holder and does not serve as it should.
+fn judge_trouble(name: &str, holder: &str, trouble: &Trouble) -> (Health, String) {
+    let (health, text) = match &trouble.state {
+        TroubleState::Sick => (Health::Failed, format!("{name} is sick on {holder}")),
+        TroubleState::Restarting => (Health::Warning, format!("{name} is being started again on {holder}")),
+        TroubleState::Impaired => (
+            Health::Warning,
+            format!("{name} serves on {holder}, but not as it should"),
+        ),
+        TroubleState::Endangered => (Health::Warning, format!("{name} serves on {holder}, and soon may not")),
+        // Between two tries, or a word of a later version: nothing serves.
+        state @ (TroubleState::Down | TroubleState::Other(_)) => {
+            (Health::Failed, format!("{name} is {state} on {holder}"))
+        }
+    };
+    (health, because(text, &trouble.why))
+}
+
+impl Status {
+    /// Judges what this node sees.
+    #[must_use]
+    pub fn judge(&self) -> Overall {
+        let mut found: Vec<(Health, String)> = Vec::new();
+        if self.member != MemberState::Joined {
+            let text = format!("{} is {}, not a member", self.node, self.member.word());
+            let text = because(text, &self.reason);
+            found.push((Health::Unknown, text));
+        }
+        for (name, line) in &self.groups {
+            found.extend(self.judge_group(name, line));
+        }
+        found.extend(self.damaged.values().map(|text| (Health::Warning, text.clone())));
+        for (name, node) in &self.nodes {
+            if node.state != NodeState::Alive {
+                found.push((Health::Warning, format!("{name} is silent")));
+            } else if let Some(order) = &node.drained {
+                found.push((Health::Warning, format!("{name} is drained {order}")));
+            }
+        }
+        let doubted = self.nodes.iter().filter(|(_, node)| !node.clock.is_empty());
+        found.extend(doubted.map(|(name, node)| (Health::Warning, format!("{name}: {}", node.clock))));
+        let faulty = self.nodes.iter().filter(|(_, node)| !node.endpoints.is_empty());
+        found.extend(faulty.map(|(name, node)| (Health::Warning, format!("endpoints of {name}: {}", node.endpoints))));
+        found.extend(self.etcd_troubles.iter().map(|text| (Health::Warning, text.clone())));
+        found.extend(self.versions());
+        let troubles = [("etcd", &self.etcd_failure), ("engine", &self.engine_failure)];
+        for (what, trouble) in troubles {
+            if let Some(trouble) = trouble {
+                found.push((Health::Warning, format!("{what} of {}: {trouble}", self.node)));
+            }
+        }
+        found.sort_by_key(|(health, _)| std::cmp::Reverse(*health));
+        Overall {
+            health: found.first().map_or(Health::Normal, |(health, _)| *health),
+            sentences: found.into_iter().map(|(_, sentence)| sentence).collect(),
+        }
+    }
+
+    /// An upgrade that is not finished, or a node that was forgotten.
+    fn versions(&self) -> Option<(Health, String)> {
+        let alive = self.nodes.iter().filter(|(_, node)| node.state == NodeState::Alive);
+        let told: Vec<_> = alive.filter(|(_, node)| !node.version.is_empty()).collect();
+        let (_, first) = told.first()?;
+        if told.iter().all(|(_, node)| node.version == first.version) {
+            return None;
+        }
+        let each: Vec<String> = told
+            .iter()
+            .map(|(name, node)| format!("{name} {}", node.version))
+            .collect();
+        let text = format!("the sidecars are of different versions: {}", each.join(", "));
+        Some((Health::Warning, text))
+    }
+
+    /// How many nodes besides its holder are alive and ready for the group.
+    #[must_use]
+    pub fn ready_standbys(&self, group: &str) -> usize {
+        let holder = self.groups.get(group).and_then(|line| line.holder.as_ref());
+        let ready = self.nodes.iter().filter(|(node, line)| {
+            Some(*node) != holder
+                && line.state == NodeState::Alive
+                && line.groups.get(group).is_some_and(String::is_empty)
+        });
+        ready.count()
+    }
+
+    fn judge_group(&self, name: &str, line: &GroupLine) -> Vec<(Health, String)> {
+        let mut found = Vec::new();
+        // Nobody wants it up.
+        if line.deleted.is_some() && line.holder.is_none() {
+            return found;
+        }
+        if let Some(order) = &line.paused {
+            found.push((Health::Warning, format!("{name} is on pause {order}")));
+        }
+        let Some(holder) = &line.holder else {
+            // Whoever holds it goes on; the key is told of by itself.
+            if line.unreadable {
+                let text = format!("{name} may be active, or not: its record can't be read");
+                found.push((Health::Warning, text));
+                return found;
+            }
+            let verdict = match &line.stopped {
+                Some(order) => (Health::Warning, format!("{name} is stopped {order}")),
+                None => (
+                    Health::Failed,
+                    because(format!("{name} is active nowhere"), &line.reason),
+                ),
+            };
+            found.push(verdict);
+            return found;
+        };
+        if let Some(stuck) = &line.stuck {
+            found.push((Health::Failed, format!("{name}: {stuck}")));
+        }
+        // Its record names it until somebody takes over, which a pause, or no ready standby, may prevent for long.
+        let silent = line.held.is_none() && self.nodes.get(holder).is_none_or(|node| node.state != NodeState::Alive);
+        if silent {
+            let text = format!("{name} is down, because {holder} is silent");
+            found.push((Health::Failed, because(text, &line.reason)));
+        }
+        if let Some(trouble) = line.trouble.as_ref().filter(|_| !silent) {
+            found.push(judge_trouble(name, holder, trouble));
+        }
+        // The service itself may be well, and so may the network of those who say so: somebody should look.
+        if let Some(unreached) = line.unreached.as_ref().filter(|_| !silent) {
+            found.push((Health::Warning, unreached.clone()));
+        }
+        if let Some(drift) = &line.drift {
+            found.push((Health::Warning, format!("{name} on {holder}: {drift}")));
+        }
+        found.extend(line.warnings.iter().map(|text| (Health::Warning, text.clone())));
+        let standby = self.ready_standbys(name) > 0;
+        if !standby {
+            let text = format!("{name} has no ready standby: were {holder} to fail, it would stay down");
+            found.push((Health::Warning, text));
+        }
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::snapshot::status::{HeldLine, NodeLine};
+
+    fn node(state: NodeState, unready: &str) -> NodeLine {
+        NodeLine {
+            state,
+            groups: [("mail".to_owned(), unready.to_owned())].into(),
+            ..NodeLine::default()
+        }
+    }
+
+    /// `mail` active on a, with b ready.
+    fn good() -> Status {
+        let line = GroupLine {
+            holder: Some("a".to_owned()),
+            held: Some(HeldLine::default()),
+            ..GroupLine::default()
+        };
+        Status {
+            node: "a".to_owned(),
+            member: MemberState::Joined,
+            groups: [("mail".to_owned(), line)].into(),
+            nodes: [
+                ("a".to_owned(), node(NodeState::Alive, "")),
+                ("b".to_owned(), node(NodeState::Alive, "")),
+            ]
+            .into(),
+            ..Status::default()
+        }
+    }
+
+    fn trouble(state: TroubleState, why: &str) -> Option<Trouble> {
+        let why = why.to_owned();
+        Some(Trouble { state, why })
+    }
+
+    fn judged(change: impl FnOnce(&mut Status, &mut GroupLine)) -> (Health, String) {
+        let mut status = good();
+        let mut line = status.groups.remove("mail").unwrap();
+        change(&mut status, &mut line);
+        status.groups.insert("mail".to_owned(), line);
+        let overall = status.judge();
+        (overall.health, overall.sentences.join("; "))
+    }
+
+    #[test]
+    fn a_service_with_a_ready_standby_is_normal() {
+        assert_eq!(judged(|_, _| {}), (Health::Normal, String::new()));
+    }
+
+    #[test]
+    fn each_trouble_has_its_word_and_its_sentence() {
+        type Change = fn(&mut Status, &mut GroupLine);
+        let cases: [(Change, Health, &str); 12] = [
+            (|_, line| line.holder = None, Health::Failed, "mail is active nowhere"),
+            (
+                |_, line| (line.holder, line.stopped) = (None, Some("by root".to_owned())),
+                Health::Warning,
+                "mail is stopped by root",
+            ),
+            (
+                |_, line| line.paused = Some("by root, until noon".to_owned()),
+                Health::Warning,
+                "mail is on pause by root, until noon",
+            ),
+            (
+                |status, _| {
+                    status.nodes.insert("b".to_owned(), node(NodeState::Alive, "no image"));
+                },
+                Health::Warning,
+                "mail has no ready standby: were a to fail, it would stay down",
+            ),
+            (
+                |status, _| status.nodes.get_mut("b").unwrap().drained = Some("by root".to_owned()),
+                Health::Warning,
+                "b is drained by root",
+            ),
+            (
+                |_, line| line.warnings = vec!["mail would be another image on b".to_owned()],
+                Health::Warning,
+                "mail would be another image on b",
+            ),
+            (
+                |status, _| status.etcd_troubles = vec!["etcd http://a is full".to_owned()],
+                Health::Warning,
+                "etcd http://a is full",
+            ),
+            (
+                |_, line| line.unreached = Some("b can't reach mail at 192.0.2.10".to_owned()),
+                Health::Warning,
+                "b can't reach mail at 192.0.2.10",
+            ),
+            (
+                |status, _| {
+                    status.nodes.get_mut("a").unwrap().version = "0.1.0".to_owned();
+                    status.nodes.get_mut("b").unwrap().version = "0.2.0".to_owned();
+                },
+                Health::Warning,
+                "the sidecars are of different versions: a 0.1.0, b 0.2.0",
+            ),
+            (
+                |status, _| status.member = MemberState::Frozen,
+                Health::Unknown,
+                "a is frozen, not a member",
+            ),
+            (
+                |status, _| status.etcd_failure = Some("timed out".to_owned()),
+                Health::Warning,
+                "etcd of a: timed out",
+            ),
+            (
+                |status, _| {
+                    status.nodes.insert("c".to_owned(), node(NodeState::Silent, ""));
+                },
+                Health::Warning,
+                "c is silent",
+            ),
+        ];
+        for (change, health, words) in cases {
+            let (got, sentences) = judged(change);
+            assert!(
+                got == health && sentences.contains(words),
+                "{words}: {got:?} {sentences}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_can_not_be_read_is_no_failure_of_the_group() {
+        let unreadable = judged(|_, line| (line.holder, line.unreadable) = (None, true));
+        let wanted = "mail may be active, or not: its record can't be read";
+        assert_eq!(unreadable, (Health::Warning, wanted.to_owned()));
+        let damaged = judged(|status, _| {
+            let text = "the key /k can't be read".to_owned();
+            status.damaged.insert("/k".to_owned(), text);
+        });
+        assert_eq!(damaged, (Health::Warning, "the key /k can't be read".to_owned()));
+    }
+
+    #[test]
+    fn nobody_misses_a_group_that_was_deleted() {
+        let deleted = judged(|_, line| (line.holder, line.deleted) = (None, Some("by root".to_owned())));
+        assert_eq!(deleted, (Health::Normal, String::new()));
+    }
+
+    #[test]
+    fn a_doubtful_clock_is_a_warning_and_its_node_stays_a_standby() {
+        let change = |status: &mut Status, _: &mut GroupLine| {
+            status.nodes.get_mut("b").unwrap().clock = "the clock source is hpet".to_owned();
+        };
+        let wanted = (Health::Warning, "b: the clock source is hpet".to_owned());
+        assert_eq!(judged(change), wanted);
+    }
+
+    #[test]
+    fn endpoints_that_are_closed_are_a_warning_on_every_node() {
+        let change = |status: &mut Status, _: &mut GroupLine| {
+            status.nodes.get_mut("b").unwrap().endpoints = "closed: the port is taken".to_owned();
+        };
+        let wanted = (Health::Warning, "endpoints of b: closed: the port is taken".to_owned());
+        assert_eq!(judged(change), wanted);
+    }
+
+    #[test]
+    fn a_holder_that_serves_nothing_is_no_warning() {
+        let silent = judged(|status, line| {
+            (line.held, line.reason) = (None, "on pause".to_owned());
+            // What it said last is not what is wrong now.
+            line.trouble = trouble(TroubleState::Sick, "smtp 25: refused");
+            status.nodes.get_mut("a").unwrap().state = NodeState::Silent;
+        });
+        let between_two_tries = judged(|_, line| line.trouble = trouble(TroubleState::Down, "keeps failing"));
+        for ((health, sentences), words) in [
+            (silent, "mail is down, because a is silent: on pause"),
+            (between_two_tries, "mail is down on a: keeps failing"),
+        ] {
+            assert!(health == Health::Failed && sentences.starts_with(words), "{sentences}");
+            assert!(!sentences.contains("sick"), "{sentences}");
+        }
+    }
+
+    #[test]
+    fn what_its_holder_says_counts_on_every_node() {
+        for (state, health, words) in [
+            (TroubleState::Sick, Health::Failed, "mail is sick on a: refused"),
+            (
+                TroubleState::Restarting,
+                Health::Warning,
+                "mail is being started again on a: refused",
+            ),
+            (
+                TroubleState::Impaired,
+                Health::Warning,
+                "mail serves on a, but not as it should: refused",
+            ),
+            (
+                TroubleState::Endangered,
+                Health::Warning,
+                "mail serves on a, and soon may not: refused",
+            ),
+            (TroubleState::Down, Health::Failed, "mail is down on a: refused"),
+            (
+                TroubleState::Other("bewitched".to_owned()),
+                Health::Failed,
+                "mail is bewitched on a: refused",
+            ),
+        ] {
+            for node in ["a", "b"] {
+                let said = judged(|status, line| {
+                    status.node = node.to_owned();
+                    line.held = line.held.take().filter(|_| node == "a");
+                    line.trouble = trouble(state.clone(), "refused");
+                });
+                assert_eq!(said, (health, words.to_owned()), "{node}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_worst_comes_first() {
+        let (health, sentences) = judged(|status, line| {
+            status.etcd_failure = Some("timed out".to_owned());
+            line.holder = None;
+        });
+        assert_eq!(health, Health::Failed);
+        assert!(sentences.starts_with("mail is active nowhere"), "{sentences}");
+    }
+}
