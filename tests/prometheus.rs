@@ -12,15 +12,15 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use leasehold::core::snapshot::code::Code;
 use leasehold::core::event::Decision;
 use leasehold::core::group::{ServiceState, Stage};
 use leasehold::core::protocol::keys::Keys;
+use leasehold::core::snapshot::code::Code;
 use leasehold::core::snapshot::status::{GroupLine, HeldLine, MemberState, NodeLine, NodeState, ServiceLine, Status};
 use leasehold::sidecar::adapters::metrics::{Format, encode};
 use leasehold::sidecar::adapters::store;
-use leasehold::sidecar::archive::InEtcd;
-use leasehold::sidecar::tally::{Receiver, Tally};
+use leasehold::sidecar::counters::{Counters, Receiver};
+use leasehold::sidecar::etcd_history::EtcdHistory;
 use serde_json::Value;
 
 /// Where `docker/requirements prometheus DIR` has put it; without it these tests fail.
@@ -164,8 +164,8 @@ fn status(node: &str) -> Status {
 }
 
 /// One alarm, and everything else at zero.
-fn tally() -> Tally {
-    let tally = Tally::default();
+fn tally() -> Counters {
+    let tally = Counters::default();
     tally.begin("mail", ["smtp 25".to_owned()]);
     tally.begin_receiver(Receiver::Webhook);
     let decision = Decision {
@@ -181,8 +181,8 @@ fn tally() -> Tally {
 /// Serves the metrics of the node as its sidecar does, until the test ends.
 async fn endpoint(node: &str) -> SocketAddr {
     use leasehold::sidecar::adapters::http::{self, Access, Endpoints, Turn};
-    use leasehold::sidecar::recent::Recent;
-    let mut recent = Recent::default();
+    use leasehold::sidecar::decision_log::DecisionLog;
+    let mut recent = DecisionLog::default();
     recent.tally = tally();
     let recent = Arc::new(recent);
     let (at, status) = (leasehold::base::clock::now(), status(node));
@@ -197,7 +197,12 @@ async fn endpoint(node: &str) -> SocketAddr {
         keys: Keys::new("mail"),
         attempt: Duration::from_secs(1),
     };
-    let archive = InEtcd::new(node, nowhere.clone(), store::Archivist::spawn(nowhere), Arc::default());
+    let archive = EtcdHistory::new(
+        node,
+        nowhere.clone(),
+        store::HistoryWriter::spawn(nowhere),
+        Arc::default(),
+    );
     let (inbox, mut told) = tokio::sync::mpsc::channel(8);
     let wanted = Endpoints {
         listen: Some(listen.to_string()),

@@ -22,8 +22,8 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
-use leasehold::core::snapshot::code::Code;
 use leasehold::core::protocol::TxnKind;
+use leasehold::core::snapshot::code::Code;
 use scenarios::{diff, driver, page, shelf, story};
 
 struct Told {

@@ -11,7 +11,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use leasehold::base::clock;
-use leasehold::sidecar::adapters::watchdog::{Device, Feeder};
+use leasehold::sidecar::adapters::watchdog::{Device, WatchdogDevice};
 use machine::{Ended, run};
 
 /// The timeout with which the driver is loaded.
@@ -79,7 +79,7 @@ impl<T: IntoIterator<Item: ToString>> Ending for T {
 fn feeder() {
     let device = Device::find(Path::new("/dev/watchdog")).unwrap();
     assert_eq!(device.timeout, Duration::from_secs(TIMEOUT_S));
-    let mut feeder = Feeder::new(device);
+    let mut feeder = WatchdogDevice::new(device);
     let limit = clock::now().plus(Duration::from_millis(500));
     loop {
         let soon = clock::now().plus(Duration::from_secs(1));

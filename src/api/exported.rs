@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use leasehold_core::requests::exported;
 use leasehold_core::protocol::records;
+use leasehold_core::requests::exported;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 

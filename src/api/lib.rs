@@ -24,7 +24,7 @@ pub use acting::{
 };
 pub use config::{Configuration, Confirmed};
 pub use outcome::{Outcome, Wished};
-pub use reading::{Told, Why};
+pub use reading::{LoggedDecision, Why};
 
 /// Whoever acts sends it, as `X-Leasehold: 1`.
 pub const ACT_HEADER: &str = "x-leasehold";

@@ -17,12 +17,12 @@ pub struct Why {
     /// What it rests on.
     pub evidence: GroupLine,
     /// The last decisions of this node about the group and about itself, oldest first.
-    pub decisions: Vec<Told>,
+    pub decisions: Vec<LoggedDecision>,
 }
 
 /// A decision and when it was made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Told {
+pub struct LoggedDecision {
     /// Wall time in RFC 3339.
     pub at: String,
     /// Its stable code, as in docs/messages.md.

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use leasehold_core::requests::exported;
 use leasehold_core::group;
 use leasehold_core::history;
-use leasehold_core::snapshot::health;
 use leasehold_core::protocol;
 use leasehold_core::protocol::records;
+use leasehold_core::requests::exported;
+use leasehold_core::snapshot::health;
 use leasehold_core::snapshot::status;
 use serde_json::{Value, json};
 

@@ -11,8 +11,8 @@ use leasehold_compose::adopt::{self, Draft, Hints, Request, Subject, Which};
 use leasehold_compose::model::{Group, Project, Service};
 use leasehold_compose::{Fault, Sources};
 use leasehold_sidecar::adapters::engine::{Engine, EngineError, Guarded, Image, Seen};
-use leasehold_sidecar::node_facts::NodeFacts;
-use leasehold_sidecar::site;
+use leasehold_sidecar::node_args::NodeArgs;
+use leasehold_sidecar::node_context;
 
 /// What is asked for.
 #[derive(Debug, clap::Args)]
@@ -53,13 +53,13 @@ fn vip(text: &str) -> Result<String, String> {
     good.ok_or_else(|| "write an address with its prefix, such as 192.0.2.10/24".to_owned())
 }
 
-pub(super) async fn adopt(facts: &NodeFacts, wanted: &Wanted) -> Result<ExitCode> {
+pub(super) async fn adopt(facts: &NodeArgs, wanted: &Wanted) -> Result<ExitCode> {
     let file = std::path::absolute(&wanted.compose_file)?;
-    let facts = NodeFacts {
+    let facts = NodeArgs {
         files: files(facts, &file)?,
         ..facts.clone()
     };
-    let sources = site::sources(&facts, None)?;
+    let sources = node_context::sources(&facts, None)?;
     let which = match wanted.service.as_slice() {
         _ if wanted.all && !wanted.undo => Which::All,
         [] => Which::OnlyOne,
@@ -77,12 +77,12 @@ pub(super) async fn adopt(facts: &NodeFacts, wanted: &Wanted) -> Result<ExitCode
 
 /// The files of the project to which this one belongs, as Compose would read them: those that are given, those of
 /// `COMPOSE_FILE` if it is among them, else itself and its override file.
-fn files(facts: &NodeFacts, file: &Path) -> Result<Vec<PathBuf>> {
-    let alone = NodeFacts {
+fn files(facts: &NodeArgs, file: &Path) -> Result<Vec<PathBuf>> {
+    let alone = NodeArgs {
         files: vec![file.to_path_buf()],
         ..facts.clone()
     };
-    let sources = site::sources(&alone, None)?;
+    let sources = node_context::sources(&alone, None)?;
     let named = leasehold_compose::files(&Sources {
         files: facts.files.clone(),
         ..sources
@@ -98,7 +98,7 @@ fn files(facts: &NodeFacts, file: &Path) -> Result<Vec<PathBuf>> {
         .collect())
 }
 
-async fn protect(facts: &NodeFacts, subjects: &[Subject], wanted: &Wanted, file: &Path) -> Result<ExitCode> {
+async fn protect(facts: &NodeArgs, subjects: &[Subject], wanted: &Wanted, file: &Path) -> Result<ExitCode> {
     let engine = Engine::connect(&facts.engine);
     let project = subjects
         .first()
@@ -124,7 +124,7 @@ async fn protect(facts: &NodeFacts, subjects: &[Subject], wanted: &Wanted, file:
     let Some(project) = &draft.project else {
         return Ok(refused(&draft.faults));
     };
-    let own = site::own_addresses(project)
+    let own = node_context::own_addresses(project)
         .await
         .context("looking at this host's addresses")?;
     let inits = subjects.iter().zip(&images).filter_map(|(subject, image)| {

@@ -11,15 +11,15 @@ use super::answer::Answer;
 use super::check::volumes;
 use super::text::table;
 use leasehold_compose::model::{Group, Service};
+use leasehold_core::protocol::TxnKind;
 use leasehold_core::protocol::bounds::{self, Bounded};
 use leasehold_core::protocol::keys::Keys;
-use leasehold_core::protocol::TxnKind;
 use leasehold_core::protocol::records::{Record, RecordState, StoreIds, json};
 use leasehold_core::store::{Compare, Op, StoreError, Txn};
 use leasehold_sidecar::adapters::engine::Helper;
 use leasehold_sidecar::adapters::{store, tether};
-use leasehold_sidecar::node_facts::NodeFacts;
-use leasehold_sidecar::site::Site;
+use leasehold_sidecar::node_args::NodeArgs;
+use leasehold_sidecar::node_context::NodeContext;
 
 /// A mount of a network that is not there hangs; so long is waited.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -41,8 +41,8 @@ struct Shown {
     writable: bool,
 }
 
-pub(super) async fn init(facts: &NodeFacts, group: &str, adopt: bool) -> Result<Answer> {
-    let site = Site::open(facts).await?;
+pub(super) async fn init(facts: &NodeArgs, group: &str, adopt: bool) -> Result<Answer> {
+    let site = NodeContext::open(facts).await?;
     let settings = known(&site, group)?;
     tether::install(&facts.tether_dir).context("installing the tether's binary")?;
     mounted_alone(&site, settings).await?;
@@ -67,7 +67,7 @@ pub(super) async fn init(facts: &NodeFacts, group: &str, adopt: bool) -> Result<
 }
 
 /// The helper mounts it: never beside another node that has it mounted.
-async fn mounted_alone(site: &Site, settings: &Group) -> Result<()> {
+async fn mounted_alone(site: &NodeContext, settings: &Group) -> Result<()> {
     let group = &settings.name;
     let devices = volumes::devices(site, settings).await?;
     if devices.is_empty() {
@@ -85,7 +85,7 @@ async fn mounted_alone(site: &Site, settings: &Group) -> Result<()> {
 }
 
 /// A store id into each mount and into etcd, unless something speaks against it.
-async fn write_all(site: &Site, settings: &Group, mounts: &[Shown], adopt: bool) -> Result<String> {
+async fn write_all(site: &NodeContext, settings: &Group, mounts: &[Shown], adopt: bool) -> Result<String> {
     let group = &settings.name;
     let in_etcd = read_store(site, group).await?;
     refuse(mounts, in_etcd.as_ref(), adopt, group)?;
@@ -114,14 +114,14 @@ async fn write_all(site: &Site, settings: &Group, mounts: &[Shown], adopt: bool)
 }
 
 /// The group as the compose file has it.
-pub(super) fn known<'s>(site: &'s Site, group: &str) -> Result<&'s Group> {
+pub(super) fn known<'s>(site: &'s NodeContext, group: &str) -> Result<&'s Group> {
     let known = || site.project.groups.keys().cloned().collect::<Vec<_>>().join(", ");
     let settings = site.project.groups.get(group);
     settings.with_context(|| format!("no group {group} in the compose file; there is {}", known()))
 }
 
 /// Whether etcd knows the group's storage.
-pub(super) async fn is_done(site: &Site, group: &str) -> Result<bool> {
+pub(super) async fn is_done(site: &NodeContext, group: &str) -> Result<bool> {
     Ok(read_store(site, group).await?.is_some())
 }
 
@@ -175,7 +175,7 @@ fn refuse(mounts: &[Shown], in_etcd: Option<&StoreIds>, adopt: bool, group: &str
     bail!("nothing was changed:\n  {}", reasons.join("\n  "))
 }
 
-async fn show(site: &Site, service: &Service) -> Result<Vec<Shown>> {
+async fn show(site: &NodeContext, service: &Service) -> Result<Vec<Shown>> {
     let targets = service.protected_targets();
     if targets.is_empty() {
         return Ok(Vec::new());
@@ -187,7 +187,7 @@ async fn show(site: &Site, service: &Service) -> Result<Vec<Shown>> {
     lines.collect()
 }
 
-async fn write(site: &Site, service: &Service, id: &str, adopt: bool) -> Result<()> {
+async fn write(site: &NodeContext, service: &Service, id: &str, adopt: bool) -> Result<()> {
     let targets = service.protected_targets();
     if targets.is_empty() {
         return Ok(());
@@ -198,7 +198,7 @@ async fn write(site: &Site, service: &Service, id: &str, adopt: bool) -> Result<
 }
 
 /// Runs the tether's `store` form in a container with the service's mounts.
-async fn helper(site: &Site, service: &Service, words: Vec<String>) -> Result<String> {
+async fn helper(site: &NodeContext, service: &Service, words: Vec<String>) -> Result<String> {
     let command: Vec<String> = ["/leasehold/tether", "store"]
         .into_iter()
         .map(str::to_owned)
@@ -255,11 +255,11 @@ fn claim(mount: &Shown) -> String {
     }
 }
 
-async fn read_store(site: &Site, group: &str) -> Result<Option<StoreIds>> {
+async fn read_store(site: &NodeContext, group: &str) -> Result<Option<StoreIds>> {
     read_key(site, &Keys::new(&site.project.cluster.name).store(group)).await
 }
 
-async fn read_key<T: DeserializeOwned + Bounded>(site: &Site, key: &str) -> Result<Option<T>> {
+async fn read_key<T: DeserializeOwned + Bounded>(site: &NodeContext, key: &str) -> Result<Option<T>> {
     let answer = store::once(&site.store(ETCD_TIMEOUT), &Txn::read())
         .await
         .map_err(explain)?;
@@ -271,7 +271,7 @@ async fn read_key<T: DeserializeOwned + Bounded>(site: &Site, key: &str) -> Resu
     })
 }
 
-async fn put_store(site: &Site, group: &str, ids: StoreIds) -> Result<()> {
+async fn put_store(site: &NodeContext, group: &str, ids: StoreIds) -> Result<()> {
     let key = Keys::new(&site.project.cluster.name).store(group);
     let txn = Txn {
         kind: TxnKind::InitStore,

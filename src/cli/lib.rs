@@ -29,7 +29,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use self::answer::{Answer, USAGE};
 use self::client::Daemon;
-use leasehold_sidecar::node_facts::NodeFacts;
+use leasehold_sidecar::node_args::NodeArgs;
 
 /// Keeps one container alive on exactly one of several Docker hosts.
 ///
@@ -39,7 +39,7 @@ use leasehold_sidecar::node_facts::NodeFacts;
 #[command(name = "leasehold", version, about, long_about, max_term_width = 100)]
 struct Arguments {
     #[command(flatten)]
-    facts: NodeFacts,
+    facts: NodeArgs,
     /// Print one JSON object on stdout and nothing else, failures as well: `{"ok": false, "message": ...}`
     ///
     /// What is read is the same as `/v1` answers; an act is answered with `ok`, `message` and what there is to know of it. What
@@ -305,7 +305,7 @@ impl Verb {
         }
     }
 
-    async fn carry_out(self, facts: &NodeFacts, json: bool) -> anyhow::Result<Answer> {
+    async fn carry_out(self, facts: &NodeArgs, json: bool) -> anyhow::Result<Answer> {
         let daemon = &Daemon::at(facts.socket());
         match self {
             Self::Run => {

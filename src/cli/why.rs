@@ -71,7 +71,7 @@ fn render(why: &Why) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use leasehold_api::Told;
+    use leasehold_api::LoggedDecision;
     use leasehold_api::status::{GroupLine, Trouble};
     use leasehold_api::words::TroubleState;
 
@@ -92,7 +92,7 @@ mod tests {
                 }),
                 ..GroupLine::default()
             },
-            decisions: vec![Told {
+            decisions: vec![LoggedDecision {
                 at: "12:00".to_owned(),
                 code: "service_failed".to_owned(),
                 level: Level::Alarm,

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 pub use leasehold_base::order::Order;
 
-use crate::snapshot::code::Code;
 use crate::epoch::Run;
+use crate::group::made::Made;
 use crate::observe::etcd::EtcdTrouble;
+use crate::protocol::records::{Drift, Pin, Saved};
 use crate::requests::exported::Exported;
 use crate::requests::fenced::Fenced;
-use crate::group::made::Made;
-use crate::protocol::records::{Drift, Pin, Saved};
 use crate::requests::refusal::Refusal;
+use crate::snapshot::code::Code;
 use crate::store::{Answer, Grant, Hint, RequestId, StoreError, Txn};
 use crate::time::Time;
 
@@ -510,7 +510,7 @@ pub enum Action {
     VipDrop {
         group: String,
     },
-    /// Feed the hardware watchdog, armed by the first meal; never at or after `until`. Carried out before what follows.
+    /// Feed the hardware watchdog, armed by the first feed; never at or after `until`. Carried out before what follows.
     Feed {
         until: Time,
     },

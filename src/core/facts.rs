@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use crate::protocol::keys::Keys;
 use crate::node::Identity;
 use crate::observe::{Contact, Observer};
+use crate::protocol::keys::Keys;
 use crate::protocol::records::View;
 use crate::protocol::sizing::Timing;
 use crate::time::Time;

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use crate::event::{Action, Order, PageOrder};
-use crate::group::{Group, Held, Stage};
+use crate::group::{Group, Holding, Stage};
 use crate::node::Node;
 use crate::time::Time;
 
@@ -73,7 +73,7 @@ impl Node {
         ]
     }
 
-    fn checks_of_run(&self, now: Time, group: &Group, held: &Held, actions: &[Action]) -> [Check; 11] {
+    fn checks_of_run(&self, now: Time, group: &Group, held: &Holding, actions: &[Action]) -> [Check; 11] {
         let name = &group.settings().name;
         let starts = actions.iter().any(|action| starts(action, name));
         let watched = self.facts.timing().watchdog.is_none() || self.watchdog.armed;

@@ -4,35 +4,35 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::adoption::Adoption;
-use crate::protocol::bounds::GIVEN_MAX;
-use crate::snapshot::code::Code;
-use crate::protocol::damage::Damage;
-use crate::membership::ending::Ending;
+use crate::adoption::left::with_left;
 use crate::epoch::Run;
 use crate::event::{Action, Command, Decision, Event, Order, PageOrder, ServiceKey};
 use crate::facts::Facts;
-use crate::takeover::failback::Preferred;
-use crate::takeover::fencing::{FenceSettings, Fences};
 use crate::group::{Context, Group, GroupSettings};
 use crate::host::Host;
-use crate::adoption::left::with_left;
+use crate::host::stuck::Stuck;
+use crate::host::watchdog::Watchdog;
 use crate::membership::Membership;
+use crate::membership::ending::Ending;
+use crate::observe::peers::Surroundings;
 use crate::outbox::Outbox;
-use crate::random::Random;
+use crate::protocol::bounds::GIVEN_MAX;
+use crate::protocol::damage::Damage;
 use crate::protocol::records::{Pin, Saved};
-use crate::requests::refusal::Refusal;
-use crate::requests::{AcceptWish, Requests};
-use crate::snapshot::said::Said;
 use crate::protocol::sizing::{HOLD_MAX, Timing};
+use crate::random::Random;
+use crate::requests::refusal::Refusal;
+use crate::requests::switchover::Intents;
+use crate::requests::{AcceptWish, Requests};
+use crate::snapshot::code::Code;
+use crate::snapshot::said::Said;
 use crate::snapshot::status::millis;
 use crate::store::Hint;
-use crate::host::stuck::Stuck;
-use crate::observe::peers::Surroundings;
-use crate::requests::switchover::Intents;
 use crate::takeover::Takeover;
+use crate::takeover::failback::Preferred;
+use crate::takeover::fencing::{FenceSettings, Fences};
 use crate::time::Time;
 use crate::trust::Trust;
-use crate::host::watchdog::Watchdog;
 
 /// Who this node is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -130,7 +130,7 @@ impl Node {
         self.membership.begin(now);
         for (name, group) in &self.groups {
             let adoptable = self.adoption.was_left(name);
-            // After a suspend the kernel's count of the addresses is behind: those of a run past its deadline go now.
+            // AfterStop a suspend the kernel's count of the addresses is behind: those of a run past its deadline go now.
             let alive = adoptable && self.adoption.soft(name).is_some_and(|soft| !now.reached(soft));
             if group.settings().vips > 0 && !alive {
                 self.adoption.drop_addresses(name);
@@ -212,8 +212,8 @@ impl Node {
         if self.ending.is_told() {
             self.hand_over(now, out);
         }
-        self.tire_of_wishes(now, out);
-        self.obey(now, out);
+        self.expire_requests(now, out);
+        self.execute_intents(now, out);
         self.answer_askers(now, out);
         self.obey_orders(now, out);
         self.step_failback(now, out);
@@ -229,8 +229,8 @@ impl Node {
     /// What others do, and what is to be done or said about it.
     fn look_out(&mut self, now: Time, out: &mut Vec<Action>) {
         self.step_fencing(now, out);
-        self.ask_for_word(now, out);
-        self.look_around(now, out);
+        self.request_confirmation(now, out);
+        self.report_peers(now, out);
     }
 
     /// From what left the file and is let go, and at last from the cluster.
@@ -505,7 +505,7 @@ impl Node {
         times.extend(self.membership.holding_until());
         times.extend(self.requests.wake());
         times.extend(self.switchover_deadlines());
-        times.extend(self.meal());
+        times.extend(self.feed_at());
         let ahead = times.into_iter().filter(|at| !now.reached(*at));
         let soonest = ahead.min_by_key(|at| now.until(*at));
         // Never at once again: a condition that time cannot change must not spin the loop.

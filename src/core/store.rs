@@ -128,8 +128,8 @@ pub struct Grant {
 
 #[cfg(test)]
 mod tests {
-    use crate::protocol::keys::Keys;
     use super::*;
+    use crate::protocol::keys::Keys;
 
     #[test]
     fn what_every_request_adds_is_kept_free() {

@@ -6,10 +6,10 @@
 //! - [`archive`], [`recent`], [`tally`]: the history in etcd, the last decisions, the counters
 
 pub mod adapters;
-pub mod archive;
+pub mod counters;
+pub mod decision_log;
+pub mod etcd_history;
 pub mod left;
-pub mod node_facts;
-pub mod recent;
+pub mod node_args;
+pub mod node_context;
 pub mod run;
-pub mod site;
-pub mod tally;

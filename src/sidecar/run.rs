@@ -16,22 +16,22 @@ use crate::adapters::files::{Files, Taken};
 use crate::adapters::http::{self, Access, Asked, Endpoints, Turn};
 use crate::adapters::manager::{self, Manager};
 use crate::adapters::outbox::Outbox;
-use crate::adapters::store::{self, Archivist};
+use crate::adapters::store::{self, HistoryWriter};
 use crate::adapters::tether;
-use crate::archive::InEtcd;
+use crate::etcd_history::EtcdHistory;
 use crate::left::{self, Left};
-use crate::node_facts::NodeFacts;
-use crate::site::Site;
+use crate::node_args::NodeArgs;
+use crate::node_context::NodeContext;
 use leasehold_base::clock;
 use leasehold_base::small_file;
 use leasehold_compose::model::{Check, Dependency, Fence, Group, MountKind, OnStopFailure, Probe};
-use leasehold_core::takeover::confirm::Failover;
 use leasehold_core::event::{Action, Event};
-use leasehold_core::takeover::fencing::FenceSettings;
 use leasehold_core::group::{GroupSettings, OnFailure, OnStandby, ProbeSettings, SecondOpinion, ServiceSettings};
+use leasehold_core::host::stuck;
 use leasehold_core::node::{Identity, Node, Setup};
 use leasehold_core::protocol::records::{Pin, Saved};
-use leasehold_core::host::stuck;
+use leasehold_core::takeover::confirm::Failover;
+use leasehold_core::takeover::fencing::FenceSettings;
 
 /// Events that wait for the loop; a full inbox holds its senders up, never the loop.
 const INBOX_MAX: usize = 1024;
@@ -44,7 +44,7 @@ const ETCD_PAUSE: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// What keeps it from starting; once it runs, an error of its own files, after which the tethers do the fencing.
-pub async fn run(facts: &NodeFacts) -> Result<()> {
+pub async fn run(facts: &NodeArgs) -> Result<()> {
     let files = Files::open(&facts.run_dir, &facts.state_dir)?;
     let _lock = Files::lock(&facts.run_dir).context("another sidecar runs on this host")?;
     let saved = files.saved().unwrap_or_else(|error| {
@@ -56,7 +56,7 @@ pub async fn run(facts: &NodeFacts) -> Result<()> {
     let boot = clock::boot_id_text().context("the boot id")?;
     let may_run = saved.as_ref().is_some_and(|saved| saved.may_run(&boot));
     let taken = may_run.then(|| Taken::read(&facts.run_dir, &boot)).flatten();
-    let mut site = Site::open_after(facts, taken).await?;
+    let mut site = NodeContext::open_after(facts, taken).await?;
     let saved = find_left(&mut site, saved.filter(|saved| saved.boot == boot))?;
     site.check_grace()?;
     // What an earlier sidecar holds goes on, whatever was added beside it.
@@ -82,8 +82,8 @@ pub async fn run(facts: &NodeFacts) -> Result<()> {
         }
     }
     let store = || site.store(timing.attempt);
-    let archivist = Archivist::spawn(store());
-    let archive = InEtcd::new(&site.name, store(), archivist.clone(), Arc::clone(&site.sources));
+    let archivist = HistoryWriter::spawn(store());
+    let archive = EtcdHistory::new(&site.name, store(), archivist.clone(), Arc::clone(&site.sources));
     let keeper = archivist.clone();
     let outbox = Outbox::open(&site, timing, files.clone(), saved.as_ref(), keeper, inbox.clone())?;
     let node = Node::new(Setup {
@@ -117,7 +117,7 @@ pub async fn run(facts: &NodeFacts) -> Result<()> {
     Ok(())
 }
 
-fn endpoints(site: &Site) -> Endpoints {
+fn endpoints(site: &NodeContext) -> Endpoints {
     let facts = &site.facts;
     Endpoints {
         listen: facts.listen.clone(),
@@ -130,7 +130,7 @@ fn endpoints(site: &Site) -> Endpoints {
 }
 
 /// What an earlier sidecar of this boot left that the file has no more.
-fn find_left(site: &mut Site, saved: Option<Saved>) -> Result<Option<Saved>> {
+fn find_left(site: &mut NodeContext, saved: Option<Saved>) -> Result<Option<Saved>> {
     let boot_id = clock::boot_id().context("the boot id")?;
     let saved = left::complete(saved, &site.project, &site.facts.run_dir, boot_id);
     let saved = saved.context("the pages of an earlier sidecar")?;
@@ -195,7 +195,7 @@ fn pinned(files: &Files) -> Result<Option<Pin>> {
 }
 
 /// What etcd may take to elect a leader: stated in the file, or bounded by the lowest lease that it grants.
-async fn election_timeout(site: &Site, manager: &mut Manager) -> Duration {
+async fn election_timeout(site: &NodeContext, manager: &mut Manager) -> Duration {
     if let Some(stated) = site.project.cluster.election_timeout {
         return stated;
     }
@@ -215,7 +215,7 @@ async fn election_timeout(site: &Site, manager: &mut Manager) -> Duration {
     }
 }
 
-fn identity(site: &Site) -> Result<Identity> {
+fn identity(site: &NodeContext) -> Result<Identity> {
     let machine = small_file::read_text(Path::new("/etc/machine-id"), small_file::MAX).unwrap_or_default();
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").context("the boot id")?;
     if boot.trim().is_empty() {

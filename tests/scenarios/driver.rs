@@ -10,23 +10,23 @@ use std::time::Duration;
 
 use leasehold::base::epoch::Run;
 use leasehold::base::time::Time;
-use leasehold::core::snapshot::code::Code;
-use leasehold::core::takeover::confirm::Failover;
-use leasehold::core::event::{Action, Event, Mounts, Order, PageOrder, ProbeFailure, ServiceKey, VipNews};
-use leasehold::core::requests::exported::Exported;
-use leasehold::core::takeover::fencing::FenceSettings;
-use leasehold::core::group::{GroupSettings, OnFailure, OnStandby, ProbeSettings, SecondOpinion, ServiceSettings};
-use leasehold::core::history::{Chronicler, Entry};
-use leasehold::core::protocol::keys::Keys;
 use leasehold::core::adoption::left::{Part, Parts};
+use leasehold::core::event::{Action, Event, Mounts, Order, PageOrder, ProbeFailure, ServiceKey, VipNews};
 use leasehold::core::group::made::Made;
+use leasehold::core::group::{GroupSettings, OnFailure, OnStandby, ProbeSettings, SecondOpinion, ServiceSettings};
+use leasehold::core::history::{Entry, EpochRecorder};
+use leasehold::core::host::stuck::OnStopFailure;
 use leasehold::core::node::{Identity, Node, Setup};
 use leasehold::core::protocol::TxnKind;
+use leasehold::core::protocol::keys::Keys;
 use leasehold::core::protocol::records::{Beat, Pin, Saved, json};
 use leasehold::core::protocol::sizing::Timing;
+use leasehold::core::requests::exported::Exported;
+use leasehold::core::snapshot::code::Code;
 use leasehold::core::snapshot::status::MemberState;
 use leasehold::core::store::{Compare, Grant, RequestId, StoreError, TXN_MAX, Txn};
-use leasehold::core::host::stuck::OnStopFailure;
+use leasehold::core::takeover::confirm::Failover;
+use leasehold::core::takeover::fencing::FenceSettings;
 
 use super::etcd::Etcd;
 use super::names::Names;
@@ -112,7 +112,7 @@ pub(crate) struct World {
     pub(crate) timing: Timing,
     /// What `config export` printed last.
     pub(crate) exported: Exported,
-    chronicler: Chronicler,
+    chronicler: EpochRecorder,
     /// What the sidecar has to tell of its epochs, since it was last asked.
     pub(crate) entries: Vec<Entry>,
     pin: Option<Pin>,
@@ -198,7 +198,7 @@ impl World {
             hung: BTreeSet::new(),
             timing: Timing::new(TTL, 0.99, None, Duration::from_secs(1)),
             exported: Exported::default(),
-            chronicler: Chronicler::default(),
+            chronicler: EpochRecorder::default(),
             entries: Vec::new(),
             pin: None,
             pages: BTreeMap::new(),
@@ -268,7 +268,7 @@ impl World {
         node.start(self.now, &mut out);
         self.node = Some(node);
         self.carry_out(out);
-        self.chronicler = Chronicler::default();
+        self.chronicler = EpochRecorder::default();
         self.chronicle();
     }
 

@@ -4,22 +4,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use leasehold::base::epoch::Run;
-use leasehold::core::snapshot::code::Code;
-use leasehold::core::takeover::confirm::Failover;
 use leasehold::core::event::{Command, Event, Mounts, Note, ProbeFailure, ProbeKey, ServiceKey, Trace, VipNews, Wish};
-use leasehold::core::requests::exported::Exported;
-use leasehold::core::requests::fenced::Fenced;
-use leasehold::core::takeover::fencing::FenceSettings;
 use leasehold::core::group::{OnFailure, SecondOpinion};
 use leasehold::core::history::{Entry, Phase};
-use leasehold::core::protocol::{FaultId, TxnKind};
+use leasehold::core::host::stuck::OnStopFailure;
 use leasehold::core::protocol::records::{
     ClusterConfig, NodeStatus, Past, Readiness, Record, RecordState, Saved, SavedRun, StandingOrder, Trouble, View,
     json,
 };
+use leasehold::core::protocol::{FaultId, TxnKind};
+use leasehold::core::requests::exported::Exported;
+use leasehold::core::requests::fenced::Fenced;
+use leasehold::core::snapshot::code::Code;
 use leasehold::core::snapshot::status::{MemberState, Status};
 use leasehold::core::store::{Hint, StoreError};
-use leasehold::core::host::stuck::OnStopFailure;
+use leasehold::core::takeover::confirm::Failover;
+use leasehold::core::takeover::fencing::FenceSettings;
 
 use super::driver::{Call, Mode, World, made, parts};
 use super::page;

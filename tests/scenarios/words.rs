@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use leasehold::base::epoch::Run;
 use leasehold::base::time::Time;
-use leasehold::core::observe::etcd::EtcdTrouble;
 use leasehold::core::event::{Action, Blame, Event, Level, NotStarted, Order, PageOrder, ServiceKey};
+use leasehold::core::observe::etcd::EtcdTrouble;
 use leasehold::core::protocol::keys::Keys;
 use leasehold::core::protocol::records::{
     Beat, ClusterConfig, Drift, Intent, NodeStatus, Opinion, Pin, Record, RecordState, Saved,

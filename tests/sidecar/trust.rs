@@ -6,8 +6,8 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use leasehold::compose::model::EtcdTls;
-use leasehold::core::protocol::keys::Keys;
 use leasehold::core::protocol::TxnKind;
+use leasehold::core::protocol::keys::Keys;
 use leasehold::core::store::{Op, StoreError, Txn};
 use leasehold::sidecar::adapters::store::{Settings, floor_probe, once};
 

@@ -4,8 +4,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use etcd_client::Client;
-use leasehold::core::observe::etcd::{EtcdMember, EtcdTrouble};
 use leasehold::core::event::Event;
+use leasehold::core::observe::etcd::{EtcdMember, EtcdTrouble};
 use leasehold::core::store::StoreError;
 use leasehold::sidecar::adapters::store::{Settings, member, spawn_looks};
 use tokio::sync::mpsc;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use leasehold::core::history::{ACTS_MAX, Act, Before, Begun, EPOCHS_MAX, Entry, History, Left, Phase, PhaseKind};
 use leasehold::core::store::{StoreError, Txn};
-use leasehold::sidecar::adapters::store::{Archivist, Settings, history, once};
+use leasehold::sidecar::adapters::store::{HistoryWriter, Settings, history, once};
 
 use crate::adapter::names;
 use crate::etcd::{Cluster, FAST};
@@ -72,7 +72,7 @@ async fn until(settings: &Settings, group: &str, done: impl Fn(&History) -> bool
 async fn what_one_process_wrote_another_reads_and_no_beat_carries_it() {
     let etcd = Cluster::start(1, &FAST).await;
     let settings = etcd.settings();
-    let archivist = Archivist::spawn(settings.clone());
+    let archivist = HistoryWriter::spawn(settings.clone());
     for entry in [
         begun("mail", 7, false),
         begun("mail", 7, true),
@@ -101,7 +101,7 @@ async fn what_one_process_wrote_another_reads_and_no_beat_carries_it() {
 async fn the_oldest_go_and_those_of_other_groups_stay() {
     let etcd = Cluster::start(1, &FAST).await;
     let settings = etcd.settings();
-    let archivist = Archivist::spawn(settings.clone());
+    let archivist = HistoryWriter::spawn(settings.clone());
     archivist.epoch(&begun("web", 1, true));
     let count = u64::try_from(EPOCHS_MAX).unwrap() + 5;
     for epoch in 1..=count {
@@ -130,7 +130,7 @@ async fn the_oldest_go_and_those_of_other_groups_stay() {
 async fn acts_are_bounded_too_and_a_full_queue_drops_without_waiting() {
     let etcd = Cluster::start(1, &FAST).await;
     let settings = etcd.settings();
-    let archivist = Archivist::spawn(settings.clone());
+    let archivist = HistoryWriter::spawn(settings.clone());
     // Far more than wait in any queue: handing in never waits, so nothing is written before the first pause.
     for number in 0..1000 {
         archivist.act(u64::try_from(number).unwrap(), "a", 0, &act(None, number));
@@ -161,7 +161,7 @@ async fn acts_are_bounded_too_and_a_full_queue_drops_without_waiting() {
 async fn a_dead_member_costs_nothing_and_a_silent_etcd_is_an_error_in_time() {
     let mut etcd = Cluster::start(3, &FAST).await;
     let settings = etcd.settings();
-    let archivist = Archivist::spawn(settings.clone());
+    let archivist = HistoryWriter::spawn(settings.clone());
     etcd.kill(0);
     archivist.epoch(&begun("mail", 2, true));
     let told = until(&settings, "mail", |history| !history.epochs.is_empty()).await;
@@ -180,7 +180,7 @@ async fn a_dead_member_costs_nothing_and_a_silent_etcd_is_an_error_in_time() {
 async fn the_last_words_are_written_before_the_process_ends_and_not_waited_for_in_vain() {
     let mut etcd = Cluster::start(1, &FAST).await;
     let settings = etcd.settings();
-    let archivist = Archivist::spawn(settings.clone());
+    let archivist = HistoryWriter::spawn(settings.clone());
     archivist.epoch(&left("mail", 9));
     archivist.flush(Duration::from_secs(5)).await;
     assert_eq!(history(&settings, "mail").await.unwrap().epochs[0].epoch, 9);

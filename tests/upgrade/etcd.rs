@@ -6,13 +6,13 @@ use std::time::Duration;
 use leasehold::api::history::History;
 use leasehold::api::status::Status;
 use leasehold::api::words::Stage;
-use leasehold::core::protocol::bounds::{self, Bounded};
-use leasehold::core::requests::exported::Exported;
 use leasehold::core::history::{self, Act, Begun, Left};
-use leasehold::core::protocol::{FaultId, TroubleState};
+use leasehold::core::protocol::bounds::{self, Bounded};
 use leasehold::core::protocol::records::{
     Beat, ClusterConfig, GroupKeys, Intent, NodeStatus, Record, RecordState, StandingOrder, StoreIds, View,
 };
+use leasehold::core::protocol::{FaultId, TroubleState};
+use leasehold::core::requests::exported::Exported;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use leasehold::base::epoch::Run;
-use leasehold::core::requests::exported::{Exported, ExportedGroup, FORMAT};
-use leasehold::core::history::{Act, Before, Begun, Left, Phase, PhaseKind};
 use leasehold::core::adoption::left::{Part, Parts};
-use leasehold::core::protocol::{FaultId, ReleaseCause, TroubleState};
+use leasehold::core::history::{Act, Before, Begun, Left, Phase, PhaseKind};
 use leasehold::core::protocol::records::{
     Beat, ClusterConfig, Drift, Intent, NodeStatus, Opinion, Past, Pin, Readiness, Record, RecordState, Saved,
     SavedRun, StandingOrder, StoreIds, Trouble,
 };
+use leasehold::core::protocol::{FaultId, ReleaseCause, TroubleState};
+use leasehold::core::requests::exported::{Exported, ExportedGroup, FORMAT};
 use leasehold::sidecar::adapters::cgroup::{Memory, Place};
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -3,11 +3,11 @@
 use super::Findings;
 use leasehold_compose::model::{Project, Vip};
 use leasehold_sidecar::adapters::vip::{self, VipError};
-use leasehold_sidecar::site;
+use leasehold_sidecar::node_context;
 
 pub(super) async fn look(project: &Project, interface: &str) -> Findings {
     let mut found = Findings::default();
-    match site::own_addresses(project).await {
+    match node_context::own_addresses(project).await {
         Ok(own) => found.faults = own,
         Err(error) => found
             .warnings

@@ -13,7 +13,7 @@ use leasehold_base::clock;
 use leasehold_base::small_file;
 use leasehold_compose::model::Cluster;
 use leasehold_sidecar::adapters::probe::shown_certificate;
-use leasehold_sidecar::node_facts::NodeFacts;
+use leasehold_sidecar::node_args::NodeArgs;
 
 /// Renewals that work by themselves leave this much.
 const SOON: i64 = 30 * DAY;
@@ -29,7 +29,7 @@ pub(super) struct Found {
 }
 
 /// Looks at the certificates of both files and of every https endpoint of etcd.
-pub(super) async fn look(cluster: &Cluster, facts: &NodeFacts) -> Found {
+pub(super) async fn look(cluster: &Cluster, facts: &NodeArgs) -> Found {
     let mut found = Found::default();
     let now = clock::wall_seconds();
     let etcd = cluster.etcd_tls.iter();

@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use leasehold_compose::model::{Check, Group, MailProtocol, Service};
-use leasehold_sidecar::adapters::names::Names;
+use leasehold_sidecar::adapters::dns::Names;
 
 /// Where mail servers keep what they have accepted and not delivered: sendmail's two, Postfix's, Exim's.
 const QUEUES: [&str; 4] = [

@@ -23,8 +23,8 @@ use leasehold_core::store::StoreError;
 use leasehold_sidecar::adapters::engine::Image;
 use leasehold_sidecar::adapters::http::{Access, listen_address};
 use leasehold_sidecar::adapters::{events, fence, reset, store};
-use leasehold_sidecar::node_facts::NodeFacts;
-use leasehold_sidecar::site::{Site, SiteError};
+use leasehold_sidecar::node_args::NodeArgs;
+use leasehold_sidecar::node_context::{NodeContext, SiteError};
 
 /// Of one call to etcd.
 const ETCD_PATIENCE: Duration = Duration::from_secs(2);
@@ -59,9 +59,9 @@ impl Findings {
     }
 }
 
-pub(super) async fn check(facts: &NodeFacts) -> Result<Answer> {
+pub(super) async fn check(facts: &NodeArgs) -> Result<Answer> {
     let mut found = Findings::default();
-    match Site::open(facts).await {
+    match NodeContext::open(facts).await {
         Ok(site) => look(facts, &site, &mut found).await,
         Err(SiteError::File(faults)) => found.faults = faults.iter().map(ToString::to_string).collect(),
         Err(other) => return Err(other.into()),
@@ -69,7 +69,7 @@ pub(super) async fn check(facts: &NodeFacts) -> Result<Answer> {
     Ok(found.answer())
 }
 
-async fn look(facts: &NodeFacts, site: &Site, found: &mut Findings) {
+async fn look(facts: &NodeArgs, site: &NodeContext, found: &mut Findings) {
     found.report.push(leasehold_compose::report(&site.project));
     found
         .faults
@@ -100,7 +100,7 @@ async fn look(facts: &NodeFacts, site: &Site, found: &mut Findings) {
 }
 
 /// Whether each image is here, and the same as the other nodes'.
-async fn images(site: &Site, found: &mut Findings) {
+async fn images(site: &NodeContext, found: &mut Findings) {
     let published = images::published(&site.store(ETCD_PATIENCE)).await;
     for group in site.project.groups.values() {
         let (images, faults) = group_here(site, group).await;
@@ -120,7 +120,7 @@ async fn images(site: &Site, found: &mut Findings) {
 }
 
 /// The times of the election, where they can be kept here.
-async fn timing(site: &Site, found: &mut Findings) -> Option<Timing> {
+async fn timing(site: &NodeContext, found: &mut Findings) -> Option<Timing> {
     let (timeout, source) = election(site).await.map_err(|why| found.faults.push(why)).ok()?;
     let timing = site
         .timing(timeout)
@@ -141,7 +141,7 @@ fn own(image: Image) -> Readiness {
 }
 
 /// Each image that is here, and what keeps the group from running on this host.
-async fn group_here<'g>(site: &Site, group: &'g Group) -> (Vec<(&'g Service, Image)>, Vec<String>) {
+async fn group_here<'g>(site: &NodeContext, group: &'g Group) -> (Vec<(&'g Service, Image)>, Vec<String>) {
     let mut images = Vec::new();
     let mut faults: Vec<String> = reset_fault(site, group).into_iter().collect();
     for service in &group.services {
@@ -157,13 +157,13 @@ async fn group_here<'g>(site: &Site, group: &'g Group) -> (Vec<(&'g Service, Ima
 }
 
 /// What `check` finds wrong with a group on this host.
-pub(super) async fn faults_of(site: &Site, group: &Group) -> Vec<String> {
+pub(super) async fn faults_of(site: &NodeContext, group: &Group) -> Vec<String> {
     let grace = site.check_grace().err().map(|error| error.to_string());
     let (_, faults) = group_here(site, group).await;
     grace.into_iter().chain(faults).collect()
 }
 
-fn reset_fault(site: &Site, group: &Group) -> Option<String> {
+fn reset_fault(site: &NodeContext, group: &Group) -> Option<String> {
     if group.on_stop_failure != OnStopFailure::Reboot {
         return None;
     }
@@ -176,7 +176,7 @@ fn reset_fault(site: &Site, group: &Group) -> Option<String> {
 }
 
 /// What keeps nobody from running, but will be missed one day.
-async fn warn(site: &Site, found: &mut Findings) {
+async fn warn(site: &NodeContext, found: &mut Findings) {
     for group in site.project.groups.values() {
         found.warnings.extend(mail::warnings(group).await);
         let volumes = volumes::look(site, group).await;
@@ -205,7 +205,7 @@ async fn warn(site: &Site, found: &mut Findings) {
 }
 
 /// What is wrong with the settings and the files of the endpoints.
-fn endpoints(facts: &NodeFacts) -> Vec<String> {
+fn endpoints(facts: &NodeArgs) -> Vec<String> {
     let tls = facts
         .tls()
         .and_then(|files| files.map_or(Ok(()), |files| files.check()));
@@ -216,7 +216,7 @@ fn endpoints(facts: &NodeFacts) -> Vec<String> {
     [listen, tls, access].into_iter().filter_map(Result::err).collect()
 }
 
-async fn election(site: &Site) -> Result<(Duration, &'static str), String> {
+async fn election(site: &NodeContext) -> Result<(Duration, &'static str), String> {
     if let Some(stated) = site.project.cluster.election_timeout {
         return Ok((stated, "stated in the file"));
     }

@@ -7,7 +7,7 @@ use leasehold_compose::Sources;
 use leasehold_compose::model::{Group, Mount, MountKind, Project, Service};
 use leasehold_sidecar::adapters::engine::{DeviceLook, EngineError, Sharing};
 use leasehold_sidecar::adapters::tether;
-use leasehold_sidecar::site::Site;
+use leasehold_sidecar::node_context::NodeContext;
 
 /// Lines of the report, and warnings.
 #[derive(Debug, Default)]
@@ -38,7 +38,7 @@ pub(crate) fn files(project: &Project, sources: &Sources) -> Vec<String> {
 }
 
 /// What each volume of the group is to several hosts, as far as this one can see it.
-pub(crate) async fn look(site: &Site, group: &Group) -> Told {
+pub(crate) async fn look(site: &NodeContext, group: &Group) -> Told {
     let mut told = Told::default();
     for service in &group.services {
         match site.engine.sharing(&site.project, service).await {
@@ -53,7 +53,7 @@ pub(crate) async fn look(site: &Site, group: &Group) -> Told {
 }
 
 /// The devices of the group that one host alone may mount.
-pub(crate) async fn devices(site: &Site, group: &Group) -> Result<Vec<String>, EngineError> {
+pub(crate) async fn devices(site: &NodeContext, group: &Group) -> Result<Vec<String>, EngineError> {
     let mut all = Vec::new();
     for service in &group.services {
         all.extend(site.engine.exclusive_devices(&site.project, service).await?);
@@ -61,7 +61,13 @@ pub(crate) async fn devices(site: &Site, group: &Group) -> Result<Vec<String>, E
     Ok(all)
 }
 
-async fn of_service(site: &Site, group: &Group, service: &Service, volumes: &[(String, Sharing)], told: &mut Told) {
+async fn of_service(
+    site: &NodeContext,
+    group: &Group,
+    service: &Service,
+    volumes: &[(String, Sharing)],
+    told: &mut Told,
+) {
     let guard = guard(site, group);
     for (volume, sharing) in volumes {
         match sharing {
@@ -79,7 +85,7 @@ async fn of_service(site: &Site, group: &Group, service: &Service, volumes: &[(S
     }
 }
 
-async fn kind(site: &Site, service: &Service, device: &String) -> Kind {
+async fn kind(site: &NodeContext, service: &Service, device: &String) -> Kind {
     // Before the first sidecar nobody has laid out the helper's program; that of a sidecar that runs stays.
     let program = &site.facts.tether_dir;
     if !program.join("tether").exists()
@@ -107,7 +113,7 @@ async fn kind(site: &Site, service: &Service, device: &String) -> Kind {
 }
 
 /// What else makes sure that a silent holder does not write.
-fn guard(site: &Site, group: &Group) -> Option<&'static str> {
+fn guard(site: &NodeContext, group: &Group) -> Option<&'static str> {
     use leasehold_compose::model::Failover;
     if site.project.cluster.fence.is_some() {
         Some("the fence agent")

@@ -17,13 +17,13 @@ use super::answer::Answer;
 use super::client::{self, Daemon};
 use super::fenced::confirmed;
 use super::text::say;
-use crate::NodeFacts;
+use crate::NodeArgs;
 use leasehold_api::status::Status;
 use leasehold_api::words::Stage;
 use leasehold_api::{Outcome, SwitchoverRequest};
 use leasehold_base::clock;
 use leasehold_sidecar::adapters::probe::{Inside, Prober};
-use leasehold_sidecar::site::Site;
+use leasehold_sidecar::node_context::NodeContext;
 
 /// Good answers before the first move.
 const EDGE: Duration = Duration::from_millis(500);
@@ -35,12 +35,12 @@ const WHY: &str = "a drill";
 
 pub(super) async fn drill(
     daemon: &Daemon,
-    facts: &NodeFacts,
+    facts: &NodeArgs,
     group: &str,
     to: Option<String>,
     yes: bool,
 ) -> Result<Answer> {
-    let site = Site::open(facts).await?;
+    let site = NodeContext::open(facts).await?;
     let look = async |to: Option<&str>| {
         let status = client::status(daemon).await?;
         plan(&status, &site.project, group, to).map_err(anyhow::Error::msg)

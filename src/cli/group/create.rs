@@ -7,19 +7,13 @@ use super::super::client::{self, Daemon};
 use super::super::text::say;
 use super::super::{adopt, check, init};
 use super::{MOVE_TIMEOUT, held};
-use crate::NodeFacts;
+use crate::NodeArgs;
 use leasehold_api::OrderRequest;
 use leasehold_sidecar::adapters::engine::Guarded;
-use leasehold_sidecar::site::Site;
+use leasehold_sidecar::node_context::NodeContext;
 
-pub(super) async fn create(
-    daemon: &Daemon,
-    facts: &NodeFacts,
-    group: &str,
-    adopt: bool,
-    why: String,
-) -> Result<Answer> {
-    let site = Site::open(facts).await?;
+pub(super) async fn create(daemon: &Daemon, facts: &NodeArgs, group: &str, adopt: bool, why: String) -> Result<Answer> {
+    let site = NodeContext::open(facts).await?;
     let settings = init::known(&site, group)?;
     let status = client::status(daemon).await?;
     let line = status.groups.get(group);

@@ -11,12 +11,12 @@ use super::super::client::{self, Daemon};
 use super::super::fenced::confirmed;
 use super::super::text::say;
 use super::held;
-use crate::NodeFacts;
+use crate::NodeArgs;
 use leasehold_api::OrderRequest;
 use leasehold_api::status::GroupLine;
 use leasehold_base::clock;
 use leasehold_compose::adopt::Subject;
-use leasehold_sidecar::site::Site;
+use leasehold_sidecar::node_context::NodeContext;
 
 /// How long a deletion is asked for again, once the group was stopped for it.
 const DELETE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -24,7 +24,7 @@ const DELETE_PAUSE: Duration = Duration::from_secs(1);
 
 pub(super) async fn delete(
     daemon: &Daemon,
-    facts: &NodeFacts,
+    facts: &NodeArgs,
     group: &str,
     stop: bool,
     yes: bool,
@@ -89,8 +89,8 @@ fn question(group: &str, holder: Option<&str>) -> String {
 }
 
 /// The patch that makes the group's services plain ones, and what to do with it.
-async fn way_back(facts: &NodeFacts, group: &str) -> Result<(String, String)> {
-    let site = Site::open(facts).await?;
+async fn way_back(facts: &NodeArgs, group: &str) -> Result<(String, String)> {
+    let site = NodeContext::open(facts).await?;
     let Some(settings) = site.project.groups.get(group) else {
         let advice =
             format!("the compose file of this host has no group {group} any more: there is nothing to take out of it");

@@ -13,7 +13,7 @@ use serde_json::json;
 use super::answer::Answer;
 use super::client::{self, Daemon};
 use super::text::table;
-use crate::NodeFacts;
+use crate::NodeArgs;
 use leasehold_api::ExtentRequest;
 use leasehold_api::status::{GroupLine, Status};
 
@@ -81,7 +81,7 @@ pub(super) enum GroupVerb {
     },
 }
 
-pub(super) async fn run(daemon: &Daemon, facts: &NodeFacts, verb: GroupVerb) -> Result<Answer> {
+pub(super) async fn run(daemon: &Daemon, facts: &NodeArgs, verb: GroupVerb) -> Result<Answer> {
     match verb {
         GroupVerb::List => list(daemon).await,
         GroupVerb::Create { group, adopt, why } => create::create(daemon, facts, &group, adopt, why).await,

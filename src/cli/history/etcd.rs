@@ -4,17 +4,17 @@ use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 
-use crate::NodeFacts;
+use crate::NodeArgs;
 use leasehold_api::history::History;
 use leasehold_core::store::StoreError;
 use leasehold_sidecar::adapters::store;
-use leasehold_sidecar::site::Site;
+use leasehold_sidecar::node_context::NodeContext;
 
 /// Of one call to etcd.
 const ETCD_TIMEOUT: Duration = Duration::from_secs(5);
 
-pub(super) async fn read(facts: &NodeFacts, group: &str) -> Result<History> {
-    let site = Site::open(facts).await?;
+pub(super) async fn read(facts: &NodeArgs, group: &str) -> Result<History> {
+    let site = NodeContext::open(facts).await?;
     let read = store::history(&site.store(ETCD_TIMEOUT), group).await;
     read.map(History::from).map_err(|error| match error {
         StoreError::Unknown(why) => anyhow!("etcd did not answer: {why}"),

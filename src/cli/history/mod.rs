@@ -8,11 +8,11 @@ use super::answer::Answer;
 use super::client::{self, Daemon};
 use super::plain::part;
 use super::text::{say, table};
-use crate::NodeFacts;
+use crate::NodeArgs;
 use leasehold_api::history::{Act, Epoch, History, Phase};
 use leasehold_api::words::Before;
 
-pub(super) async fn show(daemon: &Daemon, facts: &NodeFacts, group: &str) -> Result<Answer> {
+pub(super) async fn show(daemon: &Daemon, facts: &NodeArgs, group: &str) -> Result<Answer> {
     let history = match client::history(daemon, group).await {
         Ok(Ok(history)) => history,
         Ok(Err(outcome)) => return Ok(client::conclude(&outcome)),

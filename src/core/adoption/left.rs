@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::takeover::confirm::Failover;
 use crate::event::Action;
 use crate::group::{Group, GroupSettings, OnFailure, SecondOpinion, ServiceSettings};
+use crate::host::stuck::OnStopFailure;
 use crate::membership::Member;
 use crate::node::Node;
 use crate::protocol::records::Saved;
-use crate::host::stuck::OnStopFailure;
+use crate::takeover::confirm::Failover;
 
 /// What must be known of a run to stop it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{Group, VipStage};
-use crate::snapshot::code::Code;
 use crate::event::{Action, VipNews};
 use crate::node::Node;
+use crate::snapshot::code::Code;
 use crate::time::Time;
 
 /// Between two orders to add or drop the addresses that brought no answer.

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::{Context, Group, Parting, ServiceState};
-use crate::snapshot::code::Code;
+use super::{Context, Departure, Group, ServiceState};
 use crate::epoch::Run;
 use crate::event::{Action, Blame, NotStarted};
+use crate::snapshot::code::Code;
 use crate::time::Time;
 
 /// How long a group waits for its engine before another host takes it; an update of its package takes 7 s.
@@ -31,7 +31,7 @@ pub(super) struct GivenUp {
     /// For the record. Versions without causes in it go by the first word.
     pub(super) reason: String,
     pub(super) text: String,
-    pub(super) parting: Parting,
+    pub(super) departure: Departure,
     /// How long nobody gives it back.
     pub(super) shun: Duration,
 }
@@ -123,7 +123,7 @@ impl Group {
         let of_service = |reason, text| GivenUp {
             reason,
             text,
-            parting: Parting::Fault(self.trouble.clone()),
+            departure: Departure::Fault(self.trouble.clone()),
             shun: window,
         };
         match self.starts.blame {
@@ -139,7 +139,7 @@ impl Group {
                 reason: "failed: its engine did not start it".to_owned(),
                 text: format!("the Docker engine has not started it for {ENGINE_PATIENCE:?}: handing over"),
                 // It follows the group nowhere.
-                parting: Parting::Fault(None),
+                departure: Departure::Fault(None),
                 shun: ENGINE_SHUN,
             },
         }

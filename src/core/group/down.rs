@@ -5,13 +5,16 @@ use std::time::Duration;
 
 use super::address::VIP_RETRY;
 use super::left::Sequel;
-use super::{After, Coming, Context, Group, Held, OnFailure, Parting, ServiceRun, ServiceState, Stage, VipStage, Way};
-use crate::snapshot::code::Code;
+use super::{
+    AfterStop, Context, Departure, Group, Holding, OnFailure, ServiceRun, ServiceState, Stage, StartCause, StopMode,
+    VipStage,
+};
 use crate::epoch::Run;
 use crate::event::{Action, Blame, Order, PageOrder, ServiceKey};
-use crate::protocol::{FaultId, ReleaseCause};
 use crate::protocol::records::SavedRun;
 use crate::protocol::sizing::Deadlines;
+use crate::protocol::{FaultId, ReleaseCause};
+use crate::snapshot::code::Code;
 use crate::time::Time;
 
 /// Between two second ways of ending a container that does not end.
@@ -25,13 +28,21 @@ const COOL_DOWN: Duration = Duration::from_secs(30);
 
 impl Group {
     /// Stops a run that an earlier sidecar started and that may not be adopted.
-    pub(crate) fn disown(&mut self, now: Time, run: Run, lease: i64, why: &str, after: After, out: &mut Vec<Action>) {
+    pub(crate) fn disown(
+        &mut self,
+        now: Time,
+        run: Run,
+        lease: i64,
+        why: &str,
+        after: AfterStop,
+        out: &mut Vec<Action>,
+    ) {
         let over = Deadlines {
             soft: now,
             hard: now,
             end: now,
         };
-        let mut held = Held::new(run, lease, over, now, &self.settings);
+        let mut held = Holding::new(run, lease, over, now, &self.settings);
         held.inherited = true;
         // Its addresses may be here too, and after a hold the kernel would keep them for long.
         if self.settings.vips > 0 {
@@ -44,7 +55,7 @@ impl Group {
         self.held = Some(held);
         self.stop(
             now,
-            Way::Fence,
+            StopMode::Fence,
             after,
             format!("stopping run {run}: {why}"),
             Code::RunDisowned,
@@ -59,32 +70,37 @@ impl Group {
             epoch: saved.epoch,
             n: saved.n,
         };
-        self.disown(now, run, lease, why, After::Lost, out);
+        self.disown(now, run, lease, why, AfterStop::Lost, out);
     }
 
     /// The node has lost its place in the cluster: what it holds stops, and is released without a beat.
     pub(crate) fn lose_place(&mut self, now: Time, why: &str, out: &mut Vec<Action>) {
-        let unasked = |held: &&Held| matches!(held.after, After::Restart | After::RanOut | After::Interrupted);
+        let unasked = |held: &&Holding| {
+            matches!(
+                held.after,
+                AfterStop::Restart | AfterStop::RanOut | AfterStop::Interrupted
+            )
+        };
         if let Some(held) = self.held.as_ref().filter(unasked) {
             self.lost = Some(held.run.epoch);
         }
         let text = format!("this node lost its place in the cluster ({why}): stopping");
-        self.stop(now, Way::Fence, After::Lost, text, Code::PlaceLost, out);
+        self.stop(now, StopMode::Fence, AfterStop::Lost, text, Code::PlaceLost, out);
     }
 
     /// It goes back to a node that is preferred and has been ready for so long.
     pub(crate) fn go_back(&mut self, now: Time, node: String, quiet: Duration, out: &mut Vec<Action>) {
         let reason = format!("failback to {node}, preferred and ready for {quiet:?}");
-        let after = After::Release {
+        let after = AfterStop::Release {
             cause: ReleaseCause::Failback,
             reason: reason.clone(),
             successor: Some(node),
         };
         if let Some(held) = &mut self.held {
-            held.parting = Parting::Failback(quiet);
+            held.departure = Departure::Failback(quiet);
         }
         let text = format!("{reason}: stopping here first");
-        self.stop(now, Way::Drain, after, text, Code::SwitchoverStarted, out);
+        self.stop(now, StopMode::Drain, after, text, Code::SwitchoverStarted, out);
     }
 
     /// Its record is released, or is no longer this node's: nothing is held any more.
@@ -108,8 +124,8 @@ impl Group {
         sequel: Sequel,
         out: &mut Vec<Action>,
     ) {
-        let mut held = Held::new(run, lease, deadlines, now, &self.settings);
-        // Held until the containers are gone; what the kernel was given for it lasts.
+        let mut held = Holding::new(run, lease, deadlines, now, &self.settings);
+        // Holding until the containers are gone; what the kernel was given for it lasts.
         if self.settings.vips > 0 {
             held.vip = VipStage::Free;
         }
@@ -130,23 +146,31 @@ impl Group {
         if sequel.anew {
             self.failure.clone_from(&sequel.text);
         }
-        self.stop(now, Way::Drain, sequel.after, sequel.text, sequel.code, out);
+        self.stop(now, StopMode::Drain, sequel.after, sequel.text, sequel.code, out);
     }
 
     /// Latches the run and stops it. A stop under way only gets faster or another sequel; it never ends.
-    pub(crate) fn stop(&mut self, now: Time, way: Way, after: After, why: String, code: Code, out: &mut Vec<Action>) {
+    pub(crate) fn stop(
+        &mut self,
+        now: Time,
+        way: StopMode,
+        after: AfterStop,
+        why: String,
+        code: Code,
+        out: &mut Vec<Action>,
+    ) {
         let Some(held) = &mut self.held else { return };
         let fresh = !held.latched;
         held.latched = true;
         held.after = after;
-        if way == Way::Fence {
+        if way == StopMode::Fence {
             held.way = way;
         } else if fresh {
-            held.way = Way::Drain;
+            held.way = StopMode::Drain;
         }
         match held.stage {
             Stage::Stopping | Stage::Withdrawing => {}
-            Stage::Stopped if held.after == After::Restart => {}
+            Stage::Stopped if held.after == AfterStop::Restart => {}
             Stage::Stopped => held.enter(Stage::Withdrawing, now),
             Stage::Adopting | Stage::Starting | Stage::Checking | Stage::Active => held.enter(Stage::Stopping, now),
         }
@@ -155,7 +179,7 @@ impl Group {
                 service.state = ServiceState::Gone;
             }
         }
-        let drop_first = held.way == Way::Fence && !matches!(held.vip, VipStage::Off | VipStage::Dropping { .. });
+        let drop_first = held.way == StopMode::Fence && !matches!(held.vip, VipStage::Off | VipStage::Dropping { .. });
         if drop_first {
             held.vip = VipStage::Dropping {
                 retry_at: now.plus(VIP_RETRY),
@@ -173,7 +197,7 @@ impl Group {
             held.anew = true;
         }
         self.drift = None;
-        self.stop(now, Way::Drain, After::Restart, text, Code::ApplyStarted, out);
+        self.stop(now, StopMode::Drain, AfterStop::Restart, text, Code::ApplyStarted, out);
     }
 
     /// The run failed by itself: stop what is left of it and try again in place.
@@ -185,10 +209,10 @@ impl Group {
         self.trouble = Some(self.fault());
         self.failure.clone_from(&why);
         self.starts.blame(blame);
-        let never_up = |held: &&Held| matches!(held.stage, Stage::Adopting | Stage::Starting | Stage::Checking);
-        let coming = self.held.as_ref().filter(never_up).map(|held| held.coming);
-        let code = coming.map_or(Code::ServiceFailed, Coming::failed);
-        self.stop(now, Way::Drain, After::Restart, why, code, out);
+        let never_up = |held: &&Holding| matches!(held.stage, Stage::Adopting | Stage::Starting | Stage::Checking);
+        let start_cause = self.held.as_ref().filter(never_up).map(|held| held.start_cause);
+        let code = start_cause.map_or(Code::ServiceFailed, StartCause::failed);
+        self.stop(now, StopMode::Drain, AfterStop::Restart, why, code, out);
     }
 
     /// First after every wake-up: what the time alone demands.
@@ -199,7 +223,7 @@ impl Group {
         }
         held.soft_passed = true;
         // Nothing runs, and the operator must go on reading why.
-        if held.after == After::Claimed && held.stage == Stage::Stopped {
+        if held.after == AfterStop::Claimed && held.stage == Stage::Stopped {
             return;
         }
         self.cool_until = Some(now.plus(COOL_DOWN));
@@ -207,13 +231,13 @@ impl Group {
         if held.stuck.is_some() {
             return;
         }
-        let after = if held.after == After::Restart {
-            After::RanOut
+        let after = if held.after == AfterStop::Restart {
+            AfterStop::RanOut
         } else {
             held.after.clone()
         };
         let why = format!("the lease of epoch {} runs out: stopping", held.run.epoch);
-        self.stop(now, Way::Fence, after, why, Code::LeaseRanOut, out);
+        self.stop(now, StopMode::Fence, after, why, Code::LeaseRanOut, out);
     }
 
     pub(super) fn step_stopping(&mut self, now: Time, out: &mut Vec<Action>) {
@@ -242,7 +266,7 @@ impl Group {
                 }
                 out.push(Action::Inspect { of, run: held.run });
             }
-            if held.way == Way::Drain {
+            if held.way == StopMode::Drain {
                 break;
             }
         }
@@ -253,7 +277,7 @@ impl Group {
             return;
         }
         // A restart keeps the addresses: clients meet a closed port, which answers, rather than silence.
-        if held.after == After::Restart {
+        if held.after == AfterStop::Restart {
             held.enter(Stage::Stopped, now);
             return;
         }
@@ -268,7 +292,7 @@ impl Group {
 
     /// The last moment at which a watchdog that then `strikes` may be fed: it must do so before the lease ends, or once a
     /// stop is not proved when it should be. None while nothing can run.
-    pub(crate) fn last_meal(&self, strikes: Duration) -> Option<Time> {
+    pub(crate) fn feed_deadline(&self, strikes: Duration) -> Option<Time> {
         let held = self.held.as_ref()?;
         let may_run = |service: &&ServiceRun| matches!(service.state, ServiceState::Up | ServiceState::Unknown);
         let of_services = held.services.iter().filter(may_run).map(|service| {
@@ -336,7 +360,7 @@ impl Group {
     pub(super) fn step_stopped(&mut self, context: Context, out: &mut Vec<Action>) {
         let now = context.now;
         let Some(held) = &mut self.held else { return };
-        if held.after != After::Restart || context.frozen || now.reached(held.deadlines.soft) {
+        if held.after != AfterStop::Restart || context.frozen || now.reached(held.deadlines.soft) {
             return;
         }
         // What was stopped only to be started anew is: on pause nothing may stay down for it.
@@ -440,12 +464,12 @@ impl Group {
         let given_up = self.given_up();
         self.failing_until = Some(now.plus(given_up.shun));
         if let Some(held) = &mut self.held {
-            held.after = After::Release {
+            held.after = AfterStop::Release {
                 cause: ReleaseCause::Failed,
                 reason: given_up.reason,
                 successor: None,
             };
-            held.parting = given_up.parting;
+            held.departure = given_up.departure;
             held.enter(Stage::Withdrawing, now);
         }
         self.say(Code::RecoveryGivenUp, given_up.text, out);
@@ -454,10 +478,14 @@ impl Group {
     /// Starts a new run: the latch belonged to the old one. Addresses that are held stay.
     pub(super) fn again(&mut self, now: Time, run: Run, out: &mut Vec<Action>) {
         let Some(held) = &mut self.held else { return };
-        let mut fresh = Held::new(run, held.lease, held.deadlines, now, &self.settings);
+        let mut fresh = Holding::new(run, held.lease, held.deadlines, now, &self.settings);
         fresh.vip = held.vip.clone();
-        fresh.coming = if held.anew { Coming::Apply } else { Coming::Recovery };
-        let code = fresh.coming.started();
+        fresh.start_cause = if held.anew {
+            StartCause::Apply
+        } else {
+            StartCause::Recovery
+        };
+        let code = fresh.start_cause.started();
         self.containers.wait_anew();
         self.drift = None;
         *held = fresh;

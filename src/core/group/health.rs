@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::{Group, OnFailure, OnStandby, Stage, VipStage};
-use crate::snapshot::code::Code;
 use crate::epoch::Run;
 use crate::event::{Action, FailureKind, ProbeFailure, ProbeKey};
+use crate::snapshot::code::Code;
 use crate::time::Time;
 
 /// Between two checks until the first that passes.

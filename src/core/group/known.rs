@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::{Coming, Group, GroupSettings, Held, Stage};
-use crate::snapshot::code::Code;
+use super::{Group, GroupSettings, Holding, Stage, StartCause};
 use crate::event::Action;
 use crate::group::made::Made;
 use crate::protocol::records::Drift;
+use crate::snapshot::code::Code;
 use crate::time::Time;
 
 impl Group {
@@ -15,7 +15,7 @@ impl Group {
     }
 
     /// What is held here: to be read, never to be changed.
-    pub(crate) fn held(&self) -> Option<&Held> {
+    pub(crate) fn held(&self) -> Option<&Holding> {
         self.held.as_ref()
     }
 
@@ -68,7 +68,7 @@ impl Group {
     }
 
     pub(crate) fn used_by(&mut self, by: Option<String>) {
-        self.used = by.filter(|_| self.let_go);
+        self.used = by.filter(|_| self.unmanaged);
     }
 
     /// Why the host itself could not run it, while it is not held here.
@@ -103,7 +103,7 @@ impl Group {
     }
 
     /// How the epoch comes about that this node campaigns for now.
-    pub(crate) fn campaign(&mut self, taking: Coming) {
+    pub(crate) fn campaign(&mut self, taking: StartCause) {
         self.taking = taking;
     }
 

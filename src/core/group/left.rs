@@ -1,15 +1,15 @@
 //! What an earlier sidecar left of a group, and what follows its stop: the file that the group is in may be another by now.
 
-use super::{After, Group, Held, Stage};
-use crate::snapshot::code::Code;
+use super::{AfterStop, Group, Holding, Stage};
 use crate::epoch::Run;
 use crate::protocol::ReleaseCause;
 use crate::protocol::sizing::Deadlines;
+use crate::snapshot::code::Code;
 use crate::time::Time;
 
 /// What follows the stop of a run that an earlier sidecar left.
 pub(crate) struct Sequel {
-    pub after: After,
+    pub after: AfterStop,
     pub code: Code,
     pub text: String,
     /// It starts again at once, and not because it failed.
@@ -50,7 +50,7 @@ impl Group {
         };
         if self.has_left() {
             let reason = format!("it left the compose file of {me}");
-            let after = After::Release {
+            let after = AfterStop::Release {
                 cause: ReleaseCause::LeftFile,
                 reason,
                 successor: None,
@@ -64,11 +64,11 @@ impl Group {
             );
             return Sequel {
                 anew: true,
-                ..sequel(After::Restart, Code::LeftFile, text)
+                ..sequel(AfterStop::Restart, Code::LeftFile, text)
             };
         }
         let text = format!("run {run}: its stop had begun before this sidecar started: going on with it");
-        sequel(After::Interrupted, Code::StopResumed, text)
+        sequel(AfterStop::Interrupted, Code::StopResumed, text)
     }
 
     /// All of it is proved stopped: from here on the file counts alone.
@@ -82,7 +82,7 @@ impl Group {
     /// A campaign of an earlier sidecar landed, and nothing was started under it: the record is only to be released.
     pub(super) fn take_to_release(&mut self, now: Time, run: Run, lease: i64, deadlines: Deadlines, me: &str) {
         self.forget_left();
-        let mut held = Held::new(run, lease, deadlines, now, &self.settings);
+        let mut held = Holding::new(run, lease, deadlines, now, &self.settings);
         held.latched = true;
         held.after = self.sequel(run, true, me).after;
         held.enter(Stage::Stopped, now);

@@ -6,50 +6,50 @@
 
 use std::time::Duration;
 
-use crate::snapshot::code::Code;
-use crate::takeover::confirm::Failover;
+use crate::adoption::left::{Part, Parts};
 use crate::epoch::Run;
 use crate::event::{Action, Decision, ServiceKey};
-use crate::adoption::left::{Part, Parts};
+use crate::host::stuck::OnStopFailure;
 use crate::protocol::FaultId;
 use crate::protocol::records::{Drift, SavedRun};
-use crate::snapshot::said::Said;
 use crate::protocol::sizing::Deadlines;
-use crate::host::stuck::OnStopFailure;
+use crate::snapshot::code::Code;
+use crate::snapshot::said::Said;
+use crate::takeover::confirm::Failover;
 use crate::time::Time;
 use up::{ADOPT_TIMEOUT, GATE_TIMEOUT};
 
-pub mod drift;
-pub mod made;
 mod address;
 mod blame;
-mod coming;
 mod containers;
 mod down;
+pub mod drift;
 mod health;
 mod known;
 mod left;
-mod storage_check;
+pub mod made;
 mod opinion;
 mod record;
-mod state;
-mod stuck;
 mod reports;
+mod start_cause;
+mod state;
+mod storage_check;
+mod stuck;
 mod trouble;
 mod unmount;
 mod up;
 
 use blame::Starts;
-pub(crate) use coming::Coming;
 use containers::Containers;
 pub use health::ProbeSettings;
-use storage_check::Look;
 pub(crate) use opinion::Doubt;
 use opinion::{Asking, Weighed};
 pub use opinion::{OnStandby, SecondOpinion};
 pub(crate) use record::Meeting;
-pub(crate) use state::{After, Held, Parting, ServiceRun, VipStage, Way};
+pub(crate) use start_cause::StartCause;
+pub(crate) use state::{AfterStop, Departure, Holding, ServiceRun, StopMode, VipStage};
 pub use state::{ServiceState, Stage};
+use storage_check::Look;
 use unmount::UNMOUNT_PATIENCE;
 
 /// Stages that one step may pass: a run that fails, stops and starts again at once.
@@ -115,7 +115,7 @@ pub struct ServiceSettings {
 #[derive(Clone, Debug)]
 pub struct Group {
     settings: GroupSettings,
-    held: Option<Held>,
+    held: Option<Holding>,
     containers: Containers,
     /// The run that a tether reported as running, whether or not it is ours, and by which connection.
     reported: Vec<Option<(Run, u64)>>,
@@ -130,7 +130,7 @@ pub struct Group {
     claim: Option<u64>,
     said: Said,
     /// How the epoch comes about that was campaigned for last.
-    taking: Coming,
+    taking: StartCause,
     /// Why the host itself could not run it, as of the last look while it is not held here.
     unfit: Option<String>,
     /// The host itself has one of its addresses: in which words.
@@ -138,7 +138,7 @@ pub struct Group {
     /// In what the run differs from what would be started now, as of the last look.
     drift: Option<Drift>,
     /// It is deleted, and the adapters know.
-    let_go: bool,
+    unmanaged: bool,
     /// While it is let go: the container that uses its storage, as of the last look.
     used: Option<String>,
     /// The last fault of a run, by a name that is the same on every node.
@@ -201,11 +201,11 @@ impl Group {
             watched: false,
             claim: None,
             said: Said::default(),
-            taking: Coming::Start,
+            taking: StartCause::Start,
             unfit: None,
             occupied: None,
             drift: None,
-            let_go: false,
+            unmanaged: false,
             used: None,
             trouble: None,
             failure: String::new(),
@@ -251,8 +251,8 @@ impl Group {
     }
 
     /// It is deleted: nothing of it is made or watched any more.
-    pub(crate) fn let_go(&mut self, out: &mut Vec<Action>) {
-        if std::mem::replace(&mut self.let_go, true) {
+    pub(crate) fn unmanage(&mut self, out: &mut Vec<Action>) {
+        if std::mem::replace(&mut self.unmanaged, true) {
             return;
         }
         self.containers.forget();
@@ -263,9 +263,9 @@ impl Group {
     }
 
     /// It is there again: its addresses belong to nobody until a run takes them.
-    pub(crate) fn take_back(&mut self, out: &mut Vec<Action>) {
+    pub(crate) fn manage(&mut self, out: &mut Vec<Action>) {
         self.used = None;
-        if std::mem::take(&mut self.let_go) && self.settings.vips > 0 {
+        if std::mem::take(&mut self.unmanaged) && self.settings.vips > 0 {
             out.push(Action::VipDrop {
                 group: self.settings.name.clone(),
             });

@@ -4,12 +4,12 @@
 use std::time::Duration;
 
 use super::health::{ProbeRun, ProbeSettings};
-use super::{After, Context, Group, Parting, Way};
-use crate::snapshot::code::Code;
+use super::{AfterStop, Context, Departure, Group, StopMode};
 use crate::epoch::Run;
 use crate::event::{Action, Blame, ProbeFailure, ProbeKey};
-use crate::protocol::{FaultId, ReleaseCause};
 use crate::protocol::records::Opinion;
+use crate::protocol::{FaultId, ReleaseCause};
+use crate::snapshot::code::Code;
 use crate::time::Time;
 
 /// A standby asks no probe more often than this.
@@ -245,15 +245,15 @@ impl Group {
         }
         self.failing_until = Some(context.now.plus(self.settings.restart_window));
         if let Some(held) = &mut self.held {
-            held.parting = Parting::Fault(self.trouble.clone());
+            held.departure = Departure::Fault(self.trouble.clone());
         }
-        let after = After::Release {
+        let after = AfterStop::Release {
             cause: ReleaseCause::Unreached,
             reason: "failed: no standby reached it at its address".to_owned(),
             successor: None,
         };
         let text = format!("{text}: stopping here, to hand over (second_opinion: act)");
-        self.stop(context.now, Way::Drain, after, text, Code::UnreachedMoved, out);
+        self.stop(context.now, StopMode::Drain, after, text, Code::UnreachedMoved, out);
     }
 
     /// Why nobody should hand over to this node, once the group was handed over by it.

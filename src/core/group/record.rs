@@ -1,11 +1,11 @@
 //! What a group's record in etcd says of the run that is held here, and what follows.
 
-use super::{After, Group, Stage};
-use crate::snapshot::code::Code;
+use super::{AfterStop, Group, Stage};
 use crate::epoch::Run;
 use crate::event::{Action, Decision};
 use crate::protocol::records::Record;
 use crate::protocol::sizing::Deadlines;
+use crate::snapshot::code::Code;
 use crate::time::Time;
 
 /// The record as read, beside what is held.
@@ -69,7 +69,7 @@ impl Group {
             epoch: held.run.epoch,
             own: held.lease == lease,
             stopped: held.stage == Stage::Stopped,
-            restarts: held.after == After::Restart,
+            restarts: held.after == AfterStop::Restart,
         });
         meeting(named, here)
     }

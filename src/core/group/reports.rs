@@ -1,10 +1,10 @@
 //! What tethers and engine tell of the containers, and what of it counts.
 
-use super::{After, Group, ServiceState, Stage, Way};
-use crate::protocol::bounds::is_damage;
-use crate::snapshot::code::Code;
+use super::{AfterStop, Group, ServiceState, Stage, StopMode};
 use crate::epoch::Run;
 use crate::event::{Action, Trace};
+use crate::protocol::bounds::is_damage;
+use crate::snapshot::code::Code;
 use crate::time::Time;
 
 impl Group {
@@ -84,14 +84,14 @@ impl Group {
             return;
         }
         self.claim = self.claim.max(Some(epoch));
-        let goes_on = |after: &After| matches!(after, After::Restart | After::RanOut);
+        let goes_on = |after: &AfterStop| matches!(after, AfterStop::Restart | AfterStop::RanOut);
         let ours = self
             .held
             .as_ref()
             .is_some_and(|held| held.run == run && goes_on(&held.after));
         if ours && epoch > run.epoch {
             let text = super::claimed(&self.settings.name, epoch, run.epoch);
-            self.stop(now, Way::Drain, After::Claimed, text, Code::ClaimAbove, out);
+            self.stop(now, StopMode::Drain, AfterStop::Claimed, text, Code::ClaimAbove, out);
         }
     }
 

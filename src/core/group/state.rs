@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use super::health::ProbeRun;
 use super::unmount::MountState;
-use super::{Coming, GroupSettings};
+use super::{GroupSettings, StartCause};
 use crate::epoch::Run;
 use crate::event::{Order, PageOrder};
-use crate::protocol::{FaultId, ReleaseCause};
 use crate::protocol::sizing::{Deadlines, KILL_BUDGET};
+use crate::protocol::{FaultId, ReleaseCause};
 use crate::time::Time;
 
 /// Where a holding stands.
@@ -29,7 +29,7 @@ pub enum Stage {
 
 /// What follows a stop.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum After {
+pub(crate) enum AfterStop {
     /// A new run of the same epoch.
     Restart,
     /// Give the group up, to `successor` if it is named.
@@ -52,7 +52,7 @@ pub(crate) enum After {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Way {
+pub(crate) enum StopMode {
     /// In reverse order, each with its own grace.
     Drain,
     /// All at once, addresses first.
@@ -110,18 +110,18 @@ pub(crate) enum VipStage {
 
 /// A held epoch.
 #[derive(Clone, Debug)]
-pub(crate) struct Held {
+pub(crate) struct Holding {
     pub run: Run,
     pub lease: i64,
     pub deadlines: Deadlines,
     pub stage: Stage,
     /// How the run came about, for what is said of it.
-    pub(super) coming: Coming,
+    pub(super) start_cause: StartCause,
     pub latched: bool,
     /// The validity of this epoch ran out once: it needs contact to start again.
     pub soft_passed: bool,
-    pub after: After,
-    pub(super) way: Way,
+    pub after: AfterStop,
+    pub(super) way: StopMode,
     pub services: Vec<ServiceRun>,
     /// What only one host may have mounted.
     pub(super) mounts: MountState,
@@ -138,12 +138,12 @@ pub(crate) struct Held {
     /// An earlier sidecar started it, and its lease may have ended long ago.
     pub inherited: bool,
     /// Why it leaves, for those who hold it next.
-    pub parting: Parting,
+    pub departure: Departure,
 }
 
 /// What a release says of the past.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Parting {
+pub(crate) enum Departure {
     /// An operator, or something else that is over with it.
     #[default]
     Wanted,
@@ -191,18 +191,18 @@ impl ServiceRun {
     }
 }
 
-impl Held {
+impl Holding {
     pub(super) fn new(run: Run, lease: i64, deadlines: Deadlines, now: Time, of: &GroupSettings) -> Self {
         Self {
             run,
             lease,
             deadlines,
             stage: Stage::Starting,
-            coming: Coming::default(),
+            start_cause: StartCause::default(),
             latched: false,
             soft_passed: false,
-            after: After::Restart,
-            way: Way::Drain,
+            after: AfterStop::Restart,
+            way: StopMode::Drain,
             services: vec![ServiceRun::new(now); of.services.len()],
             mounts: MountState::new(of.exclusive_mounts),
             vip: VipStage::Off,
@@ -213,7 +213,7 @@ impl Held {
             anew: false,
             stuck: None,
             inherited: false,
-            parting: Parting::default(),
+            departure: Departure::default(),
         }
     }
 

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use super::{After, Group, Held, Parting, ServiceState, Stage, UNMOUNT_PATIENCE, Way};
-use crate::snapshot::code::Code;
+use super::{AfterStop, Departure, Group, Holding, ServiceState, Stage, StopMode, UNMOUNT_PATIENCE};
 use crate::event::Action;
+use crate::host::stuck::OnStopFailure;
 use crate::protocol::ReleaseCause;
 use crate::protocol::sizing::{Deadlines, KILL_BUDGET};
-use crate::host::stuck::OnStopFailure;
+use crate::snapshot::code::Code;
 use crate::time::Time;
 
 /// How long after its kill a process may take to be gone while the lease lives: nobody else can take the group
@@ -30,7 +30,7 @@ impl Group {
             OnStopFailure::Reboot if held.inherited => patient,
             OnStopFailure::Reboot => patient.earlier(end),
             // As with a process: the mark must be there before the others may take the group.
-            OnStopFailure::Hold if held.after == After::Lost => {
+            OnStopFailure::Hold if held.after == AfterStop::Lost => {
                 let last = if since.reached(hard) { since } else { hard };
                 patient.earlier(last.plus(KILL_BUDGET / 2))
             }
@@ -39,7 +39,7 @@ impl Group {
     }
 
     fn kill_fails_at(&self) -> Option<Time> {
-        let unproved = |held: &&Held| held.stage == Stage::Stopping && held.stuck.is_none();
+        let unproved = |held: &&Holding| held.stage == Stage::Stopping && held.stuck.is_none();
         let held = self.held.as_ref().filter(unproved)?;
         let left = held
             .services
@@ -57,7 +57,7 @@ impl Group {
             OnStopFailure::Reboot if held.inherited => patient,
             OnStopFailure::Reboot => patient.earlier(held.deadlines.end),
             // No beat keeps the others waiting any more: the mark must be there before they may take the group.
-            OnStopFailure::Hold if held.after == After::Lost => killed.plus(KILL_BUDGET / 2),
+            OnStopFailure::Hold if held.after == AfterStop::Lost => killed.plus(KILL_BUDGET / 2),
             OnStopFailure::Hold => patient,
         })
     }
@@ -68,31 +68,33 @@ impl Group {
         let Some(held) = &mut self.held else { return };
         held.stuck = Some(why.to_owned());
         let after = match held.after.clone() {
-            After::Restart | After::RanOut | After::Interrupted | After::Claimed => After::Release {
-                cause: ReleaseCause::StuckEnded,
-                reason: format!("{why}, and was proved stopped later"),
-                successor: None,
-            },
-            named @ (After::Release { .. } | After::Lost | After::Forget) => named,
+            AfterStop::Restart | AfterStop::RanOut | AfterStop::Interrupted | AfterStop::Claimed => {
+                AfterStop::Release {
+                    cause: ReleaseCause::StuckEnded,
+                    reason: format!("{why}, and was proved stopped later"),
+                    successor: None,
+                }
+            }
+            named @ (AfterStop::Release { .. } | AfterStop::Lost | AfterStop::Forget) => named,
         };
         let text = format!(
             "{why}: the group is held and stays down. Power {me} off, or cut it from the storage, then run `leasehold \
              fenced {me}` on another node"
         );
-        self.stop(now, Way::Fence, after, text, Code::Stuck, out);
+        self.stop(now, StopMode::Fence, after, text, Code::Stuck, out);
     }
 
     /// Another group can't be stopped on this node: this one goes where somebody is ready for it.
     pub(crate) fn give_away(&mut self, now: Time, stuck: &str, me: &str, next: String, out: &mut Vec<Action>) {
         let text = format!("{stuck} can't be stopped on this node: handing over to {next}");
-        let after = After::Release {
+        let after = AfterStop::Release {
             cause: ReleaseCause::NeighbourStuck,
             reason: format!("{stuck} could not be stopped on {me}"),
             successor: Some(next),
         };
         if let Some(held) = &mut self.held {
-            held.parting = Parting::Fault(None);
+            held.departure = Departure::Fault(None);
         }
-        self.stop(now, Way::Drain, after, text, Code::GivenAway, out);
+        self.stop(now, StopMode::Drain, after, text, Code::GivenAway, out);
     }
 }

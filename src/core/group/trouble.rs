@@ -1,6 +1,6 @@
 //! What its holder alone knows of a group that does not serve: published, so that every node can say so.
 
-use super::{After, Coming, Group, Stage};
+use super::{AfterStop, Group, Stage, StartCause};
 use crate::protocol::TroubleState;
 use crate::protocol::records::Trouble;
 
@@ -17,10 +17,10 @@ impl Group {
                 let failure = self.probe_failure().map(|failure| failure.text.as_str());
                 (TroubleState::Sick, failure)
             }
-            Stage::Stopping | Stage::Withdrawing if held.after == After::Restart => {
+            Stage::Stopping | Stage::Withdrawing if held.after == AfterStop::Restart => {
                 (TroubleState::Restarting, Some(self.failure.as_str()))
             }
-            Stage::Starting | Stage::Checking if held.coming == Coming::Recovery => {
+            Stage::Starting | Stage::Checking if held.start_cause == StartCause::Recovery => {
                 (TroubleState::Restarting, Some(self.failure.as_str()))
             }
             Stage::Active => match self.canary_failure() {

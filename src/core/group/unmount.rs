@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use super::{Group, Held, ServiceState, Stage};
-use crate::snapshot::code::Code;
+use super::{Group, Holding, ServiceState, Stage};
 use crate::epoch::Run;
 use crate::event::{Action, Mounts, ServiceKey};
 use crate::node::Node;
+use crate::snapshot::code::Code;
 use crate::time::Time;
 
 /// Between an answer and the next look.
@@ -59,7 +59,7 @@ impl Node {
     }
 }
 
-impl Held {
+impl Holding {
     pub(super) fn look_at_mounts(&self) -> Option<Time> {
         match self.mounts {
             MountState::MayBe { look_at, .. } if self.stage == Stage::Withdrawing => look_at,

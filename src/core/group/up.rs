@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use super::blame::Starts;
 use super::containers::Ready;
-use super::{Coming, Context, Group, Held, ServiceState, Stage, VipStage};
-use crate::snapshot::code::Code;
+use super::{Context, Group, Holding, ServiceState, Stage, StartCause, VipStage};
 use crate::epoch::Run;
 use crate::event::{Action, ServiceKey};
 use crate::protocol::sizing::Deadlines;
+use crate::snapshot::code::Code;
 use crate::time::Time;
 
 /// How long a started container may take to reach its gate.
@@ -19,8 +19,8 @@ pub(super) const ADOPT_TIMEOUT: Duration = Duration::from_millis(1500);
 impl Group {
     /// Takes up an epoch just won and starts its first run.
     pub(super) fn begin(&mut self, now: Time, epoch: u64, lease: i64, deadlines: Deadlines, out: &mut Vec<Action>) {
-        let mut held = Held::new(Run { epoch, n: 1 }, lease, deadlines, now, &self.settings);
-        held.coming = self.taking;
+        let mut held = Holding::new(Run { epoch, n: 1 }, lease, deadlines, now, &self.settings);
+        held.start_cause = self.taking;
         self.containers.wait_anew();
         self.starts = Starts::default();
         self.drift = None;
@@ -37,9 +37,9 @@ impl Group {
 
     /// Takes up a run that an earlier sidecar of this boot started; its tethers are still to report.
     pub(crate) fn adopt(&mut self, now: Time, run: Run, lease: i64, deadlines: Deadlines, out: &mut Vec<Action>) {
-        let mut held = Held::new(run, lease, deadlines, now, &self.settings);
+        let mut held = Holding::new(run, lease, deadlines, now, &self.settings);
         held.stage = Stage::Adopting;
-        held.coming = Coming::Adoption;
+        held.start_cause = StartCause::Adoption;
         held.vip = VipStage::Free;
         for (place, service) in held.services.iter_mut().enumerate() {
             service.tether = self.reporter(place, run);
@@ -139,7 +139,7 @@ impl Group {
         let addressed = self.settings.vips == 0 || held.vip == VipStage::Held;
         if held.stage == Stage::Checking && held.probed && addressed {
             held.enter(Stage::Active, now);
-            let (text, code) = (format!("run {} is up: serving", held.run), held.coming.done());
+            let (text, code) = (format!("run {} is up: serving", held.run), held.start_cause.done());
             self.say(code, text, out);
         }
     }
@@ -168,7 +168,7 @@ impl Group {
 
     /// Of another run it says nothing: who waits for a healthy service waits for this one.
     pub(crate) fn health(&mut self, service: usize, run: Option<Run>, healthy: bool) {
-        let is_of = |held: &&mut Held| run.map_or(held.coming == Coming::Adoption, |run| held.run == run);
+        let is_of = |held: &&mut Holding| run.map_or(held.start_cause == StartCause::Adoption, |run| held.run == run);
         if let Some(held) = self.held.as_mut().filter(is_of)
             && let Some(at) = held.services.get_mut(service)
         {

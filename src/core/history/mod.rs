@@ -9,7 +9,7 @@ use crate::protocol::bounds::COUNTED_MAX;
 use crate::protocol::keys::Keys;
 use crate::store::KeyValue;
 
-pub use observer::Chronicler;
+pub use observer::EpochRecorder;
 pub use phase::PhaseKind;
 
 /// Epochs kept of each group.

@@ -12,7 +12,7 @@ use crate::time::Time;
 
 /// What was seen of each group up to the last turn.
 #[derive(Clone, Debug, Default)]
-pub struct Chronicler {
+pub struct EpochRecorder {
     groups: BTreeMap<String, Seen>,
 }
 
@@ -46,7 +46,7 @@ struct Own {
     stopping: Vec<(Option<PhaseKind>, Time)>,
 }
 
-impl Chronicler {
+impl EpochRecorder {
     /// Takes one turn's snapshot; `wall` is the time for people.
     pub fn observe(&mut self, now: Time, wall: &str, status: &Status) -> Vec<Entry> {
         let mut told = Vec::new();
@@ -247,7 +247,7 @@ mod tests {
     /// What node b sees, one snapshot after another.
     #[derive(Default)]
     struct Bench {
-        chronicler: Chronicler,
+        chronicler: EpochRecorder,
         line: GroupLine,
         beat_ms: Option<u64>,
     }

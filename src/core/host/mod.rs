@@ -5,10 +5,10 @@ pub mod watchdog;
 
 use std::time::Duration;
 
-use crate::snapshot::code::Code;
-use crate::observe::etcd::{EtcdMembers, EtcdTrouble};
 use crate::event::{Action, ProbeFailure};
 use crate::node::Node;
+use crate::observe::etcd::{EtcdMembers, EtcdTrouble};
+use crate::snapshot::code::Code;
 use crate::time::Time;
 
 /// So long after its start a sidecar that has no word of etcd yet does not know whether a group is deleted; containers that

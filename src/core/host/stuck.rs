@@ -7,16 +7,16 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::snapshot::code::Code;
 use crate::event::Action;
-use crate::group::{Group, Held};
+use crate::group::{Group, Holding};
+use crate::host::watchdog::COARSE;
 use crate::membership::{Asked, Purpose};
 use crate::node::Node;
 use crate::protocol::records::{Record, RecordState};
 use crate::requests::refusal::Refusal;
+use crate::snapshot::code::Code;
 use crate::store::Txn;
 use crate::time::Time;
-use crate::host::watchdog::COARSE;
 
 /// What a node does when a run can't be stopped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -105,7 +105,7 @@ impl Node {
         let keys = self.facts.view().group(name);
         let Some(record) = keys.active() else { return };
         let Some(why) = &record.stuck else { return };
-        let ours = |held: &Held| held.lease == record.incarnation && held.run.epoch == record.epoch;
+        let ours = |held: &Holding| held.lease == record.incarnation && held.run.epoch == record.epoch;
         if let Some(group) = self.groups.get_mut(name)
             && group.held().is_some_and(|held| held.stuck.is_none() && ours(held))
         {
@@ -115,7 +115,7 @@ impl Node {
 
     /// The group that can't be stopped here, if there is one; proved stopped after all, it is only still to be released.
     pub(crate) fn stuck_here(&self) -> Option<&str> {
-        let stuck = |held: &Held| held.stuck.is_some() && !held.proved_stopped();
+        let stuck = |held: &Holding| held.stuck.is_some() && !held.proved_stopped();
         let stuck = |group: &&Group| group.held().is_some_and(stuck);
         self.groups
             .values()
@@ -124,7 +124,7 @@ impl Node {
     }
 
     /// Why nobody should hand over to this node.
-    pub(crate) fn ill(&self) -> Option<String> {
+    pub(crate) fn unhealthy_reason(&self) -> Option<String> {
         self.stuck_here().map(|stuck| format!("{stuck} can't be stopped here"))
     }
 

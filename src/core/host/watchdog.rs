@@ -1,23 +1,23 @@
-//! When the hardware watchdog may be fed: as long as it would still strike in time if this were the last meal.
+//! When the hardware watchdog may be fed: as long as it would still strike in time if this were the last feed.
 //!
 //! It is armed before anything of a group starts and put to sleep once nothing is held. What it waits for is the proof of
 //! stop: while a container may run, it is fed only so far that it strikes before the end of the lease, or soon after a
 //! stop that should have been proved. The loop, the beats and the tethers are thereby watched at once: whichever fails
-//! keeps the next meal from being given.
+//! keeps the next feed from being given.
 
 use std::time::Duration;
 
-use crate::snapshot::code::Code;
 use crate::node::Node;
 use crate::outbox::{Arm, Outbox};
+use crate::snapshot::code::Code;
 use crate::time::Time;
 
 /// Devices count in whole seconds: one may strike a second later than it says.
 pub const COARSE: Duration = Duration::from_secs(1);
 /// Before the last moment, so that the wake-up for it is not too late.
-const LAST_MEAL: Duration = Duration::from_millis(20);
-/// From one meal to the next, at most.
-const MEAL_MAX: Duration = Duration::from_secs(1);
+const FEED_MARGIN: Duration = Duration::from_millis(20);
+/// From one feed to the next, at most.
+const FEED_INTERVAL_MAX: Duration = Duration::from_secs(1);
 
 /// What the core remembers of the device.
 #[derive(Clone, Copy, Debug, Default)]
@@ -26,13 +26,13 @@ pub(crate) struct Watchdog {
     fed_at: Time,
     /// The last moment at which it may be fed; none while nothing runs that it guards.
     limit: Option<Time>,
-    pub(crate) starved: bool,
+    pub(crate) withheld: bool,
 }
 
 impl Watchdog {
     /// Why nothing may come to this host now.
-    pub(crate) fn doom(&self) -> Option<String> {
-        self.starved
+    pub(crate) fn imminent_reset(&self) -> Option<String> {
+        self.withheld
             .then(|| "the watchdog is not fed: it resets this host soon".to_owned())
     }
 }
@@ -43,7 +43,7 @@ impl Node {
         let Some(timeout) = self.facts.timing().watchdog else {
             return;
         };
-        let limit = self.last_meal(timeout);
+        let limit = self.feed_deadline(timeout);
         self.watchdog.limit = limit;
         if self.ending.is_over() || !self.is_guarded() {
             // Under a hold the containers go on for long without anybody to feed it.
@@ -54,8 +54,8 @@ impl Node {
             }
             return;
         }
-        let starved = limit.is_some_and(|limit| now.reached(limit));
-        if starved != self.watchdog.starved && self.watchdog.armed {
+        let withheld = limit.is_some_and(|limit| now.reached(limit));
+        if withheld != self.watchdog.withheld && self.watchdog.armed {
             let stopping = self
                 .groups
                 .values()
@@ -65,7 +65,7 @@ impl Node {
             } else {
                 "etcd answers a beat"
             };
-            let (code, text) = match starved {
+            let (code, text) = match withheld {
                 true => (
                     Code::WatchdogStarves,
                     format!(
@@ -76,8 +76,8 @@ impl Node {
             };
             self.say(code, text, outbox.effects());
         }
-        self.watchdog.starved = starved;
-        if starved || self.meal().is_some_and(|meal| !now.reached(meal)) {
+        self.watchdog.withheld = withheld;
+        if withheld || self.feed_at().is_some_and(|at| !now.reached(at)) {
             return;
         }
         let stale = now.plus(timeout);
@@ -88,28 +88,28 @@ impl Node {
     }
 
     /// When it must be fed next.
-    pub(crate) fn meal(&self) -> Option<Time> {
+    pub(crate) fn feed_at(&self) -> Option<Time> {
         let Watchdog {
             armed, fed_at, limit, ..
         } = self.watchdog;
         let timeout = self.facts.timing().watchdog.filter(|_| armed)?;
-        let next = fed_at.plus((timeout / 5).min(MEAL_MAX));
-        let last = limit.map(|limit| limit.minus(LAST_MEAL));
+        let next = fed_at.plus((timeout / 5).min(FEED_INTERVAL_MAX));
+        let last = limit.map(|limit| limit.minus(FEED_MARGIN));
         let last = last.filter(|last| !fed_at.reached(*last));
         Some(last.map_or(next, |last| next.earlier(last)))
     }
 
     /// Whether containers may be started as far as the watchdog is concerned.
     pub(crate) fn is_watched(&self) -> bool {
-        self.facts.timing().watchdog.is_none() || (self.watchdog.armed && !self.watchdog.starved)
+        self.facts.timing().watchdog.is_none() || (self.watchdog.armed && !self.watchdog.withheld)
     }
 
     fn is_guarded(&self) -> bool {
         self.adoption.names().next().is_some() || self.groups.values().any(|group| group.is_held())
     }
 
-    /// The last moment at which it may be fed, were this the last meal.
-    fn last_meal(&self, timeout: Duration) -> Option<Time> {
+    /// The last moment at which it may be fed, were this the last feed.
+    fn feed_deadline(&self, timeout: Duration) -> Option<Time> {
         let strikes = timeout + COARSE;
         // Before an adoption only the page says how long the run may go on.
         let unadopted = self.adoption.names().map(|name| {
@@ -118,7 +118,7 @@ impl Node {
                 .plus(self.facts.timing().kill_budget())
                 .minus(strikes)
         });
-        let held = self.groups.values().filter_map(|group| group.last_meal(strikes));
+        let held = self.groups.values().filter_map(|group| group.feed_deadline(strikes));
         unadopted.chain(held).reduce(Time::earlier)
     }
 }

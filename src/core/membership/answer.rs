@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use super::place::{Place, place};
 use super::{Attempt, Member, Pending, Purpose};
-use crate::snapshot::code::Code;
 use crate::event::Action;
 use crate::node::Node;
 use crate::protocol::records::{ClusterConfig, NodeKey, View};
 use crate::requests::refusal::Refusal;
+use crate::snapshot::code::Code;
 use crate::store::{Answer, RequestId, StoreError, Txn};
 use crate::time::Time;
 
@@ -53,7 +53,7 @@ impl Node {
             Err(StoreError::Unknown(why)) => {
                 let pause = (self.facts.timing().attempt / 4).min(Duration::from_millis(100));
                 self.membership.exchange.unanswered(pause, why);
-                self.disappoint(&pending, Refusal::OutcomeUnknown, out);
+                self.fail_reply(&pending, Refusal::OutcomeUnknown, out);
             }
             Err(StoreError::Refused(why)) => {
                 self.refused(now, &pending, &why, out);
@@ -67,7 +67,7 @@ impl Node {
                         asked: false,
                     };
                 }
-                self.disappoint(&pending, Refusal::EtcdRefused { why: why.clone() }, out);
+                self.fail_reply(&pending, Refusal::EtcdRefused { why: why.clone() }, out);
                 self.membership.exchange.failed(why);
             }
         }
@@ -83,7 +83,7 @@ impl Node {
             let missing = self.config_missing(&view);
             self.facts.watch_strange(view, longest.max(self.waiting()), anew);
             self.tell_damage(out);
-            self.come_in(out);
+            self.shorten_to_known_ttl(out);
             return match missing {
                 true => self.freeze_until_config(out),
                 false => self.freeze(Code::EtcdStrange, why, out),
@@ -115,11 +115,11 @@ impl Node {
             if keys.deleted.is_some() {
                 // What still runs is stopped and released first.
                 if !group.is_held() {
-                    group.let_go(out);
+                    group.unmanage(out);
                 }
                 continue;
             }
-            group.take_back(out);
+            group.manage(out);
             // What can't be read is not absent.
             if keys.store.is_none()
                 && self

@@ -1,12 +1,12 @@
 //! The end of the sidecar: hand over what is held, or leave it under a hold; then give the node's lease up.
 
-use crate::snapshot::code::Code;
 use crate::event::Action;
-use crate::group::{After, Stage, Way};
+use crate::group::{AfterStop, Stage, StopMode};
 use crate::membership::Member;
 use crate::node::Node;
 use crate::protocol::ReleaseCause;
 use crate::requests::refusal::Refusal;
+use crate::snapshot::code::Code;
 use crate::time::Time;
 
 /// How far the end of this sidecar has come.
@@ -67,15 +67,15 @@ impl Node {
             let after = group.held().map(|held| &held.after);
             if matches!(
                 after,
-                Some(After::Restart | After::RanOut | After::Interrupted | After::Claimed)
+                Some(AfterStop::Restart | AfterStop::RanOut | AfterStop::Interrupted | AfterStop::Claimed)
             ) {
                 let cause = ReleaseCause::NodeEnding;
-                let after = After::Release {
+                let after = AfterStop::Release {
                     cause,
                     reason,
                     successor,
                 };
-                group.stop(now, Way::Drain, after, text, code, out);
+                group.stop(now, StopMode::Drain, after, text, code, out);
             }
         }
     }

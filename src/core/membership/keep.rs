@@ -1,13 +1,13 @@
 //! What this node holds, after a loss, a restart of the sidecar, or a record that says something else.
 
 use super::Member;
-use crate::snapshot::code::Code;
 use crate::epoch::Run;
 use crate::event::Action;
-use crate::group::{After, Meeting, Way};
+use crate::group::{AfterStop, Meeting, StopMode};
 use crate::node::Node;
 use crate::protocol::records::Saved;
 use crate::requests::refusal::Refusal;
+use crate::snapshot::code::Code;
 use crate::time::Time;
 
 impl Node {
@@ -73,7 +73,7 @@ impl Node {
                 }
                 Some(_) | None => {
                     let why = "its record in etcd is no longer this node's";
-                    group.disown(now, run, lease, why, After::Forget, out);
+                    group.disown(now, run, lease, why, AfterStop::Forget, out);
                 }
             }
         }
@@ -105,7 +105,7 @@ impl Node {
                 Meeting::Over => group.lay_down(),
                 Meeting::Taken => {
                     let text = "its record in etcd names somebody else: stopping".to_owned();
-                    group.stop(now, Way::Fence, After::Forget, text, Code::RecordTaken, out);
+                    group.stop(now, StopMode::Fence, AfterStop::Forget, text, Code::RecordTaken, out);
                 }
             }
         }

@@ -3,8 +3,8 @@
 //! Every transaction of a node is also its beat (docs/protocol.md, OWN). One is in flight at a time. Whatever comes back is
 //! read the same way: the node's own key tells which of the attempts has landed, and the youngest that did is the proof.
 
-pub(crate) mod ending;
 mod answer;
+pub(crate) mod ending;
 mod exchange;
 mod keep;
 mod place;

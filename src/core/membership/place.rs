@@ -75,7 +75,7 @@ pub(super) fn place(member: &Member, own: Option<&NodeKey>, landed: bool, boot: 
             if lease == mine && landed {
                 proved(false)
             } else if lease != mine || revision != mod_revision {
-                lost(mine, robbed(own))
+                lost(mine, key_loss_reason(own))
             } else {
                 Place::Same
             }
@@ -85,7 +85,7 @@ pub(super) fn place(member: &Member, own: Option<&NodeKey>, landed: bool, boot: 
 }
 
 /// What happened to a node's key that is no longer its last beat.
-fn robbed(own: Option<&NodeKey>) -> &'static str {
+fn key_loss_reason(own: Option<&NodeKey>) -> &'static str {
     match own {
         None => "its key in etcd is gone",
         Some(key) if key.lease == 0 => "somebody wrote its key in etcd without a lease",

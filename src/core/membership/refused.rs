@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{Member, Pending, Purpose};
-use crate::snapshot::code::Code;
 use crate::event::Action;
 use crate::node::Node;
+use crate::snapshot::code::Code;
 use crate::time::Time;
 
 /// Before the same is asked again, doubled from one refusal to the next.

@@ -72,12 +72,12 @@ impl Node {
 
     pub(super) fn request_eviction(&mut self, now: Time, due: bool, out: &mut Vec<Action>) {
         let name = self.facts.me().name.clone();
-        let squatter = self.facts.view().lease_of(&name);
-        let ripe = self.facts.observer().ripe(now, &name, squatter);
-        if let Some(revision) = self.facts.observer().beat_of(&name, squatter).filter(|_| ripe) {
+        let namesake_lease = self.facts.view().lease_of(&name);
+        let ripe = self.facts.observer().ripe(now, &name, namesake_lease);
+        if let Some(revision) = self.facts.observer().beat_of(&name, namesake_lease).filter(|_| ripe) {
             // The namesake has been silent for as long as it promised.
             let txn = Txn::evict(self.facts.keys(), &name, revision);
-            let (node, lease) = (name, squatter);
+            let (node, lease) = (name, namesake_lease);
             self.send_plain(now, txn, Purpose::Evict(LastBeat { node, lease, revision }), out);
         } else if due {
             self.send_read(now, out);

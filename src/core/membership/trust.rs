@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use super::Member;
-use crate::snapshot::code::Code;
 use crate::event::Action;
 use crate::node::Node;
 use crate::protocol::records::{View, json};
 use crate::requests::refusal::Refusal;
+use crate::snapshot::code::Code;
 use crate::time::Time;
 
 /// How long after its end a lease may still be there: an etcd that elects a leader starts every lease anew.
@@ -110,12 +110,12 @@ impl Node {
     ) {
         self.say(code, text, out);
         self.facts.lose_contact();
-        // Held groups run on to their deadline; no beat counts from here.
+        // Holding groups run on to their deadline; no beat counts from here.
         self.membership.member = Member::Frozen { why, before };
         self.dismiss_wishes(&Refusal::Frozen, out);
     }
 
-    /// After T11: everything seen before counts for nothing, this incarnation included.
+    /// AfterStop T11: everything seen before counts for nothing, this incarnation included.
     pub(super) fn start_over(&mut self, now: Time, view: View, out: &mut Vec<Action>) {
         self.trust.forget();
         self.trust.raise_longest(&view);

@@ -202,8 +202,8 @@ impl Contact {
 
 #[cfg(test)]
 mod tests {
-    use crate::protocol::records::{Beat, GroupKeys, NodeKey, Record, RecordState};
     use super::*;
+    use crate::protocol::records::{Beat, GroupKeys, NodeKey, Record, RecordState};
 
     const TTL: Duration = Duration::from_secs(5);
 

@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::snapshot::code::Code;
 use crate::event::Action;
 use crate::node::Node;
 use crate::protocol::records::NodeStatus;
+use crate::snapshot::code::Code;
 use crate::time::Time;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +53,7 @@ impl Surroundings {
 
 impl Node {
     /// Once a step, as a member.
-    pub(crate) fn look_around(&mut self, now: Time, out: &mut Vec<Action>) {
+    pub(crate) fn report_peers(&mut self, now: Time, out: &mut Vec<Action>) {
         if !self.membership.is_joined() || self.ending.is_told() {
             return;
         }

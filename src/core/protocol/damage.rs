@@ -4,11 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::protocol::bounds::{Fault, PROMISE_MAX_MS};
-use crate::snapshot::code::Code;
 use crate::event::Action;
 use crate::node::Node;
+use crate::protocol::bounds::{Fault, PROMISE_MAX_MS};
 use crate::protocol::records::{View, json};
+use crate::snapshot::code::Code;
 
 /// What is read with every beat may take so much before somebody should look. A full cluster has less than a tenth of it, and
 /// beats end at [`READ_MAX`].

@@ -2,18 +2,18 @@
 //! itself: one constructor with all that it compares and writes, which sets its kind. Callers bring what they have read and
 //! decided. `docs/protocol.md` has the reason of each compare, and the schedule that breaks without it.
 
-pub mod bounds;
-pub mod damage;
-pub mod keys;
-pub mod records;
-pub(crate) mod released;
-pub mod sizing;
 mod beat;
+pub mod bounds;
 mod cause;
+pub mod damage;
 mod fault;
+pub mod keys;
 mod kind;
 mod order;
+pub mod records;
 mod release;
+pub(crate) mod released;
+pub mod sizing;
 mod take;
 #[cfg(test)]
 mod tests;

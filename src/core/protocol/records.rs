@@ -8,11 +8,11 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::protocol::bounds::{self, Bounded, Fault};
+use crate::adoption::left::Parts;
 use crate::epoch::Run;
 use crate::event::Note;
+use crate::protocol::bounds::{self, Bounded, Fault};
 use crate::protocol::keys::Keys;
-use crate::adoption::left::Parts;
 use crate::protocol::{FaultId, ReleaseCause, TroubleState};
 use crate::store::{Answer, KeyValue};
 

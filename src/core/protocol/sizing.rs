@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::time::Time;
 use crate::host::watchdog::COARSE;
+use crate::time::Time;
 
 /// Time kept between the kill and the end of validity: signals, exits, a late wake-up.
 pub const KILL_BUDGET: Duration = Duration::from_millis(500);
@@ -28,7 +28,7 @@ pub struct Timing {
     pub stated_grace: Option<Duration>,
     /// How long etcd may take to elect a leader.
     pub election_timeout: Duration,
-    /// How long the hardware watchdog waits for its next meal, where this node has one.
+    /// How long the hardware watchdog waits for its next feed, where this node has one.
     pub watchdog: Option<Duration>,
 }
 

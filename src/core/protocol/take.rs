@@ -1,8 +1,8 @@
 //! T3 to T6: a node takes a group. Each is sent with OWN.
 
 use super::{AsRead, TxnKind, put};
-use crate::protocol::keys::Keys;
 use crate::protocol::ReleaseCause;
+use crate::protocol::keys::Keys;
 use crate::protocol::records::{Past, Record, RecordState, json};
 use crate::protocol::released::lost;
 use crate::store::{Compare, Op, Txn};

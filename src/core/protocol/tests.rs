@@ -42,7 +42,7 @@ fn record() -> Record {
     serde_json::from_str(json).unwrap()
 }
 
-/// Held by `h` under 7, in epoch 3, at revision 11; an intent at 12.
+/// Holding by `h` under 7, in epoch 3, at revision 11; an intent at 12.
 fn held() -> GroupKeys {
     let order = |revision| (StandingOrder::default(), revision);
     GroupKeys {

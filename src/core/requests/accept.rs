@@ -6,11 +6,11 @@ use crate::event::Action;
 use crate::group::Group;
 use crate::membership::Purpose;
 use crate::node::Node;
-use crate::protocol::{ReleaseCause, TxnKind};
 use crate::protocol::records::{ClusterConfig, GroupKeys, NodeKey, Past, Record, RecordState, json};
-use crate::requests::refusal::Refusal;
 use crate::protocol::released::released;
+use crate::protocol::{ReleaseCause, TxnKind};
 use crate::requests::AcceptWish;
+use crate::requests::refusal::Refusal;
 use crate::store::{Compare, Op, Txn};
 
 impl Node {

@@ -1,14 +1,14 @@
 //! What runs and is no longer what the file and the image say: seen, told, and at an operator's word started again in place.
 //! The wish is written to etcd by whichever node was asked; the holder looks anew before it acts.
 
-use crate::snapshot::code::Code;
 use crate::event::{Action, Note};
-use crate::group::After;
+use crate::group::AfterStop;
 use crate::membership::Member;
 use crate::node::Node;
 use crate::protocol::records::{Drift, Intent};
 use crate::requests::refusal::Refusal;
-use crate::requests::switchover::Wanted;
+use crate::requests::switchover::MoveKind;
+use crate::snapshot::code::Code;
 use crate::time::Time;
 
 /// A wish that the holder has seen and whose answer the engine still owes.
@@ -22,7 +22,7 @@ pub(crate) struct Comparing {
 impl Node {
     /// Takes an operator's wish in, or says why not.
     pub(crate) fn want_apply(&mut self, reply: u64, group: String, note: Note) -> Option<Refusal> {
-        if let Err(why) = self.askable(&group, Wanted::Anew) {
+        if let Err(why) = self.askable(&group, MoveKind::Anew) {
             return Some(why);
         }
         if !self.membership.is_joined() {
@@ -87,7 +87,7 @@ impl Node {
         let forbidden = self.forbidden(name);
         let Some(group) = self.groups.get_mut(name) else { return };
         let Some(held) = group.held() else { return };
-        let comes_anew = held.latched && matches!(held.after, After::Restart | After::Claimed);
+        let comes_anew = held.latched && matches!(held.after, AfterStop::Restart | AfterStop::Claimed);
         if held.latched && !comes_anew {
             // It leaves: the next holder starts it as the file says, and deletes the wish.
             return;

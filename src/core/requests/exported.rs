@@ -5,12 +5,14 @@
 
 use std::collections::BTreeMap;
 
-use crate::protocol::bounds::{GIVEN_MAX, PROMISE_MAX_MS};
 use crate::event::Action;
 use crate::membership::Purpose;
 use crate::node::Node;
+use crate::protocol::bounds::{GIVEN_MAX, PROMISE_MAX_MS};
+use crate::protocol::records::{
+    ClusterConfig, GroupKeys, Past, Record, RecordState, StandingOrder, StoreIds, View, json,
+};
 use crate::protocol::{ReleaseCause, TxnKind};
-use crate::protocol::records::{ClusterConfig, GroupKeys, Past, Record, RecordState, StandingOrder, StoreIds, View, json};
 use crate::requests::refusal::Refusal;
 use crate::store::{Compare, Op, Txn};
 

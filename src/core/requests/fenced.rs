@@ -3,13 +3,13 @@
 
 use std::time::Duration;
 
-use crate::snapshot::code::Code;
 use crate::event::Action;
 use crate::membership::Purpose;
 use crate::node::Node;
-use crate::protocol::{AsRead, FencedNode};
 use crate::protocol::records::{GroupKeys, Record};
+use crate::protocol::{AsRead, FencedNode};
 use crate::requests::refusal::Refusal;
+use crate::snapshot::code::Code;
 use crate::store::Txn;
 use crate::time::Time;
 
@@ -80,7 +80,7 @@ impl Node {
         );
         // The key of a node that came back belongs to a life that was not fenced.
         let whole = matches!(what, Fenced::Node(_)) && !beats && node != self.facts.me().name;
-        Ok(self.t10(&node, &freed, &reason, whole))
+        Ok(self.fence_release_txn(&node, &freed, &reason, whole))
     }
 
     /// The records that are meant: all of one node.
@@ -146,7 +146,7 @@ impl Node {
 
     /// Frees the records, if they and the node's key are still as read; `whole` ends the node's incarnation, too. With it, how
     /// many records did not fit in; those that nothing else frees come first.
-    pub(crate) fn t10(&self, node: &str, freed: &[Freed<'_>], reason: &str, whole: bool) -> (Txn, usize) {
+    pub(crate) fn fence_release_txn(&self, node: &str, freed: &[Freed<'_>], reason: &str, whole: bool) -> (Txn, usize) {
         let fenced = FencedNode {
             node,
             lease: self.facts.view().lease_of(node),

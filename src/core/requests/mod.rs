@@ -16,10 +16,10 @@ pub(crate) mod switchover_holder;
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use crate::protocol::records::Intent;
 use crate::requests::exported::Exported;
 use crate::requests::fenced::FencedWish;
-use crate::requests::orders::Wanted;
-use crate::protocol::records::Intent;
+use crate::requests::orders::PendingOrder;
 use crate::requests::refusal::Refusal;
 use crate::time::Time;
 
@@ -56,7 +56,7 @@ pub(crate) struct Requests {
     intent: Option<IntentWish>,
     accept: Option<AcceptWish>,
     fenced: Option<FencedWish>,
-    orders: VecDeque<Wanted>,
+    orders: VecDeque<PendingOrder>,
 }
 
 impl Requests {
@@ -118,17 +118,17 @@ impl Requests {
         self.orders.len() >= ORDERS_MAX
     }
 
-    pub(crate) fn order(&mut self, order: Wanted) -> Result<(), Refusal> {
+    pub(crate) fn order(&mut self, order: PendingOrder) -> Result<(), Refusal> {
         refuse(self.is_full(), Refusal::TooManyOrders)?;
         self.orders.push_back(order);
         Ok(())
     }
 
-    pub(crate) fn next_order(&mut self) -> Option<&mut Wanted> {
+    pub(crate) fn next_order(&mut self) -> Option<&mut PendingOrder> {
         self.orders.front_mut()
     }
 
-    pub(crate) fn take_order(&mut self) -> Option<Wanted> {
+    pub(crate) fn take_order(&mut self) -> Option<PendingOrder> {
         self.orders.pop_front()
     }
 

@@ -4,16 +4,16 @@
 
 use std::time::Duration;
 
-use crate::snapshot::code::Code;
 use crate::event::{Action, Note, Wish};
-use crate::requests::placement::Leaving;
-use crate::group::{After, Way};
+use crate::group::{AfterStop, StopMode};
 use crate::membership::Purpose;
 use crate::node::Node;
 use crate::protocol::ReleaseCause;
 use crate::protocol::records::{Intent, StandingOrder};
-use crate::requests::refusal::Refusal;
 use crate::requests::AcceptWish;
+use crate::requests::placement::VacateOrder;
+use crate::requests::refusal::Refusal;
+use crate::snapshot::code::Code;
 use crate::store::{Grant, StoreError, Txn};
 use crate::time::Time;
 
@@ -23,16 +23,16 @@ const PAUSE_MIN: Duration = Duration::from_secs(10);
 
 /// An order on its way to etcd.
 #[derive(Clone, Debug)]
-pub(crate) struct Wanted {
+pub(crate) struct PendingOrder {
     reply: u64,
     wish: Wish,
     note: Note,
     at: Time,
     /// A pause ends with a lease of its own, so that it ends even if nobody is there to end it.
-    lease: Option<Asked>,
+    lease: Option<PauseLease>,
 }
 
-impl Wanted {
+impl PendingOrder {
     /// Whom to answer.
     pub(crate) fn reply(&self) -> u64 {
         self.reply
@@ -40,7 +40,7 @@ impl Wanted {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Asked {
+enum PauseLease {
     Waiting(i64),
     Granted(i64),
 }
@@ -57,7 +57,7 @@ impl Node {
                 Some(already) => Ok(already.into()),
                 None => {
                     let (at, lease) = (self.facts.now(), None);
-                    let order = Wanted {
+                    let order = PendingOrder {
                         reply,
                         wish,
                         note,
@@ -179,19 +179,19 @@ impl Node {
         let lease = match (&next.wish, next.lease) {
             (Wish::Pause { length, .. }, None) => {
                 let (ttl, lease) = (*length, self.random.lease());
-                next.lease = Some(Asked::Waiting(lease));
+                next.lease = Some(PauseLease::Waiting(lease));
                 out.push(Action::Grant(Grant { lease, ttl }));
                 return None;
             }
-            (_, Some(Asked::Waiting(_))) => return None,
+            (_, Some(PauseLease::Waiting(_))) => return None,
             (Wish::Create { .. }, _) if !is_fresh => {
                 self.membership.hint();
                 return None;
             }
-            (_, Some(Asked::Granted(lease))) => lease,
+            (_, Some(PauseLease::Granted(lease))) => lease,
             (_, None) => 0,
         };
-        let Wanted { reply, wish, note, .. } = self.requests.take_order()?;
+        let PendingOrder { reply, wish, note, .. } = self.requests.take_order()?;
         let (key, revision, done) = self.order_key(&wish);
         let txn = match wish {
             Wish::Remove { node } => return self.removal(reply, &node, out),
@@ -282,11 +282,11 @@ impl Node {
         let Some(next) = self.requests.next_order() else {
             return false;
         };
-        if next.lease != Some(Asked::Waiting(lease)) {
+        if next.lease != Some(PauseLease::Waiting(lease)) {
             return false;
         }
         match result {
-            Ok(()) => next.lease = Some(Asked::Granted(lease)),
+            Ok(()) => next.lease = Some(PauseLease::Granted(lease)),
             Err(StoreError::Unknown(why) | StoreError::Refused(why)) => {
                 let result = Err(Refusal::NoLease { why: why.clone() });
                 out.push(Action::Reply {
@@ -366,9 +366,9 @@ impl Node {
             };
             // What stops for another reason goes on with it; what would start again does not.
             let after = group.held().map(|held| &held.after);
-            let goes_on = matches!(after, Some(After::Restart | After::RanOut));
+            let goes_on = matches!(after, Some(AfterStop::Restart | AfterStop::RanOut));
             // The same order may be why it was stopped, before the sidecar ended in the middle of it.
-            let interrupted = matches!(after, Some(After::Interrupted)) && ended.is_some();
+            let interrupted = matches!(after, Some(AfterStop::Interrupted)) && ended.is_some();
             if !goes_on && !interrupted {
                 continue;
             }
@@ -380,7 +380,7 @@ impl Node {
                 (None, Some(_)) if paused => continue,
                 (
                     None,
-                    Some(Leaving {
+                    Some(VacateOrder {
                         code,
                         order,
                         cause,
@@ -397,17 +397,17 @@ impl Node {
                 }
                 (None, None) => continue,
             };
-            let after = After::Release {
+            let after = AfterStop::Release {
                 cause,
                 reason,
                 successor,
             };
-            group.stop(now, Way::Drain, after, text, code, out);
+            group.stop(now, StopMode::Drain, after, text, code, out);
         }
     }
 
     /// A wish that could not be sent in time is taken back, and its caller told.
-    pub(crate) fn tire_of_wishes(&mut self, now: Time, out: &mut Vec<Action>) {
+    pub(crate) fn expire_requests(&mut self, now: Time, out: &mut Vec<Action>) {
         if !self.requests.is_overdue(now) {
             return;
         }

@@ -3,20 +3,20 @@
 
 use std::collections::BTreeMap;
 
-use crate::snapshot::code::Code;
 use crate::event::{Action, Note, Wish};
 use crate::group::claimed;
+use crate::host::stuck::stuck_on;
 use crate::membership::Purpose;
 use crate::node::Node;
 use crate::protocol::ReleaseCause;
 use crate::protocol::records::{GroupKeys, Past, Record, RecordState, StandingOrder};
 use crate::requests::refusal::Refusal;
-use crate::store::Txn;
-use crate::host::stuck::stuck_on;
 use crate::requests::switchover::moving;
+use crate::snapshot::code::Code;
+use crate::store::Txn;
 
 /// A node that holds what it shall not, by which order, and what is said of it.
-pub(crate) struct Leaving {
+pub(crate) struct VacateOrder {
     /// Without a standby.
     pub code: Code,
     /// As the beginning of a sentence.
@@ -45,9 +45,9 @@ impl Node {
     }
 
     /// By which order this node shall give the group away; one about the node comes first.
-    pub(crate) fn leaving(&self, group: &str) -> Option<Leaving> {
+    pub(crate) fn leaving(&self, group: &str) -> Option<VacateOrder> {
         if let Some((order, _)) = self.facts.view().drained.get(&self.facts.me().name) {
-            return Some(Leaving {
+            return Some(VacateOrder {
                 code: Code::DrainWaits,
                 order: format!("this node is drained {order}"),
                 cause: ReleaseCause::Drained,
@@ -61,7 +61,7 @@ impl Node {
             .get(group)?
             .without
             .get(&self.facts.me().name)?;
-        Some(Leaving {
+        Some(VacateOrder {
             code: Code::UnextendWaits,
             order: format!("not extended to {} {order}", self.facts.me().name),
             cause: ReleaseCause::NotExtended,

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use crate::snapshot::code::Code;
 use crate::event::{Action, Done};
 use crate::membership::{Pending, Purpose};
 use crate::node::Node;
 use crate::requests::refusal::Refusal;
+use crate::snapshot::code::Code;
 use crate::time::Time;
 
 impl Node {
@@ -95,7 +95,7 @@ impl Node {
     }
 
     /// Whoever waits for a reply learns that there is none.
-    pub(crate) fn disappoint(&mut self, pending: &Pending, why: Refusal, out: &mut Vec<Action>) {
+    pub(crate) fn fail_reply(&mut self, pending: &Pending, why: Refusal, out: &mut Vec<Action>) {
         self.membership.status_unknown();
         match pending.purpose {
             Purpose::Hold { reply, .. }

@@ -4,14 +4,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::requests::apply::Comparing;
-use crate::snapshot::code::Code;
 use crate::event::{Action, Done, Note, Wished};
 use crate::membership::{Asked, Purpose};
 use crate::node::Node;
 use crate::protocol::records::{GroupKeys, Intent};
-use crate::requests::refusal::Refusal;
 use crate::requests::IntentWish;
+use crate::requests::apply::Comparing;
+use crate::requests::refusal::Refusal;
+use crate::snapshot::code::Code;
 use crate::store::Txn;
 use crate::time::Time;
 
@@ -25,7 +25,7 @@ const ASKED_MAX: usize = 16;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Intents {
     /// Written here, and not answered yet.
-    pub(crate) asked: Vec<AskedMove>,
+    pub(crate) asked: Vec<PendingMove>,
     /// By group: the mod revision of its refused wish, and when this node first saw it.
     pub(crate) refused: BTreeMap<String, (i64, Time)>,
     /// By group: the mod revision of the last wish that its holder has taken up, or refused.
@@ -38,7 +38,7 @@ pub(crate) struct Intents {
 
 /// A wish that was written here, and whom to tell what came of it.
 #[derive(Clone, Debug)]
-pub(crate) struct AskedMove {
+pub(crate) struct PendingMove {
     reply: u64,
     group: String,
     /// The wish as written: its mod revision.
@@ -49,7 +49,7 @@ pub(crate) struct AskedMove {
     since: Time,
 }
 
-impl AskedMove {
+impl PendingMove {
     fn done(&self, text: String) -> Done {
         let wish = Some(Wished {
             id: self.revision,
@@ -69,14 +69,14 @@ impl AskedMove {
 
 /// What an operator wants of a group that runs.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Wanted {
+pub(crate) enum MoveKind {
     /// That it moves.
     Move,
     /// That it starts again where it is.
     Anew,
 }
 
-impl Wanted {
+impl MoveKind {
     /// Why it makes no sense where nobody holds the group.
     fn nowhere(self, group: String) -> Refusal {
         match self {
@@ -96,7 +96,7 @@ impl Wanted {
 
 impl Node {
     /// Who holds the group of which something is wanted; or why it can't be asked for now, whatever its details.
-    pub(crate) fn askable(&self, group: &str, wanted: Wanted) -> Result<String, Refusal> {
+    pub(crate) fn askable(&self, group: &str, wanted: MoveKind) -> Result<String, Refusal> {
         let keys = self.facts.view().group(group);
         let Some(record) = keys.active() else {
             return Err(wanted.nowhere(group.to_owned()));
@@ -122,7 +122,7 @@ impl Node {
         to: Option<String>,
         note: Note,
     ) -> Option<Refusal> {
-        let holder = match self.askable(&group, Wanted::Move) {
+        let holder = match self.askable(&group, MoveKind::Move) {
             Ok(holder) => holder,
             Err(why) => return Some(why),
         };
@@ -235,7 +235,7 @@ impl Node {
         let holder = record.node.clone();
         let text = format!("an operator's order: {holder} is asked to hand {group} over");
         self.mention(Code::OrderGiven, text, out);
-        self.intents.asked.push(AskedMove {
+        self.intents.asked.push(PendingMove {
             reply,
             group: group.to_owned(),
             revision: keys.intent_mod,
@@ -262,8 +262,8 @@ impl Node {
         }
     }
 
-    fn fate(&self, now: Time, asked: &AskedMove) -> Option<Result<Done, Refusal>> {
-        let AskedMove { group, holder, .. } = asked;
+    fn fate(&self, now: Time, asked: &PendingMove) -> Option<Result<Done, Refusal>> {
+        let PendingMove { group, holder, .. } = asked;
         let keys = self.facts.view().group(group);
         match &keys.intent {
             Some((Intent::Switchover { begun: None, .. }, revision)) if *revision == asked.revision => now

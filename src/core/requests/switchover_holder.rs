@@ -3,13 +3,13 @@
 
 use std::time::Duration;
 
-use crate::snapshot::code::Code;
 use crate::event::Action;
-use crate::group::{After, Way};
+use crate::group::{AfterStop, StopMode};
 use crate::membership::{Asked, Purpose};
 use crate::node::Node;
 use crate::protocol::ReleaseCause;
 use crate::protocol::records::Intent;
+use crate::snapshot::code::Code;
 use crate::store::Txn;
 use crate::time::Time;
 
@@ -35,7 +35,7 @@ impl Node {
         let Some(held) = held else {
             return Verdict::Nothing;
         };
-        if held.after == After::Claimed {
+        if held.after == AfterStop::Claimed {
             return Verdict::Refuse(format!(
                 "a claim of a later epoch is on its storage: see `leasehold why {name}`"
             ));
@@ -110,7 +110,7 @@ impl Node {
     }
 
     /// The holder carries out what an operator wants of its group.
-    pub(crate) fn obey(&mut self, now: Time, out: &mut Vec<Action>) {
+    pub(crate) fn execute_intents(&mut self, now: Time, out: &mut Vec<Action>) {
         for (name, intent, revision) in self.wishes() {
             self.remember_refusal(now, &name, &intent, revision);
             if let Intent::Apply { by, why } = intent {
@@ -129,12 +129,12 @@ impl Node {
                     let successor = Some(next);
                     let text = format!("{reason}: stopping here first");
                     let cause = ReleaseCause::Asked;
-                    let after = After::Release {
+                    let after = AfterStop::Release {
                         cause,
                         reason,
                         successor,
                     };
-                    group.stop(now, Way::Drain, after, text, Code::SwitchoverStarted, out);
+                    group.stop(now, StopMode::Drain, after, text, Code::SwitchoverStarted, out);
                 }
                 (Verdict::Refuse(why), _) if self.intents.obeyed.get(&name) != Some(&revision) => {
                     self.intents.obeyed.insert(name, revision);

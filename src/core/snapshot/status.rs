@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::epoch::Run;
-use crate::group::{Group, Held, ServiceRun, ServiceState, Stage, VipStage};
+use crate::group::{Group, Holding, ServiceRun, ServiceState, Stage, VipStage};
+use crate::host::watchdog::Watchdog;
 use crate::membership::Member;
 use crate::node::Node;
-use crate::snapshot::health::Overall;
 use crate::protocol::ReleaseCause;
 use crate::protocol::records::{Record, RecordState, Trouble};
+use crate::snapshot::health::Overall;
 use crate::time::Time;
-use crate::host::watchdog::Watchdog;
 
 /// What one node knows.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -147,7 +147,7 @@ pub enum WatchdogState {
     Missing,
     Asleep,
     Fed,
-    /// After which this host is reset.
+    /// AfterStop which this host is reset.
     NotFed,
 }
 
@@ -335,7 +335,7 @@ impl Node {
     fn watchdog_state(&self) -> WatchdogState {
         match (self.facts.timing().watchdog, self.watchdog) {
             (None, _) => WatchdogState::Missing,
-            (Some(_), Watchdog { starved: true, .. }) => WatchdogState::NotFed,
+            (Some(_), Watchdog { withheld: true, .. }) => WatchdogState::NotFed,
             (Some(_), Watchdog { armed: true, .. }) => WatchdogState::Fed,
             (Some(_), Watchdog { armed: false, .. }) => WatchdogState::Asleep,
         }
@@ -469,14 +469,14 @@ impl Node {
     }
 }
 
-impl Held {
+impl Holding {
     fn is_up(&self) -> bool {
         let up = |service: &ServiceRun| service.state == ServiceState::Up;
         !self.services.is_empty() && self.services.iter().all(up)
     }
 }
 
-fn service_lines(group: &Group, held: &Held) -> BTreeMap<String, ServiceLine> {
+fn service_lines(group: &Group, held: &Holding) -> BTreeMap<String, ServiceLine> {
     let named = group.settings().services.iter().zip(&held.services);
     let lines = named.map(|(settings, service)| {
         let line = ServiceLine {
@@ -488,7 +488,7 @@ fn service_lines(group: &Group, held: &Held) -> BTreeMap<String, ServiceLine> {
     lines.collect()
 }
 
-fn probe_lines(group: &Group, held: &Held) -> BTreeMap<String, bool> {
+fn probe_lines(group: &Group, held: &Holding) -> BTreeMap<String, bool> {
     let named = group.settings().probes.iter().zip(&held.probes);
     let lines = named.filter_map(|(settings, probe)| Some((settings.name.clone(), probe.passes?)));
     lines.collect()

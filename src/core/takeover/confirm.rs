@@ -5,10 +5,10 @@
 //! group in its file knows of it: a T4 of anybody else leaves its record alone. A node takes its own record of an earlier life
 //! as ever: the gate of its own containers guards it.
 
-use crate::snapshot::code::Code;
 use crate::event::Action;
 use crate::node::Node;
 use crate::protocol::records::{GroupKeys, Record};
+use crate::snapshot::code::Code;
 use crate::time::Time;
 
 /// Who decides that the group is taken from a node that fell silent.
@@ -47,7 +47,7 @@ impl Node {
     }
 
     /// The standby that would take it says what it waits for.
-    pub(crate) fn ask_for_word(&mut self, now: Time, out: &mut Vec<Action>) {
+    pub(crate) fn request_confirmation(&mut self, now: Time, out: &mut Vec<Action>) {
         if self.ending.is_told() || !self.contact_holds_at(now) {
             return;
         }

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use crate::event::Action;
-use crate::group::{After, Coming, Held, Stage, claimed};
+use crate::group::{AfterStop, Holding, Stage, StartCause, claimed};
+use crate::host::stuck::stuck_on;
 use crate::membership::{Asked, LastBeat, Purpose};
 use crate::node::Node;
-use crate::protocol::{AsRead, Beside, Release, Winner};
 use crate::protocol::records::{GroupKeys, Intent, NodeStatus, Readiness, Record, RecordState, Trouble, json};
+use crate::protocol::{AsRead, Beside, Release, Winner};
 use crate::store::Txn;
-use crate::host::stuck::stuck_on;
 use crate::takeover::{Sequel, Turn, TurnWait, sequel};
 use crate::time::Time;
 
@@ -47,13 +47,13 @@ impl Node {
             };
             let wanted = wanted.and_then(|wanted| self.successor(&name, Some(wanted)));
             let group = self.groups.get_mut(&name)?;
-            let stopped = |held: &&Held| held.stage == Stage::Stopped && held.lease == lease;
+            let stopped = |held: &&Holding| held.stage == Stage::Stopped && held.lease == lease;
             let Some(held) = group.held().filter(stopped) else {
                 continue;
             };
             // A restart in place mounts the same again, on this host: it needs no proof of the unmount.
             assert!(
-                held.after == After::Restart || held.proved_stopped(),
+                held.after == AfterStop::Restart || held.proved_stopped(),
                 "a group is released only when its stop is proved"
             );
             let sequel = sequel(&held.after, other_ready, wanted);
@@ -176,7 +176,7 @@ impl Node {
             match self.claim(now, &name, lease) {
                 Claim::Now(txn) => {
                     let keys = self.facts.view().group(&name);
-                    let taking = Coming::after(keys.record.as_ref());
+                    let taking = StartCause::after(keys.record.as_ref());
                     if let Some(group) = self.groups.get_mut(&name) {
                         group.campaign(taking);
                     }
@@ -392,7 +392,7 @@ impl Node {
         if let Some(why) = self.host.engine_failure() {
             return Some(format!("the engine does not answer: {why}"));
         }
-        if let Some(why) = self.watchdog.doom() {
+        if let Some(why) = self.watchdog.imminent_reset() {
             return Some(why);
         }
         if !self.host.has_link() && group.settings().vips > 0 {
@@ -466,7 +466,7 @@ impl Node {
         ending
             .or_else(|| self.unready(name))
             .or_else(failing)
-            .or_else(|| self.ill())
+            .or_else(|| self.unhealthy_reason())
     }
 
     fn published_status(&self) -> NodeStatus {

@@ -5,13 +5,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::snapshot::code::Code;
 use crate::event::{Action, Note};
-use crate::group::{After, Parting};
+use crate::group::{AfterStop, Departure};
 use crate::node::Node;
 use crate::protocol::FaultId;
 use crate::protocol::records::{GroupKeys, Intent, Past, Record, RecordState};
 use crate::requests::refusal::Refusal;
+use crate::snapshot::code::Code;
 use crate::time::Time;
 
 /// The quiet window grows up to this, and so long a group must have served where it went back to until that is forgotten.
@@ -185,14 +185,14 @@ impl Node {
     pub(crate) fn past_of_release(&self, name: &str, keys: &GroupKeys) -> Past {
         let before = keys.active().map(|record| record.past.clone()).unwrap_or_default();
         let held = self.groups.get(name).and_then(|group| group.held());
-        match held.map(|held| (&held.parting, &held.after)) {
-            Some((Parting::Wanted, After::Release { .. })) => Past::default(),
-            Some((Parting::Failback(quiet), After::Release { .. })) => Past {
+        match held.map(|held| (&held.departure, &held.after)) {
+            Some((Departure::Wanted, AfterStop::Release { .. })) => Past::default(),
+            Some((Departure::Failback(quiet), AfterStop::Release { .. })) => Past {
                 returned: true,
                 quiet_ms: Some(millis(*quiet)),
                 faults: before.faults,
             },
-            Some((Parting::Fault(Some(fault)), After::Release { .. })) => before.after_loss().with(fault),
+            Some((Departure::Fault(Some(fault)), AfterStop::Release { .. })) => before.after_loss().with(fault),
             Some(_) | None => before.after_loss(),
         }
     }

@@ -7,12 +7,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::snapshot::code::Code;
-use crate::takeover::election::Claim;
 use crate::event::Action;
-use crate::requests::fenced::Fenced;
 use crate::node::Node;
 use crate::protocol::records::{GroupKeys, Record};
+use crate::requests::fenced::Fenced;
+use crate::snapshot::code::Code;
+use crate::takeover::election::Claim;
 use crate::time::Time;
 
 /// Between two tries, doubled from one to the next; and once the tries are spent.
@@ -119,7 +119,7 @@ impl Node {
         let reason = format!("fenced: {agent} on {} succeeded", self.facts.me().name);
         let whole = self.facts.view().lease_of(&record.node) == record.incarnation;
         // What does not fit in comes with the next.
-        let (txn, _) = self.t10(&record.node, &freed, &reason, whole);
+        let (txn, _) = self.fence_release_txn(&record.node, &freed, &reason, whole);
         Some(Claim::Free(txn))
     }
 

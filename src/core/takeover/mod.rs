@@ -8,7 +8,7 @@ pub mod fencing;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::group::After;
+use crate::group::AfterStop;
 use crate::protocol::ReleaseCause;
 use crate::protocol::released::plain;
 use crate::time::Time;
@@ -89,20 +89,20 @@ pub(crate) enum Sequel {
 }
 
 /// `other_ready`: somebody else could take it. `wanted`: of these the one that a switchover named, if its stop was cut short.
-pub(crate) fn sequel(after: &After, other_ready: bool, wanted: Option<String>) -> Sequel {
+pub(crate) fn sequel(after: &AfterStop, other_ready: bool, wanted: Option<String>) -> Sequel {
     let released = |(cause, reason, successor)| Sequel::Released(cause, reason, successor);
     match after {
-        After::Restart | After::Claimed => Sequel::Stays,
-        After::Forget => Sequel::Over,
-        After::Release {
+        AfterStop::Restart | AfterStop::Claimed => Sequel::Stays,
+        AfterStop::Forget => Sequel::Over,
+        AfterStop::Release {
             cause,
             reason,
             successor,
         } => Sequel::Released(*cause, reason.clone(), successor.clone()),
-        After::RanOut | After::Lost if other_ready => released(plain(ReleaseCause::RanOut, None)),
-        After::Interrupted if other_ready => released(plain(ReleaseCause::Interrupted, wanted)),
-        After::RanOut | After::Lost => Sequel::StartsAgain("started again after its lease ran out"),
-        After::Interrupted => Sequel::StartsAgain("started again after an interrupted stop"),
+        AfterStop::RanOut | AfterStop::Lost if other_ready => released(plain(ReleaseCause::RanOut, None)),
+        AfterStop::Interrupted if other_ready => released(plain(ReleaseCause::Interrupted, wanted)),
+        AfterStop::RanOut | AfterStop::Lost => Sequel::StartsAgain("started again after its lease ran out"),
+        AfterStop::Interrupted => Sequel::StartsAgain("started again after an interrupted stop"),
     }
 }
 
@@ -194,17 +194,17 @@ mod tests {
     fn what_ran_out_starts_again_where_nobody_else_is_ready_and_is_released_where_somebody_is() {
         for (after, cause, again) in [
             (
-                After::RanOut,
+                AfterStop::RanOut,
                 ReleaseCause::RanOut,
                 "started again after its lease ran out",
             ),
             (
-                After::Lost,
+                AfterStop::Lost,
                 ReleaseCause::RanOut,
                 "started again after its lease ran out",
             ),
             (
-                After::Interrupted,
+                AfterStop::Interrupted,
                 ReleaseCause::Interrupted,
                 "started again after an interrupted stop",
             ),
@@ -225,13 +225,13 @@ mod tests {
             Sequel::Released(_, _, to) => to,
             Sequel::Stays | Sequel::Over | Sequel::StartsAgain(_) => None,
         };
-        assert_eq!(to(sequel(&After::Interrupted, true, named())), named());
-        assert_eq!(to(sequel(&After::RanOut, true, named())), None);
+        assert_eq!(to(sequel(&AfterStop::Interrupted, true, named())), named());
+        assert_eq!(to(sequel(&AfterStop::RanOut, true, named())), None);
     }
 
     #[test]
     fn an_order_is_followed_whoever_is_ready_and_a_restart_writes_nothing() {
-        let after = After::Release {
+        let after = AfterStop::Release {
             cause: ReleaseCause::Asked,
             reason: "asked".to_owned(),
             successor: Some("b".to_owned()),
@@ -239,9 +239,9 @@ mod tests {
         let asked = Sequel::Released(ReleaseCause::Asked, "asked".to_owned(), Some("b".to_owned()));
         for other_ready in [false, true] {
             assert_eq!(sequel(&after, other_ready, None), asked);
-            assert_eq!(sequel(&After::Forget, other_ready, None), Sequel::Over);
-            assert_eq!(sequel(&After::Restart, other_ready, None), Sequel::Stays);
-            assert_eq!(sequel(&After::Claimed, other_ready, None), Sequel::Stays);
+            assert_eq!(sequel(&AfterStop::Forget, other_ready, None), Sequel::Over);
+            assert_eq!(sequel(&AfterStop::Restart, other_ready, None), Sequel::Stays);
+            assert_eq!(sequel(&AfterStop::Claimed, other_ready, None), Sequel::Stays);
         }
     }
 

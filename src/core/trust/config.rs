@@ -8,13 +8,13 @@
 
 use std::time::Duration;
 
-use crate::snapshot::code::Code;
 use crate::event::Action;
 use crate::membership::Purpose;
 use crate::node::Node;
 use crate::protocol::TxnKind;
 use crate::protocol::records::{Beat, ClusterConfig};
 use crate::requests::refusal::Refusal;
+use crate::snapshot::code::Code;
 use crate::store::Txn;
 use crate::time::Time;
 
@@ -27,7 +27,7 @@ impl Node {
     /// A restored etcd may know a shorter ttl only, and so does a node that was away when it grew and trusts what it reads:
     /// it waits the shorter one from after the restore, hence from after this node's last answered beat. A hold is none of
     /// this: it is known open that a restore forgets one.
-    pub(crate) fn come_in(&mut self, out: &mut Vec<Action>) {
+    pub(crate) fn shorten_to_known_ttl(&mut self, out: &mut Vec<Action>) {
         let known = self.facts.view().config.map(|config| config.longest());
         if let (Some(known), Some((stamp, promise))) = (known, self.membership.exchange().proof())
             && known < promise

@@ -11,7 +11,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::cgroup::{Cgroups, Memory};
 use super::engine::{Engine, EngineError, Guarded, Health, Hint, HintKind, Prepared, Reason, Seen, Wanted};
-use crate::site::Site;
+use crate::node_context::NodeContext;
 use leasehold_base::epoch::Run;
 use leasehold_compose::model::{Project, Service};
 use leasehold_core::event::{Blame, Event, NotStarted, ServiceKey};
@@ -23,8 +23,8 @@ const SCAN_INTERVAL: Duration = Duration::from_secs(10);
 const READ_INTERVAL: Duration = Duration::from_secs(2);
 
 mod drift;
-mod flights;
 mod gate;
+mod in_flight;
 mod looks;
 mod second_way;
 mod start;
@@ -32,7 +32,7 @@ mod unmount;
 mod witness;
 
 use drift::Reading;
-use flights::{Errand, Flights};
+use in_flight::{InFlight, Job};
 
 /// What the core wants done to a container.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,7 +76,7 @@ pub enum ContainerCommand {
 
 /// What every task of this adapter shares.
 struct Shared {
-    site: Site,
+    site: NodeContext,
     engine: Engine,
     ids: Mutex<BTreeMap<ServiceKey, String>>,
     /// For each group that was prepared: the id that its storage must carry.
@@ -97,18 +97,23 @@ struct Shared {
     memory: Mutex<Memory>,
     /// One look at the cgroups at a time: the kernel may hold it up, and then the next would hang beside it.
     looking: Arc<tokio::sync::Mutex<()>>,
-    flights: Flights,
+    flights: InFlight,
     events: mpsc::Sender<Event>,
 }
 
 /// Starts the adapter; it ends with the sender of `commands`.
-pub fn spawn(site: Site, memory: Memory, commands: mpsc::Receiver<ContainerCommand>, events: mpsc::Sender<Event>) {
+pub fn spawn(
+    site: NodeContext,
+    memory: Memory,
+    commands: mpsc::Receiver<ContainerCommand>,
+    events: mpsc::Sender<Event>,
+) {
     let shared = Arc::new(Shared {
         engine: site.engine.clone(),
         cgroups: site.cgroups(),
         memory: Mutex::new(memory),
         looking: Arc::default(),
-        flights: Flights::default(),
+        flights: InFlight::default(),
         reading: Mutex::new(Reading::new(Arc::clone(&site.project))),
         stale: Mutex::default(),
         site,
@@ -149,12 +154,12 @@ impl Shared {
     fn take(self: &Arc<Self>, command: ContainerCommand) {
         self.note_group(&command);
         let shared = Arc::clone(self);
-        match self.flights.begin(Errand::of(&command)) {
+        match self.flights.begin(Job::of(&command)) {
             Some(flight) => drop(tokio::spawn(async move {
                 shared.carry_out(command).await;
                 drop(flight);
             })),
-            None => self.crowded_out(command),
+            None => self.reject_duplicate(command),
         }
     }
 
@@ -188,7 +193,7 @@ impl Shared {
     }
 
     /// The same errand hangs. What is asked for again by itself needs no answer; a start does.
-    fn crowded_out(&self, command: ContainerCommand) {
+    fn reject_duplicate(&self, command: ContainerCommand) {
         tracing::warn!(code = "engine_busy", ?command, "not begun: the same is still under way");
         let answer = match command {
             ContainerCommand::Start { of, run, .. } => Event::StartAnswered {
@@ -214,7 +219,7 @@ impl Shared {
 
     fn look_around_soon(self: &Arc<Self>) {
         let shared = Arc::clone(self);
-        if let Some(flight) = self.flights.begin(Errand::LookAround) {
+        if let Some(flight) = self.flights.begin(Job::LookAround) {
             tokio::spawn(async move {
                 shared.look_around().await;
                 drop(flight);
@@ -368,7 +373,7 @@ impl Shared {
 
     /// A hint does not say of which run it is: a look does.
     fn look_at_soon(self: Arc<Self>, of: ServiceKey, id: String) {
-        if let Some(flight) = self.flights.begin(Errand::Health(of.clone())) {
+        if let Some(flight) = self.flights.begin(Job::Health(of.clone())) {
             tokio::spawn(async move {
                 self.look_at(&of, &id).await;
                 drop(flight);

@@ -223,8 +223,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use leasehold_core::protocol::bounds::PROMISE_MAX_MS;
     use leasehold_core::adoption::left::Parts;
+    use leasehold_core::protocol::bounds::PROMISE_MAX_MS;
     use leasehold_core::protocol::records::SavedRun;
 
     struct Place(PathBuf);

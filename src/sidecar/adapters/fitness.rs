@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use crate::site::Site;
+use crate::node_context::NodeContext;
 use leasehold_compose::model::{Check, NetworkMode, Probe, Service, Vip};
 use leasehold_core::event::Event;
 
@@ -39,7 +39,7 @@ struct Listener {
 }
 
 /// Starts the adapter; it ends with the receiver of `events`.
-pub fn spawn(site: &Site, events: mpsc::Sender<Event>) {
+pub fn spawn(site: &NodeContext, events: mpsc::Sender<Event>) {
     let groups = site.project.groups.iter();
     let needs: BTreeMap<String, Needs> = groups
         .map(|(name, group)| (name.clone(), needs(&group.services, &group.probes, &group.vips)))

@@ -9,7 +9,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-use crate::tally::Tally;
+use crate::counters::Counters;
 use leasehold_core::group::Stage;
 use leasehold_core::snapshot::health::Health;
 use leasehold_core::snapshot::status::{GroupLine, MemberState, NodeState, Status};
@@ -85,7 +85,7 @@ type PerGroup = Family<Labels, Gauge<f64, AtomicU64>>;
 ///
 /// # Errors
 /// Never in practice: writing into a string.
-pub fn encode(status: &Status, tally: &Tally, format: Format) -> Result<String, fmt::Error> {
+pub fn encode(status: &Status, tally: &Counters, format: Format) -> Result<String, fmt::Error> {
     let mut registry = Registry::with_prefix("leasehold");
     about_node(status, &mut registry);
     about_groups(status, &mut registry);
@@ -282,9 +282,9 @@ fn plain(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use leasehold_core::snapshot::code::Code;
     use leasehold_core::event::Decision;
     use leasehold_core::group::ServiceState;
+    use leasehold_core::snapshot::code::Code;
     use leasehold_core::snapshot::status::{HeldLine, NodeLine, ServiceLine};
 
     fn serving() -> Status {
@@ -332,7 +332,7 @@ mod tests {
 
     #[test]
     fn a_leader_is_seen_as_one() {
-        let tally = Tally::default();
+        let tally = Counters::default();
         tally.begin("mail", ["smtp 25".to_owned()]);
         tally.decided(&Decision {
             code: Code::FailoverDone,
@@ -369,10 +369,10 @@ mod tests {
 
     #[test]
     fn the_older_format_names_a_counter_as_its_samples() {
-        let text = encode(&serving(), &Tally::default(), Format::Plain).unwrap();
+        let text = encode(&serving(), &Counters::default(), Format::Plain).unwrap();
         assert!(text.contains("# TYPE leasehold_beats_failed_total counter\n"), "{text}");
         assert!(!text.contains("# EOF") && text.ends_with('\n'), "{text}");
-        let open = encode(&serving(), &Tally::default(), Format::OpenMetrics).unwrap();
+        let open = encode(&serving(), &Counters::default(), Format::OpenMetrics).unwrap();
         assert!(open.contains("# TYPE leasehold_beats_failed counter\n") && open.ends_with("# EOF\n"));
         assert_eq!(
             Format::of("application/openmetrics-text;version=1.0.0"),

@@ -11,30 +11,30 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::cgroup::Memory;
 use super::clock_source;
 use super::containers::{self, ContainerCommand};
-use super::events::{Herald, Pace};
+use super::events::{Notifier, Pace};
 use super::fence;
 use super::files::Files;
 use super::fitness;
 use super::http::{Asked, Turn};
 use super::probe::{Inside, Prober, Target};
 use super::reset;
-use super::store::{self, Archivist, StoreCommand};
+use super::store::{self, HistoryWriter, StoreCommand};
 use super::tether::TetherHost;
 use super::vip::{self, VipCommand, VipEvent};
-use super::watchdog::Feeder;
-use crate::recent::Recent;
-use crate::site::Site;
-use crate::tally::Tally;
+use super::watchdog::WatchdogDevice;
+use crate::counters::Counters;
+use crate::decision_log::DecisionLog;
+use crate::node_context::NodeContext;
 use leasehold_base::clock;
 use leasehold_base::epoch::Run;
 use leasehold_base::page::{Page, mark};
 use leasehold_base::time::Time;
 use leasehold_compose::model::{Check, Group, Service, Vip};
 use leasehold_core::event::{Action, Decision, Done, Event, Level, PageOrder, ProbeKey, ServiceKey};
-use leasehold_core::history::Chronicler;
+use leasehold_core::history::EpochRecorder;
 use leasehold_core::protocol::records::{Pin, Saved};
-use leasehold_core::requests::refusal::Refusal;
 use leasehold_core::protocol::sizing::Timing;
+use leasehold_core::requests::refusal::Refusal;
 use leasehold_core::snapshot::status::Status;
 
 mod inward;
@@ -46,7 +46,7 @@ const QUEUE_MAX: usize = 256;
 
 /// The sending ends of all adapters.
 pub struct Outbox {
-    site: Site,
+    site: NodeContext,
     files: Files,
     boot_id: [u8; 16],
     store: mpsc::Sender<StoreCommand>,
@@ -57,14 +57,14 @@ pub struct Outbox {
     tethers: BTreeMap<ServiceKey, TetherHost>,
     /// For each group: the id that its storage must carry, as its containers were asked for last.
     stores: BTreeMap<String, String>,
-    watchdog: Option<Feeder>,
+    watchdog: Option<WatchdogDevice>,
     replies: BTreeMap<u64, oneshot::Sender<Result<Done, Refusal>>>,
     next_reply: u64,
     holders: BTreeMap<String, Option<String>>,
-    recent: Arc<Recent>,
-    chronicler: Chronicler,
-    archivist: Archivist,
-    herald: Option<Herald>,
+    recent: Arc<DecisionLog>,
+    chronicler: EpochRecorder,
+    archivist: HistoryWriter,
+    herald: Option<Notifier>,
 }
 
 impl Outbox {
@@ -73,11 +73,11 @@ impl Outbox {
     /// # Errors
     /// A file or socket of the tethers that could not be made.
     pub fn open(
-        site: &Site,
+        site: &NodeContext,
         timing: Timing,
         files: Files,
         saved: Option<&Saved>,
-        archivist: Archivist,
+        archivist: HistoryWriter,
         inbox: mpsc::Sender<Event>,
     ) -> io::Result<Self> {
         let boot = clock::boot_id_text()?;
@@ -86,7 +86,7 @@ impl Outbox {
         let (store, store_commands) = mpsc::channel(QUEUE_MAX);
         let (store_events, answers) = mpsc::channel(QUEUE_MAX);
         drop(store::spawn(site.store(timing.attempt), store_commands, store_events));
-        let recent = Recent::default();
+        let recent = DecisionLog::default();
         let tally = recent.tally.clone();
         forward(answers, inbox.clone(), move |event| from_store(event, &tally));
 
@@ -112,14 +112,14 @@ impl Outbox {
             containers,
             tethers: tethers(site, saved, &inbox)?,
             stores: BTreeMap::new(),
-            watchdog: site.watchdog.clone().map(Feeder::new),
+            watchdog: site.watchdog.clone().map(WatchdogDevice::new),
             inbox,
             replies: BTreeMap::new(),
             next_reply: 0,
             holders: BTreeMap::new(),
             herald: herald(site, &recent.tally)?,
             recent: Arc::new(recent),
-            chronicler: Chronicler::default(),
+            chronicler: EpochRecorder::default(),
             archivist,
         })
     }
@@ -186,7 +186,7 @@ impl Outbox {
             Action::VipDrop { group } => self.drop_vips(group),
             Action::Feed { until } => self.watchdog.as_mut().map_or(Ok(()), |watchdog| watchdog.feed(until)),
             Action::Disarm => {
-                self.watchdog.iter_mut().for_each(Feeder::disarm);
+                self.watchdog.iter_mut().for_each(WatchdogDevice::disarm);
                 Ok(())
             }
             Action::Say(decision) => {
@@ -445,7 +445,7 @@ impl Outbox {
 
 /// Addresses that an earlier sidecar added and that have left the file, though their group has not: they go now, and then
 /// they are whoever's they are. Those of a group that left as a whole go with its run.
-fn drop_left(site: &Site, vip: &mpsc::Sender<VipCommand>) -> io::Result<()> {
+fn drop_left(site: &NodeContext, vip: &mpsc::Sender<VipCommand>) -> io::Result<()> {
     for group in site.project.groups.keys() {
         let vips = site.left.vips(group);
         if vips.is_empty() {
@@ -461,7 +461,7 @@ fn drop_left(site: &Site, vip: &mpsc::Sender<VipCommand>) -> io::Result<()> {
 }
 
 /// Whoever wants to be told of decisions; what would keep them from it is said now.
-fn herald(site: &Site, tally: &Tally) -> io::Result<Option<Herald>> {
+fn herald(site: &NodeContext, tally: &Counters) -> io::Result<Option<Notifier>> {
     for group in site.project.groups.values() {
         tally.begin(&group.name, group.probes.iter().map(|probe| probe.check.name()));
     }
@@ -471,13 +471,13 @@ fn herald(site: &Site, tally: &Tally) -> io::Result<Option<Herald>> {
         tracing::warn!(code = "setting_unusable", "{fault}");
     }
     let life = getrandom::u64().map_err(io::Error::other)?;
-    let herald = Herald::open(wanted, &cluster.name, &site.name, life, &Pace::default(), tally);
+    let herald = Notifier::open(wanted, &cluster.name, &site.name, life, &Pace::default(), tally);
     Ok(Some(herald))
 }
 
 /// Opens page and socket of every service; a page whose run may be adopted stays as it is.
 fn tethers(
-    site: &Site,
+    site: &NodeContext,
     saved: Option<&Saved>,
     inbox: &mpsc::Sender<Event>,
 ) -> io::Result<BTreeMap<ServiceKey, TetherHost>> {

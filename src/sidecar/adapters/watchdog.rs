@@ -48,7 +48,7 @@ pub struct Device {
 
 /// What keeps a device fed.
 #[derive(Debug)]
-pub struct Feeder {
+pub struct WatchdogDevice {
     device: Device,
     orders: Option<Sender<Order>>,
     /// Meals that the device has not taken yet.
@@ -154,7 +154,7 @@ impl Device {
     }
 }
 
-impl Feeder {
+impl WatchdogDevice {
     /// Nothing is armed yet.
     #[must_use]
     pub fn new(device: Device) -> Self {
@@ -305,7 +305,7 @@ mod tests {
         let device = stand_in.device().unwrap();
         assert_eq!(device.timeout, Duration::from_secs(4));
         let written = stand_in.record();
-        let mut feeder = Feeder::new(device);
+        let mut feeder = WatchdogDevice::new(device);
         feeder.feed(soon()).unwrap();
         feeder.disarm();
         assert_eq!(written.recv_timeout(Duration::from_secs(5)).unwrap(), b".V");
@@ -315,7 +315,7 @@ mod tests {
     fn a_sidecar_that_dies_leaves_it_awake() {
         let stand_in = StandIn::new("dies", &FACTS);
         let written = stand_in.record();
-        let mut feeder = Feeder::new(stand_in.device().unwrap());
+        let mut feeder = WatchdogDevice::new(stand_in.device().unwrap());
         feeder.feed(soon()).unwrap();
         drop(feeder);
         assert_eq!(written.recv_timeout(Duration::from_secs(5)).unwrap(), b".");
@@ -324,7 +324,7 @@ mod tests {
     #[test]
     fn a_meal_that_is_too_late_is_not_given_and_does_not_arm() {
         let stand_in = StandIn::new("late", &FACTS);
-        let mut feeder = Feeder::new(stand_in.device().unwrap());
+        let mut feeder = WatchdogDevice::new(stand_in.device().unwrap());
         // There is no reader yet: to open it now would hang.
         feeder.feed(clock::now()).unwrap();
         let written = stand_in.record();

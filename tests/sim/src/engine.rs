@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use leasehold_core::takeover::confirm::Failover;
 use leasehold_core::epoch::Run;
 use leasehold_core::event::{Blame, Event, NotStarted, ServiceKey, Trace};
 use leasehold_core::group::{GroupSettings, OnFailure, ProbeSettings, SecondOpinion, ServiceSettings};
-use leasehold_core::protocol::records::Drift;
 use leasehold_core::host::stuck::OnStopFailure;
+use leasehold_core::protocol::records::Drift;
+use leasehold_core::takeover::confirm::Failover;
 
 use crate::events::Ev;
 use crate::host::{Life, MS};

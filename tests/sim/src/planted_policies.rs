@@ -72,8 +72,8 @@ const POLICY_BUGS: &[Bug] = &[
     Bug {
         name: "an apply gives the group up",
         file: "group/down.rs",
-        old: "self.stop(now, Way::Drain, After::Restart, text, Code::ApplyStarted, out);",
-        new: "let after = if crate::planted::on(\"an apply gives the group up\") { After::Release { cause: crate::protocol::ReleaseCause::Asked, reason: \"applied\".to_owned(), successor: None } } else { After::Restart }; self.stop(now, Way::Drain, after, text, Code::ApplyStarted, out);",
+        old: "self.stop(now, StopMode::Drain, AfterStop::Restart, text, Code::ApplyStarted, out);",
+        new: "let after = if crate::planted::on(\"an apply gives the group up\") { AfterStop::Release { cause: crate::protocol::ReleaseCause::Asked, reason: \"applied\".to_owned(), successor: None } } else { AfterStop::Restart }; self.stop(now, StopMode::Drain, after, text, Code::ApplyStarted, out);",
         seen_by: Seen::Rule("directed_policies::an_apply_starts_the_group_again_in_its_epoch", "S19"),
     },
     Bug {

@@ -184,8 +184,8 @@ const BUGS: &[Bug] = &[
     Bug {
         name: "an interrupted stop is never released",
         file: "requests/orders.rs",
-        old: "matches!(after, Some(After::Interrupted)) && ended.is_some();",
-        new: "matches!(after, Some(After::Interrupted)) && ended.is_some() && !crate::planted::on(\"an interrupted stop is never released\");",
+        old: "matches!(after, Some(AfterStop::Interrupted)) && ended.is_some();",
+        new: "matches!(after, Some(AfterStop::Interrupted)) && ended.is_some() && !crate::planted::on(\"an interrupted stop is never released\");",
         seen_by: Seen::Schedule("acts::an_ordered_stop_is_released_though_its_sidecar_crashed_in_the_middle"),
     },
 ];

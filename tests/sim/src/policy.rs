@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use leasehold_core::group::{GroupSettings, OnStandby, SecondOpinion};
 use leasehold_core::takeover::confirm::Failover;
 use leasehold_core::takeover::fencing::FenceSettings;
-use leasehold_core::group::{GroupSettings, OnStandby, SecondOpinion};
 
 use crate::engine::settings;
 use crate::rng::Rng;

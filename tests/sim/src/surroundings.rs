@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 
 use leasehold_core::epoch::Run;
 use leasehold_core::event::{Command, Event, FailureKind, ProbeFailure, ProbeKey};
-use leasehold_core::requests::exported::Exported;
 use leasehold_core::protocol::records::View;
+use leasehold_core::requests::exported::Exported;
 
 use crate::etcd::Etcd;
 use crate::events::{Act, Ev};

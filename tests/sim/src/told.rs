@@ -3,10 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use leasehold_core::snapshot::code::Code;
 use leasehold_core::epoch::Run;
 use leasehold_core::event::{Decision, ServiceKey};
 use leasehold_core::protocol::records::{GroupKeys, Intent, Record, RecordState, View};
+use leasehold_core::snapshot::code::Code;
 use leasehold_core::store::{Answer, Compare, Op, Txn};
 
 use crate::host::{Life, MS, S};

@@ -4,10 +4,10 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::time::Duration;
 
-use leasehold_core::requests::exported::Exported;
 use leasehold_core::protocol::keys::Keys;
 use leasehold_core::protocol::records::Record;
 use leasehold_core::protocol::sizing::Timing;
+use leasehold_core::requests::exported::Exported;
 
 use crate::checks::Cover;
 use crate::etcd::Etcd;

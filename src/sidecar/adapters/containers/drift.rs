@@ -3,11 +3,11 @@
 
 use std::sync::{Arc, PoisonError};
 
-use super::{Errand, Shared};
+use super::{Job, Shared};
 use crate::adapters::engine::EngineError;
 use leasehold_compose::{Misfit, model::Project};
-use leasehold_core::group::drift::{Looked, summed};
 use leasehold_core::event::{Event, ServiceKey};
+use leasehold_core::group::drift::{Looked, summed};
 use leasehold_core::protocol::records::Drift;
 
 /// What the file says now.
@@ -34,7 +34,7 @@ impl Shared {
 
     /// Reads the file beside everything else: a disk that hangs must hold up nothing.
     pub(super) fn read_anew_soon(self: &Arc<Self>) {
-        if let Some(flight) = self.flights.begin(Errand::Read) {
+        if let Some(flight) = self.flights.begin(Job::Read) {
             let shared = Arc::clone(self);
             tokio::task::spawn_blocking(move || {
                 let is_news = shared.read_anew();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Shared;
-use super::flights::Errand;
+use super::in_flight::Job;
 use crate::adapters::engine::EngineError;
 use leasehold_base::epoch::Run;
 use leasehold_base::exit::Code;
@@ -32,7 +32,7 @@ const WORDS_MAX: usize = 200;
 impl Shared {
     /// Sees a started container end before its gate; what was let in is the business of its pidfd.
     pub(super) fn watch_gate_soon(self: &Arc<Self>, of: &ServiceKey, run: Run, id: String) {
-        let Some(flight) = self.flights.begin(Errand::Gate(of.clone())) else {
+        let Some(flight) = self.flights.begin(Job::Gate(of.clone())) else {
             return;
         };
         let (shared, of) = (Arc::clone(self), of.clone());

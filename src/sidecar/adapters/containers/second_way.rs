@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
 use super::Shared;
-use super::flights::Errand;
+use super::in_flight::Job;
 use crate::adapters::cgroup::{End, Verdict};
 use leasehold_core::event::ServiceKey;
 
@@ -36,7 +36,7 @@ impl Shared {
             return ids.iter().for_each(|id| frozen(id));
         }
         // Apart from the way through the cgroups: the engine may hang in the one before.
-        let Some(flight) = self.flights.begin(Errand::Kill(of)) else {
+        let Some(flight) = self.flights.begin(Job::Kill(of)) else {
             return;
         };
         let shared = Arc::clone(self);

@@ -8,8 +8,8 @@ use tokio::time::sleep;
 use super::{Shared, other_store, protects};
 use crate::adapters::engine::{ContainerState, EngineError};
 use leasehold_base::epoch::Run;
-use leasehold_core::group::drift::{Step, step};
 use leasehold_core::event::ServiceKey;
+use leasehold_core::group::drift::{Step, step};
 use leasehold_core::group::made::{Made, is_for};
 
 /// How long a start waits for the end of the run before it, which the engine learns a little after the kernel.

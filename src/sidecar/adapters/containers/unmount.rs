@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
 use super::Shared;
-use super::flights::Errand;
+use super::in_flight::Job;
 use crate::adapters::cgroup::Started;
 use crate::adapters::engine::{DeviceLook, EngineError};
 use leasehold_base::device::Hold;
@@ -106,7 +106,7 @@ impl Shared {
     async fn nothing_starts(&self, group: &str, services: usize, started: &[Started]) -> Result<(), String> {
         for service in 0..services {
             let group = group.to_owned();
-            if self.flights.is_under_way(&Errand::Start(ServiceKey { group, service })) {
+            if self.flights.is_under_way(&Job::Start(ServiceKey { group, service })) {
                 return Err("a start of it still waits for the engine".to_owned());
             }
         }

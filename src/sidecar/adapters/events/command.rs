@@ -12,7 +12,7 @@ use tokio::process::Command;
 use tokio::sync::{Semaphore, mpsc};
 
 use super::Told;
-use crate::tally::{Receiver, Tally};
+use crate::counters::{Counters, Receiver};
 
 /// At the same time.
 const AT_ONCE_MAX: usize = 4;
@@ -23,7 +23,7 @@ pub(super) async fn deliver(
     words: Vec<String>,
     deadline: Duration,
     mut queue: mpsc::Receiver<Arc<Told>>,
-    tally: Tally,
+    tally: Counters,
 ) {
     let free = Arc::new(Semaphore::new(AT_ONCE_MAX));
     while let Some(told) = queue.recv().await {

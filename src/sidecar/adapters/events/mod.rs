@@ -14,7 +14,7 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::sync::mpsc;
 
-use crate::tally::{Receiver, Tally};
+use crate::counters::{Counters, Receiver};
 use leasehold_compose::model::Events;
 use leasehold_core::event::Decision;
 
@@ -71,20 +71,20 @@ impl Default for Pace {
 
 /// The queues' sending ends.
 #[derive(Debug)]
-pub struct Herald {
+pub struct Notifier {
     wanted: Events,
     cluster: String,
     node: String,
     life: String,
     count: u64,
     queues: Vec<(Receiver, mpsc::Sender<Arc<Told>>, bool)>,
-    tally: Tally,
+    tally: Counters,
 }
 
-impl Herald {
+impl Notifier {
     /// Starts a task for each receiver. `life`: random, tells this process from its other lives.
     #[must_use]
-    pub fn open(wanted: &Events, cluster: &str, node: &str, life: u64, pace: &Pace, tally: &Tally) -> Self {
+    pub fn open(wanted: &Events, cluster: &str, node: &str, life: u64, pace: &Pace, tally: &Counters) -> Self {
         let mut queues = Vec::new();
         if let Some(hook) = wanted.webhook.clone() {
             let (queue, told) = mpsc::channel(QUEUE_MAX);

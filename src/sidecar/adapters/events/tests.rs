@@ -93,14 +93,14 @@ fn quick() -> Pace {
     }
 }
 
-fn herald(webhook: Option<Webhook>, command: Vec<String>) -> (Herald, Tally) {
+fn herald(webhook: Option<Webhook>, command: Vec<String>) -> (Notifier, Counters) {
     let wanted = Events {
         webhook,
         command,
         only: Vec::new(),
     };
-    let tally = Tally::default();
-    (Herald::open(&wanted, "mail", "a", 7, &quick(), &tally), tally)
+    let tally = Counters::default();
+    (Notifier::open(&wanted, "mail", "a", 7, &quick(), &tally), tally)
 }
 
 fn to(url: &str, secret_file: Option<PathBuf>) -> Option<Webhook> {
@@ -121,7 +121,7 @@ fn decision(code: Code) -> Decision {
 }
 
 /// One counter as Prometheus would read it.
-fn counted(tally: &Tally, line: &str) -> bool {
+fn counted(tally: &Counters, line: &str) -> bool {
     let mut registry = prometheus_client::registry::Registry::default();
     tally.register(&mut registry);
     let mut text = String::new();

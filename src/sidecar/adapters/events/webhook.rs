@@ -11,7 +11,7 @@ use sha2::Sha256;
 use tokio::sync::mpsc;
 
 use super::{Pace, Told};
-use crate::tally::{Receiver, Tally};
+use crate::counters::{Counters, Receiver};
 use leasehold_base::clock;
 use leasehold_base::small_file;
 use leasehold_compose::events::web_url;
@@ -29,7 +29,7 @@ enum Failure {
     Refused(String),
 }
 
-pub(super) async fn deliver(hook: Webhook, pace: Pace, mut queue: mpsc::Receiver<Arc<Told>>, tally: Tally) {
+pub(super) async fn deliver(hook: Webhook, pace: Pace, mut queue: mpsc::Receiver<Arc<Told>>, tally: Counters) {
     let mut down = false;
     while let Some(told) = queue.recv().await {
         match with_tries(&hook, &pace, &told).await {

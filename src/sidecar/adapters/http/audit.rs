@@ -3,8 +3,8 @@
 use super::problem::Problem;
 use leasehold_base::clock;
 use leasehold_core::event::{Command, Done, Wish};
-use leasehold_core::requests::fenced::Fenced;
 use leasehold_core::history::Act;
+use leasehold_core::requests::fenced::Fenced;
 
 /// The act as it is asked for, not answered yet.
 pub(super) fn act(by: String, command: &Command) -> Act {

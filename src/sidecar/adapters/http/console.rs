@@ -9,11 +9,11 @@ use axum::routing::get;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::Shared;
-use crate::recent::Recent;
-use leasehold_api::Told;
+use crate::decision_log::DecisionLog;
+use leasehold_api::LoggedDecision;
 use leasehold_core::group::Stage;
-use leasehold_core::snapshot::health::Health;
 use leasehold_core::protocol::TroubleState;
+use leasehold_core::snapshot::health::Health;
 use leasehold_core::snapshot::status::{GroupLine, NodeLine, NodeState, Status};
 
 /// Seconds until the browser asks again.
@@ -116,7 +116,7 @@ fn word(tone: Tone, text: &str) -> Markup {
     html! { span class=(tone.class()) { (text) } }
 }
 
-fn page(status: &Status, recent: &Recent) -> Markup {
+fn page(status: &Status, recent: &DecisionLog) -> Markup {
     let health = status.overall.health;
     html! {
         (DOCTYPE)
@@ -202,7 +202,7 @@ fn nodes(status: &Status) -> Markup {
     }
 }
 
-fn group(name: &str, line: &GroupLine, decisions: &[Told]) -> Markup {
+fn group(name: &str, line: &GroupLine, decisions: &[LoggedDecision]) -> Markup {
     let orders = [
         ("Deleted", &line.deleted),
         ("Stopped", &line.stopped),
@@ -228,9 +228,9 @@ fn group(name: &str, line: &GroupLine, decisions: &[Told]) -> Markup {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use leasehold_core::snapshot::code::Code;
     use leasehold_core::event::Decision;
     use leasehold_core::protocol::records::Trouble;
+    use leasehold_core::snapshot::code::Code;
     use leasehold_core::snapshot::status::{GroupState, HeldLine};
 
     fn node(state: NodeState, unready: Option<&str>) -> NodeLine {
@@ -342,7 +342,7 @@ mod tests {
             paused: Some(format!("by {hostile}")),
             ..GroupLine::default()
         };
-        let mut recent = Recent::default();
+        let mut recent = DecisionLog::default();
         for text in ["first", "second"] {
             let decision = Decision {
                 code: Code::Released,

@@ -114,7 +114,9 @@ fn judge(request: &Request, hosts: &Hosts, certificate: &[String]) -> Result<(),
         ));
     }
     if let Some(site) = word(headers, SITE).filter(|site| !matches!(*site, "same-origin" | "none")) {
-        return forbidden(format!("a page of another site can't act (Sec-Fetch-Site: {site})"));
+        return forbidden(format!(
+            "a page of another site can't act (Sec-Fetch-NodeContext: {site})"
+        ));
     }
     match headers
         .get(header::ORIGIN)

@@ -5,15 +5,15 @@ mod access;
 mod acting;
 mod answer;
 mod audit;
+mod auth;
 mod board;
 mod config;
 mod console;
-mod door;
-mod extent;
 mod forgery;
 mod health;
 mod limits;
 mod open;
+mod placement;
 mod problem;
 mod reading;
 mod serve;
@@ -42,20 +42,20 @@ pub use open::listen_address;
 pub use tls::TlsFiles;
 
 use self::access::Caller;
+use self::auth::Door;
 use self::board::Board;
-use self::door::Door;
 use self::forgery::Hosts;
 use self::limits::Rate;
 use self::open::{PACE, bind_local, keep_local, keep_open, look_at_tokens};
 use self::problem::{Cause, Problem};
 use self::serve::Intake;
 use self::tls::LOOK_EVERY;
-use crate::recent::Recent;
+use crate::decision_log::DecisionLog;
 use leasehold_api::USER_HEADER;
 use leasehold_base::time::Time;
 use leasehold_core::event::{Command, Done, Event};
-use leasehold_core::requests::exported::Exported;
 use leasehold_core::history::{Act, History};
+use leasehold_core::requests::exported::Exported;
 use leasehold_core::requests::refusal::Refusal;
 use leasehold_core::snapshot::status::Status;
 
@@ -83,7 +83,7 @@ pub struct Turn {
     pub at: Time,
     pub status: Status,
     /// The last decisions.
-    pub recent: Arc<Recent>,
+    pub recent: Arc<DecisionLog>,
 }
 
 /// What lies behind the endpoints beside the loop: where acts are kept, the history and the compose file.
@@ -193,7 +193,7 @@ async fn over_the_network(wanted: Endpoints, shared: Shared, board: Arc<Board>) 
         description = "One container on exactly one of several Docker hosts. Reading takes the role viewer, acting operator or admin.",
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
-    modifiers(&Proofs),
+    modifiers(&SecuritySchemes),
     security(("token" = []), ("certificate" = [])),
     tags(
         (name = "reading", description = "For viewers"),
@@ -203,9 +203,9 @@ async fn over_the_network(wanted: Endpoints, shared: Shared, board: Arc<Board>) 
 struct Document;
 
 /// How callers show who they are.
-struct Proofs;
+struct SecuritySchemes;
 
-impl Modify for Proofs {
+impl Modify for SecuritySchemes {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
         let token = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
         let description = Some("A client certificate that the file of tokens names".to_owned());
@@ -225,7 +225,7 @@ fn v1() -> (Router<Shared>, utoipa::openapi::OpenApi) {
     OpenApiRouter::with_openapi(Document::openapi())
         .merge(reading::routes())
         .merge(acting::routes())
-        .merge(extent::routes())
+        .merge(placement::routes())
         .merge(config::routes())
         .split_for_parts()
 }
@@ -258,8 +258,8 @@ fn api() -> Router<Shared> {
 fn network(shared: Shared, access: &Access, hosts: Hosts) -> Router {
     let (of_tools, of_browsers) = Door::of_both(access);
     let api = api().layer(from_fn_with_state(hosts, forgery::guard));
-    let api = api.layer(from_fn_with_state(of_tools, door::open));
-    let console = console::routes().layer(from_fn_with_state(of_browsers, door::open));
+    let api = api.layer(from_fn_with_state(of_tools, auth::open));
+    let console = console::routes().layer(from_fn_with_state(of_browsers, auth::open));
     bounded(health::routes().merge(api).merge(console)).with_state(shared)
 }
 

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use futures_util::future::BoxFuture;
 
-use leasehold_core::requests::exported::Exported;
 use leasehold_core::history::{Act, History};
+use leasehold_core::requests::exported::Exported;
 
 use super::{Access, Archive, Endpoints};
 

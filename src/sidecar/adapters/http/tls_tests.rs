@@ -219,7 +219,7 @@ async fn a_browsers_certificate_does_not_act_for_a_page_of_another_site() {
     let mut client = connect(to, &authority, Some(&authority.sign("mover", 2999)), BOTH)
         .await
         .unwrap();
-    let form = "Origin: https://evil.example\r\nSec-Fetch-Site: cross-site\r\nContent-Type: text/plain";
+    let form = "Origin: https://evil.example\r\nSec-Fetch-NodeContext: cross-site\r\nContent-Type: text/plain";
     for (host, more, wanted) in [
         ("server.example", form, 403),
         ("server.example", "Accept: */*", 403),

@@ -5,7 +5,7 @@ use tokio::sync::mpsc;
 use crate::adapters::store::StoreEvent;
 use crate::adapters::tether::TetherEvent;
 use crate::adapters::vip::VipEvent;
-use crate::tally::Tally;
+use crate::counters::Counters;
 use leasehold_compose::model::Vip;
 use leasehold_core::event::{Event, ServiceKey, VipNews};
 
@@ -26,7 +26,7 @@ pub(super) fn forward<T: Send + 'static>(
     });
 }
 
-pub(super) fn from_store(event: StoreEvent, tally: &Tally) -> Option<Event> {
+pub(super) fn from_store(event: StoreEvent, tally: &Counters) -> Option<Event> {
     match event {
         StoreEvent::Answer { id, result } => {
             if result.is_err() {

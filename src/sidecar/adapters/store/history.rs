@@ -40,12 +40,12 @@ enum Order {
 
 /// Where the history is handed in.
 #[derive(Clone, Debug)]
-pub struct Archivist {
+pub struct HistoryWriter {
     queue: mpsc::Sender<Order>,
     keys: Keys,
 }
 
-impl Archivist {
+impl HistoryWriter {
     /// Starts the writer; it ends with the last of its senders.
     #[must_use]
     pub fn spawn(settings: Settings) -> Self {

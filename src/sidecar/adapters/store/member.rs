@@ -10,8 +10,8 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::Settings;
 use super::classify::classify;
 use super::client::{Purpose, connect, limited, read};
-use leasehold_core::observe::etcd::EtcdMember;
 use leasehold_core::event::Event;
+use leasehold_core::observe::etcd::EtcdMember;
 use leasehold_core::store::StoreError;
 
 /// A page of metrics is some 100 KiB.

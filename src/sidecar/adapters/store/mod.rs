@@ -22,7 +22,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 pub use direct::{floor_probe, member_count, once, read};
-pub use history::{Archivist, history};
+pub use history::{HistoryWriter, history};
 pub use member::{member, spawn_looks};
 
 use leasehold_compose::model::{EtcdTls, EtcdUser};

@@ -5,8 +5,8 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 
-use leasehold_core::snapshot::code::Code;
 use leasehold_core::event::Decision;
+use leasehold_core::snapshot::code::Code;
 
 /// Who is told of events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +57,7 @@ struct OfReceiver {
 
 /// The counters.
 #[derive(Clone, Debug, Default)]
-pub struct Tally {
+pub struct Counters {
     decisions: Family<OfDecision, Counter>,
     moves: Family<OfMove, Counter>,
     restarts: Family<OfGroup, Counter>,
@@ -68,7 +68,7 @@ pub struct Tally {
     dropped: Family<OfReceiver, Counter>,
 }
 
-impl Tally {
+impl Counters {
     /// Counters that begin at zero are there before they count: an increase from nothing is seen by nobody.
     pub fn begin(&self, group: &str, probes: impl IntoIterator<Item = String>) {
         let group = group.to_owned();

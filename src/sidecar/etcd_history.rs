@@ -9,13 +9,13 @@ use futures_util::future::BoxFuture;
 use tokio::sync::Semaphore;
 
 use crate::adapters::http::Archive;
-use crate::adapters::store::{self, Archivist, Settings};
-use crate::site::Site;
+use crate::adapters::store::{self, HistoryWriter, Settings};
+use crate::node_context::NodeContext;
 use leasehold_base::clock;
 use leasehold_compose::Sources;
-use leasehold_core::requests::exported::Exported;
 use leasehold_core::history::{Act, History};
 use leasehold_core::protocol::records::View;
+use leasehold_core::requests::exported::Exported;
 use leasehold_core::store::StoreError;
 
 /// Readers at a time: each is a read of etcd.
@@ -26,10 +26,10 @@ const FILE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The archive in etcd.
 #[derive(Debug)]
-pub struct InEtcd {
+pub struct EtcdHistory {
     node: String,
     settings: Settings,
-    archivist: Archivist,
+    archivist: HistoryWriter,
     count: AtomicU64,
     readers: Semaphore,
     /// Of the compose file; a directory that hangs holds one thread, not many.
@@ -37,9 +37,9 @@ pub struct InEtcd {
     file: Arc<Semaphore>,
 }
 
-impl InEtcd {
+impl EtcdHistory {
     #[must_use]
-    pub fn new(node: &str, settings: Settings, archivist: Archivist, sources: Arc<Sources>) -> Arc<Self> {
+    pub fn new(node: &str, settings: Settings, archivist: HistoryWriter, sources: Arc<Sources>) -> Arc<Self> {
         Arc::new(Self {
             node: node.to_owned(),
             settings,
@@ -52,7 +52,7 @@ impl InEtcd {
     }
 }
 
-impl Archive for InEtcd {
+impl Archive for EtcdHistory {
     fn keep(&self, act: Act) {
         let count = self.count.fetch_add(1, Ordering::Relaxed);
         self.archivist.act(clock::wall_millis(), &self.node, count, &act);
@@ -91,7 +91,7 @@ impl Archive for InEtcd {
             let permit = Arc::clone(&self.file).try_acquire_owned().map_err(|_| busy())?;
             let sources = Arc::clone(&self.sources);
             let read = tokio::task::spawn_blocking(move || {
-                let ttl = Site::ttl_now(&sources);
+                let ttl = NodeContext::ttl_now(&sources);
                 drop(permit);
                 ttl
             });

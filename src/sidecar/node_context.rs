@@ -13,7 +13,7 @@ use crate::adapters::store;
 use crate::adapters::vip::{self, VipError};
 use crate::adapters::watchdog::{Device, WatchdogError};
 use crate::left::Left;
-use crate::node_facts::NodeFacts;
+use crate::node_args::NodeArgs;
 use leasehold_base::clock;
 use leasehold_compose::model::{END_BUDGET, Project, Service};
 use leasehold_compose::{Fault, Sources};
@@ -49,9 +49,9 @@ pub enum SiteError {
 
 /// Everything that is fixed while the process lives.
 #[derive(Clone, Debug)]
-pub struct Site {
+pub struct NodeContext {
     pub name: String,
-    pub facts: NodeFacts,
+    pub facts: NodeArgs,
     pub engine: Engine,
     pub project: Arc<Project>,
     /// Where it was read from, to be read again.
@@ -69,12 +69,12 @@ pub struct Site {
     pub left: Left,
 }
 
-impl Site {
+impl NodeContext {
     /// Finds the project and reads it.
     ///
     /// # Errors
     /// [`SiteError`]; a faulty file gives all its faults at once.
-    pub async fn open(facts: &NodeFacts) -> Result<Self, SiteError> {
+    pub async fn open(facts: &NodeArgs) -> Result<Self, SiteError> {
         Self::open_after(facts, None).await
     }
 
@@ -82,8 +82,8 @@ impl Site {
     /// What was edited since is told, and taken as a living one takes it.
     ///
     /// # Errors
-    /// As [`Site::open`].
-    pub async fn open_after(facts: &NodeFacts, taken: Option<Taken>) -> Result<Self, SiteError> {
+    /// As [`NodeContext::open`].
+    pub async fn open_after(facts: &NodeArgs, taken: Option<Taken>) -> Result<Self, SiteError> {
         let name = facts.name().map_err(SiteError::Setting)?;
         let engine = Engine::connect(&facts.engine);
         let own = match facts.files.is_empty() {
@@ -300,7 +300,7 @@ fn host_of(address: &nix::sys::socket::SockaddrStorage) -> Option<String> {
 }
 
 /// Where the project is read from: from the files that are given, else from what the sidecar's own container says.
-pub fn sources(facts: &NodeFacts, own: Option<&OwnProject>) -> Result<Sources, SiteError> {
+pub fn sources(facts: &NodeArgs, own: Option<&OwnProject>) -> Result<Sources, SiteError> {
     let environment: BTreeMap<String, String> = std::env::vars().collect();
     if let Some(own) = own {
         return Ok(Sources {
@@ -332,7 +332,7 @@ pub fn sources(facts: &NodeFacts, own: Option<&OwnProject>) -> Result<Sources, S
 }
 
 /// Where the run directory and the tether's binary lie for the engine.
-fn places(facts: &NodeFacts, own: Option<&OwnProject>) -> Result<(PathBuf, MountSource), SiteError> {
+fn places(facts: &NodeArgs, own: Option<&OwnProject>) -> Result<(PathBuf, MountSource), SiteError> {
     let Some(own) = own else {
         return Ok((facts.run_dir.clone(), MountSource::Path(facts.tether_dir.clone())));
     };

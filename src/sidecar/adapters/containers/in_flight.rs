@@ -8,7 +8,7 @@ use leasehold_core::event::ServiceKey;
 
 /// What is under way at most once, or once and once more waiting.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Errand {
+pub(super) enum Job {
     Prepare(String),
     LetGo(String),
     Start(ServiceKey),
@@ -30,7 +30,7 @@ pub(super) enum Errand {
     Health(ServiceKey),
 }
 
-impl Errand {
+impl Job {
     pub(super) fn of(command: &ContainerCommand) -> Self {
         match command {
             ContainerCommand::Prepare { group, .. } => Self::Prepare(group.clone()),
@@ -64,20 +64,20 @@ impl Errand {
 
 /// How many of each are under way.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Flights {
-    counts: Arc<Mutex<BTreeMap<Errand, usize>>>,
+pub(super) struct InFlight {
+    counts: Arc<Mutex<BTreeMap<Job, usize>>>,
 }
 
 /// One errand; over when it is dropped.
 #[derive(Debug)]
 pub(super) struct Flight {
-    errand: Errand,
-    of: Flights,
+    errand: Job,
+    of: InFlight,
 }
 
-impl Flights {
+impl InFlight {
     /// Counts it in; `None` when enough of its kind are under way.
-    pub(super) fn begin(&self, errand: Errand) -> Option<Flight> {
+    pub(super) fn begin(&self, errand: Job) -> Option<Flight> {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.entry(errand.clone()).or_default();
         if *count >= errand.limit() {
@@ -91,8 +91,8 @@ impl Flights {
     }
 }
 
-impl Flights {
-    pub(super) fn is_under_way(&self, errand: &Errand) -> bool {
+impl InFlight {
+    pub(super) fn is_under_way(&self, errand: &Job) -> bool {
         let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         counts.contains_key(errand)
     }
@@ -116,19 +116,19 @@ mod tests {
 
     #[test]
     fn the_same_errand_is_not_begun_without_bound() {
-        let flights = Flights::default();
+        let flights = InFlight::default();
         let of = ServiceKey {
             group: "mail".to_owned(),
             service: 0,
         };
-        let first = flights.begin(Errand::Start(of.clone()));
+        let first = flights.begin(Job::Start(of.clone()));
         assert!(first.is_some());
-        assert!(flights.begin(Errand::Start(of.clone())).is_none());
-        assert!(flights.begin(Errand::Kill(of.clone())).is_some());
+        assert!(flights.begin(Job::Start(of.clone())).is_none());
+        assert!(flights.begin(Job::Kill(of.clone())).is_some());
         drop(first);
-        assert!(flights.begin(Errand::Start(of)).is_some());
-        let waiting = [(); 2].map(|()| flights.begin(Errand::Prepare("mail".to_owned())));
+        assert!(flights.begin(Job::Start(of)).is_some());
+        let waiting = [(); 2].map(|()| flights.begin(Job::Prepare("mail".to_owned())));
         assert!(waiting.iter().all(Option::is_some));
-        assert!(flights.begin(Errand::Prepare("mail".to_owned())).is_none());
+        assert!(flights.begin(Job::Prepare("mail".to_owned())).is_none());
     }
 }

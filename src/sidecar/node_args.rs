@@ -7,7 +7,7 @@ use crate::adapters::http::TlsFiles;
 /// Flags that every command shares.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "This node")]
-pub struct NodeFacts {
+pub struct NodeArgs {
     /// This node's name in the cluster; unique, and the same after a reboot
     #[arg(
         long,
@@ -93,7 +93,7 @@ pub struct NodeFacts {
     pub project_name: Option<String>,
 }
 
-impl NodeFacts {
+impl NodeArgs {
     /// The local socket of the daemon.
     #[must_use]
     pub fn socket(&self) -> PathBuf {

@@ -1,11 +1,11 @@
 //! How a run comes about, and the codes of what is said of it.
 
-use crate::snapshot::code::Code;
 use crate::protocol::records::{Record, RecordState};
+use crate::snapshot::code::Code;
 
 /// How a run comes about.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Coming {
+pub(crate) enum StartCause {
     /// Nobody held the group.
     #[default]
     Start,
@@ -21,7 +21,7 @@ pub(crate) enum Coming {
     Adoption,
 }
 
-impl Coming {
+impl StartCause {
     /// How the next epoch comes about.
     pub(crate) fn after(record: Option<&Record>) -> Self {
         let Some(record) = record else { return Self::Start };
@@ -93,7 +93,7 @@ mod tests {
             let record = record(&format!(
                 r#""reason":"in other words","cause":"{cause}","successor":"b""#
             ));
-            assert_eq!(Coming::after(Some(&record)), Coming::Failover, "{cause}");
+            assert_eq!(StartCause::after(Some(&record)), StartCause::Failover, "{cause}");
         }
         for cause in [
             "asked",
@@ -106,27 +106,33 @@ mod tests {
         ] {
             // A group may be called so: its name comes first in the sentence.
             let json = format!(r#""reason":"failed-mail could not be stopped on a","cause":"{cause}""#);
-            assert_eq!(Coming::after(Some(&record(&json))), Coming::Start, "{cause}");
+            assert_eq!(StartCause::after(Some(&record(&json))), StartCause::Start, "{cause}");
             let named = record(&format!(r#"{json},"successor":"b""#));
-            assert_eq!(Coming::after(Some(&named)), Coming::Switchover, "{cause}");
+            assert_eq!(StartCause::after(Some(&named)), StartCause::Switchover, "{cause}");
         }
     }
 
     /// As 84eb5cc wrote them.
     #[test]
     fn a_record_without_a_cause_is_read_as_before() {
-        for (json, coming) in [
-            (r#""reason":"silent""#, Coming::Failover),
-            (r#""reason":"its lease ran out","successor":"b""#, Coming::Failover),
-            (r#""reason":"failed 4 times here","successor":"b""#, Coming::Failover),
-            (r#""reason":"fenced: fence_ipmilan on b succeeded""#, Coming::Failover),
+        for (json, start_cause) in [
+            (r#""reason":"silent""#, StartCause::Failover),
+            (r#""reason":"its lease ran out","successor":"b""#, StartCause::Failover),
+            (
+                r#""reason":"failed 4 times here","successor":"b""#,
+                StartCause::Failover,
+            ),
+            (
+                r#""reason":"fenced: fence_ipmilan on b succeeded""#,
+                StartCause::Failover,
+            ),
             (
                 r#""reason":"switchover to b, asked by ann on a","successor":"b""#,
-                Coming::Switchover,
+                StartCause::Switchover,
             ),
-            (r#""reason":"stopped by ann at 12:00""#, Coming::Start),
+            (r#""reason":"stopped by ann at 12:00""#, StartCause::Start),
         ] {
-            assert_eq!(Coming::after(Some(&record(json))), coming, "{json}");
+            assert_eq!(StartCause::after(Some(&record(json))), start_cause, "{json}");
         }
     }
 }

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::tally::Tally;
-use leasehold_api::Told;
+use crate::counters::Counters;
+use leasehold_api::LoggedDecision;
 use leasehold_core::event::Decision;
 
 /// Decisions kept of each group, and of the node itself.
@@ -11,20 +11,20 @@ const KEPT_MAX: usize = 50;
 
 /// The last decisions, bounded.
 #[derive(Clone, Debug, Default)]
-pub struct Recent {
+pub struct DecisionLog {
     /// What was counted besides: clones share it.
-    pub tally: Tally,
+    pub tally: Counters,
     count: u64,
     /// By group; the empty name is the node itself. With a number, so that two lists can be put in order again.
-    kept: BTreeMap<String, VecDeque<(u64, Told)>>,
+    kept: BTreeMap<String, VecDeque<(u64, LoggedDecision)>>,
 }
 
-impl Recent {
+impl DecisionLog {
     /// Keeps one more, and drops the oldest beyond the bound.
     pub fn keep(&mut self, at: String, decision: &Decision) {
         self.count += 1;
         self.tally.decided(decision);
-        let told = Told {
+        let told = LoggedDecision {
             at,
             code: decision.code.word().to_owned(),
             level: decision.code.level().into(),
@@ -40,8 +40,8 @@ impl Recent {
 
     /// What was decided about the group and about the node, oldest first.
     #[must_use]
-    pub fn about(&self, group: &str) -> Vec<Told> {
-        let mut both: Vec<&(u64, Told)> = ["", group]
+    pub fn about(&self, group: &str) -> Vec<LoggedDecision> {
+        let mut both: Vec<&(u64, LoggedDecision)> = ["", group]
             .into_iter()
             .filter_map(|name| self.kept.get(name))
             .flatten()
@@ -58,7 +58,7 @@ mod tests {
 
     #[test]
     fn the_last_ones_are_kept_in_order_and_others_groups_are_left_out() {
-        let mut recent = Recent::default();
+        let mut recent = DecisionLog::default();
         for number in 0..60 {
             for group in [Some("mail"), None, Some("web")] {
                 let decision = Decision {
