@@ -2,8 +2,6 @@
 
 #[path = "adopt/adopt.rs"]
 mod adopt;
-#[path = "oracle/oracle.rs"]
-mod oracle;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

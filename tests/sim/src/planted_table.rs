@@ -37,8 +37,8 @@ const BUGS: &[Bug] = &[
     Bug {
         name: "no T8",
         file: "takeover/election.rs",
-        old: "pub(super) fn released_lost(&mut self, lease: i64) -> Option<(Txn, Purpose)> {",
-        new: "pub(super) fn released_lost(&mut self, lease: i64) -> Option<(Txn, Purpose)> {\n        if crate::planted::on(\"no T8\") { return None; }",
+        old: "pub(crate) fn released_lost(&mut self, lease: i64) -> Option<(Txn, Purpose)> {",
+        new: "pub(crate) fn released_lost(&mut self, lease: i64) -> Option<(Txn, Purpose)> {\n        if crate::planted::on(\"no T8\") { return None; }",
         seen_by: Seen::Schedule("directed::a_node_key_deleted_by_hand_costs_one_restart_of_the_membership"),
     },
     Bug {
