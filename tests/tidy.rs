@@ -121,13 +121,12 @@ fn a_verb_knows_the_sidecar_by_the_words_of_its_api() {
     assert_eq!(found, BESIDE_THE_SIDECAR);
 }
 
-/// Who compares what can be read in one place. T11 is built in two files of its own.
+/// Who compares what can be read in one place.
 #[test]
 fn every_transaction_is_built_in_the_protocol() {
-    let others = ["core/store.rs", "requests/accept.rs", "requests/exported.rs"];
     for (path, text) in sources("src/core") {
-        let other = others.iter().any(|name| path.ends_with(name));
-        let allowed = other || path.parent().is_some_and(|folder| folder.ends_with("protocol"));
+        let allowed =
+            path.ends_with("core/store.rs") || path.parent().is_some_and(|folder| folder.ends_with("protocol"));
         for word in ["Compare::", "Op::Put", "Op::Delete"] {
             assert!(
                 allowed || !code(&text).contains(word),

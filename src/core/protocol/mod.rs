@@ -2,6 +2,7 @@
 //! itself: one constructor with all that it compares and writes, which sets its kind. Callers bring what they have read and
 //! decided. `docs/protocol.md` has the reason of each compare, and the schedule that breaks without it.
 
+mod accept;
 mod beat;
 pub mod bounds;
 mod cause;

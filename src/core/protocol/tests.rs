@@ -3,6 +3,7 @@
 use super::{AsRead, Beside, FencedNode, Own, Release, ReleaseCause, TxnKind, Winner};
 use crate::protocol::keys::Keys;
 use crate::protocol::records::{Beat, ClusterConfig, GroupKeys, Intent, Past, Record, StandingOrder, View};
+use crate::requests::exported::ExportedGroup;
 use crate::store::{Compare, Op, TXN_MAX, Txn};
 
 const SECOND: std::time::Duration = std::time::Duration::from_secs(1);
@@ -273,6 +274,62 @@ fn what_was_fenced_is_freed_if_neither_record_nor_life_is_another() {
     };
     let (txn, _) = Txn::free_fenced(&keys(), itself, &[(of, &active)], "fenced");
     is(&txn, TxnKind::FreeFenced, &compares[..1], &[record, leader]);
+}
+
+#[test]
+fn an_accepted_etcd_has_no_node_and_frees_only_what_is_as_it_was_read() {
+    let (held, config) = (held(), ClusterConfig::new(2, SECOND, SECOND));
+    let of = AsRead {
+        group: "g",
+        keys: &held,
+    };
+    let mut lifted = Txn::accept(&keys(), 5, config);
+    assert!(lifted.and_lifted(&keys(), of, Some(&record())));
+    let stuck = AsRead { group: "s", ..of };
+    assert!(lifted.and_lifted(&keys(), stuck, None));
+    is(
+        &lifted,
+        TxnKind::Accept,
+        &[
+            "mod(config) == 5",
+            "mod(groups/g/record) == 11",
+            "mod(groups/s/record) == 11",
+        ],
+        &[
+            "put config",
+            "delete nodes/*",
+            "put groups/g/record",
+            "delete groups/g/leader",
+        ],
+    );
+    let mut full = Txn::accept(&keys(), 5, config);
+    let taken = (0..TXN_MAX)
+        .filter(|_| full.and_lifted(&keys(), of, Some(&record())))
+        .count();
+    assert_eq!(taken, 55);
+    assert!(full.compare.len() <= TXN_MAX && full.then.len() <= TXN_MAX);
+    let mut imported = Txn::accept(&keys(), 0, config);
+    let order = StandingOrder::default;
+    let group = ExportedGroup {
+        stopped: Some(order()),
+        without: [("n".to_owned(), order())].into(),
+        ..ExportedGroup::default()
+    };
+    imported.and_imported(&keys(), "g", &record(), &group);
+    imported.and_drained(&keys(), "d", &order());
+    is(
+        &imported,
+        TxnKind::Accept,
+        &["mod(config) == 0", "create(groups/g/record) == 0"],
+        &[
+            "put config",
+            "delete nodes/*",
+            "put groups/g/record",
+            "put groups/g/stopped",
+            "put groups/g/without/n",
+            "put status/d/drained",
+        ],
+    );
 }
 
 #[test]

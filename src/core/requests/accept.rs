@@ -6,12 +6,12 @@ use crate::event::Action;
 use crate::group::Group;
 use crate::membership::Purpose;
 use crate::node::Node;
-use crate::protocol::records::{ClusterConfig, GroupKeys, NodeKey, Past, Record, RecordState, json};
+use crate::protocol::records::{ClusterConfig, NodeKey, Past, Record, RecordState};
 use crate::protocol::released::released;
-use crate::protocol::{ReleaseCause, TxnKind};
+use crate::protocol::{AsRead, ReleaseCause};
 use crate::requests::AcceptWish;
 use crate::requests::refusal::Refusal;
-use crate::store::{Compare, Op, Txn};
+use crate::store::Txn;
 
 impl Node {
     /// T11, when an operator asked for it.
@@ -45,42 +45,27 @@ impl Node {
         Some((txn, Purpose::Accept { reply, done }))
     }
 
-    /// T11, and how many records did not fit in. It compares each record that it writes: one that changed since it was read
-    /// may belong to a holder that was promised more than anybody waits after it.
+    /// T11, and how many records did not fit in.
     fn t11(&self, given: Option<u64>) -> (Txn, usize) {
-        let mut txn = self.config_txn(TxnKind::Accept, self.accepted_config());
-        txn.then.push(Op::DeletePrefix {
-            prefix: self.facts.keys().nodes(),
-        });
-        let (mut lifted, mut left) = (self.to_be_lifted(given), 0);
+        let (keys, read_at) = (self.facts.keys(), self.facts.view().config_mod);
+        let mut txn = Txn::accept(keys, read_at, self.accepted_config());
+        let mut lifted = self.to_be_lifted(given);
         // What can't be started without it comes first, then what somebody holds.
-        lifted.sort_by_key(|(name, keys, _)| (self.claim_above(name).is_none(), keys.active().is_none()));
-        for (name, keys, record) in lifted {
-            if !txn.has_room(1, 2) {
-                left += 1;
-                continue;
-            }
-            let key = self.facts.keys().record(name);
-            txn.compare.push(Compare::Mod {
-                key: key.clone(),
-                revision: keys.record_mod,
-            });
-            let Some(record) = record else { continue };
-            let value = json(&record);
-            txn.then.push(Op::Put { key, value, lease: 0 });
-            txn.then.push(Op::Delete {
-                key: self.facts.keys().leader(name),
-            });
-        }
+        lifted.sort_by_key(|(of, _)| (self.claim_above(of.group).is_none(), of.keys.active().is_none()));
+        let fits = lifted
+            .iter()
+            .map(|(of, record)| txn.and_lifted(keys, *of, record.as_ref()));
+        let left = fits.filter(|fits| !fits).count();
         (txn, left)
     }
 
     /// Each group's record as T11 writes it: free, above every epoch that is known of. None for one that is marked stuck, which
     /// stays as it is and is only compared: a fence alone frees it, before or after.
-    fn to_be_lifted(&self, given: Option<u64>) -> Vec<(&String, &GroupKeys, Option<Record>)> {
+    fn to_be_lifted(&self, given: Option<u64>) -> Vec<(AsRead<'_>, Option<Record>)> {
         let of_group = self.facts.view().groups.iter().filter_map(|(name, keys)| {
+            let of = AsRead { group: name, keys };
             if keys.active().is_some_and(|record| record.stuck.is_some()) {
-                return Some((name, keys, None));
+                return Some((of, None));
             }
             let held = self.groups.get(name).and_then(|group| group.held());
             let held = held.map_or(0, |held| held.run.epoch);
@@ -93,7 +78,7 @@ impl Node {
                 None => return None,
             };
             record.epoch = record.epoch.max(known) + 1;
-            Some((name, keys, Some(record)))
+            Some((of, Some(record)))
         });
         of_group.collect()
     }

@@ -8,13 +8,11 @@ use std::collections::BTreeMap;
 use crate::event::Action;
 use crate::membership::Purpose;
 use crate::node::Node;
+use crate::protocol::ReleaseCause;
 use crate::protocol::bounds::{GIVEN_MAX, PROMISE_MAX_MS};
-use crate::protocol::records::{
-    ClusterConfig, GroupKeys, Past, Record, RecordState, StandingOrder, StoreIds, View, json,
-};
-use crate::protocol::{ReleaseCause, TxnKind};
+use crate::protocol::records::{ClusterConfig, GroupKeys, Past, Record, RecordState, StandingOrder, StoreIds, View};
 use crate::requests::refusal::Refusal;
-use crate::store::{Compare, Op, Txn};
+use crate::store::Txn;
 
 /// The form of the file.
 pub const FORMAT: u32 = 1;
@@ -149,16 +147,13 @@ impl Node {
         let present = self.facts.view().config.map_or(0, |config| config.generation);
         let generation = exported.generation.max(known).max(present) + 1;
         let config = ClusterConfig::new(generation, ttl, self.longest_known().max(longest));
-        let mut txn = self.config_txn(TxnKind::Accept, config);
-        txn.then.push(Op::DeletePrefix {
-            prefix: self.facts.keys().nodes(),
-        });
+        let keys = self.facts.keys();
+        let mut txn = Txn::accept(keys, self.facts.view().config_mod, config);
         for (name, group) in &exported.groups {
-            self.import_group(name, group, &mut txn);
+            txn.and_imported(keys, name, &self.imported(name, group), group);
         }
         for (node, order) in &exported.drained {
-            let (key, value) = (self.facts.keys().drained(node), json(order));
-            txn.then.push(Op::Put { key, value, lease: 0 });
+            txn.and_drained(keys, node, order);
         }
         let groups: Vec<String> = exported
             .groups
@@ -181,14 +176,9 @@ impl Node {
         group.epoch.max(held).max(claimed) + 1
     }
 
-    fn import_group(&self, name: &str, group: &ExportedGroup, txn: &mut Txn) {
-        let key = self.facts.keys().record(name);
-        txn.compare.push(Compare::Create {
-            key: key.clone(),
-            revision: 0,
-        });
-        let mut put = |key, value| txn.then.push(Op::Put { key, value, lease: 0 });
-        let record = Record {
+    /// The record of a group that was exported: free.
+    fn imported(&self, name: &str, group: &ExportedGroup) -> Record {
+        Record {
             epoch: self.epoch_above(name, group),
             node: group.node.clone(),
             incarnation: 0,
@@ -199,19 +189,6 @@ impl Node {
             stuck: None,
             promise_ms: None,
             past: Past::default(),
-        };
-        put(key, json(&record));
-        if let Some(store) = &group.store {
-            put(self.facts.keys().store(name), json(store));
-        }
-        if let Some(order) = &group.stopped {
-            put(self.facts.keys().stopped(name), json(order));
-        }
-        if let Some(order) = &group.deleted {
-            put(self.facts.keys().deleted(name), json(order));
-        }
-        for (node, order) in &group.without {
-            put(self.facts.keys().without(name, node), json(order));
         }
     }
 

@@ -11,7 +11,6 @@ use std::time::Duration;
 use crate::event::Action;
 use crate::membership::Purpose;
 use crate::node::Node;
-use crate::protocol::TxnKind;
 use crate::protocol::records::{Beat, ClusterConfig};
 use crate::requests::refusal::Refusal;
 use crate::snapshot::code::Code;
@@ -140,13 +139,6 @@ impl Node {
                 let active = keys.active();
                 !keys.unreadable() && active.is_none_or(|record| !gone(&record.node, record.incarnation))
             })
-    }
-
-    /// Writes the configuration if it is still the one that was read.
-    pub(crate) fn config_txn(&self, kind: TxnKind, config: ClusterConfig) -> Txn {
-        let mut txn = Txn::new(kind);
-        txn.and_config(self.facts.keys(), self.facts.view().config_mod, config);
-        txn
     }
 
     /// Why the cluster can't have this ttl: each node must be able to keep it.
