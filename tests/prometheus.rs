@@ -12,7 +12,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use leasehold::core::event::Decision;
+use leasehold::core::event::{Decision, Event};
 use leasehold::core::group::{ServiceState, Stage};
 use leasehold::core::protocol::keys::Keys;
 use leasehold::core::snapshot::code::Code;
@@ -213,8 +213,9 @@ async fn endpoint(node: &str) -> SocketAddr {
         hosts: Vec::new(),
     };
     let asked = http::serve(wanted, turn, archive, inbox);
-    // They are open.
-    told.recv().await.unwrap();
+    // They are open: at once, or once whoever took the port meanwhile has let it go. Their files may be told of before.
+    let is_open = |event| matches!(event, Event::Endpoints { address, fault: None } if address == listen.to_string());
+    while !is_open(told.recv().await.unwrap()) {}
     let _ = fs::remove_file(&socket);
     tokio::spawn(async move {
         let _kept = (publisher, asked);
