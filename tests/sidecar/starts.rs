@@ -113,14 +113,27 @@ async fn a_container_whose_network_was_made_anew_is_made_anew() {
     place.order("stop");
     place.line("stopped", |line| line["held"].is_null());
     let network = format!("{}_front", place.name);
-    said(&docker(&["network", "rm", &network]));
+    remove_network(&network);
     said(&docker(&["network", "create", &network]));
     place.order("start");
     place.active("2.1");
     assert!(!place.log().contains("did not start:"), "{}", place.log());
     place.node.stop();
     said(&docker(&["rm", "-f", &place.container()]));
-    said(&docker(&["network", "rm", &network]));
+    remove_network(&network);
+}
+
+/// The engine lets go of a network a little after the kernel has proved the end of whoever used it.
+fn remove_network(network: &str) {
+    let end = clock::now().plus(Duration::from_secs(20));
+    loop {
+        let output = docker(&["network", "rm", network]);
+        if output.status.success() || clock::now().reached(end) {
+            said(&output);
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
 }
 
 /// Its code and its sentence are told as soon as it has ended, and not four times.
