@@ -11,7 +11,7 @@ use leasehold_base::time::Time;
 use leasehold_core::snapshot::status::Status;
 
 /// Of the watchdog's time: how often it is fed.
-const MEALS: u32 = 3;
+const FEEDS: u32 = 3;
 /// systemd shows one line.
 const STATUS_MAX: usize = 200;
 
@@ -19,7 +19,7 @@ const STATUS_MAX: usize = 200;
 #[derive(Debug, Default)]
 pub struct Manager {
     socket: Option<UnixDatagram>,
-    /// Between two meals of the watchdog, if there is one.
+    /// Between two feeds of the watchdog, if there is one.
     every: Option<Duration>,
     fed: Option<Time>,
     told: String,
@@ -35,7 +35,7 @@ impl Manager {
         let time = number("WATCHDOG_USEC").filter(|_| is_ours && socket.is_some());
         Self {
             socket,
-            every: time.map(|time| Duration::from_micros(time) / MEALS),
+            every: time.map(|time| Duration::from_micros(time) / FEEDS),
             ..Self::default()
         }
     }
