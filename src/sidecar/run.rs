@@ -37,6 +37,8 @@ use leasehold_core::takeover::fencing::FenceSettings;
 const INBOX_MAX: usize = 1024;
 /// What the history may take to be written at the end, when nothing is held any more.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+/// What the engine may take to remove helper containers at the end.
+const LAST_HELPERS: Duration = Duration::from_secs(3);
 /// Between two tries to reach etcd for the first time.
 const ETCD_PAUSE: Duration = Duration::from_secs(1);
 
@@ -85,6 +87,7 @@ pub async fn run(facts: &NodeArgs) -> Result<()> {
     let archivist = HistoryWriter::spawn(store());
     let archive = EtcdHistory::new(&site.name, store(), archivist.clone(), Arc::clone(&site.sources));
     let keeper = archivist.clone();
+    let engine = site.engine.clone();
     let outbox = Outbox::open(&site, timing, files.clone(), saved.as_ref(), keeper, inbox.clone())?;
     let node = Node::new(Setup {
         me: identity(&site)?,
@@ -113,7 +116,7 @@ pub async fn run(facts: &NodeArgs) -> Result<()> {
         env!("CARGO_PKG_VERSION")
     );
     turn(node, outbox, events, asked, &published, &facts.run_dir, manager).await?;
-    archivist.flush(LAST_WORDS).await;
+    tokio::join!(archivist.flush(LAST_WORDS), engine.end_helpers(LAST_HELPERS));
     Ok(())
 }
 

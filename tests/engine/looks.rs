@@ -153,3 +153,35 @@ async fn storage_that_hangs_makes_no_pile_of_containers() {
     }
     assert_eq!(helpers(&bed), 0);
 }
+
+/// As when a host is taken out: what the sidecar made must not hold a volume after it.
+#[tokio::test]
+async fn no_look_outlives_the_program() {
+    let bed = Bed::new().await;
+    lay_out(&bed);
+    let store = bed.directory.join("store");
+    fs::create_dir(&store).unwrap();
+    fs::write(store.join(MARK), "one\n").unwrap();
+    // It would look for a minute.
+    let slow = "#!/bin/busybox sh\nexec /bin/busybox sleep 60\n";
+    fs::write(bed.directory.join("bin/tether"), slow).unwrap();
+    let mut service = bed.service();
+    service.mounts = vec![bind(&store, "/store")];
+    bed.prepare(&service).await.unwrap();
+    let ends = async {
+        let began = clock::now();
+        while helpers(&bed) == 0 {
+            assert!(clock::now().since(began) < PATIENCE, "no look");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        bed.engine.end_helpers(PATIENCE).await;
+        helpers(&bed)
+    };
+    let (found, left) = tokio::join!(look(&bed, &service, PATIENCE), ends);
+    let said = found.unwrap_err().to_string();
+    assert!(said.contains("the program ends"), "{said}");
+    assert_eq!(left, 0, "left behind");
+    let said = look(&bed, &service, PATIENCE).await.unwrap_err().to_string();
+    assert!(said.contains("the program ends"), "{said}");
+    assert_eq!(helpers(&bed), 0, "made after the end");
+}

@@ -8,7 +8,9 @@ use bollard::errors::Error as ClientError;
 use bollard::models::{ContainerCreateBody, HostConfigLogConfig};
 use bollard::query_parameters::{CreateContainerOptionsBuilder, LogsOptionsBuilder, WaitContainerOptions};
 use futures_util::StreamExt;
+use tokio::sync::RwLock;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use super::{Engine, EngineError, MountSource, Result, body, labels, mounts};
 use leasehold_compose::model::{Project, Service};
@@ -49,6 +51,15 @@ pub struct HelperOutcome {
     pub truncated: bool,
 }
 
+/// The helpers of this process that have not been removed yet.
+#[derive(Debug, Default)]
+pub(super) struct Helpers {
+    /// Held while there is one.
+    under_way: RwLock<()>,
+    /// No more are made.
+    ending: CancellationToken,
+}
+
 impl Engine {
     /// Runs a helper to its end and removes it, whatever the end. Unlike `prepare` this does mount the volumes.
     pub async fn run_helper(&self, helper: &Helper<'_>) -> Result<HelperOutcome> {
@@ -58,6 +69,10 @@ impl Engine {
             "{}-{}-{}-{}",
             helper.project.name, helper.service.name, helper.node, helper.name
         );
+        let _under_way = self.helpers.under_way.read().await;
+        if self.helpers.ending.is_cancelled() {
+            return Err(ends());
+        }
         self.clear_leftover(&name).await?;
         let docker = self.client().await?;
         let options = CreateContainerOptionsBuilder::new().name(&name).build();
@@ -67,10 +82,24 @@ impl Engine {
                 docker.create_container(Some(options), request(helper)?),
             )
             .await?;
-        let outcome = self.run_made(&made.id, helper.deadline).await;
+        let outcome = tokio::select! {
+            outcome = self.run_made(&made.id, helper.deadline) => outcome,
+            () = self.helpers.ending.cancelled() => Err(ends()),
+        };
         let removed = self.remove_container(&made.id, true).await;
         let outcome = outcome?;
         removed.map(|()| outcome)
+    }
+
+    /// Removes the helpers that still run, and makes no more: a program that ends leaves none behind.
+    pub async fn end_helpers(&self, within: Duration) {
+        self.helpers.ending.cancel();
+        if timeout(within, self.helpers.under_way.write()).await.is_err() {
+            tracing::warn!(
+                code = "helper_left",
+                "a helper container is left behind: the next look removes it"
+            );
+        }
     }
 
     /// What a helper that was interrupted left behind; only ever a helper.
@@ -144,6 +173,10 @@ impl Engine {
         outcome.stderr = String::from_utf8_lossy(&err).into_owned();
         Ok(())
     }
+}
+
+fn ends() -> EngineError {
+    EngineError::invalid("no helper is run: the program ends")
 }
 
 fn request(helper: &Helper<'_>) -> Result<ContainerCreateBody> {

@@ -38,6 +38,7 @@ pub use devices::{DeviceLook, Sharing};
 pub use error::EngineError;
 pub use events::{Hint, HintKind};
 pub use exec::{Exec, ExecOutcome};
+use helper::Helpers;
 pub use helper::{Helper, HelperOutcome};
 pub use image::Image;
 pub use intruders::{Guarded, Reason, Seen};
@@ -58,6 +59,7 @@ pub struct Engine {
     socket: PathBuf,
     /// With the API version agreed upon last: an engine that comes back may be another one.
     client: Arc<RwLock<Option<Docker>>>,
+    helpers: Arc<Helpers>,
     deadline: Duration,
 }
 
@@ -77,6 +79,7 @@ impl Engine {
         Self {
             socket: socket.to_owned(),
             client: Arc::default(),
+            helpers: Arc::default(),
             deadline: CALL_DEADLINE,
         }
     }
