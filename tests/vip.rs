@@ -666,6 +666,25 @@ fn an_interface_switched_on_again_has_everything_back() {
     });
 }
 
+/// As a bridge or a bond does when its first port goes: the link stays up, and the neighbours would keep the old address.
+#[test]
+fn another_ethernet_address_is_announced_at_once() {
+    const NEW: &str = "02:00:00:00:00:77";
+    run("another_ethernet_address_is_announced_at_once", async |lab| {
+        let host = lab.host(2).await;
+        let vips = [vip(V4), vip(V6)];
+        let mut task = host.task();
+        task.start().await;
+        task.hold_quietly(&vips, after(20_000)).await;
+        task.expect(&held(), nothing).await;
+        vips.iter().for_each(|vip| lab.mislead(*vip));
+        host.sh(&format!("ip link set eth0 address {NEW}"));
+        for vip in vips {
+            lab.learned_at(vip, NEW).await;
+        }
+    });
+}
+
 #[test]
 fn a_missing_interface_is_named_with_those_that_exist() {
     run("a_missing_interface_is_named_with_those_that_exist", |lab| async move {

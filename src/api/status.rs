@@ -51,6 +51,9 @@ pub struct NodeLine {
     pub version: String,
     pub address: String,
     pub priority: u32,
+    /// Seconds since it was here last, to some minutes, while it is away; none where nobody knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub away_s: Option<u64>,
     /// Milliseconds since its last beat was seen; none without a key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub beat_ms: Option<u64>,
@@ -214,6 +217,7 @@ impl From<status::NodeLine> for NodeLine {
             version,
             address,
             priority,
+            away_s,
             beat_ms,
             ttl_ms,
             groups,
@@ -226,6 +230,7 @@ impl From<status::NodeLine> for NodeLine {
             version,
             address,
             priority,
+            away_s,
             beat_ms,
             ttl_ms,
             groups,

@@ -155,6 +155,7 @@ fn filled() -> status::Status {
         version: text("1"),
         address: text("192.0.2.1:8008"),
         priority: 10,
+        away_s: Some(600),
         beat_ms: Some(120),
         ttl_ms: Some(5000),
         groups: map("mail", "no disk"),
@@ -204,7 +205,7 @@ fn the_status_is_written_as_it_always_was() {
     mail["used"] = json!({ "c": "sams-1" });
     mail["held"] = held;
     let node = json!({
-        "state": "alive", "version": "1", "address": "192.0.2.1:8008", "priority": 10, "beat_ms": 120, "ttl_ms": 5000,
+        "state": "alive", "version": "1", "address": "192.0.2.1:8008", "priority": 10, "away_s": 600, "beat_ms": 120, "ttl_ms": 5000,
         "groups": { "mail": "no disk" }, "clock": "hpet", "endpoints": "closed", "drained": "by eve",
     });
     let mut wanted = json!({

@@ -98,6 +98,8 @@ words_of! { status::NodeState,
     NodeState {
         Alive = "alive",
         Silent = "silent",
+        /// It took part, its lease has ended, and nobody removed it.
+        Away = "away",
     }
 }
 

@@ -48,7 +48,7 @@ fn render(status: &Status) -> String {
         rows.push(vec![
             name.clone(),
             line.state.to_string(),
-            line.beat_ms.map_or("-".to_owned(), |ms| format!("{ms} ms ago")),
+            last_seen(line),
             line.priority.to_string(),
             or_none(line.version.clone()),
             or_none(line.address.clone()),
@@ -57,6 +57,16 @@ fn render(status: &Status) -> String {
         ]);
     }
     table(&rows)
+}
+
+fn last_seen(line: &NodeLine) -> String {
+    match (line.beat_ms, line.away_s) {
+        (Some(ms), _) => format!("{ms} ms ago"),
+        (None, Some(seconds @ ..7200)) => format!("{} min ago", seconds / 60),
+        (None, Some(seconds @ ..172_800)) => format!("{} hours ago", seconds / 3600),
+        (None, Some(seconds)) => format!("{} days ago", seconds / 86_400),
+        (None, None) => "-".to_owned(),
+    }
 }
 
 fn readiness(line: &NodeLine) -> String {
@@ -114,6 +124,10 @@ mod tests {
                       b     alive   3 ms ago    10        1        10.0.0.1:8008  -         mail: no image\n\
                       c     silent  -           10        -        10.0.0.1:8008  -         -";
         assert_eq!(render(&status()), wanted);
+        let mut away = status();
+        let c = away.nodes.get_mut("c").unwrap();
+        (c.state, c.away_s) = (NodeState::Away, Some(3 * 86_400));
+        assert!(render(&away).contains("c     away   3 days ago"), "{}", render(&away));
         let mut drained = status();
         let b = drained.nodes.get_mut("b").unwrap();
         b.drained = Some("by ann at noon".to_owned());

@@ -102,8 +102,9 @@ pub enum Event {
         wish: Option<i64>,
         drift: Option<Drift>,
     },
-    /// Why the rate of this host's clocks is in doubt, if it is.
-    ClockSource { doubt: Option<String> },
+    /// Why the rate of this host's clocks is in doubt, if it is. `wall`: the wall time in seconds since 1970, for people: no
+    /// decision rests on it.
+    Clock { doubt: Option<String>, wall: Option<i64> },
     /// Where the endpoints of this node listen, if anywhere, and what is wrong with them.
     Endpoints { address: String, fault: Option<String> },
     /// What one member of etcd says of itself, now and then; nothing is wrong with it where there are no troubles.

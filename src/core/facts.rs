@@ -17,6 +17,8 @@ pub(crate) struct Facts {
     keys: Keys,
     timing: Timing,
     now: Time,
+    /// The wall time that was told last, in seconds since 1970, and when.
+    wall: Option<(i64, Time)>,
     view: View,
     /// Whether `view` was read since the last arrival.
     viewed: bool,
@@ -31,6 +33,7 @@ impl Facts {
             keys: Keys::new(cluster),
             timing,
             now: Time::default(),
+            wall: None,
             view: View::default(),
             viewed: false,
             observer: Observer::default(),
@@ -56,6 +59,12 @@ impl Facts {
         self.now
     }
 
+    /// The wall time in seconds since 1970, as far as it is known: for people.
+    pub(crate) fn wall(&self) -> Option<i64> {
+        let (told, at) = self.wall?;
+        told.checked_add(i64::try_from(self.now.since(at).as_secs()).ok()?)
+    }
+
     /// What was read of etcd last.
     pub(crate) fn view(&self) -> &View {
         &self.view
@@ -77,6 +86,10 @@ impl Facts {
     /// An event happens now.
     pub(crate) fn pass_to(&mut self, now: Time) {
         self.now = now;
+    }
+
+    pub(crate) fn wall_is(&mut self, seconds: Option<i64>) {
+        self.wall = seconds.map(|seconds| (seconds, self.now)).or(self.wall);
     }
 
     pub(crate) fn listen_at(&mut self, address: String) {

@@ -305,7 +305,10 @@ impl Node {
                 }
             }
             Event::Compared { group, wish, drift } => self.compared(now, &group, drift, wish, out),
-            Event::ClockSource { doubt } => self.doubt_clock(doubt, out),
+            Event::Clock { doubt, wall } => {
+                self.facts.wall_is(wall);
+                self.doubt_clock(doubt, out);
+            }
             Event::Endpoints { address, fault } => self.endpoints(address, fault, out),
             Event::EtcdMember { url, troubles } => self.etcd_member(url, troubles, out),
             Event::PinUnwritten { why } => self.pin_unwritten(&why, out),
@@ -385,7 +388,7 @@ impl Node {
             | Event::HolderAsked { .. }
             | Event::Health { .. }
             | Event::Compared { .. }
-            | Event::ClockSource { .. }
+            | Event::Clock { .. }
             | Event::Endpoints { .. }
             | Event::PinUnwritten { .. }
             | Event::Intruder { .. }

@@ -10,6 +10,7 @@ const LEAVES: &[&str] = &[
     "config",
     "nodes/a",
     "status/a",
+    "status/a/known",
     "status/a/drained",
     "groups/g/record",
     "groups/g/intent",
@@ -52,7 +53,8 @@ fn numbers(view: &View) -> Vec<u64> {
         let claims = status.groups.values().filter_map(|ready| ready.claim);
         claims.chain(status.smallest_ttl_ms)
     });
-    configs.chain(beats).chain(records).chain(statuses).collect()
+    let seen = view.known.values().map(|known| known.seen.unsigned_abs());
+    configs.chain(beats).chain(records).chain(statuses).chain(seen).collect()
 }
 
 fn json() -> impl Strategy<Value = String> {
@@ -63,13 +65,13 @@ fn json() -> impl Strategy<Value = String> {
         Just((GIVEN_MAX + 1).to_string()),
         (0..600_000_u64).prop_map(|number| number.to_string()),
     ];
-    let fields = proptest::collection::vec(number, 9);
+    let fields = proptest::collection::vec(number, 10);
     fields.prop_map(|n| {
         format!(
             r#"{{"generation":{},"ttl_ms":{},"longest_ms":{},"machine":"","boot":"","seq":1,"nonce":1,"epoch":{},"node":"b",
             "incarnation":{},"state":"active","reason":"","promise_ms":{},"past":{{"quiet_ms":{}}},"version":"","address":"",
-            "priority":1,"smallest_ttl_ms":{},"groups":{{"g":{{"ready":true,"claim":{}}}}},"id":"s","mounts":[]}}"#,
-            n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7], n[8]
+            "priority":1,"smallest_ttl_ms":{},"groups":{{"g":{{"ready":true,"claim":{}}}}},"id":"s","mounts":[],"seen":{}}}"#,
+            n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7], n[8], n[9]
         )
     })
 }
@@ -84,7 +86,7 @@ proptest! {
         let named = view.unreadable.len();
         prop_assert!(named <= 1);
         prop_assert!(numbers(&view).iter().all(|number| *number <= COUNTED_MAX), "{value}");
-        let kept = view.config.is_some() || !view.statuses.is_empty() || !view.drained.is_empty()
+        let kept = view.config.is_some() || !view.statuses.is_empty() || !view.drained.is_empty() || !view.known.is_empty()
             || view.nodes.values().any(|key| key.beat.is_some())
             || view.groups.values().any(|keys| keys.record.is_some() || keys.intent.is_some() || keys.store.is_some()
                 || keys.stopped.is_some() || keys.paused.is_some() || keys.deleted.is_some() || !keys.without.is_empty());
@@ -116,6 +118,11 @@ fn each_number_has_its_bound_and_its_name() {
             "groups/g/record",
             r#"{"epoch":562949953421313,"node":"b","incarnation":1,"state":"active","reason":""}"#,
             "epoch",
+        ),
+        (
+            "status/a/known",
+            r#"{"version":"","address":"","seen":253402300800}"#,
+            "seen",
         ),
         (
             "status/a",

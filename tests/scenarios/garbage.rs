@@ -81,6 +81,7 @@ const KEYS: &[(&str, Held)] = &[
     ("status/a", Held::GoesOn),
     ("status/b", Held::GoesOn),
     ("status/nobody", Held::GoesOn),
+    ("status/b/known", Held::GoesOn),
     ("status/b/drained", Held::GoesOn),
     ("groups/sams/record", Held::GoesOn),
     ("groups/sams/intent", Held::GoesOn),

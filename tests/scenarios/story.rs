@@ -586,8 +586,13 @@ impl World {
                 result: outcome(result),
             },
             ["unpinned", why @ ..] => Event::PinUnwritten { why: why.join(" ") },
-            ["clock", why @ ..] => Event::ClockSource {
+            ["clock", why @ ..] => Event::Clock {
                 doubt: (!why.is_empty()).then(|| why.join(" ")),
+                wall: None,
+            },
+            ["wall", seconds] => Event::Clock {
+                doubt: None,
+                wall: seconds.parse().ok(),
             },
             ["endpoints", at, why @ ..] => Event::Endpoints {
                 address: at.trim_start_matches("closed").to_owned(),

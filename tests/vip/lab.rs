@@ -112,9 +112,13 @@ impl Lab {
 
     /// Waits until the neighbour knows the address at this host.
     pub(crate) async fn learned(&self, vip: Vip, host: &Host) {
-        let want = format!("lladdr {}", host.mac());
+        self.learned_at(vip, &host.mac().to_string()).await;
+    }
+
+    pub(crate) async fn learned_at(&self, vip: Vip, mac: &str) {
+        let want = format!("lladdr {mac}");
         let command = format!("ip neigh show {} dev br0", vip.address);
-        until(&format!("the neighbour has {} at {}", vip.address, host.mac()), || {
+        until(&format!("the neighbour has {} at {mac}", vip.address), || {
             sh(&command).contains(&want)
         })
         .await;

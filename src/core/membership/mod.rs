@@ -7,6 +7,7 @@ mod answer;
 pub(crate) mod ending;
 mod exchange;
 mod keep;
+mod known;
 mod place;
 mod refused;
 mod send;

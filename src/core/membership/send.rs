@@ -138,6 +138,7 @@ impl Node {
             if !self.membership.refusals.put_off(now, &Asked::Extras) {
                 (txn, _) = self.promise_in_records(lease, None);
                 self.publish_in(lease, &mut txn);
+                self.introduce_in(&mut txn);
                 self.settle_in(now, &mut txn);
                 purpose = Purpose::Beat;
             }

@@ -2,7 +2,7 @@
 
 use super::{AsRead, TxnKind, put};
 use crate::protocol::keys::Keys;
-use crate::protocol::records::{Beat, ClusterConfig, Record, json};
+use crate::protocol::records::{Beat, ClusterConfig, KnownNode, Record, json};
 use crate::store::{Compare, Op, Txn};
 
 /// A node's own key, as its incarnation wrote it last.
@@ -54,6 +54,11 @@ impl Txn {
     pub(crate) fn and_status(&mut self, keys: &Keys, me: &str, lease: i64, value: String) {
         let key = keys.status(me);
         self.then.push(Op::Put { key, value, lease });
+    }
+
+    /// The part of T2 that says who this node is, and that it was here; it stays when the lease ends.
+    pub(crate) fn and_known(&mut self, keys: &Keys, me: &str, known: &KnownNode) {
+        self.then.push(put(keys.known(me), json(known)));
     }
 
     /// The part of T2 that confirms a shorter ttl: the configuration without the longer one.

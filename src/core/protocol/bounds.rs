@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 
 pub use leasehold_base::bounds::{COUNTED_MAX, GIVEN_MAX};
 
-use crate::protocol::records::{Beat, ClusterConfig, Intent, NodeStatus, Pin, Record, Saved, StandingOrder, StoreIds};
+use crate::protocol::records::{Beat, ClusterConfig, Intent, KnownNode, NodeStatus, Pin, Record, Saved, StandingOrder, StoreIds};
 use crate::protocol::sizing::HOLD_MAX;
 
 /// What the compose file lets a ttl be, in milliseconds.
@@ -18,6 +18,8 @@ pub const PROMISE_MAX_MS: u64 = HOLD_MAX.as_secs() * 1000;
 const QUIET_MAX_MS: u64 = 31 * 86_400_000;
 /// Far above every grace of a stop.
 const GRACE_MAX_MS: u64 = 31 * 86_400_000;
+/// The last second of the year 9999.
+const SECONDS_MAX: u64 = 253_402_300_799;
 /// Restarts within one epoch.
 const RUNS_MAX: u64 = 1 << 31;
 /// A longer value is none of ours: the largest, a status, takes about 2 KiB a group.
@@ -130,6 +132,13 @@ impl Bounded for NodeStatus {
             within("claim", ready.claim.unwrap_or(0), 0, GIVEN_MAX)?;
             within("epoch", epochs.max().unwrap_or(0), 0, COUNTED_MAX)
         })
+    }
+}
+
+impl Bounded for KnownNode {
+    fn bounded(&self) -> Result<(), Fault> {
+        let seen = u64::try_from(self.seen).map_err(|_| Fault::NotOurs)?;
+        within("seen", seen, 0, SECONDS_MAX)
     }
 }
 

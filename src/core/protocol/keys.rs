@@ -58,6 +58,12 @@ impl Keys {
         format!("{}status/{node}", self.prefix)
     }
 
+    /// That there is such a node, and when it was here last: it stays until the node is removed.
+    #[must_use]
+    pub fn known(&self, node: &str) -> String {
+        format!("{}status/{node}/known", self.prefix)
+    }
+
     /// The prefix of every group's keys.
     #[must_use]
     pub fn groups(&self) -> String {

@@ -134,7 +134,7 @@ impl Txn {
             same(key.clone(), read_at),
             found(drained.clone(), view.drained.get(node)),
         ];
-        let gone = [key, keys.status(node), drained];
+        let gone = [key, keys.status(node), keys.known(node), drained];
         let then = gone.into_iter().map(|key| Op::Delete { key }).collect();
         let kind = TxnKind::Remove;
         let (mut txn, mut left) = (Self { kind, compare, then }, 0);

@@ -280,6 +280,15 @@ impl NodeStatus {
     }
 }
 
+/// A node that takes part, or did and was not removed. For people: no rule of the election reads it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownNode {
+    pub version: String,
+    pub address: String,
+    /// When it was here last, to some minutes: seconds since 1970 by its own wall clock.
+    pub seen: i64,
+}
+
 /// What an operator wants of a group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "want", rename_all = "lowercase")]
@@ -448,6 +457,8 @@ pub struct View {
     pub groups: BTreeMap<String, GroupKeys>,
     /// Nodes that shall hold nothing, with the key's mod revision.
     pub drained: BTreeMap<String, (StandingOrder, i64)>,
+    /// Every node that took part and was not removed.
+    pub known: BTreeMap<String, KnownNode>,
     /// Keys whose value could not be read, and why.
     pub unreadable: BTreeMap<String, Fault>,
     /// Of all keys that were read.
@@ -509,6 +520,13 @@ impl View {
             ["status", node, "drained"] => {
                 let (order, fault) = bounds::read_order(&kv.value);
                 self.drained.insert((*node).to_owned(), (order, kv.mod_revision));
+                fault
+            }
+            ["status", node, "known"] => {
+                let mut known = None;
+                let fault = keep(&kv.value, &mut known);
+                // That it took part, the key alone says.
+                self.known.insert((*node).to_owned(), known.unwrap_or_default());
                 fault
             }
             ["groups", group, leaf] => {

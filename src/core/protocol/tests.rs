@@ -418,6 +418,7 @@ fn a_node_is_removed_while_its_key_is_the_one_that_was_read() {
         &[
             "delete nodes/n",
             "delete status/n",
+            "delete status/n/known",
             "delete status/n/drained",
             "delete groups/g/without/n",
         ],

@@ -137,15 +137,12 @@ impl Node {
                 none.then(|| format!("{node} is not drained"))
             }
             Wish::Remove { node } => {
-                let left = self.facts.view().nodes.contains_key(node)
-                    || self.facts.view().statuses.contains_key(node)
-                    || self.facts.view().drained.contains_key(node)
-                    || self
-                        .facts
-                        .view()
-                        .groups
-                        .values()
-                        .any(|keys| keys.without.contains_key(node));
+                let view = self.facts.view();
+                let left = view.nodes.contains_key(node)
+                    || view.statuses.contains_key(node)
+                    || view.known.contains_key(node)
+                    || view.drained.contains_key(node)
+                    || view.groups.values().any(|keys| keys.without.contains_key(node));
                 (!left).then(|| format!("nothing of {node} is in etcd: it was removed before, or never was"))
             }
             Wish::Extend { group, node } => {

@@ -1,13 +1,15 @@
 //! The health of the cluster in one word, and the sentences behind it: what is wrong, and what would hurt next (jeopardy).
 
+use std::collections::BTreeMap;
+
 use crate::protocol::TroubleState;
 use crate::protocol::records::Trouble;
-use crate::snapshot::status::{GroupLine, MemberState, NodeState, Status};
+use crate::snapshot::status::{GroupLine, MemberState, NodeLine, NodeState, Status};
 
 /// One word, in the order of the exit codes of monitoring plugins: 0 to 3.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Health {
-    /// Every group is active and has a ready standby.
+    /// Every group is active, and every node could take it that should.
     #[default]
     Normal,
     /// Every group is active or stopped on purpose, but something would hurt next.
@@ -57,6 +59,23 @@ fn because(text: String, reason: &str) -> String {
     }
 }
 
+/// A node that took part and is missed.
+fn away(name: &str, seconds: Option<u64>) -> String {
+    let since = seconds.map_or_else(|| "is away".to_owned(), |seconds| format!("has been away for {}", span(seconds)));
+    format!("{name} {since}: if it will not come back, `leasehold node remove {name}`")
+}
+
+/// A length of time as a person says it.
+fn span(seconds: u64) -> String {
+    let (count, unit) = match seconds {
+        0..120 => return "a minute".to_owned(),
+        120..7200 => (seconds / 60, "minutes"),
+        7200..172_800 => (seconds / 3600, "hours"),
+        172_800.. => (seconds / 86_400, "days"),
+    };
+    format!("{count} {unit}")
+}
+
 /// A group that has a holder and does not serve as it should.
 fn judge_trouble(name: &str, holder: &str, trouble: &Trouble) -> (Health, String) {
     let (health, text) = match &trouble.state {
@@ -90,10 +109,13 @@ impl Status {
         }
         found.extend(self.damaged.values().map(|text| (Health::Warning, text.clone())));
         for (name, node) in &self.nodes {
-            if node.state != NodeState::Alive {
-                found.push((Health::Warning, format!("{name} is silent")));
-            } else if let Some(order) = &node.drained {
-                found.push((Health::Warning, format!("{name} is drained {order}")));
+            match (node.state, &node.drained) {
+                (NodeState::Silent, _) => found.push((Health::Warning, format!("{name} is silent"))),
+                (NodeState::Away, _) => found.push((Health::Warning, away(name, node.away_s))),
+                (NodeState::Alive, Some(order)) => {
+                    found.push((Health::Warning, format!("{name} is drained {order}")));
+                }
+                (NodeState::Alive, None) => found.extend(self.unready(name, node)),
             }
         }
         let doubted = self.nodes.iter().filter(|(_, node)| !node.clock.is_empty());
@@ -113,6 +135,22 @@ impl Status {
             health: found.first().map_or(Health::Normal, |(health, _)| *health),
             sentences: found.into_iter().map(|(_, sentence)| sentence).collect(),
         }
+    }
+
+    /// A standby that could not take what it should: were its holder to fail, fewer hosts are left than the operator believes.
+    fn unready(&self, name: &str, node: &NodeLine) -> Vec<(Health, String)> {
+        let mut groups: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for (group, why) in node.groups.iter().filter(|(_, why)| !why.is_empty()) {
+            let held_elsewhere = |line: &&GroupLine| {
+                let is_wanted = line.holder.as_deref().is_some_and(|holder| holder != name);
+                is_wanted && !line.without.contains_key(name)
+            };
+            if self.groups.get(group).filter(held_elsewhere).is_some() {
+                groups.entry(why).or_default().push(group);
+            }
+        }
+        let sentence = |(why, groups): (&str, Vec<&str>)| format!("{name} could not take {}: {why}", groups.join(", "));
+        groups.into_iter().map(|one| (Health::Warning, sentence(one))).collect()
     }
 
     /// An upgrade that is not finished, or a node that was forgotten.
@@ -201,7 +239,7 @@ impl Status {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::snapshot::status::{HeldLine, NodeLine};
+    use crate::snapshot::status::HeldLine;
 
     fn node(state: NodeState, unready: &str) -> NodeLine {
         NodeLine {
@@ -332,6 +370,39 @@ mod tests {
             status.damaged.insert("/k".to_owned(), text);
         });
         assert_eq!(damaged, (Health::Warning, "the key /k can't be read".to_owned()));
+    }
+
+    #[test]
+    fn one_standby_that_could_not_take_it_is_a_warning_while_another_could() {
+        let with = |state, why: &'static str, away_s| {
+            judged(move |status, _| {
+                let mut third = node(state, why);
+                third.away_s = away_s;
+                status.nodes.insert("c".to_owned(), third);
+            })
+        };
+        let unready = with(NodeState::Alive, "no image", None);
+        assert_eq!(unready, (Health::Warning, "c could not take mail: no image".to_owned()));
+        let remove = "if it will not come back, `leasehold node remove c`";
+        for (seconds, words) in [
+            (None, "c is away"),
+            (Some(100), "c has been away for a minute"),
+            (Some(7199), "c has been away for 119 minutes"),
+            (Some(7200), "c has been away for 2 hours"),
+            (Some(3 * 86_400 + 5), "c has been away for 3 days"),
+        ] {
+            let away = with(NodeState::Away, "", seconds);
+            assert_eq!(away, (Health::Warning, format!("{words}: {remove}")));
+        }
+    }
+
+    #[test]
+    fn what_nobody_wants_of_a_node_is_no_warning() {
+        let without = judged(|status, line| {
+            status.nodes.insert("c".to_owned(), node(NodeState::Alive, "not extended to it"));
+            line.without.insert("c".to_owned(), "by root".to_owned());
+        });
+        assert_eq!(without, (Health::Normal, String::new()));
     }
 
     #[test]

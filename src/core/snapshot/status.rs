@@ -9,7 +9,7 @@ use crate::host::watchdog::Watchdog;
 use crate::membership::Member;
 use crate::node::Node;
 use crate::protocol::ReleaseCause;
-use crate::protocol::records::{Record, RecordState, Trouble};
+use crate::protocol::records::{KnownNode, NodeStatus, Record, RecordState, Trouble};
 use crate::snapshot::health::Overall;
 use crate::time::Time;
 
@@ -48,6 +48,8 @@ pub struct NodeLine {
     pub version: String,
     pub address: String,
     pub priority: u32,
+    /// Seconds since it was here last, to some minutes, while it is away.
+    pub away_s: Option<u64>,
     /// Milliseconds since its last beat was seen; none without a key.
     pub beat_ms: Option<u64>,
     /// What its last beat promised, in milliseconds; none without a key.
@@ -170,6 +172,8 @@ pub enum NodeState {
     Alive,
     #[default]
     Silent,
+    /// Its lease has ended, and nobody removed it.
+    Away,
 }
 
 impl NodeState {
@@ -179,6 +183,7 @@ impl NodeState {
         match self {
             Self::Alive => "alive",
             Self::Silent => "silent",
+            Self::Away => "away",
         }
     }
 }
@@ -342,42 +347,47 @@ impl Node {
     }
 
     fn node_lines(&self, now: Time) -> BTreeMap<String, NodeLine> {
-        let names = self
-            .facts
-            .view()
-            .nodes
-            .keys()
-            .chain(self.facts.view().statuses.keys())
-            .cloned();
-        let mut lines: BTreeMap<String, NodeLine> = BTreeMap::new();
-        for name in names {
-            let status = self.facts.view().statuses.get(&name).cloned().unwrap_or_default();
-            let lease = self.facts.view().lease_of(&name);
-            let silent = lease == 0 || self.facts.observer().ripe(now, &name, lease);
-            let groups = status.groups.into_iter().map(|(group, readiness)| {
-                let order = self.unextended(&group, &name);
-                (group, order.unwrap_or(readiness.why))
-            });
-            let line = NodeLine {
-                state: if silent { NodeState::Silent } else { NodeState::Alive },
-                version: status.version,
-                address: status.address,
-                priority: status.priority,
-                ttl_ms: self
-                    .facts
-                    .view()
-                    .nodes
-                    .get(&name)
-                    .and_then(|key| Some(key.beat.as_ref()?.ttl_ms)),
-                beat_ms: self.facts.observer().silent_for(now, &name, lease).map(millis),
-                groups: groups.collect(),
-                clock: status.clock,
-                endpoints: status.endpoints,
-                drained: self.facts.view().drained.get(&name).map(|(order, _)| order.to_string()),
-            };
-            lines.insert(name, line);
+        let view = self.facts.view();
+        let names = view.nodes.keys().chain(view.statuses.keys()).chain(view.known.keys());
+        names.map(|name| (name.clone(), self.node_line(now, name))).collect()
+    }
+
+    fn node_line(&self, now: Time, name: &str) -> NodeLine {
+        let view = self.facts.view();
+        let (key, known) = (view.nodes.get(name), view.known.get(name));
+        let status = view.statuses.get(name).cloned().unwrap_or_else(|| NodeStatus {
+            version: known.map(|known| known.version.clone()).unwrap_or_default(),
+            address: known.map(|known| known.address.clone()).unwrap_or_default(),
+            ..NodeStatus::default()
+        });
+        let lease = view.lease_of(name);
+        let silent = lease == 0 || self.facts.observer().ripe(now, name, lease);
+        let state = match (silent, key, known) {
+            (false, _, _) => NodeState::Alive,
+            (true, None, Some(_)) => NodeState::Away,
+            (true, Some(_), _) | (true, None, None) => NodeState::Silent,
+        };
+        let groups = status.groups.into_iter().map(|(group, readiness)| {
+            let order = self.unextended(&group, name);
+            (group, order.unwrap_or(readiness.why))
+        });
+        NodeLine {
+            state,
+            version: status.version,
+            address: status.address,
+            priority: status.priority,
+            ttl_ms: key.and_then(|key| Some(key.beat.as_ref()?.ttl_ms)),
+            away_s: known.filter(|_| state == NodeState::Away).and_then(|known| self.away(known)),
+            beat_ms: self.facts.observer().silent_for(now, name, lease).map(millis),
+            groups: groups.collect(),
+            clock: status.clock,
+            endpoints: status.endpoints,
+            drained: view.drained.get(name).map(|(order, _)| order.to_string()),
         }
-        lines
+    }
+
+    fn away(&self, known: &KnownNode) -> Option<u64> {
+        u64::try_from(self.facts.wall()?.checked_sub(known.seen)?).ok()
     }
 
     fn group_line(&self, now: Time, name: &str, group: &Group) -> GroupLine {

@@ -1,5 +1,5 @@
 //! Where the kernel takes this host's time from. Every deadline counts on clocks whose rate is right; a source that the
-//! kernel had to give up was not, and the slow ones are what it falls back to.
+//! kernel had to give up was not, and the slow ones are what it falls back to. Besides, what the time is for people.
 
 use std::fs;
 use std::time::Duration;
@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
+use leasehold_base::clock;
 use leasehold_core::event::Event;
 
 const PLACE: &str = "/sys/devices/system/clocksource/clocksource0/current_clocksource";
@@ -24,9 +25,10 @@ pub fn spawn(events: mpsc::Sender<Event>) {
         loop {
             looks.tick().await;
             // A file of the kernel: it answers at once or is not there, and then nothing is known.
-            let Ok(now) = fs::read_to_string(PLACE) else { continue };
-            let doubt = doubt(first.get_or_insert_with(|| now.trim().to_owned()), now.trim());
-            if events.send(Event::ClockSource { doubt }).await.is_err() {
+            let source = fs::read_to_string(PLACE).ok();
+            let doubt = source.and_then(|now| doubt(first.get_or_insert_with(|| now.trim().to_owned()), now.trim()));
+            let wall = Some(clock::wall_seconds());
+            if events.send(Event::Clock { doubt, wall }).await.is_err() {
                 return;
             }
         }

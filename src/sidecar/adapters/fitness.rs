@@ -21,6 +21,10 @@ const LOOK_MAX: Duration = Duration::from_secs(3);
 /// In `/proc/net/tcp`: the socket listens.
 const LISTENS: &str = "0A";
 const MIB: u64 = 1024 * 1024;
+/// Of the boot-scoped directory, which holds some small files.
+const RUN_FLOOR: u64 = 1;
+/// Files that may still be made.
+const FILES_FLOOR: u64 = 100;
 
 /// What a group needs of the host.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -44,21 +48,26 @@ pub fn spawn(site: &NodeContext, events: mpsc::Sender<Event>) {
     let needs: BTreeMap<String, Needs> = groups
         .map(|(name, group)| (name.clone(), needs(&group.services, &group.probes, &group.vips)))
         .collect();
-    let (place, floor) = (site.facts.state_dir.clone(), site.facts.disk_floor);
-    tokio::spawn(run(needs, place, floor, events));
+    let places = vec![
+        (site.facts.state_dir.clone(), site.facts.disk_floor),
+        (site.facts.run_dir.clone(), RUN_FLOOR.min(site.facts.disk_floor)),
+    ];
+    tokio::spawn(run(needs, places, events));
 }
 
-async fn run(needs: BTreeMap<String, Needs>, place: PathBuf, floor: u64, events: mpsc::Sender<Event>) {
+/// `places`: each with the MiB that must be free there.
+async fn run(needs: BTreeMap<String, Needs>, places: Vec<(PathBuf, u64)>, events: mpsc::Sender<Event>) {
     let mut looks = interval(LOOK_EVERY);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         looks.tick().await;
-        let (wanted, disk) = (needs.clone(), place.clone());
-        let mut look = tokio::task::spawn_blocking(move || unfit(Path::new("/proc"), &wanted, &disk, floor));
+        let (wanted, disks) = (needs.clone(), places.clone());
+        let mut look = tokio::task::spawn_blocking(move || unfit(Path::new("/proc"), &wanted, &disks));
         let found = match timeout(LOOK_MAX, &mut look).await {
             Ok(found) => found,
             Err(_) => {
-                let why = format!("the file system of {} does not answer", place.display());
+                let named: Vec<String> = places.iter().map(|(place, _)| place.display().to_string()).collect();
+                let why = format!("a file system does not answer: that of {}", named.join(" or "));
                 let hangs = needs.keys().map(|group| (group.clone(), Some(why.clone()))).collect();
                 if !tell(&events, hangs).await {
                     return;
@@ -87,10 +96,10 @@ async fn tell(events: &mpsc::Sender<Event>, found: BTreeMap<String, Option<Strin
     true
 }
 
-fn unfit(proc: &Path, needs: &BTreeMap<String, Needs>, disk: &Path, floor: u64) -> BTreeMap<String, Option<String>> {
+fn unfit(proc: &Path, needs: &BTreeMap<String, Needs>, places: &[(PathBuf, u64)]) -> BTreeMap<String, Option<String>> {
     let tables = ["net/tcp", "net/tcp6"].map(|table| fs::read_to_string(proc.join(table)).unwrap_or_default());
     let listeners: Vec<Listener> = tables.iter().flat_map(|table| listeners(table)).collect();
-    let full = room(disk, floor).err();
+    let full = places.iter().find_map(|(place, floor)| full(place, *floor));
     let judged = needs.iter().map(|(group, needs)| {
         let taken = in_the_way(needs, &listeners).map(|one| taken(one, owner(proc, one.inode)));
         (group.clone(), taken.or_else(|| full.clone()))
@@ -191,18 +200,46 @@ fn owner(proc: &Path, inode: u64) -> Option<(u32, String)> {
     None
 }
 
-fn room(place: &Path, floor: u64) -> Result<(), String> {
-    let Ok(space) = rustix::fs::statvfs(place) else {
-        return Ok(());
+/// What a file system has left.
+#[derive(Clone, Copy, Debug)]
+struct Room {
+    free: u64,
+    /// 0 where the file system does not count them.
+    files: u64,
+    free_files: u64,
+}
+
+fn full(place: &Path, floor: u64) -> Option<String> {
+    let space = rustix::fs::statvfs(place).ok()?;
+    let room = Room {
+        free: space.f_bavail.saturating_mul(space.f_frsize) / MIB,
+        files: space.f_files,
+        free_files: space.f_favail,
     };
-    let free = space.f_bavail.saturating_mul(space.f_frsize) / MIB;
-    if free >= floor {
-        return Ok(());
+    room.wants(place, floor)
+}
+
+impl Room {
+    /// What a start would lack.
+    fn wants(self, place: &Path, floor: u64) -> Option<String> {
+        let Self {
+            free,
+            files,
+            free_files,
+        } = self;
+        let place = place.display();
+        if free < floor {
+            return Some(format!(
+                "only {free} MiB are free on the file system of {place}: a standby needs {floor} MiB (LEASEHOLD_DISK_FLOOR)"
+            ));
+        }
+        // The blocks may be free all the same, and `df` shows nothing.
+        (floor > 0 && files > 0 && free_files < FILES_FLOOR).then(|| {
+            format!(
+                "only {free_files} more files can be made on the file system of {place}, a standby needs {FILES_FLOOR}: see `df -i {place}`"
+            )
+        })
     }
-    Err(format!(
-        "only {free} MiB are free on the file system of {}: a standby needs {floor} MiB (LEASEHOLD_DISK_FLOOR)",
-        place.display()
-    ))
 }
 
 #[cfg(test)]
@@ -256,7 +293,7 @@ mod tests {
         let socket = TcpListener::bind("0.0.0.0:0").unwrap();
         let port = socket.local_addr().unwrap().port();
         let groups = BTreeMap::from([("mail".to_owned(), wants(&[port])), ("web".to_owned(), wants(&[]))]);
-        let found = unfit(Path::new("/proc"), &groups, Path::new("/"), 0);
+        let found = unfit(Path::new("/proc"), &groups, &[]);
         let own = std::process::id();
         let why = found["mail"].as_deref().unwrap();
         let comm = fs::read_to_string("/proc/self/comm").unwrap();
@@ -273,22 +310,34 @@ mod tests {
         };
         assert!(taken(&hidden, owner(Path::new("/proc"), u64::MAX)).contains("ss -ltnp"));
         drop(socket);
-        assert_eq!(unfit(Path::new("/proc"), &groups, Path::new("/"), 0)["mail"], None);
+        assert_eq!(unfit(Path::new("/proc"), &groups, &[])["mail"], None);
     }
 
     #[test]
     fn a_full_disk_is_told_for_every_group() {
         let groups = BTreeMap::from([("mail".to_owned(), wants(&[]))]);
-        let found = unfit(Path::new("/proc"), &groups, &std::env::temp_dir(), u64::MAX);
+        let at = |floor| [(std::env::temp_dir(), 0), (std::env::temp_dir(), floor)];
+        let found = unfit(Path::new("/proc"), &groups, &at(u64::MAX));
         let why = found["mail"].as_deref().unwrap();
         assert!(
             why.starts_with("only ") && why.contains("LEASEHOLD_DISK_FLOOR"),
             "{why}"
         );
-        assert_eq!(
-            unfit(Path::new("/proc"), &groups, &std::env::temp_dir(), 0)["mail"],
-            None
-        );
+        assert_eq!(unfit(Path::new("/proc"), &groups, &at(0))["mail"], None);
+    }
+
+    #[test]
+    fn a_disk_with_room_and_no_inode_is_full() {
+        let wants = |files, free_files| {
+            let free = 5000;
+            let room = Room { free, files, free_files };
+            room.wants(Path::new("/state"), 64)
+        };
+        assert_eq!(wants(0, 0), None, "not counted");
+        assert_eq!(wants(4096, 100), None);
+        let wanted =
+            "only 99 more files can be made on the file system of /state, a standby needs 100: see `df -i /state`";
+        assert_eq!(wants(4096, 99).as_deref(), Some(wanted));
     }
 
     #[test]

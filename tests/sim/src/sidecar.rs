@@ -9,6 +9,9 @@ use crate::host::{Container, Life, MS};
 use crate::told::Told;
 use crate::world::World;
 
+/// What the time is for people: nothing but the words of a status follow from it.
+const WALL: i64 = 1_700_000_000;
+
 impl World {
     /// The groups that its compose file has.
     fn in_file(&self, h: usize) -> impl Iterator<Item = &String> {
@@ -67,6 +70,15 @@ impl World {
                 host: h,
                 life,
                 event: Event::Engine { result: Ok(()) },
+            },
+        );
+        let (doubt, wall) = (None, Some(WALL));
+        self.push(
+            4 * MS,
+            Ev::Inbox {
+                host: h,
+                life,
+                event: Event::Clock { doubt, wall },
             },
         );
         let hellos: Vec<(ServiceKey, Container)> = self.hosts[h]

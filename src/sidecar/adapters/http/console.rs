@@ -91,7 +91,7 @@ fn cell<'a>(group: &str, line: &'a GroupLine, name: &str, node: &'a NodeLine) ->
         let stage = line.held.as_ref().map_or(Stage::Active, |held| held.stage);
         return Some(match (&line.stuck, &line.trouble, node.state) {
             (Some(stuck), _, _) => (Tone::Bad, "stuck", stuck),
-            (None, _, NodeState::Silent) => (Tone::Bad, "silent", ""),
+            (None, _, NodeState::Silent | NodeState::Away) => (Tone::Bad, node.state.word(), ""),
             (None, Some(trouble), NodeState::Alive) => {
                 (Tone::of_trouble(&trouble.state), trouble.state.word(), &trouble.why)
             }
@@ -108,7 +108,7 @@ fn cell<'a>(group: &str, line: &'a GroupLine, name: &str, node: &'a NodeLine) ->
         (NodeState::Alive, None, Some(why)) if why.is_empty() => Some((Tone::Calm, "standby", "")),
         (NodeState::Alive, None, Some(why)) => Some((Tone::Warn, "not ready", why)),
         (NodeState::Alive, _, None) => None,
-        (NodeState::Silent, _, _) => Some((Tone::Bad, "silent", "")),
+        (NodeState::Silent | NodeState::Away, _, _) => Some((Tone::Bad, node.state.word(), "")),
     }
 }
 
@@ -182,7 +182,7 @@ fn matrix(status: &Status) -> Markup {
 fn nodes(status: &Status) -> Markup {
     let tone = |node: &NodeLine| match node.state {
         NodeState::Alive => Tone::Good,
-        NodeState::Silent => Tone::Bad,
+        NodeState::Silent | NodeState::Away => Tone::Bad,
     };
     html! {
         h2 { "Nodes" }

@@ -53,6 +53,8 @@ pub(super) struct Task {
     pub(super) watched: BTreeMap<IpAddr, Watch>,
     waiting: VecDeque<VipEvent>,
     reported_up: Option<bool>,
+    /// The Ethernet address of the interface that neighbours were told last.
+    told_mac: Option<Mac>,
 }
 
 /// A probe under way.
@@ -93,6 +95,7 @@ pub(super) async fn run(interface: String, mut commands: mpsc::Receiver<VipComma
         watched: BTreeMap::new(),
         waiting: VecDeque::new(),
         reported_up: None,
+        told_mac: None,
     };
     task.read_links().await;
     loop {
@@ -220,9 +223,16 @@ impl Task {
 
     /// Follows the interface: its state, its sockets, and what has to be done when it comes back.
     async fn check_link(&mut self) {
-        let up = self.link().is_ok_and(|link| link.up);
+        let link = self.link().ok();
+        let (up, mac) = (link.is_some_and(|link| link.up), link.and_then(|link| link.mac));
         if let Err(error) = self.open_wire() {
             tracing::debug!(%error, "nothing is heard on the wire");
+        }
+        if let Some(mac) = mac
+            && self.told_mac.replace(mac).is_some_and(|told| told != mac)
+        {
+            // As a bridge or a bond does whose first port is another now: the neighbours send to the old one for up to minutes.
+            self.announce_again();
         }
         if self.reported_up == Some(up) {
             return;
