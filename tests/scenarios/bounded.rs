@@ -54,7 +54,12 @@ fn numbers(view: &View) -> Vec<u64> {
         claims.chain(status.smallest_ttl_ms)
     });
     let seen = view.known.values().map(|known| known.seen.unsigned_abs());
-    configs.chain(beats).chain(records).chain(statuses).chain(seen).collect()
+    configs
+        .chain(beats)
+        .chain(records)
+        .chain(statuses)
+        .chain(seen)
+        .collect()
 }
 
 fn json() -> impl Strategy<Value = String> {

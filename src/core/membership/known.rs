@@ -21,7 +21,9 @@ impl Node {
         let is_told = self.facts.view().known.get(&me.name).is_some_and(|told| {
             let same = (&told.version, &told.address) == (&now.version, &now.address);
             // One of a later time was told by a clock that was wrong.
-            same && seen.checked_sub(told.seen).is_some_and(|ago| (0..SAID_EVERY).contains(&ago))
+            same && seen
+                .checked_sub(told.seen)
+                .is_some_and(|ago| (0..SAID_EVERY).contains(&ago))
         });
         if !is_told && txn.has_room(0, 1) {
             txn.and_known(self.facts.keys(), &me.name, &now);

@@ -7,7 +7,9 @@ use serde::de::DeserializeOwned;
 
 pub use leasehold_base::bounds::{COUNTED_MAX, GIVEN_MAX};
 
-use crate::protocol::records::{Beat, ClusterConfig, Intent, KnownNode, NodeStatus, Pin, Record, Saved, StandingOrder, StoreIds};
+use crate::protocol::records::{
+    Beat, ClusterConfig, Intent, KnownNode, NodeStatus, Pin, Record, Saved, StandingOrder, StoreIds,
+};
 use crate::protocol::sizing::HOLD_MAX;
 
 /// What the compose file lets a ttl be, in milliseconds.

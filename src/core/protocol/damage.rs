@@ -117,7 +117,9 @@ impl Node {
                 format!("the order holds all the same; `leasehold undrain {node}` takes it back")
             }
             ["status", node, "known"] => {
-                format!("{node} writes it anew by itself; if there is no such node, `leasehold node remove {node}` deletes it")
+                format!(
+                    "{node} writes it anew by itself; if there is no such node, `leasehold node remove {node}` deletes it"
+                )
             }
             ["groups", group, "record"] => record_advice(group),
             ["groups", group, "intent"] => {

@@ -61,7 +61,10 @@ fn because(text: String, reason: &str) -> String {
 
 /// A node that took part and is missed.
 fn away(name: &str, seconds: Option<u64>) -> String {
-    let since = seconds.map_or_else(|| "is away".to_owned(), |seconds| format!("has been away for {}", span(seconds)));
+    let since = seconds.map_or_else(
+        || "is away".to_owned(),
+        |seconds| format!("has been away for {}", span(seconds)),
+    );
     format!("{name} {since}: if it will not come back, `leasehold node remove {name}`")
 }
 
@@ -399,7 +402,9 @@ mod tests {
     #[test]
     fn what_nobody_wants_of_a_node_is_no_warning() {
         let without = judged(|status, line| {
-            status.nodes.insert("c".to_owned(), node(NodeState::Alive, "not extended to it"));
+            status
+                .nodes
+                .insert("c".to_owned(), node(NodeState::Alive, "not extended to it"));
             line.without.insert("c".to_owned(), "by root".to_owned());
         });
         assert_eq!(without, (Health::Normal, String::new()));

@@ -377,7 +377,9 @@ impl Node {
             address: status.address,
             priority: status.priority,
             ttl_ms: key.and_then(|key| Some(key.beat.as_ref()?.ttl_ms)),
-            away_s: known.filter(|_| state == NodeState::Away).and_then(|known| self.away(known)),
+            away_s: known
+                .filter(|_| state == NodeState::Away)
+                .and_then(|known| self.away(known)),
             beat_ms: self.facts.observer().silent_for(now, name, lease).map(millis),
             groups: groups.collect(),
             clock: status.clock,

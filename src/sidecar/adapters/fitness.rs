@@ -330,7 +330,11 @@ mod tests {
     fn a_disk_with_room_and_no_inode_is_full() {
         let wants = |files, free_files| {
             let free = 5000;
-            let room = Room { free, files, free_files };
+            let room = Room {
+                free,
+                files,
+                free_files,
+            };
             room.wants(Path::new("/state"), 64)
         };
         assert_eq!(wants(0, 0), None, "not counted");

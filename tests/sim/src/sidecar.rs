@@ -64,23 +64,11 @@ impl World {
         self.dispatch(h, out);
         self.rearm(h);
         self.hosts[h].vip_excused = false;
-        self.push(
-            3 * MS,
-            Ev::Inbox {
-                host: h,
-                life,
-                event: Event::Engine { result: Ok(()) },
-            },
-        );
+        // What the adapters say first.
         let (doubt, wall) = (None, Some(WALL));
-        self.push(
-            4 * MS,
-            Ev::Inbox {
-                host: h,
-                life,
-                event: Event::Clock { doubt, wall },
-            },
-        );
+        for event in [Event::Engine { result: Ok(()) }, Event::Clock { doubt, wall }] {
+            self.push(3 * MS, Ev::Inbox { host: h, life, event });
+        }
         let hellos: Vec<(ServiceKey, Container)> = self.hosts[h]
             .containers
             .iter()
