@@ -9,6 +9,7 @@
 //! - `command`, `hash`, `report`: what others ask of a project that has been read
 
 pub mod adopt;
+pub mod alike;
 pub mod model;
 
 mod command;
