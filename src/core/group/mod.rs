@@ -174,14 +174,6 @@ pub(crate) struct Context {
     pub watched: bool,
 }
 
-/// What to do about a claim that is above the record.
-pub(crate) fn claimed(group: &str, claim: u64, epoch: u64) -> String {
-    format!(
-        "the claim on the storage of {group} is of epoch {claim}, above epoch {epoch} in etcd (restored, or another cluster?): \
-         it starts nowhere; once no host runs it, `leasehold accept` lifts the epoch above the claim"
-    )
-}
-
 impl Group {
     pub(crate) fn named(settings: GroupSettings) -> (String, Self) {
         (settings.name.clone(), Self::new(settings))

@@ -12,6 +12,7 @@ use crate::protocol::{AsRead, ReleaseCause};
 use crate::requests::AcceptWish;
 use crate::requests::refusal::Refusal;
 use crate::store::Txn;
+use crate::text;
 
 impl Node {
     /// T11, when an operator asked for it.
@@ -35,13 +36,7 @@ impl Node {
             return self.import(reply, &exported, out);
         }
         let (txn, left) = self.t11(given);
-        let mut done = "accepted: every node starts over, which takes one ttl".to_owned();
-        if left > 0 {
-            done += &format!(
-                "; {left} groups did not fit into one transaction: each is taken over as from a silent node; accept again if one \
-                 starts nowhere because of a claim"
-            );
-        }
+        let done = text::accept::done(left);
         Some((txn, Purpose::Accept { reply, done }))
     }
 
