@@ -10,18 +10,25 @@ use crate::node::Node;
 use crate::observe::etcd::{EtcdMembers, EtcdTrouble};
 use crate::snapshot::code::Code;
 use crate::text;
-use crate::text::host::ENGINE_NOT_ASKED;
 use crate::time::Time;
 
 /// So long after its start a sidecar that has no word of etcd yet does not know whether a group is deleted; containers that
 /// may not run are reported again when it is over.
 const UNDECIDED: Duration = Duration::from_secs(5);
 
+/// What the engine said last.
+#[derive(Clone, Debug)]
+enum Engine {
+    NotAsked,
+    Answers,
+    /// And why it does not.
+    Silent(String),
+}
+
 /// What of this host counts for every group.
 #[derive(Clone, Debug)]
 pub(crate) struct Host {
-    /// Why the engine does not answer.
-    engine: Option<String>,
+    engine: Engine,
     /// Why the rate of its clocks is in doubt.
     clock: Option<String>,
     link: bool,
@@ -34,7 +41,7 @@ impl Host {
     /// `smallest_ttl_ms`: that could be kept here, as everybody is told.
     pub(crate) fn new(smallest_ttl_ms: Option<u64>) -> Self {
         Self {
-            engine: Some(ENGINE_NOT_ASKED.to_owned()),
+            engine: Engine::NotAsked,
             clock: None,
             link: true,
             etcd: EtcdMembers::default(),
@@ -43,16 +50,24 @@ impl Host {
     }
 
     pub(crate) fn engine_answered(&mut self, result: Result<(), String>) {
-        self.engine = result.err();
+        self.engine = match result {
+            Ok(()) => Engine::Answers,
+            Err(why) => Engine::Silent(why),
+        };
     }
 
     /// It was asked and does not answer.
     pub(crate) fn engine_is_away(&self) -> bool {
-        self.engine.as_deref().is_some_and(|why| why != ENGINE_NOT_ASKED)
+        matches!(self.engine, Engine::Silent(_))
     }
 
+    /// Why nothing can be asked of it.
     pub(crate) fn engine_failure(&self) -> Option<&str> {
-        self.engine.as_deref()
+        match &self.engine {
+            Engine::NotAsked => Some(text::host::ENGINE_NOT_ASKED),
+            Engine::Answers => None,
+            Engine::Silent(why) => Some(why),
+        }
     }
 
     pub(crate) fn clock_doubt(&self) -> Option<&str> {
