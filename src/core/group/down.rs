@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::address::VIP_RETRY;
 use super::left::Sequel;
 use super::{
-    AfterStop, Context, Departure, Group, Holding, OnFailure, ServiceRun, ServiceState, Stage, StartCause, StopMode,
-    VipStage,
+    AfterStop, Context, Departure, Group, Holding, OnFailure, ServiceRun, ServiceState, Stage, StartCause, StayReason,
+    StopMode, VipStage,
 };
 use crate::epoch::Run;
 use crate::event::{Action, Blame, Order, PageOrder, ServiceKey};
@@ -413,15 +413,15 @@ impl Group {
     }
 
     /// Why the group is not handed over although its restarts are spent.
-    pub(super) fn why_it_stays(&self, context: Context) -> Option<&'static str> {
+    pub(super) fn why_it_stays(&self, context: Context) -> Option<StayReason> {
         if self.trouble_is_shared() {
-            Some(text::stop::SAME_EVERYWHERE)
+            Some(StayReason::SharedFault)
         } else if self.settings.on_failure == OnFailure::Notify {
-            Some(text::stop::ON_FAILURE_NOTIFY)
+            Some(StayReason::Notify)
         } else if !context.other_ready {
-            Some(text::stop::NO_STANDBY)
+            Some(StayReason::NoStandby)
         } else if self.moved_for_this() {
-            Some(text::stop::CAME_FOR_THIS)
+            Some(StayReason::CameForThis)
         } else {
             None
         }

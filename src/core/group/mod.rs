@@ -47,7 +47,7 @@ use opinion::{Asking, Weighed};
 pub use opinion::{OnStandby, SecondOpinion};
 pub(crate) use record::Meeting;
 pub(crate) use start_cause::StartCause;
-pub(crate) use state::{AfterStop, Departure, Holding, ServiceRun, StopMode, VipStage};
+pub(crate) use state::{AfterStop, Departure, Holding, ServiceRun, StayReason, StopMode, VipStage};
 pub use state::{ServiceState, Stage};
 use storage_check::Look;
 use unmount::UNMOUNT_PATIENCE;

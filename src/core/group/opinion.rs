@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::health::{ProbeRun, ProbeSettings};
-use super::{AfterStop, Context, Departure, Group, StopMode};
+use super::{AfterStop, Context, Departure, Group, StayReason, StopMode};
 use crate::epoch::Run;
 use crate::event::{Action, Blame, ProbeFailure, ProbeKey};
 use crate::protocol::records::Opinion;
@@ -73,7 +73,7 @@ pub(super) struct Weighed {
     /// Since when nobody reaches it.
     since: Option<Time>,
     /// Why it was not handed over, as told.
-    stays: Option<String>,
+    stays: Option<StayReason>,
 }
 
 impl ProbeSettings {
@@ -234,10 +234,10 @@ impl Group {
             return;
         }
         self.trouble = Some(FaultId::Unreached);
-        let paused = context.paused.then_some(text::stop::ON_PAUSE);
+        let paused = context.paused.then_some(StayReason::OnPause);
         if let Some(why) = paused.or_else(|| self.why_it_stays(context)) {
-            if self.weighed.stays.as_deref() != Some(why) {
-                self.weighed.stays = Some(why.to_owned());
+            if self.weighed.stays != Some(why) {
+                self.weighed.stays = Some(why);
                 let text = text::probes::unreached_stays(text, why);
                 self.mention(context.now, Code::UnreachedStays, text, out);
             }

@@ -1,6 +1,7 @@
 //! What probes and second opinions say, and what comes of it.
 
 use super::listed;
+use crate::group::StayReason;
 
 pub(crate) const REACHED_AGAIN: &str = "no standby says any more that it can't reach it at its address";
 /// Why it was handed over.
@@ -62,7 +63,7 @@ pub(crate) fn unreached(failing: &[&(String, String)], group: &str, address: &st
     )
 }
 
-pub(crate) fn unreached_stays(doubt: &str, stays: &str) -> String {
+pub(crate) fn unreached_stays(doubt: &str, stays: StayReason) -> String {
     format!("{doubt}: it {stays}, so it is not handed over")
 }
 

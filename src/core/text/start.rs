@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::epoch::Run;
+use crate::group::StayReason;
 
 pub(crate) const ADOPTED_CONTAINER_ENDED: &str = "a container of the adopted run had ended";
 pub(crate) const ADOPTED_TETHER_SILENT: &str = "a tether of the adopted run does not report";
@@ -84,11 +85,11 @@ pub(crate) fn engine_gave_up(patience: Duration) -> String {
 }
 
 /// It can't be handed over, for `stays`, and fails in the same way each time.
-pub(crate) fn same_again(failure: &str, stays: &str, pause: Duration) -> String {
+pub(crate) fn same_again(failure: &str, stays: StayReason, pause: Duration) -> String {
     format!("{failure} (the same at each try, and {stays}: trying again in {pause:?})")
 }
 
-pub(crate) fn keeps_failing(stays: &str, pause: Duration) -> String {
+pub(crate) fn keeps_failing(stays: StayReason, pause: Duration) -> String {
     format!("keeps failing and {stays}: trying again in {pause:?}")
 }
 

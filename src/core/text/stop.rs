@@ -1,8 +1,9 @@
 //! Why a run is stopped, and what is still missing to its end.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 
 use crate::epoch::Run;
+use crate::group::StayReason;
 
 pub(crate) const RELEASED: &str = "released: stopped here and free for the next holder";
 /// Somebody else is named in etcd.
@@ -12,12 +13,18 @@ pub(crate) const RECORD_TAKEN: &str = "its record in etcd names somebody else: s
 pub(crate) const LEASE_TAKEN: &str = "its lease is no longer this node's";
 pub(crate) const RECORD_LOST: &str = "its record in etcd is no longer this node's";
 
-// Why a group is not handed over although it fails here.
-pub(crate) const SAME_EVERYWHERE: &str = "would fail in the same way on every host";
-pub(crate) const ON_FAILURE_NOTIFY: &str = "on_failure is notify";
-pub(crate) const NO_STANDBY: &str = "no standby is ready";
-pub(crate) const CAME_FOR_THIS: &str = "came here because of the same fault";
-pub(crate) const ON_PAUSE: &str = "is on pause";
+/// After "it", or by itself.
+impl Display for StayReason {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::OnPause => "is on pause",
+            Self::SharedFault => "would fail in the same way on every host",
+            Self::Notify => "on_failure is notify",
+            Self::NoStandby => "no standby is ready",
+            Self::CameForThis => "came here because of the same fault",
+        })
+    }
+}
 
 /// A run that an earlier sidecar left.
 pub(crate) fn disowned(run: Run, why: &str) -> String {
