@@ -248,7 +248,7 @@ mod tests {
     /// What node b sees, one snapshot after another.
     #[derive(Default)]
     struct Bench {
-        chronicler: EpochRecorder,
+        recorder: EpochRecorder,
         line: GroupLine,
         beat_ms: Option<u64>,
     }
@@ -291,7 +291,7 @@ mod tests {
                 nodes: [("a".to_owned(), holder)].into(),
                 ..Status::default()
             };
-            self.chronicler.observe(now, &format!("{ms}"), &status)
+            self.recorder.observe(now, &format!("{ms}"), &status)
         }
     }
 

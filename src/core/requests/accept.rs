@@ -35,13 +35,13 @@ impl Node {
         if let Some(exported) = import {
             return self.import(reply, &exported, out);
         }
-        let (txn, left) = self.t11(given);
+        let (txn, left) = self.acceptance_txn(given);
         let done = text::accept::done(left);
         Some((txn, Purpose::Accept { reply, done }))
     }
 
     /// T11, and how many records did not fit in.
-    fn t11(&self, given: Option<u64>) -> (Txn, usize) {
+    fn acceptance_txn(&self, given: Option<u64>) -> (Txn, usize) {
         let (keys, read_at) = (self.facts.keys(), self.facts.view().config_mod);
         let mut txn = Txn::accept(keys, read_at, self.accepted_config());
         let mut lifted = self.to_be_lifted(given);

@@ -70,8 +70,8 @@ impl Node {
     }
 
     /// The holder meets the wish: it has the engine compare, unless there is nothing to do it for.
-    pub(crate) fn obey_apply(&mut self, now: Time, name: &str, revision: i64, asked: String, out: &mut Vec<Action>) {
-        if self.intents.obeyed.get(name) == Some(&revision) {
+    pub(crate) fn execute_apply(&mut self, now: Time, name: &str, revision: i64, asked: String, out: &mut Vec<Action>) {
+        if self.intents.handled.get(name) == Some(&revision) {
             let waits = self
                 .intents
                 .comparing
@@ -91,7 +91,7 @@ impl Node {
             // It leaves: the next holder starts it as the file says, and deletes the wish.
             return;
         }
-        self.intents.obeyed.insert(name.to_owned(), revision);
+        self.intents.handled.insert(name.to_owned(), revision);
         if let Some(why) = forbidden.filter(|_| !comes_anew) {
             let text = apply::refused(&asked, &apply::is(&why));
             group.mention(now, Code::ApplyRefused, text, out);

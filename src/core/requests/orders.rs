@@ -344,7 +344,7 @@ impl Node {
     }
 
     /// What this node holds and may not: it stops, and the stop is released.
-    pub(crate) fn obey_orders(&mut self, now: Time, out: &mut Vec<Action>) {
+    pub(crate) fn execute_orders(&mut self, now: Time, out: &mut Vec<Action>) {
         let names: Vec<String> = self.groups.keys().cloned().collect();
         for name in names {
             let ended = self.ended(&name);

@@ -30,7 +30,7 @@ pub(crate) struct Intents {
     /// By group: the mod revision of its refused wish, and when this node first saw it.
     pub(crate) refused: BTreeMap<String, (i64, Time)>,
     /// By group: the mod revision of the last wish that its holder has taken up, or refused.
-    pub(crate) obeyed: BTreeMap<String, i64>,
+    pub(crate) handled: BTreeMap<String, i64>,
     /// Wishes to apply that are answered: their group and revision, to be deleted.
     pub(crate) spent: Vec<(String, i64)>,
     /// By group: the wish to apply that waits for the engine's comparison.

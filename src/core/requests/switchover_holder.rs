@@ -113,7 +113,7 @@ impl Node {
         for (name, intent, revision) in self.wishes() {
             self.remember_refusal(now, &name, &intent, revision);
             if let Intent::Apply { by, why } = intent {
-                self.obey_apply(now, &name, revision, text::switchover::asked(&by, &why), out);
+                self.execute_apply(now, &name, revision, text::switchover::asked(&by, &why), out);
                 continue;
             }
             let verdict = self.verdict(&name, &intent);
@@ -133,8 +133,8 @@ impl Node {
                     };
                     group.stop(now, StopMode::Drain, after, text, Code::SwitchoverStarted, out);
                 }
-                (Verdict::Refuse(why), _) if self.intents.obeyed.get(&name) != Some(&revision) => {
-                    self.intents.obeyed.insert(name, revision);
+                (Verdict::Refuse(why), _) if self.intents.handled.get(&name) != Some(&revision) => {
+                    self.intents.handled.insert(name, revision);
                     group.say(Code::SwitchoverRefused, text::switchover::refused(&why), out);
                 }
                 (Verdict::Nothing | Verdict::Begin | Verdict::Stop(_) | Verdict::Refuse(_), _) => {}
