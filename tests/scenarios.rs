@@ -6,12 +6,17 @@
 
 mod scenarios {
     mod bounded;
+    mod control;
     pub(crate) mod diff;
     pub(crate) mod driver;
     pub(crate) mod etcd;
+    mod etcd_input;
+    mod events;
     pub(crate) mod garbage;
     pub(crate) mod names;
+    mod operator;
     pub(crate) mod page;
+    mod parse;
     pub(crate) mod shelf;
     pub(crate) mod story;
     pub(crate) mod words;

@@ -2,8 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+#[path = "tidy/shipped.rs"]
+mod shipped;
+
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use shipped::Shipped;
 
 fn sources(under: &str) -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
@@ -24,9 +29,7 @@ fn sources(under: &str) -> Vec<(PathBuf, String)> {
 
 /// The code of a file without its comments and without its tests.
 fn code(text: &str) -> String {
-    let shipped = text.split("#[cfg(test)]").next().unwrap_or_default();
-    let lines = shipped.lines().map(|line| line.split("//").next().unwrap_or_default());
-    lines.collect::<Vec<_>>().join("\n")
+    Shipped::of(text).code
 }
 
 #[test]
@@ -54,8 +57,9 @@ fn the_core_is_pure() {
         "HashSet",
     ];
     for (path, text) in sources("src/core") {
+        let code = code(&text);
         for word in foreign {
-            assert!(!code(&text).contains(word), "{} names {word}", path.display());
+            assert!(!code.contains(word), "{} names {word}", path.display());
         }
     }
 }
@@ -127,12 +131,9 @@ fn every_transaction_is_built_in_the_protocol() {
     for (path, text) in sources("src/core") {
         let allowed =
             path.ends_with("core/store.rs") || path.parent().is_some_and(|folder| folder.ends_with("protocol"));
+        let code = code(&text);
         for word in ["Compare::", "Op::Put", "Op::Delete"] {
-            assert!(
-                allowed || !code(&text).contains(word),
-                "{} builds with {word}",
-                path.display()
-            );
+            assert!(allowed || !code.contains(word), "{} builds with {word}", path.display());
         }
     }
 }
@@ -160,9 +161,10 @@ fn only_the_clock_reads_clocks() {
             "Zoned::now",
         ];
         let allowed = path.ends_with("src/base/clock.rs");
+        let code = code(&text);
         for word in reads {
             assert!(
-                allowed || !code(&text).contains(word),
+                allowed || !code.contains(word),
                 "{} reads a clock with {word}",
                 path.display()
             );
@@ -213,9 +215,10 @@ fn no_adapter_imports_another() {
             .as_os_str()
             .to_string_lossy()
             .replace(".rs", "");
+        let code = code(&text);
         for name in names.iter().filter(|name| **name != own) {
             let import = format!("adapters::{name}::");
-            assert!(!code(&text).contains(&import), "{} imports {import}", path.display());
+            assert!(!code.contains(&import), "{} imports {import}", path.display());
         }
     }
 }
@@ -226,6 +229,94 @@ fn files_stay_small_enough_to_have_one_job() {
         let lines = code(&text).lines().count();
         let limit = 650;
         assert!(lines <= limit, "{} has {lines} lines", path.display());
+    }
+}
+
+/// What is no sentence of the core for people although it looks like one.
+const NO_SENTENCES: [(&str, &str, &str); 2] = [
+    (
+        "takeover/election.rs",
+        "a group is released only when its stop is proved",
+        "of an assertion: who breaks it reads the source",
+    ),
+    ("snapshot/status.rs", "not fed", "a stable word of the status"),
+];
+
+/// The name of each invariant stands beside its condition, and only a bug ever shows it.
+const INVARIANTS: &str = "invariants.rs";
+
+/// Words with a blank beside them, whatever is put in between.
+fn is_sentence(literal: &str) -> bool {
+    let said = literal.split('{').enumerate();
+    let said = said.map(|(place, part)| {
+        if place == 0 {
+            part
+        } else {
+            part.split_once('}').map_or("", |(_, after)| after)
+        }
+    });
+    let said: Vec<&str> = said.collect();
+    let mut words = said
+        .iter()
+        .flat_map(|part| part.split(|letter: char| !letter.is_alphabetic()));
+    said.iter().any(|part| part.contains(char::is_whitespace)) && words.any(|word| word.chars().count() > 1)
+}
+
+/// Who looks for a sentence, or wants to say it better, looks there alone. And what decides can't be read as prose.
+#[test]
+fn every_sentence_of_the_core_is_in_its_room() {
+    let core = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/core");
+    let (mut outside, mut excepted) = (Vec::new(), Vec::new());
+    for (path, text) in sources("src/core") {
+        let file = path.strip_prefix(&core).unwrap();
+        if file.starts_with("text") || file.ends_with("tests.rs") || file == Path::new(INVARIANTS) {
+            continue;
+        }
+        for literal in Shipped::of(&text)
+            .literals
+            .into_iter()
+            .filter(|one| is_sentence(&one.text))
+        {
+            let known = |(of, said, _): &&(&str, &str, &str)| Path::new(of) == file && *said == literal.text;
+            match NO_SENTENCES.iter().find(known) {
+                Some(known) => excepted.push(*known),
+                None => outside.push(format!("{}:{}: {}", file.display(), literal.line, literal.text)),
+            }
+        }
+    }
+    assert!(
+        outside.is_empty(),
+        "these belong into src/core/text:\n{}",
+        outside.join("\n")
+    );
+    excepted.sort_unstable();
+    excepted.dedup();
+    let mut known = NO_SENTENCES;
+    known.sort_unstable();
+    assert_eq!(excepted, known, "an exception that nobody needs any more");
+}
+
+#[test]
+fn a_sentence_is_told_from_a_word() {
+    for said in [
+        "no answer",
+        "{node} fell silent",
+        "{group} is {why}",
+        " ({why}) on",
+        "a\\\n  line",
+    ] {
+        assert!(is_sentence(said), "{said}");
+    }
+    for said in [
+        "",
+        "silent",
+        "{a}: {b}",
+        "{} {}",
+        "groups/{group}/record",
+        ", ",
+        "{name {x} }",
+    ] {
+        assert!(!is_sentence(said), "{said}");
     }
 }
 

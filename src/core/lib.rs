@@ -19,4 +19,5 @@ pub mod requests;
 pub mod snapshot;
 pub mod store;
 pub mod takeover;
+mod text;
 mod trust;

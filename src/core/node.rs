@@ -215,7 +215,7 @@ impl Node {
         self.expire_requests(now, out);
         self.execute_intents(now, out);
         self.answer_askers(now, out);
-        self.obey_orders(now, out);
+        self.execute_orders(now, out);
         self.step_failback(now, out);
         self.step_opinions(now, out);
         self.step_looks(now, out);

@@ -112,7 +112,7 @@ pub(crate) struct World {
     pub(crate) timing: Timing,
     /// What `config export` printed last.
     pub(crate) exported: Exported,
-    chronicler: EpochRecorder,
+    recorder: EpochRecorder,
     /// What the sidecar has to tell of its epochs, since it was last asked.
     pub(crate) entries: Vec<Entry>,
     pin: Option<Pin>,
@@ -121,7 +121,7 @@ pub(crate) struct World {
     beats: usize,
     reads: usize,
     renewals: usize,
-    meals: usize,
+    feeds: usize,
     seed: u64,
 }
 
@@ -198,7 +198,7 @@ impl World {
             hung: BTreeSet::new(),
             timing: Timing::new(TTL, 0.99, None, Duration::from_secs(1)),
             exported: Exported::default(),
-            chronicler: EpochRecorder::default(),
+            recorder: EpochRecorder::default(),
             entries: Vec::new(),
             pin: None,
             pages: BTreeMap::new(),
@@ -206,7 +206,7 @@ impl World {
             beats: 0,
             reads: 0,
             renewals: 0,
-            meals: 0,
+            feeds: 0,
             seed,
         }
     }
@@ -268,7 +268,7 @@ impl World {
         node.start(self.now, &mut out);
         self.node = Some(node);
         self.carry_out(out);
-        self.chronicler = EpochRecorder::default();
+        self.recorder = EpochRecorder::default();
         self.chronicle();
     }
 
@@ -286,7 +286,7 @@ impl World {
     fn chronicle(&mut self) {
         if let Some(status) = self.node.as_ref().map(|node| node.status(self.now)) {
             let wall = self.clock();
-            self.entries.extend(self.chronicler.observe(self.now, &wall, &status));
+            self.entries.extend(self.recorder.observe(self.now, &wall, &status));
         }
     }
 
@@ -356,7 +356,7 @@ impl World {
                 (None, false)
             }
             Action::Feed { .. } => {
-                self.meals += 1;
+                self.feeds += 1;
                 (None, false)
             }
             Action::Say(_) | Action::Reply { .. } | Action::Exit { .. } => (None, true),
@@ -609,11 +609,11 @@ impl World {
             }
         }
         let (beats, reads, renewals) = (self.beats, self.reads, self.renewals);
-        let meals = match std::mem::take(&mut self.meals) {
+        let feeds = match std::mem::take(&mut self.feeds) {
             0 => String::new(),
-            meals => format!(", {meals} meals of the watchdog"),
+            feeds => format!(", {feeds} feeds of the watchdog"),
         };
-        self.tell(format!("({beats} beats, {reads} reads, {renewals} renewals{meals})"));
+        self.tell(format!("({beats} beats, {reads} reads, {renewals} renewals{feeds})"));
     }
 
     /// Whether it is a beat that carries no more than a word of somebody: no story waits for it.

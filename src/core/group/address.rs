@@ -7,6 +7,7 @@ use super::{Group, VipStage};
 use crate::event::{Action, VipNews};
 use crate::node::Node;
 use crate::snapshot::code::Code;
+use crate::text;
 use crate::time::Time;
 
 /// Between two orders to add or drop the addresses that brought no answer.
@@ -33,9 +34,7 @@ impl Group {
     pub(crate) fn vip_conflict(&mut self, now: Time, vip: &str, mac: &str, out: &mut Vec<Action>) {
         if self.held.as_ref().is_some_and(|held| held.vip == VipStage::Probing) {
             self.vip_unasked(now);
-            let text = format!(
-                "{vip} is answered by {mac}: its holder is not fenced; the address is not taken while it answers"
-            );
+            let text = text::address::taken_already(vip, mac);
             self.say(Code::AddressConflict, text, out);
         }
     }
@@ -68,9 +67,7 @@ impl Group {
             matches!(held.vip, VipStage::Adding { .. } | VipStage::Held) && !now.reached(held.deadlines.end)
         });
         if ours {
-            let text = format!(
-                "{vip} is also used by {mac}: announced again; find that machine, clients reach one or the other by chance"
-            );
+            let text = text::address::contested(vip, mac);
             return self.mention(now, Code::AddressContested, text, out);
         }
         if !self.held.as_ref().is_some_and(|held| held.vip == VipStage::Probing) {
@@ -78,7 +75,7 @@ impl Group {
                 group: self.settings.name.clone(),
             });
         }
-        let text = format!("{vip} is used by {mac} while this node has no lease for it: dropped here");
+        let text = text::address::dropped(vip, mac);
         self.mention(now, Code::AddressDropped, text, out);
     }
 
@@ -152,29 +149,20 @@ impl Node {
             VipNews::Dropped { group } => of(&mut self.groups, &group, &mut Group::vip_dropped),
             VipNews::Failed { group, error } => of(&mut self.groups, &group, &mut |group| {
                 group.vip_unasked(now);
-                group.say(
-                    Code::AddressFailed,
-                    format!("an address could not be added: {error}"),
-                    out,
-                );
+                group.say(Code::AddressFailed, text::address::not_added(&error), out);
             }),
             VipNews::Foreign { group, vip, mac } => of(&mut self.groups, &group, &mut |group| {
                 group.vip_foreign(now, &vip, &mac, out);
             }),
             VipNews::Lost { group, vip } => of(&mut self.groups, &group, &mut |group| {
-                group.mention(
-                    now,
-                    Code::AddressRestored,
-                    format!("{vip} was removed by somebody: put back"),
-                    out,
-                );
+                group.mention(now, Code::AddressRestored, text::address::put_back(&vip), out);
             }),
             VipNews::Link { up } => {
                 let was = self.host.link(up);
                 if !up {
-                    self.say(Code::LinkLost, "the interface lost its link".to_owned(), out);
+                    self.say(Code::LinkLost, text::address::LINK_LOST.to_owned(), out);
                 } else if !was {
-                    self.say(Code::LinkRestored, "the interface has its link again".to_owned(), out);
+                    self.say(Code::LinkRestored, text::address::LINK_RESTORED.to_owned(), out);
                 }
             }
         }

@@ -6,6 +6,7 @@ use super::{Context, Departure, Group, ServiceState};
 use crate::epoch::Run;
 use crate::event::{Action, Blame, NotStarted};
 use crate::snapshot::code::Code;
+use crate::text;
 use crate::time::Time;
 
 /// How long a group waits for its engine before another host takes it; an update of its package takes 7 s.
@@ -81,8 +82,7 @@ impl Group {
         let held = self.held.as_ref().filter(|held| held.run == run);
         let at = held.and_then(|held| held.services.get(service));
         if at.is_some_and(|at| at.state == ServiceState::Starting) {
-            let name = self.settings.services[service].name.clone();
-            let text = format!("service {name} did not start: {}", failure.why);
+            let text = text::start::did_not_start(&self.settings.services[service].name, &failure.why);
             self.blamed(now, text, failure.blame, out);
         }
     }
@@ -100,10 +100,10 @@ impl Group {
         let now = context.now;
         let name = &self.settings.services[place].name;
         if self.starts.engine_is_over(now) && self.why_it_stays(context).is_none() {
-            let text = format!("service {name} did not start: the Docker engine does not answer");
+            let text = text::start::engine_silent(name);
             return self.blamed(now, text, Blame::Engine, out);
         }
-        let text = format!("service {name} waits for the Docker engine, which does not answer");
+        let text = text::start::engine_awaited(name);
         self.say(Code::RecoveryDelayed, text, out);
     }
 
@@ -127,17 +127,11 @@ impl Group {
             shun: window,
         };
         match self.starts.blame {
-            Blame::Unknown => of_service(
-                format!("failed {tries} times here"),
-                format!("failed {tries} times within {window:?}: handing over"),
-            ),
-            Blame::Lasting => of_service(
-                "failed here, and would at each try".to_owned(),
-                "would fail at each try here: handing over".to_owned(),
-            ),
+            Blame::Unknown => of_service(text::start::failed(tries), text::start::failed_within(tries, window)),
+            Blame::Lasting => of_service(text::start::LASTING.to_owned(), text::start::LASTING_HERE.to_owned()),
             Blame::Engine => GivenUp {
-                reason: "failed: its engine did not start it".to_owned(),
-                text: format!("the Docker engine has not started it for {ENGINE_PATIENCE:?}: handing over"),
+                reason: text::start::ENGINE.to_owned(),
+                text: text::start::engine_gave_up(ENGINE_PATIENCE),
                 // It follows the group nowhere.
                 departure: Departure::Fault(None),
                 shun: ENGINE_SHUN,

@@ -4,6 +4,7 @@ use super::Group;
 use super::up::GATE_TIMEOUT;
 use crate::event::Action;
 use crate::group::made::Made;
+use crate::text;
 use crate::time::Time;
 
 /// The containers of a group as they are asked for, and what came of it. A verdict is taken back with each new order, and
@@ -80,7 +81,7 @@ impl Containers {
             return;
         }
         let result = match result {
-            Ok(made) if made.store != *store => Err("its container was made for another storage".to_owned()),
+            Ok(made) if made.store != *store => Err(text::start::OTHER_STORAGE.to_owned()),
             result => result,
         };
         if let (Ok(made), Some(known)) = (&result, self.made.get_mut(place)) {
@@ -126,8 +127,8 @@ impl Group {
         let mut all = self.settings.services.iter().zip(&self.containers.verdicts);
         all.find_map(|(service, verdict)| match verdict {
             Some(Ok(_)) => None,
-            Some(Err(why)) => Some(format!("service {}: {why}", service.name)),
-            None => Some(format!("service {}: its container is not prepared yet", service.name)),
+            Some(Err(why)) => Some(text::start::not_preparable(&service.name, why)),
+            None => Some(text::start::not_prepared(&service.name)),
         })
     }
 
@@ -137,7 +138,7 @@ impl Group {
         if now.since(since) >= GATE_TIMEOUT {
             self.containers.waits_since = None;
             let name = &self.settings.services[place].name;
-            let text = format!("service {name} did not start: its container was not prepared within {GATE_TIMEOUT:?}");
+            let text = text::start::not_prepared_in_time(name, GATE_TIMEOUT);
             self.failed(now, text, out);
         }
     }

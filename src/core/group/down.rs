@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::address::VIP_RETRY;
 use super::left::Sequel;
 use super::{
-    AfterStop, Context, Departure, Group, Holding, OnFailure, ServiceRun, ServiceState, Stage, StartCause, StopMode,
-    VipStage,
+    AfterStop, Context, Departure, Group, Holding, OnFailure, ServiceRun, ServiceState, Stage, StartCause, StayReason,
+    StopMode, VipStage,
 };
 use crate::epoch::Run;
 use crate::event::{Action, Blame, Order, PageOrder, ServiceKey};
@@ -15,6 +15,7 @@ use crate::protocol::records::SavedRun;
 use crate::protocol::sizing::Deadlines;
 use crate::protocol::{FaultId, ReleaseCause};
 use crate::snapshot::code::Code;
+use crate::text;
 use crate::time::Time;
 
 /// Between two second ways of ending a container that does not end.
@@ -57,7 +58,7 @@ impl Group {
             now,
             StopMode::Fence,
             after,
-            format!("stopping run {run}: {why}"),
+            text::stop::disowned(run, why),
             Code::RunDisowned,
             out,
         );
@@ -84,13 +85,13 @@ impl Group {
         if let Some(held) = self.held.as_ref().filter(unasked) {
             self.lost = Some(held.run.epoch);
         }
-        let text = format!("this node lost its place in the cluster ({why}): stopping");
+        let text = text::stop::place_lost(why);
         self.stop(now, StopMode::Fence, AfterStop::Lost, text, Code::PlaceLost, out);
     }
 
     /// It goes back to a node that is preferred and has been ready for so long.
     pub(crate) fn go_back(&mut self, now: Time, node: String, quiet: Duration, out: &mut Vec<Action>) {
-        let reason = format!("failback to {node}, preferred and ready for {quiet:?}");
+        let reason = text::switchover::failback::reason(&node, quiet);
         let after = AfterStop::Release {
             cause: ReleaseCause::Failback,
             reason: reason.clone(),
@@ -99,7 +100,7 @@ impl Group {
         if let Some(held) = &mut self.held {
             held.departure = Departure::Failback(quiet);
         }
-        let text = format!("{reason}: stopping here first");
+        let text = text::stop::here_first(&reason);
         self.stop(now, StopMode::Drain, after, text, Code::SwitchoverStarted, out);
     }
 
@@ -236,7 +237,7 @@ impl Group {
         } else {
             held.after.clone()
         };
-        let why = format!("the lease of epoch {} runs out: stopping", held.run.epoch);
+        let why = text::stop::lease_runs_out(held.run.epoch);
         self.stop(now, StopMode::Fence, after, why, Code::LeaseRanOut, out);
     }
 
@@ -316,13 +317,10 @@ impl Group {
             service.state != ServiceState::Gone && due.is_some_and(|due| now.reached(due))
         })?;
         let why = match &service.doubt {
-            Some(doubt) => format!(" (service {}: {doubt})", settings.name),
+            Some(doubt) => text::stop::doubt(&settings.name, doubt),
             None => String::new(),
         };
-        let run = held.run;
-        Some(format!(
-            "run {run} is not proved stopped{why}: it is not handed over until it is"
-        ))
+        Some(text::stop::not_proved(held.run, &why))
     }
 
     pub(super) fn step_withdrawing(&mut self, now: Time, out: &mut Vec<Action>) {
@@ -365,11 +363,7 @@ impl Group {
         }
         // What was stopped only to be started anew is: on pause nothing may stay down for it.
         if context.paused && !held.anew {
-            self.say(
-                Code::RecoveryPaused,
-                "on pause: it is not started again".to_owned(),
-                out,
-            );
+            self.say(Code::RecoveryPaused, text::start::STAYS_DOWN_ON_PAUSE.to_owned(), out);
             return;
         }
         // What an operator wants is no failure: it neither waits nor counts.
@@ -407,11 +401,8 @@ impl Group {
         self.starts.charged();
         if let Some(why) = stays.filter(|_| spent) {
             let text = match lasting {
-                true => format!(
-                    "{} (the same at each try, and {why}: trying again in {pause:?})",
-                    self.failure
-                ),
-                false => format!("keeps failing and {why}: trying again in {pause:?}"),
+                true => text::start::same_again(&self.failure, why, pause),
+                false => text::start::keeps_failing(why, pause),
             };
             self.say(Code::RecoveryDelayed, text, out);
         }
@@ -422,15 +413,15 @@ impl Group {
     }
 
     /// Why the group is not handed over although its restarts are spent.
-    pub(super) fn why_it_stays(&self, context: Context) -> Option<&'static str> {
+    pub(super) fn why_it_stays(&self, context: Context) -> Option<StayReason> {
         if self.trouble_is_shared() {
-            Some("would fail in the same way on every host")
+            Some(StayReason::SharedFault)
         } else if self.settings.on_failure == OnFailure::Notify {
-            Some("on_failure is notify")
+            Some(StayReason::Notify)
         } else if !context.other_ready {
-            Some("no standby is ready")
+            Some(StayReason::NoStandby)
         } else if self.moved_for_this() {
-            Some("came here because of the same fault")
+            Some(StayReason::CameForThis)
         } else {
             None
         }
@@ -495,6 +486,6 @@ impl Group {
                 group: self.settings.name.clone(),
             });
         }
-        self.say(code, format!("starting again here: run {run}"), out);
+        self.say(code, text::start::again(run), out);
     }
 }

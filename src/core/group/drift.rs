@@ -2,6 +2,7 @@
 //! what a start does with the one it finds.
 
 use crate::protocol::records::Drift;
+use crate::text;
 
 /// What a look at one container found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,11 +40,11 @@ impl Looked {
         match self {
             Self::Current | Self::Unseen => None,
             Self::Differs { service, keys } => Some(Drift {
-                what: format!("the file has changed since {service} was started: {}", keys.join(", ")),
+                what: text::start::file_changed(service, keys),
                 obstacle: None,
             }),
             Self::Impossible { service, why } => Some(Drift {
-                what: format!("{service} could not be started again as the file says"),
+                what: text::start::not_as_the_file_says(service),
                 obstacle: Some(why.clone()),
             }),
         }

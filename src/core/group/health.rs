@@ -6,6 +6,7 @@ use super::{Group, OnFailure, OnStandby, Stage, VipStage};
 use crate::epoch::Run;
 use crate::event::{Action, FailureKind, ProbeFailure, ProbeKey};
 use crate::snapshot::code::Code;
+use crate::text;
 use crate::time::Time;
 
 /// Between two checks until the first that passes.
@@ -162,17 +163,14 @@ impl Group {
             held.probed |= passes;
         }
         if before == Some(false) && after == Some(true) {
-            self.say(Code::ProbePasses, format!("{name} passes again"), out);
+            self.say(Code::ProbePasses, text::probes::passes_again(&name), out);
         } else if alarms_only && before != Some(false) && after == Some(false) {
-            let text = format!(
-                "{}: nothing is restarted or moved for that",
-                failure.as_deref().unwrap_or(&name)
-            );
+            let text = text::probes::canary_failed(failure.as_deref().unwrap_or(&name));
             self.say(Code::CanaryFailed, text, out);
         }
         match warning {
-            Some(text) if !warned => self.say(Code::ProbeWarns, format!("{text}: it passes, for now"), out),
-            None if warned => self.say(Code::ProbePasses, format!("{name}: what it warned of is over"), out),
+            Some(text) if !warned => self.say(Code::ProbeWarns, text::probes::warns(&text), out),
+            None if warned => self.say(Code::ProbePasses, text::probes::warning_over(&name), out),
             Some(_) | None => {}
         }
     }
@@ -241,22 +239,19 @@ impl Group {
                 .iter()
                 .find(|failure| failure.kind == FailureKind::Shared)
                 .unwrap_or(first);
-            let text = format!(
-                "{}: the same on every host, so nothing is restarted or moved until it is mended",
-                cause.text
-            );
+            let text = text::probes::fault_everywhere(&cause.text);
             self.say(Code::ProbeFaultShared, text, out);
             return false;
         }
-        let text = format!("{}: stopping, to start again here", first.text);
+        let text = text::probes::restarts_here(&first.text);
         match self.settings.on_failure {
             OnFailure::Notify | OnFailure::Recover if self.paused => {
-                let text = format!("{}: on pause, so nothing is done", first.text);
+                let text = text::probes::fault_on_pause(&first.text);
                 self.say(Code::ProbeFaultOnPause, text, out);
                 false
             }
             OnFailure::Notify => {
-                let text = format!("{}: on_failure is notify, so nothing is done", first.text);
+                let text = text::probes::fault_told_only(&first.text);
                 self.say(Code::ProbeFaultNotify, text, out);
                 false
             }

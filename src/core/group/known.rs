@@ -7,6 +7,7 @@ use crate::event::Action;
 use crate::group::made::Made;
 use crate::protocol::records::Drift;
 use crate::snapshot::code::Code;
+use crate::text;
 use crate::time::Time;
 
 impl Group {
@@ -110,8 +111,7 @@ impl Group {
     /// The release has landed: others go first until then.
     pub(crate) fn released(&mut self, cool_until: Time, out: &mut Vec<Action>) {
         self.cool_until = Some(cool_until);
-        let text = "released: stopped here and free for the next holder".to_owned();
-        self.say(Code::Released, text, out);
+        self.say(Code::Released, text::stop::RELEASED.to_owned(), out);
     }
 
     /// Whether every other node goes first: it was lost or given up here a moment ago.

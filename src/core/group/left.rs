@@ -5,6 +5,7 @@ use crate::epoch::Run;
 use crate::protocol::ReleaseCause;
 use crate::protocol::sizing::Deadlines;
 use crate::snapshot::code::Code;
+use crate::text;
 use crate::time::Time;
 
 /// What follows the stop of a run that an earlier sidecar left.
@@ -30,8 +31,7 @@ impl Group {
 
     /// Why nobody takes it here.
     pub(crate) fn not_in_file(&self) -> Option<String> {
-        self.has_left()
-            .then(|| "it is not in the compose file of this node".to_owned())
+        self.has_left().then(|| text::stop::NOT_IN_FILE.to_owned())
     }
 
     /// Whether a run of before can go on as it is.
@@ -49,25 +49,23 @@ impl Group {
             anew: false,
         };
         if self.has_left() {
-            let reason = format!("it left the compose file of {me}");
+            let reason = text::stop::left_the_file(me);
             let after = AfterStop::Release {
                 cause: ReleaseCause::LeftFile,
                 reason,
                 successor: None,
             };
-            let text = format!("run {run}: the group is not in the compose file any more: stopping, to let it go");
+            let text = text::stop::group_left_the_file(run);
             return sequel(after, Code::LeftFile, text);
         }
         if !cut_short && !left.is_empty() {
-            let text = format!(
-                "run {run}: not in the compose file any more: {left}: stopping, to start again as the file says"
-            );
+            let text = text::stop::services_left_the_file(run, &left);
             return Sequel {
                 anew: true,
                 ..sequel(AfterStop::Restart, Code::LeftFile, text)
             };
         }
-        let text = format!("run {run}: its stop had begun before this sidecar started: going on with it");
+        let text = text::stop::begun_before(run);
         sequel(AfterStop::Interrupted, Code::StopResumed, text)
     }
 

@@ -47,7 +47,7 @@ use opinion::{Asking, Weighed};
 pub use opinion::{OnStandby, SecondOpinion};
 pub(crate) use record::Meeting;
 pub(crate) use start_cause::StartCause;
-pub(crate) use state::{AfterStop, Departure, Holding, ServiceRun, StopMode, VipStage};
+pub(crate) use state::{AfterStop, Departure, Holding, ServiceRun, StayReason, StopMode, VipStage};
 pub use state::{ServiceState, Stage};
 use storage_check::Look;
 use unmount::UNMOUNT_PATIENCE;
@@ -172,14 +172,6 @@ pub(crate) struct Context {
     pub frozen: bool,
     /// Nothing may start while the hardware watchdog, if there is one, does not watch.
     pub watched: bool,
-}
-
-/// What to do about a claim that is above the record.
-pub(crate) fn claimed(group: &str, claim: u64, epoch: u64) -> String {
-    format!(
-        "the claim on the storage of {group} is of epoch {claim}, above epoch {epoch} in etcd (restored, or another cluster?): \
-         it starts nowhere; once no host runs it, `leasehold accept` lifts the epoch above the claim"
-    )
 }
 
 impl Group {

@@ -4,12 +4,13 @@
 use std::time::Duration;
 
 use super::health::{ProbeRun, ProbeSettings};
-use super::{AfterStop, Context, Departure, Group, StopMode};
+use super::{AfterStop, Context, Departure, Group, StayReason, StopMode};
 use crate::epoch::Run;
 use crate::event::{Action, Blame, ProbeFailure, ProbeKey};
 use crate::protocol::records::Opinion;
 use crate::protocol::{FaultId, ReleaseCause};
 use crate::snapshot::code::Code;
+use crate::text;
 use crate::time::Time;
 
 /// A standby asks no probe more often than this.
@@ -72,7 +73,7 @@ pub(super) struct Weighed {
     /// Since when nobody reaches it.
     since: Option<Time>,
     /// Why it was not handed over, as told.
-    stays: Option<String>,
+    stays: Option<StayReason>,
 }
 
 impl ProbeSettings {
@@ -197,8 +198,7 @@ impl Group {
             let over = self.weighed.told.is_some() && self.serves().is_some();
             self.weighed = Weighed::default();
             if over {
-                let text = "no standby says any more that it can't reach it at its address".to_owned();
-                self.mention(now, Code::UnreachedOver, text, out);
+                self.mention(now, Code::UnreachedOver, text::probes::REACHED_AGAIN.to_owned(), out);
             }
             return;
         };
@@ -234,11 +234,11 @@ impl Group {
             return;
         }
         self.trouble = Some(FaultId::Unreached);
-        let paused = context.paused.then_some("is on pause");
+        let paused = context.paused.then_some(StayReason::OnPause);
         if let Some(why) = paused.or_else(|| self.why_it_stays(context)) {
-            if self.weighed.stays.as_deref() != Some(why) {
-                self.weighed.stays = Some(why.to_owned());
-                let text = format!("{text}: it {why}, so it is not handed over");
+            if self.weighed.stays != Some(why) {
+                self.weighed.stays = Some(why);
+                let text = text::probes::unreached_stays(text, why);
                 self.mention(context.now, Code::UnreachedStays, text, out);
             }
             return;
@@ -249,20 +249,20 @@ impl Group {
         }
         let after = AfterStop::Release {
             cause: ReleaseCause::Unreached,
-            reason: "failed: no standby reached it at its address".to_owned(),
+            reason: text::probes::UNREACHED.to_owned(),
             successor: None,
         };
-        let text = format!("{text}: stopping here, to hand over (second_opinion: act)");
+        let text = text::probes::unreached_moves(text);
         self.stop(context.now, StopMode::Drain, after, text, Code::UnreachedMoved, out);
     }
 
     /// Why nobody should hand over to this node, once the group was handed over by it.
     pub(crate) fn failed_here(&self) -> &'static str {
         match (&self.trouble, self.starts.blamed()) {
-            (Some(FaultId::Unreached), _) => "the standbys could not reach the service here",
-            (_, Blame::Engine) => "the Docker engine here did not start the service",
-            (_, Blame::Lasting) => "the service can't start here until that is mended",
-            (_, Blame::Unknown) => "the service failed here several times",
+            (Some(FaultId::Unreached), _) => text::probes::WAS_UNREACHED,
+            (_, Blame::Engine) => text::probes::ENGINE_DID_NOT_START,
+            (_, Blame::Lasting) => text::probes::MUST_BE_MENDED,
+            (_, Blame::Unknown) => text::probes::FAILED_HERE,
         }
     }
 

@@ -6,6 +6,7 @@ use crate::event::{Action, Decision};
 use crate::protocol::records::Record;
 use crate::protocol::sizing::Deadlines;
 use crate::snapshot::code::Code;
+use crate::text;
 use crate::time::Time;
 
 /// The record as read, beside what is held.
@@ -98,7 +99,7 @@ impl Group {
     /// Nobody can take the group from a record that cannot be read, so its holder goes on.
     pub(crate) fn record_unreadable(&mut self, key: &str, out: &mut Vec<Action>) {
         if self.held.is_some() {
-            let text = format!("its record in etcd ({key}) can't be read: it goes on; put the record right");
+            let text = text::damage::own_record(key);
             self.say(Code::RecordUnreadable, text, out);
         }
     }
@@ -107,7 +108,7 @@ impl Group {
     pub(crate) fn record_readable(&mut self, out: &mut Vec<Action>) {
         let told = |last: &Decision| last.code == Code::RecordUnreadable;
         if self.held.is_some() && self.said.last().is_some_and(told) {
-            self.say(Code::KeyMended, "its record in etcd is sound again".to_owned(), out);
+            self.say(Code::KeyMended, text::damage::RECORD_SOUND.to_owned(), out);
         }
     }
 }

@@ -5,6 +5,7 @@ use crate::epoch::Run;
 use crate::event::{Action, Trace};
 use crate::protocol::bounds::is_damage;
 use crate::snapshot::code::Code;
+use crate::text;
 use crate::time::Time;
 
 impl Group {
@@ -79,7 +80,7 @@ impl Group {
         if is_damage(epoch) {
             let ours = self.held.as_ref().is_some_and(|held| held.run == run);
             if ours {
-                self.failed(now, damaged_claim(epoch), out);
+                self.failed(now, text::stuck::claim_damaged(epoch), out);
             }
             return;
         }
@@ -90,7 +91,7 @@ impl Group {
             .as_ref()
             .is_some_and(|held| held.run == run && goes_on(&held.after));
         if ours && epoch > run.epoch {
-            let text = super::claimed(&self.settings.name, epoch, run.epoch);
+            let text = text::stuck::claimed(&self.settings.name, epoch, run.epoch);
             self.stop(now, StopMode::Drain, AfterStop::Claimed, text, Code::ClaimAbove, out);
         }
     }
@@ -140,12 +141,4 @@ impl Group {
             Trace::Left { what: doubt } | Trace::Hidden { why: doubt } => at.doubt = Some(doubt),
         }
     }
-}
-
-/// Nobody can lift an epoch above it, and nobody counted so far: somebody wrote it there.
-fn damaged_claim(epoch: u64) -> String {
-    format!(
-        "the claim on the storage is damaged (epoch {epoch} was never counted): once no host runs the service, remove .leasehold-claim \
-         from its protected mounts"
-    )
 }

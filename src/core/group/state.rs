@@ -141,6 +141,19 @@ pub(crate) struct Holding {
     pub departure: Departure,
 }
 
+/// Why a group is not handed over although it fails here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StayReason {
+    OnPause,
+    /// It would fail in the same way everywhere.
+    SharedFault,
+    /// By `on_failure: notify`.
+    Notify,
+    NoStandby,
+    /// It came here because of the same fault.
+    CameForThis,
+}
+
 /// What a release says of the past.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Departure {

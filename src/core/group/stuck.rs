@@ -8,6 +8,7 @@ use crate::host::stuck::OnStopFailure;
 use crate::protocol::ReleaseCause;
 use crate::protocol::sizing::{Deadlines, KILL_BUDGET};
 use crate::snapshot::code::Code;
+use crate::text;
 use crate::time::Time;
 
 /// How long after its kill a process may take to be gone while the lease lives: nobody else can take the group
@@ -71,25 +72,22 @@ impl Group {
             AfterStop::Restart | AfterStop::RanOut | AfterStop::Interrupted | AfterStop::Claimed => {
                 AfterStop::Release {
                     cause: ReleaseCause::StuckEnded,
-                    reason: format!("{why}, and was proved stopped later"),
+                    reason: text::stuck::proved_later(why),
                     successor: None,
                 }
             }
             named @ (AfterStop::Release { .. } | AfterStop::Lost | AfterStop::Forget) => named,
         };
-        let text = format!(
-            "{why}: the group is held and stays down. Power {me} off, or cut it from the storage, then run `leasehold \
-             fenced {me}` on another node"
-        );
+        let text = text::stuck::held_and_down(why, me);
         self.stop(now, StopMode::Fence, after, text, Code::Stuck, out);
     }
 
     /// Another group can't be stopped on this node: this one goes where somebody is ready for it.
     pub(crate) fn give_away(&mut self, now: Time, stuck: &str, me: &str, next: String, out: &mut Vec<Action>) {
-        let text = format!("{stuck} can't be stopped on this node: handing over to {next}");
+        let text = text::stuck::handing_over(stuck, &next);
         let after = AfterStop::Release {
             cause: ReleaseCause::NeighbourStuck,
-            reason: format!("{stuck} could not be stopped on {me}"),
+            reason: text::stuck::could_not_be_stopped_on(stuck, me),
             successor: Some(next),
         };
         if let Some(held) = &mut self.held {

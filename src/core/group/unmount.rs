@@ -8,6 +8,7 @@ use crate::epoch::Run;
 use crate::event::{Action, Mounts, ServiceKey};
 use crate::node::Node;
 use crate::snapshot::code::Code;
+use crate::text;
 use crate::time::Time;
 
 /// Between an answer and the next look.
@@ -130,9 +131,7 @@ impl Group {
             doubt: Some(doubt.clone()),
         };
         if held.stuck.is_none() && now.since(since) >= TOLD_AFTER {
-            let text = format!(
-                "run {run} has ended, but is not proved unmounted ({doubt}): it is not handed over until it is"
-            );
+            let text = text::stop::not_unmounted(run, &doubt);
             self.say(Code::StopUnproved, text, out);
         }
     }

@@ -9,6 +9,7 @@ use crate::epoch::Run;
 use crate::event::{Action, ServiceKey};
 use crate::protocol::sizing::Deadlines;
 use crate::snapshot::code::Code;
+use crate::text;
 use crate::time::Time;
 
 /// How long a started container may take to reach its gate.
@@ -26,7 +27,7 @@ impl Group {
         self.drift = None;
         self.lost = None;
         self.held = Some(held);
-        self.say(self.taking.started(), format!("won epoch {epoch}: starting here"), out);
+        self.say(self.taking.started(), text::start::won(epoch), out);
         if self.settings.vips > 0 {
             self.set_vip(VipStage::Probing);
             out.push(Action::VipProbe {
@@ -49,11 +50,7 @@ impl Group {
             };
         }
         self.held = Some(held);
-        self.say(
-            Code::AdoptionStarted,
-            format!("restarted: adopting run {run}, which goes on untouched"),
-            out,
-        );
+        self.say(Code::AdoptionStarted, text::start::adopting(run), out);
     }
 
     pub(super) fn step_adopting(&mut self, now: Time, out: &mut Vec<Action>) {
@@ -64,10 +61,10 @@ impl Group {
             return self.step_running(now, out);
         }
         if held.services.iter().any(|service| service.state == ServiceState::Gone) {
-            return self.failed(now, "a container of the adopted run had ended".to_owned(), out);
+            return self.failed(now, text::start::ADOPTED_CONTAINER_ENDED.to_owned(), out);
         }
         if now.since(held.since) >= ADOPT_TIMEOUT {
-            self.failed(now, "a tether of the adopted run does not report".to_owned(), out);
+            self.failed(now, text::start::ADOPTED_TETHER_SILENT.to_owned(), out);
         }
     }
 
@@ -98,7 +95,7 @@ impl Group {
                         let made = match self.containers.ready(place) {
                             Ready::Made(made) => made.clone(),
                             Ready::Not(why) => {
-                                let text = format!("service {} did not start: {why}", settings.name);
+                                let text = text::start::did_not_start(&settings.name, why);
                                 return self.failed(now, text, out);
                             }
                             Ready::Awaited => return self.wait_for_container(place, now, out),
@@ -139,7 +136,7 @@ impl Group {
         let addressed = self.settings.vips == 0 || held.vip == VipStage::Held;
         if held.stage == Stage::Checking && held.probed && addressed {
             held.enter(Stage::Active, now);
-            let (text, code) = (format!("run {} is up: serving", held.run), held.start_cause.done());
+            let (text, code) = (text::start::serving(held.run), held.start_cause.done());
             self.say(code, text, out);
         }
     }
@@ -149,20 +146,19 @@ impl Group {
         let held = self.held.as_ref()?;
         for (service, settings) in held.services.iter().zip(&self.settings.services) {
             if service.state == ServiceState::Gone {
-                return Some(format!("service {} ended by itself", settings.name));
+                return Some(text::start::service_ended(&settings.name));
             }
             if service.state == ServiceState::Starting && now.since(service.since) >= GATE_TIMEOUT {
-                return Some(format!(
-                    "service {} did not reach its gate within {GATE_TIMEOUT:?}",
-                    settings.name
-                ));
+                return Some(text::start::gate_not_reached(&settings.name, GATE_TIMEOUT));
             }
         }
         let limit = self.settings.start_timeout;
         let probing = held.stage == Stage::Checking && !held.probed && now.since(held.since) >= limit;
         probing.then(|| {
-            let last = self.probe_failure().map_or("no answer", |failure| &failure.text);
-            format!("the probes did not pass within {limit:?} (start_timeout): {last}")
+            let last = self
+                .probe_failure()
+                .map_or(text::start::PROBE_SILENT, |failure| &failure.text);
+            text::start::probes_did_not_pass(limit, last)
         })
     }
 

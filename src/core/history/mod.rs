@@ -9,6 +9,7 @@ use crate::protocol::bounds::COUNTED_MAX;
 use crate::protocol::keys::Keys;
 use crate::store::KeyValue;
 
+use crate::text;
 pub use observer::EpochRecorder;
 pub use phase::PhaseKind;
 
@@ -171,16 +172,13 @@ impl Epoch {
     fn judge(&mut self, left: Option<&Left>) {
         let sum = |phases: &[Phase]| phases.iter().fold(0, |sum: u64, phase| sum.saturating_add(phase.ms));
         let Some(begun) = &self.begun else {
-            self.unknown = Some("nobody wrote how it began".to_owned());
+            self.unknown = Some(text::history::BEGIN_NOT_WRITTEN.to_owned());
             return;
         };
         if !begun.served {
             self.unknown = Some(match &self.left {
-                Some(_) => "it ended before it served, or its sidecar was replaced meanwhile".to_owned(),
-                None => format!(
-                    "{} has not written that it serves: it still starts, or its sidecar ended",
-                    begun.to
-                ),
+                Some(_) => text::history::NEVER_SERVED.to_owned(),
+                None => text::history::serves_not_written(&begun.to),
             });
             return;
         }
@@ -188,8 +186,7 @@ impl Epoch {
             (Before::Nothing | Before::Silence, _) => self.total_ms = Some(sum(&begun.phases)),
             (Before::Release, Some(left)) => self.total_ms = Some(sum(&left.phases).saturating_add(sum(&begun.phases))),
             (Before::Release, None) => {
-                let from = begun.from.as_deref().unwrap_or("the holder before");
-                self.unknown = Some(format!("{from} did not write how long its stop took"));
+                self.unknown = Some(text::history::stop_not_written(begun.from.as_deref()));
             }
         }
     }

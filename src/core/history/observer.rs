@@ -8,6 +8,7 @@ use super::{Before, Begun, Entry, Left, Phase, PhaseKind};
 use crate::group::Stage;
 use crate::protocol::ReleaseCause;
 use crate::snapshot::status::{GroupLine, GroupState, HeldLine, Status};
+use crate::text;
 use crate::time::Time;
 
 /// What was seen of each group up to the last turn.
@@ -76,7 +77,7 @@ impl Seen {
             });
         }
         let cause = match &line.holder {
-            Some(holder) if line.epoch > epoch => format!("{holder} took it: {}", line.record),
+            Some(holder) if line.epoch > epoch => text::history::taken_by(holder, &line.record),
             Some(_) | None => line.record.clone(),
         };
         let left = Left {
@@ -139,9 +140,9 @@ impl Seen {
     fn cause(&self, line: &GroupLine) -> String {
         let taken = line.record.clone();
         match (&self.holder, self.known) {
-            (None, true) if self.epoch == 0 => "first start".to_owned(),
+            (None, true) if self.epoch == 0 => text::history::FIRST_START.to_owned(),
             (None, true) if self.cause == Some(ReleaseCause::Silent) => {
-                format!("{} fell silent", self.last.as_deref().unwrap_or("its holder"))
+                text::membership::fell_silent(self.last.as_deref().unwrap_or(text::history::ITS_HOLDER))
             }
             (None, true) if !self.reason.is_empty() => self.reason.clone(),
             (None | Some(_), _) => taken,
@@ -247,7 +248,7 @@ mod tests {
     /// What node b sees, one snapshot after another.
     #[derive(Default)]
     struct Bench {
-        chronicler: EpochRecorder,
+        recorder: EpochRecorder,
         line: GroupLine,
         beat_ms: Option<u64>,
     }
@@ -290,7 +291,7 @@ mod tests {
                 nodes: [("a".to_owned(), holder)].into(),
                 ..Status::default()
             };
-            self.chronicler.observe(now, &format!("{ms}"), &status)
+            self.recorder.observe(now, &format!("{ms}"), &status)
         }
     }
 

@@ -9,20 +9,26 @@ use crate::event::{Action, ProbeFailure};
 use crate::node::Node;
 use crate::observe::etcd::{EtcdMembers, EtcdTrouble};
 use crate::snapshot::code::Code;
+use crate::text;
 use crate::time::Time;
 
 /// So long after its start a sidecar that has no word of etcd yet does not know whether a group is deleted; containers that
 /// may not run are reported again when it is over.
 const UNDECIDED: Duration = Duration::from_secs(5);
 
-/// Of the engine, at the start.
-const NOT_ASKED: &str = "not asked yet";
+/// What the engine said last.
+#[derive(Clone, Debug)]
+enum Engine {
+    NotAsked,
+    Answers,
+    /// And why it does not.
+    Silent(String),
+}
 
 /// What of this host counts for every group.
 #[derive(Clone, Debug)]
 pub(crate) struct Host {
-    /// Why the engine does not answer.
-    engine: Option<String>,
+    engine: Engine,
     /// Why the rate of its clocks is in doubt.
     clock: Option<String>,
     link: bool,
@@ -35,7 +41,7 @@ impl Host {
     /// `smallest_ttl_ms`: that could be kept here, as everybody is told.
     pub(crate) fn new(smallest_ttl_ms: Option<u64>) -> Self {
         Self {
-            engine: Some(NOT_ASKED.to_owned()),
+            engine: Engine::NotAsked,
             clock: None,
             link: true,
             etcd: EtcdMembers::default(),
@@ -44,16 +50,24 @@ impl Host {
     }
 
     pub(crate) fn engine_answered(&mut self, result: Result<(), String>) {
-        self.engine = result.err();
+        self.engine = match result {
+            Ok(()) => Engine::Answers,
+            Err(why) => Engine::Silent(why),
+        };
     }
 
     /// It was asked and does not answer.
     pub(crate) fn engine_is_away(&self) -> bool {
-        self.engine.as_deref().is_some_and(|why| why != NOT_ASKED)
+        matches!(self.engine, Engine::Silent(_))
     }
 
+    /// Why nothing can be asked of it.
     pub(crate) fn engine_failure(&self) -> Option<&str> {
-        self.engine.as_deref()
+        match &self.engine {
+            Engine::NotAsked => Some(text::host::ENGINE_NOT_ASKED),
+            Engine::Answers => None,
+            Engine::Silent(why) => Some(why),
+        }
     }
 
     pub(crate) fn clock_doubt(&self) -> Option<&str> {
@@ -128,7 +142,7 @@ impl Node {
                 self.mention(Code::EndpointsFaulty, text.clone(), out);
             }
             (Some(_), None) => {
-                let text = format!("the endpoints are open at {address}");
+                let text = text::host::endpoints_open(&address);
                 self.mention(Code::EndpointsRestored, text, out);
             }
             (Some(_) | None, Some(_)) | (None, None) => {}
@@ -143,8 +157,7 @@ impl Node {
             self.mention(Code::EtcdEndangered, text, out);
         }
         if !were_sound && self.host.etcd.are_sound() {
-            let text = "nothing is wrong with etcd's members any more".to_owned();
-            self.mention(Code::EtcdSound, text, out);
+            self.mention(Code::EtcdSound, text::etcd::SOUND.to_owned(), out);
         }
     }
 
@@ -156,7 +169,7 @@ impl Node {
         if deleted || undecided {
             return;
         }
-        let text = format!("container {name} may not run here ({why}): killed");
+        let text = text::host::intruder_killed(name, &why);
         self.mention(Code::IntruderKilled, text, out);
         out.push(Action::KillForeign { id, why });
     }
@@ -183,10 +196,7 @@ impl Node {
         let others = others.filter_map(|node| Some((node, readiness(node)?)));
         others
             .filter(|(_, other)| !other.is_same_image(own))
-            .map(|(node, other)| {
-                let (other, own) = (&other.image, &own.image);
-                format!("{group} would be another image on {node} ({other}) than it is on {holder} ({own})")
-            })
+            .map(|(node, other)| text::host::other_image(group, (node, &other.image), (holder, &own.image)))
             .collect()
     }
 }

@@ -16,6 +16,8 @@ use crate::protocol::records::{Record, RecordState};
 use crate::requests::refusal::Refusal;
 use crate::snapshot::code::Code;
 use crate::store::Txn;
+use crate::text;
+use crate::text::stuck::Missing;
 use crate::time::Time;
 
 /// What a node does when a run can't be stopped.
@@ -65,11 +67,11 @@ impl Node {
             }
             let run = group.held().map(|held| held.run).unwrap_or_default();
             let ended = group.held().is_some_and(|held| held.unmounting_since().is_some());
-            let what = if ended { "unmounted" } else { "stopped" };
+            let missing = if ended { Missing::Unmount } else { Missing::Stop };
             match (group.settings().on_stop_failure, &self.stuck.reset) {
                 (OnStopFailure::Reboot, Reset::None) => {
                     self.stuck.reset = Reset::Ordered;
-                    let why = format!("run {run} of {name} can't be {what}: resetting this host");
+                    let why = text::stuck::resetting(run, name, missing);
                     group.say(Code::HostReset, why.clone(), out);
                     out.push(Action::Reset { why });
                 }
@@ -77,7 +79,7 @@ impl Node {
                 (OnStopFailure::Reboot, Reset::Failed) | (OnStopFailure::Hold, _) => {
                     group.stick(
                         now,
-                        &format!("run {run} could not be {what}"),
+                        &text::stuck::could_not_be(run, missing),
                         &self.facts.me().name,
                         out,
                     );
@@ -96,7 +98,7 @@ impl Node {
     /// The host could not be reset: from here as with `hold`.
     pub(crate) fn reset_failed(&mut self, why: &str, out: &mut Vec<Action>) {
         self.stuck.reset = Reset::Failed;
-        let text = format!("this host could not be reset ({why}): holding on to what can't be stopped");
+        let text = text::stuck::reset_failed(why);
         self.say(Code::HostResetFailed, text, out);
     }
 
@@ -125,7 +127,7 @@ impl Node {
 
     /// Why nobody should hand over to this node.
     pub(crate) fn unhealthy_reason(&self) -> Option<String> {
-        self.stuck_here().map(|stuck| format!("{stuck} can't be stopped here"))
+        self.stuck_here().map(text::stuck::here)
     }
 
     /// Why this node, of all, may not accept a restored etcd.
@@ -140,7 +142,7 @@ impl Node {
         let active = record.filter(|record| record.state == RecordState::Active);
         let marked = active.and_then(|record| Some((&record.node, record.stuck.as_ref()?)));
         let (node, why) = here.map(|why| (&self.facts.me().name, why)).or(marked)?;
-        Some(stuck_on(node, why))
+        Some(text::stuck::on(node, why))
     }
 
     /// A host that can't stop a process is ill: its healthy groups go where somebody is ready for them.
@@ -176,11 +178,7 @@ impl Node {
     pub(crate) fn marked(&mut self, name: &str, succeeded: bool, out: &mut Vec<Action>) {
         let me = self.facts.me().name.clone();
         if let Some(group) = self.groups.get_mut(name).filter(|_| succeeded) {
-            let text = format!(
-                "marked stuck in etcd: nobody takes it over until {me} is powered off, or cut from the storage, and `leasehold \
-                 fenced {me}` is run on another node, or until it is proved stopped after all"
-            );
-            group.say(Code::StuckMarked, text, out);
+            group.say(Code::StuckMarked, text::stuck::marked(&me), out);
         }
     }
 
@@ -201,9 +199,4 @@ impl Node {
                 Some((txn, Purpose::Mark { group: name.clone() }))
             })
     }
-}
-
-/// Why nobody takes it, and what to do.
-pub(crate) fn stuck_on(node: &str, why: &str) -> String {
-    format!("stuck on {node} ({why}): run `leasehold fenced {node}` once {node} is powered off or cut from the storage")
 }

@@ -10,6 +10,8 @@ use std::time::Duration;
 use crate::node::Node;
 use crate::outbox::{Arm, Outbox};
 use crate::snapshot::code::Code;
+use crate::text;
+use crate::text::host::Unless;
 use crate::time::Time;
 
 /// Devices count in whole seconds: one may strike a second later than it says.
@@ -32,8 +34,7 @@ pub(crate) struct Watchdog {
 impl Watchdog {
     /// Why nothing may come to this host now.
     pub(crate) fn imminent_reset(&self) -> Option<String> {
-        self.withheld
-            .then(|| "the watchdog is not fed: it resets this host soon".to_owned())
+        self.withheld.then(|| text::host::RESET_SOON.to_owned())
     }
 }
 
@@ -61,18 +62,13 @@ impl Node {
                 .values()
                 .any(|group| group.held().is_some_and(|held| held.latched));
             let unless = if stopping {
-                "the stop is proved"
+                Unless::StopProved
             } else {
-                "etcd answers a beat"
+                Unless::BeatAnswered
             };
             let (code, text) = match withheld {
-                true => (
-                    Code::WatchdogStarves,
-                    format!(
-                        "the watchdog is not fed any more: it resets this host within {timeout:?}, unless {unless} before"
-                    ),
-                ),
-                false => (Code::WatchdogFed, "the watchdog is fed again".to_owned()),
+                true => (Code::WatchdogStarves, text::host::watchdog_starves(timeout, unless)),
+                false => (Code::WatchdogFed, text::host::WATCHDOG_FED.to_owned()),
             };
             self.say(code, text, outbox.effects());
         }

@@ -10,6 +10,7 @@ use crate::protocol::records::{ClusterConfig, NodeKey, View};
 use crate::requests::refusal::Refusal;
 use crate::snapshot::code::Code;
 use crate::store::{Answer, RequestId, StoreError, Txn};
+use crate::text;
 use crate::time::Time;
 
 /// The lease of a node that joined under a short ttl lives five minutes, whatever the ttl is by now.
@@ -185,7 +186,7 @@ impl Node {
                 };
                 return;
             }
-            self.disown_all(now, &saved, "its lease is no longer this node's", out);
+            self.disown_all(now, &saved, text::stop::LEASE_TAKEN, out);
             if self.groups.values().any(|group| group.is_held()) {
                 self.membership.member = Member::Lost { lease: saved.lease };
                 return;

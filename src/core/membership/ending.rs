@@ -7,6 +7,7 @@ use crate::node::Node;
 use crate::protocol::ReleaseCause;
 use crate::requests::refusal::Refusal;
 use crate::snapshot::code::Code;
+use crate::text;
 use crate::time::Time;
 
 /// How far the end of this sidecar has come.
@@ -33,11 +34,7 @@ impl Node {
     pub(crate) fn terminate(&mut self, now: Time, out: &mut Vec<Action>) {
         if self.membership.is_under_hold(now) {
             self.ending.over = true;
-            self.say(
-                Code::LeftUnderHold,
-                "leaving under a hold: the containers go on".to_owned(),
-                out,
-            );
+            self.say(Code::LeftUnderHold, text::stop::LEFT_UNDER_HOLD.to_owned(), out);
             out.push(Action::Exit { detached: true });
             return;
         }
@@ -53,16 +50,10 @@ impl Node {
             let Some(group) = self.groups.get_mut(&name) else {
                 continue;
             };
-            let reason = "its node was told to end".to_owned();
+            let reason = text::old::NODE_ENDING.to_owned();
             let (code, text) = match &successor {
-                Some(next) => (
-                    Code::SwitchoverStarted,
-                    format!("this node was told to end: handing over to {next}"),
-                ),
-                None => (
-                    Code::StopWithoutSuccessor,
-                    "this node was told to end and no standby is ready: stopping".to_owned(),
-                ),
+                Some(next) => (Code::SwitchoverStarted, text::stop::node_ends(next)),
+                None => (Code::StopWithoutSuccessor, text::stop::NODE_ENDS_ALONE.to_owned()),
             };
             let after = group.held().map(|held| &held.after);
             if matches!(

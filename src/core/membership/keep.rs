@@ -8,16 +8,13 @@ use crate::node::Node;
 use crate::protocol::records::Saved;
 use crate::requests::refusal::Refusal;
 use crate::snapshot::code::Code;
+use crate::text;
 use crate::time::Time;
 
 impl Node {
     /// LOST: whatever this incarnation held stops, is proved stopped, and is released by T8.
     pub(crate) fn lose(&mut self, now: Time, lease: i64, why: &str, out: &mut Vec<Action>) {
-        self.say(
-            Code::PlaceLost,
-            format!("this node lost its place in the cluster: {why}"),
-            out,
-        );
+        self.say(Code::PlaceLost, text::membership::place_lost(why), out);
         self.membership.member = Member::Lost { lease };
         self.membership.holding_until = None;
         self.dismiss_wishes(&Refusal::LostPlace, out);
@@ -72,7 +69,7 @@ impl Node {
                     group.resume(now, run, lease, deadlines, self.adoption.pages(), sequel, out);
                 }
                 Some(_) | None => {
-                    let why = "its record in etcd is no longer this node's";
+                    let why = text::stop::RECORD_LOST;
                     group.disown(now, run, lease, why, AfterStop::Forget, out);
                 }
             }
@@ -104,7 +101,7 @@ impl Node {
                 }
                 Meeting::Over => group.lay_down(),
                 Meeting::Taken => {
-                    let text = "its record in etcd names somebody else: stopping".to_owned();
+                    let text = text::stop::RECORD_TAKEN.to_owned();
                     group.stop(now, StopMode::Fence, AfterStop::Forget, text, Code::RecordTaken, out);
                 }
             }

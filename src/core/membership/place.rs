@@ -3,6 +3,7 @@
 
 use super::Member;
 use crate::protocol::records::NodeKey;
+use crate::text;
 
 /// How often a sidecar that adopts lets a late beat of its predecessor go by.
 const ADOPT_TRIES: u32 = 3;
@@ -53,7 +54,7 @@ pub(super) fn place(member: &Member, own: Option<&NodeKey>, landed: bool, boot: 
         } => {
             let beat = own.and_then(|key| key.beat.as_ref());
             if lease != mine || beat.is_none_or(|beat| beat.boot != boot) {
-                lost(mine, "the key of the earlier sidecar is gone")
+                lost(mine, text::membership::EARLIER_KEY_GONE)
             } else if landed {
                 proved(true)
             } else if revision == mod_revision {
@@ -65,7 +66,7 @@ pub(super) fn place(member: &Member, own: Option<&NodeKey>, landed: bool, boot: 
                     tries: tries + 1,
                 }
             } else {
-                lost(mine, "somebody else beats on this node's lease")
+                lost(mine, text::membership::OTHER_BEATS)
             }
         }
         Member::Joined {
@@ -87,9 +88,9 @@ pub(super) fn place(member: &Member, own: Option<&NodeKey>, landed: bool, boot: 
 /// What happened to a node's key that is no longer its last beat.
 fn key_loss_reason(own: Option<&NodeKey>) -> &'static str {
     match own {
-        None => "its key in etcd is gone",
-        Some(key) if key.lease == 0 => "somebody wrote its key in etcd without a lease",
-        Some(_) => "its key in etcd is not its own",
+        None => text::membership::KEY_GONE,
+        Some(key) if key.lease == 0 => text::membership::KEY_WITHOUT_LEASE,
+        Some(_) => text::membership::KEY_NOT_OWN,
     }
 }
 

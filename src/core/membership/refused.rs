@@ -8,6 +8,7 @@ use super::{Member, Pending, Purpose};
 use crate::event::Action;
 use crate::node::Node;
 use crate::snapshot::code::Code;
+use crate::text;
 use crate::time::Time;
 
 /// Before the same is asked again, doubled from one refusal to the next.
@@ -25,19 +26,6 @@ pub(crate) enum Asked {
     Release(String),
     Mark(String),
     Wish(String),
-}
-
-impl Asked {
-    /// As the object of "etcd refuses".
-    fn what(&self) -> String {
-        match self {
-            Self::Extras => "what goes with a beat".to_owned(),
-            Self::Campaign(group) => format!("that this node takes {group}"),
-            Self::Release(group) => format!("the release of {group}"),
-            Self::Mark(group) => format!("the mark that {group} is stuck"),
-            Self::Wish(group) => format!("the answer to a wish about {group}"),
-        }
-    }
 }
 
 impl Purpose {
@@ -97,11 +85,7 @@ impl Node {
             .get(&asked)
             .map(|(_, pause)| *pause * 2);
         let pause = before.unwrap_or(PUT_OFF).min(PUT_OFF_MAX);
-        let text = format!(
-            "etcd refuses {} ({why}): it is tried again in {pause:?}, and beats go on; see the rights of this node's user in etcd, \
-             and etcd's --max-txn-ops",
-            asked.what()
-        );
+        let text = text::membership::refused(&asked, why, pause);
         self.mention(Code::EtcdRefuses, text, out);
         self.membership.refusals.put_off.insert(asked, (now.plus(pause), pause));
     }

@@ -8,6 +8,7 @@ use crate::node::Node;
 use crate::protocol::records::{View, json};
 use crate::requests::refusal::Refusal;
 use crate::snapshot::code::Code;
+use crate::text;
 use crate::time::Time;
 
 /// How long after its end a lease may still be there: an etcd that elects a leader starts every lease anew.
@@ -30,11 +31,8 @@ impl Node {
         else {
             return;
         };
-        let why = format!("the key {} in etcd is gone", self.facts.keys().config());
-        let text = format!(
-            "{why}: nothing starts until it is there again: put {} there; or, if etcd was restored or replaced, `leasehold accept`",
-            json(&config)
-        );
+        let why = text::trust::config_gone(&self.facts.keys().config());
+        let text = text::trust::put_config_back(&why, &json(&config));
         let before = if let Member::Frozen { before, .. } = &self.membership.member {
             before.clone()
         } else {
@@ -58,26 +56,16 @@ impl Node {
                 .silent_for(now, name, key.lease)
                 .unwrap_or_default();
             if key.lease == 0 {
-                let text = format!(
-                    "the key {path} hangs on no lease, so it never ends by itself; was it written by hand? \
-                     Once node {name} is down for certain, delete it"
-                );
+                let text = text::trust::node_without_lease(&path, name);
                 found.push((path, text));
             } else if silent >= self.facts.timing().lease_ttl() + LEASE_LATE {
-                let text = format!(
-                    "node {name} has been silent for {} s and its key {path} is still there: its lease does not end; \
-                     see whether etcd ends any lease (a broken clock or token on an etcd member keeps them)",
-                    silent.as_secs()
-                );
+                let text = text::trust::lease_does_not_end(name, silent, &path);
                 found.push((path, text));
             }
         }
         for (name, _) in self.facts.view().groups.iter().filter(|(_, keys)| keys.immortal_leader) {
             let path = self.facts.keys().leader(name);
-            let text = format!(
-                "the key {path} hangs on no lease, so tools may go on reading a leader that is gone; was it written by hand? \
-                 The next change of the leader puts it right; no rule reads it"
-            );
+            let text = text::trust::leader_without_lease(&path);
             found.push((path, text));
         }
         for text in self.damage.suspect(found) {
@@ -87,16 +75,12 @@ impl Node {
 
     /// The pin on the disk stays behind: after a reboot, less of a restored etcd would be noticed.
     pub(crate) fn pin_unwritten(&mut self, why: &str, out: &mut Vec<Action>) {
-        let text = format!(
-            "which etcd is trusted, and up to which revision, could not be written ({why}): everything goes on; make room in the state \
-             directory, or make it writable, before this node restarts"
-        );
-        self.mention(Code::PinUnwritten, text, out);
+        self.mention(Code::PinUnwritten, text::trust::pin_not_written(why), out);
     }
 
     /// etcd is not the one that was trusted.
     pub(crate) fn freeze(&mut self, code: Code, why: String, out: &mut Vec<Action>) {
-        let text = format!("{why}: nothing starts until `leasehold accept`; see whether etcd was restored or replaced");
+        let text = text::trust::frozen(&why);
         self.stand_still(code, text, why, None, out);
     }
 
@@ -122,7 +106,7 @@ impl Node {
         self.pin(&view, out);
         self.facts.start_over(view);
         let lease = self.membership.member.lease().unwrap_or(0);
-        self.lose(now, lease, "an operator accepted a restored etcd", out);
+        self.lose(now, lease, text::membership::ETCD_ACCEPTED, out);
     }
 
     pub(super) fn pin(&mut self, view: &View, out: &mut Vec<Action>) {

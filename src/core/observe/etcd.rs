@@ -2,8 +2,9 @@
 //! service stops.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::mem::discriminant;
+
+use crate::text;
 
 /// Full enough to say so: days are left.
 const FULL_PERCENT: u64 = 80;
@@ -12,7 +13,7 @@ const KEPT_MAX: u64 = 1_000_000;
 /// What a member may hold that was told nothing else, in bytes (etcd's `--quota-backend-bytes`).
 const QUOTA_DEFAULT: u64 = 2 << 30;
 /// Where members were replaced once, an upgrade from an older version to 3.6 can lose the quorum (etcd's notes on 3.5.26).
-const UPGRADES_WELL: (u64, u64, u64) = (3, 5, 26);
+pub(crate) const UPGRADES_WELL: (u64, u64, u64) = (3, 5, 26);
 
 /// What one member of etcd says of itself. What it does not say is none: with users it tells most to `root` alone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -67,42 +68,6 @@ impl EtcdMember {
     }
 }
 
-/// As the end of a sentence that begins with the member, and what to do.
-impl fmt::Display for EtcdTrouble {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Full => f.write_str(
-                "full (alarm NOSPACE), it takes no more writes, and every service stops: compact, defragment and disarm it; \
-                 docs/runbooks.md has the commands",
-            ),
-            Self::Corrupt => f.write_str(
-                "its data differs from the other members' (alarm CORRUPT): replace this member; docs/runbooks.md has the commands",
-            ),
-            Self::Filling { percent, quota } => {
-                let mib = quota >> 20;
-                write!(
-                    f,
-                    "{percent} % of the {mib} MiB that it may hold are used, and every service stops when it is full: compact and defragment \
-                     it; docs/runbooks.md has the commands"
-                )
-            }
-            Self::NotCompacted { revisions } => write!(
-                f,
-                "{revisions} old revisions are kept: nobody compacts it, and it fills up; start every member with \
-                 `--auto-compaction-retention=1h`"
-            ),
-            Self::Old { version } => {
-                let (major, minor, patch) = UPGRADES_WELL;
-                write!(
-                    f,
-                    "version {version}: upgrade to {major}.{minor}.{patch} or newer before you go to 3.6, or that upgrade may lose \
-                     the quorum"
-                )
-            }
-        }
-    }
-}
-
 /// What the members said last.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct EtcdMembers {
@@ -116,7 +81,7 @@ impl EtcdMembers {
         self.troubles.insert(url, troubles);
         let now = self.by_kind().into_iter();
         let new = now.filter(|(trouble, _)| !before.contains(&discriminant(trouble)));
-        new.map(|(trouble, urls)| sentence(trouble, &urls)).collect()
+        new.map(|(trouble, urls)| text::etcd::members(trouble, &urls)).collect()
     }
 
     pub(crate) fn are_sound(&self) -> bool {
@@ -126,7 +91,9 @@ impl EtcdMembers {
     /// A sentence for each kind of trouble, the worst first.
     pub(crate) fn sentences(&self) -> Vec<String> {
         let found = self.by_kind().into_iter();
-        found.map(|(trouble, urls)| sentence(trouble, &urls)).collect()
+        found
+            .map(|(trouble, urls)| text::etcd::members(trouble, &urls))
+            .collect()
     }
 
     /// The worst of each kind, and who has it.
@@ -151,10 +118,6 @@ impl EtcdMembers {
         found.sort();
         found
     }
-}
-
-fn sentence(trouble: &EtcdTrouble, urls: &[&str]) -> String {
-    format!("etcd {}: {trouble}", urls.join(", "))
 }
 
 fn parsed(version: &str) -> Option<(u64, u64, u64)> {

@@ -7,6 +7,7 @@ use crate::epoch::Run;
 use crate::event::{Action, ProbeFailure, ProbeKey};
 use crate::group::Doubt;
 use crate::node::Node;
+use crate::text;
 use crate::time::Time;
 
 /// What one standby finds: its name, and what it does not reach, or nothing.
@@ -82,46 +83,15 @@ impl Node {
     /// The same in a sentence, if any of them does not reach it.
     pub(crate) fn doubt(&self, name: &str, opinions: &Opinions) -> Option<Doubt> {
         let failing: Vec<&(String, String)> = opinions.iter().filter(|(_, fault)| !fault.is_empty()).collect();
-        let (_, first) = failing.first()?;
+        if failing.is_empty() {
+            return None;
+        }
         let group = self.groups.get(name)?;
         let holder = &self.facts.view().groups.get(name)?.active()?.node;
-        let nodes: Vec<&str> = failing.iter().map(|(node, _)| node.as_str()).collect();
-        let faults = match failing.iter().all(|(_, fault)| fault == first) {
-            true => first.clone(),
-            false => {
-                let each = failing.iter().map(|(node, fault)| format!("{node}: {fault}"));
-                each.collect::<Vec<_>>().join("; ")
-            }
-        };
-        let text = format!(
-            "{} can't reach {name} at {}: {faults} ({holder}, which runs it, reaches it)",
-            listed(&nodes),
-            group.settings().address
-        );
+        let text = text::probes::unreached(&failing, name, &group.settings().address, holder);
         Some(Doubt {
             text,
             all: failing.len() == opinions.len(),
         })
-    }
-}
-
-/// "a", "a and b", "a, b and c".
-fn listed(names: &[&str]) -> String {
-    match names {
-        [] => String::new(),
-        [one] => (*one).to_owned(),
-        [first @ .., last] => format!("{} and {last}", first.join(", ")),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::listed;
-
-    #[test]
-    fn names_are_listed_as_one_says_them() {
-        assert_eq!(listed(&["a"]), "a");
-        assert_eq!(listed(&["a", "b"]), "a and b");
-        assert_eq!(listed(&["a", "b", "c"]), "a, b and c");
     }
 }

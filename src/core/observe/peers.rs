@@ -7,6 +7,7 @@ use crate::event::Action;
 use crate::node::Node;
 use crate::protocol::records::NodeStatus;
 use crate::snapshot::code::Code;
+use crate::text;
 use crate::time::Time;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,11 +64,15 @@ impl Node {
             self.surroundings.cut_off = cut_off;
             let (code, text) = match cut_off {
                 true => {
-                    let why = self.membership.exchange().failure().unwrap_or("no answer");
-                    let text = format!("no good word of etcd for {gap:?} ({why}): what runs here ends with its lease");
+                    let why = self
+                        .membership
+                        .exchange()
+                        .failure()
+                        .unwrap_or(text::membership::NO_ANSWER);
+                    let text = text::membership::no_good_word(gap, why);
                     (Code::CommunicationLost, text)
                 }
-                false => (Code::CommunicationRestored, "etcd answers again".to_owned()),
+                false => (Code::CommunicationRestored, text::membership::ETCD_ANSWERS.to_owned()),
             };
             self.mention(code, text, out);
         }
@@ -101,15 +106,12 @@ impl Node {
             let is = seen.get(name).copied();
             let (code, text) = match (was, is) {
                 (Neighbour::Well | Neighbour::Ending, Some(Neighbour::Away)) => {
-                    (Code::NodeFailed, format!("{name} fell silent"))
+                    (Code::NodeFailed, text::membership::fell_silent(name))
                 }
-                (Neighbour::Well, None) => (
-                    Code::NodeFailed,
-                    format!("{name} is gone: its key in etcd is no longer there"),
-                ),
-                (Neighbour::Ending, None) => (Code::NodeLeft, format!("{name} left in order")),
+                (Neighbour::Well, None) => (Code::NodeFailed, text::membership::is_gone(name)),
+                (Neighbour::Ending, None) => (Code::NodeLeft, text::membership::left_in_order(name)),
                 (Neighbour::Away, Some(Neighbour::Well | Neighbour::Ending)) => {
-                    (Code::NodeReturned, format!("{name} is a member again"))
+                    (Code::NodeReturned, text::membership::is_back(name))
                 }
                 (Neighbour::Away, Some(Neighbour::Away) | None)
                 | (Neighbour::Well | Neighbour::Ending, Some(Neighbour::Well | Neighbour::Ending)) => continue,
@@ -139,14 +141,14 @@ impl Node {
                     let (since, told) = known.unwrap_or((now, false));
                     let due = !told && now.since(since) >= self.facts.timing().ttl * 2;
                     if due {
-                        let text = "no standby is ready: were this node to fail, it would stay down".to_owned();
+                        let text = text::membership::NO_STANDBY.to_owned();
                         group.mention(now, Code::Jeopardy, text, out);
                     }
                     self.surroundings.alone.insert(name, (since, told || due));
                 }
                 Some(next) => {
                     if known.is_some_and(|(_, told)| told) {
-                        group.mention(now, Code::JeopardyOver, format!("{next} is ready to take it over"), out);
+                        group.mention(now, Code::JeopardyOver, text::membership::has_standby(&next), out);
                     }
                 }
             }

@@ -1,8 +1,6 @@
 //! What comes from outside (etcd, a claim on the storage, a file) is bounded here, where it is read: a number that Leasehold
 //! never counted, or a value that it never wrote, is unreadable, and nothing is concluded from it.
 
-use std::fmt;
-
 use serde::de::DeserializeOwned;
 
 pub use leasehold_base::bounds::{COUNTED_MAX, GIVEN_MAX};
@@ -11,6 +9,7 @@ use crate::protocol::records::{
     Beat, ClusterConfig, Intent, KnownNode, NodeStatus, Pin, Record, Saved, StandingOrder, StoreIds,
 };
 use crate::protocol::sizing::HOLD_MAX;
+use crate::text;
 
 /// What the compose file lets a ttl be, in milliseconds.
 const TTL_MIN_MS: u64 = 1000;
@@ -42,16 +41,6 @@ pub enum Fault {
     },
 }
 
-impl fmt::Display for Fault {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::TooLong(bytes) => write!(formatter, "{bytes} bytes are no value of Leasehold's"),
-            Self::NotOurs => write!(formatter, "it is not what Leasehold writes there"),
-            Self::Beyond { what, value } => write!(formatter, "its {what} {value} is none that Leasehold ever counted"),
-        }
-    }
-}
-
 /// A value whose numbers have bounds.
 pub trait Bounded {
     /// # Errors
@@ -81,8 +70,8 @@ pub(crate) fn read_order(text: &str) -> (StandingOrder, Option<Fault>) {
         Ok(order) => (order, None),
         Err(fault) => {
             let order = StandingOrder {
-                by: "somebody".to_owned(),
-                at: "a time that is not told".to_owned(),
+                by: text::damage::BY_SOMEBODY.to_owned(),
+                at: text::damage::AT_SOME_TIME.to_owned(),
                 ..StandingOrder::default()
             };
             (order, Some(fault))

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::text::old;
+
 /// Why a record was released. The next holder tells a failover from a switchover by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -49,32 +51,18 @@ pub enum ReleaseCause {
     Other,
 }
 
-/// The sentences that versions without a cause wrote, and that such a version still decides by: they stay as they are for as long
-/// as one may run beside this.
-const OLD_SENTENCES: [(&str, ReleaseCause); 4] = [
-    ("silent", ReleaseCause::Silent),
-    ("its lease ran out", ReleaseCause::RanOut),
-    (
-        "its stop was under way when its sidecar ended",
-        ReleaseCause::Interrupted,
-    ),
-    ("its node lost its place in the cluster", ReleaseCause::PlaceLost),
-];
-/// The same of sentences that go on.
-const OLD_BEGINNINGS: [(&str, ReleaseCause); 2] = [("fenced", ReleaseCause::Fenced), ("failed", ReleaseCause::Failed)];
-
 impl ReleaseCause {
     /// What a record says that has a sentence only.
     #[must_use]
     pub fn of_old(reason: &str) -> Self {
-        let whole = OLD_SENTENCES.iter().find(|(sentence, _)| *sentence == reason);
-        let begins = || OLD_BEGINNINGS.iter().find(|(word, _)| reason.starts_with(word));
+        let whole = old::CAUSES.iter().find(|(sentence, _)| *sentence == reason);
+        let begins = || old::CAUSES_BEGIN.iter().find(|(word, _)| reason.starts_with(word));
         whole.or_else(begins).map_or(Self::Other, |(_, cause)| *cause)
     }
 
     /// The sentence of a cause that needs no names.
     pub(crate) fn sentence(self) -> Option<&'static str> {
-        let found = OLD_SENTENCES.iter().find(|(_, cause)| *cause == self);
+        let found = old::CAUSES.iter().find(|(_, cause)| *cause == self);
         found.map(|(sentence, _)| *sentence)
     }
 

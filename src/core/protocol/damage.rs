@@ -9,6 +9,7 @@ use crate::node::Node;
 use crate::protocol::bounds::{Fault, PROMISE_MAX_MS};
 use crate::protocol::records::{View, json};
 use crate::snapshot::code::Code;
+use crate::text;
 
 /// What is read with every beat may take so much before somebody should look. A full cluster has less than a tenth of it, and
 /// beats end at [`READ_MAX`].
@@ -87,7 +88,7 @@ impl Node {
         let before = std::mem::replace(&mut self.damage.keys, found);
         let now = self.damage.keys.clone();
         for key in before.keys().filter(|key| !now.contains_key(*key)) {
-            let text = plain(&format!("the key {key} in etcd is sound again, or gone"));
+            let text = plain(&text::damage::mended(key));
             self.mention(Code::KeyMended, text, out);
         }
         for (key, text) in now.iter().filter(|(key, text)| before.get(*key) != Some(text)) {
@@ -109,59 +110,33 @@ impl Node {
     fn sentence(&self, key: &str, fault: &Fault) -> String {
         let advice = match self.facts.keys().parts(key).unwrap_or_default().as_slice() {
             ["config"] => self.config_advice(),
-            ["nodes", node] => format!("{node} joins anew by itself; if there is no such node, delete the key"),
-            ["status", node] => format!(
-                "{node} counts as not ready until it writes it anew, which it does by itself; if there is no such node, delete the key"
-            ),
-            ["status", node, "drained"] => {
-                format!("the order holds all the same; `leasehold undrain {node}` takes it back")
-            }
-            ["status", node, "known"] => {
-                format!(
-                    "{node} writes it anew by itself; if there is no such node, `leasehold node remove {node}` deletes it"
-                )
-            }
-            ["groups", group, "record"] => record_advice(group),
-            ["groups", group, "intent"] => {
-                format!("nobody acts on it; the next `leasehold switchover {group}` writes over it")
-            }
+            ["nodes", node] => text::damage::node(node),
+            ["status", node] => text::damage::status(node),
+            ["status", node, "drained"] => text::damage::drained(node),
+            ["status", node, "known"] => text::damage::known(node),
+            ["groups", group, "record"] => text::damage::record(group),
+            ["groups", group, "intent"] => text::damage::intent(group),
             ["groups", group, "store"] => self.store_advice(group),
-            ["groups", group, "stopped"] => {
-                format!("the order holds all the same; `leasehold start {group}` takes it back")
-            }
-            ["groups", group, "paused"] => {
-                format!("the order holds all the same; `leasehold resume {group}` takes it back")
-            }
-            ["groups", group, "deleted"] => {
-                format!("the order holds all the same; `leasehold group create {group}` takes it back")
-            }
-            ["groups", group, "without", node] => {
-                format!("the order holds all the same; `leasehold group extend {group} {node}` takes it back")
-            }
-            _ => "delete it".to_owned(),
+            ["groups", group, "stopped"] => text::damage::stopped(group),
+            ["groups", group, "paused"] => text::damage::paused(group),
+            ["groups", group, "deleted"] => text::damage::deleted(group),
+            ["groups", group, "without", node] => text::damage::not_extended(group, node),
+            _ => text::damage::DELETE_IT.to_owned(),
         };
-        plain(&format!("the key {key} in etcd can't be read ({fault}): {advice}"))
+        plain(&text::damage::unreadable(key, fault, &advice))
     }
 
     fn config_advice(&self) -> String {
         match self.facts.view().config {
-            Some(config) => format!(
-                "what was read last holds, with ttl {:?}; `leasehold config apply` writes it anew, or put {} there",
-                config.ttl(),
-                json(&config)
-            ),
-            None => "this node knows of none before, and takes no part; another one may: `leasehold config apply` there writes it anew"
-                .to_owned(),
+            Some(config) => text::damage::config(config.ttl(), &json(&config)),
+            None => text::damage::NO_CONFIG.to_owned(),
         }
     }
 
     fn store_advice(&self, group: &str) -> String {
         match self.facts.view().groups.get(group).and_then(|keys| keys.store.as_ref()) {
-            Some(store) => format!("what was read last holds; put {} there", json(store)),
-            None => format!(
-                "nothing of {group} starts on a node that does not know it from before; delete the key, then `leasehold init {group}`, \
-                 which finds the id on the storage"
-            ),
+            Some(store) => text::damage::store(&json(store)),
+            None => text::damage::no_store(group),
         }
     }
 
@@ -172,7 +147,7 @@ impl Node {
             return None;
         }
         let told = self.damage.keys.get(&self.facts.keys().store(name)).cloned();
-        Some(told.unwrap_or_else(|| format!("its storage is not initialised: run `leasehold init {name}`")))
+        Some(told.unwrap_or_else(|| text::damage::not_initialised(name)))
     }
 
     /// Why nothing is known of who holds the group.
@@ -202,17 +177,11 @@ impl Node {
         let (key, largest) = self.facts.view().largest.clone().unwrap_or_default();
         match crowded {
             true => {
-                let text = format!(
-                    "{bytes} KiB lie in etcd under {prefix}, where every beat reads them, and beats end at {} KiB; the largest key is {} \
-                     with {} KiB: delete what Leasehold did not write",
-                    READ_MAX >> 10,
-                    key,
-                    largest >> 10
-                );
+                let text = text::damage::crowded(bytes, prefix, READ_MAX >> 10, (&key, largest >> 10));
                 self.mention(Code::EtcdCrowded, plain(&text), out);
             }
             false => {
-                let text = format!("{bytes} KiB lie in etcd under {prefix}: as it should be");
+                let text = text::damage::not_crowded(bytes, prefix);
                 self.mention(Code::EtcdCrowdedOver, text, out);
             }
         }
@@ -225,11 +194,4 @@ fn plain(text: &str) -> String {
     letters
         .map(|letter| if letter.is_control() { '?' } else { letter })
         .collect()
-}
-
-fn record_advice(group: &str) -> String {
-    format!(
-        "whoever runs {group} goes on, and nobody can take it over; put the record right, or, once no host runs it, delete the key: \
-         it then begins with epoch 1, and if the storage was claimed by a later one, `leasehold accept` lifts it above that"
-    )
 }

@@ -1,8 +1,8 @@
 //! What made a group leave its holder, by a name that is the same on every node and in every version.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
+
+use crate::text::old;
 
 /// A fault of a service: its kind, and which part it is about. By the same fault a group does not move again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,37 +20,17 @@ pub enum FaultId {
     Other(String),
 }
 
-/// How versions before this wrote these, in words. They compare such words: they stay as they are for as long as one may run
-/// beside this.
-const NOT_STARTED: &str = "it did not start";
-const UNREACHED: &str = "not reached at its address";
-const SERVICE_ENDED: (&str, &str) = ("service ", " ended");
-
 impl FaultId {
     /// What a record of an earlier version says in words.
     #[must_use]
     pub fn of_old(words: &str) -> Self {
-        let (before, after) = SERVICE_ENDED;
+        let (before, after) = old::SERVICE_ENDED;
         let service = words.strip_prefix(before).and_then(|rest| rest.strip_suffix(after));
         match (words, service) {
-            (NOT_STARTED, _) => Self::NotStarted,
-            (UNREACHED, _) => Self::Unreached,
+            (old::NOT_STARTED, _) => Self::NotStarted,
+            (old::UNREACHED, _) => Self::Unreached,
             (_, Some(service)) => Self::ServiceEnded(service.to_owned()),
             (_, None) => Self::Probe(words.to_owned()),
-        }
-    }
-}
-
-/// For people, and for versions before this.
-impl fmt::Display for FaultId {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (before, after) = SERVICE_ENDED;
-        match self {
-            Self::ServiceEnded(service) => write!(formatter, "{before}{service}{after}"),
-            Self::Probe(probe) => formatter.write_str(probe),
-            Self::NotStarted => formatter.write_str(NOT_STARTED),
-            Self::Unreached => formatter.write_str(UNREACHED),
-            Self::Other(word) => formatter.write_str(word),
         }
     }
 }

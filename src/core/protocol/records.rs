@@ -1,7 +1,6 @@
 //! The values of the keys in etcd and of the two local files, and a whole read of them as one view.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -15,6 +14,7 @@ use crate::protocol::bounds::{self, Bounded, Fault};
 use crate::protocol::keys::Keys;
 use crate::protocol::{FaultId, ReleaseCause, TroubleState};
 use crate::store::{Answer, KeyValue};
+use crate::text;
 
 /// A node's beat: proof of life that everyone can time for themselves.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -269,14 +269,11 @@ pub struct NodeStatus {
     pub ending: bool,
 }
 
-/// By this sentence about a group a version without [`NodeStatus::ending`] said that its node will leave.
-const OLD_ENDING: &str = "its node was told to end";
-
 impl NodeStatus {
     /// Whether it said that it will leave.
     #[must_use]
     pub fn leaves(&self) -> bool {
-        self.ending || self.groups.values().any(|ready| ready.why == OLD_ENDING)
+        self.ending || self.groups.values().any(|ready| ready.why == text::old::NODE_ENDING)
     }
 }
 
@@ -330,20 +327,6 @@ impl From<Note> for StandingOrder {
     fn from(note: Note) -> Self {
         let Note { by, at, why, until } = note;
         Self { by, at, why, until }
-    }
-}
-
-/// As the end of a sentence: "by root on a at ... (reason), until ...".
-impl fmt::Display for StandingOrder {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "by {} at {}", self.by, self.at)?;
-        if !self.why.is_empty() {
-            write!(formatter, " ({})", self.why)?;
-        }
-        match &self.until {
-            Some(until) => write!(formatter, ", until {until}"),
-            None => Ok(()),
-        }
     }
 }
 
@@ -588,17 +571,11 @@ impl GroupKeys {
     /// What an operator wants of the group, as a sentence.
     #[must_use]
     pub fn wish(&self) -> Option<String> {
-        let because = |why: &str| match why {
-            "" => String::new(),
-            why => format!(" ({why})"),
-        };
         match &self.intent.as_ref()?.0 {
             Intent::Switchover { to, by, why, begun } => {
-                let to = to.as_deref().unwrap_or("the best standby");
-                let begun = if begun.is_some() { "" } else { ": not begun" };
-                Some(format!("switchover to {to}, asked by {by}{}{begun}", because(why)))
+                Some(text::switchover::wanted(to.as_deref(), by, why, begun.is_some()))
             }
-            Intent::Apply { by, why } => Some(format!("apply, asked by {by}{}", because(why))),
+            Intent::Apply { by, why } => Some(text::switchover::apply::wanted(by, why)),
             Intent::Refused { .. } => None,
         }
     }

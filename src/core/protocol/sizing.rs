@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::host::watchdog::COARSE;
+use crate::text;
 use crate::time::Time;
 
 /// Time kept between the kill and the end of validity: signals, exits, a late wake-up.
@@ -53,8 +54,7 @@ impl Deadlines {
 }
 
 /// Why a ttl is refused.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("ttl {ttl_ms} ms is too short: {sum}; the smallest ttl that would do here is {smallest_ms} ms")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TooShort {
     pub ttl_ms: u128,
     pub sum: String,
@@ -174,28 +174,22 @@ impl Timing {
         let soft = self.soft_after();
         let attempts = self.beat + self.attempt * 2;
         if attempts > soft {
-            return Err(format!(
-                "beat + 2 attempts = {attempts:?} exceed the {soft:?} until the stop"
-            ));
+            return Err(text::ttl::attempts_exceed(attempts, soft));
         }
         let election = self.beat + self.attempt + self.election_timeout * 3;
         if election > soft {
-            return Err(format!(
-                "beat + attempt + 3 election timeouts = {election:?} exceed the {soft:?} until the stop"
-            ));
+            return Err(text::ttl::election_exceeds(election, soft));
         }
         if let Some(watchdog) = self.watchdog {
             let valid = self.ttl.mul_f64(self.kappa);
             let fed = watchdog + COARSE + attempts;
             if fed > valid {
-                return Err(format!(
-                    "the watchdog's {watchdog:?} + 1s + beat + 2 attempts = {fed:?} exceed the {valid:?} that a beat is good for"
-                ));
+                return Err(text::ttl::watchdog_exceeds(watchdog, fed, valid));
             }
         }
         let floor = self.floor();
         if self.ttl <= floor {
-            return Err(format!("etcd grants no lease below {floor:?}"));
+            return Err(text::ttl::below_floor(floor));
         }
         Ok(())
     }

@@ -12,6 +12,7 @@ use crate::protocol::{AsRead, ReleaseCause};
 use crate::requests::AcceptWish;
 use crate::requests::refusal::Refusal;
 use crate::store::Txn;
+use crate::text;
 
 impl Node {
     /// T11, when an operator asked for it.
@@ -34,19 +35,13 @@ impl Node {
         if let Some(exported) = import {
             return self.import(reply, &exported, out);
         }
-        let (txn, left) = self.t11(given);
-        let mut done = "accepted: every node starts over, which takes one ttl".to_owned();
-        if left > 0 {
-            done += &format!(
-                "; {left} groups did not fit into one transaction: each is taken over as from a silent node; accept again if one \
-                 starts nowhere because of a claim"
-            );
-        }
+        let (txn, left) = self.acceptance_txn(given);
+        let done = text::accept::done(left);
         Some((txn, Purpose::Accept { reply, done }))
     }
 
     /// T11, and how many records did not fit in.
-    fn t11(&self, given: Option<u64>) -> (Txn, usize) {
+    fn acceptance_txn(&self, given: Option<u64>) -> (Txn, usize) {
         let (keys, read_at) = (self.facts.keys(), self.facts.view().config_mod);
         let mut txn = Txn::accept(keys, read_at, self.accepted_config());
         let mut lifted = self.to_be_lifted(given);

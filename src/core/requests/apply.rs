@@ -9,6 +9,8 @@ use crate::protocol::records::{Drift, Intent};
 use crate::requests::refusal::Refusal;
 use crate::requests::switchover::MoveKind;
 use crate::snapshot::code::Code;
+use crate::text;
+use crate::text::switchover::apply;
 use crate::time::Time;
 
 /// A wish that the holder has seen and whose answer the engine still owes.
@@ -35,19 +37,16 @@ impl Node {
     /// What to answer once the wish is written.
     pub(crate) fn apply_asked(&self, group: &str) -> String {
         let keys = self.facts.view().group(group);
-        let holder = keys.active().map_or("the holder", |record| record.node.as_str());
+        let holder = keys
+            .active()
+            .map_or(text::switchover::THE_HOLDER, |record| record.node.as_str());
         match self.drift(group) {
             Some(Drift {
                 what,
                 obstacle: Some(obstacle),
-            }) => {
-                format!("asked: {holder} looks anew; as of its last look {what}, and it can't be applied: {obstacle}")
-            }
-            Some(Drift { what, obstacle: None }) => format!("asked: {holder} starts {group} again in place: {what}"),
-            None => format!(
-                "asked: {holder} looks anew and starts {group} again in place where anything differs; as of its last look nothing \
-                 does, and then nothing is done"
-            ),
+            }) => apply::looks_anew(holder, &what, &obstacle),
+            Some(Drift { what, obstacle: None }) => apply::starts_again(holder, group, &what),
+            None => apply::nothing_differs(holder, group),
         }
     }
 
@@ -65,14 +64,14 @@ impl Node {
     pub(crate) fn drift_line(&self, group: &str) -> Option<String> {
         let Drift { what, obstacle } = self.drift(group)?;
         Some(match obstacle {
-            Some(obstacle) => format!("{what}; it can't be applied: {obstacle}"),
-            None => format!("{what}; taken at the next start, or now with `leasehold apply {group}`"),
+            Some(obstacle) => apply::impossible(&what, &obstacle),
+            None => apply::possible(&what, group),
         })
     }
 
     /// The holder meets the wish: it has the engine compare, unless there is nothing to do it for.
-    pub(crate) fn obey_apply(&mut self, now: Time, name: &str, revision: i64, asked: String, out: &mut Vec<Action>) {
-        if self.intents.obeyed.get(name) == Some(&revision) {
+    pub(crate) fn execute_apply(&mut self, now: Time, name: &str, revision: i64, asked: String, out: &mut Vec<Action>) {
+        if self.intents.handled.get(name) == Some(&revision) {
             let waits = self
                 .intents
                 .comparing
@@ -92,9 +91,9 @@ impl Node {
             // It leaves: the next holder starts it as the file says, and deletes the wish.
             return;
         }
-        self.intents.obeyed.insert(name.to_owned(), revision);
+        self.intents.handled.insert(name.to_owned(), revision);
         if let Some(why) = forbidden.filter(|_| !comes_anew) {
-            let text = format!("apply refused, {asked}: it is {why}");
+            let text = apply::refused(&asked, &apply::is(&why));
             group.mention(now, Code::ApplyRefused, text, out);
             return self.spend(name, revision);
         }
@@ -146,7 +145,7 @@ impl Node {
         }
         self.spend(name, revision);
         let forbidden = match *self.membership.place() {
-            Member::Joined { .. } => self.forbidden(name).map(|why| format!("it is {why}")),
+            Member::Joined { .. } => self.forbidden(name).map(|why| apply::is(&why)),
             // What is stopped might not be started again.
             Member::Arriving
             | Member::Waiting
@@ -155,7 +154,7 @@ impl Node {
             | Member::Adopting { .. }
             | Member::Lost { .. }
             | Member::Frozen { .. }
-            | Member::Left => Some("its node is not a member now".to_owned()),
+            | Member::Left => Some(apply::NOT_A_MEMBER.to_owned()),
         };
         let Some(group) = self.groups.get_mut(name) else { return };
         if group.held().is_none_or(|held| held.latched) {
@@ -163,19 +162,18 @@ impl Node {
         }
         let (what, obstacle) = match (drift, forbidden) {
             (None, _) => {
-                let text = "nothing differs from what the file and the image say: it goes on as it is";
-                return group.mention(now, Code::ApplyNeedless, format!("apply, {asked}: {text}"), out);
+                return group.mention(now, Code::ApplyNeedless, apply::needless(&asked), out);
             }
             (Some(Drift { what, .. }), Some(why)) => (what, Some(why)),
             (Some(Drift { what, obstacle }), None) => (what, obstacle),
         };
         match obstacle {
             Some(obstacle) => {
-                let text = format!("apply refused, {asked}: {what}; it can't be applied: {obstacle}");
+                let text = apply::refused(&asked, &apply::impossible(&what, &obstacle));
                 group.mention(now, Code::ApplyRefused, text, out);
             }
             None => {
-                let text = format!("apply, {asked}: {what}: stopping, to start again here");
+                let text = apply::stopping(&asked, &what);
                 group.start_anew(now, text, out);
             }
         }

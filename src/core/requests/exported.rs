@@ -13,6 +13,7 @@ use crate::protocol::bounds::{GIVEN_MAX, PROMISE_MAX_MS};
 use crate::protocol::records::{ClusterConfig, GroupKeys, Past, Record, RecordState, StandingOrder, StoreIds, View};
 use crate::requests::refusal::Refusal;
 use crate::store::Txn;
+use crate::text;
 
 /// The form of the file.
 pub const FORMAT: u32 = 1;
@@ -61,9 +62,9 @@ impl Exported {
     /// What can't be exported, in a sentence.
     pub fn of(cluster: &str, view: &View) -> Result<Self, String> {
         if let Some(key) = view.unreadable.keys().next() {
-            return Err(format!("the key {key} can't be read: put it right first"));
+            return Err(text::accept::not_exportable(key));
         }
-        let config = view.config.ok_or("this etcd holds no configuration of the cluster")?;
+        let config = view.config.ok_or(text::accept::NO_CONFIGURATION)?;
         let group = |(name, keys): (&String, &GroupKeys)| {
             let record = keys.record.as_ref();
             let exported = ExportedGroup {
@@ -155,16 +156,9 @@ impl Node {
         for (node, order) in &exported.drained {
             txn.and_drained(keys, node, order);
         }
-        let groups: Vec<String> = exported
-            .groups
-            .iter()
-            .map(|(name, group)| format!("{name} at epoch {}", self.epoch_above(name, group)))
-            .collect();
-        let done = format!(
-            "imported: ttl {ttl:?}, generation {generation}; {}, each free; every node starts over, which takes one ttl; what was \
-             on pause is not any more",
-            groups.join(", ")
-        );
+        let groups = exported.groups.iter();
+        let groups = groups.map(|(name, group)| (name, self.epoch_above(name, group)));
+        let done = text::accept::imported(ttl, generation, groups);
         Some((txn, Purpose::Accept { reply, done }))
     }
 

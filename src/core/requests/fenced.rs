@@ -11,6 +11,7 @@ use crate::protocol::{AsRead, FencedNode};
 use crate::requests::refusal::Refusal;
 use crate::snapshot::code::Code;
 use crate::store::Txn;
+use crate::text;
 use crate::time::Time;
 
 /// A node that was powered off does not beat; its last beat may still be so young.
@@ -74,10 +75,7 @@ impl Node {
         for (name, _, record) in &freed {
             self.may_free(what, name, record, beats && record.incarnation == key)?;
         }
-        let reason = format!(
-            "fenced: {by} on {} made sure that {node} can't write",
-            self.facts.me().name
-        );
+        let reason = text::fencing::by_hand(by, &self.facts.me().name, &node);
         // The key of a node that came back belongs to a life that was not fenced.
         let whole = matches!(what, Fenced::Node(_)) && !beats && node != self.facts.me().name;
         Ok(self.fence_release_txn(&node, &freed, &reason, whole))
@@ -162,13 +160,8 @@ impl Node {
     /// What became of it.
     pub(crate) fn fenced(&mut self, reply: u64, left: usize, succeeded: bool, out: &mut Vec<Action>) {
         let result = if succeeded {
-            let text = "an operator made sure that a node can't write: what it held is free".to_owned();
-            self.mention(Code::FencedByHand, text, out);
-            let more = match left {
-                0 => String::new(),
-                left => format!("; {left} groups did not fit into one transaction: say it again"),
-            };
-            Ok(format!("freed: the best ready standby takes over what it held{more}").into())
+            self.mention(Code::FencedByHand, text::fencing::FREED_BY_HAND.to_owned(), out);
+            Ok(text::fencing::freed(left).into())
         } else {
             Err(Refusal::FreedChanged)
         };

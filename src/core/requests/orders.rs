@@ -15,6 +15,8 @@ use crate::requests::placement::VacateOrder;
 use crate::requests::refusal::Refusal;
 use crate::snapshot::code::Code;
 use crate::store::{Grant, StoreError, Txn};
+use crate::text;
+use crate::text::orders::{already, done, standing};
 use crate::time::Time;
 
 /// The longest pause: a forgotten one must end by itself.
@@ -111,30 +113,30 @@ impl Node {
         match wish {
             Wish::Stop { group } => {
                 let order = self.facts.view().group(group).stopped.as_ref()?;
-                Some(format!("{group} is stopped already: {}", order.0))
+                Some(already::stopped(group, &order.0))
             }
             Wish::Start { group } => {
                 let none = self.facts.view().group(group).stopped.is_none();
-                none.then(|| format!("{group} is not stopped by anybody: see `leasehold why {group}`"))
+                none.then(|| already::not_stopped(group))
             }
             Wish::Resume { group } => {
                 let none = self.facts.view().group(group).paused.is_none();
-                none.then(|| format!("{group} is not on pause"))
+                none.then(|| already::not_on_pause(group))
             }
             Wish::Withdraw { group, .. } => {
                 let asked = matches!(
                     self.facts.view().group(group).intent,
                     Some((Intent::Switchover { .. }, _))
                 );
-                (!asked).then(|| format!("nobody wants {group} to be moved"))
+                (!asked).then(|| already::not_moved(group))
             }
             Wish::Drain { node } => {
                 let order = self.facts.view().drained.get(node)?;
-                Some(format!("{node} is drained already: {}", order.0))
+                Some(already::drained(node, &order.0))
             }
             Wish::Undrain { node } => {
                 let none = !self.facts.view().drained.contains_key(node);
-                none.then(|| format!("{node} is not drained"))
+                none.then(|| already::not_drained(node))
             }
             Wish::Remove { node } => {
                 let view = self.facts.view();
@@ -143,24 +145,24 @@ impl Node {
                     || view.known.contains_key(node)
                     || view.drained.contains_key(node)
                     || view.groups.values().any(|keys| keys.without.contains_key(node));
-                (!left).then(|| format!("nothing of {node} is in etcd: it was removed before, or never was"))
+                (!left).then(|| already::removed(node))
             }
             Wish::Extend { group, node } => {
                 let none = !self.facts.view().group(group).without.contains_key(node);
-                none.then(|| format!("{group} is extended to {node} already"))
+                none.then(|| already::extended(group, node))
             }
             Wish::Unextend { group, node } => {
                 let keys = self.facts.view().group(group);
                 let (order, _) = keys.without.get(node)?;
-                Some(format!("{group} is not extended to {node} already: {order}"))
+                Some(already::not_extended(group, node, order))
             }
             Wish::Create { group } => {
                 let none = self.facts.view().group(group).deleted.is_none();
-                none.then(|| format!("{group} is there already: see `leasehold status`"))
+                none.then(|| already::created(group))
             }
             Wish::Delete { group } => {
                 let order = self.facts.view().group(group).deleted.as_ref()?;
-                Some(format!("{group} is deleted already: {}", order.0))
+                Some(already::deleted(group, &order.0))
             }
             Wish::Configure { ttl } => self.configured(*ttl),
             // A new one starts over, with its own end.
@@ -221,56 +223,47 @@ impl Node {
             Wish::Stop { group } | Wish::Start { group } => {
                 let keys = view.group(group);
                 let done = match (wish, keys.paused.is_some()) {
-                    (Wish::Stop { .. }, _) => {
-                        format!("{group} stops, and nobody starts it until `leasehold start {group}`")
-                    }
-                    (_, false) => format!("{group} may start: the first ready node takes it"),
-                    (_, true) => format!("{group} may start, but is on pause: `leasehold resume {group}`"),
+                    (Wish::Stop { .. }, _) => done::stopped(group),
+                    (_, false) => done::started(group),
+                    (_, true) => done::started_on_pause(group),
                 };
                 (names.stopped(group), revision(keys.stopped.as_ref()), done)
             }
             Wish::Pause { group, length } => {
                 let paused = view.group(group).paused.as_ref();
-                let done = format!(
-                    "{group} is on pause for {} s: nobody starts, restarts or moves it; a lease that runs out still ends it",
-                    length.as_secs()
-                );
-                (names.paused(group), revision(paused), done)
+                (names.paused(group), revision(paused), done::paused(group, *length))
             }
             Wish::Resume { group } => {
                 let paused = view.group(group).paused.as_ref();
-                let done = format!("{group} is looked after again");
-                (names.paused(group), revision(paused), done)
+                (names.paused(group), revision(paused), done::resumed(group))
             }
             Wish::Drain { node } => {
-                let done = format!(
-                    "{node} gives its groups to ready standbys and takes none until `leasehold undrain {node}`"
-                );
-                (names.drained(node), revision(view.drained.get(node)), done)
+                let drained = revision(view.drained.get(node));
+                (names.drained(node), drained, done::drained(node))
             }
             Wish::Undrain { node } => {
-                let done = format!("{node} may take groups again");
-                (names.drained(node), revision(view.drained.get(node)), done)
+                let drained = revision(view.drained.get(node));
+                (names.drained(node), drained, done::undrained(node))
             }
             Wish::Withdraw { group, .. } => {
-                let done = format!("the wish to move {group} is withdrawn");
-                (names.intent(group), view.group(group).intent_mod, done)
+                let intent = view.group(group).intent_mod;
+                (names.intent(group), intent, text::switchover::withdrawn(group))
             }
             Wish::Remove { node } => {
-                let done = format!("what {node} left in etcd is deleted");
-                (names.drained(node), revision(view.drained.get(node)), done)
+                let drained = revision(view.drained.get(node));
+                (names.drained(node), drained, done::removed(node, 0))
             }
             Wish::Extend { group, node } | Wish::Unextend { group, node } => {
                 let keys = view.group(group);
-                let done = format!("{node} may take {group} again");
-                (names.without(group, node), revision(keys.without.get(node)), done)
+                let without = revision(keys.without.get(node));
+                (names.without(group, node), without, done::extended(group, node))
             }
             // These write more than one key, and say themselves what is done.
             Wish::Create { group } | Wish::Delete { group } => {
                 let keys = view.group(group);
                 (names.deleted(group), revision(keys.deleted.as_ref()), String::new())
             }
-            Wish::Configure { ttl } => (names.config(), view.config_mod, format!("the ttl is {ttl:?}")),
+            Wish::Configure { ttl } => (names.config(), view.config_mod, done::ttl(*ttl)),
         }
     }
 
@@ -303,10 +296,10 @@ impl Node {
             return Some(why);
         }
         if let Some((order, _)) = &keys.stopped {
-            return Some(format!("stopped {order}: `leasehold start {group}` takes it back"));
+            return Some(standing::stopped_until(order, group));
         }
         let (order, _) = keys.paused.as_ref()?;
-        Some(format!("on pause {order}: `leasehold resume {group}` ends it"))
+        Some(standing::paused_until(order, group))
     }
 
     /// The same as a refusal.
@@ -335,23 +328,20 @@ impl Node {
     /// Why this node may hold nothing.
     pub(crate) fn drained(&self) -> Option<String> {
         let (order, _) = self.facts.view().drained.get(&self.facts.me().name)?;
-        Some(format!(
-            "drained {order}: `leasehold undrain {}` takes it back",
-            self.facts.me().name
-        ))
+        Some(standing::drained_until(order, &self.facts.me().name))
     }
 
     /// By which order nobody may run the group.
     fn ended(&self, name: &str) -> Option<(ReleaseCause, String)> {
         let keys = self.facts.view().groups.get(name)?;
         let deleted = keys.deleted.as_ref();
-        let deleted = deleted.map(|(order, _)| (ReleaseCause::Deleted, format!("deleted {order}")));
+        let deleted = deleted.map(|(order, _)| (ReleaseCause::Deleted, standing::deleted(order)));
         let stopped = || keys.stopped.as_ref();
-        deleted.or_else(|| stopped().map(|(order, _)| (ReleaseCause::Stopped, format!("stopped {order}"))))
+        deleted.or_else(|| stopped().map(|(order, _)| (ReleaseCause::Stopped, standing::stopped(order))))
     }
 
     /// What this node holds and may not: it stops, and the stop is released.
-    pub(crate) fn obey_orders(&mut self, now: Time, out: &mut Vec<Action>) {
+    pub(crate) fn execute_orders(&mut self, now: Time, out: &mut Vec<Action>) {
         let names: Vec<String> = self.groups.keys().cloned().collect();
         for name in names {
             let ended = self.ended(&name);
@@ -371,7 +361,7 @@ impl Node {
             }
             let (code, cause, reason, successor, text) = match (ended, leaving) {
                 (Some((cause, reason)), _) => {
-                    let text = format!("{reason}: stopping here");
+                    let text = text::stop::here(&reason);
                     (Code::StopOrdered, cause, reason, None, text)
                 }
                 (None, Some(_)) if paused => continue,
@@ -385,11 +375,11 @@ impl Node {
                     }),
                 ) => {
                     let Some(next) = successor else {
-                        let text = format!("{order}, but no standby is ready: the group stays here");
+                        let text = text::stop::nobody_to_hand_over_to(order);
                         group.mention(now, code, text, out);
                         continue;
                     };
-                    let text = format!("{order}: handing over to {next}");
+                    let text = text::stop::handing_over(order, &next);
                     (Code::SwitchoverStarted, cause, reason, Some(next), text)
                 }
                 (None, None) => continue,

@@ -4,8 +4,6 @@
 use std::collections::BTreeMap;
 
 use crate::event::{Action, Note, Wish};
-use crate::group::claimed;
-use crate::host::stuck::stuck_on;
 use crate::membership::Purpose;
 use crate::node::Node;
 use crate::protocol::ReleaseCause;
@@ -14,6 +12,8 @@ use crate::requests::refusal::Refusal;
 use crate::requests::switchover::moving;
 use crate::snapshot::code::Code;
 use crate::store::Txn;
+use crate::text;
+use crate::text::orders::{done, standing};
 
 /// A node that holds what it shall not, by which order, and what is said of it.
 pub(crate) struct VacateOrder {
@@ -31,17 +31,13 @@ impl Node {
     /// Why nobody starts the group: it is no more.
     pub(crate) fn deleted(&self, group: &str) -> Option<String> {
         let (order, _) = self.facts.view().groups.get(group)?.deleted.as_ref()?;
-        Some(format!(
-            "deleted {order}: `leasehold group create {group}` takes it back"
-        ))
+        Some(standing::deleted_until(order, group))
     }
 
     /// Why a node may not hold the group, whoever else may.
     pub(crate) fn unextended(&self, group: &str, node: &str) -> Option<String> {
         let (order, _) = self.facts.view().groups.get(group)?.without.get(node)?;
-        Some(format!(
-            "not extended to {node} {order}: `leasehold group extend {group} {node}` takes it back"
-        ))
+        Some(standing::not_extended_until(order, group, node))
     }
 
     /// By which order this node shall give the group away; one about the node comes first.
@@ -49,9 +45,9 @@ impl Node {
         if let Some((order, _)) = self.facts.view().drained.get(&self.facts.me().name) {
             return Some(VacateOrder {
                 code: Code::DrainWaits,
-                order: format!("this node is drained {order}"),
+                order: standing::this_node_drained(order),
                 cause: ReleaseCause::Drained,
-                reason: format!("its node was drained {order}"),
+                reason: standing::its_node_drained(order),
             });
         }
         let (order, _) = self
@@ -63,9 +59,9 @@ impl Node {
             .get(&self.facts.me().name)?;
         Some(VacateOrder {
             code: Code::UnextendWaits,
-            order: format!("not extended to {} {order}", self.facts.me().name),
+            order: standing::not_extended(order, &self.facts.me().name),
             cause: ReleaseCause::NotExtended,
-            reason: format!("not extended to {} {order}", self.facts.me().name),
+            reason: standing::not_extended(order, &self.facts.me().name),
         })
     }
 
@@ -115,7 +111,7 @@ impl Node {
             let (group, node) = (named, node_named);
             return Some(match &record.stuck {
                 Some(why) => Refusal::Stuck {
-                    why: stuck_on(&node, why),
+                    why: text::stuck::on(&node, why),
                     group,
                 },
                 None => Refusal::HoldsMoveFirst { group, node },
@@ -158,7 +154,7 @@ impl Node {
         }
         let named = || group.to_owned();
         if keys.unreadable() {
-            let whom = "a holder".to_owned();
+            let whom = text::damage::A_HOLDER.to_owned();
             return Some(Refusal::RecordUnreadable { group: named(), whom });
         }
         if let Some(why) = moving(group, &keys) {
@@ -168,7 +164,7 @@ impl Node {
             let group = named();
             return Some(match stuck {
                 Some(why) => Refusal::Stuck {
-                    why: stuck_on(node, why),
+                    why: text::stuck::on(node, why),
                     group,
                 },
                 None => Refusal::HoldsStopFirst {
@@ -181,7 +177,9 @@ impl Node {
             return Some(Refusal::StillStopping { group: named() });
         }
         let epoch = keys.record.as_ref().map_or(0, |record| record.epoch);
-        let claim = self.claim_above(group).map(|claim| claimed(group, claim, epoch));
+        let claim = self
+            .claim_above(group)
+            .map(|claim| text::stuck::claimed(group, claim, epoch));
         let claim = claim.map(|why| Refusal::ClaimAbove { why });
         claim.or_else(|| self.holder_may_run(group))
     }
@@ -251,7 +249,7 @@ impl Node {
             &rest,
             &StandingOrder::from(note),
         );
-        let done = format!("{node} never takes {group} until `leasehold group extend {group} {node}`");
+        let done = done::unextended(group, node);
         Some((txn, Purpose::Intent { reply, done }))
     }
 
@@ -264,9 +262,7 @@ impl Node {
         let of = self.as_read(group);
         let order = StandingOrder::from(note);
         let txn = Txn::delete(self.facts.keys(), of, &self.left_behind(of.keys, &order), &order);
-        let done = format!(
-            "{group} is deleted: no node starts it, its storage stays as it is; `leasehold group create {group}` takes it back"
-        );
+        let done = done::deleted(group);
         Some((txn, Purpose::Intent { reply, done }))
     }
 
@@ -278,7 +274,7 @@ impl Node {
             node: before.map_or_else(|| self.facts.me().name.clone(), |record| record.node.clone()),
             incarnation: before.map_or(0, |record| record.incarnation),
             state: RecordState::Released,
-            reason: format!("deleted {order}"),
+            reason: standing::deleted(order),
             cause: Some(ReleaseCause::Deleted),
             successor: None,
             stuck: None,
@@ -309,7 +305,7 @@ impl Node {
             .as_ref()
             .map_or(0, |record| record.epoch)
             + 1;
-        let done = format!("{group} is there again: the first ready node starts it, as epoch {epoch}");
+        let done = done::created(group, epoch);
         Some((txn, Purpose::Intent { reply, done }))
     }
 }

@@ -5,6 +5,7 @@ use crate::membership::Purpose;
 use crate::node::Node;
 use crate::requests::refusal::Refusal;
 use crate::store::Txn;
+use crate::text;
 
 impl Node {
     /// Why nothing of the node may be deleted: it may be alive, or something still counts on it.
@@ -41,11 +42,7 @@ impl Node {
             return None;
         }
         let (txn, left) = Txn::remove(self.facts.keys(), self.facts.view(), node);
-        let mut done = format!("what {node} left in etcd is deleted");
-        if left > 0 {
-            done +=
-                &format!(" but for {left} orders about groups, which did not fit into one transaction: say it again");
-        }
+        let done = text::orders::done::removed(node, left);
         Some((txn, Purpose::Intent { reply, done }))
     }
 }

@@ -7,6 +7,7 @@ use crate::membership::{Pending, Purpose};
 use crate::node::Node;
 use crate::requests::refusal::Refusal;
 use crate::snapshot::code::Code;
+use crate::text;
 use crate::time::Time;
 
 impl Node {
@@ -25,17 +26,13 @@ impl Node {
             Purpose::Hold { reply, length } => {
                 let result = self.hold_result(now, pending, succeeded, *length);
                 if result.is_ok() {
-                    self.mention(
-                        Code::HoldStarted,
-                        format!("held for {} s on an operator's order", length.as_secs()),
-                        out,
-                    );
+                    self.mention(Code::HoldStarted, text::orders::held(*length), out);
                 }
                 out.push(Action::Reply { reply: *reply, result });
             }
             Purpose::Intent { reply, done } => {
                 let result = if succeeded {
-                    self.mention(Code::OrderGiven, format!("an operator's order: {done}"), out);
+                    self.mention(Code::OrderGiven, text::orders::was_given(done), out);
                     Ok(done.clone().into())
                 } else {
                     Err(Refusal::Faster)
@@ -49,7 +46,7 @@ impl Node {
                 if let (Some(holder), Some(group)) = (holder, self.groups.get_mut(group))
                     && !group.is_held()
                 {
-                    group.say(Code::CampaignLost, format!("not taken: {holder} holds it"), out);
+                    group.say(Code::CampaignLost, text::takeover::lost_to(holder), out);
                 }
             }
             Purpose::Release { group } => {
@@ -61,8 +58,7 @@ impl Node {
             Purpose::Mark { group } => self.marked(group, succeeded, out),
             Purpose::Accept { reply, done } => {
                 let result = if succeeded {
-                    let text = "an operator accepted etcd as it is: every node starts over".to_owned();
-                    self.mention(Code::EtcdAccepted, text, out);
+                    self.mention(Code::EtcdAccepted, text::accept::ACCEPTED.to_owned(), out);
                     Ok(done.clone().into())
                 } else {
                     // A hold may be what it met: of that, the newest view tells.
@@ -87,11 +83,7 @@ impl Node {
         let until = pending.stamp.plus(length.saturating_sub(self.facts.timing().ttl * 2));
         self.membership.hold_until(until);
         let left = now.until(pending.stamp.plus(length));
-        Ok(format!(
-            "held for {} s: replace the sidecar now, nothing else starts meanwhile",
-            left.as_secs()
-        )
-        .into())
+        Ok(text::orders::hold_stands(left).into())
     }
 
     /// Whoever waits for a reply learns that there is none.

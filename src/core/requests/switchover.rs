@@ -13,6 +13,7 @@ use crate::requests::apply::Comparing;
 use crate::requests::refusal::Refusal;
 use crate::snapshot::code::Code;
 use crate::store::Txn;
+use crate::text;
 use crate::time::Time;
 
 /// So long the asker waits for the holder's answer: with the time that the wish may wait to be written, less than the
@@ -29,7 +30,7 @@ pub(crate) struct Intents {
     /// By group: the mod revision of its refused wish, and when this node first saw it.
     pub(crate) refused: BTreeMap<String, (i64, Time)>,
     /// By group: the mod revision of the last wish that its holder has taken up, or refused.
-    pub(crate) obeyed: BTreeMap<String, i64>,
+    pub(crate) handled: BTreeMap<String, i64>,
     /// Wishes to apply that are answered: their group and revision, to be deleted.
     pub(crate) spent: Vec<(String, i64)>,
     /// By group: the wish to apply that waits for the engine's comparison.
@@ -60,10 +61,7 @@ impl PendingMove {
 
     fn not_begun(&self) -> Done {
         let Self { group, holder, .. } = self;
-        self.done(format!(
-            "asked, but {holder} has not begun: it may be busy with {group}, or gone; `leasehold switchover --withdraw {group}` \
-             takes the wish back"
-        ))
+        self.done(text::switchover::not_begun(holder, group))
     }
 }
 
@@ -157,7 +155,7 @@ impl Node {
         let order = self.unextended(group, node);
         own.or(order)
             .or(told)
-            .unwrap_or_else(|| "see `leasehold status`".to_owned())
+            .unwrap_or_else(|| text::switchover::SEE_STATUS.to_owned())
     }
 
     /// Whether the node is a ready standby, as far as it is known here.
@@ -233,7 +231,7 @@ impl Node {
             return out.push(Action::Reply { reply, result });
         };
         let holder = record.node.clone();
-        let text = format!("an operator's order: {holder} is asked to hand {group} over");
+        let text = text::switchover::asked_of(&holder, group);
         self.mention(Code::OrderGiven, text, out);
         self.intents.asked.push(PendingMove {
             reply,
@@ -269,9 +267,9 @@ impl Node {
             Some((Intent::Switchover { begun: None, .. }, revision)) if *revision == asked.revision => now
                 .reached(asked.since.plus(ANSWER_PATIENCE))
                 .then(|| Ok(asked.not_begun())),
-            Some((Intent::Switchover { begun: Some(of), .. }, _)) if *of == asked.revision => Some(Ok(
-                asked.done(format!("{holder} stops {group}, then its successor starts it"))
-            )),
+            Some((Intent::Switchover { begun: Some(of), .. }, _)) if *of == asked.revision => {
+                Some(Ok(asked.done(text::switchover::begun(holder, group))))
+            }
             Some((Intent::Refused { of, why }, _)) if *of == asked.revision => Some(Err(Refusal::HolderRefuses {
                 node: holder.clone(),
                 why: why.clone(),
@@ -284,7 +282,7 @@ impl Node {
                         node: holder.clone(),
                     })
                 } else {
-                    Ok(asked.done(format!("{group} has left {holder}")))
+                    Ok(asked.done(text::switchover::has_left(holder, group)))
                 })
             }
         }
@@ -336,7 +334,7 @@ impl Node {
         }
         let revision = self.facts.view().group(group).intent_mod;
         let txn = Txn::end_wish(self.facts.keys(), group, revision);
-        let done = format!("{group} stays where it is: the wish to move it is withdrawn");
+        let done = text::switchover::stays(group);
         Some((txn, Purpose::Intent { reply, done }))
     }
 }
@@ -347,7 +345,7 @@ pub(crate) fn moving(group: &str, keys: &GroupKeys) -> Option<Refusal> {
     let group = group.to_owned();
     match intent {
         Intent::Switchover { to, by, begun, .. } => {
-            let to = to.as_deref().unwrap_or("the best standby").to_owned();
+            let to = to.as_deref().unwrap_or(text::switchover::BEST_STANDBY).to_owned();
             let by = by.clone();
             Some(match begun {
                 Some(_) => Refusal::MoveBegun { group, to, by },

@@ -11,6 +11,7 @@ use crate::protocol::ReleaseCause;
 use crate::protocol::records::Intent;
 use crate::snapshot::code::Code;
 use crate::store::Txn;
+use crate::text;
 use crate::time::Time;
 
 /// So long a refusal stays in etcd for its asker, who reads it with the next beat.
@@ -36,20 +37,18 @@ impl Node {
             return Verdict::Nothing;
         };
         if held.after == AfterStop::Claimed {
-            return Verdict::Refuse(format!(
-                "a claim of a later epoch is on its storage: see `leasehold why {name}`"
-            ));
+            return Verdict::Refuse(text::switchover::claimed(name));
         }
         if held.latched {
             return Verdict::Nothing;
         }
         match (self.successor(name, to.as_deref()), begun, self.forbidden(name)) {
-            (_, None, Some(why)) => Verdict::Refuse(format!("{name} is {why}")),
+            (_, None, Some(why)) => Verdict::Refuse(text::switchover::forbidden(name, &why)),
             (Some(_), None, None) => Verdict::Begin,
             (Some(next), Some(_), _) => Verdict::Stop(next),
             (None, _, _) => Verdict::Refuse(match to {
-                Some(to) => format!("{to} is not ready: {}", self.why_not_ready(name, to)),
-                None => "no standby is ready: see `leasehold status`".to_owned(),
+                Some(to) => text::switchover::not_ready(to, &self.why_not_ready(name, to)),
+                None => text::switchover::NO_STANDBY.to_owned(),
             }),
         }
     }
@@ -114,8 +113,7 @@ impl Node {
         for (name, intent, revision) in self.wishes() {
             self.remember_refusal(now, &name, &intent, revision);
             if let Intent::Apply { by, why } = intent {
-                let why = if why.is_empty() { why } else { format!(" ({why})") };
-                self.obey_apply(now, &name, revision, format!("asked by {by}{why}"), out);
+                self.execute_apply(now, &name, revision, text::switchover::asked(&by, &why), out);
                 continue;
             }
             let verdict = self.verdict(&name, &intent);
@@ -124,10 +122,9 @@ impl Node {
             };
             match (verdict, intent) {
                 (Verdict::Stop(next), Intent::Switchover { by, why, .. }) => {
-                    let why = if why.is_empty() { why } else { format!(" ({why})") };
-                    let reason = format!("switchover to {next}, asked by {by}{why}");
+                    let reason = text::switchover::reason(&next, &by, &why);
                     let successor = Some(next);
-                    let text = format!("{reason}: stopping here first");
+                    let text = text::stop::here_first(&reason);
                     let cause = ReleaseCause::Asked;
                     let after = AfterStop::Release {
                         cause,
@@ -136,9 +133,9 @@ impl Node {
                     };
                     group.stop(now, StopMode::Drain, after, text, Code::SwitchoverStarted, out);
                 }
-                (Verdict::Refuse(why), _) if self.intents.obeyed.get(&name) != Some(&revision) => {
-                    self.intents.obeyed.insert(name, revision);
-                    group.say(Code::SwitchoverRefused, format!("switchover refused: {why}"), out);
+                (Verdict::Refuse(why), _) if self.intents.handled.get(&name) != Some(&revision) => {
+                    self.intents.handled.insert(name, revision);
+                    group.say(Code::SwitchoverRefused, text::switchover::refused(&why), out);
                 }
                 (Verdict::Nothing | Verdict::Begin | Verdict::Stop(_) | Verdict::Refuse(_), _) => {}
             }

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use crate::protocol::TroubleState;
 use crate::protocol::records::Trouble;
 use crate::snapshot::status::{GroupLine, MemberState, NodeLine, NodeState, Status};
+use crate::text;
+use crate::text::health::because;
 
 /// One word, in the order of the exit codes of monitoring plugins: 0 to 3.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,49 +53,14 @@ pub struct Overall {
     pub sentences: Vec<String>,
 }
 
-fn because(text: String, reason: &str) -> String {
-    if reason.is_empty() {
-        text
-    } else {
-        format!("{text}: {reason}")
-    }
-}
-
-/// A node that took part and is missed.
-fn away(name: &str, seconds: Option<u64>) -> String {
-    let since = seconds.map_or_else(
-        || "is away".to_owned(),
-        |seconds| format!("has been away for {}", span(seconds)),
-    );
-    format!("{name} {since}: if it will not come back, `leasehold node remove {name}`")
-}
-
-/// A length of time as a person says it.
-fn span(seconds: u64) -> String {
-    let (count, unit) = match seconds {
-        0..120 => return "a minute".to_owned(),
-        120..7200 => (seconds / 60, "minutes"),
-        7200..172_800 => (seconds / 3600, "hours"),
-        172_800.. => (seconds / 86_400, "days"),
-    };
-    format!("{count} {unit}")
-}
-
 /// A group that has a holder and does not serve as it should.
 fn judge_trouble(name: &str, holder: &str, trouble: &Trouble) -> (Health, String) {
-    let (health, text) = match &trouble.state {
-        TroubleState::Sick => (Health::Failed, format!("{name} is sick on {holder}")),
-        TroubleState::Restarting => (Health::Warning, format!("{name} is being started again on {holder}")),
-        TroubleState::Impaired => (
-            Health::Warning,
-            format!("{name} serves on {holder}, but not as it should"),
-        ),
-        TroubleState::Endangered => (Health::Warning, format!("{name} serves on {holder}, and soon may not")),
+    let health = match &trouble.state {
         // Between two tries, or a word of a later version: nothing serves.
-        state @ (TroubleState::Down | TroubleState::Other(_)) => {
-            (Health::Failed, format!("{name} is {state} on {holder}"))
-        }
+        TroubleState::Sick | TroubleState::Down | TroubleState::Other(_) => Health::Failed,
+        TroubleState::Restarting | TroubleState::Impaired | TroubleState::Endangered => Health::Warning,
     };
+    let text = text::health::trouble(name, holder, &trouble.state);
     (health, because(text, &trouble.why))
 }
 
@@ -103,7 +70,7 @@ impl Status {
     pub fn judge(&self) -> Overall {
         let mut found: Vec<(Health, String)> = Vec::new();
         if self.member != MemberState::Joined {
-            let text = format!("{} is {}, not a member", self.node, self.member.word());
+            let text = text::health::not_a_member(&self.node, self.member.word());
             let text = because(text, &self.reason);
             found.push((Health::Unknown, text));
         }
@@ -113,24 +80,22 @@ impl Status {
         found.extend(self.damaged.values().map(|text| (Health::Warning, text.clone())));
         for (name, node) in &self.nodes {
             match (node.state, &node.drained) {
-                (NodeState::Silent, _) => found.push((Health::Warning, format!("{name} is silent"))),
-                (NodeState::Away, _) => found.push((Health::Warning, away(name, node.away_s))),
-                (NodeState::Alive, Some(order)) => {
-                    found.push((Health::Warning, format!("{name} is drained {order}")));
-                }
+                (NodeState::Silent, _) => found.push((Health::Warning, text::health::silent(name))),
+                (NodeState::Away, _) => found.push((Health::Warning, text::health::away(name, node.away_s))),
+                (NodeState::Alive, Some(order)) => found.push((Health::Warning, text::health::drained(name, order))),
                 (NodeState::Alive, None) => found.extend(self.unready(name, node)),
             }
         }
         let doubted = self.nodes.iter().filter(|(_, node)| !node.clock.is_empty());
-        found.extend(doubted.map(|(name, node)| (Health::Warning, format!("{name}: {}", node.clock))));
+        found.extend(doubted.map(|(name, node)| (Health::Warning, text::health::of(name, &node.clock))));
         let faulty = self.nodes.iter().filter(|(_, node)| !node.endpoints.is_empty());
-        found.extend(faulty.map(|(name, node)| (Health::Warning, format!("endpoints of {name}: {}", node.endpoints))));
+        found.extend(faulty.map(|(name, node)| (Health::Warning, text::health::endpoints(name, &node.endpoints))));
         found.extend(self.etcd_troubles.iter().map(|text| (Health::Warning, text.clone())));
         found.extend(self.versions());
         let troubles = [("etcd", &self.etcd_failure), ("engine", &self.engine_failure)];
         for (what, trouble) in troubles {
             if let Some(trouble) = trouble {
-                found.push((Health::Warning, format!("{what} of {}: {trouble}", self.node)));
+                found.push((Health::Warning, text::health::not_answering(what, &self.node, trouble)));
             }
         }
         found.sort_by_key(|(health, _)| std::cmp::Reverse(*health));
@@ -152,7 +117,7 @@ impl Status {
                 groups.entry(why).or_default().push(group);
             }
         }
-        let sentence = |(why, groups): (&str, Vec<&str>)| format!("{name} could not take {}: {why}", groups.join(", "));
+        let sentence = |(why, groups): (&str, Vec<&str>)| text::health::unready(name, &groups, why);
         groups.into_iter().map(|one| (Health::Warning, sentence(one))).collect()
     }
 
@@ -164,11 +129,8 @@ impl Status {
         if told.iter().all(|(_, node)| node.version == first.version) {
             return None;
         }
-        let each: Vec<String> = told
-            .iter()
-            .map(|(name, node)| format!("{name} {}", node.version))
-            .collect();
-        let text = format!("the sidecars are of different versions: {}", each.join(", "));
+        let each = told.iter().map(|(name, node)| (name.as_str(), node.version.as_str()));
+        let text = text::health::versions(each);
         Some((Health::Warning, text))
     }
 
@@ -191,32 +153,29 @@ impl Status {
             return found;
         }
         if let Some(order) = &line.paused {
-            found.push((Health::Warning, format!("{name} is on pause {order}")));
+            found.push((Health::Warning, text::health::paused(name, order)));
         }
         let Some(holder) = &line.holder else {
             // Whoever holds it goes on; the key is told of by itself.
             if line.unreadable {
-                let text = format!("{name} may be active, or not: its record can't be read");
+                let text = text::health::unknown(name);
                 found.push((Health::Warning, text));
                 return found;
             }
             let verdict = match &line.stopped {
-                Some(order) => (Health::Warning, format!("{name} is stopped {order}")),
-                None => (
-                    Health::Failed,
-                    because(format!("{name} is active nowhere"), &line.reason),
-                ),
+                Some(order) => (Health::Warning, text::health::stopped(name, order)),
+                None => (Health::Failed, because(text::health::nowhere(name), &line.reason)),
             };
             found.push(verdict);
             return found;
         };
         if let Some(stuck) = &line.stuck {
-            found.push((Health::Failed, format!("{name}: {stuck}")));
+            found.push((Health::Failed, text::health::of(name, stuck)));
         }
         // Its record names it until somebody takes over, which a pause, or no ready standby, may prevent for long.
         let silent = line.held.is_none() && self.nodes.get(holder).is_none_or(|node| node.state != NodeState::Alive);
         if silent {
-            let text = format!("{name} is down, because {holder} is silent");
+            let text = text::health::down_with(name, holder);
             found.push((Health::Failed, because(text, &line.reason)));
         }
         if let Some(trouble) = line.trouble.as_ref().filter(|_| !silent) {
@@ -227,12 +186,12 @@ impl Status {
             found.push((Health::Warning, unreached.clone()));
         }
         if let Some(drift) = &line.drift {
-            found.push((Health::Warning, format!("{name} on {holder}: {drift}")));
+            found.push((Health::Warning, text::health::drift(name, holder, drift)));
         }
         found.extend(line.warnings.iter().map(|text| (Health::Warning, text.clone())));
         let standby = self.ready_standbys(name) > 0;
         if !standby {
-            let text = format!("{name} has no ready standby: were {holder} to fail, it would stay down");
+            let text = text::health::no_standby(name, holder);
             found.push((Health::Warning, text));
         }
         found

@@ -1,7 +1,6 @@
 //! A snapshot for people and tools: what the node believes, and the sentence of its last decision.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use crate::epoch::Run;
 use crate::group::{Group, Holding, ServiceRun, ServiceState, Stage, VipStage};
@@ -11,6 +10,7 @@ use crate::node::Node;
 use crate::protocol::ReleaseCause;
 use crate::protocol::records::{KnownNode, NodeStatus, Record, RecordState, Trouble};
 use crate::snapshot::health::Overall;
+use crate::text;
 use crate::time::Time;
 
 /// What one node knows.
@@ -245,24 +245,6 @@ pub struct ServiceLine {
     pub healthy: Option<bool>,
 }
 
-impl fmt::Display for ServiceLine {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let word = match self.state {
-            ServiceState::Idle => "idle",
-            ServiceState::Starting => "starting",
-            ServiceState::Up => "up",
-            ServiceState::Unknown => "unknown",
-            ServiceState::Gone => "gone",
-        };
-        let health = match self.healthy {
-            Some(true) => ", healthy",
-            Some(false) => ", not healthy",
-            None => "",
-        };
-        write!(formatter, "{word}{health}")
-    }
-}
-
 impl Status {
     /// Whether this node serves the group, or any group if none is named.
     #[must_use]
@@ -289,7 +271,7 @@ impl Status {
     /// Why it could not.
     pub fn ready(&self, group: Option<&str>) -> Result<(), String> {
         if self.member != MemberState::Joined {
-            return Err(format!("this node is {}", self.member.word()));
+            return Err(text::health::this_node_is(self.member.word()));
         }
         let mut wanted = self
             .groups
@@ -299,8 +281,8 @@ impl Status {
         let fault = wanted.find_map(|(name, line)| match (&line.held, &line.stuck) {
             // What nobody wants here, by an order of its own, is no fault of the node.
             (None, _) if !named && (line.deleted.is_some() || line.without.contains_key(&self.node)) => None,
-            (Some(_), Some(stuck)) => Some(format!("{name}: {stuck}")),
-            (None, _) if !line.unready.is_empty() => Some(format!("{name}: {}", line.unready)),
+            (Some(_), Some(stuck)) => Some(text::health::of(name, stuck)),
+            (None, _) if !line.unready.is_empty() => Some(text::health::of(name, &line.unready)),
             (Some(_) | None, _) => None,
         });
         fault.map_or(Ok(()), Err)

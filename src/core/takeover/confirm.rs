@@ -9,6 +9,7 @@ use crate::event::Action;
 use crate::node::Node;
 use crate::protocol::records::{GroupKeys, Record};
 use crate::snapshot::code::Code;
+use crate::text;
 use crate::time::Time;
 
 /// Who decides that the group is taken from a node that fell silent.
@@ -38,12 +39,7 @@ impl Node {
         let record = keys.active().filter(|record| self.needs_word(group, record))?;
         let node = &record.node;
         let silent = self.facts.observer().ripe(now, node, record.incarnation) && record.stuck.is_none();
-        silent.then(|| {
-            format!(
-                "{node} fell silent, and {group} is taken from nobody without your word (failover: confirm): make sure that {node} \
-                 can't write any more, then `leasehold fenced {node}`"
-            )
-        })
+        silent.then(|| text::takeover::word_awaited(node, group))
     }
 
     /// The standby that would take it says what it waits for.

@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use crate::event::Action;
-use crate::group::{AfterStop, Holding, Stage, StartCause, claimed};
-use crate::host::stuck::stuck_on;
+use crate::group::{AfterStop, Holding, Stage, StartCause};
 use crate::membership::{Asked, LastBeat, Purpose};
 use crate::node::Node;
 use crate::protocol::records::{GroupKeys, Intent, NodeStatus, Readiness, Record, RecordState, Trouble, json};
 use crate::protocol::{AsRead, Beside, Release, Winner};
 use crate::store::Txn;
 use crate::takeover::{Sequel, Turn, TurnWait, sequel};
+use crate::text;
 use crate::time::Time;
 
 /// Between the campaigns of two standbys of neighbouring rank.
@@ -170,7 +170,7 @@ impl Node {
             }
             if self.membership.put_off(now, &Asked::Campaign(name.clone())) {
                 self.takeover
-                    .wait_because(&name, "etcd refused it: see the log".to_owned());
+                    .wait_because(&name, text::takeover::ETCD_REFUSED.to_owned());
                 continue;
             }
             match self.claim(now, &name, lease) {
@@ -224,12 +224,12 @@ impl Node {
             return freed.unwrap_or(Claim::No(why));
         }
         match turn.wait(now, contact) {
-            Some(TurnWait::NoContact) => return Claim::No("no contact to etcd".to_owned()),
+            Some(TurnWait::NoContact) => return Claim::No(text::takeover::NO_CONTACT.to_owned()),
             Some(TurnWait::Until(at)) => return Claim::At(at),
             None => {}
         }
         let Some(txn) = self.claim_txn(now, name, &keys, lease) else {
-            return Claim::No("its holder is not silent for long enough".to_owned());
+            return Claim::No(text::takeover::NOT_SILENT_YET.to_owned());
         };
         if let Some(why) = self.word_awaited(now, name, &keys) {
             return Claim::No(why);
@@ -245,7 +245,7 @@ impl Node {
         }
         let Some(record) = &keys.record else {
             let why = self.no_record(name);
-            return Err(why.unwrap_or_else(|| "its record in etcd can't be read".to_owned()));
+            return Err(why.unwrap_or_else(|| text::damage::RECORD_UNREADABLE.to_owned()));
         };
         match record.state {
             RecordState::Released => {
@@ -260,12 +260,12 @@ impl Node {
                 })
             }
             RecordState::Active => match &record.stuck {
-                Some(why) => Err(stuck_on(&record.node, why)),
+                Some(why) => Err(text::stuck::on(&record.node, why)),
                 None => self
                     .facts
                     .observer()
                     .ripe_at(&record.node, record.incarnation)
-                    .ok_or_else(|| format!("{} holds it", record.node)),
+                    .ok_or_else(|| text::takeover::held_by(&record.node)),
             },
         }
     }
@@ -274,14 +274,14 @@ impl Node {
     fn claim_txn(&self, now: Time, name: &str, keys: &GroupKeys, lease: i64) -> Option<Txn> {
         let of = AsRead { group: name, keys };
         let Some(holder) = keys.active() else {
-            let winner = self.winner(keys, lease, "taken while free");
+            let winner = self.winner(keys, lease, text::takeover::TAKEN_WHILE_FREE);
             return Some(Txn::take_free(self.facts.keys(), of, winner));
         };
         let (node, incarnation) = (holder.node.as_str(), holder.incarnation);
         if !self.facts.observer().ripe(now, node, incarnation) {
             return None;
         }
-        let reason = format!("{node} fell silent");
+        let reason = text::membership::fell_silent(node);
         let winner = self.winner(keys, lease, &reason);
         Some(match self.facts.observer().beat_of(node, incarnation) {
             // The key is gone or belongs to another incarnation.
@@ -380,7 +380,7 @@ impl Node {
                 .record
                 .as_ref()
                 .map_or(0, |record| record.epoch);
-            return Some(claimed(name, claim, epoch));
+            return Some(text::stuck::claimed(name, claim, epoch));
         }
         let unextended = || self.unextended(name, &self.facts.me().name).filter(|_| !stays);
         if let Some(why) = self.deleted(name).or_else(unextended) {
@@ -390,13 +390,13 @@ impl Node {
             return Some(why);
         }
         if let Some(why) = self.host.engine_failure() {
-            return Some(format!("the engine does not answer: {why}"));
+            return Some(text::host::engine_silent(why));
         }
         if let Some(why) = self.watchdog.imminent_reset() {
             return Some(why);
         }
         if !self.host.has_link() && group.settings().vips > 0 {
-            return Some("the interface has no link".to_owned());
+            return Some(text::address::NO_LINK.to_owned());
         }
         let unfit = || group.unfit();
         let drained = || self.drained().filter(|_| !stays);
@@ -462,7 +462,7 @@ impl Node {
     pub(crate) fn not_a_successor(&self, name: &str) -> Option<String> {
         let failed = || Some(self.groups.get(name)?.failed_here().to_owned());
         let failing = || failed().filter(|_| self.failing(name));
-        let ending = self.ending.is_told().then(|| "its node was told to end".to_owned());
+        let ending = self.ending.is_told().then(|| text::old::NODE_ENDING.to_owned());
         ending
             .or_else(|| self.unready(name))
             .or_else(failing)
@@ -475,7 +475,7 @@ impl Node {
             let unready = self.not_a_successor(name);
             let ready = unready.is_none();
             // Ready, and ranked as such, but nobody should hand over to it yet: it could not campaign at once.
-            let new = (!self.contact_holds()).then(|| "in contact with etcd for less than a ttl".to_owned());
+            let new = (!self.contact_holds()).then(|| text::takeover::CONTACT_IS_YOUNG.to_owned());
             let why = unready.or(new).unwrap_or_default();
             let (image, content) = group.image();
             let readiness = Readiness {

@@ -12,6 +12,7 @@ use crate::protocol::FaultId;
 use crate::protocol::records::{GroupKeys, Intent, Past, Record, RecordState};
 use crate::requests::refusal::Refusal;
 use crate::snapshot::code::Code;
+use crate::text;
 use crate::time::Time;
 
 /// The quiet window grows up to this, and so long a group must have served where it went back to until that is forgotten.
@@ -72,7 +73,7 @@ impl Node {
         if Some(&best) != holder.as_ref() {
             return self.want_switchover(reply, group, Some(best), note);
         }
-        let already = format!("{group} is on {best} already: no ready node is preferred to it");
+        let already = text::orders::already::preferred(&group, &best);
         let result = Ok(already.into());
         out.push(Action::Reply { reply, result });
         None
@@ -124,7 +125,7 @@ impl Node {
             return Some(known.since);
         }
         if let Some(group) = self.groups.get_mut(name) {
-            let text = format!("{node} is preferred and ready: it goes back there once that has lasted for {quiet:?}");
+            let text = text::switchover::failback::awaited(&node, quiet);
             group.mention(now, Code::FailbackAwaited, text, out);
         }
         let since = now;

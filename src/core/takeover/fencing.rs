@@ -13,6 +13,8 @@ use crate::protocol::records::{GroupKeys, Record};
 use crate::requests::fenced::Fenced;
 use crate::snapshot::code::Code;
 use crate::takeover::election::Claim;
+use crate::text;
+use crate::text::fencing::Because;
 use crate::time::Time;
 
 /// Between two tries, doubled from one to the next; and once the tries are spent.
@@ -116,7 +118,7 @@ impl Node {
             .map(|fence| fence.agent.clone())
             .unwrap_or_default();
         let freed = self.of_incarnation(&record.node, record.incarnation);
-        let reason = format!("fenced: {agent} on {} succeeded", self.facts.me().name);
+        let reason = text::fencing::succeeded(&agent, &self.facts.me().name);
         let whole = self.facts.view().lease_of(&record.node) == record.incarnation;
         // What does not fit in comes with the next.
         let (txn, _) = self.fence_release_txn(&record.node, &freed, &reason, whole);
@@ -147,7 +149,7 @@ impl Node {
             State::Wanted | State::Running { .. } => {}
             State::Done | State::Waiting { .. } => *fencing = fresh,
         }
-        Some(Claim::No(format!("{node} is being fenced")))
+        Some(Claim::No(text::fencing::under_way(node)))
     }
 
     /// Once a step: drops what nobody needs any more, and gives the orders.
@@ -162,22 +164,15 @@ impl Node {
             };
             match fencing.state {
                 State::Wanted => {
-                    let why = if fencing.stuck {
-                        "can't stop what it holds"
-                    } else {
-                        "fell silent"
-                    };
-                    let text = format!(
-                        "{node} {why}: fencing it with {}; nothing that it held is started before",
-                        settings.agent
-                    );
+                    let because = if fencing.stuck { Because::Stuck } else { Because::Silent };
+                    let text = text::fencing::begins(&node, because, &settings.agent);
                     self.say(Code::FenceStarted, text, out);
                     self.set_fencing(&node, State::Running { since: now });
                     let incarnation = fencing.incarnation;
                     out.push(Action::Fence { node, incarnation });
                 }
                 State::Running { since } if now.since(since) >= settings.timeout + OVERDUE => {
-                    let result = Err("it did not end".to_owned());
+                    let result = Err(text::fencing::DID_NOT_END.to_owned());
                     self.fence_ended(now, &node, fencing.incarnation, result, out);
                 }
                 State::Running { .. } => {}
@@ -212,11 +207,7 @@ impl Node {
     }
 
     fn living_node_fenced(&mut self, node: &str, out: &mut Vec<Action>) {
-        let text = format!(
-            "a living node was fenced: {node} beat again meanwhile. Nothing of it is taken before it is silent for as long as \
-             it promised; see what kept it from etcd"
-        );
-        self.say(Code::FenceHitLiving, text, out);
+        self.say(Code::FenceHitLiving, text::fencing::hit_the_living(node), out);
     }
 
     /// A try has ended.
@@ -250,7 +241,7 @@ impl Node {
             }
             Ok(_) => {
                 self.set_fencing(node, State::Done);
-                self.say(Code::FenceDone, format!("{node} is fenced: {agent} succeeded"), out);
+                self.say(Code::FenceDone, text::fencing::done(node, agent), out);
             }
             Err(why) => {
                 let failures = fencing.failures + 1;
@@ -261,12 +252,9 @@ impl Node {
                     BACK_OFF * (1 << (failures - 1).min(5))
                 };
                 let text = if spent {
-                    format!(
-                        "{node} could not be fenced in {failures} tries ({agent}: {why}): what it held stays down. Power {node} \
-                         off by hand, then run `leasehold fenced {node}`; trying again in {pause:?}"
-                    )
+                    text::fencing::given_up(node, failures, agent, &why, pause)
                 } else {
-                    format!("{node} could not be fenced ({agent}: {why}): trying again in {pause:?}")
+                    text::fencing::failed(node, agent, &why, pause)
                 };
                 if let Some(fencing) = self.fences.nodes.get_mut(node) {
                     fencing.failures = if spent { 0 } else { failures };

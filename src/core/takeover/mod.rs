@@ -11,6 +11,7 @@ use std::time::Duration;
 use crate::group::AfterStop;
 use crate::protocol::ReleaseCause;
 use crate::protocol::released::plain;
+use crate::text;
 use crate::time::Time;
 
 /// Waits for groups of others.
@@ -101,8 +102,8 @@ pub(crate) fn sequel(after: &AfterStop, other_ready: bool, wanted: Option<String
         } => Sequel::Released(*cause, reason.clone(), successor.clone()),
         AfterStop::RanOut | AfterStop::Lost if other_ready => released(plain(ReleaseCause::RanOut, None)),
         AfterStop::Interrupted if other_ready => released(plain(ReleaseCause::Interrupted, wanted)),
-        AfterStop::RanOut | AfterStop::Lost => Sequel::StartsAgain("started again after its lease ran out"),
-        AfterStop::Interrupted => Sequel::StartsAgain("started again after an interrupted stop"),
+        AfterStop::RanOut | AfterStop::Lost => Sequel::StartsAgain(text::takeover::AGAIN_AFTER_LEASE),
+        AfterStop::Interrupted => Sequel::StartsAgain(text::takeover::AGAIN_AFTER_STOP),
     }
 }
 

@@ -15,6 +15,7 @@ use crate::protocol::records::{Beat, ClusterConfig};
 use crate::requests::refusal::Refusal;
 use crate::snapshot::code::Code;
 use crate::store::Txn;
+use crate::text;
 use crate::time::Time;
 
 impl Node {
@@ -51,21 +52,18 @@ impl Node {
         }
         let (code, text) = match first {
             true => {
-                let text = format!("the compose file says ttl {before:?}, the cluster {ttl:?}: the cluster's holds");
+                let text = text::ttl::differs(before, ttl);
                 (Code::TtlDiffers, text)
             }
             false => {
-                let text = format!("the cluster's ttl is {ttl:?} from here on; it was {before:?}");
+                let text = text::ttl::changed(ttl, before);
                 (Code::TtlChanged, text)
             }
         };
         self.say(code, text, out);
         if let Err(short) = timing.check() {
             let why = short.to_string();
-            let text = format!(
-                "{why}: nothing starts here; state the true etcd_election_timeout in the file and restart the sidecar, or give \
-                 the cluster a longer ttl"
-            );
+            let text = text::ttl::unusable(&short);
             let before = Some(Box::new(self.membership.place().clone()));
             return self.stand_still(Code::TtlUnusable, text, why, before, out);
         }
@@ -82,9 +80,7 @@ impl Node {
         if !self.membership.thaw() {
             return;
         }
-        let text = format!(
-            "the cluster's configuration is there, with ttl {ttl:?}, which can be kept here: taking part again"
-        );
+        let text = text::ttl::usable(ttl);
         self.say(Code::TtlUsable, text, out);
     }
 
@@ -101,7 +97,7 @@ impl Node {
         };
         if self.all_beat_with(now, ttl) && self.contact_holds_at(now) {
             self.trust.settle(ttl);
-            let text = format!("every node beats with the ttl {ttl:?}: nobody waits for {before:?} any more");
+            let text = text::ttl::confirmed(ttl, before);
             self.mention(Code::TtlConfirmed, text, out);
         }
     }
@@ -178,7 +174,7 @@ impl Node {
     /// What to answer where it is the cluster's already.
     pub(crate) fn configured(&self, ttl: Duration) -> Option<String> {
         let same = self.facts.view().config.is_some_and(|config| config.ttl() == ttl) && !self.damage.of_config();
-        same.then(|| format!("the cluster's ttl is {ttl:?} already"))
+        same.then(|| text::orders::already::ttl(ttl))
     }
 
     /// One transaction that compares the configuration as read, so that of two operators one wins.
@@ -191,10 +187,7 @@ impl Node {
         };
         let wanted = ClusterConfig::new(config.generation, ttl, self.waiting());
         let txn = Txn::change_ttl(self.facts.keys(), self.facts.view().config_mod, wanted);
-        let done = format!(
-            "the cluster's ttl is {ttl:?} now, it was {:?}: each node takes it with its next beat, which `leasehold config diff` shows",
-            config.ttl()
-        );
+        let done = text::orders::done::ttl_changed(ttl, config.ttl());
         Some((txn, Purpose::Intent { reply, done }))
     }
 }

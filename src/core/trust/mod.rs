@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::event::Action;
 use crate::protocol::records::{ClusterConfig, Pin, View};
+use crate::text;
 
 /// How far the revision may grow before the pin on disk follows.
 const PIN_STEP: i64 = 10_000;
@@ -42,19 +43,13 @@ impl Trust {
             return None;
         }
         if view.cluster_id != pin.cluster_id {
-            return Some(format!(
-                "etcd's cluster id is {:x}, not {:x} as before",
-                view.cluster_id, pin.cluster_id
-            ));
+            return Some(text::trust::other_cluster(view.cluster_id, pin.cluster_id));
         }
         if generation < pin.generation {
-            return Some(format!(
-                "the cluster's generation went back from {} to {generation}",
-                pin.generation
-            ));
+            return Some(text::trust::generation_back(pin.generation, generation));
         }
         let back = view.revision < pin.revision;
-        back.then(|| format!("etcd's revision went back from {} to {}", pin.revision, view.revision))
+        back.then(|| text::trust::revision_back(pin.revision, view.revision))
     }
 
     /// Whether all that is strange is that somebody deleted the configuration. A restore shows more: it goes back, and to a

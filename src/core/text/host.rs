@@ -1,0 +1,44 @@
+//! This host: its watchdog, its endpoints, and containers and images that are not as they should be.
+
+use std::time::Duration;
+
+/// Of the engine, at the start.
+pub(crate) const ENGINE_NOT_ASKED: &str = "not asked yet";
+/// Why a node is not ready.
+pub(crate) const RESET_SOON: &str = "the watchdog is not fed: it resets this host soon";
+pub(crate) const WATCHDOG_FED: &str = "the watchdog is fed again";
+
+/// What lets the watchdog be fed again.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Unless {
+    StopProved,
+    BeatAnswered,
+}
+
+pub(crate) fn watchdog_starves(timeout: Duration, unless: Unless) -> String {
+    let unless = match unless {
+        Unless::StopProved => "the stop is proved",
+        Unless::BeatAnswered => "etcd answers a beat",
+    };
+    format!("the watchdog is not fed any more: it resets this host within {timeout:?}, unless {unless} before")
+}
+
+pub(crate) fn endpoints_open(address: &str) -> String {
+    format!("the endpoints are open at {address}")
+}
+
+pub(crate) fn intruder_killed(container: &str, why: &str) -> String {
+    format!("container {container} may not run here ({why}): killed")
+}
+
+/// A node with its image.
+pub(crate) type ImageOn<'a> = (&'a str, &'a str);
+
+pub(crate) fn other_image(group: &str, (node, other): ImageOn<'_>, (holder, own): ImageOn<'_>) -> String {
+    format!("{group} would be another image on {node} ({other}) than it is on {holder} ({own})")
+}
+
+/// Why a node is not ready.
+pub(crate) fn engine_silent(why: &str) -> String {
+    format!("the engine does not answer: {why}")
+}
