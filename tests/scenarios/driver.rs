@@ -121,7 +121,7 @@ pub(crate) struct World {
     beats: usize,
     reads: usize,
     renewals: usize,
-    feeds: usize,
+    meals: usize,
     seed: u64,
 }
 
@@ -206,7 +206,7 @@ impl World {
             beats: 0,
             reads: 0,
             renewals: 0,
-            feeds: 0,
+            meals: 0,
             seed,
         }
     }
@@ -356,7 +356,7 @@ impl World {
                 (None, false)
             }
             Action::Feed { .. } => {
-                self.feeds += 1;
+                self.meals += 1;
                 (None, false)
             }
             Action::Say(_) | Action::Reply { .. } | Action::Exit { .. } => (None, true),
@@ -609,11 +609,11 @@ impl World {
             }
         }
         let (beats, reads, renewals) = (self.beats, self.reads, self.renewals);
-        let feeds = match std::mem::take(&mut self.feeds) {
+        let meals = match std::mem::take(&mut self.meals) {
             0 => String::new(),
-            feeds => format!(", {feeds} feeds of the watchdog"),
+            meals => format!(", {meals} meals of the watchdog"),
         };
-        self.tell(format!("({beats} beats, {reads} reads, {renewals} renewals{feeds})"));
+        self.tell(format!("({beats} beats, {reads} reads, {renewals} renewals{meals})"));
     }
 
     /// Whether it is a beat that carries no more than a word of somebody: no story waits for it.

@@ -61,7 +61,6 @@ leasehold-base = { path = "base" }
 mimalloc = { version = "0.1", default-features = false }
 serde = { version = "1", features = ["derive"] }
 serde_json = "1"
-thiserror = "2"
 [profile.dev.package.planted]
 opt-level = 1
 "#;
