@@ -1,5 +1,6 @@
 //! Everything that comes into the core and everything that goes out of it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub use leasehold_base::order::Order;
@@ -101,6 +102,11 @@ pub enum Event {
         group: String,
         wish: Option<i64>,
         drift: Option<Drift>,
+    },
+    /// What the compose file of this node says of the group now: fingerprints of what must be the same on every host.
+    FileRead {
+        group: String,
+        keys: BTreeMap<String, String>,
     },
     /// Why the rate of this host's clocks is in doubt, if it is. `wall`: the wall time in seconds since 1970, for people: no
     /// decision rests on it.

@@ -305,6 +305,7 @@ impl Node {
                 }
             }
             Event::Compared { group, wish, drift } => self.compared(now, &group, drift, wish, out),
+            Event::FileRead { group, keys } => self.file_read(&group, keys),
             Event::Clock { doubt, wall } => {
                 self.facts.wall_is(wall);
                 self.doubt_clock(doubt, out);
@@ -388,6 +389,7 @@ impl Node {
             | Event::HolderAsked { .. }
             | Event::Health { .. }
             | Event::Compared { .. }
+            | Event::FileRead { .. }
             | Event::Clock { .. }
             | Event::Endpoints { .. }
             | Event::PinUnwritten { .. }

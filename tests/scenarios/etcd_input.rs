@@ -149,6 +149,7 @@ impl World {
             why: why.to_owned(),
             image: "sha256:1".to_owned(),
             content: String::new(),
+            file: option(groups, "file").map(words::file).unwrap_or_default(),
             claim: option(groups, "claim").map(|epoch| epoch.parse().unwrap()),
             used: option(groups, "used").map(str::to_owned),
             trouble: option(groups, "trouble").map(trouble),

@@ -27,6 +27,10 @@ impl World {
                 doubt: (!why.is_empty()).then(|| why.join(" ")),
                 wall: None,
             },
+            ["file", group, keys] => Event::FileRead {
+                group: (*group).to_owned(),
+                keys: words::file(keys),
+            },
             ["wall", seconds] => Event::Clock {
                 doubt: None,
                 wall: seconds.parse().ok(),

@@ -1,5 +1,6 @@
 //! Actions in words. Every transaction is told with all that it compares and does.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use leasehold::base::epoch::Run;
@@ -119,7 +120,16 @@ fn status(status: &NodeStatus) -> String {
             .serves
             .map_or_else(String::new, |run| format!(", serves {run}"));
         let opinion = readiness.opinion.as_ref().map(opinion).unwrap_or_default();
-        let more = format!("{trouble}{drift}{serves}{opinion}");
+        let pairs: Vec<String> = readiness
+            .file
+            .iter()
+            .map(|(key, print)| format!("{key}:{print}"))
+            .collect();
+        let file = match pairs.is_empty() {
+            true => String::new(),
+            false => format!(", file {}", pairs.join(",")),
+        };
+        let more = format!("{trouble}{drift}{serves}{opinion}{file}");
         match readiness.ready {
             true => format!(", ready for {name}{more}"),
             false => format!(", not ready for {name} \"{}\"{more}{used}", readiness.why),
@@ -129,6 +139,12 @@ fn status(status: &NodeStatus) -> String {
     let told = told.filter(|text| !text.is_empty()).map(|text| format!(", \"{text}\""));
     let told: String = told.collect();
     format!("priority {}{}{told}", status.priority, groups.collect::<String>())
+}
+
+/// `KEY:PRINT,KEY:PRINT`: what a compose file says.
+pub(crate) fn file(keys: &str) -> BTreeMap<String, String> {
+    let pairs = keys.split(',').filter_map(|pair| pair.split_once(':'));
+    pairs.map(|(key, print)| (key.to_owned(), print.to_owned())).collect()
 }
 
 /// What is wrong with a member of etcd.

@@ -102,6 +102,7 @@ fn what_a_node_tells() {
         why: words("but not at once"),
         image: words("sha256:1"),
         content: words("c0ffee"),
+        file: BTreeMap::from([(words("vips"), words("1"))]),
         claim: Some(11),
         trouble: Some(Trouble {
             state: TroubleState::Sick,
@@ -128,7 +129,7 @@ fn what_a_node_tells() {
         endpoints: words("in use"),
         ending: true,
     };
-    same::<before::NodeStatus>(&status, &["content", "endpoints", "ending"]);
+    same::<before::NodeStatus>(&status, &["content", "file", "endpoints", "ending"]);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! What the rest of the core may know of a group, and what it tells the group that is none of its run's own affair.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{Group, GroupSettings, Holding, Stage, StartCause};
@@ -81,6 +82,14 @@ impl Group {
     /// While it is held here, its own service takes the ports.
     pub(crate) fn found_unfit(&mut self, unfit: Option<String>) {
         self.unfit = unfit.filter(|_| self.held.is_none());
+    }
+
+    pub(crate) fn file_read(&mut self, keys: BTreeMap<String, String>) {
+        self.file = keys;
+    }
+
+    pub(crate) fn file(&self) -> &BTreeMap<String, String> {
+        &self.file
     }
 
     /// What the last look at the storage did not find there, while it is not held here.

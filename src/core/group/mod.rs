@@ -4,6 +4,7 @@
 //! in `member`; here only the order: containers, probes, addresses on the way up; containers, addresses on the way
 //! down, addresses first when the lease is running out.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::adoption::left::{Part, Parts};
@@ -133,6 +134,8 @@ pub struct Group {
     taking: StartCause,
     /// Why the host itself could not run it, as of the last look while it is not held here.
     unfit: Option<String>,
+    /// Fingerprints of what must be the same on every host, as this node's file has it.
+    file: BTreeMap<String, String>,
     /// The host itself has one of its addresses: in which words.
     occupied: Option<String>,
     /// In what the run differs from what would be started now, as of the last look.
@@ -195,6 +198,7 @@ impl Group {
             said: Said::default(),
             taking: StartCause::Start,
             unfit: None,
+            file: BTreeMap::new(),
             occupied: None,
             drift: None,
             unmanaged: false,

@@ -1,5 +1,6 @@
 //! What this host shows of itself: whether it could run a group, and containers that may not run.
 
+mod files;
 pub mod stuck;
 pub mod watchdog;
 
@@ -178,25 +179,5 @@ impl Node {
         if let Some(group) = self.groups.get_mut(group) {
             group.used_by(by);
         }
-    }
-
-    /// What would be another service after a move: a standby whose image is not the holder's.
-    pub(super) fn image_warnings(&self, group: &str, holder: Option<&str>) -> Vec<String> {
-        let readiness = |node: &str| self.facts.view().statuses.get(node)?.groups.get(group);
-        let Some((holder, own)) = holder.and_then(|node| Some((node, readiness(node)?))) else {
-            return Vec::new();
-        };
-        let keys = self.facts.view().group(group);
-        let others = self
-            .facts
-            .view()
-            .statuses
-            .keys()
-            .filter(|node| !keys.without.contains_key(*node));
-        let others = others.filter_map(|node| Some((node, readiness(node)?)));
-        others
-            .filter(|(_, other)| !other.is_same_image(own))
-            .map(|(node, other)| text::host::other_image(group, (node, &other.image), (holder, &own.image)))
-            .collect()
     }
 }

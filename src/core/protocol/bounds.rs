@@ -19,6 +19,9 @@ pub const PROMISE_MAX_MS: u64 = HOLD_MAX.as_secs() * 1000;
 const QUIET_MAX_MS: u64 = 31 * 86_400_000;
 /// Far above every grace of a stop.
 const GRACE_MAX_MS: u64 = 31 * 86_400_000;
+/// Keys of the compose file that nodes compare, and letters of one: far above a group of twenty services.
+const FILE_KEYS_MAX: u64 = 1024;
+const FILE_KEY_MAX: u64 = 256;
 /// The last second of the year 9999.
 const SECONDS_MAX: u64 = 253_402_300_799;
 /// Restarts within one epoch.
@@ -120,6 +123,19 @@ impl Bounded for NodeStatus {
         self.groups.values().try_for_each(|ready| {
             let opinion = ready.opinion.as_ref().map(|opinion| opinion.of);
             let epochs = [ready.serves, opinion].into_iter().flatten().map(|run| run.epoch);
+            let letters = ready.file.iter().map(|(key, print)| key.len().max(print.len())).max();
+            within(
+                "file",
+                u64::try_from(ready.file.len()).unwrap_or(u64::MAX),
+                0,
+                FILE_KEYS_MAX,
+            )?;
+            within(
+                "file",
+                letters.map_or(0, |most| u64::try_from(most).unwrap_or(u64::MAX)),
+                0,
+                FILE_KEY_MAX,
+            )?;
             within("claim", ready.claim.unwrap_or(0), 0, GIVEN_MAX)?;
             within("epoch", epochs.max().unwrap_or(0), 0, COUNTED_MAX)
         })

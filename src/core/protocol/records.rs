@@ -191,6 +191,9 @@ pub struct Readiness {
     /// What is in the image: its digest differs between image stores, and with how it came to the host.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub content: String,
+    /// What must be the same on every host, by its name in the compose file, with a fingerprint of its value.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub file: BTreeMap<String, String>,
     /// The epoch of a claim on the storage that is above the record's, once a tether of this node met it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claim: Option<u64>,

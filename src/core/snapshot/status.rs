@@ -410,7 +410,7 @@ impl Node {
             state,
             unreached: self.doubt(name, &opinions).map(|doubt| doubt.text),
             opinions: opinions.into_iter().collect(),
-            warnings: self.image_warnings(name, holder.as_deref()),
+            warnings: self.differences(name, holder.as_deref()),
             last_holder: record.filter(|_| holder.is_none()).map(|record| record.node.clone()),
             trouble: self.trouble_of(name, group, holder.as_deref()),
             holder,

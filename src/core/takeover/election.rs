@@ -466,6 +466,7 @@ impl Node {
         ending
             .or_else(|| self.unready(name))
             .or_else(failing)
+            .or_else(|| self.other_addresses(name))
             .or_else(|| self.unhealthy_reason())
     }
 
@@ -483,6 +484,7 @@ impl Node {
                 why,
                 image,
                 content,
+                file: group.file().clone(),
                 claim: self.claim_met(name),
                 drift: group.drift().cloned(),
                 trouble: group.trouble().map(Trouble::brief),

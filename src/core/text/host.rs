@@ -38,6 +38,16 @@ pub(crate) fn other_image(group: &str, (node, other): ImageOn<'_>, (holder, own)
     format!("{group} would be another image on {node} ({other}) than it is on {holder} ({own})")
 }
 
+pub(crate) fn other_file(group: &str, node: &str, holder: &str, keys: &[&str]) -> String {
+    let keys = keys.join(", ");
+    format!("{group} would be another service on {node}: its compose file differs from that of {holder} in {keys}")
+}
+
+/// Why a node is not ready.
+pub(crate) fn other_addresses(group: &str, holder: &str) -> String {
+    format!("its compose file has other virtual addresses than that of {holder}, which holds {group}")
+}
+
 /// Why a node is not ready.
 pub(crate) fn engine_silent(why: &str) -> String {
     format!("the engine does not answer: {why}")

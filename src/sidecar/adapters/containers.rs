@@ -293,6 +293,7 @@ impl Shared {
         self.note_living().await;
         let project = self.project();
         for (name, group) in &project.groups {
+            self.tell_file(name, &project, group).await;
             self.prepare_missing(name).await;
             let guarded = Guarded::of(&project, group);
             let allowed: Vec<String> = self.lock().values().cloned().collect();

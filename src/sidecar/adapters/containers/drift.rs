@@ -1,11 +1,13 @@
 //! Whether what runs is what the file and the image say now. The file is read anew while the sidecar runs; what of it takes
 //! no more than a new container is taken at the next start.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 
 use super::{Job, Shared};
 use crate::adapters::engine::EngineError;
-use leasehold_compose::{Misfit, model::Project};
+use leasehold_compose::Misfit;
+use leasehold_compose::model::{Group, Project};
 use leasehold_core::event::{Event, ServiceKey};
 use leasehold_core::group::drift::{Looked, summed};
 use leasehold_core::protocol::records::Drift;
@@ -17,11 +19,17 @@ pub(super) struct Reading {
     pub(super) project: Arc<Project>,
     /// Why what stands there now can't be.
     misfit: Option<Drift>,
+    /// What was told of each group.
+    told: BTreeMap<String, BTreeMap<String, String>>,
 }
 
 impl Reading {
     pub(super) fn new(project: Arc<Project>) -> Self {
-        Self { project, misfit: None }
+        Self {
+            project,
+            misfit: None,
+            told: BTreeMap::new(),
+        }
     }
 }
 
@@ -73,6 +81,19 @@ impl Shared {
         }
         reading.misfit = misfit;
         is_news
+    }
+
+    /// Tells what the file says of a group, where that is news.
+    pub(super) async fn tell_file(&self, name: &str, project: &Project, group: &Group) {
+        let keys = leasehold_compose::alike::fingerprints(project, group);
+        let is_news = {
+            let mut reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
+            reading.told.insert(name.to_owned(), keys.clone()) != Some(keys.clone())
+        };
+        if is_news {
+            let group = name.to_owned();
+            self.report(Event::FileRead { group, keys }).await;
+        }
     }
 
     /// Asked for by an operator: the file first, then what runs.
