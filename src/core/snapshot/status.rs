@@ -9,7 +9,7 @@ use crate::host::watchdog::Watchdog;
 use crate::membership::Member;
 use crate::node::Node;
 use crate::protocol::ReleaseCause;
-use crate::protocol::records::{Record, RecordState, Trouble};
+use crate::protocol::records::{Intent, Record, RecordState, Trouble};
 use crate::snapshot::health::Overall;
 use crate::time::Time;
 
@@ -106,6 +106,10 @@ pub struct GroupLine {
     pub wish: Option<String>,
     /// Why the holder refused the last one; for half a minute.
     pub refused: Option<String>,
+    /// The same as it stands in etcd, with its mod revision.
+    pub intent: Option<(Intent, i64)>,
+    /// The run that serves: this node's own, or one that its holder lets standbys ask.
+    pub serving: Option<Run>,
     /// What would be different after a move.
     pub warnings: Vec<String>,
     /// Why this node could not take it over now; empty when it could.
@@ -446,6 +450,11 @@ impl Node {
                 .collect(),
             wish: keys.wish(),
             refused: keys.refused(),
+            intent: keys.intent.clone(),
+            serving: match group.held() {
+                Some(held) => (held.stage == Stage::Active).then_some(held.run),
+                None => self.serving(now, name),
+            },
             unready: self.unready(name).unwrap_or_default(),
         }
     }
