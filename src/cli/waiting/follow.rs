@@ -116,6 +116,8 @@ pub(super) struct Follower {
     pub(super) goal: Goal,
     /// The last epoch that is known to have begun without this order.
     before: u64,
+    /// The last one that began while its holder had begun with the wish: it was silent, and the next one goes on with it.
+    between: u64,
     /// An order kept it from starting.
     was_ended: bool,
     /// The order, or that a standing one is gone, was seen.
@@ -147,6 +149,7 @@ impl Follower {
             group: group.to_owned(),
             goal,
             before: line.epoch,
+            between: line.epoch,
             was_ended: ended(line).is_some(),
             seen: false,
             begun: false,
@@ -236,9 +239,12 @@ impl Follower {
             }
             // Whoever won an epoch meanwhile did not win it by this order, which stands.
             (Some(holder), Some(state)) => {
-                self.before = self.before.max(line.epoch);
-                (self.taken, self.lost) = (None, None);
                 self.begun = state == WishState::Begun;
+                self.between = line.epoch;
+                if !self.begun {
+                    self.before = self.before.max(line.epoch);
+                }
+                (self.taken, self.lost) = (None, None);
                 let what = match self.begun {
                     true => format!("{holder} stops {}", self.group),
                     false => format!("{holder} is asked to hand {} over", self.group),
@@ -396,11 +402,12 @@ impl Follower {
     fn judge_taken(&mut self, look: &Look<'_>) -> Option<End> {
         let (line, holder) = (look.line, look.line.holder.clone()?);
         self.free = None;
-        self.taken.get_or_insert_with(|| match first(look.epochs, self.before) {
-            // It was won and lost again between two looks.
-            Some(missed) if missed.0 < line.epoch => missed,
-            Some(_) | None => (line.epoch, holder.clone()),
-        });
+        self.taken
+            .get_or_insert_with(|| match first(look.epochs, self.before.max(self.between)) {
+                // It was won and lost again between two looks.
+                Some(missed) if missed.0 < line.epoch => missed,
+                Some(_) | None => (line.epoch, holder.clone()),
+            });
         self.note_lost(look);
         self.enter(look.at, Some(format!("{holder} starts {}", self.group)));
         let wish = match self.goal {
@@ -409,7 +416,8 @@ impl Follower {
             Goal::Leaves { .. } | Goal::Serves { .. } | Goal::Stops | Goal::Anew { .. } => 0,
         };
         if serves(look) {
-            return Some(match self.lost.clone().filter(|_| !self.takes_any()) {
+            let is_there = matches!(&self.goal, Goal::Moves { to: Some(to), .. } if *to == holder);
+            return Some(match self.lost.clone().filter(|_| !is_there && !self.takes_any()) {
                 None => End::Serves(holder),
                 Some((lost, _)) => End::Failed(Failure::Lost(lost)),
             });
