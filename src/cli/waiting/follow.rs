@@ -536,20 +536,25 @@ fn place(look: &Look<'_>) -> Place {
     let Some(holder) = look.line.holder.clone() else {
         return Place::Nobody;
     };
-    let is_silent = look
-        .nodes
-        .get(&holder)
-        .is_some_and(|node| node.state == NodeState::Silent);
-    match (look.line.held.is_none() && is_silent, serves(look)) {
+    match (is_silent(look, &holder), serves(look)) {
         (true, _) => Place::Silent(holder),
         (false, true) => Place::Serves(holder),
         (false, false) => Place::Holds(holder),
     }
 }
 
-/// Whether its holder has said so.
+/// What this node holds itself, it knows of.
+fn is_silent(look: &Look<'_>, holder: &str) -> bool {
+    let node = look.nodes.get(holder);
+    look.line.held.is_none() && node.is_none_or(|node| node.state == NodeState::Silent)
+}
+
+/// Whether its holder has said so, and is there.
 fn serves(look: &Look<'_>) -> bool {
     let (line, epochs) = (look.line, look.epochs);
+    if line.holder.as_ref().is_none_or(|holder| is_silent(look, holder)) {
+        return false;
+    }
     let fails = |state: &TroubleState| matches!(state, TroubleState::Down | TroubleState::Restarting);
     if line.trouble.as_ref().is_some_and(|trouble| fails(&trouble.state)) {
         return false;

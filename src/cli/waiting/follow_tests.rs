@@ -432,6 +432,26 @@ fn a_group_that_is_looked_after_again_may_stay_stopped() {
 }
 
 #[test]
+fn a_holder_that_is_silent_serves_nothing_whatever_it_wrote() {
+    for is_forgotten in [false, true] {
+        let resume = Goal::Serves { unless_stopped: true };
+        let mut bench = Bench::new(resume, &line(3, Some("b")));
+        match is_forgotten {
+            true => drop(bench.nodes.remove("b")),
+            false => bench.nodes.get_mut("b").unwrap().state = NodeState::Silent,
+        }
+        let served = [epoch(3, "b", true, None)];
+        bench.goes_on(1, &line(3, Some("b")), &served);
+        assert_eq!(bench.of.place(), &Place::Silent("b".to_owned()));
+        assert_eq!(
+            bench.see(1, &line(4, Some("c")), &[epoch(4, "c", true, None)]),
+            serves("c")
+        );
+        assert_eq!(bench.lines[0], "b, which had mail, is silent");
+    }
+}
+
+#[test]
 fn a_drained_node_has_given_it_away_or_keeps_it() {
     let leaves = || Bench::new(Goal::Leaves { node: "b".to_owned() }, &line(3, Some("b")));
     let mut bench = leaves();

@@ -25,8 +25,17 @@ struct Played {
 }
 
 fn turn(member: MemberState, line: Seen) -> Turn {
+    let alive = |name: &str| {
+        let state = seen::NodeState::Alive;
+        let node = seen::NodeLine {
+            state,
+            ..seen::NodeLine::default()
+        };
+        (name.to_owned(), node)
+    };
     let status = seen::Status {
         node: "a".to_owned(),
+        nodes: ["a", "b"].map(alive).into(),
         member,
         groups: [("mail".to_owned(), line)].into(),
         ..seen::Status::default()
