@@ -437,7 +437,9 @@ impl Follower {
             };
             self.tell(format!("nobody has taken {} yet{why}", self.group));
         }
-        None
+        let order = look.line.paused.as_ref()?;
+        let has_lasted = look.at.saturating_sub(since) > SETTLED;
+        has_lasted.then(|| End::Failed(Failure::Forbidden(format!("on pause {order}"))))
     }
 
     /// What has failed and is not taken up by anybody.

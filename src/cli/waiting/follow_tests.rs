@@ -324,6 +324,16 @@ fn another_order_ends_the_waiting() {
     bench.goes_on(1, &asked(taken.clone(), WISH + 1, WishState::Asked), &[]);
     let failure = bench.fails(1, &asked(taken.clone(), WISH + 1, WishState::Begun), &[]);
     assert_eq!(failure, Failure::Overtaken("switchover to c, wish 8".to_owned()));
+    let paused = GroupLine {
+        paused: Some("by carol".to_owned()),
+        ..line(3, None)
+    };
+    let mut bench = Bench::to(Some("c"));
+    bench.goes_on(1, &paused, &[]);
+    assert_eq!(
+        bench.fails(4_000, &paused, &[]),
+        Failure::Forbidden("on pause by carol".to_owned())
+    );
     let failure = Bench::to(Some("c")).fails(1, &stopped(taken), &[]);
     assert_eq!(failure, Failure::Overtaken("stopped by carol on b".to_owned()));
 }

@@ -93,7 +93,7 @@ impl Failure {
                 format!("another order came between: {order}; {place}: see `leasehold history {group}`")
             }
             Self::Stuck(stuck) => format!("{group}: {stuck}"),
-            Self::Stays { node, why } => format!("{group} stays on {node}: {why}"),
+            Self::Stays { node, why } => format!("{group} stays on {node}: {why}; the drain stands"),
             Self::Forbidden(order) => {
                 format!("{group} is {order}: nobody starts it until `leasehold resume {group}`; {place}")
             }
@@ -215,4 +215,94 @@ pub(super) fn unanswered(of: &str) -> Answer {
          show what becomes of {of}; `leasehold switchover --withdraw` takes a move back while it has not begun"
     );
     Answer::bad(text).code(INTERRUPTED).with("end", "interrupted")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use leasehold_api::status::GroupLine;
+
+    use super::*;
+
+    fn of(goal: Goal) -> Follower {
+        Follower::new("mail", goal, &GroupLine::default())
+    }
+
+    /// Every end, each with an order that may come to it.
+    fn ends() -> Vec<(Follower, End)> {
+        let text = || "why".to_owned();
+        let node = || "b".to_owned();
+        let lost = Lost {
+            node: node(),
+            cause: text(),
+        };
+        let to = Some("c".to_owned());
+        let moves = || of(Goal::Moves { wish: 7, to: None });
+        let failures = [
+            Failure::Refused(text()),
+            Failure::Withdrawn,
+            Failure::Lost(lost),
+            Failure::Fails {
+                node: node(),
+                why: text(),
+            },
+            Failure::Overtaken(text()),
+            Failure::Stuck(text()),
+            Failure::Stays {
+                node: node(),
+                why: text(),
+            },
+            Failure::Forbidden(text()),
+            Failure::Differs(text()),
+        ];
+        let mut all: Vec<_> = failures.into_iter().map(|one| (moves(), End::Failed(one))).collect();
+        all.extend([
+            (moves(), End::Serves(node())),
+            (of(Goal::Moves { wish: 7, to }), End::Serves(node())),
+            (of(Goal::Stops), End::Stopped),
+            (of(Goal::Serves { unless_stopped: true }), End::AsItWas),
+            (
+                of(Goal::Anew {
+                    node: node(),
+                    run: None,
+                }),
+                End::Unseen(node()),
+            ),
+        ]);
+        all
+    }
+
+    #[test]
+    fn every_end_stands_in_the_page() {
+        let page = include_str!("../../../docs/command-line.md");
+        let (_, table) = page.split_once("| `end` |").unwrap();
+        let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
+        let cells = rows.filter_map(|line| line.split('|').nth(1));
+        let words = cells.flat_map(|cell| cell.split(','));
+        let listed: BTreeSet<&str> = words.map(|word| word.trim().trim_matches('`')).collect();
+        let mut said: BTreeSet<&str> = ends().iter().map(|(of, end)| told(of, end).1).collect();
+        said.extend(["timed_out", "interrupted", "no_answer"]);
+        assert_eq!(listed, said, "docs/command-line.md, and what the program says");
+    }
+
+    #[test]
+    fn what_is_not_as_it_should_be_is_said_first() {
+        let node = || "b".to_owned();
+        let leaves = |group: &str| Follower::new(group, Goal::Leaves { node: node() }, &GroupLine::default());
+        let stays = Failure::Stays {
+            node: node(),
+            why: "no standby is ready for it".to_owned(),
+        };
+        let all = [
+            (leaves("mail"), Some(End::Serves("c".to_owned()))),
+            (leaves("web"), Some(End::Failed(stays))),
+        ];
+        let told: serde_json::Value = serde_json::from_str(&answer(&all).machine()).unwrap();
+        let message = "web stays on b: no standby is ready for it; the drain stands; mail moved to c";
+        assert_eq!(
+            told,
+            serde_json::json!({"ok": false, "message": message, "end": "stays"})
+        );
+    }
 }
