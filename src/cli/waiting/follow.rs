@@ -65,6 +65,8 @@ pub(super) enum Failure {
     Stays { node: String, why: String },
     /// An order that stands keeps it from starting.
     Forbidden(String),
+    /// Nobody holds it, and no node could take it.
+    Unready(String),
     /// What runs is still not what the file says.
     Differs(String),
 }
@@ -437,9 +439,17 @@ impl Follower {
             };
             self.tell(format!("nobody has taken {} yet{why}", self.group));
         }
-        let order = look.line.paused.as_ref()?;
-        let has_lasted = look.at.saturating_sub(since) > SETTLED;
-        has_lasted.then(|| End::Failed(Failure::Forbidden(format!("on pause {order}"))))
+        let lasts = look.at.saturating_sub(since);
+        if let Some(order) = look.line.paused.as_ref().filter(|_| lasts > SETTLED) {
+            return Some(End::Failed(Failure::Forbidden(format!("on pause {order}"))));
+        }
+        // What was lost is told with its cause.
+        if self.lost.is_some() || has_standby(look, &self.group) {
+            self.still = None;
+            return None;
+        }
+        let unready = || End::Failed(Failure::Unready(look.line.reason.clone()));
+        self.has_stood(look.at, FAILED_PATIENCE).then(unready)
     }
 
     /// What has failed and is not taken up by anybody.

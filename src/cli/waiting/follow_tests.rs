@@ -435,6 +435,25 @@ fn a_start_is_done_when_any_node_serves() {
 }
 
 #[test]
+fn where_no_node_is_ready_nobody_waits_for_long() {
+    let start = Goal::Serves { unless_stopped: false };
+    let mut bench = Bench::new(start, &stopped(line(3, None)));
+    bench.nodes = nodes(false, false);
+    let waits = GroupLine {
+        reason: "no image".to_owned(),
+        ..line(3, None)
+    };
+    bench.goes_on(1, &waits, &[]);
+    bench.goes_on(20_000, &waits, &[]);
+    bench.nodes = nodes(false, true);
+    bench.goes_on(1, &waits, &[]);
+    bench.nodes = nodes(false, false);
+    bench.goes_on(1, &waits, &[]);
+    bench.goes_on(29_000, &waits, &[]);
+    assert_eq!(bench.fails(2_000, &waits, &[]), Failure::Unready("no image".to_owned()));
+}
+
+#[test]
 fn a_group_that_is_looked_after_again_may_stay_stopped() {
     let resume = Goal::Serves { unless_stopped: true };
     let end = Bench::new(resume, &stopped(line(3, None))).see(1, &stopped(line(3, None)), &[]);

@@ -66,6 +66,7 @@ impl Failure {
             Self::Stuck(_) => "stuck",
             Self::Stays { .. } => "stays",
             Self::Forbidden(_) => "forbidden",
+            Self::Unready(_) => "unready",
             Self::Differs(_) => "differs",
         }
     }
@@ -96,6 +97,15 @@ impl Failure {
             Self::Stays { node, why } => format!("{group} stays on {node}: {why}; the drain stands"),
             Self::Forbidden(order) => {
                 format!("{group} is {order}: nobody starts it until `leasehold resume {group}`; {place}")
+            }
+            Self::Unready(reason) => {
+                let reason = match reason.as_str() {
+                    "" => String::new(),
+                    reason => format!(" ({reason})"),
+                };
+                format!(
+                    "{place}, and no node is ready for it{reason}: see `leasehold status`; the first that is takes it"
+                )
             }
             Self::Differs(drift) => format!("{group}: {drift}"),
         }
@@ -254,6 +264,7 @@ mod tests {
                 why: text(),
             },
             Failure::Forbidden(text()),
+            Failure::Unready(text()),
             Failure::Differs(text()),
         ];
         let mut all: Vec<_> = failures.into_iter().map(|one| (moves(), End::Failed(one))).collect();
