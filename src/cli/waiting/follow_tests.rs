@@ -255,6 +255,17 @@ fn a_start_that_fails_there_is_told_with_its_cause_once_another_node_serves() {
 }
 
 #[test]
+fn what_was_lost_and_came_back_to_where_it_was_sent_is_there() {
+    let mut bench = Bench::to(Some("c"));
+    bench.goes_on(1, &line(4, Some("c")), &[]);
+    bench.goes_on(1, &line(4, None), &[]);
+    assert_eq!(
+        bench.see(1, &line(5, Some("c")), &[epoch(5, "c", true, None)]),
+        serves("c")
+    );
+}
+
+#[test]
 fn what_was_lost_between_two_looks_is_read_in_the_history() {
     let mut bench = Bench::to(Some("c"));
     bench.goes_on(1, &asked(line(3, Some("b")), WISH, WishState::Begun), &[]);
@@ -299,6 +310,12 @@ fn an_epoch_that_began_while_the_wish_stands_is_not_the_move() {
         bench.see(1, &line(5, Some("c")), &[epoch(5, "c", true, None)]),
         serves("c")
     );
+    // a took it by silence when b had begun, and carries the wish out: a lost nothing.
+    let mut bench = Bench::to(None);
+    bench.goes_on(1, &asked(line(3, Some("b")), WISH, WishState::Begun), &[]);
+    bench.goes_on(1, &asked(line(4, Some("a")), WISH, WishState::Begun), &[]);
+    let both = [epoch(4, "a", true, Some("asked")), epoch(5, "c", true, None)];
+    assert_eq!(bench.see(1, &line(5, Some("c")), &both), serves("c"));
     // The wish may be gone a moment after the next epoch has begun.
     let mut bench = Bench::to(Some("c"));
     bench.goes_on(1, &asked(line(3, Some("b")), WISH, WishState::Begun), &[]);
