@@ -558,7 +558,7 @@ fn place(look: &Look<'_>) -> Place {
 /// What this node holds itself, it knows of.
 fn is_silent(look: &Look<'_>, holder: &str) -> bool {
     let node = look.nodes.get(holder);
-    look.line.held.is_none() && node.is_none_or(|node| node.state == NodeState::Silent)
+    look.line.held.is_none() && node.is_none_or(|node| node.state != NodeState::Alive)
 }
 
 /// Whether its holder has said so, and is there.

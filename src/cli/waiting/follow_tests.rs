@@ -479,12 +479,13 @@ fn a_group_that_is_looked_after_again_may_stay_stopped() {
 
 #[test]
 fn a_holder_that_is_silent_serves_nothing_whatever_it_wrote() {
-    for is_forgotten in [false, true] {
+    let later = NodeState::Other("long gone".to_owned());
+    for state in [Some(NodeState::Silent), Some(later), None] {
         let resume = Goal::Serves { unless_stopped: true };
         let mut bench = Bench::new(resume, &line(3, Some("b")));
-        match is_forgotten {
-            true => drop(bench.nodes.remove("b")),
-            false => bench.nodes.get_mut("b").unwrap().state = NodeState::Silent,
+        match state {
+            None => drop(bench.nodes.remove("b")),
+            Some(state) => bench.nodes.get_mut("b").unwrap().state = state,
         }
         let served = [epoch(3, "b", true, None)];
         bench.goes_on(1, &line(3, Some("b")), &served);
