@@ -89,7 +89,7 @@ fn the_crates_know_each_other_in_one_direction() {
 
 /// The files of the command line that do more than speak to the sidecar: `run` is it, the others look at the host, the engine or
 /// etcd themselves, with its adapters. All other verbs know the sidecar by `leasehold_api` alone.
-const BESIDE_THE_SIDECAR: [&str; 15] = [
+const BESIDE_THE_SIDECAR: [&str; 16] = [
     "adopt.rs",
     "check/addresses.rs",
     "check/certificates.rs",
@@ -108,6 +108,8 @@ const BESIDE_THE_SIDECAR: [&str; 15] = [
     "init.rs",
     // `run`, and the flags that it shares with all verbs.
     "lib.rs",
+    // A sidecar that is played.
+    "waiting/tests.rs",
 ];
 
 #[test]

@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::each;
-use super::words::{GroupState, Health, MemberState, NodeState, Stage, TroubleState, WatchdogState};
+use super::words::{
+    GroupState, Health, MemberState, NodeState, Stage, TroubleState, WatchdogState, WishKind, WishState,
+};
 
 /// What one node knows.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -128,11 +130,29 @@ pub struct GroupLine {
     /// Why the holder refused the last one; for half a minute.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,
+    /// The wish behind either.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<StandingWish>,
+    /// The run that serves: of this node, or of a holder that lets standbys ask it. None says nothing of another node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub serving: Option<String>,
     /// What would be different after a move.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
     /// Why this node could not take it over now; empty when it could.
     pub unready: String,
+}
+
+/// A wish of an operator about a group, as it stands in etcd.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct StandingWish {
+    /// The same as whoever asked was answered.
+    pub id: i64,
+    pub what: WishKind,
+    /// The node that was named; none: the best standby when the holder begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+    pub state: WishState,
 }
 
 /// The run on this node.
@@ -267,6 +287,8 @@ impl From<status::GroupLine> for GroupLine {
             drift,
             wish,
             refused,
+            intent,
+            serving,
             warnings,
             unready,
         } = line;
@@ -292,9 +314,26 @@ impl From<status::GroupLine> for GroupLine {
             drift,
             wish,
             refused,
+            asked: intent.map(Into::into),
+            serving: serving.map(|run| run.to_string()),
             warnings,
             unready,
         }
+    }
+}
+
+impl From<(records::Intent, i64)> for StandingWish {
+    fn from((intent, revision): (records::Intent, i64)) -> Self {
+        let (id, what, to, state) = match intent {
+            records::Intent::Switchover { to, begun, .. } => match begun {
+                Some(of) => (of, WishKind::Switchover, to, WishState::Begun),
+                None => (revision, WishKind::Switchover, to, WishState::Asked),
+            },
+            records::Intent::Apply { .. } => (revision, WishKind::Apply, None, WishState::Asked),
+            // A holder answers to a move so, and to nothing else.
+            records::Intent::Refused { of, .. } => (of, WishKind::Switchover, None, WishState::Refused),
+        };
+        Self { id, what, to, state }
     }
 }
 

@@ -143,6 +143,16 @@ fn filled_group() -> status::GroupLine {
         drift: Some(text("another image")),
         wish: Some(text("switchover")),
         refused: Some(text("full")),
+        intent: Some((
+            records::Intent::Switchover {
+                to: Some(text("c")),
+                by: text("eve"),
+                why: String::new(),
+                begun: Some(17),
+            },
+            18,
+        )),
+        serving: Some(leasehold_base::epoch::Run { epoch: 3, n: 1 }),
         warnings: vec![text("no image")],
         unready: text("no disk"),
     }
@@ -198,6 +208,8 @@ fn the_status_is_written_as_it_always_was() {
         "unreached": "b can't reach it", "stopped": "by ann", "paused": "by bob", "deleted": "by cid",
         "drift": "another image", "wish": "switchover", "refused": "full", "unready": "no disk",
     });
+    mail["asked"] = json!({ "id": 17, "what": "switchover", "to": "c", "state": "begun" });
+    mail["serving"] = json!("3.1");
     mail["warnings"] = json!(["no image"]);
     mail["trouble"] = json!({ "state": "restarting", "why": "refused" });
     mail["opinions"] = json!({ "b": "refused" });

@@ -188,6 +188,27 @@ impl From<protocol::TroubleState> for TroubleState {
 }
 
 words! {
+    /// What an operator wants of a group. A later version may know more words.
+    WishKind {
+        Switchover = "switchover",
+        /// That it starts again in place, with what the file and the image say.
+        Apply = "apply",
+    }
+}
+
+words! {
+    /// What has become of a wish. A later version may know more words.
+    WishState {
+        /// Its holder has not begun with it.
+        Asked = "asked",
+        /// From here on it can't be withdrawn.
+        Begun = "begun",
+        /// Kept for half a minute.
+        Refused = "refused",
+    }
+}
+
+words! {
     /// A part of a move. A later version may know more words.
     PhaseKind {
         /// Since the holder was last heard of.

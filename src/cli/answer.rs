@@ -109,6 +109,15 @@ impl Answer {
         }
     }
 
+    /// What machines read on stdout.
+    #[cfg(test)]
+    pub(super) fn machine(&self) -> String {
+        match self {
+            Self::Told(told) => told.machine(),
+            Self::Written(_) => String::new(),
+        }
+    }
+
     /// With another exit code.
     pub(super) fn code(mut self, code: u8) -> Self {
         if let Self::Told(told) = &mut self {

@@ -7,26 +7,14 @@ use anyhow::{Context, Result};
 use reqwest::header::{HeaderMap, HeaderValue};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::answer::Answer;
-use super::moving::{Fate, Watched};
-use super::text::say;
 use leasehold_api::history::History;
-use leasehold_api::status::{GroupLine, Status};
-use leasehold_api::words::Stage;
-use leasehold_api::{
-    ACT_HEADER, HoldRequest, OrderRequest, Outcome, PauseRequest, SwitchoverRequest, USER_HEADER, Why, Wished,
-};
+use leasehold_api::status::Status;
+use leasehold_api::{ACT_HEADER, HoldRequest, OrderRequest, Outcome, PauseRequest, USER_HEADER, Why};
 
 /// One call; longer than the daemon's own wait for its loop.
 const TIMEOUT: Duration = Duration::from_secs(20);
-/// How long a switchover is watched.
-const MOVE_TIMEOUT: Duration = Duration::from_secs(120);
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
-const LOOKS_AT_DRIFT: u32 = 30;
-/// As a shell names the end by SIGINT.
-const INTERRUPTED: u8 = 130;
 
 /// The sidecar of this host.
 #[derive(Clone, Debug)]
@@ -118,14 +106,13 @@ pub(super) async fn hold(daemon: &Daemon, length: Duration) -> Result<Answer> {
     Ok(conclude(&tell(daemon, "/v1/hold", &body).await?))
 }
 
-/// A standing order about a group or a node, or its end. No name: this node.
-pub(super) async fn order(daemon: &Daemon, of: &str, name: &str, verb: &str, why: String) -> Result<Answer> {
-    let name = if name.is_empty() {
-        status(daemon).await?.node
-    } else {
-        name.to_owned()
+/// Takes a drain back. No name: of this node.
+pub(super) async fn undrain(daemon: &Daemon, name: &str) -> Result<Answer> {
+    let name = match name {
+        "" => status(daemon).await?.node,
+        name => name.to_owned(),
     };
-    let path = format!("/v1/{of}/{name}/{verb}");
+    let (path, why) = (format!("/v1/nodes/{name}/undrain"), String::new());
     Ok(conclude(&tell(daemon, &path, &OrderRequest { why }).await?))
 }
 
@@ -161,14 +148,6 @@ pub(super) async fn ask<T: DeserializeOwned>(daemon: &Daemon, path: &str) -> Res
     }
 }
 
-/// A switchover to the node that is preferred, as the daemon says; nothing to do where that one holds the group.
-pub(super) async fn failback(daemon: &Daemon, group: &str) -> Result<Answer> {
-    let body = OrderRequest {
-        why: "failback".to_owned(),
-    };
-    watched(group, ask_and_watch(daemon, group, "failback", &body)).await
-}
-
 /// Takes back a wish to move a group; with an id that one alone.
 pub(super) async fn withdraw(daemon: &Daemon, group: &str, id: Option<i64>) -> Result<Outcome> {
     let socket = &daemon.socket;
@@ -178,132 +157,4 @@ pub(super) async fn withdraw(daemon: &Daemon, group: &str, id: Option<i64>) -> R
     }
     let call = client(socket)?.delete(path).send().await;
     Ok(call.with_context(|| absent(socket))?.json().await?)
-}
-
-/// Asks for the move, then watches until another node serves it, or the wish is refused.
-pub(super) async fn switchover(daemon: &Daemon, group: &str, to: Option<String>, why: String) -> Result<Answer> {
-    let body = SwitchoverRequest { to, why };
-    watched(group, ask_and_watch(daemon, group, "switchover", &body)).await
-}
-
-/// Until somebody presses Ctrl-C.
-async fn watched(group: &str, watching: impl Future<Output = Result<Answer>>) -> Result<Answer> {
-    let mut interrupted = signal(SignalKind::interrupt()).context("listening for Ctrl-C")?;
-    tokio::select! {
-        ended = watching => ended,
-        _ = interrupted.recv() => Ok(Answer::bad(format!(
-            "the wish stays: `leasehold switchover --withdraw {group}` takes it back while it has not begun"
-        )).code(INTERRUPTED)),
-    }
-}
-
-async fn ask_and_watch<T: Serialize + Sync>(daemon: &Daemon, group: &str, verb: &str, body: &T) -> Result<Answer> {
-    let before = status(daemon).await?.groups.get(group).map_or(0, |line| line.epoch);
-    let outcome = tell(daemon, &format!("/v1/groups/{group}/{verb}"), body).await?;
-    // Refused, or it is where it shall be.
-    let Some(Wished { id, to }) = &outcome.wish else {
-        return Ok(conclude(&outcome));
-    };
-    say(&outcome.message);
-    let mut watched = Watched::new(before);
-    match tokio::time::timeout(MOVE_TIMEOUT, fate(daemon, group, &mut watched)).await {
-        Ok(fate) => Ok(told(group, fate?, to.as_deref())),
-        Err(_) => given_up(daemon, group, *id, &watched).await,
-    }
-}
-
-/// Asks for it, then watches until the holder has done it or said why not.
-pub(super) async fn apply(daemon: &Daemon, group: &str, why: String) -> Result<Answer> {
-    let outcome = tell(daemon, &format!("/v1/groups/{group}/apply"), &OrderRequest { why }).await?;
-    if !outcome.ok {
-        return Ok(conclude(&outcome));
-    }
-    say(&outcome.message);
-    let Ok(line) = tokio::time::timeout(MOVE_TIMEOUT, applied(daemon, group)).await else {
-        return Ok(Answer::bad(format!(
-            "{group} was not started again within {MOVE_TIMEOUT:?}: see `leasehold why {group}`"
-        )));
-    };
-    let line = line?;
-    if let Some(drift) = line.drift {
-        return Ok(Answer::bad(format!("{group}: {drift}")));
-    }
-    Ok(Answer::good(match (line.held, line.holder) {
-        (None, Some(holder)) => format!("{holder} has taken it up: `leasehold status` there shows when {group} serves"),
-        (Some(_) | None, _) => format!("{group} runs as the file and the image say"),
-    }))
-}
-
-/// The group once nobody waits for anything of it any more, and it serves again where this can be seen. What differs all the
-/// same is believed after a while only: another node publishes it a beat later.
-async fn applied(daemon: &Daemon, group: &str) -> Result<GroupLine> {
-    let mut differing = 0;
-    loop {
-        let line = status(daemon).await?.groups.remove(group).unwrap_or_default();
-        let serves = line.held.as_ref().is_none_or(|held| held.stage == Stage::Active);
-        if line.wish.is_none() && serves {
-            if line.drift.is_none() || differing >= LOOKS_AT_DRIFT {
-                return Ok(line);
-            }
-            differing += 1;
-        }
-        tokio::time::sleep(LOOK_AGAIN).await;
-    }
-}
-
-/// Nobody waits for the move any more, so it shall not happen any more. What has begun goes on.
-async fn given_up(daemon: &Daemon, group: &str, id: i64, watched: &Watched) -> Result<Answer> {
-    if let Some(so_far) = watched.so_far(group) {
-        return Ok(Answer::bad(format!(
-            "{so_far} within {MOVE_TIMEOUT:?}: see `leasehold why {group}`"
-        )));
-    }
-    let withdrawn = withdraw(daemon, group, Some(id)).await?;
-    Ok(Answer::bad(format!(
-        "{group} did not move within {MOVE_TIMEOUT:?}: {}",
-        withdrawn.message
-    )))
-}
-
-fn told(group: &str, fate: Fate, wanted: Option<&str>) -> Answer {
-    let why = match fate {
-        Fate::Moved(holder) => return arrived(group, &holder, wanted),
-        Fate::Lost { lost, serves } => {
-            let lost = lost.sentence(group);
-            format!("{lost}: {serves} serves it now; see `leasehold history {group}`")
-        }
-        Fate::Refused(why) => format!("refused: {why}"),
-        Fate::Withdrawn => format!("{group} was not moved: the wish was withdrawn"),
-    };
-    Answer::bad(why)
-}
-
-/// The node that was named may have failed to start it.
-fn arrived(group: &str, holder: &str, wanted: Option<&str>) -> Answer {
-    match wanted.filter(|wanted| *wanted != holder) {
-        None => Answer::good(format!("{group} moved to {holder}")),
-        Some(wanted) => Answer::bad(format!(
-            "{group} moved to {holder} instead of {wanted}: see `leasehold why {group}`"
-        )),
-    }
-}
-
-async fn fate(daemon: &Daemon, group: &str, watched: &mut Watched) -> Result<Fate> {
-    loop {
-        let line = status(daemon).await?.groups.remove(group).unwrap_or_default();
-        let epochs = match watched.wants_history(&line) {
-            true => history(daemon, group)
-                .await?
-                .map(|history| history.epochs)
-                .unwrap_or_default(),
-            false => Vec::new(),
-        };
-        if let Some(fate) = watched.see(&line, &epochs) {
-            return Ok(fate);
-        }
-        if let Some(news) = watched.news(&line) {
-            say(&news);
-        }
-        tokio::time::sleep(LOOK_AGAIN).await;
-    }
 }

@@ -12,11 +12,11 @@ mod group;
 mod history;
 mod init;
 mod man;
-mod moving;
 mod nodes;
 mod plain;
 mod status;
 mod text;
+mod waiting;
 mod watch;
 mod why;
 
@@ -29,6 +29,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use self::answer::{Answer, USAGE};
 use self::client::Daemon;
+use self::waiting::{Patience, Waiting};
 use leasehold_sidecar::node_args::NodeArgs;
 
 /// Keeps one container alive on exactly one of several Docker hosts.
@@ -101,13 +102,17 @@ enum Verb {
         #[arg(long, default_value = "", hide_default_value = true)]
         why: String,
         /// Take the last wish back, if its holder has not begun; exit 0 if the group stays where it is
-        #[arg(long, conflicts_with_all = ["to", "why"])]
+        #[arg(long, conflicts_with_all = ["to", "why", "no_wait", "timeout"])]
         withdraw: bool,
+        #[command(flatten)]
+        patience: Patience,
     },
     /// Move a group back to the node that is preferred for it, if that one is ready
     Failback {
         /// Name of the group in the compose file
         group: String,
+        #[command(flatten)]
+        patience: Patience,
     },
     /// Move a group to a standby and back, and measure both outages on each of its ports, as a client on this host sees them
     ///
@@ -134,6 +139,8 @@ enum Verb {
         /// For the log and the history
         #[arg(long, default_value = "", hide_default_value = true)]
         why: String,
+        #[command(flatten)]
+        patience: Patience,
     },
     /// Stop a group wherever it runs; nobody starts it until `start`
     ///
@@ -144,11 +151,15 @@ enum Verb {
         /// For the log, `status` and whoever asks later
         #[arg(long, default_value = "", hide_default_value = true)]
         why: String,
+        #[command(flatten)]
+        patience: Patience,
     },
     /// Take a `stop` back: the first ready node starts the group
     Start {
         /// Name of the group in the compose file
         group: String,
+        #[command(flatten)]
+        patience: Patience,
     },
     /// Do nothing to a group automatically for a while: no start, no restart, no move. A lease that runs out still ends it
     Pause {
@@ -165,6 +176,8 @@ enum Verb {
     Resume {
         /// Name of the group in the compose file
         group: String,
+        #[command(flatten)]
+        patience: Patience,
     },
     /// Let a node give its groups to ready standbys and take none until `undrain`
     ///
@@ -176,6 +189,8 @@ enum Verb {
         /// For the log, `status` and whoever asks later
         #[arg(long, default_value = "", hide_default_value = true)]
         why: String,
+        #[command(flatten)]
+        patience: Patience,
     },
     /// Take a `drain` back
     Undrain {
@@ -307,6 +322,7 @@ impl Verb {
 
     async fn carry_out(self, facts: &NodeArgs, json: bool) -> anyhow::Result<Answer> {
         let daemon = &Daemon::at(facts.socket());
+        let waiting = |patience| Waiting::new(daemon, patience, json);
         match self {
             Self::Run => {
                 log();
@@ -326,16 +342,22 @@ impl Verb {
             Self::Switchover {
                 group, withdraw: true, ..
             } => Ok(client::conclude(&client::withdraw(daemon, &group, None).await?)),
-            Self::Switchover { group, to, why, .. } => client::switchover(daemon, &group, to, why).await,
-            Self::Failback { group } => client::failback(daemon, &group).await,
+            Self::Switchover {
+                group,
+                to,
+                why,
+                patience,
+                ..
+            } => waiting(patience).switchover(&group, to, why).await,
+            Self::Failback { group, patience } => waiting(patience).failback(&group).await,
             Self::Drill { group, to, yes } => drill::drill(daemon, facts, &group, to, yes).await,
-            Self::Apply { group, why } => client::apply(daemon, &group, why).await,
-            Self::Stop { group, why } => client::order(daemon, "groups", &group, "stop", why).await,
-            Self::Start { group } => client::order(daemon, "groups", &group, "start", String::new()).await,
+            Self::Apply { group, why, patience } => waiting(patience).apply(&group, why).await,
+            Self::Stop { group, why, patience } => waiting(patience).stop(&group, why).await,
+            Self::Start { group, patience } => waiting(patience).start(&group).await,
             Self::Pause { group, length, why } => client::pause(daemon, &group, length, why).await,
-            Self::Resume { group } => client::order(daemon, "groups", &group, "resume", String::new()).await,
-            Self::Drain { name, why } => client::order(daemon, "nodes", &name, "drain", why).await,
-            Self::Undrain { name } => client::order(daemon, "nodes", &name, "undrain", String::new()).await,
+            Self::Resume { group, patience } => waiting(patience).resume(&group).await,
+            Self::Drain { name, why, patience } => waiting(patience).drain(&name, why).await,
+            Self::Undrain { name } => client::undrain(daemon, &name).await,
             Self::Why { group } => why::show(daemon, &group).await,
             Self::History { group } => history::show(daemon, facts, &group).await,
             Self::Hold { length } => client::hold(daemon, length).await,

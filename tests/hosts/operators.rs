@@ -227,7 +227,7 @@ fn drain_during_failover(cluster: &mut Cluster) -> Figure {
         cluster.hosts[old].power_off();
         let host = &cluster.hosts[last];
         until("the order to be taken", RETURN_LIMIT, || {
-            let output = host.leasehold(&["drain", name, "--why", "new disk"]);
+            let output = host.leasehold(&["drain", name, "--why", "new disk", "--no-wait"]);
             output.status.success().then_some(())
         });
         until("the service on the host that is left", RETURN_LIMIT, || {
@@ -279,7 +279,7 @@ fn pause(cluster: &mut Cluster) -> Figure {
             "another run wrote: {:?}",
             cluster.last_run()
         );
-        cluster.hosts[other].does(&["resume", "mail"]);
+        cluster.hosts[other].does(&["resume", "mail", "--no-wait"]);
         let resumed = now();
         back = cluster.await_greeting().saturating_sub(resumed);
     });

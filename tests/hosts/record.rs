@@ -273,7 +273,7 @@ fn standing_orders(cluster: &Cluster, recorder: &Recorder) {
     host.does(&["group", "delete", "mail", "--yes"]);
     recorder.moment(cluster, "deleted");
     host.does(&["group", "create", "mail", "--adopt"]);
-    host.leasehold(&["start", "mail"]);
+    host.leasehold(&["start", "mail", "--no-wait"]);
     cluster.settle();
     cluster.await_successors();
     recorder.moment(cluster, "created");
@@ -331,7 +331,7 @@ fn sick(cluster: &mut Cluster, recorder: &Recorder) {
 fn stuck(cluster: &mut Cluster, recorder: &Recorder) {
     let leader = cluster.await_leader();
     cluster.lab.storage.hang();
-    cluster.hosts[leader].leasehold(&["switchover", "mail"]);
+    cluster.hosts[leader].leasehold(&["switchover", "mail", "--no-wait"]);
     let seen = within(RETURN_LIMIT, || {
         let record = cluster.hosts[leader].etcdctl(&["get", "/leasehold/mail/groups/mail/record"]);
         record.contains("\"stuck\"").then_some(())

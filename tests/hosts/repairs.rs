@@ -86,7 +86,7 @@ impl Cluster {
         }
         // A row that failed half-way may have left the group stopped or deleted by order.
         if within(JOIN_LIMIT, || self.leader()).is_none() {
-            self.hosts[0].leasehold(&["start", "mail"]);
+            self.hosts[0].leasehold(&["start", "mail", "--no-wait"]);
             self.hosts[0].leasehold(&["group", "create", "mail"]);
         }
         self.settle();

@@ -543,7 +543,7 @@ fn uninstall(cluster: &mut Cluster) -> Figure {
         cluster.hosts.iter().for_each(Host::start_sidecar);
         let began = now();
         until("the order to be taken", RETURN_LIMIT, || {
-            let output = cluster.hosts[0].leasehold(&["start", "mail"]);
+            let output = cluster.hosts[0].leasehold(&["start", "mail", "--no-wait"]);
             output.status.success().then_some(())
         });
         back = cluster.await_greeting().saturating_sub(began);

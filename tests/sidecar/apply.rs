@@ -207,7 +207,7 @@ async fn a_changed_file_is_told_and_taken_when_an_operator_says_so() {
     let (second, environment) = service.seen();
     assert!(second != first && environment.contains("V=one"), "{environment}");
     let (done, text) = service.apply();
-    assert!(done && text.contains("nothing is done"), "{text}");
+    assert!(done && text.contains("there was nothing to do"), "{text}");
     assert_eq!(service.seen().0, second, "what is the same is left alone");
 
     // The name means another image.

@@ -1,9 +1,9 @@
 //! Operators who ask for a move, on a real etcd: another node holds the group, played by this test.
 
 use std::io::{BufRead, BufReader};
-use std::process::{Child, ChildStderr};
+use std::process::Child;
 
-use etcd_client::{Client, PutOptions};
+use etcd_client::{Client, PutOptions, Txn, TxnOp};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
@@ -94,12 +94,9 @@ fn end(child: Child) -> (Option<i32>, String) {
     (output.status.code(), said)
 }
 
-/// Waits until the command has said it.
-fn hear(said: &mut BufReader<ChildStderr>, sentence: &str) {
-    let mut all = String::new();
-    while !all.contains(sentence) {
-        assert_ne!(said.read_line(&mut all).unwrap(), 0, "never {sentence:?}: {all}");
-    }
+fn interrupt(of: &Child) {
+    let pid = Pid::from_raw(i32::try_from(of.id()).unwrap()).unwrap();
+    kill_process(pid, Signal::INT).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -155,21 +152,14 @@ async fn a_wish_that_has_not_begun_is_withdrawn_and_one_that_has_is_not() {
     );
     assert_eq!(world.intent().await, None);
 
-    // Whoever is tired of waiting learns how to take it back.
-    let mut asking = world.node.cli_running(&["switchover", "mail"]);
-    let mut said = BufReader::new(asking.stderr.take().unwrap());
-    hear(&mut said, "b has not begun");
-    let pid = Pid::from_raw(i32::try_from(asking.id()).unwrap()).unwrap();
-    kill_process(pid, Signal::INT).unwrap();
-    hear(&mut said, "`leasehold switchover --withdraw mail` takes it back");
-    assert_eq!(asking.wait().unwrap().code(), Some(130));
-
+    let asking = world.node.cli_running(&["switchover", "mail", "--no-wait"]);
     let revision = world.asked().await;
     let begun = json!({"want": "switchover", "to": null, "by": "root on a", "begun": revision});
     world.put("groups/mail/intent", &begun).await;
     world.node.wait("told that it has begun", |status| {
         status["groups"]["mail"]["wish"] == "switchover to the best standby, asked by root on a"
     });
+    assert!(asking.wait_with_output().unwrap().status.success());
     let late = world.node.cli(&["switchover", "mail", "--withdraw"]);
     let said = String::from_utf8_lossy(&late.stderr).into_owned();
     assert!(
@@ -196,10 +186,16 @@ impl World {
         let of = self.asked().await;
         let begun = json!({"want": "switchover", "to": "c", "by": "root on a", "begun": of});
         self.put("groups/mail/intent", &begun).await;
+        // Its release ends the wish, too.
+        let intent = format!("{}groups/mail/intent", self.prefix);
+        let record = format!("{}groups/mail/record", self.prefix);
+        let released = json!({"epoch": 3, "node": "b", "incarnation": LEASE, "state": "released", "reason": "asked"});
+        let options = Some(PutOptions::new().with_lease(LEASE));
+        let release = TxnOp::put(record, released.to_string(), options);
+        let both = Txn::new().and_then([release, TxnOp::delete(intent, None)]);
+        self.client.txn(both).await.unwrap();
         self.record(4, "c", "active").await;
         self.begun(4, "c", false).await;
-        let intent = format!("{}groups/mail/intent", self.prefix);
-        self.client.delete(intent, None).await.unwrap();
     }
 }
 
@@ -238,8 +234,139 @@ async fn a_new_holder_that_fails_is_told_with_where_it_serves_now() {
         "c took mail over and lost it again (failed 4 times here): b serves it now; see `leasehold history mail`";
     assert_eq!(
         (output.status.code(), said),
-        (Some(1), json!({"ok": false, "message": message}))
+        (
+            Some(1),
+            json!({"ok": false, "message": message, "end": "lost", "node": "b"})
+        )
     );
+}
+
+/// Longer than the sidecar waits for the holder's answer.
+const NOT_BEGUN: std::time::Duration = std::time::Duration::from_secs(6);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ctrl_c_ends_the_waiting_alone() {
+    let mut world = world().await;
+    let asking = world.node.cli_running(&["switchover", "mail"]);
+    world.asked().await;
+    interrupt(&asking);
+    let (code, said) = end(asking);
+    assert!(
+        code == Some(130) && said.contains("before the order was answered: it may have been taken"),
+        "{code:?} {said}"
+    );
+    assert!(world.intent().await.is_some(), "it stands");
+    assert!(world.node.cli(&["switchover", "mail", "--withdraw"]).status.success());
+
+    let asking = world.node.cli_running(&["switchover", "mail"]);
+    world.asked().await;
+    tokio::time::sleep(NOT_BEGUN).await;
+    interrupt(&asking);
+    let told = "leasehold: the waiting is over, the order stands: b holds mail and has not said that it serves; `leasehold why \
+                mail` shows how it goes on, `leasehold switchover --withdraw mail` takes it back while it has not begun\n";
+    assert_eq!(end(asking), (Some(130), told.to_owned()));
+    assert!(world.intent().await.is_some(), "it stands");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_waited_for_stands() {
+    let mut world = world().await;
+    let asking = world.node.cli_running(&["switchover", "mail", "--timeout", "1s"]);
+    let (code, said) = end(asking);
+    assert!(
+        code == Some(1) && said.contains("not done within 1s, and the order stands: b holds mail"),
+        "{code:?} {said}"
+    );
+    assert!(world.intent().await.is_some());
+    assert!(world.node.cli(&["switchover", "mail", "--withdraw"]).status.success());
+
+    let asked = world.node.cli(&["switchover", "mail", "--no-wait"]);
+    let said = String::from_utf8_lossy(&asked.stdout).into_owned();
+    assert!(asked.status.success() && said.contains("b has not begun"), "{asked:?}");
+    assert!(world.intent().await.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_operators_order_is_told_and_not_taken_for_this_one() {
+    let mut world = world().await;
+    let asking = world.node.cli_running(&["switchover", "mail", "--to", "c", "--json"]);
+    world.obeyed().await;
+    world
+        .node
+        .wait("told of c", |status| status["groups"]["mail"]["holder"] == "c");
+    let other = json!({"want": "switchover", "to": "b", "by": "carol on b", "begun": 1});
+    world.put("groups/mail/intent", &other).await;
+    let output = asking.wait_with_output().unwrap();
+    let said: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let message = "another order came between: switchover to b, asked by carol on b; c holds mail and has not said that it \
+                   serves: see `leasehold history mail`";
+    assert_eq!(
+        (output.status.code(), said),
+        (
+            Some(1),
+            json!({"ok": false, "message": message, "end": "overtaken", "node": "c"})
+        )
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sidecar_that_is_replaced_meanwhile_is_waited_for() {
+    let mut world = world().await;
+    let mut asking = world.node.cli_running(&["switchover", "mail", "--to", "c"]);
+    world.obeyed().await;
+    world
+        .node
+        .wait("told of c", |status| status["groups"]["mail"]["holder"] == "c");
+    world.node.crash();
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    assert_eq!(asking.try_wait().unwrap(), None, "it ends with the sidecar");
+    world.begun(4, "c", true).await;
+    world.node.start();
+    let output = asking.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!((output.status.code(), said.as_str()), (Some(0), "mail moved to c\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn drain_stop_and_start_end_when_it_is_done() {
+    let mut world = world().await;
+    let mut asking = world.node.cli_running(&["drain", "b", "--why", "new disk"]);
+    world
+        .node
+        .wait("drained", |status| status["nodes"]["b"]["drained"].is_string());
+    world.record(3, "b", "released").await;
+    world.record(4, "c", "active").await;
+    world.begun(4, "c", false).await;
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    assert_eq!(asking.try_wait().unwrap(), None, "c does not serve yet");
+    world.begun(4, "c", true).await;
+    let output = asking.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!((output.status.code(), said.as_str()), (Some(0), "mail moved to c\n"));
+
+    let mut asking = world.node.cli_running(&["stop", "mail"]);
+    world
+        .node
+        .wait("stopped", |status| status["groups"]["mail"]["stopped"].is_string());
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    assert_eq!(asking.try_wait().unwrap(), None, "c holds it");
+    world.record(4, "c", "released").await;
+    let output = asking.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let told = "mail is stopped; nobody starts it until `leasehold start mail`\n";
+    assert_eq!((output.status.code(), said.as_str()), (Some(0), told));
+
+    let mut asking = world.node.cli_running(&["start", "mail"]);
+    world
+        .node
+        .wait("free", |status| status["groups"]["mail"]["stopped"].is_null());
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    assert_eq!(asking.try_wait().unwrap(), None, "nobody has it");
+    world.record(5, "c", "active").await;
+    world.begun(5, "c", true).await;
+    let output = asking.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!((output.status.code(), said.as_str()), (Some(0), "c serves mail\n"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -254,8 +381,7 @@ async fn an_interrupted_watch_ends_well_and_help_tells_no_secret() {
     let mut line = String::new();
     shown.read_line(&mut line).unwrap();
     assert_eq!(serde_json::from_str::<Value>(&line).unwrap()["node"], "a");
-    let pid = Pid::from_raw(i32::try_from(watching.id()).unwrap()).unwrap();
-    kill_process(pid, Signal::INT).unwrap();
+    interrupt(&watching);
     assert_eq!(end(watching), (Some(0), String::new()));
     let after = world
         .client

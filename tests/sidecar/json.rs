@@ -38,9 +38,9 @@ async fn every_act_is_answered_with_one_object_and_may_be_repeated() {
     node.wait("joined", |status| status["member"] == "joined");
     for words in [
         "pause mail --for 1m --why disks",
-        "resume mail",
+        "resume mail --no-wait",
         "stop mail --why disks",
-        "start mail",
+        "start mail --no-wait",
         "drain a",
         "undrain",
         "config apply",

@@ -57,7 +57,7 @@ impl Node {
     }
 
     /// The run that serves, by the word of a holder that beats.
-    fn serving(&self, now: Time, name: &str) -> Option<Run> {
+    pub(crate) fn serving(&self, now: Time, name: &str) -> Option<Run> {
         let record = self.facts.view().groups.get(name)?.active()?;
         let lease = self.facts.view().lease_of(&record.node);
         let alive = lease == record.incarnation && !self.facts.observer().ripe(now, &record.node, lease);

@@ -8,7 +8,7 @@ use crate::host::watchdog::Watchdog;
 use crate::membership::Member;
 use crate::node::Node;
 use crate::protocol::ReleaseCause;
-use crate::protocol::records::{KnownNode, NodeStatus, Record, RecordState, Trouble};
+use crate::protocol::records::{Intent, KnownNode, NodeStatus, Record, RecordState, Trouble};
 use crate::snapshot::health::Overall;
 use crate::text;
 use crate::time::Time;
@@ -108,6 +108,10 @@ pub struct GroupLine {
     pub wish: Option<String>,
     /// Why the holder refused the last one; for half a minute.
     pub refused: Option<String>,
+    /// The same as it stands in etcd, with its mod revision.
+    pub intent: Option<(Intent, i64)>,
+    /// The run that serves: this node's own, or one that its holder lets standbys ask.
+    pub serving: Option<Run>,
     /// What would be different after a move.
     pub warnings: Vec<String>,
     /// Why this node could not take it over now; empty when it could.
@@ -381,17 +385,7 @@ impl Node {
         // What is held here is, whatever somebody wrote.
         let own = || (unreadable && group.is_held()).then(|| self.facts.me().name.clone());
         let holder = keys.active().map(|record| record.node.clone()).or_else(own);
-        let held = group.held().map(|held| HeldLine {
-            run: held.run,
-            stage: held.stage,
-            up: held.is_up(),
-            valid_ms: millis(now.until(held.deadlines.soft)),
-            address_held: held.vip == VipStage::Held,
-            probe_failure: group.probe_failure().map(|failure| failure.text.clone()),
-            sick: group.is_sick(),
-            services: service_lines(group, held),
-            probes: probe_lines(group, held),
-        });
+        let held = group.held().map(|held| held_line(now, group, held));
         let stuck = self.stuck_line(group, record);
         let state = match (group.held(), record.map(|record| record.state)) {
             _ if stuck.is_some() => GroupState::Stuck,
@@ -440,12 +434,22 @@ impl Node {
                 .collect(),
             wish: keys.wish(),
             refused: keys.refused(),
+            intent: keys.intent.clone(),
+            serving: self.serves_now(now, name, group),
             unready: self.unready(name).unwrap_or_default(),
         }
     }
 }
 
 impl Node {
+    /// Of another node, where it lets standbys ask.
+    fn serves_now(&self, now: Time, name: &str, group: &Group) -> Option<Run> {
+        match group.held() {
+            Some(held) => (held.stage == Stage::Active).then_some(held.run),
+            None => self.serving(now, name),
+        }
+    }
+
     /// What the holder of a group says of it; of this node's own it is known without etcd.
     fn trouble_of(&self, name: &str, group: &Group, holder: Option<&str>) -> Option<Trouble> {
         if group.is_held() {
@@ -467,6 +471,20 @@ impl Holding {
     fn is_up(&self) -> bool {
         let up = |service: &ServiceRun| service.state == ServiceState::Up;
         !self.services.is_empty() && self.services.iter().all(up)
+    }
+}
+
+fn held_line(now: Time, group: &Group, held: &Holding) -> HeldLine {
+    HeldLine {
+        run: held.run,
+        stage: held.stage,
+        up: held.is_up(),
+        valid_ms: millis(now.until(held.deadlines.soft)),
+        address_held: held.vip == VipStage::Held,
+        probe_failure: group.probe_failure().map(|failure| failure.text.clone()),
+        sick: group.is_sick(),
+        services: service_lines(group, held),
+        probes: probe_lines(group, held),
     }
 }
 
