@@ -74,7 +74,7 @@ impl Sams {
             mailbox: mailbox.to_owned(),
             smtp_port: 25,
             imap_port: 143,
-            tls: ProbeTls::Off,
+            tls: ProbeTls::Start,
             login_file: self.login.clone(),
         });
         let cadence = Cadence {

@@ -241,7 +241,7 @@ impl Cluster {
         if self.accepted.len() < MAILBOX_MAX {
             return;
         }
-        let emptied = self.lab.client(|| mail::empty(at(VIP4, 143), FETCH_LIMIT));
+        let emptied = self.lab.client(|| mail::empty(at(VIP4, 993), FETCH_LIMIT));
         emptied
             .join()
             .expect("a mail client")
@@ -251,9 +251,9 @@ impl Cluster {
 
     fn verify_mail(&self) {
         for (name, address, port, fetch) in [
-            ("IMAP", VIP4, 143, mail::imap as Fetch),
-            ("POP3", VIP4, 110, mail::pop3 as Fetch),
-            ("IMAP and IPv6", VIP6, 143, mail::imap as Fetch),
+            ("IMAP", VIP4, 993, mail::imap as Fetch),
+            ("POP3", VIP4, 995, mail::pop3 as Fetch),
+            ("IMAP and IPv6", VIP6, 993, mail::imap as Fetch),
         ] {
             let wanted = self.accepted.clone();
             let missing = self.lab.client(move || {

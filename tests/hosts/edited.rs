@@ -25,7 +25,7 @@ const CANARY_LIMIT: Duration = Duration::from_secs(60);
 const PROBES: &str = "      probes:\n";
 const STORAGE: &str = "        - { storage: sams, interval: 1s, timeout: 3s, fall: 2 }\n";
 const CANARY: &str =
-    "        - { canary: alice@example.test, login_file: ./login, tls: off, interval: 30s, timeout: 10s, fall: 1 }\n";
+    "        - { canary: alice@example.test, login_file: ./login, tls: start, interval: 30s, timeout: 10s, fall: 1 }\n";
 
 /// The compose file of every host; as it was when dropped.
 struct Edited {

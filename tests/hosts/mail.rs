@@ -1,9 +1,15 @@
-//! A mail client: SMTP in, IMAP and POP3 out, over plain sockets.
+//! A mail client: SMTP in, IMAP and POP3 out; logins over TLS, as the server wants them.
 
 use std::collections::BTreeSet;
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::Duration;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned};
 
 /// The address as the tests give it is always well-formed.
 pub(crate) fn at(address: &str, port: u16) -> SocketAddr {
@@ -15,8 +21,15 @@ const PASSWORD: &str = "secret";
 /// Commands sent ahead of their answers.
 const PIPELINE: usize = 200;
 
+/// The ports whose conversation begins with TLS.
+const WITHIN_TLS: [u16; 2] = [993, 995];
+
+/// What a conversation goes over.
+trait Wire: Read + Write {}
+impl<T: Read + Write> Wire for T {}
+
 struct Talk {
-    reader: BufReader<TcpStream>,
+    reader: BufReader<Box<dyn Wire>>,
 }
 
 impl Talk {
@@ -25,8 +38,13 @@ impl Talk {
         stream.set_read_timeout(Some(answer))?;
         stream.set_write_timeout(Some(answer))?;
         stream.set_nodelay(true)?;
+        let wire: Box<dyn Wire> = if WITHIN_TLS.contains(&to.port()) {
+            Box::new(encrypted(stream, to)?)
+        } else {
+            Box::new(stream)
+        };
         Ok(Self {
-            reader: BufReader::new(stream),
+            reader: BufReader::new(wire),
         })
     }
 
@@ -62,6 +80,58 @@ impl Talk {
     fn ask(&mut self, text: &str, code: &str) -> io::Result<()> {
         self.send(&format!("{text}\r\n"))?;
         self.smtp(code)
+    }
+}
+
+/// Shakes hands at the first word. The server's certificate is one that it made itself.
+fn encrypted(stream: TcpStream, to: SocketAddr) -> io::Result<StreamOwned<ClientConnection, TcpStream>> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(io::Error::other)?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
+        .with_no_client_auth();
+    let client = ClientConnection::new(Arc::new(config), ServerName::from(to.ip())).map_err(io::Error::other)?;
+    Ok(StreamOwned::new(client, stream))
+}
+
+/// Takes every certificate whose key the server can prove to have.
+#[derive(Debug)]
+struct AnyCertificate(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
     }
 }
 
