@@ -130,7 +130,7 @@ impl Node {
         self.membership.begin(now);
         for (name, group) in &self.groups {
             let adoptable = self.adoption.was_left(name);
-            // AfterStop a suspend the kernel's count of the addresses is behind: those of a run past its deadline go now.
+            // After a suspend the kernel's count of the addresses is behind: those of a run past its deadline go now.
             let alive = adoptable && self.adoption.soft(name).is_some_and(|soft| !now.reached(soft));
             if group.settings().vips > 0 && !alive {
                 self.adoption.drop_addresses(name);

@@ -153,7 +153,7 @@ pub enum WatchdogState {
     Missing,
     Asleep,
     Fed,
-    /// AfterStop which this host is reset.
+    /// After which this host is reset.
     NotFed,
 }
 

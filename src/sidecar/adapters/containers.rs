@@ -149,7 +149,7 @@ async fn run(shared: Arc<Shared>, mut commands: mpsc::Receiver<ContainerCommand>
 }
 
 impl Shared {
-    /// Each command in a task of its own: one that hangs must not hold up the next. An errand that is under way
+    /// Each command in a task of its own: one that hangs must not hold up the next. A job that is under way
     /// already is not begun again, so their number is bounded by that of the services.
     fn take(self: &Arc<Self>, command: ContainerCommand) {
         self.note_group(&command);
@@ -163,7 +163,7 @@ impl Shared {
         }
     }
 
-    /// In the order of the commands, before any errand of theirs.
+    /// In the order of the commands, before any job of theirs.
     fn note_group(&self, command: &ContainerCommand) {
         let mut stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner);
         let mut let_go = self.let_go.lock().unwrap_or_else(PoisonError::into_inner);
@@ -192,7 +192,7 @@ impl Shared {
         let_go.contains(group)
     }
 
-    /// The same errand hangs. What is asked for again by itself needs no answer; a start does.
+    /// The same job hangs. What is asked for again by itself needs no answer; a start does.
     fn reject_duplicate(&self, command: ContainerCommand) {
         tracing::warn!(code = "engine_busy", ?command, "not begun: the same is still under way");
         let answer = match command {

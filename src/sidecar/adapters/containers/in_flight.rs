@@ -1,4 +1,4 @@
-//! Errands under way, so that none is begun without bound while the engine hangs.
+//! Jobs under way, so that none is begun without bound while the engine hangs.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -68,43 +68,43 @@ pub(super) struct InFlight {
     counts: Arc<Mutex<BTreeMap<Job, usize>>>,
 }
 
-/// One errand; over when it is dropped.
+/// One job; over when it is dropped.
 #[derive(Debug)]
 pub(super) struct Flight {
-    errand: Job,
+    job: Job,
     of: InFlight,
 }
 
 impl InFlight {
     /// Counts it in; `None` when enough of its kind are under way.
-    pub(super) fn begin(&self, errand: Job) -> Option<Flight> {
+    pub(super) fn begin(&self, job: Job) -> Option<Flight> {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = counts.entry(errand.clone()).or_default();
-        if *count >= errand.limit() {
+        let count = counts.entry(job.clone()).or_default();
+        if *count >= job.limit() {
             return None;
         }
         *count += 1;
         Some(Flight {
-            errand,
+            job,
             of: self.clone(),
         })
     }
 }
 
 impl InFlight {
-    pub(super) fn is_under_way(&self, errand: &Job) -> bool {
+    pub(super) fn is_under_way(&self, job: &Job) -> bool {
         let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        counts.contains_key(errand)
+        counts.contains_key(job)
     }
 }
 
 impl Drop for Flight {
     fn drop(&mut self) {
         let mut counts = self.of.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = counts.get_mut(&self.errand) {
+        if let Some(count) = counts.get_mut(&self.job) {
             *count -= 1;
             if *count == 0 {
-                counts.remove(&self.errand);
+                counts.remove(&self.job);
             }
         }
     }
@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_same_errand_is_not_begun_without_bound() {
+    fn the_same_job_is_not_begun_without_bound() {
         let flights = InFlight::default();
         let of = ServiceKey {
             group: "mail".to_owned(),
