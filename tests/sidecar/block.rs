@@ -163,7 +163,7 @@ async fn a_block_device_is_unmounted_before_the_group_is_given_up() {
 /// Every process ends, and the mount stays: nobody gets the group before the engine goes on.
 fn hangs(node: &Sidecar, engine: &Own, device: &str) {
     engine.signal(Signal::SIGSTOP);
-    said(node, &["stop", "mail"]);
+    said(node, &["stop", "mail", "--no-wait"]);
     wait(node, "marked stuck", |line| line["state"] == "stuck");
     assert!(is_mounted(device), "the mount of an engine that hangs has gone");
     let why = said(node, &["why", "mail"]);

@@ -56,7 +56,7 @@ impl Place {
     }
 
     fn order(&self, verb: &str) {
-        done(&self.node.cli(&[verb, "mail"]));
+        done(&self.node.cli(&[verb, "mail", "--no-wait"]));
     }
 
     /// All that was said of it, over all epochs.

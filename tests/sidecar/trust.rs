@@ -203,9 +203,9 @@ async fn goes_on(node: &mut Sidecar) {
     let pause = ["pause", "mail", "--for", "60s"];
     for verb in [
         &["stop", "mail"][..],
-        &["start", "mail"],
+        &["start", "mail", "--no-wait"],
         &pause,
-        &["drain", "a"],
+        &["drain", "a", "--no-wait"],
         &["undrain", "a"],
     ] {
         let said = node.cli(verb);

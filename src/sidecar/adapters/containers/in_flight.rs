@@ -84,10 +84,7 @@ impl InFlight {
             return None;
         }
         *count += 1;
-        Some(Flight {
-            job,
-            of: self.clone(),
-        })
+        Some(Flight { job, of: self.clone() })
     }
 }
 
