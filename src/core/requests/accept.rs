@@ -64,7 +64,7 @@ impl Node {
             }
             let held = self.groups.get(name).and_then(|group| group.held());
             let held = held.map_or(0, |held| held.run.epoch);
-            let known = [held, self.claim_above(name).unwrap_or(0), given.unwrap_or(0)];
+            let known = [held, self.claim_told(name).unwrap_or(0), given.unwrap_or(0)];
             let known = known.into_iter().fold(0, u64::max);
             let mut record = match &keys.record {
                 Some(record) => released(record, ReleaseCause::Accepted, "accepted".to_owned(), None),
@@ -173,6 +173,13 @@ impl Node {
             .filter(|(node, _)| **node != self.facts.me().name && self.facts.view().nodes.contains_key(*node));
         let told = living.filter_map(|(_, status)| status.groups.get(name)?.claim);
         told.chain(self.claim_met(name)).max().filter(|claim| *claim > epoch)
+    }
+
+    /// The same, by nodes that are gone, too: no rule waits for their word, but whoever lifts an epoch goes above it.
+    pub(crate) fn claim_told(&self, name: &str) -> Option<u64> {
+        let statuses = self.facts.view().statuses.values();
+        let told = statuses.filter_map(|status| status.groups.get(name)?.claim);
+        told.chain(self.claim_met(name)).max()
     }
 
     /// The same that this node's own tethers met: what it publishes. What others tell it does not tell again, or a false word

@@ -166,7 +166,7 @@ impl Node {
     fn epoch_above(&self, name: &str, group: &ExportedGroup) -> u64 {
         let held = self.groups.get(name).and_then(|group| group.held());
         let held = held.map_or(0, |held| held.run.epoch);
-        let claimed = self.claim_above(name).unwrap_or(0);
+        let claimed = self.claim_told(name).unwrap_or(0);
         group.epoch.max(held).max(claimed) + 1
     }
 

@@ -86,8 +86,8 @@ const POLICY_BUGS: &[Bug] = &[
     Bug {
         name: "an accept forgets the claims",
         file: "requests/accept.rs",
-        old: "let known = [held, self.claim_above(name).unwrap_or(0), given.unwrap_or(0)];",
-        new: "let known = [held, self.claim_above(name).filter(|_| !crate::planted::on(\"an accept forgets the claims\")).unwrap_or(0), given.unwrap_or(0)];",
+        old: "let known = [held, self.claim_told(name).unwrap_or(0), given.unwrap_or(0)];",
+        new: "let known = [held, self.claim_told(name).filter(|_| !crate::planted::on(\"an accept forgets the claims\")).unwrap_or(0), given.unwrap_or(0)];",
         seen_by: Seen::Rule("directed_policies::an_accept_goes_above_the_claims_that_were_met", "S20"),
     },
     Bug {
