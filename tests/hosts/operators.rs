@@ -235,10 +235,10 @@ fn drain_during_failover(cluster: &mut Cluster) -> Figure {
         });
     });
     // Nobody is left to take over from it, and why, in one look.
-    let silent = format!("{dead} is silent");
+    let away = format!("{dead} has been away for a minute");
     let order = format!("{name} is drained by");
     let alone = "mail has no ready standby";
-    cluster.hosts[last].await_status(1, &[&order, "(new disk)", alone, &silent]);
+    cluster.hosts[last].await_status(1, &[&order, "(new disk)", alone, &away]);
     cluster.hosts[heir].await_words(&["why", "mail"], &["drained by", &format!("leasehold undrain {name}")]);
     cluster.hosts[last].does(&["undrain", name]);
     cluster.heal();
