@@ -53,7 +53,7 @@ pub struct NodeLine {
     pub version: String,
     pub address: String,
     pub priority: u32,
-    /// Seconds since it was here last, to some minutes, while it is away; none where nobody knows.
+    /// Seconds since it was here last, to a minute, while it is away; none where nobody knows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub away_s: Option<u64>,
     /// Milliseconds since its last beat was seen; none without a key.

@@ -235,7 +235,7 @@ fn drain_during_failover(cluster: &mut Cluster) -> Figure {
         });
     });
     // Nobody is left to take over from it, and why, in one look.
-    let away = format!("{dead} has been away for a minute");
+    let away = format!("{dead} has been away for");
     let order = format!("{name} is drained by");
     let alone = "mail has no ready standby";
     cluster.hosts[last].await_status(1, &[&order, "(new disk)", alone, &away]);

@@ -6,7 +6,7 @@ use crate::protocol::records::KnownNode;
 use crate::store::Txn;
 
 /// In seconds: as exactly as anybody is told since when a node is away.
-const SAID_EVERY: i64 = 300;
+const SAID_EVERY: i64 = 60;
 
 impl Node {
     /// Goes along with a beat, now and then, and where something of it has changed.

@@ -285,7 +285,7 @@ impl NodeStatus {
 pub struct KnownNode {
     pub version: String,
     pub address: String,
-    /// When it was here last, to some minutes: seconds since 1970 by its own wall clock.
+    /// When it was here last, to a minute: seconds since 1970 by its own wall clock.
     pub seen: i64,
 }
 

@@ -48,7 +48,7 @@ pub struct NodeLine {
     pub version: String,
     pub address: String,
     pub priority: u32,
-    /// Seconds since it was here last, to some minutes, while it is away.
+    /// Seconds since it was here last, to a minute, while it is away.
     pub away_s: Option<u64>,
     /// Milliseconds since its last beat was seen; none without a key.
     pub beat_ms: Option<u64>,
