@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::model::{Group, Mount, MountKind, Project, Service};
+use super::model::{Group, Mount, MountKind, NetworkMode, Project, Service};
 
 /// Hexadecimal digits of a fingerprint: one pair of different values in 16 million looks the same.
 const DIGITS: usize = 6;
@@ -89,7 +89,7 @@ impl Prints {
         self.add_secret(key("healthcheck"), &service.healthcheck);
         self.add(key("user"), &service.user);
         self.add(key("working_dir"), &service.working_dir);
-        self.add(key("network_mode"), &service.network_mode);
+        self.add(key("network_mode"), &service.network_mode.as_ref().map(network));
         self.add(key("ports"), &service.ports);
         self.add(key("tmpfs"), &service.tmpfs);
         self.add(key("cap_add"), &service.cap_add);
@@ -102,6 +102,16 @@ impl Prints {
         let mut mounts: Vec<_> = service.mounts.iter().map(|mount| place(project, mount)).collect();
         mounts.sort();
         self.add_secret(key("volumes"), &mounts);
+    }
+}
+
+/// Whose network it shares belongs to the host, that it shares one does not.
+fn network(mode: &NetworkMode) -> &'static str {
+    match mode {
+        NetworkMode::Host => "host",
+        NetworkMode::None => "none",
+        NetworkMode::Bridge => "bridge",
+        NetworkMode::Service(_) | NetworkMode::Container(_) => "shared",
     }
 }
 
@@ -200,6 +210,16 @@ mod tests {
         assert_ne!(renamed, REST);
         let keys = "volumes: ['data:/x']";
         assert_eq!(differ(&at(keys, REST), &at(keys, &renamed)), "s.volumes");
+    }
+
+    #[test]
+    fn whose_network_is_shared_may_differ() {
+        let in_network = |mode: &str| prints("", &format!("network_mode: {mode}"), REST);
+        assert_eq!(differ(&in_network("container:a"), &in_network("container:b")), "");
+        assert_eq!(
+            differ(&in_network("container:a"), &in_network("host")),
+            "s.network_mode"
+        );
     }
 
     #[test]
