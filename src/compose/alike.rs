@@ -13,7 +13,7 @@ use super::model::{Group, Mount, MountKind, NetworkMode, Project, Service};
 
 /// Hexadecimal digits of a fingerprint: one pair of different values in 16 million looks the same.
 const DIGITS: usize = 6;
-/// Of a value that may hold a secret. One pair in 256 looks the same, and whoever has the fingerprint can't try passwords on it.
+/// Of a value that may hold a secret. One pair in 256 looks the same: who has the fingerprint can rule a guess out, and confirm none.
 const DIGITS_OF_SECRETS: usize = 2;
 
 /// The fingerprints of a group, by the names in the file: `vips`, or `SERVICE.command`. What is not stated is left out, so that a
