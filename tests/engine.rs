@@ -18,6 +18,8 @@ mod proxied;
 mod storage_probe;
 #[path = "engine/support.rs"]
 mod support;
+#[path = "engine/trial.rs"]
+mod trial;
 #[path = "engine/witness.rs"]
 mod witness;
 

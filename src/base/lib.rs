@@ -2,7 +2,7 @@
 //!
 //! - [`clock`]: the only reader of clocks; [`time`]: readings and deadlines on two of them
 //! - [`epoch`], [`order`], [`page`], [`hello`], [`exit`]: what passes between a sidecar and its tethers
-//! - [`device`], [`storage_probe`]: what the tether's helpers answer
+//! - [`device`], [`storage_probe`], [`trial`]: what the tether's helpers are asked and answer
 //! - [`words`]: an enum that keeps the word of a later version
 //! - [`bounds`]: how far anything is counted; [`small_file`]: how files are read that others put there
 
@@ -17,4 +17,5 @@ pub mod page;
 pub mod small_file;
 pub mod storage_probe;
 pub mod time;
+pub mod trial;
 pub mod words;

@@ -66,6 +66,7 @@ impl Prints {
             failover,
             second_opinion,
             storage_look,
+            start_trial,
         } = group;
         self.add("vips", vips);
         self.add("vip_first", vip_first);
@@ -79,6 +80,7 @@ impl Prints {
         self.add("failover", failover);
         self.add("second_opinion", second_opinion);
         self.add("storage_look", storage_look);
+        self.add("start_trial", start_trial);
     }
 
     fn service(&mut self, project: &Project, service: &Service) {

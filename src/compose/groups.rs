@@ -12,6 +12,7 @@ use super::{depends, order, reach, refusals};
 /// How long a start may take until the probes pass, unless the file says so: in doubt rather slow than never.
 const START_DEFAULT: Duration = Duration::from_secs(60);
 const LOOK_DEFAULT: Duration = Duration::from_secs(60);
+const TRIAL_DEFAULT: Duration = Duration::from_secs(24 * 3600);
 
 /// One protected service on its way into a group.
 #[derive(Debug)]
@@ -54,6 +55,7 @@ fn group(name: String, members: Vec<Member<'_>>, faults: &mut Faults) -> Group {
     let on_stop_failure = agreed(settings().map(|s| &s.on_stop_failure), faults).unwrap_or_default();
     let failover = agreed(settings().map(|s| &s.failover), faults).unwrap_or_default();
     let storage_look = agreed(settings().map(|s| &s.storage_look), faults);
+    let start_trial = agreed(settings().map(|s| &s.start_trial), faults);
     let second_opinion = settings().map(|s| &s.second_opinion);
     askable(second_opinion.clone(), &vips, &probes, faults);
     let second_opinion = agreed(second_opinion, faults).unwrap_or_default();
@@ -91,6 +93,7 @@ fn group(name: String, members: Vec<Member<'_>>, faults: &mut Faults) -> Group {
         failover,
         second_opinion,
         storage_look: storage_look.unwrap_or(Some(LOOK_DEFAULT)),
+        start_trial: start_trial.unwrap_or(Some(TRIAL_DEFAULT)),
     }
 }
 

@@ -27,6 +27,8 @@ const START_MIN: Duration = Duration::from_secs(1);
 const START_MAX: Duration = Duration::from_secs(3600);
 /// Each look costs a container.
 const LOOK_MIN: Duration = Duration::from_secs(10);
+const TRIAL_MIN: Duration = Duration::from_secs(3600);
+const TRIAL_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How long a preferred node must be ready before a group goes back to it by itself.
 const QUIET_DEFAULT: Duration = Duration::from_secs(300);
 const QUIET_MIN: Duration = Duration::from_secs(30);
@@ -205,6 +207,7 @@ pub(super) struct Settings<'a> {
     pub(super) failover: Stated<'a, Failover>,
     pub(super) second_opinion: Stated<'a, SecondOpinion>,
     pub(super) storage_look: Stated<'a, Option<Duration>>,
+    pub(super) start_trial: Stated<'a, Option<Duration>>,
 }
 
 /// Reads `x-leasehold` of a service; the group's name is the service's unless it says otherwise.
@@ -233,6 +236,7 @@ pub(super) fn settings<'a>(
         "failover",
         "second_opinion",
         "storage_look",
+        "start_trial",
     ];
     for field in at.map_of(faults, &known) {
         match field.name {
@@ -249,6 +253,7 @@ pub(super) fn settings<'a>(
             "failover" => settings.failover = failover(&field, faults).zip(Some(field)),
             "second_opinion" => settings.second_opinion = second_opinion(&field, faults).zip(Some(field)),
             "storage_look" => settings.storage_look = storage_look(&field, faults).zip(Some(field)),
+            "start_trial" => settings.start_trial = start_trial(&field, faults).zip(Some(field)),
             _ => settings.vip_first = field.bool(faults).zip(Some(field)),
         }
     }
@@ -305,6 +310,17 @@ fn storage_look(at: &At<'_>, faults: &mut Faults) -> Option<Option<Duration>> {
         "off" => Some(None),
         text => {
             let every = scalar::duration(text).filter(|every| (LOOK_MIN..=START_MAX).contains(every))?;
+            Some(Some(every))
+        }
+    })
+}
+
+/// `off`, or how often.
+fn start_trial(at: &At<'_>, faults: &mut Faults) -> Option<Option<Duration>> {
+    at.parsed(faults, "off, or a duration between 1h and 168h", |text| match text {
+        "off" => Some(None),
+        text => {
+            let every = scalar::duration(text).filter(|every| (TRIAL_MIN..=TRIAL_MAX).contains(every))?;
             Some(Some(every))
         }
     })
@@ -585,6 +601,8 @@ mod tests {
                 ["second_opinion", "tcp, smtp"],
             ),
             ("storage_look: 5s", ["storage_look", "between 10s and 1h"]),
+            ("start_trial: 5m", ["start_trial", "between 1h and 168h"]),
+            ("start_trial: on", ["start_trial", "off, or a duration"]),
             ("storage_look: soon", ["storage_look", "off, or a duration"]),
             ("on_stop_failure: panic", ["on_stop_failure", "reboot or hold"]),
             ("failover: never", ["failover", "auto or confirm"]),

@@ -142,6 +142,9 @@ pub struct Group {
     pub second_opinion: SecondOpinion,
     /// Between two looks of a standby at the storage; none where nobody shall look.
     pub storage_look: Option<Duration>,
+    /// Between two trial starts of a standby whose containers stay as they are; none where it shall make none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_trial: Option<Duration>,
 }
 
 /// A virtual IP with its prefix length.

@@ -99,6 +99,13 @@ fn describe_group(group: &Group, project: &Project, lines: &mut Lines) {
         ),
         None => lines.add(1, "standbys do not look at the storage (storage_look: off)"),
     }
+    match group.start_trial {
+        Some(every) => lines.add(
+            1,
+            &format!("standbys try a start, without storage and service, when something changes and every {every:?}"),
+        ),
+        None => lines.add(1, "standbys try no start (start_trial: off)"),
+    }
     if let Some(grace) = group.lease_loss_grace {
         lines.add(1, &format!("grace when the lease is lost: {grace:?}"));
     }
@@ -214,6 +221,7 @@ group mail
   when the service fails: restart in place up to 3 times in 600s, then hand over
   second opinion: where standbys can't reach it at its address, you are told
   standbys look at the storage every 60s, where that can do no harm
+  standbys try a start, without storage and service, when something changes and every 86400s
   grace when the lease is lost: 2s
   when it can't be stopped: it is held, marked stuck and stays down until a fence
   1. s (i), stop within 20s

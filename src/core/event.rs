@@ -96,6 +96,12 @@ pub enum Event {
         store: String,
         result: Result<(), ProbeFailure>,
     },
+    /// Whether a start of these containers would come to its gate on this host; the answer to [`Action::TryStart`].
+    StartTried {
+        group: String,
+        made: Vec<Made>,
+        result: Result<(), ProbeFailure>,
+    },
     /// In what the run of the group differs from what the file and the image say now; the answer to [`Action::Compare`], and
     /// told by itself, without a wish, now and then.
     Compared {
@@ -493,6 +499,11 @@ pub enum Action {
     LookAtStorage {
         group: String,
         store: String,
+    },
+    /// See whether these containers would come to their gate here, without their storage, and without the service itself.
+    TryStart {
+        group: String,
+        made: Vec<Made>,
     },
     /// Make one check; `at_vip`: where clients connect, else on this host's own address.
     Probe {

@@ -295,9 +295,10 @@ impl Node {
                 self.facts.key_deleted(node, lease, last_mod_revision);
                 self.membership.hint();
             }
-            Event::Engine { result } => self.host.engine_answered(result),
+            Event::Engine { result } => self.engine_answered(result),
             Event::Fitness { group, unfit } => self.fitness(&group, unfit),
             Event::StorageSeen { group, store, result } => self.storage_seen(now, &group, &store, result),
+            Event::StartTried { group, made, result } => self.start_tried(now, &group, &made, result),
             Event::HolderAsked { of, run, result } => self.holder_asked(now, &of, run, result),
             Event::Health { of, run, healthy } => {
                 if let Some(group) = self.groups.get_mut(&of.group) {
@@ -386,6 +387,7 @@ impl Node {
             | Event::Engine { .. }
             | Event::Fitness { .. }
             | Event::StorageSeen { .. }
+            | Event::StartTried { .. }
             | Event::HolderAsked { .. }
             | Event::Health { .. }
             | Event::Compared { .. }

@@ -299,6 +299,7 @@ fn settings(group: &Group) -> GroupSettings {
             leasehold_compose::model::SecondOpinion::Act => SecondOpinion::Act,
         },
         storage_look: group.storage_look.filter(|_| has_storage(group)),
+        start_trial: group.start_trial,
         exclusive_mounts: has_volume(group),
         address: group
             .vips

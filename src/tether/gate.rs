@@ -123,7 +123,7 @@ fn check_store(page: &Page, args: &Args) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn read(file: &PageFile) -> Result<Page, Refusal> {
+pub(super) fn read(file: &PageFile) -> Result<Page, Refusal> {
     for _ in 0..TORN_READS_MAX {
         match file.read() {
             Reading::Page(page) => return Ok(page),

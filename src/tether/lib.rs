@@ -3,7 +3,8 @@
 //! `tether --service S --group G --node N [--cluster C] [--stop-signal X] [--store ID=PATH]... -- command...` is the form
 //! the sidecar uses; it replaces docker-init. `tether store show|init` prepares storage for `leasehold init`; `tether claim`
 //! is what the tether itself starts beside the service, `tether probe-storage` what the sidecar starts to try the storage,
-//! `tether device` what it starts to see whether a block device is still mounted. Anything else meets the closed gate.
+//! `tether device` what it starts to see whether a block device is still mounted, `tether try` what it starts on a standby to
+//! see whether a start would come to its gate. Anything else meets the closed gate.
 //! Exit codes: [`exit::Code`].
 
 mod args;
@@ -23,6 +24,7 @@ mod signals;
 mod standing;
 mod storage_probe;
 mod store;
+mod trial;
 mod watch;
 
 use std::ffi::OsString;
@@ -47,6 +49,7 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
         Some((first, rest)) if first == beat::FORM => return beat::main(rest),
         Some((first, rest)) if first == leasehold_base::storage_probe::FORM => return storage_probe::main(rest),
         Some((first, rest)) if first == leasehold_base::device::FORM => return device::main(rest),
+        Some((first, rest)) if first == leasehold_base::trial::FORM => return trial::main(rest),
         Some(_) | None => {}
     }
     let own = match OwnNamespace::prove() {

@@ -25,6 +25,7 @@ pub(crate) const SOCKET: &str = "/var/run/docker.sock";
 pub(crate) const ADAPTERS_SOCKET: &str = "LEASEHOLD_TEST_ENGINE";
 pub(crate) const NODE: &str = "node-a";
 pub(crate) const GROUP: &str = "mail";
+pub(crate) const SLEEPS: [&str; 3] = ["/bin/busybox", "sleep", "600"];
 pub(crate) const PROJECT_LABEL: &str = "com.docker.compose.project";
 
 /// In place of the real tether, whose rules are not at issue here: starts what stands behind `--`.
@@ -99,18 +100,28 @@ impl Bed {
         config_hash: &str,
         node: &str,
     ) -> Result<Prepared, EngineError> {
-        let command_line = ["/bin/busybox", "sleep", "600"].map(str::to_owned);
-        let wanted = Wanted {
+        let command_line = SLEEPS.map(str::to_owned);
+        let wanted = self.wanted(service, config_hash, node, &command_line);
+        self.engine.prepare(&wanted).await
+    }
+
+    pub(crate) fn wanted<'a>(
+        &'a self,
+        service: &'a Service,
+        config_hash: &'a str,
+        node: &'a str,
+        command_line: &'a [String],
+    ) -> Wanted<'a> {
+        Wanted {
             project: &self.project,
             group: GROUP,
             service,
             node,
             tether: &self.tether,
             tether_flags: &[],
-            command_line: &command_line,
+            command_line,
             config_hash,
-        };
-        self.engine.prepare(&wanted).await
+        }
     }
 
     /// Adds a volume to the project and gives the mount of it.
@@ -156,6 +167,7 @@ impl Bed {
             failover: Failover::Auto,
             second_opinion: leasehold::compose::model::SecondOpinion::Off,
             storage_look: None,
+            start_trial: None,
         }
     }
 

@@ -1,6 +1,7 @@
 //! One host: an interface, an engine, an etcd member, and the sidecar as a service of the host's compose project.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::rc::Rc;
@@ -43,6 +44,8 @@ pub(crate) struct Host {
     pub(crate) fuse: Option<Child>,
     /// Its sidecar can't answer, and asking would only cost time.
     pub(crate) frozen: bool,
+    /// What starts containers for the engine is broken from its next start on.
+    pub(crate) breaks_runtime: bool,
     powered: bool,
 }
 
@@ -58,6 +61,7 @@ impl Host {
             etcd: None,
             fuse: None,
             frozen: false,
+            breaks_runtime: false,
             powered: false,
         };
         for place in ["data", "project"] {
@@ -147,6 +151,7 @@ impl Host {
         let (run, group) = (self.run(), format!("/{}", self.lab.host_name(self.name)));
         let child = self
             .command(Path::new("dockerd"))
+            .env("PATH", self.engine_path())
             .arg("--config-file")
             .arg(self.engine_settings())
             .arg("--data-root")
@@ -169,6 +174,20 @@ impl Host {
             .stderr(log)
             .spawn();
         self.engine = Some(child.expect("dockerd starts"));
+    }
+
+    /// Where the engine finds its programs.
+    fn engine_path(&self) -> String {
+        let usual = std::env::var("PATH").expect("a PATH");
+        if !self.breaks_runtime {
+            return usual;
+        }
+        let directory = self.disk().join("broken");
+        let runc = directory.join("runc");
+        fs::create_dir_all(&directory).expect("the host's disk");
+        fs::write(&runc, "#!/bin/sh\necho broken by an update >&2\nexit 1\n").expect("a broken program");
+        fs::set_permissions(&runc, Permissions::from_mode(0o755)).expect("its mode");
+        format!("{}:{usual}", directory.display())
     }
 
     fn engine_settings(&self) -> PathBuf {

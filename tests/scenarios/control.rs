@@ -87,6 +87,7 @@ impl World {
             }
             ["confirm"] => self.failover = Failover::Confirm,
             ["look", every] => self.storage_look = time(every),
+            ["trial", every] => self.start_trial = time(every),
             ["mounts"] => self.exclusive_mounts = true,
             ["opinion", word] => {
                 self.second_opinion = match *word {

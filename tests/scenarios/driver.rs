@@ -93,6 +93,7 @@ pub(crate) struct World {
     pub(crate) failover: Failover,
     pub(crate) second_opinion: SecondOpinion,
     pub(crate) storage_look: Option<Duration>,
+    pub(crate) start_trial: Option<Duration>,
     pub(crate) exclusive_mounts: bool,
     /// What a standby finds at the address by itself.
     pub(crate) afar: Result<(), ProbeFailure>,
@@ -102,8 +103,9 @@ pub(crate) struct World {
     /// the run that was started last and the one that was asked about,
     pub(crate) started: BTreeMap<ServiceKey, Run>,
     pub(crate) inspected: BTreeMap<ServiceKey, Run>,
-    /// the store that was looked at, the wish that a comparison is for.
+    /// the store that was looked at, the containers that were tried, the wish that a comparison is for.
     pub(crate) looked: BTreeMap<String, String>,
+    pub(crate) tried: BTreeMap<String, Vec<Made>>,
     pub(crate) compared: BTreeMap<String, i64>,
     /// Services that have left the file.
     pub(crate) without: BTreeSet<String>,
@@ -136,6 +138,7 @@ impl World {
             failover: self.confirmed(group),
             second_opinion: self.second_opinion,
             storage_look: self.storage_look,
+            start_trial: self.start_trial,
             exclusive_mounts: self.exclusive_mounts,
             ..settings(group, self.on_stop_failure)
         }
@@ -186,6 +189,7 @@ impl World {
             failover: Failover::Auto,
             second_opinion: SecondOpinion::Off,
             storage_look: None,
+            start_trial: None,
             exclusive_mounts: false,
             afar: Ok(()),
             fence: None,
@@ -193,6 +197,7 @@ impl World {
             started: BTreeMap::new(),
             inspected: BTreeMap::new(),
             looked: BTreeMap::new(),
+            tried: BTreeMap::new(),
             compared: BTreeMap::new(),
             without: BTreeSet::new(),
             hung: BTreeSet::new(),
@@ -419,6 +424,9 @@ impl World {
             }
             Action::LookAtStorage { group, store } => {
                 self.looked.insert(group, store);
+            }
+            Action::TryStart { group, made } => {
+                self.tried.insert(group, made);
             }
             Action::Compare { group, wish } => {
                 self.compared.insert(group, wish);
@@ -704,6 +712,7 @@ fn settings(group: &str, on_stop_failure: OnStopFailure) -> GroupSettings {
             vec!["192.0.2.10/24".to_owned()]
         },
         storage_look: None,
+        start_trial: None,
         exclusive_mounts: false,
     }
 }

@@ -4,6 +4,8 @@ use leasehold::base::epoch::Run;
 use leasehold::core::event::{Event, Mounts, ServiceKey, VipNews};
 use leasehold::core::store::Hint;
 
+use leasehold::core::group::made::Made;
+
 use super::driver::{World, made};
 use super::parse::{option, outcome, probe, probe_outcome, run, service, trace, without};
 use super::words;
@@ -74,6 +76,7 @@ impl World {
             [word @ ("intruder" | "used"), rest @ ..] => words::stranger(word, rest)?,
             ["vip", word, rest @ ..] => Event::Vip(news(word, rest)?),
             ["seen", group, result @ ..] => self.seen(group, result),
+            ["tried", group, result @ ..] => self.tried(group, result),
             _ => return looked(words),
         };
         Some(event)
@@ -118,7 +121,7 @@ impl World {
         Some(event)
     }
 
-    /// For the store that was asked for last, unless `for=` says otherwise.
+    /// For the store that was asked for last, unless `for=` says otherwise; by another request with `print=`.
     pub(super) fn prepared(&self, of: ServiceKey, result: &[&str]) -> Event {
         let asked = self.prepared_for.get(&of.group).cloned().unwrap_or_default();
         let store = match option(result, "for") {
@@ -126,7 +129,11 @@ impl World {
             Some(store) => Some(store.to_owned()),
             None => asked,
         };
-        let result = outcome(&without(result, "for=")).map(|()| made(store.clone()));
+        let print = option(result, "print").map(str::to_owned);
+        let result = outcome(&without(&without(result, "for="), "print=")).map(|()| Made {
+            fingerprint: print.unwrap_or_else(|| made(None).fingerprint),
+            ..made(store.clone())
+        });
         Event::Prepared { of, store, result }
     }
 
@@ -137,6 +144,15 @@ impl World {
             group: group.to_owned(),
             store: store.or_else(|| self.looked.get(group).cloned()).unwrap_or_default(),
             result: probe_outcome(&without(result, "at=")),
+        }
+    }
+
+    /// Of the containers that were tried last.
+    pub(super) fn tried(&self, group: &str, result: &[&str]) -> Event {
+        Event::StartTried {
+            group: group.to_owned(),
+            made: self.tried.get(group).cloned().unwrap_or_default(),
+            result: probe_outcome(result),
         }
     }
 

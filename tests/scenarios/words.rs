@@ -301,6 +301,10 @@ pub(crate) fn action(names: &mut Names, now: Time, action: &Action) -> String {
             format!("probe {} {run}{through}", of.group)
         }
         Action::LookAtStorage { group, store } => format!("look at the storage of {group} for {store}"),
+        Action::TryStart { group, made } => {
+            let prints: Vec<_> = made.iter().map(|made| made.fingerprint.as_str()).collect();
+            format!("try a start of {group} as {}", prints.join(" "))
+        }
         Action::AskHolder { of, run } => format!("ask the holder of {} {run}, probe {}", of.group, of.probe),
         Action::VipProbe { group } => format!("vip probe {group}"),
         Action::VipHold { group, until, announce } => {

@@ -90,6 +90,7 @@ fn gone(name: &str, addresses: Vec<String>) -> GroupSettings {
         address: String::new(),
         addresses,
         storage_look: None,
+        start_trial: None,
         exclusive_mounts: false,
     }
 }

@@ -66,6 +66,12 @@ impl Containers {
         self.asked.as_ref() == Some(&made.store)
     }
 
+    /// What stands ready, where all of it does.
+    pub(super) fn all_made(&self) -> Option<Vec<Made>> {
+        let made = |verdict: &Option<Result<Made, String>>| verdict.clone().and_then(Result::ok);
+        self.verdicts.iter().map(made).collect()
+    }
+
     pub(super) fn ready(&self, place: usize) -> Ready<'_> {
         if let Some(Some(made)) = self.made.get(place) {
             return Ready::Made(made);

@@ -92,9 +92,10 @@ impl Group {
         &self.file
     }
 
-    /// What the last look at the storage did not find there, while it is not held here.
+    /// What a look at the storage did not find there, or a trial start found, while it is not held here.
     pub(crate) fn unseen(&self) -> Option<String> {
-        self.look.fault().filter(|_| self.held.is_none())
+        let storage = self.look.fault().filter(|_| self.held.is_none());
+        storage.or_else(|| self.trial.fault().filter(|_| self.held.is_none()))
     }
 
     /// Whether its containers are asked for, for whatever store.

@@ -36,6 +36,7 @@ mod start_cause;
 mod state;
 mod storage_check;
 mod stuck;
+mod trial;
 mod trouble;
 mod unmount;
 mod up;
@@ -51,6 +52,7 @@ pub(crate) use start_cause::StartCause;
 pub(crate) use state::{AfterStop, Departure, Holding, ServiceRun, StayReason, StopMode, VipStage};
 pub use state::{ServiceState, Stage};
 use storage_check::Look;
+use trial::Trial;
 use unmount::UNMOUNT_PATIENCE;
 
 /// Stages that one step may pass: a run that fails, stops and starts again at once.
@@ -87,6 +89,8 @@ pub struct GroupSettings {
     pub addresses: Vec<String>,
     /// Between two looks of a standby at the storage; none where it may not look.
     pub storage_look: Option<Duration>,
+    /// Between two trial starts of a standby whose containers stay as they are; none where it shall make none.
+    pub start_trial: Option<Duration>,
     /// It has a volume that one host alone may have mounted, or may have one: its mount outlives the processes.
     pub exclusive_mounts: bool,
 }
@@ -154,6 +158,8 @@ pub struct Group {
     /// Of a standby.
     look: Look,
     /// Of a standby.
+    trial: Trial,
+    /// Of a standby.
     asking: Asking,
     /// Of the holder.
     weighed: Weighed,
@@ -208,6 +214,7 @@ impl Group {
             starts: Starts::default(),
             known_faults: Vec::new(),
             look: Look::default(),
+            trial: Trial::default(),
             asking: Asking::default(),
             weighed: Weighed::default(),
             paused: false,
@@ -351,7 +358,11 @@ impl Group {
 
     /// When time alone will change something here.
     pub(crate) fn wake(&self) -> Vec<Time> {
-        let mut wake: Vec<Time> = self.opinion_wakes().chain(self.look.wakes()).collect();
+        let mut wake: Vec<Time> = self
+            .opinion_wakes()
+            .chain(self.look.wakes())
+            .chain(self.trial.wakes())
+            .collect();
         let Some(held) = &self.held else { return wake };
         let of_services = held
             .services

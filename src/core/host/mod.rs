@@ -7,6 +7,8 @@ pub mod watchdog;
 use std::time::Duration;
 
 use crate::event::{Action, ProbeFailure};
+use crate::group::Group;
+use crate::group::made::Made;
 use crate::node::Node;
 use crate::observe::etcd::{EtcdMembers, EtcdTrouble};
 use crate::snapshot::code::Code;
@@ -119,7 +121,21 @@ impl Node {
             });
             let vacant = (!held && !keys.unreadable()).then_some(keys.record_mod);
             group.step_look(now, store, vacant, out);
+            group.step_trial(now, could && !keys.unreadable(), vacant, out);
         }
+    }
+
+    pub(super) fn start_tried(&mut self, now: Time, group: &str, made: &[Made], result: Result<(), ProbeFailure>) {
+        if let Some(group) = self.groups.get_mut(group) {
+            group.start_tried(now, made, result);
+        }
+    }
+
+    pub(super) fn engine_answered(&mut self, result: Result<(), String>) {
+        if result.is_ok() && self.host.engine_failure().is_some() {
+            self.groups.values_mut().for_each(Group::engine_is_back);
+        }
+        self.host.engine_answered(result);
     }
 
     pub(super) fn storage_seen(&mut self, now: Time, group: &str, store: &str, result: Result<(), ProbeFailure>) {

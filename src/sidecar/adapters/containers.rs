@@ -10,7 +10,9 @@ use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::cgroup::{Cgroups, Memory};
-use super::engine::{Engine, EngineError, Guarded, Health, Hint, HintKind, Prepared, Reason, Seen, Wanted};
+use super::engine::{
+    Engine, EngineError, Guarded, Health, Hint, HintKind, Image, Prepared, Reason, Seen, TetherMounts, Wanted,
+};
 use crate::node_context::NodeContext;
 use leasehold_base::epoch::Run;
 use leasehold_compose::model::{Project, Service};
@@ -28,6 +30,7 @@ mod in_flight;
 mod looks;
 mod second_way;
 mod start;
+mod trial;
 mod unmount;
 mod witness;
 
@@ -72,6 +75,10 @@ pub enum ContainerCommand {
         group: String,
         store: String,
     },
+    Try {
+        group: String,
+        made: Vec<Made>,
+    },
 }
 
 /// What every task of this adapter shares.
@@ -99,6 +106,31 @@ struct Shared {
     looking: Arc<tokio::sync::Mutex<()>>,
     flights: InFlight,
     events: mpsc::Sender<Event>,
+}
+
+/// What the container of a service is made of.
+struct Drawn<'p> {
+    service: &'p Service,
+    image: Image,
+    command_line: Vec<String>,
+    config_hash: String,
+    tether: TetherMounts,
+    tether_flags: Vec<String>,
+}
+
+impl<'p> Drawn<'p> {
+    fn wanted<'a>(&'a self, project: &'a Project, of: &'a ServiceKey, node: &'a str) -> Wanted<'a> {
+        Wanted {
+            project,
+            group: &of.group,
+            service: self.service,
+            node,
+            tether: &self.tether,
+            tether_flags: &self.tether_flags,
+            command_line: &self.command_line,
+            config_hash: &self.config_hash,
+        }
+    }
 }
 
 /// Starts the adapter; it ends with the sender of `commands`.
@@ -183,7 +215,8 @@ impl Shared {
             | ContainerCommand::Inspect { .. }
             | ContainerCommand::Mounts { .. }
             | ContainerCommand::Compare { .. }
-            | ContainerCommand::Look { .. } => {}
+            | ContainerCommand::Look { .. }
+            | ContainerCommand::Try { .. } => {}
         }
     }
 
@@ -211,7 +244,8 @@ impl Shared {
             | ContainerCommand::KillForeign { .. }
             | ContainerCommand::Inspect { .. }
             | ContainerCommand::Mounts { .. }
-            | ContainerCommand::Compare { .. } => return,
+            | ContainerCommand::Compare { .. }
+            | ContainerCommand::Try { .. } => return,
         };
         // A full inbox drops it: then the gate's own deadline tells, and of a look its own end.
         let _ = self.events.try_send(answer);
@@ -249,6 +283,7 @@ impl Shared {
             ContainerCommand::KillForeign { id } => self.kill(&id).await,
             ContainerCommand::Compare { group, wish } => self.compare_anew(&group, wish).await,
             ContainerCommand::Look { group, store } => self.look_at_storage(&group, &store).await,
+            ContainerCommand::Try { group, made } => self.try_start(group, made).await,
             ContainerCommand::Mounts { group, run } => {
                 let mounts = self.look_at_mounts(&group).await;
                 self.report(Event::MountsSeen { group, run, mounts }).await;
@@ -454,31 +489,12 @@ impl Shared {
         store: Option<&str>,
     ) -> Result<(Prepared, Result<Made, EngineError>), EngineError> {
         let project = self.project();
-        let service = self.service(&project, of)?;
-        let image = self.engine.image(&service.image).await?;
-        let command = leasehold_compose::command_line(image.entrypoint.as_deref(), image.cmd.as_deref(), service);
-        if leasehold_compose::must_be_pid_one(&command) {
-            let message = format!(
-                "image {} must be PID 1 itself ({}): it can't run behind the tether",
-                service.image,
-                command.join(" ")
-            );
-            return Err(EngineError::Invalid { message });
-        }
-        let hash = leasehold_compose::config_hash(service, &project);
-        let tether = self.site.tether_mounts(&of.group, &service.name);
-        let flags = self.tether_flags(store, service, image.stop_signal.as_deref());
-        let wanted = Wanted {
-            project: &project,
-            group: &of.group,
-            service,
-            node: &self.site.name,
-            tether: &tether,
-            tether_flags: &flags,
-            command_line: &command,
-            config_hash: &hash,
-        };
-        let prepared = self.engine.prepare(&wanted).await?;
+        let drawn = self.draw(&project, of, store).await?;
+        let (service, image) = (drawn.service, &drawn.image);
+        let prepared = self
+            .engine
+            .prepare(&drawn.wanted(&project, of, &self.site.name))
+            .await?;
         let known = self.lock().insert(of.clone(), prepared.container_id.clone());
         if known.as_ref() != Some(&prepared.container_id) {
             for note in &prepared.notes {
@@ -496,6 +512,34 @@ impl Shared {
             false => Err(other_store(&prepared.container_id)),
         };
         Ok((prepared, made))
+    }
+
+    /// All that goes into the container of a service.
+    async fn draw<'p>(
+        &self,
+        project: &'p Project,
+        of: &ServiceKey,
+        store: Option<&str>,
+    ) -> Result<Drawn<'p>, EngineError> {
+        let service = self.service(project, of)?;
+        let image = self.engine.image(&service.image).await?;
+        let command_line = leasehold_compose::command_line(image.entrypoint.as_deref(), image.cmd.as_deref(), service);
+        if leasehold_compose::must_be_pid_one(&command_line) {
+            let message = format!(
+                "image {} must be PID 1 itself ({}): it can't run behind the tether",
+                service.image,
+                command_line.join(" ")
+            );
+            return Err(EngineError::Invalid { message });
+        }
+        Ok(Drawn {
+            service,
+            command_line,
+            config_hash: leasehold_compose::config_hash(service, project),
+            tether: self.site.tether_mounts(&of.group, &service.name),
+            tether_flags: self.tether_flags(store, service, image.stop_signal.as_deref()),
+            image,
+        })
     }
 
     /// The cluster, the stop signal of the service, and the id that each protected mount must carry.

@@ -183,6 +183,7 @@ impl World {
             Action::LetGo { .. } => {}
             Action::AskHolder { of, run } => self.ask_holder(h, of, run, soon),
             Action::LookAtStorage { group, store } => self.look(h, group, store, soon),
+            Action::TryStart { group, made } => self.try_start(h, group, made, soon),
             Action::Fence { node, incarnation } => self.fence(h, node, incarnation),
             Action::KillForeign { .. } | Action::Feed { .. } | Action::Disarm => {}
         }

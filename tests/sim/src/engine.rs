@@ -180,6 +180,7 @@ pub(crate) fn settings(group: &str) -> GroupSettings {
         address: String::new(),
         addresses: vec!["192.0.2.10/24".to_owned()],
         storage_look: None,
+        start_trial: None,
         exclusive_mounts: is_exclusive(group),
     }
 }

@@ -212,6 +212,8 @@ pub(crate) struct Host {
     pub(crate) told: Told,
     /// Groups whose storage is being looked at.
     pub(crate) looking: BTreeSet<String>,
+    /// Groups of which a trial start is under way.
+    pub(crate) trying: BTreeSet<String>,
     /// Nobody reaches its addresses; it reaches nobody's.
     pub(crate) veiled: bool,
     pub(crate) blind: bool,
@@ -256,6 +258,7 @@ impl Host {
             frozen_core: false,
             told: Told::default(),
             looking: BTreeSet::new(),
+            trying: BTreeSet::new(),
             veiled: false,
             blind: false,
             dropped: BTreeSet::new(),

@@ -86,6 +86,7 @@ impl World {
         }
         settings.failback = policy.failback;
         settings.storage_look = policy.look;
+        settings.start_trial = policy.look.map(|every| every * 4);
         if policy.act {
             settings.second_opinion = SecondOpinion::Act;
             for probe in &mut settings.probes {

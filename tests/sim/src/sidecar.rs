@@ -35,6 +35,7 @@ impl World {
         host.strange = false;
         host.told = Told::default();
         host.looking.clear();
+        host.trying.clear();
         let host = &self.hosts[h];
         let setup = Setup {
             fence: self.fence_settings(),
@@ -110,6 +111,9 @@ impl World {
         self.ends_after_its_hello(h, &event);
         if let Event::StorageSeen { group, result, .. } = &event {
             self.looked(h, group, result);
+        }
+        if let Event::StartTried { group, .. } = &event {
+            self.hosts[h].trying.remove(group);
         }
         let host = &mut self.hosts[h];
         if self.now - host.handled_since > 100 * MS {

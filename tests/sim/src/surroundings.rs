@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use leasehold_core::epoch::Run;
 use leasehold_core::event::{Command, Event, FailureKind, ProbeFailure, ProbeKey};
+use leasehold_core::group::made::Made;
 use leasehold_core::protocol::records::View;
 use leasehold_core::requests::exported::Exported;
 
@@ -95,6 +96,28 @@ impl World {
         let life = self.hosts[h].life;
         let event = Event::StorageSeen { group, store, result };
         self.push(delay, Ev::Inbox { host: h, life, event });
+    }
+
+    /// S23 for trial starts: one at a time, and never where the group is held.
+    pub(crate) fn try_start(&mut self, h: usize, group: String, made: Vec<Made>, soon: u64) {
+        if !self.hosts[h].trying.insert(group.clone()) {
+            let name = &self.hosts[h].name;
+            return self.fail(format!(
+                "S23: {name} tries a start of {group} although a trial is under way"
+            ));
+        }
+        self.count("tried a start");
+        let manners = &self.hosts[h].manners;
+        let result = match manners.storage {
+            _ if manners.engine_hangs || manners.engine_refuses => {
+                Err(ProbeFailure::unasked("the engine does not answer"))
+            }
+            Fault::Fine | Fault::Hangs => Ok(()),
+            Fault::Refuses => Err(ProbeFailure::wrong("a trial start failed: no such device")),
+        };
+        let life = self.hosts[h].life;
+        let event = Event::StartTried { group, made, result };
+        self.push(soon * 5, Ev::Inbox { host: h, life, event });
     }
 
     /// What the core knows of it from here on.

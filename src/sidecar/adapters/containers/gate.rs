@@ -66,7 +66,7 @@ fn is_of_runtime(message: &str) -> bool {
 }
 
 /// It was started, and ended by itself.
-fn ended(group: &str, code: i64, lines: &[String]) -> NotStarted {
+pub(super) fn ended(group: &str, code: i64, lines: &[String]) -> NotStarted {
     let Some(of_tether) = Code::from_number(code) else {
         let last = lines.iter().rfind(|line| !line.is_empty());
         let words: String = last.map_or("", String::as_str).chars().take(WORDS_MAX).collect();

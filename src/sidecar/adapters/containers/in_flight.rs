@@ -24,6 +24,7 @@ pub(super) enum Job {
     Read,
     Compare(String),
     Look(String),
+    Try(String),
     /// The watch over a start; the next start may come before it has noticed the end of the one before.
     Gate(ServiceKey),
     /// What the engine's health check says.
@@ -42,6 +43,7 @@ impl Job {
             ContainerCommand::Compare { group, .. } => Self::Compare(group.clone()),
             ContainerCommand::Mounts { group, .. } => Self::Mounts(group.clone()),
             ContainerCommand::Look { group, .. } => Self::Look(group.clone()),
+            ContainerCommand::Try { group, .. } => Self::Try(group.clone()),
         }
     }
 
@@ -57,7 +59,8 @@ impl Job {
             | Self::Mounts(_)
             | Self::LetGo(_)
             | Self::Read
-            | Self::Look(_) => 1,
+            | Self::Look(_)
+            | Self::Try(_) => 1,
         }
     }
 }

@@ -51,6 +51,13 @@ pub struct HelperOutcome {
     pub truncated: bool,
 }
 
+/// Whether it counts that the output can't be read back, as with some log drivers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Output {
+    Needed,
+    IfRead,
+}
+
 /// The helpers of this process that have not been removed yet.
 #[derive(Debug, Default)]
 pub(super) struct Helpers {
@@ -69,21 +76,30 @@ impl Engine {
             "{}-{}-{}-{}",
             helper.project.name, helper.service.name, helper.node, helper.name
         );
+        self.run_one_off(&name, request(helper)?, helper.deadline, Output::Needed)
+            .await
+    }
+
+    /// Makes a container, runs it to its end and removes it, whatever the end.
+    pub(super) async fn run_one_off(
+        &self,
+        name: &str,
+        request: ContainerCreateBody,
+        deadline: Duration,
+        output: Output,
+    ) -> Result<HelperOutcome> {
         let _under_way = self.helpers.under_way.read().await;
         if self.helpers.ending.is_cancelled() {
             return Err(ends());
         }
-        self.clear_leftover(&name).await?;
+        self.clear_leftover(name).await?;
         let docker = self.client().await?;
-        let options = CreateContainerOptionsBuilder::new().name(&name).build();
+        let options = CreateContainerOptionsBuilder::new().name(name).build();
         let made = self
-            .ask(
-                "create helper",
-                docker.create_container(Some(options), request(helper)?),
-            )
+            .ask("create helper", docker.create_container(Some(options), request))
             .await?;
         let outcome = tokio::select! {
-            outcome = self.run_made(&made.id, helper.deadline) => outcome,
+            outcome = self.run_made(&made.id, deadline, output) => outcome,
             () = self.helpers.ending.cancelled() => Err(ends()),
         };
         let removed = self.remove_container(&made.id, true).await;
@@ -120,7 +136,7 @@ impl Engine {
         self.remove_container(name, true).await
     }
 
-    async fn run_made(&self, id: &str, deadline: Duration) -> Result<HelperOutcome> {
+    async fn run_made(&self, id: &str, deadline: Duration, output: Output) -> Result<HelperOutcome> {
         let docker = self
             .client()
             .await?
@@ -145,10 +161,13 @@ impl Engine {
             exit_code,
             ..HelperOutcome::default()
         };
-        timeout(self.deadline, self.read_output(id, &mut outcome))
+        let read = timeout(self.deadline, self.read_output(id, &mut outcome))
             .await
-            .map_err(|_| EngineError::late("logs", self.deadline))??;
-        Ok(outcome)
+            .map_err(|_| EngineError::late("logs", self.deadline));
+        match (read.flatten(), output) {
+            (Ok(()), _) | (Err(_), Output::IfRead) => Ok(outcome),
+            (Err(error), Output::Needed) => Err(error),
+        }
     }
 
     async fn read_output(&self, id: &str, outcome: &mut HelperOutcome) -> Result<()> {

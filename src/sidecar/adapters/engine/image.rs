@@ -23,6 +23,8 @@ pub struct Image {
     pub entrypoint: Option<Vec<String>>,
     /// `None` where the image sets none.
     pub cmd: Option<Vec<String>>,
+    /// `NAME=value`.
+    pub env: Vec<String>,
     pub user: Option<String>,
     pub stop_signal: Option<String>,
     /// The check's command as the engine keeps it, such as `["CMD-SHELL", "..."]`.
@@ -62,6 +64,7 @@ fn read(found: ImageInspect, reference: &str) -> Image {
         content,
         entrypoint: config.entrypoint.filter(|words| !words.is_empty()),
         cmd: config.cmd.filter(|words| !words.is_empty()),
+        env: config.env.unwrap_or_default(),
         user: given(config.user),
         stop_signal: given(config.stop_signal),
         healthcheck: config.healthcheck.and_then(|check: HealthConfig| check.test),

@@ -50,7 +50,7 @@ impl Engine {
         self.image(&look.service.image).await?;
         let mut targets = Vec::new();
         for mount in look.service.mounts.iter().filter(|mount| mount.is_protected()) {
-            if self.may_look(look.project, mount).await? {
+            if self.may_mount(look.project, mount).await? {
                 targets.push(mount.target.clone());
             }
         }
@@ -87,7 +87,8 @@ impl Engine {
         }
     }
 
-    async fn may_look(&self, project: &Project, mount: &Mount) -> Result<bool> {
+    /// Whether several hosts may have it mounted at once.
+    pub(super) async fn may_mount(&self, project: &Project, mount: &Mount) -> Result<bool> {
         let key = match &mount.kind {
             MountKind::Bind { .. } => return Ok(true),
             MountKind::Volume { key, .. } => key,

@@ -22,6 +22,7 @@ mod networking;
 mod own;
 mod prepare;
 mod supplies;
+mod trial;
 #[cfg(test)]
 mod version_tests;
 
@@ -47,6 +48,7 @@ pub use mounts::{MountSource, TetherMounts};
 pub use names::container_name;
 pub use own::OwnProject;
 pub use prepare::{Prepared, Wanted};
+pub use trial::Tried;
 
 type Result<T> = std::result::Result<T, EngineError>;
 
@@ -170,6 +172,7 @@ mod tests {
         is_send(engine.look(look));
         is_send(engine.ping());
         is_send(engine.prepare(wanted));
+        is_send(engine.try_start(wanted, ""));
         is_send(engine.start(""));
         is_send(engine.kill("", "KILL"));
         is_send(engine.remove(""));

@@ -319,7 +319,7 @@ fn is_current(
         && joined.networks().all(is_in)
 }
 
-fn fingerprint(body: &ContainerCreateBody) -> Result<String> {
+pub(super) fn fingerprint(body: &ContainerCreateBody) -> Result<String> {
     // Through a value, whose maps are sorted: the request's own come in random order.
     let text = serde_json::to_value(body).map(|value| value.to_string());
     let text = text.map_err(|error| EngineError::invalid(format!("container request: {error}")))?;
