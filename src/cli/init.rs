@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::answer::Answer;
+use super::check::images::WantsEmpty;
 use super::check::volumes;
 use super::text::table;
 use leasehold_compose::model::{Group, Service};
@@ -88,7 +89,8 @@ async fn mounted_alone(site: &NodeContext, settings: &Group) -> Result<()> {
 async fn write_all(site: &NodeContext, settings: &Group, mounts: &[Shown], adopt: bool) -> Result<String> {
     let group = &settings.name;
     let in_etcd = read_store(site, group).await?;
-    refuse(mounts, in_etcd.as_ref(), adopt, group)?;
+    let wants_empty = wants_empty(site, settings).await?;
+    refuse(mounts, in_etcd.as_ref(), adopt, group, &wants_empty)?;
     let found = mounts.iter().find_map(|mount| mount.store_id.clone());
     let id = match in_etcd.as_ref().map(|ids| ids.id.clone()).or(found) {
         Some(id) => id,
@@ -125,11 +127,30 @@ pub(super) async fn is_done(site: &NodeContext, group: &str) -> Result<bool> {
     Ok(read_store(site, group).await?.is_some())
 }
 
+/// What a program of the group will set up, if it is empty.
+async fn wants_empty(site: &NodeContext, settings: &Group) -> Result<Vec<WantsEmpty>> {
+    let mut all = Vec::new();
+    for service in &settings.services {
+        let image = site.engine.image(&service.image).await?;
+        all.extend(WantsEmpty::find(service, Some(&image)));
+    }
+    Ok(all)
+}
+
 /// Everything that speaks against it, before anything is written.
-fn refuse(mounts: &[Shown], in_etcd: Option<&StoreIds>, adopt: bool, group: &str) -> Result<()> {
+fn refuse(
+    mounts: &[Shown],
+    in_etcd: Option<&StoreIds>,
+    adopt: bool,
+    group: &str,
+    wants_empty: &[WantsEmpty],
+) -> Result<()> {
     let mut reasons = Vec::new();
     for mount in mounts {
         let path = &mount.path;
+        let is_new = mount.count == 0 && mount.store_id.is_none();
+        let spoilt = wants_empty.iter().find(|wants| is_new && wants.target == *path);
+        reasons.extend(spoilt.map(WantsEmpty::remedy));
         if !mount.mounted {
             reasons.push(format!("{path} is not a mount: nothing would outlive the container"));
         } else if !mount.writable {

@@ -40,6 +40,56 @@ pub(crate) fn must_be_pid_one(service: &Service, image: &Image) -> Option<String
     })
 }
 
+/// Variables that name a directory which a program sets up only while nothing at all is in it, the ids of a store included.
+/// Others (MySQL, MariaDB, MongoDB) leave names with a dot before them alone.
+const EMPTY: [(&str, &str); 1] = [("PGDATA", "PostgreSQL")];
+
+/// A protected mount that a program of this service sets up only while it is empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct WantsEmpty {
+    pub(crate) target: String,
+    service: String,
+    variable: &'static str,
+    program: &'static str,
+}
+
+impl WantsEmpty {
+    /// The mount of a service, where there is one.
+    pub(crate) fn find(service: &Service, image: Option<&Image>) -> Option<Self> {
+        let mut found = EMPTY.iter().filter_map(|(variable, program)| {
+            let of_image = || {
+                let mut all = image?.env.iter().filter_map(|entry| entry.split_once('='));
+                all.find(|(name, _)| name == variable)
+                    .map(|(_, value)| value.to_owned())
+            };
+            let own = service.environment.get(*variable).cloned();
+            let directory = own.or_else(of_image)?;
+            let target = directory.trim_end_matches('/').to_owned();
+            service.protected_targets().contains(&target).then(|| Self {
+                target,
+                service: service.name.clone(),
+                variable,
+                program,
+            })
+        });
+        found.next()
+    }
+
+    /// What a new installation needs.
+    pub(crate) fn remedy(&self) -> String {
+        let Self {
+            target,
+            service,
+            variable,
+            program,
+        } = self;
+        format!(
+            "{program} sets {target} up only while nothing is in it, and a store id is: put `{variable}: {target}/data` under \
+             `environment` of service {service}, on every host"
+        )
+    }
+}
+
 /// Where another node would run the group from another image than this one.
 pub(super) fn differing(group: &str, own: &Readiness, me: &str, published: &[(String, NodeStatus)]) -> Vec<String> {
     let others = published.iter().filter(|(node, _)| node != me);
@@ -72,6 +122,39 @@ mod tests {
             "{told}"
         );
         assert_eq!(must_be_pid_one(service, &image(&["/entrypoint.sh"])), None);
+    }
+
+    #[test]
+    fn a_database_that_wants_an_empty_directory_is_known() {
+        let project = super::super::testing::project("", "", "volumes: [\"/srv/db:/var/lib/db\"]");
+        let mut service = project.groups["mail"].services[0].clone();
+        let target = service.protected_targets()[0].clone();
+        let image = |value: &str| Image {
+            env: vec!["PATH=/bin".to_owned(), format!("PGDATA={value}")],
+            ..Image::default()
+        };
+        let found = WantsEmpty::find(&service, Some(&image(&format!("{target}/")))).unwrap();
+        assert_eq!(found.target, target);
+        assert!(
+            found.remedy().contains(&format!("PGDATA: {target}/data")),
+            "{}",
+            found.remedy()
+        );
+        assert_eq!(WantsEmpty::find(&service, Some(&image("/elsewhere"))), None);
+        assert_eq!(WantsEmpty::find(&service, None), None);
+        // The file has the last word.
+        service
+            .environment
+            .insert("PGDATA".to_owned(), format!("{target}/data"));
+        assert_eq!(WantsEmpty::find(&service, Some(&image(&target))), None);
+    }
+
+    #[test]
+    fn an_entrypoint_of_the_file_is_what_starts() {
+        let image = |words: &[&str]| Image {
+            entrypoint: Some(words.iter().map(|word| (*word).to_owned()).collect()),
+            ..Image::default()
+        };
         let own = super::super::testing::project("", ", entrypoint: /bin/mail", "");
         assert_eq!(
             must_be_pid_one(&own.groups["mail"].services[0], &image(&["/init"])),

@@ -15,6 +15,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::answer::Answer;
+use super::init;
 use leasehold_base::clock;
 use leasehold_compose::model::{Fence, Group, OnStopFailure, Service};
 use leasehold_core::protocol::records::Readiness;
@@ -105,6 +106,19 @@ async fn images(site: &NodeContext, found: &mut Findings) {
     for group in site.project.groups.values() {
         let (images, faults) = group_here(site, group).await;
         found.faults.extend(faults);
+        // Where etcd can't be asked, it may be new.
+        let is_new = !init::is_done(site, &group.name).await.unwrap_or(false);
+        for service in group.services.iter().filter(|_| is_new) {
+            let image = images
+                .iter()
+                .find(|(known, _)| *known == service)
+                .map(|(_, image)| image);
+            let warning =
+                |wants: images::WantsEmpty| format!("for a database that is not there yet: {}", wants.remedy());
+            found
+                .warnings
+                .extend(images::WantsEmpty::find(service, image).map(warning));
+        }
         for (service, image) in &images {
             found
                 .report
