@@ -90,6 +90,7 @@ impl Prints {
         self.add_secret(key("entrypoint"), &service.entrypoint);
         self.add_secret(key("healthcheck"), &service.healthcheck);
         self.add(key("user"), &service.user);
+        self.add(key("userns_mode"), &service.userns_mode);
         self.add(key("working_dir"), &service.working_dir);
         self.add(key("network_mode"), &service.network_mode.as_ref().map(network));
         self.add(key("ports"), &service.ports);

@@ -225,7 +225,7 @@ pub const KEYS: &[(&str, Fate)] = &[
     ("services.*.ulimits", CarriedOut),
     ("services.*.use_api_socket", Refused(BY_HAND)),
     ("services.*.user", CarriedOut),
-    ("services.*.userns_mode", Refused(BY_HAND)),
+    ("services.*.userns_mode", CarriedOut),
     ("services.*.uts", Refused(BY_HAND)),
     ("services.*.volumes", CarriedOut),
     (
@@ -404,6 +404,7 @@ mod tests {
         ("services.*.shm_size", "shm_size: 1g"), ("services.*.stdin_open", "stdin_open: true"), ("services.*.stop_grace_period", "stop_grace_period: 5s"),
         ("services.*.stop_signal", "stop_signal: SIGINT"), ("services.*.sysctls", "sysctls: {a: 1}"), ("services.*.tmpfs", "tmpfs: /t"),
         ("services.*.tty", "tty: true"), ("services.*.ulimits", "ulimits: {nofile: 5}"), ("services.*.user", "user: me"),
+        ("services.*.userns_mode", "userns_mode: host"),
         ("services.*.volumes", "volumes: ['v:/v']"),
         ("services.*.volumes[].bind.create_host_path", "volumes: [{type: bind, source: ./x, target: /x, bind: {create_host_path: true}}]"),
         ("services.*.volumes[].bind.propagation", "volumes: [{type: bind, source: ./x, target: /x, bind: {propagation: rslave}}]"),

@@ -457,6 +457,8 @@ pub struct Service {
     pub stdin_open: bool,
     pub platform: Option<String>,
     pub runtime: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub userns_mode: Option<String>,
     /// Services of the same group that must be up (or healthy) first.
     pub depends_on: BTreeMap<String, Dependency>,
 }

@@ -88,9 +88,18 @@ fn set_rights(service: &mut Service, field: &At<'_>, faults: &mut Faults) -> boo
         "read_only" => service.read_only = field.bool(faults).unwrap_or_default(),
         "devices" => service.devices = devices(field, faults),
         "sysctls" => service.sysctls = networks::options(field, faults),
+        "userns_mode" => service.userns_mode = userns_mode(field, faults),
         _ => return false,
     }
     true
+}
+
+/// The engine knows one word: not to map the users of this container, where it maps those of others.
+fn userns_mode(field: &At<'_>, faults: &mut Faults) -> Option<String> {
+    field.parsed(faults, "host", |text| match text {
+        "host" => Some(text.to_owned()),
+        _ => None,
+    })
 }
 
 fn set_network(service: &mut Service, field: &At<'_>, context: &Context<'_>, faults: &mut Faults) -> bool {
@@ -325,6 +334,11 @@ mod tests {
                 r#"Some("linux/arm64")"#,
             ),
             ("runtime: runsc", |s| format!("{:?}", s.runtime), r#"Some("runsc")"#),
+            (
+                "userns_mode: host",
+                |s| format!("{:?}", s.userns_mode),
+                r#"Some("host")"#,
+            ),
             (
                 "stop_signal: SIGINT",
                 |s| format!("{:?}", s.stop_signal),

@@ -327,6 +327,7 @@ NAME:
   cap_drop: [ALL]
   cap_add: [NET_ADMIN, NET_RAW]
   security_opt: [\"no-new-privileges:true\"]
+  userns_mode: host
   stop_grace_period: GRACEs
   environment:
     LEASEHOLD_NODE: ${LEASEHOLD_NODE:-}

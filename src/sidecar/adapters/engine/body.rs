@@ -87,6 +87,7 @@ pub(super) fn host(service: &Service, mounts: Vec<Mount>) -> Result<HostConfig> 
             .filter(|list: &Vec<_>| !list.is_empty()),
         oom_score_adj: service.oom_score_adj,
         runtime: service.runtime.clone(),
+        userns_mode: service.userns_mode.clone(),
         ..HostConfig::default()
     })
 }
