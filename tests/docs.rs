@@ -36,9 +36,13 @@ fn read(page: &str) -> String {
 
 /// All pages, as paths below the root.
 fn pages() -> Vec<String> {
-    let of_book = fs::read_dir(root().join("docs")).unwrap();
-    let of_book = of_book.map(|entry| format!("docs/{}", entry.unwrap().file_name().to_string_lossy()));
-    let mut found: Vec<String> = of_book.filter(|page| page.ends_with(".md")).collect();
+    let below = |folder: &str| -> Vec<String> {
+        let entries = fs::read_dir(root().join(folder)).unwrap();
+        let paths = entries.map(|entry| format!("{folder}/{}", entry.unwrap().file_name().to_string_lossy()));
+        paths.collect()
+    };
+    let mut found = [below("docs"), below("docs/projects")].concat();
+    found.retain(|page| page.ends_with(".md"));
     assert!(found.len() > 10, "where are the pages? {found:?}");
     found.sort();
     found.extend(AROUND.map(str::to_owned));

@@ -315,6 +315,28 @@ fn all_services_are_all_but_the_sidecar() {
     );
 }
 
+/// What `docs/projects/paperless-ngx.md` and `docs/projects/nextcloud.md` rest on.
+#[test]
+fn services_of_one_image_keep_each_the_entrypoint_of_its_own() {
+    let place = Place::of("desk.yaml");
+    let all = subjects(&place, &Which::All);
+    let hints = vec![Hints::default(); all.len()];
+    let asked = Request {
+        group: Some("desk".to_owned()),
+        ..request(&["10.20.0.53/24"])
+    };
+    let draft = Subject::protect_all(&all, &asked, &hints).unwrap();
+    assert_golden("desk.expected", &draft);
+    place.patch(&draft);
+    let project = read(&place.sources()).unwrap_or_else(|faults| panic!("{faults:#?}"));
+    let services = &project.groups["desk"].services;
+    let starts: Vec<_> = services
+        .iter()
+        .map(|service| service.entrypoint.clone().unwrap_or_default().join(" "))
+        .collect();
+    assert_eq!(starts, ["", "serve --port 8000", "/job.sh"]);
+}
+
 #[test]
 fn the_files_of_a_project_are_those_that_compose_reads() {
     let place = Place::of("shop.yaml");
