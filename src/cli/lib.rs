@@ -76,7 +76,7 @@ enum Verb {
     ///
     /// On the host where the service runs: `leasehold adopt compose.yaml | patch -p0`. It adds whole lines and keeps what must
     /// go in comments. Refused while containers of its own still use the service's storage. What `check` would refuse
-    /// afterwards is told on stderr, and the exit code is 1 then.
+    /// afterwards is told on stderr as left to do; the exit code is 0 all the same.
     Adopt(adopt::Wanted),
     /// Prepare a group's storage once: show each mount, write a store id into each and into etcd
     ///
