@@ -49,6 +49,8 @@ mod storage;
 mod table;
 #[path = "hosts/traffic.rs"]
 mod traffic;
+#[path = "platform/uninstall.rs"]
+mod uninstall;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

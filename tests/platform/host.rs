@@ -80,11 +80,7 @@ impl Host {
         host.write("etc/hostname", &format!("{name}\n"));
         // One that has none is set up anew by systemd, which asks questions.
         host.write("etc/machine-id", &format!("{:032x}\n", 0x1ea5_e000 + u32::from(number)));
-        if number == 2 {
-            host.write_engine_settings("\"features\": {\"containerd-snapshotter\": true}");
-        } else {
-            host.write_engine_settings("");
-        }
+        host.write("etc/docker/daemon.json", &host.engine_settings(false));
         if number == 3 {
             // What it starts inherits it, as with an engine that asks for it.
             host.write(
@@ -102,8 +98,10 @@ impl Host {
         fs::write(file, text).expect("a file on the host's disk");
     }
 
-    fn write_engine_settings(&self, more: &str) {
-        self.write("etc/docker/daemon.json", &format!("{{{more}}}\n"));
+    /// The second host has the image store of containerd.
+    fn engine_settings(&self, live_restore: bool) -> String {
+        let store = self.number == 2;
+        format!("{{\"live-restore\": {live_restore}, \"features\": {{\"containerd-snapshotter\": {store}}}}}\n")
     }
 
     pub(crate) fn disk(&self) -> PathBuf {
@@ -260,6 +258,35 @@ impl Host {
         );
         let said = String::from_utf8_lossy(&said.stdout).into_owned();
         said.lines().map(str::to_owned).collect()
+    }
+
+    /// The sidecar's process, by its number on the host.
+    pub(crate) fn sidecar_pid(&self) -> String {
+        self.inside(&match self.form {
+            Form::Unit => "systemctl show -P MainPID leasehold".to_owned(),
+            Form::Container => format!("docker inspect -f '{{{{.State.Pid}}}}' {SIDECAR}"),
+        })
+    }
+
+    /// PID 1 of the service's container, by its number on the host.
+    pub(crate) fn tether_pid(&self) -> String {
+        let serving = self.serving();
+        let id = serving.first().expect("a container that runs");
+        self.inside(&format!("docker inspect -f '{{{{.State.Pid}}}}' {id}"))
+    }
+
+    pub(crate) fn kill_tether(&self) {
+        self.inside(&format!("kill -9 {}", self.tether_pid()));
+    }
+
+    /// Whether the containers live on without the engine.
+    pub(crate) fn set_live_restore(&self, wanted: bool) {
+        let text = self.engine_settings(wanted);
+        self.inside(&format!("echo '{text}' > /etc/docker/daemon.json; systemctl reload docker"));
+        until("the engine to take its settings", BOOT_LIMIT, || {
+            let said = self.inside("docker info -f '{{.LiveRestoreEnabled}}'");
+            (said == wanted.to_string()).then_some(())
+        });
     }
 
     /// The cluster as this host's sidecar sees it; none while it does not answer.

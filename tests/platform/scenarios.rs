@@ -4,8 +4,8 @@ use std::time::Duration;
 
 /// The smallest that `compose/node`'s settings of etcd allow.
 pub(crate) const TTL: Duration = Duration::from_secs(5);
-/// The target is ttl + 1 s; a machine that runs three hosts at once gets some more.
-pub(crate) const FAILOVER_LIMIT: Duration = Duration::from_secs(8);
+/// The ttl, an election of etcd where its leader dies too (stock timing), and what a machine with three hosts needs.
+pub(crate) const FAILOVER_LIMIT: Duration = Duration::from_secs(10);
 /// Stop and start of the mail server, and the way through etcd.
 pub(crate) const HAND_OVER_LIMIT: Duration = Duration::from_secs(4);
 /// What a busy machine may make of "no outage": a greeting that came late.
