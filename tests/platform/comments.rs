@@ -38,16 +38,16 @@ impl Host {
         self.type_lines(&lines[..=until]);
     }
 
-    /// The check and the sidecar's start.
-    pub(crate) fn start_by_comments(&self) {
+    /// The check and the sidecar's start, as they are typed.
+    pub(crate) fn rest_of_comments(&self) -> Vec<String> {
         let lines = self.commands();
         let from = lines.iter().position(|line| *line == ETCD).expect("etcd's start");
         let rest: Vec<&str> = lines[from + 1..].iter().copied().filter(|line| !line.contains(INIT)).collect();
         assert!(
-            rest.first().is_some_and(|line| line.contains("leasehold check")),
+            rest.len() == 2 && rest[0].contains("leasehold check"),
             "no check before the start: {rest:?}"
         );
-        self.type_lines(&rest);
+        rest.iter().map(|line| format!("cd /srv/mail && {line}")).collect()
     }
 
     /// `leasehold init mail`, once for the whole cluster.
@@ -56,7 +56,7 @@ impl Host {
         format!("cd /srv/mail && {}", found.expect("the command that prepares the storage"))
     }
 
-    /// In the order of the comments: both begin with the directory, then either goes its own way.
+    /// In the order of the comments: both forms begin with the directory, then either goes its own way.
     fn commands(&self) -> Vec<&'static str> {
         let of_directory = commands(COMPOSE);
         match self.form {
@@ -68,9 +68,9 @@ impl Host {
         }
     }
 
-    /// In one shell after another, each in the directory in which the line before has left its reader.
+    /// Each in the directory in which the line before has left its reader.
     fn type_lines(&self, lines: &[&str]) {
-        let mut place = if lines[0] == COPIED { self.place() } else { "/srv/mail" };
+        let mut place = self.place();
         for line in lines {
             self.inside(&format!("cd {place} && {}", self.decided(line)));
             if line.contains("&& cd /srv/mail") {

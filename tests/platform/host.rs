@@ -81,13 +81,17 @@ impl Host {
         // One that has none is set up anew by systemd, which asks questions.
         host.write("etc/machine-id", &format!("{:032x}\n", 0x1ea5_e000 + u32::from(number)));
         host.write("etc/docker/daemon.json", &host.engine_settings(false));
-        if number == 3 {
+        let containerd = match host.form {
             // What it starts inherits it, as with an engine that asks for it.
-            host.write(
-                "etc/systemd/system/containerd.service.d/time.conf",
-                "[Service]\nExecStart=\nExecStart=/usr/bin/unshare --time /usr/bin/containerd\n",
-            );
-        }
+            Form::Container => "ExecStart=\nExecStart=/usr/bin/unshare --time /usr/bin/containerd".to_owned(),
+            // The runtime takes the root of all cgroups for its systemd's; here it is a group below, and a restarted containerd
+            // would find no process in its containers. (A sidecar in a container would see this part alone.)
+            Form::Unit => format!("BindPaths=/sys/fs/cgroup/{}:/sys/fs/cgroup", lab.host_name(name)),
+        };
+        host.write(
+            "etc/systemd/system/containerd.service.d/host.conf",
+            &format!("[Service]\n{containerd}\n"),
+        );
         host
     }
 
@@ -213,6 +217,18 @@ impl Host {
         let output = self.try_inside(line);
         assert!(output.status.success(), "{}: {line}: {}", self.name, words(&output));
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    /// The same, not waited for.
+    pub(crate) fn begin(&self, line: &str) -> Child {
+        let mut command = self.command(&["bash", "-euc", line]);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().expect("nsenter runs")
+    }
+
+    pub(crate) fn finish(&self, begun: Child) {
+        let output = begun.wait_with_output().expect("an end");
+        assert!(output.status.success(), "{}: {}", self.name, words(&output));
     }
 
     /// Whether any interface of the host carries the address.
