@@ -31,7 +31,11 @@ impl Cluster {
             if !host.is_up() {
                 host.boot();
             }
-            host.inside("systemctl unmask --runtime docker.socket docker containerd; systemctl start docker");
+            // One that was killed leaves its socket to nobody.
+            host.inside(
+                "systemctl is-active -q docker || { systemctl unmask --runtime docker.socket docker containerd; \
+                 systemctl reset-failed; systemctl restart docker.socket containerd; systemctl start docker; }",
+            );
         }
     }
 

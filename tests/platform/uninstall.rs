@@ -11,7 +11,7 @@ use crate::shell::{now, until};
 
 const PAGE: &str = include_str!("../../docs/runbooks.md");
 const HEADING: &str = "## Uninstall";
-/// What the page says to type where the sidecar is a unit: the line of the block, and the line in its place.
+/// What the page says to type where the sidecar is a unit: a line of the block, and what is typed then.
 const UNIT: [(&str, &str); 3] = [
     ("docker compose exec leasehold leasehold", "leasehold"),
     (
@@ -20,7 +20,7 @@ const UNIT: [(&str, &str); 3] = [
     ),
     (
         "docker volume rm leasehold-bin",
-        "rm /etc/systemd/system/leasehold.service /usr/local/bin/leasehold*",
+        "docker volume rm leasehold-bin && rm /etc/systemd/system/leasehold.service /usr/local/bin/leasehold*",
     ),
 ];
 
@@ -37,7 +37,7 @@ fn lines() -> BTreeMap<&'static str, Vec<&'static str>> {
     for (_, line) in UNIT {
         for part in line.split(" && ") {
             assert!(
-                part == "leasehold" || section.contains(&format!("`{part}`")),
+                part == "leasehold" || section.contains(&format!("`{part}`")) || section.contains(&format!("\n{part}\n")),
                 "the page does not say {part:?}"
             );
         }
