@@ -87,7 +87,10 @@ fn the_service_survives_what_happens_to_hosts_of_systemd() {
     ));
     lines.iter().for_each(|line| say(&line.text()));
     table::closing(&[]).iter().for_each(|line| say(line));
-    say(&format!("The table is in {}", table::place(&format!("{TABLE}.md")).display()));
+    say(&format!(
+        "The table is in {}",
+        table::place(&format!("{TABLE}.md")).display()
+    ));
     assert!(lines.iter().all(|line| line.figure.is_some()), "see above");
 }
 

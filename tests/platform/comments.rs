@@ -26,7 +26,9 @@ const COPIED: &str = "cp .env.example .env && nano .env";
 fn commands(text: &str) -> Vec<&str> {
     let comment = text.lines().take_while(|line| line.starts_with('#'));
     let lines = comment.filter_map(|line| line.strip_prefix("#   "));
-    lines.map(|line| line.split("   ").next().unwrap_or(line).trim()).collect()
+    lines
+        .map(|line| line.split("   ").next().unwrap_or(line).trim())
+        .collect()
 }
 
 impl Host {
@@ -42,7 +44,11 @@ impl Host {
     pub(crate) fn rest_of_comments(&self) -> Vec<String> {
         let lines = self.commands();
         let from = lines.iter().position(|line| *line == ETCD).expect("etcd's start");
-        let rest: Vec<&str> = lines[from + 1..].iter().copied().filter(|line| !line.contains(INIT)).collect();
+        let rest: Vec<&str> = lines[from + 1..]
+            .iter()
+            .copied()
+            .filter(|line| !line.contains(INIT))
+            .collect();
         assert!(
             rest.len() == 2 && rest[0].contains("leasehold check"),
             "no check before the start: {rest:?}"
@@ -53,7 +59,10 @@ impl Host {
     /// `leasehold init mail`, once for the whole cluster.
     pub(crate) fn init_command(&self) -> String {
         let found = self.commands().into_iter().find(|line| line.contains(INIT));
-        format!("cd /srv/mail && {}", found.expect("the command that prepares the storage"))
+        format!(
+            "cd /srv/mail && {}",
+            found.expect("the command that prepares the storage")
+        )
     }
 
     /// In the order of the comments: both forms begin with the directory, then either goes its own way.
@@ -99,7 +108,10 @@ impl Host {
 
     fn unpack(&self, archive: &Path, place: &str) {
         let file = fs::File::open(archive).expect("an archive");
-        let output = self.command(&["tar", "-x", "--no-same-owner", "-C", place]).stdin(file).output();
+        let output = self
+            .command(&["tar", "-x", "--no-same-owner", "-C", place])
+            .stdin(file)
+            .output();
         assert!(output.expect("tar").status.success(), "{}: tar", self.name);
     }
 

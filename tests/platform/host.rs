@@ -142,7 +142,16 @@ impl Host {
         let log = File::create(self.disk().join("boot.log")).expect("a log file");
         let child = Command::new("nsenter")
             .arg(format!("--net=/run/netns/{name}"))
-            .args(["unshare", "--mount", "--pid", "--uts", "--ipc", "--fork", "--kill-child", BOOT])
+            .args([
+                "unshare",
+                "--mount",
+                "--pid",
+                "--uts",
+                "--ipc",
+                "--fork",
+                "--kill-child",
+                BOOT,
+            ])
             .arg(self.name)
             .arg(tree())
             .arg(self.disk())
@@ -251,6 +260,26 @@ impl Host {
         self.follow_comments();
     }
 
+    /// Whether the host is what its rows stand for; its containers run.
+    pub(crate) fn verify_platform(&self) {
+        let engine = self.inside("docker info -f '{{.CgroupDriver}} {{.CgroupVersion}}'");
+        assert_eq!(engine, "systemd 2", "{}", self.name);
+        let store = self
+            .inside("docker info -f '{{.DriverStatus}}'")
+            .contains("io.containerd.snapshotter");
+        assert_eq!(store, self.number == 2, "the image store of {}", self.name);
+        let own = self.inside("readlink /proc/1/ns/time");
+        let pid = self.inside("docker inspect -f '{{.State.Pid}}' mail-etcd-1");
+        let of_container = self.inside(&format!("readlink /proc/{pid}/ns/time"));
+        assert_eq!(
+            own != of_container,
+            self.number == 3,
+            "the time namespace of {}",
+            self.name
+        );
+        assert_eq!(self.inside("stat -f -c %T /sys/fs/cgroup"), "cgroup2fs");
+    }
+
     /// `leasehold` where the sidecar is.
     pub(crate) fn leasehold(&self, arguments: &[&str]) -> Output {
         let before = match self.form {
@@ -298,7 +327,9 @@ impl Host {
     /// Whether the containers live on without the engine.
     pub(crate) fn set_live_restore(&self, wanted: bool) {
         let text = self.engine_settings(wanted);
-        self.inside(&format!("echo '{text}' > /etc/docker/daemon.json; systemctl reload docker"));
+        self.inside(&format!(
+            "echo '{text}' > /etc/docker/daemon.json; systemctl reload docker"
+        ));
         until("the engine to take its settings", BOOT_LIMIT, || {
             let said = self.inside("docker info -f '{{.LiveRestoreEnabled}}'");
             (said == wanted.to_string()).then_some(())

@@ -52,6 +52,7 @@ fn first_start(cluster: &mut Cluster) -> Figure {
     let prepared = now();
     let outage = cluster.await_greeting() - prepared;
     let seen = cluster.under_mail(|_| ());
+    cluster.hosts.iter().for_each(Host::verify_platform);
     let note = format!(
         "three sidecars up in {:.1} s, then init to first 220",
         started.as_secs_f64()
@@ -191,7 +192,10 @@ fn stop_unit(cluster: &mut Cluster) -> Figure {
         let host = &cluster.hosts[old];
         host.inside("systemctl stop leasehold");
         assert_eq!(host.inside("systemctl show -P Result leasehold"), "success");
-        assert!(host.serving().is_empty(), "the service outlives the sidecar's orderly end");
+        assert!(
+            host.serving().is_empty(),
+            "the service outlives the sidecar's orderly end"
+        );
     });
     let note = moved(cluster, old);
     cluster.heal();
@@ -281,7 +285,11 @@ fn told(cluster: &mut Cluster) -> Figure {
         let status = host.inside("systemctl show -P StatusText leasehold");
         assert_eq!(status, format!("joined; mail: active on {}", host.name));
     });
-    figure(&seen, NO_OUTAGE, "the run in the journal, the holder in the unit's state")
+    figure(
+        &seen,
+        NO_OUTAGE,
+        "the run in the journal, the holder in the unit's state",
+    )
 }
 
 fn figure(seen: &Seen, limit: Duration, note: &str) -> Figure {

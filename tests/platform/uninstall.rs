@@ -37,7 +37,9 @@ fn lines() -> BTreeMap<&'static str, Vec<&'static str>> {
     for (_, line) in UNIT {
         for part in line.split(" && ") {
             assert!(
-                part == "leasehold" || section.contains(&format!("`{part}`")) || section.contains(&format!("\n{part}\n")),
+                part == "leasehold"
+                    || section.contains(&format!("`{part}`"))
+                    || section.contains(&format!("\n{part}\n")),
                 "the page does not say {part:?}"
             );
         }
@@ -63,7 +65,11 @@ impl Host {
         // The bracket keeps the search itself out.
         assert_eq!(self.inside("pgrep -af '[l]easehold|[t]ether' || true"), "", "processes");
         let group = format!("/sys/fs/cgroup/{}", self.lab.host_name(self.name));
-        assert_eq!(self.inside(&format!("find {group} -name 'docker-*.scope'")), "", "cgroups");
+        assert_eq!(
+            self.inside(&format!("find {group} -name 'docker-*.scope'")),
+            "",
+            "cgroups"
+        );
         assert_eq!(
             self.inside("docker volume ls -q | grep leasehold-bin || true"),
             "",
@@ -94,6 +100,9 @@ pub(crate) fn uninstall(cluster: &mut Cluster) -> Figure {
         typed["all"].iter().for_each(|line| host.type_line(line));
         host.is_clean();
     }
-    let note = format!("nothing left on three hosts after {:.1} s", (now() - began).as_secs_f64());
+    let note = format!(
+        "nothing left on three hosts after {:.1} s",
+        (now() - began).as_secs_f64()
+    );
     Figure::new(&Seen::default(), None, RETURN_LIMIT, &note)
 }
