@@ -181,7 +181,7 @@ fn the_service_survives_what_happens_to_hosts() {
     let mut lines = Vec::new();
     for row in rows().into_iter().filter(Row::is_wanted) {
         let whole = run(&row, &mut cluster, &mut lines);
-        table::write(&lines, &cluster.broken.thaws);
+        table::write("faults", &lines, &cluster.broken.thaws);
         if !whole {
             say("the cluster can't be mended: the rest is left out");
             break;

@@ -10,15 +10,14 @@ use std::process::Command;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::etcd::etcd_program;
-use crate::host::{Host, STORAGE, tag};
+use crate::host::{self, Host, LEDGER, STORAGE, VIPS};
 use crate::lab::{Lab, VIP4, VIP6};
 use crate::ledger::{Late, Ledger, Run};
 use crate::mail::{self, at};
 use crate::observer::Observer;
 use crate::pace::Pace;
 use crate::repairs::Broken;
-use crate::shell::{now, sh, until, within, words};
+use crate::shell::{now, until, within, words};
 use crate::traffic::Traffic;
 
 pub(crate) const NAMES: [&str; 3] = ["h1", "h2", "h3"];
@@ -69,8 +68,8 @@ impl Seen {
 impl Cluster {
     /// Three hosts with engine, etcd, images and volumes; no sidecar yet.
     pub(crate) fn new() -> Self {
-        etcd_program("etcd");
-        for image in images() {
+        Host::needs();
+        for image in host::images() {
             let found = Command::new("docker").args(["image", "inspect", &image]).output();
             let found = found.expect("the docker client").status.success();
             assert!(
@@ -83,7 +82,7 @@ impl Cluster {
             fs::create_dir_all(lab.storage.place().join(volume)).expect("the shared storage");
         }
         let archive = lab.disk().join("images.tar");
-        sh(&format!("docker save -o {} {}", archive.display(), images().join(" ")));
+        host::save_images(&archive);
         let mut hosts: Vec<Host> = NAMES
             .iter()
             .zip(1..)
@@ -250,11 +249,12 @@ impl Cluster {
     }
 
     fn verify_mail(&self) {
-        for (name, address, port, fetch) in [
+        let ways = [
             ("IMAP", VIP4, 993, mail::imap as Fetch),
             ("POP3", VIP4, 995, mail::pop3 as Fetch),
             ("IMAP and IPv6", VIP6, 993, mail::imap as Fetch),
-        ] {
+        ];
+        for (name, address, port, fetch) in ways.into_iter().filter(|way| VIPS.contains(&way.1)) {
             let wanted = self.accepted.clone();
             let missing = self.lab.client(move || {
                 let mut missing = Err("not read yet".to_owned());
@@ -273,7 +273,7 @@ impl Cluster {
     }
 
     fn verify_addresses(&self, leader: usize) {
-        for address in [VIP4, VIP6] {
+        for address in VIPS {
             let carriers = self.hosts.iter().filter(|host| host.is_up() && host.carries(address));
             let carriers: Vec<_> = carriers.map(|host| host.name).collect();
             assert_eq!(carriers, [self.hosts[leader].name], "who carries {address}");
@@ -289,6 +289,9 @@ impl Cluster {
             BTreeSet::from([self.hosts[leader].mac()]),
             "who answers for {VIP4}: {said}"
         );
+        if !VIPS.contains(&VIP6) {
+            return;
+        }
         self.lab
             .in_switch(&format!("ip -6 neigh flush dev br0; ping -q -c 1 -W 2 {VIP6}"));
         let known = self.lab.in_switch(&format!("ip -6 neigh show {VIP6} dev br0"));
@@ -306,9 +309,5 @@ impl Cluster {
 }
 
 fn ledger_file(lab: &Lab) -> PathBuf {
-    lab.storage.place().join("mail-ledger/ledger")
-}
-
-fn images() -> [String; 2] {
-    ["sams", "leasehold"].map(|name| format!("leasehold/{name}:{}", tag()))
+    lab.storage.place().join(LEDGER)
 }

@@ -10,7 +10,8 @@ use std::time::Duration;
 use leasehold::api::status::Status;
 use nix::sys::signal::Signal;
 
-use crate::lab::{Lab, NET4, NET6};
+use crate::etcd::etcd_program;
+use crate::lab::{Lab, NET4, NET6, VIP4, VIP6};
 use crate::pace::Pace;
 use crate::parts::{Part, signal};
 use crate::scenarios::TTL;
@@ -28,6 +29,10 @@ pub(crate) const STORAGE: [&str; 6] = [
     "mail-clientmqueue",
     "mail-ledger",
 ];
+/// The service writes it there.
+pub(crate) const LEDGER: &str = "mail-ledger/ledger";
+/// What clients reach the service by.
+pub(crate) const VIPS: [&str; 2] = [VIP4, VIP6];
 const ENGINE_LIMIT: Duration = Duration::from_secs(60);
 /// No command takes longer on an engine that works.
 const DOCKER_S: &str = "60";
@@ -50,6 +55,11 @@ pub(crate) struct Host {
 }
 
 impl Host {
+    /// What must be there before any host is made.
+    pub(crate) fn needs() {
+        etcd_program("etcd");
+    }
+
     /// A host without power.
     pub(crate) fn new(lab: &Rc<Lab>, name: &'static str, number: u8) -> Self {
         lab.plug_in(name, number);
@@ -415,4 +425,13 @@ impl Host {
 /// The tag of the images under test.
 pub(crate) fn tag() -> String {
     std::env::var("LEASEHOLD_TEST_TAG").unwrap_or_else(|_| "dev".to_owned())
+}
+
+/// What every host loads.
+pub(crate) fn images() -> [String; 2] {
+    ["sams", "leasehold"].map(|name| format!("leasehold/{name}:{}", tag()))
+}
+
+pub(crate) fn save_images(archive: &Path) {
+    sh(&format!("docker save -o {} {}", archive.display(), images().join(" ")));
 }

@@ -1,4 +1,4 @@
-//! What the rows showed, for people and for tools: on the terminal, and as `faults.md` and `faults.json` beside the build.
+//! What the rows showed, for people and for tools: on the terminal, and as `NAME.md` and `NAME.json` beside the build.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -72,7 +72,7 @@ impl Line {
 }
 
 /// Writes both files anew; a run that is ended early leaves what it has seen.
-pub(crate) fn write(lines: &[Line], thaws: &[Thaw]) {
+pub(crate) fn write(name: &str, lines: &[Line], thaws: &[Thaw]) {
     let mut text = "| what happens | result | outage s | bound s | two writers s | what was seen | took s |\n\
                     | --- | --- | --- | --- | --- | --- | --- |\n"
         .to_owned();
@@ -93,8 +93,8 @@ pub(crate) fn write(lines: &[Line], thaws: &[Thaw]) {
         })
         .collect();
     let all = serde_json::json!({ "rows": rows, "thaws": thaws });
-    std::fs::write(place("faults.md"), text).expect("faults.md");
-    std::fs::write(place("faults.json"), format!("{all:#}\n")).expect("faults.json");
+    std::fs::write(place(&format!("{name}.md")), text).expect("the table");
+    std::fs::write(place(&format!("{name}.json")), format!("{all:#}\n")).expect("the table");
 }
 
 /// Beside the build.
