@@ -11,8 +11,9 @@ use crate::scenarios::{Body, HAND_OVER_LIMIT, RETURN_LIMIT, figure, no_outage};
 use crate::shell::{now, until, words};
 use crate::sickness::deliver;
 
-pub(crate) const EDITED: [(&str, Body); 2] = [
+pub(crate) const EDITED: [(&str, Body); 3] = [
     ("changed file, applied from another host", applied),
+    ("runtime broken on one standby", runtime_broken),
     ("probe: storage full", storage_probe),
 ];
 
@@ -27,7 +28,7 @@ const STORAGE: &str = "        - { storage: sams, interval: 1s, timeout: 3s, fal
 const CANARY: &str =
     "        - { canary: alice@example.test, login_file: ./login, tls: start, interval: 30s, timeout: 10s, fall: 1 }\n";
 
-/// The compose file of every host; as it was when dropped.
+/// The compose file of every host, or of one; as it was when dropped.
 struct Edited {
     files: Vec<PathBuf>,
     before: String,
@@ -35,8 +36,12 @@ struct Edited {
 
 impl Edited {
     fn new(cluster: &Cluster, old: &str, new: &str) -> Self {
-        let file = |host: &Host| host.disk().join("project/compose.yaml");
-        let files: Vec<PathBuf> = cluster.hosts.iter().map(file).collect();
+        Self::of(&cluster.hosts.iter().collect::<Vec<_>>(), old, new)
+    }
+
+    fn of(hosts: &[&Host], old: &str, new: &str) -> Self {
+        let file = |host: &&Host| host.disk().join("project/compose.yaml");
+        let files: Vec<PathBuf> = hosts.iter().map(file).collect();
         let before = fs::read_to_string(&files[0]).expect("a compose file");
         assert!(before.contains(old), "{before}");
         let edited = Self { files, before };
@@ -55,6 +60,38 @@ impl Drop for Edited {
     fn drop(&mut self) {
         self.write(&self.before);
     }
+}
+
+/// An update broke what starts containers on a standby, where what runs lives on. The next containers that are made there are
+/// tried, and so it is told before anybody hands over to this host.
+fn runtime_broken(cluster: &mut Cluster) -> Figure {
+    cluster.await_successors();
+    let (old, place) = (cluster.await_leader(), cluster.standby());
+    let name = cluster.hosts[place].name;
+    let mut told = Duration::ZERO;
+    let seen = cluster.under_mail(|cluster| {
+        let host = &cluster.hosts[place];
+        host.break_runtime(true);
+        let began = now();
+        let edited = Edited::of(&[host], SETTING.0, SETTING.1);
+        let why = "a trial start of service sams failed: ";
+        cluster.hosts[old].await_words(&["status"], &[why, "OCI runtime create failed"]);
+        told = now() - began;
+        let refused = format!("{name} is not ready for mail");
+        cluster.hosts[old].is_refused(&["switchover", "mail", "--to", name], &refused);
+        host.break_runtime(false);
+        drop(edited);
+        cluster.await_successors();
+    });
+    assert_eq!(cluster.leader(), Some(old), "the service moved");
+    cluster.hosts[old].await_status(0, &[]);
+    no_outage(
+        &seen,
+        &format!(
+            "{name} broken and its file edited, told {:.1} s later",
+            told.as_secs_f64()
+        ),
+    )
 }
 
 /// The file differs, everybody sees it, and nothing happens; applied from a standby it starts anew in place, in one outage.

@@ -49,8 +49,6 @@ pub(crate) struct Host {
     pub(crate) fuse: Option<Child>,
     /// Its sidecar can't answer, and asking would only cost time.
     pub(crate) frozen: bool,
-    /// What starts containers for the engine is broken from its next start on.
-    pub(crate) breaks_runtime: bool,
     powered: bool,
 }
 
@@ -71,7 +69,6 @@ impl Host {
             etcd: None,
             fuse: None,
             frozen: false,
-            breaks_runtime: false,
             powered: false,
         };
         for place in ["data", "project"] {
@@ -186,18 +183,21 @@ impl Host {
         self.engine = Some(child.expect("dockerd starts"));
     }
 
-    /// Where the engine finds its programs.
+    /// Where the engine finds its programs: in a directory of this host before all others.
     fn engine_path(&self) -> String {
         let usual = std::env::var("PATH").expect("a PATH");
-        if !self.breaks_runtime {
-            return usual;
+        format!("{}:{usual}", self.disk().join("bin").display())
+    }
+
+    /// What starts containers for the engine is broken, as after an update, or mended. What runs, runs on.
+    pub(crate) fn break_runtime(&self, broken: bool) {
+        let runc = self.disk().join("bin/runc");
+        if !broken {
+            return fs::remove_file(runc).expect("a broken program");
         }
-        let directory = self.disk().join("broken");
-        let runc = directory.join("runc");
-        fs::create_dir_all(&directory).expect("the host's disk");
+        fs::create_dir_all(self.disk().join("bin")).expect("the host's disk");
         fs::write(&runc, "#!/bin/sh\necho broken by an update >&2\nexit 1\n").expect("a broken program");
         fs::set_permissions(&runc, Permissions::from_mode(0o755)).expect("its mode");
-        format!("{}:{usual}", directory.display())
     }
 
     fn engine_settings(&self) -> PathBuf {

@@ -12,13 +12,12 @@ use crate::lab::VIP4;
 use crate::mail::{self, at};
 use crate::parts::{family, signal};
 use crate::row::Figure;
-use crate::scenarios::{Body, HAND_OVER_LIMIT, RETURN_LIMIT, figure, no_outage, succeed};
+use crate::scenarios::{Body, HAND_OVER_LIMIT, RETURN_LIMIT, figure, succeed};
 use crate::shell::{now, say, sh, try_sh, until, within};
 
-pub(crate) const SICKNESSES: [(&str, Body); 6] = [
+pub(crate) const SICKNESSES: [(&str, Body); 5] = [
     ("sendmail killed in the container", sendmail_killed),
     ("image missing on one standby", image_missing),
-    ("runtime broken on one standby", runtime_broken),
     ("dovecot hung", dovecot_hung),
     ("all standbys unready, service fails", nobody_else),
     ("service fails everywhere", flapping),
@@ -88,41 +87,6 @@ fn image_missing(cluster: &mut Cluster) -> Figure {
         HAND_OVER_LIMIT,
         &format!("past {name} to {}", cluster.hosts[other].name),
     )
-}
-
-/// An update broke what starts containers on a standby. The containers that run there live on, so only a start shows it; a
-/// trial does that before anybody hands over to this host.
-fn runtime_broken(cluster: &mut Cluster) -> Figure {
-    cluster.await_successors();
-    let old = cluster.await_leader();
-    let place = cluster.standby();
-    let name = cluster.hosts[place].name;
-    let mut told = Duration::ZERO;
-    let seen = cluster.under_mail(|cluster| {
-        cluster.hosts[place].set_live_restore(true);
-        restart_with(&mut cluster.hosts[place], true);
-        let began = now();
-        cluster.hosts[old].await_words(&["status"], &["a trial start of service sams failed: "]);
-        told = now() - began;
-        let refused = format!("{name} is not ready for mail");
-        cluster.hosts[old].is_refused(&["switchover", "mail", "--to", name], &refused);
-        restart_with(&mut cluster.hosts[place], false);
-        cluster.await_successors();
-        cluster.hosts[place].set_live_restore(false);
-    });
-    assert_eq!(cluster.leader(), Some(old), "the service moved");
-    cluster.hosts[old].await_status(0, &[]);
-    let told = told.as_secs_f64();
-    no_outage(
-        &seen,
-        &format!("{name}'s engine broken, told {told:.1} s after it was back"),
-    )
-}
-
-fn restart_with(host: &mut Host, broken: bool) {
-    host.breaks_runtime = broken;
-    host.restart_engine_orderly();
-    host.await_engine();
 }
 
 /// It answers no more. A new start helps for a while; when it hangs again, another host takes it.

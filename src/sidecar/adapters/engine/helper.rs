@@ -155,8 +155,8 @@ impl Engine {
         };
         let ended = timeout(deadline, run)
             .await
-            .map_err(|_| EngineError::late("helper", deadline))?;
-        let exit_code = ended.map_err(|error| EngineError::sort("helper", &error))?;
+            .map_err(|_| EngineError::late("start", deadline))?;
+        let exit_code = ended.map_err(|error| EngineError::sort("start", &error))?;
         let mut outcome = HelperOutcome {
             exit_code,
             ..HelperOutcome::default()
