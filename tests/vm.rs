@@ -1,10 +1,24 @@
-//! The watchdog against a real kernel's: a virtual machine whose only user is this very program, as the feeder. Needs
-//! qemu and a kernel with softdog: `docker/requirements vm target/vm`.
+//! The watchdog against a real kernel's: a virtual machine whose only user is this very program, as the feeder. And storage on a
+//! real server of NFS and on disks that two hosts see, in one machine. Needs qemu and a kernel: `docker/requirements vm target/vm`.
 
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::wildcard_enum_match_arm,
+    reason = "helpers of tests, some of which run within the machine and speak to the one outside"
+)]
 
+#[path = "vm/blocks.rs"]
+mod blocks;
+#[path = "tether/harness.rs"]
+#[allow(dead_code, reason = "other tests use the rest")]
+mod harness;
 #[path = "vm/machine.rs"]
 mod machine;
+#[path = "vm/nfs.rs"]
+mod nfs;
+#[path = "vm/server.rs"]
+mod server;
 
 use std::path::Path;
 use std::thread::sleep;

@@ -37,6 +37,7 @@ mod limits;
 mod merge;
 mod mounts;
 mod networks;
+pub mod nfs;
 mod order;
 mod paths;
 mod places;

@@ -6,6 +6,7 @@ use super::context::Context;
 use super::cursor::At;
 use super::fault::Faults;
 use super::model::{Attachment, Network, NetworkMode, Volume};
+use super::nfs;
 use super::yaml::Value;
 
 /// `network_mode`.
@@ -248,7 +249,21 @@ fn volume(key: &str, at: &At<'_>, context: &Context<'_>, faults: &mut Faults) ->
     }
     volume.external = external(at, &mut volume.name, key, faults);
     relative_device(at, &mut volume, context, faults);
+    of_nfs(at, &volume, faults);
     volume
+}
+
+/// Options that are carried out, and do harm.
+fn of_nfs(at: &At<'_>, volume: &Volume, faults: &mut Faults) {
+    let option = |key: &str| volume.driver_opts.get(key).map_or("", String::as_str);
+    let Some(field) = at.get("driver_opts").and_then(|options| options.get("o")) else {
+        return;
+    };
+    if nfs::is_nfs(option("type")) {
+        for harm in nfs::harms(option("o")) {
+            field.warn(faults, format!("`{}` {}", harm.option, harm.message), harm.remedy);
+        }
+    }
 }
 
 /// Compose makes the path of a bind absolute, where the driver is named; the engine would look elsewhere for it.

@@ -24,6 +24,7 @@ use super::exit::Refusal;
 use super::own_namespace::Beside;
 use super::signals::FORWARDED;
 use super::standing::{Pulse, Standing};
+use super::store::SQUASHED;
 use leasehold_base::clock;
 use leasehold_base::page::{PAGE_BYTES, Page};
 use leasehold_base::small_file;
@@ -57,6 +58,9 @@ const LOOK: Duration = Duration::from_millis(50);
 
 /// After a watched claim was taken: two that watched the same one write within one look and one write of each other.
 const CONFIRM: Duration = Duration::from_millis(100);
+
+/// A claim is looked for so often, where it is made in between.
+const MISSING_MAX: u32 = 3;
 
 /// Beats that fail for this long are worth a line.
 const FAILING: Duration = Duration::from_secs(5);
@@ -203,14 +207,7 @@ impl Keeper {
                 old.push(file);
             }
         }
-        let (found, was_watched) = passed(&self.file, &self.me, &mut self.later)?;
-        watched |= was_watched;
-        // A tether that was frozen in the watch must not write over its successor.
-        if clock::now().reached(self.soft) {
-            return Err(refusal(&self.file, "the lease ran out before the claim was taken"));
-        }
-        let claim = taken(&found, &self.me, &self.service);
-        self.file.write(&claim).map_err(|error| fault(&self.file, &error))?;
+        let claim = self.first_beat(&mut watched)?;
         self.read_back()?;
         if watched {
             // Two may have watched the same dead claim; of two writers the first sees the second.
@@ -219,6 +216,28 @@ impl Keeper {
         }
         self.put_away(&old, &claim);
         Ok(())
+    }
+
+    /// Writes the first beat over a claim that passes. One that is found missing and can't be made was there all the time: it is
+    /// judged as well.
+    fn first_beat(&mut self, watched: &mut bool) -> Result<Claim, String> {
+        for _ in 0..MISSING_MAX {
+            let (found, was_watched) = passed(&self.file, &self.me, &mut self.later)?;
+            *watched |= was_watched;
+            // A tether that was frozen in the watch must not write over its successor.
+            if clock::now().reached(self.soft) {
+                return Err(refusal(&self.file, "the lease ran out before the claim was taken"));
+            }
+            let claim = taken(&found, &self.me, &self.service);
+            let written = match found {
+                Found::Missing => self.file.create(&claim),
+                Found::Blank | Found::Damaged(_) | Found::Claim(_) => self.file.write(&claim).map(|()| true),
+            };
+            if written.map_err(|error| fault(&self.file, &error))? {
+                return Ok(claim);
+            }
+        }
+        Err(refusal(&self.file, "it comes and goes:"))
     }
 
     /// Claims of other mounts of this file system are ours by now: the next start need not watch them, and an old holder
@@ -361,6 +380,9 @@ fn fault(file: &ClaimFile, error: &io::Error) -> String {
     let kind = error.kind();
     if kind == io::ErrorKind::PermissionDenied {
         let user = rustix::process::geteuid().as_raw();
+        if user == 0 {
+            return format!("storage: {path}: {error}; {SQUASHED}");
+        }
         return format!("storage: {path}: {error} for user {user}; make it there by hand and `chown {user}` it");
     }
     if [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded].contains(&kind) {

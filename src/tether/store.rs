@@ -37,6 +37,10 @@ const CLAIM_WATCH: Duration = Duration::from_secs(1);
 /// Storage that takes longer for one file does not answer.
 const LOOK_MAX: Duration = Duration::from_secs(5);
 
+/// What is refused to root on storage that is not read-only.
+pub(super) const SQUASHED: &str =
+    "root is nobody there: export it with `no_root_squash`, or let the service run as a user who owns the directory";
+
 const USAGE: &str = "usage: tether store show PATH... | tether store init --id ID [--adopt] PATH... | tether store look --id ID PATH...";
 
 /// The sub-form, from the words after `store`. Never kills anything.
@@ -60,7 +64,13 @@ pub(super) fn main(args: &[OsString]) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let _ = writeln!(io::stderr(), "leasehold: {error}");
+            let squashed = error.kind() == io::ErrorKind::PermissionDenied && rustix::process::geteuid().is_root();
+            let remedy = if squashed {
+                format!("; {SQUASHED}")
+            } else {
+                String::new()
+            };
+            let _ = writeln!(io::stderr(), "leasehold: {error}{remedy}");
             ExitCode::FAILURE
         }
     }
@@ -230,7 +240,7 @@ fn init(path: &Path, id: &[u8]) -> io::Result<()> {
             }
             small_file::open(&name)?.sync_all()?;
         }
-        Err(error) => return Err(fault(error.to_string())),
+        Err(error) => return Err(io::Error::new(error.kind(), fault(error.to_string()))),
     }
     small_file::directory(path)?.sync_all()
 }

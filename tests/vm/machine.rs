@@ -1,5 +1,6 @@
-//! A virtual machine without a disk: a kernel, and in memory a shell, two modules and this test program.
+//! A virtual machine without a disk: a kernel, and in memory a shell, modules and this test program.
 
+use std::collections::VecDeque;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -7,6 +8,43 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::TIMEOUT_S;
+
+/// Lines kept of what a machine writes, for whoever looks why it failed.
+const TAIL: usize = 60;
+
+/// In the order in which they are loaded.
+const STORAGE: [&str; 16] = [
+    "loop.ko",
+    "veth.ko",
+    "libcrc32c.ko",
+    "xfs.ko",
+    "sunrpc.ko",
+    "grace.ko",
+    "lockd.ko",
+    "nfs_acl.ko",
+    "auth_rpcgss.ko",
+    "netfs.ko",
+    "fscache.ko",
+    "dns_resolver.ko",
+    "nfs.ko",
+    "nfsv3.ko",
+    "nfsv4.ko",
+    "nfsd.ko",
+];
+
+/// Of this machine, with their libraries; the shell's own are too small for it.
+const PROGRAMS: [&str; 10] = [
+    "flock",
+    "unshare",
+    "setpriv",
+    "nsenter",
+    "mount",
+    "losetup",
+    "ip",
+    "mkfs.ext4",
+    "mkfs.xfs",
+    "tune2fs",
+];
 
 static MACHINES: AtomicU32 = AtomicU32::new(0);
 
@@ -35,6 +73,17 @@ impl Drop for Machine {
 
 /// Boots a machine, runs a script in it, and gives what it `say`s and how it ended: the script's end is a power-off.
 pub(crate) fn run(script: &str) -> (Vec<String>, Ended) {
+    let softdog = format!("softdog.ko soft_margin={TIMEOUT_S}");
+    let modules = ["watchdog.ko", &softdog];
+    boot(|place, directory| memory(place, directory, &modules, script), "512")
+}
+
+/// The same for an ignored test of this program, which is run in a machine with what storage needs, and with the tether.
+pub(crate) fn run_test(name: &str) -> (Vec<String>, Ended) {
+    boot(|place, directory| storage(place, directory, name), "1536")
+}
+
+fn boot(image: impl FnOnce(&Path, &Path) -> Archive, megabytes: &str) -> (Vec<String>, Ended) {
     let place = std::env::var_os("LEASEHOLD_VM_DIR").map_or_else(
         || Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("vm"),
         PathBuf::from,
@@ -48,11 +97,11 @@ pub(crate) fn run(script: &str) -> (Vec<String>, Ended) {
     let number = MACHINES.fetch_add(1, Ordering::Relaxed);
     let directory = std::env::temp_dir().join(format!("leasehold-vm-{}-{number}", std::process::id()));
     fs::create_dir_all(&directory).unwrap();
-    let image = directory.join("image");
-    fs::write(&image, memory(&place, &directory, script)).unwrap();
+    let file = directory.join("image");
+    fs::write(&file, image(&place, &directory).end()).unwrap();
     let qemu = Command::new("qemu-system-x86_64")
         .args([
-            "-accel", "tcg", "-m", "512", "-display", "none", "-monitor", "none", "-nic", "none",
+            "-accel", "tcg", "-m", megabytes, "-display", "none", "-monitor", "none", "-nic", "none",
         ])
         .args([
             "-no-reboot",
@@ -64,7 +113,7 @@ pub(crate) fn run(script: &str) -> (Vec<String>, Ended) {
         .arg("-kernel")
         .arg(kernel)
         .arg("-initrd")
-        .arg(image)
+        .arg(file)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::inherit())
@@ -74,26 +123,37 @@ pub(crate) fn run(script: &str) -> (Vec<String>, Ended) {
     let lines = BufReader::new(machine.qemu.stdout.take().unwrap()).lines();
     let mut said = Vec::new();
     let mut ended = Ended::Otherwise;
+    let (mut tail, mut failed) = (VecDeque::new(), false);
     // Ends with the machine; a test that hangs is ended by the runner.
     for line in lines.map_while(Result::ok) {
         match line.trim().split_once("vm says ") {
             Some((_, "over")) => ended = Ended::PoweredOff,
             Some((_, word)) => said.push(word.to_owned()),
             None if line.contains("softdog: Initiating system reboot") => ended = Ended::Reset,
-            None if line.contains("panic") || line.contains("not found") => panic!("within the machine: {line}"),
-            None => {}
+            None => failed |= line.contains("panic") || line.contains("not found"),
+        }
+        tail.push_back(line);
+        if tail.len() > TAIL {
+            tail.pop_front();
         }
     }
+    let tail: Vec<String> = tail.into();
+    assert!(!failed, "within the machine:\n{}", tail.join("\n"));
     (said, ended)
 }
 
-fn init(script: &str) -> String {
+fn init(modules: &[&str], script: &str) -> String {
+    let load: String = modules
+        .iter()
+        .map(|words| format!("insmod /modules/{words}\n"))
+        .collect();
     format!(
         "#!/bin/busybox sh\n\
          exec > /dev/console 2>&1\n\
-         for tool in mount insmod sleep kill touch poweroff rm; do /bin/busybox ln -s busybox /bin/$tool; done\n\
+         /bin/busybox --install -s /bin\n\
+         export PATH=/usr/sbin:/usr/bin:/sbin:/bin\n\
          mount -t proc none /proc; mount -t sysfs none /sys; mount -t devtmpfs none /dev\n\
-         insmod /watchdog.ko || true; insmod /softdog.ko soft_margin={TIMEOUT_S}\n\
+         {load}\
          say() {{ echo \"vm says $*\"; }}\n\
          start() {{\n\
          rm -f /fed; /feeder --exact feeder --ignored --nocapture & feeder=$!\n\
@@ -105,28 +165,42 @@ fn init(script: &str) -> String {
     )
 }
 
-/// The machine's file system.
-fn memory(place: &Path, directory: &Path, script: &str) -> Vec<u8> {
+/// The machine's file system: the modules as they are given to `insmod`, and a script.
+fn memory(place: &Path, directory: &Path, modules: &[&str], script: &str) -> Archive {
     let mut archive = Archive::default();
-    for directory in ["bin", "dev", "proc", "sys", "tmp"] {
+    for directory in ["bin", "dev", "proc", "run", "sys", "tmp"] {
         archive.directory(directory);
     }
     // The kernel opens it before there is a `/dev`.
     archive.entry("dev/console", 0o020_600, &[], (5, 1));
-    archive.file("init", init(script).as_bytes());
+    archive.file("init", init(modules, script).as_bytes());
     archive.file("bin/busybox", &fs::read("/bin/busybox").expect("a static busybox"));
-    for module in ["watchdog.ko", "softdog.ko"] {
-        archive.file(module, &fs::read(place.join(module)).unwrap());
+    for words in modules {
+        let name = words.split(' ').next().unwrap();
+        let file = fs::read(place.join(name));
+        let file = file.unwrap_or_else(|_| panic!("{name} is missing: run docker/requirements vm target/vm"));
+        archive.file(&format!("modules/{name}"), &file);
     }
-    let own = std::env::current_exe().unwrap();
-    let bare = directory.join("feeder");
-    let strip = Command::new("strip").arg("-o").arg(&bare).arg(&own).status();
-    assert!(strip.unwrap().success(), "strip");
-    archive.file("feeder", &fs::read(&bare).unwrap());
-    for library in libraries(&own) {
-        archive.file(&library[1..], &fs::read(&library).unwrap());
+    archive.program(&std::env::current_exe().unwrap(), "feeder", directory);
+    archive
+}
+
+/// The same with programs of this machine, and the tether where the tests look for it.
+fn storage(place: &Path, directory: &Path, test: &str) -> Archive {
+    let script = format!("/feeder --exact {test} --ignored --nocapture");
+    let mut archive = memory(place, directory, &STORAGE, &script);
+    let tether = env!("CARGO_BIN_EXE_leasehold-tether");
+    archive.program(Path::new(tether), &tether[1..], directory);
+    archive.directories_of(concat!(env!("CARGO_TARGET_TMPDIR"), "/x"));
+    // The shell in busybox takes its own programs before these.
+    archive.program(Path::new("/bin/sh"), "usr/bin/sh", directory);
+    for name in PROGRAMS {
+        let found = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"].map(|at| Path::new(at).join(name));
+        let program = found.iter().find(|path| path.exists());
+        let program = program.unwrap_or_else(|| panic!("{name} is missing: run docker/requirements vm target/vm"));
+        archive.program(program, &format!("usr/bin/{name}"), directory);
     }
-    archive.end()
+    archive
 }
 
 /// What a program is linked to, by path.
@@ -152,11 +226,30 @@ impl Archive {
         }
     }
 
-    fn file(&mut self, path: &str, content: &[u8]) {
-        let above: Vec<&Path> = Path::new(path).ancestors().skip(1).collect();
+    fn directories_of(&mut self, path: &str) {
+        let above: Vec<&Path> = Path::new(path.trim_start_matches('/')).ancestors().skip(1).collect();
         for directory in above.iter().rev().filter(|directory| !directory.as_os_str().is_empty()) {
             self.directory(&directory.to_string_lossy());
         }
+    }
+
+    /// Without what only a debugger reads, and with its libraries.
+    fn program(&mut self, from: &Path, to: &str, directory: &Path) {
+        let bare = directory.join("bare");
+        let strip = Command::new("strip").arg("-o").arg(&bare).arg(from).status();
+        assert!(strip.unwrap().success(), "strip");
+        self.file(to, &fs::read(&bare).unwrap());
+        for library in libraries(from) {
+            self.file(&library[1..], &fs::read(&library).unwrap());
+        }
+    }
+
+    fn file(&mut self, path: &str, content: &[u8]) {
+        if self.made.iter().any(|made| made == path) {
+            return;
+        }
+        self.made.push(path.to_owned());
+        self.directories_of(path);
         self.entry(path, 0o100_755, content, (0, 0));
     }
 

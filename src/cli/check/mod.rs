@@ -5,6 +5,7 @@ mod certificates;
 pub(super) mod images;
 mod mail;
 mod members;
+mod nfs;
 mod prospect;
 #[cfg(test)]
 pub(super) mod testing;
@@ -193,6 +194,10 @@ fn reset_fault(site: &NodeContext, group: &Group) -> Option<String> {
 async fn warn(site: &NodeContext, found: &mut Findings) {
     for group in site.project.groups.values() {
         found.warnings.extend(mail::warnings(group).await);
+        let guard = volumes::guard(site, group);
+        found
+            .warnings
+            .extend(nfs::warnings(&site.project, &site.sources, group, guard));
         let volumes = volumes::look(site, group).await;
         found.report.extend(volumes.report);
         found.warnings.extend(volumes.warnings);

@@ -113,7 +113,7 @@ async fn kind(site: &NodeContext, service: &Service, device: &String) -> Kind {
 }
 
 /// What else makes sure that a silent holder does not write.
-fn guard(site: &NodeContext, group: &Group) -> Option<&'static str> {
+pub(super) fn guard(site: &NodeContext, group: &Group) -> Option<&'static str> {
     use leasehold_compose::model::Failover;
     if site.project.cluster.fence.is_some() {
         Some("the fence agent")
