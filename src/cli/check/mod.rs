@@ -2,6 +2,7 @@
 
 mod addresses;
 mod certificates;
+mod engine;
 pub(super) mod images;
 mod mail;
 mod members;
@@ -93,6 +94,9 @@ async fn look(facts: &NodeArgs, site: &NodeContext, found: &mut Findings) {
     let addresses = addresses::look(&site.project, &facts.interface).await;
     found.faults.extend(addresses.faults);
     found.warnings.extend(addresses.warnings);
+    let engine = engine::look(site).await;
+    found.faults.extend(engine.faults);
+    found.warnings.extend(engine.warnings);
     images(site, found).await;
     warn(site, found).await;
     if let Some(timing) = timing {

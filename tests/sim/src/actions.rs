@@ -185,7 +185,7 @@ impl World {
             Action::LookAtStorage { group, store } => self.look(h, group, store, soon),
             Action::TryStart { group, made } => self.try_start(h, group, made, soon),
             Action::Fence { node, incarnation } => self.fence(h, node, incarnation),
-            Action::KillForeign { .. } | Action::Feed { .. } | Action::Disarm => {}
+            Action::KillForeign { .. } | Action::LookForClients { .. } | Action::Feed { .. } | Action::Disarm => {}
         }
     }
 

@@ -156,7 +156,12 @@ impl World {
             Ev::Inbox {
                 host: h,
                 life,
-                event: Event::HolderAsked { of, run, result },
+                event: Event::HolderAsked {
+                    of,
+                    run,
+                    result,
+                    vantage: None,
+                },
             },
         );
     }

@@ -22,6 +22,18 @@ const RUNTIME: [&str; 6] = [
     "ttrpc",
     "transport is closing",
 ];
+/// What the engine says where this host lacks something that it once had, and every start fails until somebody brings it back; and
+/// how.
+const LACKS: [(&str, &str); 2] = [
+    (
+        "no chain/target/match by that name",
+        "the engine's packet filter chains are gone, flushed by a firewall's reload: restart the engine, which makes them anew",
+    ),
+    (
+        "apparmor",
+        "the engine's AppArmor profile is not loaded: restart AppArmor, or the engine, which loads it anew",
+    ),
+];
 /// What precedes a tether's reason.
 const NOT_STARTED: &str = "leasehold: not started (";
 /// What follows it for whoever reads the log: who leads the group, which is known here.
@@ -49,6 +61,12 @@ impl Shared {
 
 /// The engine did not start it.
 pub(super) fn not_started(error: &EngineError) -> NotStarted {
+    if let Some(remedy) = lacking(error) {
+        return NotStarted {
+            why: format!("{error}: {remedy}"),
+            blame: Blame::Lasting,
+        };
+    }
     let blame = match error {
         EngineError::Unreachable(_) => Blame::Engine,
         EngineError::Refused { status: 500.., message } if is_of_runtime(message) => Blame::Engine,
@@ -58,6 +76,13 @@ pub(super) fn not_started(error: &EngineError) -> NotStarted {
         why: error.to_string(),
         blame,
     }
+}
+
+fn lacking(error: &EngineError) -> Option<&'static str> {
+    let message = error.to_string().to_lowercase();
+    let refused = matches!(error, EngineError::Refused { .. });
+    let found = LACKS.iter().find(|(words, _)| refused && message.contains(words));
+    found.map(|(_, remedy)| *remedy)
 }
 
 fn is_of_runtime(message: &str) -> bool {
@@ -109,6 +134,19 @@ mod tests {
             Blame::Engine
         );
         assert_eq!(refused(500, "start: failed to create shim task"), Blame::Engine);
+        // As Docker 20.10.24 said them.
+        let flushed = "start: driver failed programming external connectivity on endpoint c1 (8465): (iptables failed: iptables \
+                       --wait -t nat -A DOCKER -p tcp: iptables: No chain/target/match by that name.\n (exit status 1))";
+        let profile = "start: OCI runtime create failed: container_linux.go:380: starting container process caused: process_linux.go:\
+                       545: container init caused: apply apparmor profile: apparmor failed to apply profile: no such file";
+        for (message, remedy) in [(flushed, "restart the engine"), (profile, "restart AppArmor")] {
+            let message = message.to_owned();
+            let failure = not_started(&EngineError::Refused { status: 500, message });
+            assert!(
+                failure.blame == Blame::Lasting && failure.why.contains(remedy),
+                "{failure:?}"
+            );
+        }
         for (status, message) in [
             (500, "start: error while mounting volume: no such device"),
             (

@@ -29,6 +29,8 @@ pub(super) enum Job {
     Gate(ServiceKey),
     /// What the engine's health check says.
     Health(ServiceKey),
+    /// What an ended container has written.
+    LastLines(ServiceKey),
 }
 
 impl Job {
@@ -59,6 +61,7 @@ impl Job {
             | Self::Mounts(_)
             | Self::LetGo(_)
             | Self::Read
+            | Self::LastLines(_)
             | Self::Look(_)
             | Self::Try(_) => 1,
         }

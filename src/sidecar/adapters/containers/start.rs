@@ -17,12 +17,14 @@ const LEFTOVER_WAIT: Duration = Duration::from_secs(10);
 /// Between two looks at a container that is still ending.
 const LEFTOVER_PAUSE: Duration = Duration::from_millis(20);
 /// Refusals that a new container would meet as well.
-const OUTSIDE: [&str; 5] = [
+const OUTSIDE: [&str; 7] = [
     "mounting volume",
     "failed to mount",
     "bind source path does not exist",
     "port is already allocated",
     "address already in use",
+    "No chain/target/match by that name",
+    "apparmor",
 ];
 
 impl Shared {

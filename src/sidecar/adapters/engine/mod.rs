@@ -74,6 +74,17 @@ pub struct Version {
     pub api: (u32, u32),
 }
 
+/// How an engine is set up, as far as it matters to what it runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// Such as `20.10.24`.
+    pub version: String,
+    /// Its containers live on without it.
+    pub live_restore: bool,
+    /// Root of a container is nobody on the host.
+    pub remaps_users: bool,
+}
+
 impl Engine {
     /// A client for the engine behind a unix socket. Nothing is sent yet: the engine may come up later.
     #[must_use]
@@ -115,6 +126,22 @@ impl Engine {
         Ok(Version {
             engine: version.version.unwrap_or_default(),
             api,
+        })
+    }
+
+    /// How it is set up.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub async fn settings(&self) -> Result<Settings> {
+        let docker = self.client().await?;
+        let info = self.ask("info", docker.info()).await?;
+        let security = info.security_options.unwrap_or_default();
+        let named = |option: &String| option.split(',').any(|part| part == "name=userns");
+        Ok(Settings {
+            version: info.server_version.unwrap_or_default(),
+            live_restore: info.live_restore_enabled.unwrap_or_default(),
+            remaps_users: security.iter().any(named),
         })
     }
 
