@@ -7,7 +7,6 @@ pub mod watchdog;
 use std::time::Duration;
 
 use crate::event::{Action, ProbeFailure};
-use crate::group::Group;
 use crate::group::made::Made;
 use crate::node::Node;
 use crate::observe::etcd::{EtcdMembers, EtcdTrouble};
@@ -136,13 +135,6 @@ impl Node {
         if let Some(group) = self.groups.get_mut(group) {
             group.start_tried(now, made, result);
         }
-    }
-
-    pub(super) fn engine_answered(&mut self, result: Result<(), String>) {
-        if result.is_ok() && self.host.engine_failure().is_some() {
-            self.groups.values_mut().for_each(Group::engine_is_back);
-        }
-        self.host.engine_answered(result);
     }
 
     pub(super) fn storage_seen(&mut self, now: Time, group: &str, store: &str, result: Result<(), ProbeFailure>) {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::event::Action;
-use crate::group::{AfterStop, Stage, StopMode};
+use crate::group::{AfterStop, Group, Stage, StopMode};
 use crate::membership::Member;
 use crate::node::Node;
 use crate::protocol::ReleaseCause;
@@ -39,6 +39,9 @@ impl Ending {
 impl Node {
     pub(crate) fn engine_answered(&mut self, result: Result<(), String>) {
         self.ending.orphaned = self.ending.orphaned.filter(|_| result.is_err());
+        if result.is_ok() && self.host.engine_failure().is_some() {
+            self.groups.values_mut().for_each(Group::engine_is_back);
+        }
         self.host.engine_answered(result);
     }
 
