@@ -5,12 +5,14 @@
 #[path = "vip/lab.rs"]
 mod lab;
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use lab::{Lab, after, mail, now, run, vip};
 use leasehold::base::time::Time;
 use leasehold::compose::model::Vip;
-use leasehold::sidecar::adapters::vip::{VipError, VipEvent, own as own_addresses, unreached};
+use leasehold::sidecar::adapters::clients::seen_for_a_while;
+use leasehold::sidecar::adapters::vip::{VipError, VipEvent, own as own_addresses, unreached, vantage};
 use rustix::thread::CapabilitySet;
 
 const V4: &str = "192.0.2.10";
@@ -763,5 +765,69 @@ fn disabled_ipv6_is_named() {
             error.to_string(),
             "adding 2001:db8::10/64 to eth0: IPv6 is disabled there"
         );
+    });
+}
+
+/// A filter that turns a host away leaves alone what neighbours say of each other; for an address that nobody has, nobody answers.
+#[test]
+fn a_host_that_is_turned_away_still_sees_its_neighbour() {
+    run(
+        "a_host_that_is_turned_away_still_sees_its_neighbour",
+        |lab| async move {
+            let (holder, asker) = (lab.host(2).await, lab.host(3).await);
+            holder.sh(
+                "nft \"add table inet shut; add chain inet shut input { type filter hook input priority 0; }; \
+             add rule inet shut input tcp dport 25 drop\"",
+            );
+            let ask = |address: &str| {
+                let address: IpAddr = address.parse().unwrap();
+                asker.ask(move || async move {
+                    let connect = tokio::net::TcpStream::connect((address, 25));
+                    let tried = tokio::time::timeout(Duration::from_secs(1), connect).await;
+                    assert!(!matches!(tried, Ok(Ok(_))), "it was let in");
+                    vantage(address).await.unwrap()
+                })
+            };
+            let there = ask("192.0.2.2");
+            assert!(there.answers && there.from == "192.0.2.3", "{there:?}");
+            let nobody = ask("192.0.2.77");
+            assert!(!nobody.answers && nobody.from == "192.0.2.3", "{nobody:?}");
+        },
+    );
+}
+
+/// Clients that are there for a moment only, and close first, are seen all the same.
+#[test]
+fn clients_that_come_and_go_are_seen() {
+    run("clients_that_come_and_go_are_seen", |lab| async move {
+        let (server, client) = (lab.host(2).await, lab.host(3).await);
+        let seen = std::thread::scope(|scope| {
+            let served = scope.spawn(|| {
+                server.ask(|| async {
+                    let listener = tokio::net::TcpListener::bind("0.0.0.0:25").await.unwrap();
+                    let end = tokio::time::Instant::now() + Duration::from_secs(5);
+                    while let Ok(Ok((mut stream, _))) = tokio::time::timeout_at(end, listener.accept()).await {
+                        // Until the client has closed.
+                        let _ = tokio::io::AsyncReadExt::read_u8(&mut stream).await;
+                    }
+                });
+            });
+            let came = scope.spawn(|| {
+                client.ask(|| async {
+                    for _ in 0..150 {
+                        if let Ok(stream) = tokio::net::TcpStream::connect("192.0.2.2:25").await {
+                            tokio::time::sleep(Duration::from_millis(10)).await;
+                            drop(stream);
+                        }
+                        tokio::time::sleep(Duration::from_millis(20)).await;
+                    }
+                });
+            });
+            std::thread::sleep(Duration::from_secs(1));
+            let seen = server.ask(|| async { seen_for_a_while(&[25]) });
+            assert!(came.join().is_ok() && served.join().is_ok());
+            seen
+        });
+        assert!(seen.iter().any(|(address, _)| address == "192.0.2.3"), "{seen:?}");
     });
 }

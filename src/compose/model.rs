@@ -176,14 +176,7 @@ impl Probe {
     /// Whether a standby can make it at the address of the clients.
     #[must_use]
     pub fn is_asked_from_outside(&self) -> bool {
-        match self.check {
-            Check::Tcp { .. } | Check::Mail(_) | Check::Http(_) => true,
-            Check::Exec { .. }
-            | Check::Docker { .. }
-            | Check::Storage { .. }
-            | Check::Canary(_)
-            | Check::Gateway { .. } => false,
-        }
+        self.check.port().is_some()
     }
 
     /// The same check without a login: whether the service is reached shows before it.
@@ -244,6 +237,19 @@ pub enum Check {
 }
 
 impl Check {
+    /// The port that a client would connect to for it; none where it is made otherwise, or is more than a look at the service.
+    #[must_use]
+    pub fn port(&self) -> Option<u16> {
+        match self {
+            Self::Tcp { port } => Some(*port),
+            Self::Mail(mail) => Some(mail.port),
+            Self::Http(http) => Some(http.port),
+            Self::Exec { .. } | Self::Docker { .. } | Self::Storage { .. } | Self::Canary(_) | Self::Gateway { .. } => {
+                None
+            }
+        }
+    }
+
     /// In a word or two, as `check` and every sentence about it name it.
     #[must_use]
     pub fn name(&self) -> String {

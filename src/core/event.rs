@@ -1,6 +1,6 @@
 //! Everything that comes into the core and everything that goes out of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 pub use leasehold_base::order::Order;
@@ -80,6 +80,17 @@ pub enum Event {
     Inspected { of: ServiceKey, run: Run, trace: Trace },
     /// What is left of the mounts of a run whose processes have ended; the answer to [`Action::LookAtMounts`].
     MountsSeen { group: String, run: Run, mounts: Mounts },
+    /// A container has ended, by the engine's word: what it ended with, and the last lines that it wrote, for people. No proof of
+    /// its end. Without a run: one that was started before this sidecar.
+    Ended {
+        of: ServiceKey,
+        run: Option<Run>,
+        code: Option<i64>,
+        lines: Vec<String>,
+    },
+    /// The engine has sent a container a signal that ends it. Without a run: one that was started before this sidecar. It may
+    /// have been ours.
+    Signalled { of: ServiceKey, run: Option<Run> },
     /// The engine's health check changed. Without a run: of one that was started before this sidecar.
     Health {
         of: ServiceKey,
@@ -88,6 +99,9 @@ pub enum Event {
     },
     /// The engine answers, or does not.
     Engine { result: Result<(), String> },
+    /// It does not, and never will to this sidecar: its socket was removed from the host, and this container keeps the old one.
+    /// Told again and again.
+    EngineOrphaned,
     /// Whether this host could run the group, as far as its ports and its disk go; why it could not.
     Fitness { group: String, unfit: Option<String> },
     /// Whether the storage is as it must be, as far as a standby may look; the answer to [`Action::LookAtStorage`].
@@ -130,11 +144,18 @@ pub enum Event {
         run: Run,
         result: Result<(), ProbeFailure>,
     },
-    /// A standby's question to the holder's service ended.
+    /// A standby's question to the holder's service ended; of one that failed, where it was asked from.
     HolderAsked {
         of: ProbeKey,
         run: Run,
         result: Result<(), ProbeFailure>,
+        vantage: Option<Vantage>,
+    },
+    /// The clients that the service has let in, by address and port, as far as this host can see them; the answer to
+    /// [`Action::LookForClients`].
+    ClientsSeen {
+        group: String,
+        clients: BTreeSet<(String, u16)>,
     },
     /// News of the virtual addresses.
     Vip(VipNews),
@@ -150,6 +171,15 @@ pub enum Event {
     Terminate,
     /// An operator's wish; `reply` names whom to answer.
     Command { reply: u64, command: Command },
+}
+
+/// Where a standby stands that asked in vain.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Vantage {
+    /// Somebody answers for the service's address there, as a neighbour does.
+    pub answers: bool,
+    /// The address from which it asked.
+    pub from: String,
 }
 
 /// Why a check of the service failed, or what it has to say although it passes.
@@ -504,6 +534,10 @@ pub enum Action {
     AskHolder {
         of: ProbeKey,
         run: Run,
+    },
+    /// See which clients are connected at the ports that standbys ask.
+    LookForClients {
+        group: String,
     },
     VipProbe {
         group: String,

@@ -218,6 +218,7 @@ impl Node {
         self.execute_orders(now, out);
         self.step_failback(now, out);
         self.step_opinions(now, out);
+        self.step_link(now, out);
         self.step_looks(now, out);
     }
 
@@ -295,15 +296,21 @@ impl Node {
                 self.facts.key_deleted(node, lease, last_mod_revision);
                 self.membership.hint();
             }
-            Event::Engine { result } => self.host.engine_answered(result),
+            Event::Engine { result } => self.engine_answered(result),
+            Event::EngineOrphaned => self.engine_orphaned(now, out),
             Event::Fitness { group, unfit } => self.fitness(&group, unfit),
             Event::StorageSeen { group, store, result } => self.storage_seen(now, &group, &store, result),
-            Event::HolderAsked { of, run, result } => self.holder_asked(now, &of, run, result),
-            Event::Health { of, run, healthy } => {
-                if let Some(group) = self.groups.get_mut(&of.group) {
-                    group.health(of.service, run, healthy);
-                }
-            }
+            Event::HolderAsked {
+                of,
+                run,
+                result,
+                vantage,
+            } => self.holder_asked(now, &of, run, result, vantage),
+            Event::Inspected { .. }
+            | Event::Health { .. }
+            | Event::Ended { .. }
+            | Event::Signalled { .. }
+            | Event::ClientsSeen { .. } => self.hear(now, event, out),
             Event::Compared { group, wish, drift } => self.compared(now, &group, drift, wish, out),
             Event::FileRead { group, keys } => self.file_read(&group, keys),
             Event::Clock { doubt, wall } => {
@@ -331,8 +338,32 @@ impl Node {
             | Event::TetherHello { .. }
             | Event::ClaimAbove { .. }
             | Event::TetherGone { .. }
-            | Event::Inspected { .. }
             | Event::Probed { .. } => self.take_run(now, event, out),
+        }
+    }
+
+    /// What is told of a group's containers and clients beside what its runs go by.
+    fn hear(&mut self, now: Time, event: Event, out: &mut Vec<Action>) {
+        if let Event::ClientsSeen { group, clients } = event {
+            if let Some(group) = self.groups.get_mut(&group) {
+                group.clients_seen(now, clients);
+            }
+        } else if let Event::Inspected { of, run, trace } = event {
+            if let Some(group) = self.groups.get_mut(&of.group) {
+                group.inspected(now, of.service, run, trace);
+            }
+        } else if let Event::Health { of, run, healthy } = event {
+            if let Some(group) = self.groups.get_mut(&of.group) {
+                group.health(of.service, run, healthy);
+            }
+        } else if let Event::Signalled { of, run } = event {
+            if let Some(group) = self.groups.get_mut(&of.group) {
+                group.signalled(now, of.service, run, out);
+            }
+        } else if let Event::Ended { of, run, code, lines } = event
+            && let Some(group) = self.groups.get_mut(&of.group)
+        {
+            group.ended(now, of.service, run, code, &lines, out);
         }
     }
 
@@ -369,11 +400,6 @@ impl Node {
                     group.gone(now, of.service, run, connection);
                 }
             }
-            Event::Inspected { of, run, trace } => {
-                if let Some(group) = self.groups.get_mut(&of.group) {
-                    group.inspected(now, of.service, run, trace);
-                }
-            }
             Event::Probed { of, run, result } => {
                 if let Some(group) = self.groups.get_mut(&of.group) {
                     group.probed(now, run, of.probe, result, out);
@@ -384,10 +410,15 @@ impl Node {
             | Event::Granted { .. }
             | Event::Hint(_)
             | Event::Engine { .. }
+            | Event::EngineOrphaned
             | Event::Fitness { .. }
             | Event::StorageSeen { .. }
             | Event::HolderAsked { .. }
+            | Event::ClientsSeen { .. }
+            | Event::Inspected { .. }
             | Event::Health { .. }
+            | Event::Ended { .. }
+            | Event::Signalled { .. }
             | Event::Compared { .. }
             | Event::FileRead { .. }
             | Event::Clock { .. }
@@ -511,6 +542,7 @@ impl Node {
         times.extend(self.requests.wake());
         times.extend(self.switchover_deadlines());
         times.extend(self.feed_at());
+        times.extend(self.link_heeded_at());
         let ahead = times.into_iter().filter(|at| !now.reached(*at));
         let soonest = ahead.min_by_key(|at| now.until(*at));
         // Never at once again: a condition that time cannot change must not spin the loop.

@@ -12,7 +12,7 @@ use crate::host::{Host, SIDECAR};
 use crate::machine;
 use crate::parts::{Part, signal};
 use crate::row::{Fault, Place, Then, nothing};
-use crate::scenarios::{FAILOVER_LIMIT, HAND_OVER_LIMIT, TTL, succeed};
+use crate::scenarios::{FAILOVER_LIMIT, HAND_OVER_LIMIT, RETURN_LIMIT, TTL, succeed};
 use crate::shell::until;
 
 /// No fault of a part that is not in the way of the service is felt, however long it lasts: longer than a promise.
@@ -24,6 +24,8 @@ const RECOVERY: Duration = Duration::from_secs(20);
 const STUBBORN: Duration = Duration::from_secs(16);
 /// Where hosts were restarted to heal it.
 const RESTART: Duration = Duration::from_secs(45);
+/// The grace for a link that flaps, the stop and the start.
+const LINK_LIMIT: Duration = Duration::from_secs(9);
 const NOT_AT_ALL: Duration = Duration::ZERO;
 
 const PLAIN: Fault = Fault {
@@ -80,6 +82,19 @@ pub(crate) const SHORT_FAULTS: &[Fault] = &[
         inflict: |cluster, host| cluster.lab.deafen(cluster.hosts[host].name),
         lasts: NOT_AT_ALL,
         then: Then::Moves(FAILOVER_LIMIT),
+        ..PLAIN
+    },
+    Fault {
+        name: "cable of the clients pulled",
+        inflict: |cluster, host| {
+            cluster.lab.lay_second_network(&numbered(cluster));
+            until("the hosts to have met there", TTL * 2, || cluster.leader());
+            cluster.lab.cable(cluster.hosts[host].name, false);
+        },
+        heal: |cluster, _| cluster.lab.remove_second_network(&numbered(cluster)),
+        lasts: NOT_AT_ALL,
+        then: Then::Moves(LINK_LIMIT),
+        mixes: false,
         ..PLAIN
     },
     Fault {
@@ -204,6 +219,23 @@ pub(crate) const LONG_FAULTS: &[Fault] = &[
         inflict: |cluster, host| live_restore(cluster, host, Host::restart_engine_orderly),
         heal: |cluster, host| cluster.hosts[host].set_live_restore(false),
         lasts: SHORT,
+        mixes: false,
+        ..PLAIN
+    },
+    Fault {
+        name: "engine of a standby killed, live-restore",
+        place: Place::Standby,
+        inflict: |cluster, host| {
+            let before = cluster.hosts[host].sidecar_pid();
+            live_restore(cluster, host, Host::restart_engine);
+            // Its socket is another file now, and nobody touches the sidecar's container.
+            let host = &cluster.hosts[host];
+            until("the sidecar to be there anew, and ready", RETURN_LIMIT, || {
+                (host.sidecar_pid().is_some_and(|pid| Some(pid) != before) && host.is_ready()).then_some(())
+            });
+        },
+        heal: |cluster, host| cluster.hosts[host].set_live_restore(false),
+        lasts: NOT_AT_ALL,
         mixes: false,
         ..PLAIN
     },
@@ -423,6 +455,10 @@ pub(crate) const LONG_FAULTS: &[Fault] = &[
         ..PLAIN
     },
 ];
+
+fn numbered(cluster: &Cluster) -> Vec<(&'static str, u8)> {
+    cluster.hosts.iter().map(|host| (host.name, host.number)).collect()
+}
 
 /// Frozen in the sense of SIGSTOP.
 fn stop(cluster: &mut Cluster, host: usize, part: Part) {

@@ -90,6 +90,32 @@ impl Lab {
         sh(&format!("nsenter --net=/run/netns/{name} ip link set eth0 up"));
     }
 
+    /// A second network, over which the hosts reach each other and nobody else reaches them.
+    pub(crate) fn lay_second_network(&self, hosts: &[(&str, u8)]) {
+        self.in_switch("ip link add br1 type bridge mcast_snooping 0 forward_delay 0 && ip link set br1 up");
+        for (host, number) in hosts {
+            let name = self.host_name(host);
+            sh(&format!(
+                "ip link add eth1 address 02:00:00:00:78:0{number} netns {name} type veth peer name q-{host} netns {}",
+                self.name
+            ));
+            self.in_switch(&format!("ip link set q-{host} master br1 && ip link set q-{host} up"));
+            sh(&format!("nsenter --net=/run/netns/{name} ip link set eth1 up"));
+            for (_, other) in hosts.iter().filter(|(other, _)| other != host) {
+                sh(&format!(
+                    "nsenter --net=/run/netns/{name} ip route add {NET4}.{other}/32 dev eth1 src {NET4}.{number}"
+                ));
+            }
+        }
+    }
+
+    pub(crate) fn remove_second_network(&self, hosts: &[(&str, u8)]) {
+        for (host, _) in hosts {
+            self.in_switch(&format!("ip link del q-{host}"));
+        }
+        self.in_switch("ip link del br1");
+    }
+
     /// Plugs a host's cable in, or pulls it: the host sees its carrier go.
     pub(crate) fn cable(&self, host: &str, plugged: bool) {
         self.in_switch(&format!("ip link set p-{host} {}", if plugged { "up" } else { "down" }));

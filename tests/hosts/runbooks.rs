@@ -14,13 +14,13 @@ use crate::etcd::etcd_program;
 use crate::host::{Host, SIDECAR, STORAGE, tag};
 use crate::lab::VIP4;
 use crate::row::Figure;
-use crate::scenarios::{Body, FAILOVER_LIMIT, HAND_OVER_LIMIT, RETURN_LIMIT, TTL, figure, no_outage};
+use crate::scenarios::{Body, FAILOVER_LIMIT, HAND_OVER_LIMIT, RETURN_LIMIT, TTL, figure, no_outage, succeed};
 use crate::shell::{now, say, sh, until, within, words};
 
 const PAGE: &str = include_str!("../../docs/runbooks.md");
 const SECONDS: &str = "60";
 
-pub(crate) const RUNBOOKS: [(&str, Body); 9] = [
+pub(crate) const RUNBOOKS: [(&str, Body); 10] = [
     ("runbook: upgrade the sidecar", upgrade_sidecar),
     ("runbook: update the mail server's image", update_image),
     ("runbook: replace a lost etcd member", replace_member),
@@ -29,6 +29,7 @@ pub(crate) const RUNBOOKS: [(&str, Body); 9] = [
     ("runbook: two hosts without a third box", without_third_box),
     ("runbook: change the ttl", change_ttl),
     ("runbook: add a host", add_host),
+    ("runbook: back up the storage", back_up),
     ("runbook: uninstall", uninstall),
 ];
 
@@ -511,6 +512,47 @@ fn add_host(cluster: &mut Cluster) -> Figure {
     cluster.hosts[new].await_status(0, &[]);
     assert!(cluster.last_run().is(&run), "another run: {:?}", cluster.last_run());
     no_outage(&seen, &format!("{name} is new, and ready after {ready:.1?}"))
+}
+
+/// First as a tool does it that knows nothing of Leasehold: the service is back in the middle, and the log says what would have
+/// kept it down. Then as the page says: nobody starts it while its storage is read.
+fn back_up(cluster: &mut Cluster) -> Figure {
+    cluster.await_successors();
+    let leader = cluster.await_leader();
+    let mut down = Duration::ZERO;
+    let seen = cluster.under_mail(|cluster| {
+        let host = &cluster.hosts[leader];
+        succeed(host, &["stop", &format!("mail-sams-{}", host.name)]);
+        cluster.await_greeting();
+        host.await_log("`leasehold stop mail`", RETURN_LIMIT);
+        cluster.await_successors();
+        let began = now();
+        for block in blocks("Back up the storage") {
+            for line in &block.lines {
+                assert_eq!(block.place, "any", "{line}");
+                cluster.hosts[0].type_line(line);
+                let idle = || cluster.hosts.iter().all(|host| host.serving().is_empty());
+                if line.contains("leasehold stop") {
+                    until("the engines to know of it", TTL, || idle().then_some(()));
+                }
+                assert!(
+                    line.contains("leasehold start") || idle(),
+                    "it runs in the middle: after {line}"
+                );
+            }
+        }
+        cluster.await_greeting();
+        down = now() - began;
+    });
+    cluster.settle();
+    let listed = sh(&format!(
+        "tar -tf {}",
+        cluster.hosts[0].disk().join("project/backup.tar").display()
+    ));
+    for wanted in ["./mail-store/", "./mail-config/sendmail.cf", "./mail-mqueue/"] {
+        assert!(listed.contains(wanted), "{wanted} is not in the archive:\n{listed}");
+    }
+    Figure::new(&seen, Some(down), RETURN_LIMIT, "stopped, copied, started")
 }
 
 /// Nothing of it is left on any host but the volumes; and it comes back.

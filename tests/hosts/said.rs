@@ -3,7 +3,7 @@
 use std::process::Output;
 use std::time::Duration;
 
-use crate::host::Host;
+use crate::host::{Host, SIDECAR};
 use crate::shell::{say, within, words};
 
 /// A sentence that is true is shown within this; the command itself takes half a second.
@@ -39,6 +39,17 @@ impl Host {
         let expected = words(&again).contains(word);
         assert_eq!(again.status.code() == Some(code), expected, "{}", words(&again));
         shown
+    }
+
+    /// Waits until the sidecar of this host has logged these words.
+    pub(crate) fn await_log(&self, wanted: &str, limit: Duration) {
+        let found = within(limit, || {
+            let log = words(&self.docker(&["logs", "--tail", "400", SIDECAR]));
+            let line = log.lines().find(|line| line.contains(wanted))?;
+            say(&format!("    {} logs: {}", self.name, line.trim()));
+            Some(())
+        });
+        assert!(found.is_some(), "{}: not logged within {limit:?}: {wanted}", self.name);
     }
 
     /// A command that must be refused with these words.

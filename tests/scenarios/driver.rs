@@ -482,7 +482,13 @@ impl World {
             }),
             Action::AskHolder { of, run } => {
                 let result = afar.clone();
-                answer(Event::HolderAsked { of, run, result });
+                let vantage = None;
+                answer(Event::HolderAsked {
+                    of,
+                    run,
+                    result,
+                    vantage,
+                });
             }
             Action::LookAtMounts { group, run } => {
                 let mounts = Mounts::Gone;

@@ -147,7 +147,7 @@ impl World {
         let ready = Readiness {
             ready: why.is_empty(),
             why: why.to_owned(),
-            image: "sha256:1".to_owned(),
+            image: option(groups, "image").unwrap_or("sha256:1").to_owned(),
             content: String::new(),
             file: option(groups, "file").map(words::file).unwrap_or_default(),
             claim: option(groups, "claim").map(|epoch| epoch.parse().unwrap()),

@@ -69,6 +69,7 @@ impl World {
                 of: service(of),
                 healthy: *word == "healthy",
             },
+            ["ended" | "signalled" | "orphaned", ..] => of_engine(words)?,
             ["fence", node, rest @ ..] => self.fence_ended(node, rest),
             ["reset", "failed", why @ ..] => Event::ResetFailed { why: why.join(" ") },
             [word @ ("intruder" | "used"), rest @ ..] => words::stranger(word, rest)?,
@@ -153,6 +154,24 @@ impl World {
     }
 }
 
+/// What the engine says of a container, and that it will never say anything more.
+fn of_engine(words: &[&str]) -> Option<Event> {
+    Some(match words {
+        ["orphaned"] => Event::EngineOrphaned,
+        ["ended", of, at, code, lines @ ..] => Event::Ended {
+            of: service(of),
+            run: Some(run(at)),
+            code: code.parse().ok(),
+            lines: lines.join(" ").split('|').map(|line| line.trim().to_owned()).collect(),
+        },
+        ["signalled", of, at @ ..] => Event::Signalled {
+            of: service(of),
+            run: at.first().map(|at| run(at)),
+        },
+        _ => return None,
+    })
+}
+
 pub(super) fn news(word: &str, rest: &[&str]) -> Option<VipNews> {
     if word == "link" {
         return Some(VipNews::Link { up: *rest == ["up"] });
@@ -200,6 +219,11 @@ pub(super) fn looked(words: &[&str]) -> Option<Event> {
             of: probe(group),
             run: run(at),
             result: probe_outcome(result),
+            vantage: None,
+        },
+        ["clients", group, seen @ ..] => Event::ClientsSeen {
+            group: (*group).to_owned(),
+            clients: seen.iter().map(|client| words::client(client)).collect(),
         },
         _ => return None,
     };

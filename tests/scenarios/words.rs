@@ -103,7 +103,10 @@ fn drift(drift: Option<&Drift>) -> String {
 fn opinion(opinion: &Opinion) -> String {
     match opinion.fault.as_str() {
         "" => format!(", reaches {}", opinion.of),
-        fault => format!(", does not reach {}: \"{fault}\"", opinion.of),
+        fault => {
+            let answers = if opinion.answers { ", though it answers" } else { "" };
+            format!(", does not reach {}: \"{fault}\"{answers}", opinion.of)
+        }
     }
 }
 
@@ -302,6 +305,7 @@ pub(crate) fn action(names: &mut Names, now: Time, action: &Action) -> String {
         }
         Action::LookAtStorage { group, store } => format!("look at the storage of {group} for {store}"),
         Action::AskHolder { of, run } => format!("ask the holder of {} {run}, probe {}", of.group, of.probe),
+        Action::LookForClients { group } => format!("look for the clients of {group}"),
         Action::VipProbe { group } => format!("vip probe {group}"),
         Action::VipHold { group, until, announce } => {
             let announce = if *announce { " announce" } else { "" };
@@ -356,8 +360,9 @@ pub(crate) fn compared(group: &str, rest: &[&str], wish: Option<i64>) -> Event {
     }
 }
 
-/// `1.1`, or `1.1:why` with underscores for blanks where it is not reached.
+/// `1.1`, or `1.1:why` with underscores for blanks where it is not reached, and `!ADDRESS` where it answers all the same.
 pub(crate) fn opinion_of(word: &str) -> Opinion {
+    let (word, from) = word.split_once('!').unwrap_or((word, ""));
     let (at, fault) = word.split_once(':').unwrap_or((word, ""));
     let (epoch, n) = at.split_once('.').unwrap();
     Opinion {
@@ -366,7 +371,15 @@ pub(crate) fn opinion_of(word: &str) -> Opinion {
             n: n.parse().unwrap(),
         },
         fault: fault.replace('_', " "),
+        answers: !from.is_empty(),
+        from: from.to_owned(),
     }
+}
+
+/// `ADDRESS:PORT`.
+pub(crate) fn client(word: &str) -> (String, u16) {
+    let (address, port) = word.rsplit_once(':').unwrap();
+    (address.to_owned(), port.parse().unwrap())
 }
 
 /// `intruder NAME`, a container that may not run; `used GROUP [NAME]`, who uses the storage of a deleted group.

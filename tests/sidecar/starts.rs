@@ -59,6 +59,14 @@ impl Place {
         done(&self.node.cli(&[verb, "mail", "--no-wait"]));
     }
 
+    fn awaits(&self, words: &str) {
+        let end = clock::now().plus(Duration::from_secs(30));
+        while !self.log().contains(words) {
+            assert!(!clock::now().reached(end), "not told: {words}\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
     /// All that was said of it, over all epochs.
     fn log(&self) -> String {
         self.node.log()
@@ -134,6 +142,38 @@ fn remove_network(network: &str) {
         }
         std::thread::sleep(Duration::from_millis(100));
     }
+}
+/// What a backup tool does that knows nothing of Leasehold: it is back at once, and the log says what would have kept it down.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_ends_it_through_the_engine_is_told_what_keeps_it_down() {
+    let (_swept, _etcd, mut place) = running("    network_mode: none\n", "", "", None).await;
+    said(&docker(&["kill", "--signal", "URG", &place.container()]));
+    place.order("stop");
+    place.line("stopped", |line| line["held"].is_null());
+    place.order("start");
+    place.active("2.1");
+    assert!(!place.log().contains("ended_from_outside"), "{}", place.log());
+    said(&docker(&["stop", &place.container()]));
+    place.active("2.2");
+    place.awaits("`leasehold stop mail`");
+    place.node.stop();
+}
+
+/// It says that it can't have its lock now, and would not have it elsewhere: it is tried again in place, and told in its words.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_failed_start_wrote_last_is_told() {
+    let (_swept, _etcd, mut place) = running("    network_mode: none\n", "", "", None).await;
+    place.order("stop");
+    place.line("stopped", |line| line["held"].is_null());
+    let file = place.node.dir.join("compose.yaml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let text = text.replace("sleep, \"6000\"]", "sh, -c, \"echo can not lock the store; exit 75\"]");
+    std::fs::write(file, text).unwrap();
+    place.awaits("the compose file has changed");
+    place.order("start");
+    place.awaits("ended with exit code 75; its last lines: can not lock the store");
+    place.awaits("keeps failing and would fail in the same way on every host");
+    place.node.stop();
 }
 
 /// Its code and its sentence are told as soon as it has ended, and not four times.

@@ -117,6 +117,8 @@ fn what_a_node_tells() {
         opinion: Some(Opinion {
             of: run,
             fault: words("smtp"),
+            answers: false,
+            from: String::new(),
         }),
     };
     let status = NodeStatus {

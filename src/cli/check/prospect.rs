@@ -92,7 +92,8 @@ fn sick(group: &Group) -> String {
         OnFailure::Notify => format!("{seen}: you are told, and nothing else happens (on_failure: notify)."),
         OnFailure::Recover => format!(
             "{seen}: it is restarted in place, up to {} in {}, then moved to a ready standby, if there is one. A start whose probes \
-             have not passed within {} counts as failed, too.",
+             have not passed within {} (start_timeout) counts as failed, too. \
+             With another image than before it may take ten times as long.",
             count(group.restarts.count as usize, "time"),
             words(group.restarts.window),
             words(group.start_timeout)

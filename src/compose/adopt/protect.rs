@@ -204,6 +204,12 @@ impl Work<'_> {
                 self.plan.notes.push(format!("{group}: {advice}"));
             } else {
                 keys.push(format!("probes: [{}]", probes.join(", ")));
+                let states_start = self.subject.service.healthcheck.as_ref();
+                if states_start.is_none_or(|check| check.start_period.is_none()) {
+                    let advice = "a start that takes longer than 60s counts as failed: if it may take longer, write start_timeout \
+                                  into its x-leasehold; the first start with another image has ten times as long";
+                    self.plan.notes.push(format!("{group}: {advice}"));
+                }
             }
         }
         if is_done {

@@ -158,7 +158,7 @@ impl Node {
                 group.mention(now, Code::AddressRestored, text::address::put_back(&vip), out);
             }),
             VipNews::Link { up } => {
-                let was = self.host.link(up);
+                let was = self.host.link(now, up);
                 if !up {
                     self.say(Code::LinkLost, text::address::LINK_LOST.to_owned(), out);
                 } else if !was {

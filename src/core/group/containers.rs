@@ -4,6 +4,7 @@ use super::Group;
 use super::up::GATE_TIMEOUT;
 use crate::event::Action;
 use crate::group::made::Made;
+use crate::protocol::image::ImageId;
 use crate::text;
 use crate::time::Time;
 
@@ -27,6 +28,13 @@ pub(super) enum Ready<'a> {
     Not(&'a str),
     /// It is asked for, and nobody has said anything.
     Awaited,
+}
+
+fn image_of(made: &Made) -> ImageId {
+    ImageId {
+        digest: made.image.clone(),
+        content: made.content.clone(),
+    }
 }
 
 impl Containers {
@@ -53,12 +61,21 @@ impl Containers {
         self.asked.is_some()
     }
 
-    /// Digest and content of the first one's image, as they are published.
-    pub(super) fn image(&self) -> (String, String) {
+    /// The first one's image, as it is published.
+    pub(super) fn image(&self) -> ImageId {
         match self.verdicts.first() {
-            Some(Some(Ok(made))) => (made.image.clone(), made.content.clone()),
-            Some(Some(Err(_)) | None) | None => Default::default(),
+            Some(Some(Ok(made))) => image_of(made),
+            Some(Some(Err(_)) | None) | None => ImageId::default(),
         }
+    }
+
+    /// The image of the first one that can be started, whatever was said of it since.
+    pub(super) fn startable_image(&self) -> ImageId {
+        self.made
+            .first()
+            .and_then(Option::as_ref)
+            .map(image_of)
+            .unwrap_or_default()
     }
 
     /// Whether this is what is asked for.
@@ -182,6 +199,6 @@ mod tests {
         containers.take(0, &s1, Err("no such image".to_owned()));
         assert!(matches!(containers.ready(0), Ready::Made(_)));
         containers.forget();
-        assert!(matches!(containers.ready(0), Ready::Awaited) && containers.image().0.is_empty());
+        assert!(matches!(containers.ready(0), Ready::Awaited) && containers.image().digest.is_empty());
     }
 }

@@ -212,6 +212,9 @@ impl Group {
         self.starts.blame(blame);
         let never_up = |held: &&Holding| matches!(held.stage, Stage::Adopting | Stage::Starting | Stage::Checking);
         let start_cause = self.held.as_ref().filter(never_up).map(|held| held.start_cause);
+        if let Some(held) = &self.held {
+            self.output.failed(held.run);
+        }
         let code = start_cause.map_or(Code::ServiceFailed, StartCause::failed);
         self.stop(now, StopMode::Drain, AfterStop::Restart, why, code, out);
     }
@@ -404,6 +407,7 @@ impl Group {
                 true => text::start::same_again(&self.failure, why, pause),
                 false => text::start::keeps_failing(why, pause),
             };
+            let text = text::start::with_output(&text, self.output.text());
             self.say(Code::RecoveryDelayed, text, out);
         }
         if pause.is_zero() {
@@ -414,7 +418,7 @@ impl Group {
 
     /// Why the group is not handed over although its restarts are spent.
     pub(super) fn why_it_stays(&self, context: Context) -> Option<StayReason> {
-        if self.trouble_is_shared() {
+        if self.trouble_is_shared() || self.output.is_shared() {
             Some(StayReason::SharedFault)
         } else if self.settings.on_failure == OnFailure::Notify {
             Some(StayReason::Notify)
@@ -463,7 +467,8 @@ impl Group {
             held.departure = given_up.departure;
             held.enter(Stage::Withdrawing, now);
         }
-        self.say(Code::RecoveryGivenUp, given_up.text, out);
+        let text = text::start::with_output(&given_up.text, self.output.text());
+        self.say(Code::RecoveryGivenUp, text, out);
     }
 
     /// Starts a new run: the latch belonged to the old one. Addresses that are held stay.

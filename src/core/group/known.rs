@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::{Group, GroupSettings, Holding, Stage, StartCause};
 use crate::event::Action;
 use crate::group::made::Made;
+use crate::protocol::image::ImageId;
 use crate::protocol::records::Drift;
 use crate::snapshot::code::Code;
 use crate::text;
@@ -107,14 +108,16 @@ impl Group {
         self.containers.fits(made)
     }
 
-    /// Digest and content of its first image.
-    pub(crate) fn image(&self) -> (String, String) {
+    /// Its first image.
+    pub(crate) fn image(&self) -> ImageId {
         self.containers.image()
     }
 
-    /// How the epoch comes about that this node campaigns for now.
-    pub(crate) fn campaign(&mut self, taking: StartCause) {
+    /// How the epoch comes about that this node campaigns for now. `before`: the image of another node that had it last, as far as
+    /// it is known.
+    pub(crate) fn campaign(&mut self, taking: StartCause, before: Option<ImageId>) {
         self.taking = taking;
+        self.served = before.or(self.served.take());
     }
 
     /// The release has landed: others go first until then.

@@ -12,6 +12,7 @@ use crate::epoch::Run;
 use crate::event::{Action, Decision, ServiceKey};
 use crate::host::stuck::OnStopFailure;
 use crate::protocol::FaultId;
+use crate::protocol::image::ImageId;
 use crate::protocol::records::{Drift, SavedRun};
 use crate::protocol::sizing::Deadlines;
 use crate::snapshot::code::Code;
@@ -28,8 +29,10 @@ pub mod drift;
 mod health;
 mod known;
 mod left;
+mod link;
 pub mod made;
 mod opinion;
+mod output;
 mod record;
 mod reports;
 mod start_cause;
@@ -46,6 +49,7 @@ pub use health::ProbeSettings;
 pub(crate) use opinion::Doubt;
 use opinion::{Asking, Weighed};
 pub use opinion::{OnStandby, SecondOpinion};
+use output::Output;
 pub(crate) use record::Meeting;
 pub(crate) use start_cause::StartCause;
 pub(crate) use state::{AfterStop, Departure, Holding, ServiceRun, StayReason, StopMode, VipStage};
@@ -149,6 +153,7 @@ pub struct Group {
     /// The same in the sentence that was said of it.
     failure: String,
     starts: Starts,
+    output: Output,
     /// What made it leave its holders before this one.
     known_faults: Vec<FaultId>,
     /// Of a standby.
@@ -157,6 +162,10 @@ pub struct Group {
     asking: Asking,
     /// Of the holder.
     weighed: Weighed,
+    /// The image that served last, here or on the node that had it before, as far as it is known.
+    served: Option<ImageId>,
+    /// Why it was not handed over although the interface has no link, as told.
+    link_stays: Option<StayReason>,
     /// As of the last step.
     paused: bool,
 }
@@ -206,10 +215,13 @@ impl Group {
             trouble: None,
             failure: String::new(),
             starts: Starts::default(),
+            output: Output::default(),
             known_faults: Vec::new(),
             look: Look::default(),
             asking: Asking::default(),
             weighed: Weighed::default(),
+            served: None,
+            link_stays: None,
             paused: false,
         }
     }
@@ -376,7 +388,7 @@ impl Group {
         wake.extend(held.look_at_mounts());
         match held.stage {
             Stage::Adopting => wake.push(held.since.plus(ADOPT_TIMEOUT)),
-            Stage::Checking => wake.push(held.since.plus(self.settings.start_timeout)),
+            Stage::Checking => wake.push(held.since.plus(held.start_limit)),
             Stage::Starting | Stage::Active | Stage::Stopping | Stage::Withdrawing | Stage::Stopped => {}
         }
         wake

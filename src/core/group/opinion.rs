@@ -1,12 +1,13 @@
 //! The second opinion on one group. Its holder probes it on its own host, where nothing of the network can be in the way;
 //! a standby asks at the first virtual address, as a client would, and what the standbys find is weighed by the holder.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::health::{ProbeRun, ProbeSettings};
 use super::{AfterStop, Context, Departure, Group, StayReason, StopMode};
 use crate::epoch::Run;
-use crate::event::{Action, Blame, ProbeFailure, ProbeKey};
+use crate::event::{Action, Blame, ProbeFailure, ProbeKey, Vantage};
 use crate::protocol::records::Opinion;
 use crate::protocol::{FaultId, ReleaseCause};
 use crate::snapshot::code::Code;
@@ -15,6 +16,8 @@ use crate::time::Time;
 
 /// A standby asks no probe more often than this.
 const CALM: Duration = Duration::from_secs(5);
+/// How long a client that was let in says that clients are.
+const SERVED_LASTS: Duration = Duration::from_secs(60);
 /// Every node reads it with every beat, so of a long sentence only the beginning is published.
 const FAULT_MAX: usize = 120;
 
@@ -53,6 +56,7 @@ pub(super) struct Asking {
 struct Asked {
     run: ProbeRun,
     passed_at: Option<Time>,
+    vantage: Option<Vantage>,
     /// Since when it is taken to fail, and what it said then: a text that changes with each try would be news each time.
     fails: Option<(Time, String)>,
 }
@@ -64,6 +68,10 @@ pub(crate) struct Doubt {
     pub text: String,
     /// Not one of them reaches it.
     pub all: bool,
+    /// Yet somebody answers for its address before each of them.
+    pub answered: bool,
+    /// The addresses from which they ask.
+    pub from: BTreeSet<String>,
 }
 
 /// What the holder has made of it so far.
@@ -74,6 +82,21 @@ pub(super) struct Weighed {
     since: Option<Time>,
     /// Why it was not handed over, as told.
     stays: Option<StayReason>,
+    /// Whom the service lets in meanwhile.
+    clients: Clients,
+}
+
+/// The clients of a service that no standby reaches.
+#[derive(Clone, Debug, Default)]
+struct Clients {
+    /// When to look again.
+    look_at: Option<Time>,
+    /// Those of the last look.
+    known: Option<BTreeSet<(String, u16)>>,
+    /// The addresses of nodes.
+    nodes: BTreeSet<String>,
+    /// When one was there that is no node and was not there before.
+    served_at: Option<Time>,
 }
 
 impl ProbeSettings {
@@ -122,7 +145,14 @@ impl Group {
 
     /// What came of one question. An answer that would be as wrong on every host is one: the service was reached, and its
     /// holder finds the same.
-    pub(crate) fn holder_asked(&mut self, now: Time, run: Run, probe: usize, result: Result<(), ProbeFailure>) {
+    pub(crate) fn holder_asked(
+        &mut self,
+        now: Time,
+        run: Run,
+        probe: usize,
+        result: Result<(), ProbeFailure>,
+        vantage: Option<Vantage>,
+    ) {
         let pace = self.pace();
         let (Some(settings), Some(asked)) = (self.settings.probes.get(probe), self.asking.probes.get_mut(probe)) else {
             return;
@@ -140,6 +170,7 @@ impl Group {
         if result.is_ok() {
             asked.passed_at = Some(now);
         }
+        asked.vantage = vantage;
         asked.run.take(now, settings, result, false);
         // The way is looked at as often as anything is asked over it.
         let pause = match settings.on_standby {
@@ -174,7 +205,14 @@ impl Group {
             None if asked().all(|asked| asked.run.passes == Some(true)) => String::new(),
             None => return None,
         };
-        Some(Opinion { of, fault })
+        let failing = asked().find(|asked| asked.fails.is_some());
+        let vantage = failing.and_then(|asked| asked.vantage.clone()).unwrap_or_default();
+        Some(Opinion {
+            of,
+            fault,
+            answers: vantage.answers,
+            from: vantage.from,
+        })
     }
 
     /// The shortest time between two questions.
@@ -210,8 +248,9 @@ impl Group {
             true => self.weighed.since.or(Some(now)),
             false => None,
         };
+        self.look_for_clients(now, &doubt, out);
         if self.hands_over_at().is_some_and(|at| now.reached(at)) {
-            self.heed_doubt(context, &doubt.text, out);
+            self.heed_doubt(context, &doubt, out);
         }
     }
 
@@ -227,14 +266,45 @@ impl Group {
         Some(since.plus(self.patience()))
     }
 
+    /// While no standby reaches it, and only where something would follow.
+    fn look_for_clients(&mut self, now: Time, doubt: &Doubt, out: &mut Vec<Action>) {
+        let clients = &mut self.weighed.clients;
+        clients.nodes.clone_from(&doubt.from);
+        let is_due = clients.look_at.is_none_or(|at| now.reached(at));
+        if doubt.all && is_due && self.settings.second_opinion == SecondOpinion::Act {
+            clients.look_at = Some(now.plus(CALM));
+            out.push(Action::LookForClients {
+                group: self.settings.name.clone(),
+            });
+        }
+    }
+
+    /// One that was not there at the last look has been let in since.
+    pub(crate) fn clients_seen(&mut self, now: Time, seen: BTreeSet<(String, u16)>) {
+        let clients = &mut self.weighed.clients;
+        let is_new = |known: &BTreeSet<(String, u16)>, client: &(String, u16)| {
+            !known.contains(client) && !clients.nodes.contains(&client.0)
+        };
+        let known = clients.known.as_ref();
+        if known.is_some_and(|known| seen.iter().any(|client| is_new(known, client))) {
+            clients.served_at = Some(now);
+        }
+        clients.known = Some(seen);
+    }
+
     /// A restart in place heals no network. By the same rules as any other fault it moves once, and not for ever.
-    fn heed_doubt(&mut self, context: Context, text: &str, out: &mut Vec<Action>) {
+    fn heed_doubt(&mut self, context: Context, doubt: &Doubt, out: &mut Vec<Action>) {
+        let text = doubt.text.as_str();
         let well = |probe: &ProbeRun| probe.passes == Some(true) && probe.failure.is_none();
         if context.frozen || !self.deciding().all(|(_, probe)| well(probe)) {
             return;
         }
         self.trouble = Some(FaultId::Unreached);
         let paused = context.paused.then_some(StayReason::OnPause);
+        // A filter of the service has shut the nodes out, and nobody else.
+        let served = self.weighed.clients.served_at.filter(|_| doubt.answered);
+        let served = served.filter(|at| context.now.since(*at) < SERVED_LASTS);
+        let paused = paused.or(served.map(|_| StayReason::ServesOthers));
         if let Some(why) = paused.or_else(|| self.why_it_stays(context)) {
             if self.weighed.stays != Some(why) {
                 self.weighed.stays = Some(why);
@@ -259,6 +329,7 @@ impl Group {
     /// Why nobody should hand over to this node, once the group was handed over by it.
     pub(crate) fn failed_here(&self) -> &'static str {
         match (&self.trouble, self.starts.blamed()) {
+            (Some(FaultId::LinkLost), _) => text::address::LINK_WAS_LOST,
             (Some(FaultId::Unreached), _) => text::probes::WAS_UNREACHED,
             (_, Blame::Engine) => text::probes::ENGINE_DID_NOT_START,
             (_, Blame::Lasting) => text::probes::MUST_BE_MENDED,

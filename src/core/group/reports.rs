@@ -1,8 +1,9 @@
 //! What tethers and engine tell of the containers, and what of it counts.
 
-use super::{AfterStop, Group, ServiceState, Stage, StopMode};
+use super::{AfterStop, Group, ServiceState, Stage, StartCause, StopMode};
 use crate::epoch::Run;
 use crate::event::{Action, Trace};
+use crate::protocol::FaultId;
 use crate::protocol::bounds::is_damage;
 use crate::snapshot::code::Code;
 use crate::text;
@@ -117,6 +118,23 @@ impl Group {
         };
         if is_proof {
             at.enter(ServiceState::Gone, now);
+        }
+    }
+
+    /// The engine ends the container, on whose order it does not say. Ours come within a stop; the news may come after the end.
+    pub(crate) fn signalled(&mut self, now: Time, service: usize, run: Option<Run>, out: &mut Vec<Action>) {
+        let Some(settings) = self.settings.services.get(service) else {
+            return;
+        };
+        let Some(held) = &self.held else { return };
+        let ended = self.trouble == Some(FaultId::ServiceEnded(settings.name.clone()));
+        let goes_on = !held.latched || (ended && held.after == AfterStop::Restart && !held.anew);
+        // The next run may have begun by then.
+        let is_before = |run: Run| run.epoch == held.run.epoch && run.n + 1 == held.run.n;
+        let of_before = ended && held.start_cause == StartCause::Recovery && run.is_none_or(is_before);
+        if goes_on && (held.is_of(run) || of_before) {
+            let text = text::start::told_to_end(&settings.name, &self.settings.name);
+            self.mention(now, Code::EndedFromOutside, text, out);
         }
     }
 

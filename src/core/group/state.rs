@@ -130,6 +130,8 @@ pub(crate) struct Holding {
     pub probes: Vec<ProbeRun>,
     /// All probes passed once.
     pub(super) probed: bool,
+    /// Until when they must have, from when all containers are up.
+    pub(super) start_limit: Duration,
     pub(super) not_before: Option<Time>,
     /// It is stopped only to be started again as the file says now.
     pub(super) anew: bool,
@@ -152,6 +154,8 @@ pub(crate) enum StayReason {
     NoStandby,
     /// It came here because of the same fault.
     CameForThis,
+    /// Clients get through that are no nodes.
+    ServesOthers,
 }
 
 /// What a release says of the past.
@@ -222,12 +226,18 @@ impl Holding {
             since: now,
             probes: vec![ProbeRun::default(); of.probes.len()],
             probed: false,
+            start_limit: of.start_timeout,
             not_before: None,
             anew: false,
             stuck: None,
             inherited: false,
             departure: Departure::default(),
         }
+    }
+
+    /// Whether what is told of this run is about it; without a run: of what an earlier sidecar started.
+    pub(super) fn is_of(&self, run: Option<Run>) -> bool {
+        run.map_or(self.start_cause == StartCause::Adoption, |run| self.run == run)
     }
 
     pub(super) fn enter(&mut self, stage: Stage, now: Time) {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::blame::Starts;
 use super::containers::Ready;
+use super::output::Output;
 use super::{Context, Group, Holding, ServiceState, Stage, StartCause, VipStage};
 use crate::epoch::Run;
 use crate::event::{Action, ServiceKey};
@@ -14,6 +15,10 @@ use crate::time::Time;
 
 /// How long a started container may take to reach its gate.
 pub(super) const GATE_TIMEOUT: Duration = Duration::from_secs(20);
+/// So many times as long a start may take with another image than the one that served last,
+const UPDATE_FACTOR: u32 = 10;
+/// and at most so long.
+const UPDATE_MAX: Duration = Duration::from_secs(3600);
 /// How long a restarted sidecar waits for the tethers to report.
 pub(super) const ADOPT_TIMEOUT: Duration = Duration::from_millis(1500);
 
@@ -24,6 +29,7 @@ impl Group {
         held.start_cause = self.taking;
         self.containers.wait_anew();
         self.starts = Starts::default();
+        self.output = Output::default();
         self.drift = None;
         self.lost = None;
         self.held = Some(held);
@@ -118,6 +124,7 @@ impl Group {
             }
         }
         held.enter(Stage::Checking, now);
+        self.allow_for_update(out);
         self.begin_probes(now, false);
         self.step_running(now, out);
     }
@@ -136,9 +143,23 @@ impl Group {
         let addressed = self.settings.vips == 0 || held.vip == VipStage::Held;
         if held.stage == Stage::Checking && held.probed && addressed {
             held.enter(Stage::Active, now);
+            self.served = Some(self.containers.startable_image()).filter(|image| !image.digest.is_empty());
             let (text, code) = (text::start::serving(held.run), held.start_cause.done());
             self.say(code, text, out);
         }
+    }
+
+    /// An image that has not served yet may have its data to convert first: killed in the middle, it would begin anew each time.
+    fn allow_for_update(&mut self, out: &mut Vec<Action>) {
+        let image = self.containers.startable_image();
+        let is_new = self.served.as_ref().is_some_and(|served| !served.is_same(&image));
+        let Some(held) = self.held.as_mut().filter(|_| is_new) else {
+            return;
+        };
+        let limit = self.settings.start_timeout.saturating_mul(UPDATE_FACTOR);
+        held.start_limit = limit.min(UPDATE_MAX).max(self.settings.start_timeout);
+        let text = text::start::another_image(held.run, held.start_limit);
+        self.say(Code::UpdateStarted, text, out);
     }
 
     /// Why the run under way cannot go on.
@@ -152,7 +173,7 @@ impl Group {
                 return Some(text::start::gate_not_reached(&settings.name, GATE_TIMEOUT));
             }
         }
-        let limit = self.settings.start_timeout;
+        let limit = held.start_limit;
         let probing = held.stage == Stage::Checking && !held.probed && now.since(held.since) >= limit;
         probing.then(|| {
             let last = self
@@ -164,8 +185,7 @@ impl Group {
 
     /// Of another run it says nothing: who waits for a healthy service waits for this one.
     pub(crate) fn health(&mut self, service: usize, run: Option<Run>, healthy: bool) {
-        let is_of = |held: &&mut Holding| run.map_or(held.start_cause == StartCause::Adoption, |run| held.run == run);
-        if let Some(held) = self.held.as_mut().filter(is_of)
+        if let Some(held) = self.held.as_mut().filter(|held| held.is_of(run))
             && let Some(at) = held.services.get_mut(service)
         {
             at.healthy = Some(healthy);

@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 
 use crate::node::Node;
-use crate::protocol::records::Readiness;
+use crate::protocol::image::ImageId;
+use crate::protocol::records::{Readiness, Record};
 use crate::text;
 
 /// The key of the virtual addresses.
@@ -49,6 +50,20 @@ impl Node {
         let ours = self.groups.get(group)?.file();
         let differs = *holder != self.facts.me().name && differing(theirs, ours).contains(&ADDRESSES);
         differs.then(|| text::host::other_addresses(group, holder))
+    }
+
+    /// Whether the node has the image of this holder, as far as both are known.
+    pub(crate) fn has_image_of(&self, holder: Option<&str>, node: &str, group: &str) -> bool {
+        let held = holder.and_then(|holder| self.told(holder, group));
+        let own = self.told(node, group);
+        own.zip(held).is_none_or(|(own, held)| own.is_same_image(held))
+    }
+
+    /// The image of another node that held the group last, as far as it is known.
+    pub(crate) fn image_before(&self, group: &str, record: Option<&Record>) -> Option<ImageId> {
+        let before = record.filter(|record| record.node != self.facts.me().name)?;
+        let image = self.told(&before.node, group)?.image_id();
+        (!image.digest.is_empty()).then_some(image)
     }
 
     fn told(&self, node: &str, group: &str) -> Option<&Readiness> {

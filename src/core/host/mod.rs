@@ -32,7 +32,8 @@ pub(crate) struct Host {
     engine: Engine,
     /// Why the rate of its clocks is in doubt.
     clock: Option<String>,
-    link: bool,
+    /// Since when the interface has no link.
+    without_link: Option<Time>,
     /// What is wrong with etcd although it answers.
     etcd: EtcdMembers,
     smallest_ttl_ms: Option<u64>,
@@ -44,7 +45,7 @@ impl Host {
         Self {
             engine: Engine::NotAsked,
             clock: None,
-            link: true,
+            without_link: None,
             etcd: EtcdMembers::default(),
             smallest_ttl_ms,
         }
@@ -83,12 +84,18 @@ impl Host {
     }
 
     /// Whether the interface had its link before.
-    pub(crate) fn link(&mut self, up: bool) -> bool {
-        std::mem::replace(&mut self.link, up)
+    pub(crate) fn link(&mut self, now: Time, up: bool) -> bool {
+        let before = self.without_link;
+        self.without_link = (!up).then(|| before.unwrap_or(now));
+        before.is_none()
     }
 
     pub(crate) fn has_link(&self) -> bool {
-        self.link
+        self.without_link.is_none()
+    }
+
+    pub(crate) fn without_link(&self) -> Option<Time> {
+        self.without_link
     }
 
     pub(crate) fn etcd_troubles(&self) -> Vec<String> {

@@ -1,5 +1,7 @@
 //! The end of the sidecar: hand over what is held, or leave it under a hold; then give the node's lease up.
 
+use std::time::Duration;
+
 use crate::event::Action;
 use crate::group::{AfterStop, Stage, StopMode};
 use crate::membership::Member;
@@ -10,11 +12,16 @@ use crate::snapshot::code::Code;
 use crate::text;
 use crate::time::Time;
 
+/// How long a sidecar waits that can't reach its engine any more: there may be none yet that would start it again.
+const ORPHANED_PATIENCE: Duration = Duration::from_secs(15);
+
 /// How far the end of this sidecar has come.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Ending {
     told: bool,
     over: bool,
+    /// Since when the engine can't be reached by this process, only by the next one.
+    orphaned: Option<Time>,
 }
 
 impl Ending {
@@ -30,6 +37,28 @@ impl Ending {
 }
 
 impl Node {
+    pub(crate) fn engine_answered(&mut self, result: Result<(), String>) {
+        self.ending.orphaned = self.ending.orphaned.filter(|_| result.is_err());
+        self.host.engine_answered(result);
+    }
+
+    /// What was bound into this container is the socket of an engine that is gone. A new container gets the new one: where
+    /// nothing is held this one ends, and the engine starts it again.
+    pub(crate) fn engine_orphaned(&mut self, now: Time, out: &mut Vec<Action>) {
+        let since = *self.ending.orphaned.get_or_insert(now);
+        if self.ending.told {
+            return;
+        }
+        let holds = self.groups.values().any(|group| group.held().is_some()) || self.adoption.is_under_way();
+        if holds || self.membership.is_under_hold(now) {
+            return self.mention(Code::EngineOrphaned, text::host::ENGINE_ORPHANED.to_owned(), out);
+        }
+        if now.since(since) >= ORPHANED_PATIENCE {
+            self.mention(Code::EngineOrphaned, text::host::ENDS_FOR_ENGINE.to_owned(), out);
+            self.terminate(now, out);
+        }
+    }
+
     /// SIGTERM: under a hold, leave everything as it is; otherwise hand over first.
     pub(crate) fn terminate(&mut self, now: Time, out: &mut Vec<Action>) {
         if self.membership.is_under_hold(now) {

@@ -3,8 +3,10 @@
 //! A node that can't reach a service may itself be the one that is cut off. So its opinion counts while it beats and is ready to
 //! take the group over, which takes a link, an engine and a word of etcd, and while its gateway probes pass where there are any.
 
+use std::collections::BTreeSet;
+
 use crate::epoch::Run;
-use crate::event::{Action, ProbeFailure, ProbeKey};
+use crate::event::{Action, ProbeFailure, ProbeKey, Vantage};
 use crate::group::Doubt;
 use crate::node::Node;
 use crate::text;
@@ -31,14 +33,21 @@ impl Node {
         }
     }
 
-    pub(crate) fn holder_asked(&mut self, now: Time, of: &ProbeKey, run: Run, result: Result<(), ProbeFailure>) {
+    pub(crate) fn holder_asked(
+        &mut self,
+        now: Time,
+        of: &ProbeKey,
+        run: Run,
+        result: Result<(), ProbeFailure>,
+        vantage: Option<Vantage>,
+    ) {
         if let Some(group) = self.groups.get_mut(&of.group) {
-            group.holder_asked(now, run, of.probe, result);
+            group.holder_asked(now, run, of.probe, result, vantage);
         }
     }
 
     /// A member that has had a word of etcd of late: what it read is no older than that.
-    fn hears(&self, now: Time) -> bool {
+    pub(crate) fn hears(&self, now: Time) -> bool {
         let fresh = self
             .facts
             .contact()
@@ -80,6 +89,22 @@ impl Node {
         said.collect()
     }
 
+    /// Whether somebody answers for the address before each of those that do not reach the service.
+    fn is_answered(&self, name: &str, failing: &[&(String, String)]) -> bool {
+        failing.iter().all(|(node, _)| {
+            let status = self.facts.view().statuses.get(node);
+            let opinion = status.and_then(|status| status.groups.get(name)?.opinion.as_ref());
+            opinion.is_some_and(|opinion| opinion.answers)
+        })
+    }
+
+    /// The addresses of the nodes that ask.
+    fn asked_from(&self, name: &str) -> BTreeSet<String> {
+        let ready = self.facts.view().statuses.values();
+        let opinions = ready.filter_map(|status| status.groups.get(name)?.opinion.as_ref());
+        opinions.map(|opinion| opinion.from.clone()).collect()
+    }
+
     /// The same in a sentence, if any of them does not reach it.
     pub(crate) fn doubt(&self, name: &str, opinions: &Opinions) -> Option<Doubt> {
         let failing: Vec<&(String, String)> = opinions.iter().filter(|(_, fault)| !fault.is_empty()).collect();
@@ -92,6 +117,8 @@ impl Node {
         Some(Doubt {
             text,
             all: failing.len() == opinions.len(),
+            answered: self.is_answered(name, &failing),
+            from: self.asked_from(name),
         })
     }
 }

@@ -22,6 +22,8 @@ pub enum ReleaseCause {
     Failed,
     /// No standby reached the service at its address.
     Unreached,
+    /// The interface of its addresses lost its link on its holder.
+    LinkLost,
     /// Another group could not be stopped on its holder.
     NeighbourStuck,
     /// It could not be stopped in time, and was proved stopped later.
@@ -75,7 +77,8 @@ impl ReleaseCause {
             | Self::PlaceLost
             | Self::Fenced
             | Self::Failed
-            | Self::Unreached => true,
+            | Self::Unreached
+            | Self::LinkLost => true,
             Self::NeighbourStuck
             | Self::StuckEnded
             | Self::Asked

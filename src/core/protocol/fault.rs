@@ -16,6 +16,8 @@ pub enum FaultId {
     NotStarted,
     /// No standby reached it at its address.
     Unreached,
+    /// The interface of its addresses lost its link.
+    LinkLost,
     /// A kind of a later version, as it stands in the record.
     Other(String),
 }
@@ -42,6 +44,7 @@ impl From<FaultId> for String {
             FaultId::Probe(probe) => format!("probe:{probe}"),
             FaultId::NotStarted => "not_started".to_owned(),
             FaultId::Unreached => "unreached".to_owned(),
+            FaultId::LinkLost => "link_lost".to_owned(),
             FaultId::Other(word) => word,
         }
     }
@@ -52,6 +55,7 @@ impl From<String> for FaultId {
         match (word.as_str(), word.split_once(':')) {
             ("not_started", _) => Self::NotStarted,
             ("unreached", _) => Self::Unreached,
+            ("link_lost", _) => Self::LinkLost,
             (_, Some(("service_ended", service))) => Self::ServiceEnded(service.to_owned()),
             (_, Some(("probe", probe))) => Self::Probe(probe.to_owned()),
             (_, Some(_) | None) => Self::Other(word),
@@ -63,12 +67,13 @@ impl From<String> for FaultId {
 mod tests {
     use super::*;
 
-    fn all() -> [FaultId; 5] {
+    fn all() -> [FaultId; 6] {
         [
             FaultId::ServiceEnded("db".to_owned()),
             FaultId::Probe("http http://[::1]:80/".to_owned()),
             FaultId::NotStarted,
             FaultId::Unreached,
+            FaultId::LinkLost,
             FaultId::Other("moths:3".to_owned()),
         ]
     }

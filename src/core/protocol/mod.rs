@@ -8,6 +8,7 @@ pub mod bounds;
 mod cause;
 pub mod damage;
 mod fault;
+pub mod image;
 pub mod keys;
 mod kind;
 mod order;

@@ -11,6 +11,7 @@ use crate::adoption::left::Parts;
 use crate::epoch::Run;
 use crate::event::Note;
 use crate::protocol::bounds::{self, Bounded, Fault};
+use crate::protocol::image::ImageId;
 use crate::protocol::keys::Keys;
 use crate::protocol::{FaultId, ReleaseCause, TroubleState};
 use crate::store::{Answer, KeyValue};
@@ -218,9 +219,16 @@ impl Readiness {
     /// Whether it would run the same image, as far as both nodes know theirs.
     #[must_use]
     pub fn is_same_image(&self, other: &Self) -> bool {
-        let is_unknown = self.image.is_empty() || other.image.is_empty();
-        let is_same_content = !self.content.is_empty() && self.content == other.content;
-        is_unknown || self.image == other.image || is_same_content
+        self.image_id().is_same(&other.image_id())
+    }
+
+    /// Its image.
+    #[must_use]
+    pub fn image_id(&self) -> ImageId {
+        ImageId {
+            digest: self.image.clone(),
+            content: self.content.clone(),
+        }
     }
 }
 
@@ -231,6 +239,12 @@ pub struct Opinion {
     /// What it does not reach, in a sentence without its full stop; empty when it reaches everything.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub fault: String,
+    /// It does not reach it, and yet somebody answers for the address there, as a neighbour does.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub answers: bool,
+    /// From which address it asked in vain.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub from: String,
 }
 
 /// Why a group that is held does not serve as it should: what only its holder can know.

@@ -51,6 +51,8 @@ codes! {
     StartStarted = "start_started", Info, "start";
     /// It serves.
     StartDone = "start_done", Info, "start";
+    /// It starts with another image than the one that served last.
+    UpdateStarted = "update_started", Info, "start";
     /// Its first run did not come up.
     StartFailed = "start_failed", Alarm, "start";
 
@@ -78,6 +80,10 @@ codes! {
 
     /// The service ended, or its probes failed.
     ServiceFailed = "service_failed", Alarm, "recovery";
+    /// A run failed: what the container wrote last.
+    ServiceOutput = "service_output", Info, "recovery";
+    /// The engine ends it, without us.
+    EndedFromOutside = "ended_from_outside", Alarm, "recovery";
     /// It starts again in place.
     RecoveryStarted = "recovery_started", Info, "recovery";
     /// It serves again.
@@ -177,12 +183,18 @@ codes! {
     CommunicationLost = "communication_lost", Alarm, "communication";
     /// It does again.
     CommunicationRestored = "communication_restored", Info, "communication";
+    /// The engine was replaced, and this sidecar can't reach the new one.
+    EngineOrphaned = "engine_orphaned", Alarm, "communication";
     /// The lease was not renewed in time.
     LeaseRanOut = "lease_ran_out", Alarm, "communication";
     /// The interface has no carrier.
     LinkLost = "link_lost", Alarm, "communication";
     /// It has one again.
     LinkRestored = "link_restored", Info, "communication";
+    /// It has been without one for a while, and what is held here is handed over.
+    LinkMoved = "link_moved", Alarm, "communication";
+    /// The same, and it stays.
+    LinkStays = "link_stays", Alarm, "communication";
     /// The endpoints of this node are closed, or can't be used as they are configured.
     EndpointsFaulty = "endpoints_faulty", Alarm, "endpoints";
     /// They are as configured.

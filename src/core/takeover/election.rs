@@ -6,6 +6,7 @@ use crate::event::Action;
 use crate::group::{AfterStop, Holding, Stage, StartCause};
 use crate::membership::{Asked, LastBeat, Purpose};
 use crate::node::Node;
+use crate::protocol::image::ImageId;
 use crate::protocol::records::{GroupKeys, Intent, NodeStatus, Readiness, Record, RecordState, Trouble, json};
 use crate::protocol::{AsRead, Beside, Release, Winner};
 use crate::store::Txn;
@@ -177,8 +178,9 @@ impl Node {
                 Claim::Now(txn) => {
                     let keys = self.facts.view().group(&name);
                     let taking = StartCause::after(keys.record.as_ref());
+                    let before = self.image_before(&name, keys.record.as_ref());
                     if let Some(group) = self.groups.get_mut(&name) {
-                        group.campaign(taking);
+                        group.campaign(taking, before);
                     }
                     let ends = self.ended_by_campaign(keys);
                     return Some((txn, Purpose::Campaign { group: name, ends }));
@@ -319,10 +321,18 @@ impl Node {
             || self.unseen(name).is_some()
             || self.stuck_here().is_some();
         let holder = keys.active().map(|record| record.node.as_str());
+        let own = self.has_image_of(holder, &self.facts.me().name, name);
         let before = self.facts.view().statuses.iter().filter(|(node, status)| {
             let candidate = **node != self.facts.me().name && Some(node.as_str()) != holder;
-            let first =
-                cooling || (status.priority, node.as_str()) < (self.facts.me().priority, self.facts.me().name.as_str());
+            let first = match (self.has_image_of(holder, node, name), own) {
+                // Nobody has ordered an update, or its withdrawal, with the crash.
+                (true, false) => true,
+                (false, true) => cooling,
+                (true, true) | (false, false) => {
+                    let mine = (self.facts.me().priority, self.facts.me().name.as_str());
+                    cooling || (status.priority, node.as_str()) < mine
+                }
+            };
             candidate && first && self.alive_and_ready(now, name, node, status)
         });
         u32::try_from(before.count()).unwrap_or(u32::MAX)
@@ -341,7 +351,7 @@ impl Node {
         extended && living && status.groups.get(group).is_some_and(|ready| ready.ready)
     }
 
-    /// The best living standby that is ready for the group, or `wanted` if it is one.
+    /// The best living standby that is ready for the group, first of those with the image of this node, or `wanted` if it is one.
     pub(crate) fn successor(&self, group: &str, wanted: Option<&str>) -> Option<String> {
         let now = self.facts.now();
         self.facts
@@ -351,7 +361,10 @@ impl Node {
             .filter(|(node, status)| **node != self.facts.me().name && self.alive_and_ready(now, group, node, status))
             .filter(|(_, status)| status.groups.get(group).is_some_and(|ready| ready.why.is_empty()))
             .filter(|(node, _)| wanted.is_none_or(|wanted| wanted == node.as_str()))
-            .min_by_key(|(node, status)| (status.priority, (*node).clone()))
+            .min_by_key(|(node, status)| {
+                let differs = !self.has_image_of(Some(self.facts.me().name.as_str()), node, group);
+                (differs, status.priority, (*node).clone())
+            })
             .map(|(node, _)| node.clone())
     }
 
@@ -478,7 +491,7 @@ impl Node {
             // Ready, and ranked as such, but nobody should hand over to it yet: it could not campaign at once.
             let new = (!self.contact_holds()).then(|| text::takeover::CONTACT_IS_YOUNG.to_owned());
             let why = unready.or(new).unwrap_or_default();
-            let (image, content) = group.image();
+            let ImageId { digest: image, content } = group.image();
             let readiness = Readiness {
                 ready,
                 why,

@@ -1,9 +1,26 @@
 //! Virtual IPs, and the interface that they lie on.
 
+use std::time::Duration;
+
+use crate::group::StayReason;
+
 pub(crate) const LINK_LOST: &str = "the interface lost its link";
 pub(crate) const LINK_RESTORED: &str = "the interface has its link again";
 /// Why a node is not ready.
 pub(crate) const NO_LINK: &str = "the interface has no link";
+
+/// Why nobody should hand over to this node, though it has its link again.
+pub(crate) const LINK_WAS_LOST: &str = "the interface here lost its link a moment ago";
+/// Why it was handed over.
+pub(crate) const WITHOUT_LINK: &str = "its interface had no link";
+
+pub(crate) fn link_moves(within: Duration) -> String {
+    format!("the interface has had no link for {within:?}, so no client gets through: stopping here, to hand over")
+}
+
+pub(crate) fn link_stays(stays: StayReason) -> String {
+    format!("the interface has no link, so no client gets through, and {stays}: it is not handed over")
+}
 
 /// Before it was taken.
 pub(crate) fn taken_already(vip: &str, mac: &str) -> String {

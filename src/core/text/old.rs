@@ -34,6 +34,7 @@ impl fmt::Display for FaultId {
             Self::Probe(probe) => formatter.write_str(probe),
             Self::NotStarted => formatter.write_str(NOT_STARTED),
             Self::Unreached => formatter.write_str(UNREACHED),
+            Self::LinkLost => formatter.write_str(super::address::WITHOUT_LINK),
             Self::Other(word) => formatter.write_str(word),
         }
     }

@@ -38,12 +38,41 @@ pub(crate) fn service_ended(service: &str) -> String {
     format!("service {service} ended by itself")
 }
 
+/// With which code it ended, if the engine tells, and what it wrote last.
+pub(crate) fn output(service: &str, code: Option<i64>, lines: &str) -> String {
+    let code = code.map_or(String::new(), |code| format!(" with exit code {code}"));
+    match lines {
+        "" => format!("service {service} ended{code} and wrote nothing"),
+        lines => format!("service {service} ended{code}; its last lines: {lines}"),
+    }
+}
+
+/// A sentence about starts that fail, with what is known of the last one.
+pub(crate) fn with_output(text: &str, output: Option<&str>) -> String {
+    match output {
+        Some(output) => format!("{text} ({output})"),
+        None => text.to_owned(),
+    }
+}
+
+/// By the engine's word, without us.
+pub(crate) fn told_to_end(service: &str, group: &str) -> String {
+    format!(
+        "the Docker engine ends service {service} (docker stop, restart, kill or rm, or its own shutdown): it is started again; \
+         to keep it down, `leasehold stop {group}`, and then `leasehold start {group}`"
+    )
+}
+
 pub(crate) fn gate_not_reached(service: &str, within: Duration) -> String {
     format!("service {service} did not reach its gate within {within:?}")
 }
 
 pub(crate) fn probes_did_not_pass(within: Duration, last: &str) -> String {
     format!("the probes did not pass within {within:?} (start_timeout): {last}")
+}
+
+pub(crate) fn another_image(run: Run, within: Duration) -> String {
+    format!("run {run} has another image than the one that served last: its probes may take {within:?} this time")
 }
 
 pub(crate) fn did_not_start(service: &str, why: &str) -> String {

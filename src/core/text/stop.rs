@@ -22,6 +22,7 @@ impl Display for StayReason {
             Self::Notify => "on_failure is notify",
             Self::NoStandby => "no standby is ready",
             Self::CameForThis => "came here because of the same fault",
+            Self::ServesOthers => "serves other clients",
         })
     }
 }

@@ -274,16 +274,23 @@ impl Shared {
     async fn hinted(self: Arc<Self>, hint: Hint) {
         match hint {
             Hint::EngineLost(why) => self.report(Event::Engine { result: Err(why) }).await,
+            Hint::EngineOrphaned => self.report(Event::EngineOrphaned).await,
             Hint::EngineBack => {
                 self.report(Event::Engine { result: Ok(()) }).await;
                 self.look_around_soon();
             }
             Hint::Container { id, kind, .. } => match (kind, self.key_of(&id)) {
                 (HintKind::Health(_), Some(of)) => self.look_at_soon(of, id),
+                (HintKind::Died { exit_code }, Some(of)) => self.tell_end_soon(of, id, exit_code),
+                (HintKind::Signalled, Some(of)) => {
+                    let run = self.run_of(&of);
+                    self.report(Event::Signalled { of, run }).await;
+                }
                 (HintKind::Started, None) | (HintKind::Destroyed, Some(_)) => self.look_around_soon(),
-                (HintKind::Health(_) | HintKind::Destroyed, None)
+                (HintKind::Health(_) | HintKind::Destroyed | HintKind::Signalled, None)
                 | (HintKind::Started, Some(_))
-                | (HintKind::Died { .. } | HintKind::OutOfMemory, _) => {}
+                | (HintKind::Died { .. }, None)
+                | (HintKind::OutOfMemory, _) => {}
             },
         }
     }
@@ -369,6 +376,19 @@ impl Shared {
             if !runs || self.is_owed(&of) {
                 self.prepare(&of).await;
             }
+        }
+    }
+
+    /// What a container ended with, and what it wrote last. Its tether's own lines say nothing that the core does not know.
+    fn tell_end_soon(self: Arc<Self>, of: ServiceKey, id: String, code: Option<i64>) {
+        let run = self.run_of(&of);
+        if let Some(flight) = self.flights.begin(Job::LastLines(of.clone())) {
+            tokio::spawn(async move {
+                let mut lines = self.engine.last_lines(&id).await.unwrap_or_default();
+                lines.retain(|line| !line.starts_with("leasehold: "));
+                self.report(Event::Ended { of, run, code, lines }).await;
+                drop(flight);
+            });
         }
     }
 

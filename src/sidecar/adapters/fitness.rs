@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::node_context::NodeContext;
-use leasehold_compose::model::{Check, NetworkMode, Probe, Service, Vip};
+use leasehold_compose::model::{NetworkMode, Probe, Service, Vip};
 use leasehold_core::event::Event;
 
 /// Between two looks.
@@ -112,16 +112,7 @@ fn needs(services: &[Service], probes: &[Probe], vips: &[Vip]) -> Needs {
     let is_on_host = |service: &Service| service.network_mode == Some(NetworkMode::Host);
     let mut ports = BTreeSet::new();
     if services.iter().any(is_on_host) {
-        ports.extend(probes.iter().filter_map(|probe| match &probe.check {
-            Check::Tcp { port } => Some(*port),
-            Check::Mail(mail) => Some(mail.port),
-            Check::Http(http) => Some(http.port),
-            Check::Exec { .. }
-            | Check::Docker { .. }
-            | Check::Storage { .. }
-            | Check::Canary(_)
-            | Check::Gateway { .. } => None,
-        }));
+        ports.extend(probes.iter().filter_map(|probe| probe.check.port()));
     }
     let published = services.iter().flat_map(|service| &service.ports);
     let published = published.filter(|port| port.protocol == "tcp");
@@ -247,7 +238,7 @@ mod tests {
     use std::net::TcpListener;
 
     use super::*;
-    use leasehold_compose::model::{Cadence, Port};
+    use leasehold_compose::model::{Cadence, Check, Port};
 
     const TABLE: &str =
         "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode

@@ -2,6 +2,7 @@
 
 pub mod alarm;
 pub mod cgroup;
+pub mod clients;
 pub mod clock_source;
 pub mod containers;
 mod descriptor;

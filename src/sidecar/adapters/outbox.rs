@@ -9,6 +9,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::cgroup::Memory;
+use super::clients;
 use super::clock_source;
 use super::containers::{self, ContainerCommand};
 use super::events::{Notifier, Pace};
@@ -181,6 +182,10 @@ impl Outbox {
             Action::LookAtStorage { group, store } => give(&self.containers, ContainerCommand::Look { group, store }),
             Action::Probe { of, run, at_vip } => self.probe(of, run, at_vip),
             Action::AskHolder { of, run } => self.ask_holder(of, run),
+            Action::LookForClients { group } => {
+                self.look_for_clients(group);
+                Ok(())
+            }
             Action::VipProbe { group } => self.probe_vips(group),
             Action::VipHold { group, until, announce } => self.hold_vips(group, until, announce),
             Action::VipDrop { group } => self.drop_vips(group),
@@ -421,6 +426,18 @@ impl Outbox {
     }
 
     /// The same of another node's run, as a client would: at the address, and without a login.
+    /// Beside the loop: a busy host has long tables.
+    fn look_for_clients(&self, group: String) {
+        let probes = self.group(&group).into_iter().flat_map(|group| &group.probes);
+        let ports: Vec<u16> = probes.filter_map(|probe| probe.check.port()).collect();
+        let inbox = self.inbox.clone();
+        tokio::task::spawn_blocking(move || {
+            let clients = clients::seen_for_a_while(&ports);
+            // A full inbox drops it; the next look tells.
+            let _ = inbox.try_send(Event::ClientsSeen { group, clients });
+        });
+    }
+
     fn ask_holder(&self, of: ProbeKey, run: Run) -> io::Result<()> {
         let Some(group) = self.group(&of.group) else {
             return Ok(());
@@ -437,7 +454,17 @@ impl Outbox {
         };
         tokio::spawn(async move {
             let result = prober.check(&probe, &target).await;
-            let _ = inbox.send(Event::HolderAsked { of, run, result }).await;
+            let vantage = match result {
+                Ok(()) => None,
+                Err(_) => vip::vantage(target.address).await,
+            };
+            let event = Event::HolderAsked {
+                of,
+                run,
+                result,
+                vantage,
+            };
+            let _ = inbox.send(event).await;
         });
         Ok(())
     }

@@ -184,7 +184,7 @@ impl World {
             Action::AskHolder { of, run } => self.ask_holder(h, of, run, soon),
             Action::LookAtStorage { group, store } => self.look(h, group, store, soon),
             Action::Fence { node, incarnation } => self.fence(h, node, incarnation),
-            Action::KillForeign { .. } | Action::Feed { .. } | Action::Disarm => {}
+            Action::KillForeign { .. } | Action::LookForClients { .. } | Action::Feed { .. } | Action::Disarm => {}
         }
     }
 

@@ -133,7 +133,12 @@ impl World {
             Ev::Inbox {
                 host: h,
                 life,
-                event: Event::HolderAsked { of, run, result },
+                event: Event::HolderAsked {
+                    of,
+                    run,
+                    result,
+                    vantage: None,
+                },
             },
         );
     }

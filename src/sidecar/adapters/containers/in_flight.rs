@@ -28,6 +28,8 @@ pub(super) enum Job {
     Gate(ServiceKey),
     /// What the engine's health check says.
     Health(ServiceKey),
+    /// What an ended container has written.
+    LastLines(ServiceKey),
 }
 
 impl Job {
@@ -57,6 +59,7 @@ impl Job {
             | Self::Mounts(_)
             | Self::LetGo(_)
             | Self::Read
+            | Self::LastLines(_)
             | Self::Look(_) => 1,
         }
     }

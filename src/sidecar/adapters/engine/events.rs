@@ -1,6 +1,7 @@
 //! Hints of the engine: something happened, look again. They may be late, doubled or lost; only `inspect` is the truth.
 
 use std::collections::{BTreeMap, HashMap};
+use std::os::unix::fs::MetadataExt;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -39,6 +40,8 @@ pub enum Hint {
     },
     /// The engine stopped answering: nothing is known until it is back.
     EngineLost(String),
+    /// The same, and it will never answer here: its socket was removed, and what is bound in its place is told nowhere.
+    EngineOrphaned,
     /// The engine answers, for the first time or again: inspect everything, hints were lost.
     EngineBack,
 }
@@ -47,7 +50,11 @@ pub enum Hint {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HintKind {
     Started,
-    Died { exit_code: Option<i64> },
+    /// It was sent a signal that ends most programs.
+    Signalled,
+    Died {
+        exit_code: Option<i64>,
+    },
     Destroyed,
     Health(Health),
     OutOfMemory,
@@ -79,12 +86,21 @@ impl Engine {
                 return;
             }
             was_lost = true;
+            if self.is_orphaned() && hints.send(Hint::EngineOrphaned).await.is_err() {
+                return;
+            }
             let pause = pauses.next().unwrap_or(&RETRY_PAUSES[RETRY_PAUSES.len() - 1]);
             tokio::select! {
                 () = sleep(*pause) => {}
                 () = hints.closed() => return,
             }
         }
+    }
+
+    /// Whether the socket was bound into this container as a file, and that file is gone from where it lay: an engine that
+    /// starts makes another.
+    fn is_orphaned(&self) -> bool {
+        std::fs::metadata(&self.socket).is_ok_and(|file| file.nlink() == 0)
     }
 
     /// Whether the engine answers. One that was away may have been replaced by another version.
@@ -136,9 +152,15 @@ impl Engine {
 }
 
 fn wanted_events() -> bollard::query_parameters::EventsOptions {
-    let events = vec!["start", "die", "destroy", "health_status", "oom"];
+    let events = vec!["start", "kill", "die", "destroy", "health_status", "oom"];
     let filters = HashMap::from([("type", vec!["container"]), ("event", events)]);
     EventsOptionsBuilder::new().filters(&filters).build()
+}
+
+/// Whether a signal, as the engine writes it, asks a program to end: interrupt, quit, kill, terminate, and the one that is a
+/// web server's stop signal. Others reload.
+fn ends(signal: Option<&str>) -> bool {
+    matches!(signal, Some("2" | "3" | "9" | "15" | "28"))
 }
 
 fn hint(event: EventMessage) -> Option<Hint> {
@@ -149,6 +171,7 @@ fn hint(event: EventMessage) -> Option<Hint> {
         "die" => HintKind::Died {
             exit_code: labels.remove("exitCode").and_then(|code| code.parse().ok()),
         },
+        "kill" if ends(labels.get("signal").map(String::as_str)) => HintKind::Signalled,
         "destroy" => HintKind::Destroyed,
         "oom" => HintKind::OutOfMemory,
         "health_status: starting" => HintKind::Health(Health::Starting),

@@ -22,6 +22,7 @@ mod host;
 mod installed;
 mod keep;
 mod ndp;
+mod near;
 mod netlink;
 mod task;
 mod theirs;
@@ -36,6 +37,7 @@ use leasehold_base::time::Time;
 use leasehold_compose::model::Vip;
 
 pub use host::{Own, network, own, unreached, whole};
+pub use near::vantage;
 pub use netlink::{interface_exists, list};
 
 /// What the task is told to do; the group's name comes back in every answer.

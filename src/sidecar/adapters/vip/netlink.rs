@@ -11,6 +11,7 @@ use futures_util::stream::BoxStream;
 use rtnetlink::packet_core::NetlinkPayload;
 use rtnetlink::packet_route::address::AddressAttribute;
 use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
+use rtnetlink::packet_route::neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState};
 use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage};
 use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::{Handle, MulticastGroup, RouteMessageBuilder};
@@ -190,6 +191,19 @@ impl Netlink {
         timed(&doing, request).await
     }
 
+    /// Whether somebody has answered for the address as a neighbour of this host, and nothing says that he does no more.
+    pub(super) async fn is_neighbour(&self, wanted: IpAddr) -> Result<bool, VipError> {
+        let mut stream = self.handle.neighbours().get().execute().boxed();
+        let all = async {
+            let mut found = false;
+            while let Some(message) = stream.next().await {
+                found |= answers_for(&message?, wanted);
+            }
+            Ok(found)
+        };
+        timed("listing the neighbours", all).await
+    }
+
     /// Every address of the interface.
     pub(super) async fn of_link(&self, link: &Link) -> Result<Vec<Installed>, VipError> {
         let all = self.addresses().await?;
@@ -299,6 +313,20 @@ fn understand(payload: NetlinkPayload<RouteNetlinkMessage>) -> Option<Change> {
         NetlinkPayload::Overrun(_) => Some(Change::Missed),
         _ => None,
     }
+}
+
+#[expect(clippy::wildcard_enum_match_arm, reason = "the library's enums are open")]
+fn answers_for(message: &NeighbourMessage, wanted: IpAddr) -> bool {
+    let is_it = message.attributes.iter().any(|attribute| match attribute {
+        NeighbourAttribute::Destination(NeighbourAddress::Inet(address)) => IpAddr::V4(*address) == wanted,
+        NeighbourAttribute::Destination(NeighbourAddress::Inet6(address)) => IpAddr::V6(*address) == wanted,
+        _ => false,
+    });
+    let answers = matches!(
+        message.header.state,
+        NeighbourState::Reachable | NeighbourState::Stale | NeighbourState::Delay | NeighbourState::Probe
+    );
+    is_it && answers
 }
 
 /// Where a route of the main table leads through this interface and no gateway.
