@@ -41,6 +41,24 @@ impl Lines {
     }
 }
 
+/// What a standby looks at by itself.
+fn of_standbys(group: &Group, lines: &mut Lines) {
+    match group.storage_look {
+        Some(every) => lines.add(
+            1,
+            &format!("standbys look at the storage every {every:?}, where that can do no harm"),
+        ),
+        None => lines.add(1, "standbys do not look at the storage (storage_look: off)"),
+    }
+    match group.start_trial {
+        Some(every) => lines.add(
+            1,
+            &format!("standbys try a start, without storage and service, when something changes and every {every:?}"),
+        ),
+        None => lines.add(1, "standbys try no start (start_trial: off)"),
+    }
+}
+
 fn describe_group(group: &Group, project: &Project, lines: &mut Lines) {
     lines.add(0, &format!("group {}", group.name));
     let vips: Vec<_> = group
@@ -92,20 +110,7 @@ fn describe_group(group: &Group, project: &Project, lines: &mut Lines) {
             },
         );
     }
-    match group.storage_look {
-        Some(every) => lines.add(
-            1,
-            &format!("standbys look at the storage every {every:?}, where that can do no harm"),
-        ),
-        None => lines.add(1, "standbys do not look at the storage (storage_look: off)"),
-    }
-    match group.start_trial {
-        Some(every) => lines.add(
-            1,
-            &format!("standbys try a start, without storage and service, when something changes and every {every:?}"),
-        ),
-        None => lines.add(1, "standbys try no start (start_trial: off)"),
-    }
+    of_standbys(group, lines);
     if let Some(grace) = group.lease_loss_grace {
         lines.add(1, &format!("grace when the lease is lost: {grace:?}"));
     }

@@ -213,6 +213,11 @@ impl Work<'_> {
             }
         }
         if is_done {
+            if !request.vips.is_empty() || request.group.is_some() {
+                let name = &self.subject.name;
+                let advice = "its x-leasehold is there already: what --vip and --group say is not written into it";
+                self.plan.notes.push(format!("services.{name}: {advice}"));
+            }
             return;
         }
         keys.extend(entrypoint.map(|words| format!("entrypoint: {words}")));
