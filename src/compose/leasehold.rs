@@ -1,6 +1,7 @@
 //! `x-leasehold`: what holds for the cluster, and what a service says about its group.
 
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -305,25 +306,29 @@ fn second_opinion(at: &At<'_>, faults: &mut Faults) -> Option<SecondOpinion> {
 }
 
 /// `off`, or how often.
-fn storage_look(at: &At<'_>, faults: &mut Faults) -> Option<Option<Duration>> {
-    at.parsed(faults, "off, or a duration between 10s and 1h", |text| match text {
+fn pace(at: &At<'_>, faults: &mut Faults, what: &str, bounds: RangeInclusive<Duration>) -> Option<Option<Duration>> {
+    at.parsed(faults, what, |text| match text {
         "off" => Some(None),
-        text => {
-            let every = scalar::duration(text).filter(|every| (LOOK_MIN..=START_MAX).contains(every))?;
-            Some(Some(every))
-        }
+        text => Some(Some(scalar::duration(text).filter(|every| bounds.contains(every))?)),
     })
 }
 
-/// `off`, or how often.
+fn storage_look(at: &At<'_>, faults: &mut Faults) -> Option<Option<Duration>> {
+    pace(
+        at,
+        faults,
+        "off, or a duration between 10s and 1h",
+        LOOK_MIN..=START_MAX,
+    )
+}
+
 fn start_trial(at: &At<'_>, faults: &mut Faults) -> Option<Option<Duration>> {
-    at.parsed(faults, "off, or a duration between 1h and 168h", |text| match text {
-        "off" => Some(None),
-        text => {
-            let every = scalar::duration(text).filter(|every| (TRIAL_MIN..=TRIAL_MAX).contains(every))?;
-            Some(Some(every))
-        }
-    })
+    pace(
+        at,
+        faults,
+        "off, or a duration between 1h and 168h",
+        TRIAL_MIN..=TRIAL_MAX,
+    )
 }
 
 fn vips(at: &At<'_>, faults: &mut Faults) -> Vec<Vip> {

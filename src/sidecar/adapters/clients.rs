@@ -18,7 +18,8 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// Asking, asked, closed, listening: nobody is served there.
 const NOT_SERVED: [u8; 5] = [0x02, 0x03, 0x07, 0x0a, 0x0c];
 
-/// The address and port of each client that is let in at one of these ports within two seconds: many a client is there for some milliseconds only. It keeps its thread for so long.
+/// The address and port of each client that is let in at one of these ports within two seconds: many a client is there for some
+/// milliseconds only. It keeps its thread for so long.
 #[must_use]
 pub fn seen_for_a_while(ports: &[u16]) -> BTreeSet<(String, u16)> {
     let mut found = BTreeSet::new();
