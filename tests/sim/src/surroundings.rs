@@ -108,12 +108,10 @@ impl World {
         }
         self.count("tried a start");
         let manners = &self.hosts[h].manners;
-        let result = match manners.storage {
-            _ if manners.engine_hangs || manners.engine_refuses => {
-                Err(ProbeFailure::unasked("the engine does not answer"))
-            }
-            Fault::Fine | Fault::Hangs => Ok(()),
-            Fault::Refuses => Err(ProbeFailure::wrong("a trial start failed: no such device")),
+        let result = match (manners.engine_hangs, manners.engine_refuses) {
+            (true, _) => Err(ProbeFailure::unasked("the engine does not answer")),
+            (false, true) => Err(ProbeFailure::wrong("a trial start failed: no such device")),
+            (false, false) => Ok(()),
         };
         let life = self.hosts[h].life;
         let event = Event::StartTried { group, made, result };
