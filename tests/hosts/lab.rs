@@ -28,6 +28,7 @@ pub(crate) const VIP6: &str = "fd5a:213:177::100";
 
 const PREFIX: &str = "leasehold-hosts-";
 const KILL_LIMIT: Duration = Duration::from_secs(20);
+const CGROUPS_LIMIT: Duration = Duration::from_secs(5);
 
 /// Removed with everything that runs in it when dropped.
 pub(crate) struct Lab {
@@ -343,10 +344,14 @@ fn directories(place: &Path) -> Vec<PathBuf> {
 fn remove_cgroups(space: &str) {
     fn remove(place: &Path) {
         directories(place).iter().for_each(|below| remove(below));
-        // A process that is still ending keeps it; empty cgroups cost nothing.
+        // A process that is still ending keeps it, though it is listed nowhere any more.
         let _ = fs::remove_dir(place);
     }
-    cgroups(space).iter().for_each(|place| remove(place));
+    // A host that starts anew in what is left of its groups may not have a process at their top. Else they cost nothing.
+    within(CGROUPS_LIMIT, || {
+        cgroups(space).iter().for_each(|place| remove(place));
+        cgroups(space).is_empty().then_some(())
+    });
 }
 
 /// Unmounts everything at and below a directory, the last mounted first.

@@ -162,7 +162,11 @@ impl Host {
             .stderr(log)
             .spawn();
         self.machine = Some(child.expect("the host starts"));
+        let log = self.disk().join("boot.log");
         until(&format!("the systemd of {}", self.name), BOOT_LIMIT, || {
+            let machine = self.machine.as_mut().expect("just started");
+            let ended = machine.try_wait().expect("a child");
+            assert!(ended.is_none(), "{} has no systemd: {}", self.name, tail(&log, 5));
             let said = self.try_inside("systemctl is-system-running");
             let said = String::from_utf8_lossy(&said.stdout).into_owned();
             ["starting", "running", "degraded"].contains(&said.trim()).then_some(())
