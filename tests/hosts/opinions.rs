@@ -4,15 +4,16 @@ use std::time::Duration;
 
 use crate::cluster::Cluster;
 use crate::host::Host;
-use crate::lab::VIP4;
+use crate::lab::{NET4, VIP4};
 use crate::pace::Pace;
 use crate::row::Figure;
 use crate::scenarios::{Body, RETURN_LIMIT};
-use crate::shell::{now, sh, try_sh, until};
+use crate::shell::{now, sh, try_sh, until, within, words};
 
-pub(crate) const OPINIONS: [(&str, Body); 3] = [
+pub(crate) const OPINIONS: [(&str, Body); 4] = [
     ("mail ports closed to other hosts", closed_to_others),
     ("mail ports closed to other hosts, acted upon", handed_over),
+    ("same, closed to nodes alone, as fail2ban does", banned),
     ("storage gone from a standby, or hanging", storage_of_a_standby),
 ];
 
@@ -21,6 +22,8 @@ pub(crate) const OPINIONS: [(&str, Body); 3] = [
 const TOLD_LIMIT: Duration = Duration::from_secs(25);
 /// Two rounds more, the stop and the start.
 const MOVED_LIMIT: Duration = Duration::from_secs(40);
+/// The holder looks at its clients every five seconds.
+const FEW_LOOKS: Duration = Duration::from_secs(15);
 /// A look every ten seconds.
 const LOOK_LIMIT: Duration = Duration::from_secs(20);
 /// What hangs in the engine is told after thirty seconds.
@@ -77,6 +80,33 @@ fn handed_over(cluster: &mut Cluster) -> Figure {
     drop(closed);
     let note = format!("served elsewhere after {:.1} s", moved.as_secs_f64());
     Figure::new(&seen, Some(moved), MOVED_LIMIT, &note)
+}
+
+/// A filter of the mail server takes the nodes' probes for an attack. Clients are served, so nothing is moved.
+fn banned(cluster: &mut Cluster) -> Figure {
+    cluster.set_pace(Pace::Acting);
+    let leader = cluster.await_leader();
+    let before = cluster.last_run();
+    await_opinions(cluster);
+    let mut stays = Duration::ZERO;
+    let seen = cluster.under_mail(|cluster| {
+        let gate = Closed::to_nodes(cluster, leader);
+        let began = now();
+        until("the holder to say why it stays", MOVED_LIMIT, || {
+            let said = words(&cluster.hosts[leader].leasehold(&["why", "mail"]));
+            let stays = said.contains("it serves other clients, so it is not handed over");
+            stays.then_some(())
+        });
+        stays = now() - began;
+        // Once the time to move has come, each look at the clients could be the one that moves it.
+        let later = within(FEW_LOOKS, || (!cluster.hosts[leader].leads()).then_some(()));
+        assert!(later.is_none(), "handed over, though clients were served");
+        drop(gate);
+        await_opinions(cluster);
+    });
+    assert!(cluster.last_run().is(&before), "another run: {:?}", cluster.last_run());
+    let note = format!("told after {:.1} s that it stays", stays.as_secs_f64());
+    Figure::new(&seen, Some(stays), MOVED_LIMIT, &note)
 }
 
 /// A standby whose storage is not there, or does not answer, says so to everybody until it is back; the service goes on.
@@ -181,11 +211,22 @@ struct Closed {
 
 impl Closed {
     fn new(cluster: &Cluster, place: usize) -> Self {
+        Self::to(cluster, place, "")
+    }
+
+    /// Closed to the other hosts only.
+    fn to_nodes(cluster: &Cluster, place: usize) -> Self {
+        let others = cluster.hosts.iter().enumerate().filter(|(other, _)| *other != place);
+        let others: Vec<String> = others.map(|(_, host)| format!("{NET4}.{}", host.number)).collect();
+        Self::to(cluster, place, &format!("ip saddr {{ {} }}", others.join(", ")))
+    }
+
+    fn to(cluster: &Cluster, place: usize, whom: &str) -> Self {
         let space = cluster.lab.host_name(cluster.hosts[place].name);
         sh(&format!(
             "nsenter --net=/run/netns/{space} nft \"add table inet outside; \
              add chain inet outside input {{ type filter hook input priority 0; }}; \
-             add rule inet outside input iifname != lo tcp dport {{ 25, 110, 143 }} drop\""
+             add rule inet outside input iifname != lo {whom} tcp dport {{ 25, 110, 143 }} drop\""
         ));
         Self { space }
     }
