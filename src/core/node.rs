@@ -6,8 +6,9 @@ use std::time::Duration;
 use crate::adoption::Adoption;
 use crate::adoption::left::with_left;
 use crate::epoch::Run;
-use crate::event::{Action, Command, Decision, Event, Order, PageOrder, ServiceKey};
+use crate::event::{Action, Command, Decision, Event, NotStarted, Order, PageOrder, ServiceKey};
 use crate::facts::Facts;
+use crate::group::made::Made;
 use crate::group::{Context, Group, GroupSettings};
 use crate::host::Host;
 use crate::host::stuck::Stuck;
@@ -282,20 +283,13 @@ impl Node {
         self.ending.is_over()
     }
 
+    /// Each kind goes to the part whose matter it is. A new kind has no home before it is named here.
     fn take(&mut self, now: Time, event: Event, out: &mut Vec<Action>) {
         match event {
             Event::Tick => {}
             Event::Answer { id, result } => self.answered(now, id, result, out),
             Event::Granted { lease, result } => self.granted(lease, result, out),
-            Event::Hint(Hint::Changed) => self.membership.hint(),
-            Event::Hint(Hint::NodeGone {
-                node,
-                lease,
-                last_mod_revision,
-            }) => {
-                self.facts.key_deleted(node, lease, last_mod_revision);
-                self.membership.hint();
-            }
+            Event::Hint(hint) => self.hinted(hint),
             Event::Engine { result } => self.engine_answered(result),
             Event::EngineOrphaned => self.engine_orphaned(now, out),
             Event::Fitness { group, unfit } => self.fitness(&group, unfit),
@@ -307,17 +301,9 @@ impl Node {
                 result,
                 vantage,
             } => self.holder_asked(now, &of, run, result, vantage),
-            Event::Inspected { .. }
-            | Event::Health { .. }
-            | Event::Ended { .. }
-            | Event::Signalled { .. }
-            | Event::ClientsSeen { .. } => self.hear(now, event, out),
             Event::Compared { group, wish, drift } => self.compared(now, &group, drift, wish, out),
             Event::FileRead { group, keys } => self.file_read(&group, keys),
-            Event::Clock { doubt, wall } => {
-                self.facts.wall_is(wall);
-                self.doubt_clock(doubt, out);
-            }
+            Event::Clock { doubt, wall } => self.clock_read(doubt, wall, out),
             Event::Endpoints { address, fault } => self.endpoints(address, fault, out),
             Event::EtcdMember { url, troubles } => self.etcd_member(url, troubles, out),
             Event::PinUnwritten { why } => self.pin_unwritten(&why, out),
@@ -334,109 +320,81 @@ impl Node {
             } => self.fence_ended(now, &node, incarnation, result, out),
             Event::Terminate => self.terminate(now, out),
             Event::Command { reply, command } => self.command(reply, command, out),
-            Event::Prepared { .. }
-            | Event::StartAnswered { .. }
-            | Event::TetherHello { .. }
-            | Event::ClaimAbove { .. }
-            | Event::TetherGone { .. }
-            | Event::Probed { .. } => self.take_run(now, event, out),
-        }
-    }
-
-    /// What is told of a group's containers and clients beside what its runs go by.
-    fn hear(&mut self, now: Time, event: Event, out: &mut Vec<Action>) {
-        if let Event::ClientsSeen { group, clients } = event {
-            if let Some(group) = self.groups.get_mut(&group) {
-                group.clients_seen(now, clients);
-            }
-        } else if let Event::Inspected { of, run, trace } = event {
-            if let Some(group) = self.groups.get_mut(&of.group) {
-                group.inspected(now, of.service, run, trace);
-            }
-        } else if let Event::Health { of, run, healthy } = event {
-            if let Some(group) = self.groups.get_mut(&of.group) {
-                group.health(of.service, run, healthy);
-            }
-        } else if let Event::Signalled { of, run } = event {
-            if let Some(group) = self.groups.get_mut(&of.group) {
-                group.signalled(now, of.service, run, out);
-            }
-        } else if let Event::Ended { of, run, code, lines } = event
-            && let Some(group) = self.groups.get_mut(&of.group)
-        {
-            group.ended(now, of.service, run, code, &lines, out);
-        }
-    }
-
-    fn take_run(&mut self, now: Time, event: Event, out: &mut Vec<Action>) {
-        match event {
-            Event::Prepared { of, store, result } => {
-                if let Some(group) = self.groups.get_mut(&of.group) {
-                    group.prepared(of.service, &store, result);
-                }
-            }
-            Event::StartAnswered { of, run, result } => {
-                if let (Some(group), Err(failure)) = (self.groups.get_mut(&of.group), result) {
-                    group.start_failed(now, of.service, run, &failure, out);
-                }
-            }
             Event::TetherHello {
                 of,
                 run,
                 running,
                 connection,
             } => self.hello(now, of, run, running, connection, out),
+            Event::Prepared { of, store, result } => self.prepared(&of, &store, result),
+            Event::StartAnswered { of, run, result } => self.start_answered(now, &of, run, result, out),
             Event::ClaimAbove {
                 of,
                 run,
                 epoch,
                 connection,
-            } => {
-                if let Some(group) = self.groups.get_mut(&of.group) {
-                    group.claim_above(now, of.service, run, epoch, connection, out);
-                }
-            }
+            } => self.tell(&of.group, |group| {
+                group.claim_above(now, of.service, run, epoch, connection, out);
+            }),
             Event::TetherGone { of, run, connection } => {
-                if let Some(group) = self.groups.get_mut(&of.group) {
-                    group.gone(now, of.service, run, connection);
-                }
+                self.tell(&of.group, |group| group.gone(now, of.service, run, connection));
             }
             Event::Probed { of, run, result } => {
-                if let Some(group) = self.groups.get_mut(&of.group) {
-                    group.probed(now, run, of.probe, result, out);
-                }
+                self.tell(&of.group, |group| group.probed(now, run, of.probe, result, out));
             }
-            Event::Tick
-            | Event::Answer { .. }
-            | Event::Granted { .. }
-            | Event::Hint(_)
-            | Event::Engine { .. }
-            | Event::EngineOrphaned
-            | Event::Fitness { .. }
-            | Event::StorageSeen { .. }
-            | Event::StartTried { .. }
-            | Event::HolderAsked { .. }
-            | Event::ClientsSeen { .. }
-            | Event::Inspected { .. }
-            | Event::Health { .. }
-            | Event::Ended { .. }
-            | Event::Signalled { .. }
-            | Event::Compared { .. }
-            | Event::FileRead { .. }
-            | Event::Clock { .. }
-            | Event::Endpoints { .. }
-            | Event::PinUnwritten { .. }
-            | Event::Intruder { .. }
-            | Event::Used { .. }
-            | Event::Mounting { .. }
-            | Event::MountsSeen { .. }
-            | Event::Vip(_)
-            | Event::ResetFailed { .. }
-            | Event::FenceEnded { .. }
-            | Event::Terminate
-            | Event::EtcdMember { .. }
-            | Event::Command { .. } => {}
+            Event::Inspected { of, run, trace } => {
+                self.tell(&of.group, |group| group.inspected(now, of.service, run, trace));
+            }
+            Event::Health { of, run, healthy } => self.tell(&of.group, |group| group.health(of.service, run, healthy)),
+            Event::Ended { of, run, code, lines } => {
+                self.tell(&of.group, |group| group.ended(now, of.service, run, code, &lines, out));
+            }
+            Event::Signalled { of, run } => self.tell(&of.group, |group| group.signalled(now, of.service, run, out)),
+            Event::ClientsSeen { group, clients } => self.tell(&group, |group| group.clients_seen(now, clients)),
         }
+    }
+
+    /// What is told of a group's containers and clients; of a group that is not known here it is dropped.
+    fn tell(&mut self, group: &str, hear: impl FnOnce(&mut Group)) {
+        if let Some(group) = self.groups.get_mut(group) {
+            hear(group);
+        }
+    }
+
+    fn prepared(&mut self, of: &ServiceKey, store: &Option<String>, result: Result<Made, String>) {
+        self.tell(&of.group, |group| group.prepared(of.service, store, result));
+    }
+
+    fn start_answered(
+        &mut self,
+        now: Time,
+        of: &ServiceKey,
+        run: Run,
+        result: Result<(), NotStarted>,
+        out: &mut Vec<Action>,
+    ) {
+        if let Err(failure) = result {
+            self.tell(&of.group, |group| {
+                group.start_failed(now, of.service, run, &failure, out)
+            });
+        }
+    }
+
+    fn hinted(&mut self, hint: Hint) {
+        match hint {
+            Hint::Changed => {}
+            Hint::NodeGone {
+                node,
+                lease,
+                last_mod_revision,
+            } => self.facts.key_deleted(node, lease, last_mod_revision),
+        }
+        self.membership.hint();
+    }
+
+    fn clock_read(&mut self, doubt: Option<String>, wall: Option<i64>, out: &mut Vec<Action>) {
+        self.facts.wall_is(wall);
+        self.doubt_clock(doubt, out);
     }
 
     fn hello(&mut self, now: Time, of: ServiceKey, run: Run, running: bool, connection: u64, out: &mut Vec<Action>) {
