@@ -6,32 +6,21 @@ use std::time::Duration;
 use crate::adoption::Adoption;
 use crate::adoption::left::with_left;
 use crate::epoch::Run;
-use crate::event::{Action, Command, Decision, Event, NotStarted, Order, PageOrder, ServiceKey};
+use crate::event::{Action, Event, NotStarted, Order, PageOrder, ServiceKey};
 use crate::facts::Facts;
 use crate::group::made::Made;
 use crate::group::{Context, Group, GroupSettings};
 use crate::host::Host;
-use crate::host::stuck::Stuck;
-use crate::host::watchdog::Watchdog;
 use crate::membership::Membership;
-use crate::membership::ending::Ending;
-use crate::observe::peers::Surroundings;
 use crate::outbox::Outbox;
-use crate::protocol::bounds::GIVEN_MAX;
-use crate::protocol::damage::Damage;
 use crate::protocol::records::{Pin, Saved};
-use crate::protocol::sizing::{HOLD_MAX, Timing};
-use crate::random::Random;
-use crate::requests::refusal::Refusal;
-use crate::requests::switchover::Intents;
-use crate::requests::{AcceptWish, Requests};
-use crate::snapshot::code::Code;
-use crate::snapshot::said::Said;
+use crate::protocol::sizing::Timing;
+use crate::requests::Requests;
+use crate::snapshot::speech::Speech;
 use crate::snapshot::status::millis;
 use crate::store::Hint;
 use crate::takeover::Takeover;
-use crate::takeover::failback::Preferred;
-use crate::takeover::fencing::{FenceSettings, Fences};
+use crate::takeover::fencing::FenceSettings;
 use crate::time::Time;
 use crate::trust::Trust;
 
@@ -68,29 +57,20 @@ pub struct Setup {
     pub seed: u64,
 }
 
-/// The decision core of one host.
+/// The decision core of one host: each part has its own state, and its folder changes it.
 #[derive(Debug)]
 pub struct Node {
     pub(super) facts: Facts,
     pub(super) groups: BTreeMap<String, Group>,
     pub(super) membership: Membership,
-    /// What is wrong with keys of etcd.
-    pub(super) damage: Damage,
     pub(super) trust: Trust,
     pub(super) adoption: Adoption,
     pub(super) requests: Requests,
-    pub(super) fences: Fences,
-    pub(super) intents: Intents,
     pub(super) takeover: Takeover,
     pub(super) host: Host,
-    pub(super) stuck: Stuck,
-    pub(super) preferred: Preferred,
-    pub(super) ending: Ending,
-    pub(super) watchdog: Watchdog,
-    pub(super) surroundings: Surroundings,
-    pub(super) said: Said,
+    pub(super) speech: Speech,
+    /// When it must be asked again.
     wake: Option<Time>,
-    pub(super) random: Random,
 }
 
 impl Node {
@@ -104,30 +84,21 @@ impl Node {
         Self {
             facts: Facts::new(setup.me, &setup.cluster, setup.timing),
             groups: groups.collect(),
-            membership: Membership::default(),
-            damage: Damage::default(),
+            membership: Membership::new(setup.seed),
             trust: Trust::new(setup.pinned, setup.timing.ttl),
             adoption: Adoption::new(saved, setup.pages),
             requests: Requests::default(),
-            fences: Fences::new(setup.fence),
-            intents: Intents::default(),
-            takeover: Takeover::default(),
+            takeover: Takeover::new(setup.fence),
             host: Host::new(setup.timing.smallest().map(millis)),
-            stuck: Stuck::default(),
-            preferred: Preferred::default(),
-            ending: Ending::default(),
-            watchdog: Watchdog::default(),
-            surroundings: Surroundings::default(),
-            said: Said::default(),
+            speech: Speech::default(),
             wake: None,
-            random: Random::new(setup.seed),
         }
     }
 
     /// The actions before the first event: leave no address of an earlier life behind, unless its run may be adopted.
     pub fn start(&mut self, now: Time, out: &mut Vec<Action>) {
         self.facts.pass_to(now);
-        self.surroundings.begin(now);
+        self.host.begin(now);
         self.membership.begin(now);
         for (name, group) in &self.groups {
             let adoptable = self.adoption.was_left(name);
@@ -210,7 +181,7 @@ impl Node {
 
     /// Wishes and orders, and the moves that follow from priorities and second opinions.
     fn heed_people(&mut self, now: Time, out: &mut Vec<Action>) {
-        if self.ending.is_told() {
+        if self.membership.ending().is_told() {
             self.hand_over(now, out);
         }
         self.expire_requests(now, out);
@@ -280,7 +251,7 @@ impl Node {
     /// Whether the last action said that the process ends.
     #[must_use]
     pub fn is_finished(&self) -> bool {
-        self.ending.is_over()
+        self.membership.ending().is_over()
     }
 
     /// Each kind goes to the part whose matter it is. A new kind has no home before it is named here.
@@ -406,93 +377,14 @@ impl Node {
         }
     }
 
-    fn command(&mut self, reply: u64, command: Command, out: &mut Vec<Action>) {
-        let refused = match command {
-            Command::Hold { length } => {
-                if length > HOLD_MAX {
-                    Some(Refusal::HoldTooLong { length, most: HOLD_MAX })
-                } else if length < self.facts.timing().ttl * 4 {
-                    Some(Refusal::HoldTooShort {
-                        ttl: self.facts.timing().ttl,
-                    })
-                } else if !self.membership.is_joined() {
-                    Some(Refusal::NotMember)
-                } else {
-                    self.requests.hold(reply, length).err()
-                }
-            }
-            Command::Switchover { group, to, note } => self.want_switchover(reply, group, to, note),
-            Command::Failback { group, note } => self.want_failback(reply, group, note, out),
-            Command::Apply { group, note } => self.want_apply(reply, group, note),
-            Command::Fenced { what, by } => self.want_fenced(reply, what, by),
-            Command::Accept { force, epoch } => {
-                let wish = AcceptWish {
-                    reply,
-                    force,
-                    epoch,
-                    import: None,
-                };
-                if epoch.is_some_and(|epoch| epoch > GIVEN_MAX) && !self.requests.has_accept() {
-                    Some(Refusal::EpochTooHigh { most: GIVEN_MAX })
-                } else {
-                    self.requests.accept(wish).err()
-                }
-            }
-            Command::Import { exported } => {
-                let wish = AcceptWish {
-                    reply,
-                    force: true,
-                    epoch: None,
-                    import: Some(exported),
-                };
-                self.requests.accept(wish).err()
-            }
-            Command::Wish { wish, note } => {
-                self.wish(reply, wish, note, out);
-                None
-            }
-        };
-        if let Some(why) = refused {
-            out.push(Action::Reply {
-                reply,
-                result: Err(why),
-            });
-        }
-    }
-
     /// What the boot-scoped file must hold now.
     pub(super) fn memory(&self) -> Saved {
         self.adoption
             .memory(&self.facts.me().boot, self.membership.lease(), &self.groups)
     }
 
-    pub(super) fn say(&mut self, code: Code, text: String, out: &mut Vec<Action>) {
-        let decision = Decision {
-            code,
-            group: None,
-            epoch: None,
-            text,
-        };
-        if self.said.say(&decision) {
-            out.push(Action::Say(decision));
-        }
-    }
-
-    /// Says what happened and is over, so that it does not stand in the status for ever; not again within a minute.
-    pub(super) fn mention(&mut self, code: Code, text: String, out: &mut Vec<Action>) {
-        let decision = Decision {
-            code,
-            group: None,
-            epoch: None,
-            text,
-        };
-        if self.said.mention(self.facts.now(), &decision) {
-            out.push(Action::Say(decision));
-        }
-    }
-
     fn next_wake(&self, now: Time) -> Option<Time> {
-        if self.ending.is_over() {
+        if self.membership.ending().is_over() {
             return None;
         }
         let mut times: Vec<Time> = self.groups.values().flat_map(Group::wake).collect();

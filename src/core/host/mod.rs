@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use crate::event::{Action, ProbeFailure};
 use crate::group::made::Made;
+use crate::host::stuck::Stuck;
+use crate::host::watchdog::Watchdog;
 use crate::node::Node;
 use crate::observe::etcd::{EtcdMembers, EtcdTrouble};
 use crate::snapshot::code::Code;
@@ -38,6 +40,12 @@ pub(crate) struct Host {
     /// What is wrong with etcd although it answers.
     etcd: EtcdMembers,
     smallest_ttl_ms: Option<u64>,
+    /// When this sidecar began.
+    started: Time,
+    /// What is wrong with the endpoints of this node.
+    endpoints: Option<String>,
+    watchdog: Watchdog,
+    stuck: Stuck,
 }
 
 impl Host {
@@ -49,7 +57,16 @@ impl Host {
             without_link: None,
             etcd: EtcdMembers::default(),
             smallest_ttl_ms,
+            started: Time::default(),
+            endpoints: None,
+            watchdog: Watchdog::default(),
+            stuck: Stuck::default(),
         }
+    }
+
+    /// This sidecar begins.
+    pub(crate) fn begin(&mut self, now: Time) {
+        self.started = now;
     }
 
     pub(crate) fn engine_answered(&mut self, result: Result<(), String>) {
@@ -103,6 +120,15 @@ impl Host {
         self.etcd.sentences()
     }
 
+    /// What is wrong with the endpoints.
+    pub(crate) fn endpoints(&self) -> Option<&str> {
+        self.endpoints.as_deref()
+    }
+
+    pub(crate) fn watchdog(&self) -> &Watchdog {
+        &self.watchdog
+    }
+
     pub(crate) fn smallest_ttl_ms(&self) -> Option<u64> {
         self.smallest_ttl_ms
     }
@@ -152,7 +178,7 @@ impl Node {
 
     /// Nothing follows from it but words: a node whose endpoints are closed serves as well as before.
     pub(super) fn endpoints(&mut self, address: String, fault: Option<String>, out: &mut Vec<Action>) {
-        let before = self.surroundings.endpoints_are(fault.clone());
+        let before = std::mem::replace(&mut self.host.endpoints, fault.clone());
         match (before, fault) {
             (before, Some(text)) if before.as_ref() != Some(&text) => {
                 self.mention(Code::EndpointsFaulty, text.clone(), out);
@@ -181,7 +207,7 @@ impl Node {
     pub(super) fn intruder(&mut self, group: &str, id: String, name: &str, why: String, out: &mut Vec<Action>) {
         let deleted = self.facts.view().group(group).deleted.is_some();
         let asked = self.groups.get(group).is_some_and(|group| group.is_prepared());
-        let undecided = !asked && self.facts.now().since(self.surroundings.started()) < UNDECIDED;
+        let undecided = !asked && self.facts.now().since(self.host.started) < UNDECIDED;
         if deleted || undecided {
             return;
         }

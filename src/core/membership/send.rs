@@ -14,7 +14,7 @@ use crate::time::Time;
 impl Node {
     /// Sends the most urgent request, if none is in flight.
     pub(crate) fn request(&mut self, now: Time, out: &mut Vec<Action>) {
-        if self.ending.is_over() || !self.membership.exchange.may_send(now) {
+        if self.membership.ending.is_over() || !self.membership.exchange.may_send(now) {
             return;
         }
         if self.membership.exchange.must_read_back() {
@@ -210,7 +210,7 @@ impl Node {
         out: &mut Vec<Action>,
     ) {
         let seq = self.membership.exchange.next_seq();
-        let nonce = self.random.draw();
+        let nonce = self.membership.random.draw();
         let beat = Beat {
             machine: self.facts.me().machine.clone(),
             boot: self.facts.me().boot.clone(),

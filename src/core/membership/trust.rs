@@ -68,7 +68,7 @@ impl Node {
             let text = text::trust::leader_without_lease(&path);
             found.push((path, text));
         }
-        for text in self.damage.suspect(found) {
+        for text in self.facts.damage_mut().suspect(found) {
             self.mention(Code::KeyNeverEnds, text, out);
         }
     }

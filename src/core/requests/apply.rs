@@ -15,7 +15,7 @@ use crate::time::Time;
 
 /// A wish that the holder has seen and whose answer the engine still owes.
 #[derive(Clone, Debug)]
-pub(crate) struct Comparing {
+pub(super) struct Comparing {
     revision: i64,
     /// Who wants it, and why, as the end of a sentence.
     asked: String,
@@ -71,8 +71,9 @@ impl Node {
 
     /// The holder meets the wish: it has the engine compare, unless there is nothing to do it for.
     pub(crate) fn execute_apply(&mut self, now: Time, name: &str, revision: i64, asked: String, out: &mut Vec<Action>) {
-        if self.intents.handled.get(name) == Some(&revision) {
+        if self.requests.intents.handled.get(name) == Some(&revision) {
             let waits = self
+                .requests
                 .intents
                 .comparing
                 .get(name)
@@ -91,7 +92,7 @@ impl Node {
             // It leaves: the next holder starts it as the file says, and deletes the wish.
             return;
         }
-        self.intents.handled.insert(name.to_owned(), revision);
+        self.requests.intents.handled.insert(name.to_owned(), revision);
         if let Some(why) = forbidden.filter(|_| !comes_anew) {
             let text = apply::refused(&asked, &apply::is(&why));
             group.mention(now, Code::ApplyRefused, text, out);
@@ -100,7 +101,8 @@ impl Node {
         if comes_anew {
             return self.spend(name, revision);
         }
-        self.intents
+        self.requests
+            .intents
             .comparing
             .insert(name.to_owned(), Comparing { revision, asked });
         let group = name.to_owned();
@@ -109,8 +111,8 @@ impl Node {
 
     fn spend(&mut self, name: &str, revision: i64) {
         let wish = (name.to_owned(), revision);
-        if !self.intents.spent.contains(&wish) {
-            self.intents.spent.push(wish);
+        if !self.requests.intents.spent.contains(&wish) {
+            self.requests.intents.spent.push(wish);
         }
     }
 
@@ -126,7 +128,7 @@ impl Node {
         let Some(group) = self.groups.get_mut(name) else { return };
         group.compared(drift.clone());
         // A look that began before the wish, or for an earlier one, may have missed what the wish is about.
-        let comparing = &mut self.intents.comparing;
+        let comparing = &mut self.requests.intents.comparing;
         if comparing.get(name).is_none_or(|one| wish != Some(one.revision)) {
             return;
         }

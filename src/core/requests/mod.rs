@@ -1,8 +1,9 @@
-//! What operators asked of this node and etcd has not been told yet: one of each kind, orders in a queue. Nothing waits for
-//! long: what can't be sent in time is taken back, and its caller told.
+//! What operators asked of this node. As long as etcd has not been told it is here: one of each kind, orders in a queue. Nothing
+//! waits for long: what can't be sent in time is taken back, and its caller told.
 
 pub(crate) mod accept;
 pub(crate) mod apply;
+mod command;
 pub mod exported;
 pub mod fenced;
 pub(crate) mod orders;
@@ -21,6 +22,7 @@ use crate::requests::exported::Exported;
 use crate::requests::fenced::FencedWish;
 use crate::requests::orders::PendingOrder;
 use crate::requests::refusal::Refusal;
+use crate::requests::switchover::Intents;
 use crate::time::Time;
 
 /// Orders that wait to be written.
@@ -57,11 +59,13 @@ pub(crate) struct Requests {
     accept: Option<AcceptWish>,
     fenced: Option<FencedWish>,
     orders: VecDeque<PendingOrder>,
+    /// What became of those that are in etcd.
+    intents: Intents,
 }
 
 impl Requests {
     /// A hold of this length.
-    pub(crate) fn hold(&mut self, reply: u64, length: Duration) -> Result<(), Refusal> {
+    fn hold(&mut self, reply: u64, length: Duration) -> Result<(), Refusal> {
         refuse(self.hold.is_some(), Refusal::OtherHold)?;
         self.hold = Some((reply, length));
         Ok(())
@@ -71,17 +75,17 @@ impl Requests {
         self.hold.take()
     }
 
-    pub(crate) fn has_intent(&self) -> bool {
+    fn has_intent(&self) -> bool {
         self.intent.is_some()
     }
 
-    pub(crate) fn intend(&mut self, reply: u64, group: String, intent: Intent) -> Result<(), Refusal> {
+    fn intend(&mut self, reply: u64, group: String, intent: Intent) -> Result<(), Refusal> {
         refuse(self.intent.is_some(), Refusal::OtherWish)?;
         self.intent = Some(IntentWish { reply, group, intent });
         Ok(())
     }
 
-    pub(crate) fn take_intent(&mut self) -> Option<IntentWish> {
+    fn take_intent(&mut self) -> Option<IntentWish> {
         self.intent.take()
     }
 
@@ -89,7 +93,7 @@ impl Requests {
         self.accept.is_some()
     }
 
-    pub(crate) fn accept(&mut self, wish: AcceptWish) -> Result<(), Refusal> {
+    fn accept(&mut self, wish: AcceptWish) -> Result<(), Refusal> {
         let busy = match wish.import {
             None => Refusal::OtherAccept,
             Some(_) => Refusal::AcceptFirst,
@@ -99,36 +103,36 @@ impl Requests {
         Ok(())
     }
 
-    pub(crate) fn take_accept(&mut self) -> Option<AcceptWish> {
+    fn take_accept(&mut self) -> Option<AcceptWish> {
         self.accept.take()
     }
 
-    pub(crate) fn fenced(&mut self, wish: FencedWish) -> Result<(), Refusal> {
+    fn fenced(&mut self, wish: FencedWish) -> Result<(), Refusal> {
         refuse(self.fenced.is_some(), Refusal::OtherFenced)?;
         self.fenced = Some(wish);
         Ok(())
     }
 
-    pub(crate) fn take_fenced(&mut self) -> Option<FencedWish> {
+    fn take_fenced(&mut self) -> Option<FencedWish> {
         self.fenced.take()
     }
 
     /// Whether one more order may wait.
-    pub(crate) fn is_full(&self) -> bool {
+    fn is_full(&self) -> bool {
         self.orders.len() >= ORDERS_MAX
     }
 
-    pub(crate) fn order(&mut self, order: PendingOrder) -> Result<(), Refusal> {
+    fn order(&mut self, order: PendingOrder) -> Result<(), Refusal> {
         refuse(self.is_full(), Refusal::TooManyOrders)?;
         self.orders.push_back(order);
         Ok(())
     }
 
-    pub(crate) fn next_order(&mut self) -> Option<&mut PendingOrder> {
+    fn next_order(&mut self) -> Option<&mut PendingOrder> {
         self.orders.front_mut()
     }
 
-    pub(crate) fn take_order(&mut self) -> Option<PendingOrder> {
+    fn take_order(&mut self) -> Option<PendingOrder> {
         self.orders.pop_front()
     }
 
@@ -141,7 +145,7 @@ impl Requests {
     }
 
     /// Whether something has waited for too long; then the clock starts over.
-    pub(crate) fn is_overdue(&mut self, now: Time) -> bool {
+    fn is_overdue(&mut self, now: Time) -> bool {
         if self.is_empty() {
             self.since = None;
             return false;
@@ -159,7 +163,7 @@ impl Requests {
     }
 
     /// Takes back all but an accept, which a node makes that is no member; gives whom to tell.
-    pub(crate) fn dismiss(&mut self) -> Vec<u64> {
+    fn dismiss(&mut self) -> Vec<u64> {
         let orders = self.orders.drain(..).map(|order| order.reply());
         let intent = self.intent.take().map(|wish| wish.reply);
         let hold = self.hold.take().map(|(reply, _)| reply);

@@ -177,7 +177,7 @@ impl Node {
         let next = self.requests.next_order()?;
         let lease = match (&next.wish, next.lease) {
             (Wish::Pause { length, .. }, None) => {
-                let (ttl, lease) = (*length, self.random.lease());
+                let (ttl, lease) = (*length, self.membership.new_lease());
                 next.lease = Some(PauseLease::Waiting(lease));
                 out.push(Action::Grant(Grant { lease, ttl }));
                 return None;

@@ -204,7 +204,8 @@ impl Node {
         }
         let keys = self.facts.view().group(group);
         if let Some(why) = self
-            .damage
+            .facts
+            .damage()
             .sentences()
             .get(&self.facts.keys().store(group))
             .filter(|_| keys.store.is_none())

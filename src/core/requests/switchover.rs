@@ -24,22 +24,22 @@ const ASKED_MAX: usize = 16;
 
 /// What became of operators' wishes to move a group or to start it again.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Intents {
+pub(super) struct Intents {
     /// Written here, and not answered yet.
-    pub(crate) asked: Vec<PendingMove>,
+    pub(super) asked: Vec<PendingMove>,
     /// By group: the mod revision of its refused wish, and when this node first saw it.
-    pub(crate) refused: BTreeMap<String, (i64, Time)>,
+    pub(super) refused: BTreeMap<String, (i64, Time)>,
     /// By group: the mod revision of the last wish that its holder has taken up, or refused.
-    pub(crate) handled: BTreeMap<String, i64>,
+    pub(super) handled: BTreeMap<String, i64>,
     /// Wishes to apply that are answered: their group and revision, to be deleted.
-    pub(crate) spent: Vec<(String, i64)>,
+    pub(super) spent: Vec<(String, i64)>,
     /// By group: the wish to apply that waits for the engine's comparison.
-    pub(crate) comparing: BTreeMap<String, Comparing>,
+    pub(super) comparing: BTreeMap<String, Comparing>,
 }
 
 /// A wish that was written here, and whom to tell what came of it.
 #[derive(Clone, Debug)]
-pub(crate) struct PendingMove {
+pub(super) struct PendingMove {
     reply: u64,
     group: String,
     /// The wish as written: its mod revision.
@@ -133,7 +133,7 @@ impl Node {
         if !self.membership.is_joined() {
             return Some(Refusal::NotMember);
         }
-        if self.requests.has_intent() || self.intents.asked.len() >= ASKED_MAX {
+        if self.requests.has_intent() || self.requests.intents.asked.len() >= ASKED_MAX {
             return Some(Refusal::OtherWish);
         }
         let Note { by, why, .. } = note;
@@ -192,8 +192,8 @@ impl Node {
     /// An operator's wish that came in here, written for the holder to read.
     pub(crate) fn intent_wish(&mut self, out: &mut Vec<Action>) -> Option<(Txn, Purpose)> {
         let due = |(group, _): &(String, i64)| !self.membership.put_off(self.facts.now(), &Asked::Wish(group.clone()));
-        if let Some(at) = self.intents.spent.iter().rposition(due) {
-            let (group, revision) = self.intents.spent.remove(at);
+        if let Some(at) = self.requests.intents.spent.iter().rposition(due) {
+            let (group, revision) = self.requests.intents.spent.remove(at);
             let txn = Txn::end_wish(self.facts.keys(), &group, revision);
             return Some((txn, Purpose::Wish { group }));
         }
@@ -233,7 +233,7 @@ impl Node {
         let holder = record.node.clone();
         let text = text::switchover::asked_of(&holder, group);
         self.mention(Code::OrderGiven, text, out);
-        self.intents.asked.push(PendingMove {
+        self.requests.intents.asked.push(PendingMove {
             reply,
             group: group.to_owned(),
             revision: keys.intent_mod,
@@ -249,13 +249,13 @@ impl Node {
 
     /// Tells whoever asked for a move what the holder says to it, or that it says nothing.
     pub(crate) fn answer_askers(&mut self, now: Time, out: &mut Vec<Action>) {
-        for asked in std::mem::take(&mut self.intents.asked) {
+        for asked in std::mem::take(&mut self.requests.intents.asked) {
             match self.fate(now, &asked) {
                 Some(result) => out.push(Action::Reply {
                     reply: asked.reply,
                     result,
                 }),
-                None => self.intents.asked.push(asked),
+                None => self.requests.intents.asked.push(asked),
             }
         }
     }
@@ -290,14 +290,18 @@ impl Node {
 
     /// What waits for an answer when this node can't follow it any more: it is in etcd all the same.
     pub(crate) fn leave_askers(&mut self, out: &mut Vec<Action>) {
-        for asked in self.intents.asked.drain(..) {
+        for asked in self.requests.intents.asked.drain(..) {
             let (reply, result) = (asked.reply, Ok(asked.not_begun()));
             out.push(Action::Reply { reply, result });
         }
     }
 
     pub(crate) fn asked_deadlines(&self) -> impl Iterator<Item = Time> {
-        self.intents.asked.iter().map(|asked| asked.since.plus(ANSWER_PATIENCE))
+        self.requests
+            .intents
+            .asked
+            .iter()
+            .map(|asked| asked.since.plus(ANSWER_PATIENCE))
     }
 
     /// Why the group's switchover can't be withdrawn: it has begun, or is not the one that is meant.

@@ -87,6 +87,7 @@ impl Node {
     pub(crate) fn refusal_mark(&self, now: Time, lease: i64) -> Option<(Txn, Purpose)> {
         self.answerable().find_map(|(name, intent, revision)| {
             let over = self
+                .requests
                 .intents
                 .refused
                 .get(&name)
@@ -133,8 +134,8 @@ impl Node {
                     };
                     group.stop(now, StopMode::Drain, after, text, Code::SwitchoverStarted, out);
                 }
-                (Verdict::Refuse(why), _) if self.intents.handled.get(&name) != Some(&revision) => {
-                    self.intents.handled.insert(name, revision);
+                (Verdict::Refuse(why), _) if self.requests.intents.handled.get(&name) != Some(&revision) => {
+                    self.requests.intents.handled.insert(name, revision);
                     group.say(Code::SwitchoverRefused, text::switchover::refused(&why), out);
                 }
                 (Verdict::Nothing | Verdict::Begin | Verdict::Stop(_) | Verdict::Refuse(_), _) => {}
@@ -144,21 +145,31 @@ impl Node {
 
     fn remember_refusal(&mut self, now: Time, name: &str, intent: &Intent, revision: i64) {
         let held = self.groups.get(name).is_some_and(|group| group.is_held());
-        let known = self.intents.refused.get(name).is_some_and(|(of, _)| *of == revision);
+        let known = self
+            .requests
+            .intents
+            .refused
+            .get(name)
+            .is_some_and(|(of, _)| *of == revision);
         match intent {
             Intent::Refused { .. } if held && !known => {
-                self.intents.refused.insert(name.to_owned(), (revision, now));
+                self.requests.intents.refused.insert(name.to_owned(), (revision, now));
             }
             Intent::Refused { .. } if held => {}
             Intent::Refused { .. } | Intent::Switchover { .. } | Intent::Apply { .. } => {
-                self.intents.refused.remove(name);
+                self.requests.intents.refused.remove(name);
             }
         }
     }
 
     /// When an asker is told that nothing has happened, and when a refusal is taken away.
     pub(crate) fn switchover_deadlines(&self) -> impl Iterator<Item = Time> {
-        let kept = self.intents.refused.values().map(|(_, since)| since.plus(REFUSAL_KEPT));
+        let kept = self
+            .requests
+            .intents
+            .refused
+            .values()
+            .map(|(_, since)| since.plus(REFUSAL_KEPT));
         kept.chain(self.asked_deadlines())
     }
 }

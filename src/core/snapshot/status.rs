@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use crate::epoch::Run;
 use crate::group::{Group, Holding, ServiceRun, ServiceState, Stage, VipStage};
-use crate::host::watchdog::Watchdog;
 use crate::membership::Member;
 use crate::node::Node;
 use crate::protocol::ReleaseCause;
@@ -309,14 +308,14 @@ impl Node {
             watchdog: self.watchdog_state(),
             ttl_ms: millis(self.facts.timing().ttl),
             longest_ms: (self.waiting() > self.facts.timing().ttl).then(|| millis(self.waiting())),
-            reason: self.said.text().unwrap_or_default().to_owned(),
+            reason: self.speech.text().unwrap_or_default().to_owned(),
             nodes: self.node_lines(now),
             groups: self
                 .groups
                 .iter()
                 .map(|(name, group)| (name.clone(), self.group_line(now, name, group)))
                 .collect(),
-            damaged: self.damage.sentences().clone(),
+            damaged: self.facts.damage().sentences().clone(),
             overall: Overall::default(),
         };
         status.overall = status.judge();
@@ -324,11 +323,12 @@ impl Node {
     }
 
     fn watchdog_state(&self) -> WatchdogState {
-        match (self.facts.timing().watchdog, self.watchdog) {
-            (None, _) => WatchdogState::Missing,
-            (Some(_), Watchdog { withheld: true, .. }) => WatchdogState::NotFed,
-            (Some(_), Watchdog { armed: true, .. }) => WatchdogState::Fed,
-            (Some(_), Watchdog { armed: false, .. }) => WatchdogState::Asleep,
+        let device = self.host.watchdog();
+        match self.facts.timing().watchdog {
+            None => WatchdogState::Missing,
+            Some(_) if device.is_withheld() => WatchdogState::NotFed,
+            Some(_) if device.is_armed() => WatchdogState::Fed,
+            Some(_) => WatchdogState::Asleep,
         }
     }
 

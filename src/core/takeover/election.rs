@@ -160,7 +160,7 @@ impl Node {
 
     /// The first group that this node may take now.
     pub(crate) fn campaign(&mut self, now: Time, lease: i64) -> Option<(Txn, Purpose)> {
-        if self.ending.is_told() {
+        if self.membership.ending().is_told() {
             return None;
         }
         let names: Vec<String> = self.groups.keys().cloned().collect();
@@ -405,7 +405,7 @@ impl Node {
         if let Some(why) = self.host.engine_failure() {
             return Some(text::host::engine_silent(why));
         }
-        if let Some(why) = self.watchdog.imminent_reset() {
+        if let Some(why) = self.host.watchdog().imminent_reset() {
             return Some(why);
         }
         if !self.host.has_link() && group.settings().vips > 0 {
@@ -475,7 +475,11 @@ impl Node {
     pub(crate) fn not_a_successor(&self, name: &str) -> Option<String> {
         let failed = || Some(self.groups.get(name)?.failed_here().to_owned());
         let failing = || failed().filter(|_| self.failing(name));
-        let ending = self.ending.is_told().then(|| text::old::NODE_ENDING.to_owned());
+        let ending = self
+            .membership
+            .ending()
+            .is_told()
+            .then(|| text::old::NODE_ENDING.to_owned());
         ending
             .or_else(|| self.unready(name))
             .or_else(failing)
@@ -514,8 +518,8 @@ impl Node {
             smallest_ttl_ms: self.host.smallest_ttl_ms(),
             groups: groups.collect(),
             clock: self.host.clock_doubt().unwrap_or_default().to_owned(),
-            endpoints: self.surroundings.endpoints().unwrap_or_default().to_owned(),
-            ending: self.ending.is_told(),
+            endpoints: self.host.endpoints().unwrap_or_default().to_owned(),
+            ending: self.membership.ending().is_told(),
         }
     }
 
