@@ -135,13 +135,8 @@ pub enum Event {
     Endpoints { address: String, fault: Option<String> },
     /// What one member of etcd says of itself, now and then; nothing is wrong with it where there are no troubles.
     EtcdMember { url: String, troubles: Vec<EtcdTrouble> },
-    /// A container that this node may not run was seen running: it is of the group, or could touch its storage.
-    Intruder {
-        group: String,
-        id: String,
-        name: String,
-        why: String,
-    },
+    /// A container that this node may not run was seen: it is of the group, or could touch its storage.
+    Intruder { group: String, seen: Intruder },
     /// The container that uses the storage of a group which was let go, if there is one.
     Used { group: String, by: Option<String> },
     /// A check of the service ended.
@@ -332,6 +327,16 @@ pub enum VipNews {
     Lost { group: String, vip: String },
     /// Carrier came or went.
     Link { up: bool },
+}
+
+/// A container that a node may not run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Intruder {
+    pub id: String,
+    pub name: String,
+    pub why: String,
+    /// False of one that was made and not started yet.
+    pub runs: bool,
 }
 
 /// What an operator can ask of the local sidecar.

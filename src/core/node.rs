@@ -278,7 +278,7 @@ impl Node {
             Event::Endpoints { address, fault } => self.endpoints(address, fault, out),
             Event::EtcdMember { url, troubles } => self.etcd_member(url, troubles, out),
             Event::PinUnwritten { why } => self.pin_unwritten(&why, out),
-            Event::Intruder { group, id, name, why } => self.intruder(&group, id, &name, why, out),
+            Event::Intruder { group, seen } => self.intruder(&group, seen, out),
             Event::Used { group, by } => self.used(&group, by),
             Event::Mounting { of, run } => self.mounting(now, &of, run),
             Event::MountsSeen { group, run, mounts } => self.mounts_seen(now, &group, run, mounts, out),

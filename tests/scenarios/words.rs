@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use leasehold::base::epoch::Run;
 use leasehold::base::time::Time;
-use leasehold::core::event::{Action, Blame, Event, Level, NotStarted, Order, PageOrder, ServiceKey};
+use leasehold::core::event::{Action, Blame, Event, Intruder, Level, NotStarted, Order, PageOrder, ServiceKey};
 use leasehold::core::observe::etcd::EtcdTrouble;
 use leasehold::core::protocol::keys::Keys;
 use leasehold::core::protocol::records::{
@@ -386,15 +386,18 @@ pub(crate) fn client(word: &str) -> (String, u16) {
     (address.to_owned(), port.parse().unwrap())
 }
 
-/// `intruder NAME`, a container that may not run; `used GROUP [NAME]`, who uses the storage of a deleted group.
+/// `intruder NAME [created]`, a container that may not run, and may not have been started; `used GROUP [NAME]`, who uses the storage of a deleted group.
 pub(crate) fn stranger(word: &str, rest: &[&str]) -> Option<Event> {
     let first = (*rest.first()?).to_owned();
     Some(match word {
         "intruder" => Event::Intruder {
             group: "sams".to_owned(),
-            id: first.clone(),
-            name: first,
-            why: "it mounts the protected volume v".to_owned(),
+            seen: Intruder {
+                id: first.clone(),
+                name: first,
+                why: "it mounts the protected volume v".to_owned(),
+                runs: rest.get(1) != Some(&"created"),
+            },
         },
         _ => Event::Used {
             group: first,

@@ -248,6 +248,8 @@ codes! {
     /// An address was removed and is put back.
     AddressRestored = "address_restored", Alarm, "address";
 
+    /// A container may not run here, and does not.
+    IntruderCreated = "intruder_created", Info, "storage";
     /// A container may not run here.
     IntruderKilled = "intruder_killed", Alarm, "storage";
     /// The storage carries a claim of a later epoch.

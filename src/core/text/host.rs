@@ -31,6 +31,13 @@ pub(crate) fn intruder_killed(container: &str, why: &str) -> String {
     format!("container {container} may not run here ({why}): killed")
 }
 
+pub(crate) fn intruder_created(container: &str, why: &str) -> String {
+    format!(
+        "container {container} was made and does not run: it may not run here ({why}), and is killed if somebody starts it; \
+        `docker rm {container}` removes it"
+    )
+}
+
 /// A node with its image.
 pub(crate) type ImageOn<'a> = (&'a str, &'a str);
 

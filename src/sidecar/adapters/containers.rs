@@ -16,7 +16,7 @@ use super::engine::{
 use crate::node_context::NodeContext;
 use leasehold_base::epoch::Run;
 use leasehold_compose::model::{Project, Service};
-use leasehold_core::event::{Blame, Event, NotStarted, ServiceKey};
+use leasehold_core::event::{Blame, Event, Intruder, NotStarted, ServiceKey};
 use leasehold_core::group::made::{Made, is_for};
 
 /// Between two looks for containers that may not run here, beside the engine's hints.
@@ -353,13 +353,15 @@ impl Shared {
                 continue;
             }
             for one in seen {
+                let runs = one.runs();
                 let why = match one.reason {
                     Reason::Service(service) => format!("it is of the protected service {service}"),
                     Reason::Volume(volume) => format!("it mounts the protected volume {volume}"),
                     Reason::Path(path) => format!("it mounts the protected path {}", path.display()),
                 };
                 let (group, id, name) = (name.clone(), one.container_id, one.name);
-                self.report(Event::Intruder { group, id, name, why }).await;
+                let seen = Intruder { id, name, why, runs };
+                self.report(Event::Intruder { group, seen }).await;
             }
         }
         // Last: nothing else waits for it.
