@@ -169,7 +169,7 @@ mod tests {
     }
 
     fn facts() -> Facts {
-        let timing = Timing::new(Duration::from_secs(10), 0.99, None, Duration::from_secs(1));
+        let timing = Timing::new(Duration::from_secs(10), 0.01, None, Duration::from_secs(1));
         let me = Identity {
             name: "a".to_owned(),
             machine: String::new(),

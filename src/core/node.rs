@@ -179,7 +179,7 @@ impl Node {
         }
     }
 
-    /// Wishes and orders, and the moves that follow from priorities and second opinions.
+    /// Requests and orders, and the moves that follow from priorities and second opinions.
     fn heed_people(&mut self, now: Time, out: &mut Vec<Action>) {
         if self.membership.ending().is_told() {
             self.hand_over(now, out);
@@ -272,7 +272,7 @@ impl Node {
                 result,
                 vantage,
             } => self.holder_asked(now, &of, run, result, vantage),
-            Event::Compared { group, wish, drift } => self.compared(now, &group, drift, wish, out),
+            Event::Compared { group, intent, drift } => self.compared(now, &group, drift, intent, out),
             Event::FileRead { group, keys } => self.file_read(&group, keys),
             Event::Clock { doubt, wall } => self.clock_read(doubt, wall, out),
             Event::Endpoints { address, fault } => self.endpoints(address, fault, out),
@@ -290,7 +290,7 @@ impl Node {
                 result,
             } => self.fence_ended(now, &node, incarnation, result, out),
             Event::Terminate => self.terminate(now, out),
-            Event::Command { reply, command } => self.command(reply, command, out),
+            Event::Request { reply, request } => self.take_request(reply, request, out),
             Event::TetherHello {
                 of,
                 run,

@@ -101,7 +101,7 @@ pub(crate) struct World {
     /// the run that was started last and the one that was asked about,
     pub(crate) started: BTreeMap<ServiceKey, Run>,
     pub(crate) inspected: BTreeMap<ServiceKey, Run>,
-    /// the store that was looked at, the containers that were tried, the wish that a comparison is for.
+    /// the store that was looked at, the containers that were tried, the request that a comparison is for.
     pub(crate) looked: BTreeMap<String, String>,
     pub(crate) tried: BTreeMap<String, Vec<Made>>,
     pub(crate) compared: BTreeMap<String, i64>,
@@ -178,7 +178,7 @@ impl World {
             compared: BTreeMap::new(),
             without: BTreeSet::new(),
             hung: BTreeSet::new(),
-            timing: Timing::new(TTL, 0.99, None, Duration::from_secs(1)),
+            timing: Timing::new(TTL, 0.01, None, Duration::from_secs(1)),
             exported: Exported::default(),
             recorder: EpochRecorder::default(),
             entries: Vec::new(),
@@ -318,8 +318,8 @@ impl World {
             Action::TryStart { group, made } => {
                 self.tried.insert(group, made);
             }
-            Action::Compare { group, wish } => {
-                self.compared.insert(group, wish);
+            Action::Compare { group, intent } => {
+                self.compared.insert(group, intent);
             }
             Action::Admit { of, connection } => drop(self.tethers.insert(of, connection)),
             Action::Save(saved) => self.saved = Some(saved),

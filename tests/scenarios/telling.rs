@@ -109,6 +109,6 @@ impl World {
     pub(super) fn beats(&self, txn: &Txn) -> bool {
         let config = self.keys.config();
         let confirms = |compare: &Compare| matches!(compare, Compare::Mod { key, .. } if *key == config);
-        matches!(txn.kind, TxnKind::Beat | TxnKind::Wish | TxnKind::Order) && !txn.compare.iter().any(confirms)
+        matches!(txn.kind, TxnKind::Beat | TxnKind::Intent | TxnKind::Order) && !txn.compare.iter().any(confirms)
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::event::Action;
 use crate::group::{Group, Holding};
 use crate::host::watchdog::COARSE;
-use crate::membership::{Asked, Purpose};
+use crate::membership::{Purpose, WriteKind};
 use crate::node::Node;
 use crate::protocol::records::{Record, RecordState};
 use crate::requests::refusal::Refusal;
@@ -145,7 +145,7 @@ impl Node {
         Some(text::stuck::on(node, why))
     }
 
-    /// A host that can't stop a process is ill: its healthy groups go where somebody is ready for them.
+    /// A host that can't stop a process is not healthy: its healthy groups go where somebody is ready for them.
     fn give_away(&mut self, now: Time, out: &mut Vec<Action>) {
         let Some(stuck) = self.stuck_here().map(str::to_owned) else {
             self.host.stuck.given_away.clear();
@@ -184,7 +184,11 @@ impl Node {
 
     /// The mark, for the first record of this incarnation that misses it; without a beat where the node's key is lost.
     pub(crate) fn stuck_mark(&self, lease: i64) -> Option<(Txn, Purpose)> {
-        let due = |name: &&String| !self.membership.put_off(self.facts.now(), &Asked::Mark((*name).clone()));
+        let due = |name: &&String| {
+            !self
+                .membership
+                .put_off(self.facts.now(), &WriteKind::Mark((*name).clone()))
+        };
         self.groups
             .iter()
             .filter(|(name, _)| due(name))

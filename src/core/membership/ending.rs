@@ -126,7 +126,7 @@ impl Node {
         if let Member::Joined { lease, .. } | Member::Registering { lease } = *self.membership.place() {
             out.push(Action::Revoke { lease });
         }
-        self.dismiss_wishes(&Refusal::Ending, out);
+        self.dismiss_requests(&Refusal::Ending, out);
         self.membership.ending.over = true;
         // What could not be adopted runs to its deadline; the next sidecar still finds whose it was.
         if !adopting {

@@ -15,8 +15,8 @@ mod trust;
 
 use ending::Ending;
 use exchange::Exchange;
-pub(crate) use refused::Asked;
 use refused::Refusals;
+pub(crate) use refused::WriteKind;
 
 use std::time::Duration;
 
@@ -90,7 +90,7 @@ impl Membership {
     }
 
     /// Whether etcd has refused this of late.
-    pub(crate) fn put_off(&self, now: Time, asked: &Asked) -> bool {
+    pub(crate) fn put_off(&self, now: Time, asked: &WriteKind) -> bool {
         self.refusals.put_off(now, asked)
     }
 
@@ -239,17 +239,17 @@ pub(crate) enum Purpose {
     Beat,
     /// The same with nothing else, so that etcd has nothing to refuse.
     BareBeat,
-    /// What the holder answers to an operator's wish, or that it is fulfilled.
-    Wish {
+    /// What the holder answers to an operator's request, or that it is fulfilled.
+    IntentAnswer {
         group: String,
     },
-    /// An operator's wish written to etcd; the reply follows the answer.
-    Intent {
+    /// An operator's request written to etcd; the reply follows the answer.
+    Request {
         reply: u64,
         /// What to answer once it is written.
         done: String,
     },
-    /// A wish to move a group, which its holder answers.
+    /// A request to move a group, which its holder answers.
     Switchover {
         reply: u64,
         group: String,

@@ -3,9 +3,9 @@
 
 pub(crate) mod accept;
 pub(crate) mod apply;
-mod command;
 pub mod exported;
 pub mod fenced;
+mod intake;
 pub(crate) mod orders;
 pub(crate) mod placement;
 pub mod refusal;
@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use crate::protocol::records::Intent;
 use crate::requests::exported::Exported;
-use crate::requests::fenced::FencedWish;
+use crate::requests::fenced::PendingFenced;
 use crate::requests::orders::PendingOrder;
 use crate::requests::refusal::Refusal;
 use crate::requests::switchover::Intents;
@@ -28,12 +28,12 @@ use crate::time::Time;
 /// Orders that wait to be written.
 const ORDERS_MAX: usize = 16;
 
-/// So long a wish waits to be sent: less than its caller waits for the answer. Nothing may happen that nobody expects any more.
+/// So long a request waits to be sent: less than its caller waits for the answer. Nothing may happen that nobody expects any more.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// An operator's wish for T11.
+/// An operator's request for T11.
 #[derive(Clone, Debug)]
-pub(crate) struct AcceptWish {
+pub(crate) struct PendingAccept {
     pub(crate) reply: u64,
     pub(crate) force: bool,
     pub(crate) epoch: Option<u64>,
@@ -41,9 +41,9 @@ pub(crate) struct AcceptWish {
     pub(crate) import: Option<Box<Exported>>,
 }
 
-/// A wish about a group, for its holder.
+/// A request about a group, for its holder.
 #[derive(Clone, Debug)]
-pub(crate) struct IntentWish {
+pub(crate) struct PendingIntent {
     pub(crate) reply: u64,
     pub(crate) group: String,
     pub(crate) intent: Intent,
@@ -55,9 +55,9 @@ pub(crate) struct Requests {
     /// Since when the oldest has been waiting, as far as anything waits.
     since: Option<Time>,
     hold: Option<(u64, Duration)>,
-    intent: Option<IntentWish>,
-    accept: Option<AcceptWish>,
-    fenced: Option<FencedWish>,
+    intent: Option<PendingIntent>,
+    accept: Option<PendingAccept>,
+    fenced: Option<PendingFenced>,
     orders: VecDeque<PendingOrder>,
     /// What became of those that are in etcd.
     intents: Intents,
@@ -80,12 +80,12 @@ impl Requests {
     }
 
     fn intend(&mut self, reply: u64, group: String, intent: Intent) -> Result<(), Refusal> {
-        refuse(self.intent.is_some(), Refusal::OtherWish)?;
-        self.intent = Some(IntentWish { reply, group, intent });
+        refuse(self.intent.is_some(), Refusal::OtherIntent)?;
+        self.intent = Some(PendingIntent { reply, group, intent });
         Ok(())
     }
 
-    fn take_intent(&mut self) -> Option<IntentWish> {
+    fn take_intent(&mut self) -> Option<PendingIntent> {
         self.intent.take()
     }
 
@@ -93,27 +93,27 @@ impl Requests {
         self.accept.is_some()
     }
 
-    fn accept(&mut self, wish: AcceptWish) -> Result<(), Refusal> {
-        let busy = match wish.import {
+    fn accept(&mut self, pending: PendingAccept) -> Result<(), Refusal> {
+        let busy = match pending.import {
             None => Refusal::OtherAccept,
             Some(_) => Refusal::AcceptFirst,
         };
         refuse(self.accept.is_some(), busy)?;
-        self.accept = Some(wish);
+        self.accept = Some(pending);
         Ok(())
     }
 
-    fn take_accept(&mut self) -> Option<AcceptWish> {
+    fn take_accept(&mut self) -> Option<PendingAccept> {
         self.accept.take()
     }
 
-    fn fenced(&mut self, wish: FencedWish) -> Result<(), Refusal> {
+    fn fenced(&mut self, pending: PendingFenced) -> Result<(), Refusal> {
         refuse(self.fenced.is_some(), Refusal::OtherFenced)?;
-        self.fenced = Some(wish);
+        self.fenced = Some(pending);
         Ok(())
     }
 
-    fn take_fenced(&mut self) -> Option<FencedWish> {
+    fn take_fenced(&mut self) -> Option<PendingFenced> {
         self.fenced.take()
     }
 
@@ -165,9 +165,9 @@ impl Requests {
     /// Takes back all but an accept, which a node makes that is no member; gives whom to tell.
     fn dismiss(&mut self) -> Vec<u64> {
         let orders = self.orders.drain(..).map(|order| order.reply());
-        let intent = self.intent.take().map(|wish| wish.reply);
+        let intent = self.intent.take().map(|pending| pending.reply);
         let hold = self.hold.take().map(|(reply, _)| reply);
-        let fenced = self.fenced.take().map(|wish| wish.reply);
+        let fenced = self.fenced.take().map(|pending| pending.reply);
         orders.chain(intent).chain(hold).chain(fenced).collect()
     }
 }
@@ -184,8 +184,8 @@ mod tests {
         Time::default().plus(Duration::from_secs(seconds))
     }
 
-    fn accept(reply: u64) -> AcceptWish {
-        AcceptWish {
+    fn accept(reply: u64) -> PendingAccept {
+        PendingAccept {
             reply,
             force: false,
             epoch: None,

@@ -146,7 +146,7 @@ codes! {
 
     /// Stopped here and free for the next holder.
     Released = "released", Info, "election";
-    /// Somebody else was faster.
+    /// Another node took it first.
     CampaignLost = "campaign_lost", Info, "election";
     /// An operator's order was written to etcd.
     OrderGiven = "order_given", Info, "order";

@@ -98,13 +98,13 @@ pub struct GroupLine {
     /// The operator's order that it is no more: nobody starts it, and its storage is let alone.
     pub deleted: Option<String>,
     /// Nodes that it is not extended to, with the operator's order.
-    pub without: BTreeMap<String, String>,
+    pub excluded: BTreeMap<String, String>,
     /// While it is deleted: the container that uses its storage without a lease, by node.
     pub used: BTreeMap<String, String>,
     /// In what its run differs from what the file and the image say now, and what to do.
     pub drift: Option<String>,
     /// What an operator wants of it, and whether its holder has begun.
-    pub wish: Option<String>,
+    pub intent_text: Option<String>,
     /// Why the holder refused the last one; for half a minute.
     pub refused: Option<String>,
     /// The same as it stands in etcd, with its mod revision.
@@ -283,7 +283,7 @@ impl Status {
         let named = group.is_some();
         let fault = wanted.find_map(|(name, line)| match (&line.held, &line.stuck) {
             // What nobody wants here, by an order of its own, is no fault of the node.
-            (None, _) if !named && (line.deleted.is_some() || line.without.contains_key(&self.node)) => None,
+            (None, _) if !named && (line.deleted.is_some() || line.excluded.contains_key(&self.node)) => None,
             (Some(_), Some(stuck)) => Some(text::health::of(name, stuck)),
             (None, _) if !line.unready.is_empty() => Some(text::health::of(name, &line.unready)),
             (Some(_) | None, _) => None,
@@ -427,12 +427,12 @@ impl Node {
             paused: keys.paused.as_ref().map(|(order, _)| order.to_string()),
             deleted: keys.deleted.as_ref().map(|(order, _)| order.to_string()),
             used: self.users(name),
-            without: keys
-                .without
+            excluded: keys
+                .excluded
                 .iter()
                 .map(|(node, (order, _))| (node.clone(), order.to_string()))
                 .collect(),
-            wish: keys.wish(),
+            intent_text: keys.intent_text(),
             refused: keys.refused(),
             intent: keys.intent.clone(),
             serving: self.serves_now(now, name, group),

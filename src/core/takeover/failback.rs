@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::event::{Action, Note};
+use crate::event::{Action, Origin};
 use crate::group::{AfterStop, Departure};
 use crate::node::Node;
 use crate::protocol::FaultId;
@@ -58,7 +58,7 @@ impl Node {
         &mut self,
         reply: u64,
         group: String,
-        note: Note,
+        origin: Origin,
         out: &mut Vec<Action>,
     ) -> Option<Refusal> {
         let holder = self
@@ -71,7 +71,7 @@ impl Node {
             return Some(Refusal::NoNodeReady { group });
         };
         if Some(&best) != holder.as_ref() {
-            return self.want_switchover(reply, group, Some(best), note);
+            return self.want_switchover(reply, group, Some(best), origin);
         }
         let already = text::orders::already::preferred(&group, &best);
         let result = Ok(already.into());

@@ -189,6 +189,6 @@ impl Node {
         let wanted = ClusterConfig::new(config.generation, ttl, self.waiting());
         let txn = Txn::change_ttl(self.facts.keys(), self.facts.view().config_mod, wanted);
         let done = text::orders::done::ttl_changed(ttl, config.ttl());
-        Some((txn, Purpose::Intent { reply, done }))
+        Some((txn, Purpose::Request { reply, done }))
     }
 }

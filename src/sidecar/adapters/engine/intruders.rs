@@ -10,7 +10,7 @@ use super::names::{id, label, name};
 use super::{Engine, Result, Status, labels};
 use leasehold_compose::model::{Group, MountKind, Project};
 
-/// What nobody but the leader's own containers may run or mount.
+/// What nobody but the holder's own containers may run or mount.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Guarded {
     pub project: String,

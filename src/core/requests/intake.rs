@@ -1,17 +1,17 @@
 //! What comes in from people, each to the file that decides about it.
 
-use crate::event::{Action, Command};
+use crate::event::{Action, Request};
 use crate::node::Node;
 use crate::protocol::bounds::GIVEN_MAX;
 use crate::protocol::sizing::HOLD_MAX;
-use crate::requests::AcceptWish;
+use crate::requests::PendingAccept;
 use crate::requests::refusal::Refusal;
 
 impl Node {
     /// Takes in what is wanted, or replies at once why not.
-    pub(crate) fn command(&mut self, reply: u64, command: Command, out: &mut Vec<Action>) {
-        let refused = match command {
-            Command::Hold { length } => {
+    pub(crate) fn take_request(&mut self, reply: u64, request: Request, out: &mut Vec<Action>) {
+        let refused = match request {
+            Request::Hold { length } => {
                 if length > HOLD_MAX {
                     Some(Refusal::HoldTooLong { length, most: HOLD_MAX })
                 } else if length < self.facts.timing().ttl * 4 {
@@ -24,12 +24,12 @@ impl Node {
                     self.requests.hold(reply, length).err()
                 }
             }
-            Command::Switchover { group, to, note } => self.want_switchover(reply, group, to, note),
-            Command::Failback { group, note } => self.want_failback(reply, group, note, out),
-            Command::Apply { group, note } => self.want_apply(reply, group, note),
-            Command::Fenced { what, by } => self.want_fenced(reply, what, by),
-            Command::Accept { force, epoch } => {
-                let wish = AcceptWish {
+            Request::Switchover { group, to, origin } => self.want_switchover(reply, group, to, origin),
+            Request::Failback { group, origin } => self.want_failback(reply, group, origin, out),
+            Request::Apply { group, origin } => self.want_apply(reply, group, origin),
+            Request::Fenced { what, by } => self.want_fenced(reply, what, by),
+            Request::Accept { force, epoch } => {
+                let pending = PendingAccept {
                     reply,
                     force,
                     epoch,
@@ -38,20 +38,20 @@ impl Node {
                 if epoch.is_some_and(|epoch| epoch > GIVEN_MAX) && !self.requests.has_accept() {
                     Some(Refusal::EpochTooHigh { most: GIVEN_MAX })
                 } else {
-                    self.requests.accept(wish).err()
+                    self.requests.accept(pending).err()
                 }
             }
-            Command::Import { exported } => {
-                let wish = AcceptWish {
+            Request::Import { exported } => {
+                let pending = PendingAccept {
                     reply,
                     force: true,
                     epoch: None,
                     import: Some(exported),
                 };
-                self.requests.accept(wish).err()
+                self.requests.accept(pending).err()
             }
-            Command::Wish { wish, note } => {
-                self.wish(reply, wish, note, out);
+            Request::Order { order, origin } => {
+                self.give_order(reply, order, origin, out);
                 None
             }
         };
