@@ -187,7 +187,7 @@ fn images_put_together_from_variables_are_filled_in() {
     assert_eq!(front.logging.as_ref().unwrap().options["tag"], "post-front");
     assert_eq!(front.networks.keys().collect::<Vec<_>>(), ["default", "webmail"]);
     assert!(project.networks["webmail"].internal);
-    assert!((project.cluster.kappa - 0.98).abs() < 1e-9);
+    assert!((project.cluster.clock_margin - 0.02).abs() < 1e-9);
     assert_eq!(project.cluster.ttl, Duration::from_secs(15));
 }
 

@@ -164,29 +164,29 @@ fn status(node: &str) -> Status {
 }
 
 /// One alarm, and everything else at zero.
-fn tally() -> Counters {
-    let tally = Counters::default();
-    tally.begin("mail", ["smtp 25".to_owned()]);
-    tally.begin_receiver(Receiver::Webhook);
+fn counters() -> Counters {
+    let counters = Counters::default();
+    counters.begin("mail", ["smtp 25".to_owned()]);
+    counters.begin_receiver(Receiver::Webhook);
     let decision = Decision {
         code: Code::Jeopardy,
         group: Some("mail".to_owned()),
         epoch: Some(3),
         text: String::new(),
     };
-    tally.decided(&decision);
-    tally
+    counters.decided(&decision);
+    counters
 }
 
 /// Serves the metrics of the node as its sidecar does, until the test ends.
 async fn endpoint(node: &str) -> SocketAddr {
-    use leasehold::sidecar::adapters::http::{self, Access, Endpoints, Turn};
+    use leasehold::sidecar::adapters::http::{self, Access, Endpoints, Snapshot};
     use leasehold::sidecar::decision_log::DecisionLog;
     let mut recent = DecisionLog::default();
-    recent.tally = tally();
+    recent.counters = counters();
     let recent = Arc::new(recent);
     let (at, status) = (leasehold::base::clock::now(), status(node));
-    let (publisher, turn) = tokio::sync::watch::channel(Turn { at, status, recent });
+    let (publisher, turn) = tokio::sync::watch::channel(Snapshot { at, status, recent });
     let listen = free_address();
     let socket = std::env::temp_dir().join(format!("leasehold-metrics-{}-{node}", std::process::id()));
     // Nobody asks for the history here.
@@ -236,7 +236,7 @@ async fn what_an_endpoint_says_has_no_fault_for_promtool() {
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let text = client.get(url).send().await.unwrap().text().await.unwrap();
     let sorted = |text: &str| -> BTreeSet<String> { text.lines().map(str::to_owned).collect() };
-    let own = encode(&status("a"), &tally(), Format::Plain).unwrap();
+    let own = encode(&status("a"), &counters(), Format::Plain).unwrap();
     assert_eq!(sorted(&text), sorted(&own));
     let output = promtool(&["check", "metrics"], &text);
     assert!(output.status.success() && said(&output).is_empty(), "{}", said(&output));
@@ -384,7 +384,7 @@ async fn a_prometheus_loads_the_rules_and_answers_the_dashboard() {
 /// Where rules and dashboard ask for what no sidecar says, they would be silent for ever.
 #[test]
 fn rules_and_dashboard_ask_only_for_what_is_there() {
-    let text = encode(&status("a"), &tally(), Format::Plain).unwrap();
+    let text = encode(&status("a"), &counters(), Format::Plain).unwrap();
     let known: BTreeSet<&str> = text
         .lines()
         .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next())

@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod scenarios {
+    mod answers;
     mod bounded;
     mod control;
     pub(crate) mod diff;
@@ -13,12 +14,14 @@ mod scenarios {
     mod etcd_input;
     mod events;
     pub(crate) mod garbage;
+    mod groups;
     pub(crate) mod names;
     mod operator;
     pub(crate) mod page;
     mod parse;
     pub(crate) mod shelf;
     pub(crate) mod story;
+    mod telling;
     pub(crate) mod words;
 }
 

@@ -51,7 +51,8 @@ pub struct ExportedGroup {
     pub deleted: Option<StandingOrder>,
     /// Nodes that it is not extended to.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub without: BTreeMap<String, StandingOrder>,
+    #[serde(rename = "without")]
+    pub excluded: BTreeMap<String, StandingOrder>,
 }
 
 /// An operator's order that holds until it is taken back.
@@ -108,7 +109,7 @@ both_ways! { Exported, exported::Exported, {
     format: same, cluster: same, generation: same, ttl_ms: same, longest_ms: same, groups: each, drained: each,
 } }
 both_ways! { ExportedGroup, exported::ExportedGroup, {
-    epoch: same, node: same, store: inside, stopped: inside, deleted: inside, without: each,
+    epoch: same, node: same, store: inside, stopped: inside, deleted: inside, excluded: each,
 } }
 both_ways! { StandingOrder, records::StandingOrder, { by: same, at: same, why: same, until: same } }
 both_ways! { StoreIds, records::StoreIds, { id: same, mounts: same } }

@@ -47,7 +47,7 @@ pub struct Left {
 
 /// What an operator asked for, and what came of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Act {
+pub struct AuditEntry {
     pub at: String,
     /// Who, and on which node.
     pub by: String,
@@ -88,7 +88,7 @@ pub struct History {
     pub group: String,
     pub epochs: Vec<Epoch>,
     /// About the group, and about nodes and the cluster as a whole.
-    pub acts: Vec<Act>,
+    pub acts: Vec<AuditEntry>,
 }
 
 impl From<history::Phase> for Phase {
@@ -145,9 +145,9 @@ impl From<history::Left> for Left {
     }
 }
 
-impl From<history::Act> for Act {
-    fn from(act: history::Act) -> Self {
-        let history::Act {
+impl From<history::AuditEntry> for AuditEntry {
+    fn from(act: history::AuditEntry) -> Self {
+        let history::AuditEntry {
             at,
             by,
             verb,

@@ -23,7 +23,7 @@ pub use acting::{
     AcceptRequest, ExtentRequest, FencedRequest, HoldRequest, OrderRequest, PauseRequest, SwitchoverRequest,
 };
 pub use config::{Configuration, Confirmed};
-pub use outcome::{Outcome, Wished};
+pub use outcome::{IntentRef, Outcome};
 pub use reading::{LoggedDecision, Why};
 
 /// Whoever acts sends it, as `X-Leasehold: 1`.

@@ -16,9 +16,9 @@ pub struct Outcome {
     pub code: Option<String>,
     /// One sentence: what happens now, or why it was refused.
     pub message: String,
-    /// The wish that the group's holder has to carry out.
+    /// The request that the group's holder has to carry out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub wish: Option<Wished>,
+    pub wish: Option<IntentRef>,
 }
 
 impl Outcome {
@@ -28,7 +28,7 @@ impl Outcome {
             ok: true,
             code: None,
             message: done.text,
-            wish: done.wish.map(Into::into),
+            wish: done.intent.map(Into::into),
         }
     }
 
@@ -43,19 +43,19 @@ impl Outcome {
     }
 }
 
-/// A wish to move a group, as it stands in etcd.
+/// A request to move a group, as it stands in etcd.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Wished {
-    /// It withdraws this wish and no other one.
+pub struct IntentRef {
+    /// It withdraws this request and no other one.
     pub id: i64,
     /// The node that was named or chosen; none: the best standby when the holder begins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<String>,
 }
 
-impl From<event::Wished> for Wished {
-    fn from(wished: event::Wished) -> Self {
-        let event::Wished { id, to } = wished;
+impl From<event::IntentRef> for IntentRef {
+    fn from(of: event::IntentRef) -> Self {
+        let event::IntentRef { id, to } = of;
         Self { id, to }
     }
 }

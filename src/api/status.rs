@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use super::each;
 use super::words::{
-    GroupState, Health, MemberState, NodeState, Stage, TroubleState, WatchdogState, WishKind, WishState,
+    GroupState, Health, IntentKind, IntentState, MemberState, NodeState, Stage, TroubleState, WatchdogState,
 };
 
 /// What one node knows.
@@ -130,9 +130,9 @@ pub struct GroupLine {
     /// Why the holder refused the last one; for half a minute.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,
-    /// The wish behind either.
+    /// The request behind either.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub asked: Option<StandingWish>,
+    pub asked: Option<StandingIntent>,
     /// The run that serves: of this node, or of a holder that lets standbys ask it. None says nothing of another node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub serving: Option<String>,
@@ -143,16 +143,16 @@ pub struct GroupLine {
     pub unready: String,
 }
 
-/// A wish of an operator about a group, as it stands in etcd.
+/// A request of an operator about a group, as it stands in etcd.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct StandingWish {
+pub struct StandingIntent {
     /// The same as whoever asked was answered.
     pub id: i64,
-    pub what: WishKind,
+    pub what: IntentKind,
     /// The node that was named; none: the best standby when the holder begins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<String>,
-    pub state: WishState,
+    pub state: IntentState,
 }
 
 /// The run on this node.
@@ -282,10 +282,10 @@ impl From<status::GroupLine> for GroupLine {
             stopped,
             paused,
             deleted,
-            without,
+            excluded: without,
             used,
             drift,
-            wish,
+            intent_text: wish,
             refused,
             intent,
             serving,
@@ -322,16 +322,16 @@ impl From<status::GroupLine> for GroupLine {
     }
 }
 
-impl From<(records::Intent, i64)> for StandingWish {
+impl From<(records::Intent, i64)> for StandingIntent {
     fn from((intent, revision): (records::Intent, i64)) -> Self {
         let (id, what, to, state) = match intent {
             records::Intent::Switchover { to, begun, .. } => match begun {
-                Some(of) => (of, WishKind::Switchover, to, WishState::Begun),
-                None => (revision, WishKind::Switchover, to, WishState::Asked),
+                Some(of) => (of, IntentKind::Switchover, to, IntentState::Begun),
+                None => (revision, IntentKind::Switchover, to, IntentState::Asked),
             },
-            records::Intent::Apply { .. } => (revision, WishKind::Apply, None, WishState::Asked),
+            records::Intent::Apply { .. } => (revision, IntentKind::Apply, None, IntentState::Asked),
             // A holder answers to a move so, and to nothing else.
-            records::Intent::Refused { of, .. } => (of, WishKind::Switchover, None, WishState::Refused),
+            records::Intent::Refused { of, .. } => (of, IntentKind::Switchover, None, IntentState::Refused),
         };
         Self { id, what, to, state }
     }

@@ -138,10 +138,10 @@ fn filled_group() -> status::GroupLine {
         stopped: Some(text("by ann")),
         paused: Some(text("by bob")),
         deleted: Some(text("by cid")),
-        without: map("c", "by dan"),
+        excluded: map("c", "by dan"),
         used: map("c", "sams-1"),
         drift: Some(text("another image")),
-        wish: Some(text("switchover")),
+        intent_text: Some(text("switchover")),
         refused: Some(text("full")),
         intent: Some((
             records::Intent::Switchover {
@@ -279,7 +279,7 @@ fn an_epoch_is_written_as_it_stands_in_etcd() {
         }],
         runs: 2,
     };
-    let act = history::Act {
+    let act = history::AuditEntry {
         at: "noon".to_owned(),
         by: "ann on a".to_owned(),
         verb: "stop".to_owned(),
@@ -331,7 +331,7 @@ fn an_export_comes_back_as_it_was() {
         }),
         stopped: Some(order.clone()),
         deleted: Some(order.clone()),
-        without: orders(),
+        excluded: orders(),
     };
     let whole = exported::Exported {
         format: 1,

@@ -189,7 +189,7 @@ impl From<protocol::TroubleState> for TroubleState {
 
 words! {
     /// What an operator wants of a group. A later version may know more words.
-    WishKind {
+    IntentKind {
         Switchover = "switchover",
         /// That it starts again in place, with what the file and the image say.
         Apply = "apply",
@@ -197,8 +197,8 @@ words! {
 }
 
 words! {
-    /// What has become of a wish. A later version may know more words.
-    WishState {
+    /// What has become of a request. A later version may know more words.
+    IntentState {
         /// Its holder has not begun with it.
         Asked = "asked",
         /// From here on it can't be withdrawn.

@@ -148,7 +148,7 @@ pub(super) async fn ask<T: DeserializeOwned>(daemon: &Daemon, path: &str) -> Res
     }
 }
 
-/// Takes back a wish to move a group; with an id that one alone.
+/// Takes back a request to move a group; with an id that one alone.
 pub(super) async fn withdraw(daemon: &Daemon, group: &str, id: Option<i64>) -> Result<Outcome> {
     let socket = &daemon.socket;
     let mut path = format!("http://local/v1/groups/{group}/switchover");

@@ -89,9 +89,9 @@ mod tests {
     use leasehold_api::status::{GroupLine, NodeLine};
     use leasehold_api::words::NodeState;
     use leasehold_base::clock;
-    use leasehold_core::event::Command;
+    use leasehold_core::event::Request;
     use leasehold_core::requests::fenced::Fenced;
-    use leasehold_sidecar::adapters::http::{self, Turn};
+    use leasehold_sidecar::adapters::http::{self, Snapshot};
 
     #[test]
     fn only_the_name_itself_confirms() {
@@ -157,7 +157,7 @@ mod tests {
         let facts = arguments(&["a"], &run_dir.display().to_string()).unwrap().facts;
         let daemon = Daemon::at(facts.socket());
         let (at, status) = (clock::now(), leasehold_core::snapshot::status::Status::default());
-        let (_publisher, turn) = watch::channel(Turn {
+        let (_publisher, turn) = watch::channel(Snapshot {
             at,
             status,
             recent: std::sync::Arc::default(),
@@ -168,7 +168,7 @@ mod tests {
         let answers = tokio::spawn(async move {
             let mut heard = Vec::new();
             while let Some(next) = asked.recv().await {
-                let Command::Fenced { what, by } = next.command else {
+                let Request::Fenced { what, by } = next.request else {
                     continue;
                 };
                 heard.push(what);

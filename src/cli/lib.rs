@@ -91,7 +91,7 @@ enum Verb {
     /// Move a group: it stops here or there, then the successor starts
     ///
     /// It may be asked for on any node; where the holder refuses, it says why. Connections end; what was being stored is stored,
-    /// within the service's stop_grace_period. A wish that the holder has not begun with can be withdrawn.
+    /// within the service's stop_grace_period. A request that the holder has not begun with can be withdrawn.
     Switchover {
         /// Name of the group in the compose file
         group: String,
@@ -101,7 +101,7 @@ enum Verb {
         /// For the log and the history
         #[arg(long, default_value = "", hide_default_value = true)]
         why: String,
-        /// Take the last wish back, if its holder has not begun; exit 0 if the group stays where it is
+        /// Take the last request back, if its holder has not begun; exit 0 if the group stays where it is
         #[arg(long, conflicts_with_all = ["to", "why", "no_wait", "timeout"])]
         withdraw: bool,
         #[command(flatten)]

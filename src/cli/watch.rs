@@ -102,7 +102,7 @@ mod tests {
     use super::super::Arguments;
     use super::*;
     use leasehold_core::snapshot::status::{self as seen, GroupLine, MemberState};
-    use leasehold_sidecar::adapters::http::{self, Turn};
+    use leasehold_sidecar::adapters::http::{self, Snapshot};
 
     /// What was written so far.
     #[derive(Clone, Default)]
@@ -135,7 +135,7 @@ mod tests {
         }
     }
 
-    fn turn(holder: &str, age: u64) -> Turn {
+    fn turn(holder: &str, age: u64) -> Snapshot {
         let line = GroupLine {
             holder: Some(holder.to_owned()),
             ..GroupLine::default()
@@ -147,7 +147,7 @@ mod tests {
             groups: [("mail".to_owned(), line)].into(),
             ..seen::Status::default()
         };
-        Turn {
+        Snapshot {
             at: clock::now(),
             status,
             recent: Arc::default(),

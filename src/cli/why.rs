@@ -49,10 +49,10 @@ fn render(why: &Why) -> String {
         fact("used", &format!("by container {by} on {node}, without a lease"));
     }
     for (node, order) in &line.without {
-        fact("without", &format!("{node} {order}"));
+        fact("excluded", &format!("{node} {order}"));
     }
     fact("stopped", line.stopped.as_deref().unwrap_or_default());
-    fact("wish", line.wish.as_deref().unwrap_or_default());
+    fact("request", line.wish.as_deref().unwrap_or_default());
     fact("refused", line.refused.as_deref().unwrap_or_default());
     fact("paused", line.paused.as_deref().unwrap_or_default());
     text.push_str(&format!("\nlast decisions of {}:\n", why.node));

@@ -46,7 +46,7 @@ pub(super) fn cluster(context: &Context<'_>, faults: &mut Faults) -> Cluster {
         etcd: Vec::new(),
         ttl: TTL_DEFAULT,
         election_timeout: None,
-        kappa: 1.0 - CLOCK_MARGIN_DEFAULT,
+        clock_margin: CLOCK_MARGIN_DEFAULT,
         etcd_tls: None,
         etcd_user: None,
         fence: None,
@@ -82,7 +82,7 @@ fn read_cluster(at: &At<'_>, cluster: &mut Cluster, context: &Context<'_>, fault
             "etcd_election_timeout" => {
                 cluster.election_timeout = within(&field, Duration::from_millis(1), ELECTION_TIMEOUT_MAX, faults);
             }
-            "clock_margin" => cluster.kappa = 1.0 - margin(&field, faults).unwrap_or(CLOCK_MARGIN_DEFAULT),
+            "clock_margin" => cluster.clock_margin = margin(&field, faults).unwrap_or(CLOCK_MARGIN_DEFAULT),
             "etcd_tls" => cluster.etcd_tls = tls(&field, context, faults),
             "fence" => cluster.fence = fence::read(&field, context, faults),
             "events" => cluster.events = events::read(&field, context, faults),
@@ -407,7 +407,7 @@ mod tests {
         let cluster = cluster_of("");
         assert_eq!((cluster.name.as_str(), cluster.ttl), ("c", Duration::from_secs(10)));
         assert_eq!(cluster.etcd, ["https://a:1"]);
-        assert!((cluster.kappa - 0.99).abs() < 1e-9);
+        assert!((cluster.clock_margin - 0.01).abs() < 1e-9);
         assert_eq!(
             (cluster.election_timeout, cluster.etcd_tls, cluster.etcd_user),
             (None, None, None)
@@ -425,7 +425,7 @@ mod tests {
             (cluster.ttl, cluster.election_timeout),
             (Duration::from_secs(30), Some(Duration::from_secs(1)))
         );
-        assert!((cluster.kappa - 0.8).abs() < 1e-9);
+        assert!((cluster.clock_margin - 0.2).abs() < 1e-9);
         let tls = cluster.etcd_tls.unwrap();
         assert!(
             tls.ca.ends_with("tls/ca.pem") && !tls.ca.starts_with("/srv/mail"),

@@ -43,12 +43,28 @@ pub struct Cluster {
     pub ttl: Duration,
     /// etcd's election timeout where it is stated (`etcd_election_timeout`); otherwise it is learned by a probe.
     pub election_timeout: Option<Duration>,
-    /// Share of the ttl that a holder trusts, for the drift of clocks; 0.99 unless `clock_margin` says otherwise.
-    pub kappa: f64,
+    /// Share of the ttl that a holder does not trust, for the drift of clocks. It is kept as the share that it trusts, under the name
+    /// that earlier versions read.
+    #[serde(rename = "kappa", with = "trusted_share")]
+    pub clock_margin: f64,
     pub etcd_tls: Option<EtcdTls>,
     pub etcd_user: Option<EtcdUser>,
     pub fence: Option<Fence>,
     pub events: Option<Events>,
+}
+
+/// A margin, kept as what is left of 1.
+mod trusted_share {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+    pub(super) fn serialize<S: Serializer>(margin: &f64, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_f64(1.0 - margin)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+        Ok(1.0 - f64::deserialize(from)?)
+    }
 }
 
 /// Who is told of decisions, and of which.

@@ -117,10 +117,10 @@ pub enum Event {
         result: Result<(), ProbeFailure>,
     },
     /// In what the run of the group differs from what the file and the image say now; the answer to [`Action::Compare`], and
-    /// told by itself, without a wish, now and then.
+    /// told by itself, without a request, now and then.
     Compared {
         group: String,
-        wish: Option<i64>,
+        intent: Option<i64>,
         drift: Option<Drift>,
     },
     /// What the compose file of this node says of the group now: fingerprints of what must be the same on every host.
@@ -135,13 +135,8 @@ pub enum Event {
     Endpoints { address: String, fault: Option<String> },
     /// What one member of etcd says of itself, now and then; nothing is wrong with it where there are no troubles.
     EtcdMember { url: String, troubles: Vec<EtcdTrouble> },
-    /// A container that this node may not run was seen running: it is of the group, or could touch its storage.
-    Intruder {
-        group: String,
-        id: String,
-        name: String,
-        why: String,
-    },
+    /// A container that this node may not run was seen: it is of the group, or could touch its storage.
+    Intruder { group: String, seen: Intruder },
     /// The container that uses the storage of a group which was let go, if there is one.
     Used { group: String, by: Option<String> },
     /// A check of the service ended.
@@ -175,8 +170,8 @@ pub enum Event {
     },
     /// The daemon shall end: hand over first.
     Terminate,
-    /// An operator's wish; `reply` names whom to answer.
-    Command { reply: u64, command: Command },
+    /// An operator's request; `reply` names whom to answer.
+    Request { reply: u64, request: Request },
 }
 
 /// Where a standby stands that asked in vain.
@@ -334,21 +329,31 @@ pub enum VipNews {
     Link { up: bool },
 }
 
+/// A container that a node may not run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Intruder {
+    pub id: String,
+    pub name: String,
+    pub why: String,
+    /// False of one that was made and not started yet.
+    pub runs: bool,
+}
+
 /// What an operator can ask of the local sidecar.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Command {
+pub enum Request {
     /// Promise one long beat, so that the sidecar can be replaced.
     Hold { length: Duration },
     /// Move the group, to `to` if it is named.
     Switchover {
         group: String,
         to: Option<String>,
-        note: Note,
+        origin: Origin,
     },
     /// Move the group to the node that is preferred for it, unless that one holds it.
-    Failback { group: String, note: Note },
+    Failback { group: String, origin: Origin },
     /// Start the group again in place with what the file and the image say now, if it runs with anything else.
-    Apply { group: String, note: Note },
+    Apply { group: String, origin: Origin },
     /// Free what somebody has made sure can't be written to (T10); `by` says who, and when.
     Fenced { what: Fenced, by: String },
     /// Take a strange etcd as the true one, after a restore, and lift every epoch above what is known and above `epoch`
@@ -357,12 +362,12 @@ pub enum Command {
     /// Put back what was exported, into an etcd that knows no group.
     Import { exported: Box<Exported> },
     /// Give or take back a standing order.
-    Wish { wish: Wish, note: Note },
+    Order { order: OrderKind, origin: Origin },
 }
 
 /// A standing order, or its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Wish {
+pub enum OrderKind {
     /// The group stops and stays stopped.
     Stop {
         group: String,
@@ -423,14 +428,14 @@ pub enum Wish {
 pub struct Done {
     /// What happens now, or what was so before, in one sentence.
     pub text: String,
-    /// The wish that is written for the group's holder, to be carried out by it.
-    pub wish: Option<Wished>,
+    /// The request that is written for the group's holder, to be carried out by it.
+    pub intent: Option<IntentRef>,
 }
 
-/// A wish to move a group, as it stands in etcd.
+/// A request to move a group, as it stands in etcd.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wished {
-    /// It withdraws this wish and no other one.
+pub struct IntentRef {
+    /// It withdraws this request and no other one.
     pub id: i64,
     /// The node that was named or chosen; none: the best standby when the holder begins.
     pub to: Option<String>,
@@ -438,13 +443,13 @@ pub struct Wished {
 
 impl From<String> for Done {
     fn from(text: String) -> Self {
-        Self { text, wish: None }
+        Self { text, intent: None }
     }
 }
 
 /// Who wants something, when and why: for people, never read by a rule.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Note {
+pub struct Origin {
     pub by: String,
     pub at: String,
     pub why: String,
@@ -490,7 +495,7 @@ pub enum Action {
     },
     /// The group is deleted: its containers are neither made nor watched any more, and whoever uses its storage or its
     /// addresses is let alone, until the next [`Action::Prepare`].
-    LetGo {
+    Unmanage {
         group: String,
     },
     /// Start what was made for this run, and nothing else.
@@ -566,11 +571,11 @@ pub enum Action {
     Feed {
         until: Time,
     },
-    /// Look at the file and the image, and tell in what the run differs: [`Event::Compared`]. `wish`: the revision of the
-    /// operator's wish that asks.
+    /// Look at the file and the image, and tell in what the run differs: [`Event::Compared`]. `request`: the revision of the
+    /// operator's request that asks.
     Compare {
         group: String,
-        wish: i64,
+        intent: i64,
     },
     /// Put it to sleep: nothing runs here that it guards.
     Disarm,

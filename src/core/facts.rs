@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::node::Identity;
 use crate::observe::{Contact, Observer};
+use crate::protocol::damage::Damage;
 use crate::protocol::keys::Keys;
 use crate::protocol::records::View;
 use crate::protocol::sizing::Timing;
@@ -20,6 +21,8 @@ pub(crate) struct Facts {
     /// The wall time that was told last, in seconds since 1970, and when.
     wall: Option<(i64, Time)>,
     view: View,
+    /// What of it can't be read.
+    damage: Damage,
     /// Whether `view` was read since the last arrival.
     viewed: bool,
     observer: Observer,
@@ -35,6 +38,7 @@ impl Facts {
             now: Time::default(),
             wall: None,
             view: View::default(),
+            damage: Damage::default(),
             viewed: false,
             observer: Observer::default(),
             contact: Contact::default(),
@@ -73,6 +77,15 @@ impl Facts {
     /// Whether that was read since this node arrived.
     pub(crate) fn is_viewed(&self) -> bool {
         self.viewed
+    }
+
+    pub(crate) fn damage(&self) -> &Damage {
+        &self.damage
+    }
+
+    /// For those who read keys: `protocol::damage`, and the search for keys that never end.
+    pub(crate) fn damage_mut(&mut self) -> &mut Damage {
+        &mut self.damage
     }
 
     pub(crate) fn observer(&self) -> &Observer {
@@ -156,7 +169,7 @@ mod tests {
     }
 
     fn facts() -> Facts {
-        let timing = Timing::new(Duration::from_secs(10), 0.99, None, Duration::from_secs(1));
+        let timing = Timing::new(Duration::from_secs(10), 0.01, None, Duration::from_secs(1));
         let me = Identity {
             name: "a".to_owned(),
             machine: String::new(),

@@ -59,11 +59,11 @@ impl Node {
                 "nothing starts while this etcd is not trusted",
             ),
             (
-                exits.is_none() || self.ending.is_over(),
+                exits.is_none() || self.membership.ending().is_over(),
                 "an exit is the end of every decision",
             ),
             (
-                last_of_watchdog(actions).is_none_or(|armed| armed == self.watchdog.armed),
+                last_of_watchdog(actions).is_none_or(|armed| armed == self.host.watchdog().is_armed()),
                 "the watchdog is asleep when nobody means to feed it",
             ),
             (
@@ -76,7 +76,7 @@ impl Node {
     fn checks_of_run(&self, now: Time, group: &Group, held: &Holding, actions: &[Action]) -> [Check; 11] {
         let name = &group.settings().name;
         let starts = actions.iter().any(|action| starts(action, name));
-        let watched = self.facts.timing().watchdog.is_none() || self.watchdog.armed;
+        let watched = self.facts.timing().watchdog.is_none() || self.host.watchdog().is_armed();
         let last = last_pages(name, actions);
         let open = || last.values().filter(|page| page.order == Order::Open);
         let deadlines = held.deadlines;

@@ -6,31 +6,21 @@ use std::time::Duration;
 use crate::adoption::Adoption;
 use crate::adoption::left::with_left;
 use crate::epoch::Run;
-use crate::event::{Action, Command, Decision, Event, Order, PageOrder, ServiceKey};
+use crate::event::{Action, Event, NotStarted, Order, PageOrder, ServiceKey};
 use crate::facts::Facts;
+use crate::group::made::Made;
 use crate::group::{Context, Group, GroupSettings};
 use crate::host::Host;
-use crate::host::stuck::Stuck;
-use crate::host::watchdog::Watchdog;
 use crate::membership::Membership;
-use crate::membership::ending::Ending;
-use crate::observe::peers::Surroundings;
 use crate::outbox::Outbox;
-use crate::protocol::bounds::GIVEN_MAX;
-use crate::protocol::damage::Damage;
 use crate::protocol::records::{Pin, Saved};
-use crate::protocol::sizing::{HOLD_MAX, Timing};
-use crate::random::Random;
-use crate::requests::refusal::Refusal;
-use crate::requests::switchover::Intents;
-use crate::requests::{AcceptWish, Requests};
-use crate::snapshot::code::Code;
-use crate::snapshot::said::Said;
+use crate::protocol::sizing::Timing;
+use crate::requests::Requests;
+use crate::snapshot::speech::Speech;
 use crate::snapshot::status::millis;
 use crate::store::Hint;
 use crate::takeover::Takeover;
-use crate::takeover::failback::Preferred;
-use crate::takeover::fencing::{FenceSettings, Fences};
+use crate::takeover::fencing::FenceSettings;
 use crate::time::Time;
 use crate::trust::Trust;
 
@@ -67,29 +57,20 @@ pub struct Setup {
     pub seed: u64,
 }
 
-/// The decision core of one host.
+/// The decision core of one host: each part has its own state, and its folder changes it.
 #[derive(Debug)]
 pub struct Node {
     pub(super) facts: Facts,
     pub(super) groups: BTreeMap<String, Group>,
     pub(super) membership: Membership,
-    /// What is wrong with keys of etcd.
-    pub(super) damage: Damage,
     pub(super) trust: Trust,
     pub(super) adoption: Adoption,
     pub(super) requests: Requests,
-    pub(super) fences: Fences,
-    pub(super) intents: Intents,
     pub(super) takeover: Takeover,
     pub(super) host: Host,
-    pub(super) stuck: Stuck,
-    pub(super) preferred: Preferred,
-    pub(super) ending: Ending,
-    pub(super) watchdog: Watchdog,
-    pub(super) surroundings: Surroundings,
-    pub(super) said: Said,
+    pub(super) speech: Speech,
+    /// When it must be asked again.
     wake: Option<Time>,
-    pub(super) random: Random,
 }
 
 impl Node {
@@ -103,30 +84,21 @@ impl Node {
         Self {
             facts: Facts::new(setup.me, &setup.cluster, setup.timing),
             groups: groups.collect(),
-            membership: Membership::default(),
-            damage: Damage::default(),
+            membership: Membership::new(setup.seed),
             trust: Trust::new(setup.pinned, setup.timing.ttl),
             adoption: Adoption::new(saved, setup.pages),
             requests: Requests::default(),
-            fences: Fences::new(setup.fence),
-            intents: Intents::default(),
-            takeover: Takeover::default(),
+            takeover: Takeover::new(setup.fence),
             host: Host::new(setup.timing.smallest().map(millis)),
-            stuck: Stuck::default(),
-            preferred: Preferred::default(),
-            ending: Ending::default(),
-            watchdog: Watchdog::default(),
-            surroundings: Surroundings::default(),
-            said: Said::default(),
+            speech: Speech::default(),
             wake: None,
-            random: Random::new(setup.seed),
         }
     }
 
     /// The actions before the first event: leave no address of an earlier life behind, unless its run may be adopted.
     pub fn start(&mut self, now: Time, out: &mut Vec<Action>) {
         self.facts.pass_to(now);
-        self.surroundings.begin(now);
+        self.host.begin(now);
         self.membership.begin(now);
         for (name, group) in &self.groups {
             let adoptable = self.adoption.was_left(name);
@@ -207,9 +179,9 @@ impl Node {
         }
     }
 
-    /// Wishes and orders, and the moves that follow from priorities and second opinions.
+    /// Requests and orders, and the moves that follow from priorities and second opinions.
     fn heed_people(&mut self, now: Time, out: &mut Vec<Action>) {
-        if self.ending.is_told() {
+        if self.membership.ending().is_told() {
             self.hand_over(now, out);
         }
         self.expire_requests(now, out);
@@ -279,23 +251,16 @@ impl Node {
     /// Whether the last action said that the process ends.
     #[must_use]
     pub fn is_finished(&self) -> bool {
-        self.ending.is_over()
+        self.membership.ending().is_over()
     }
 
+    /// Each kind goes to the part whose matter it is. A new kind has no home before it is named here.
     fn take(&mut self, now: Time, event: Event, out: &mut Vec<Action>) {
         match event {
             Event::Tick => {}
             Event::Answer { id, result } => self.answered(now, id, result, out),
             Event::Granted { lease, result } => self.granted(lease, result, out),
-            Event::Hint(Hint::Changed) => self.membership.hint(),
-            Event::Hint(Hint::NodeGone {
-                node,
-                lease,
-                last_mod_revision,
-            }) => {
-                self.facts.key_deleted(node, lease, last_mod_revision);
-                self.membership.hint();
-            }
+            Event::Hint(hint) => self.hinted(hint),
             Event::Engine { result } => self.engine_answered(result),
             Event::EngineOrphaned => self.engine_orphaned(now, out),
             Event::Fitness { group, unfit } => self.fitness(&group, unfit),
@@ -307,21 +272,13 @@ impl Node {
                 result,
                 vantage,
             } => self.holder_asked(now, &of, run, result, vantage),
-            Event::Inspected { .. }
-            | Event::Health { .. }
-            | Event::Ended { .. }
-            | Event::Signalled { .. }
-            | Event::ClientsSeen { .. } => self.hear(now, event, out),
-            Event::Compared { group, wish, drift } => self.compared(now, &group, drift, wish, out),
+            Event::Compared { group, intent, drift } => self.compared(now, &group, drift, intent, out),
             Event::FileRead { group, keys } => self.file_read(&group, keys),
-            Event::Clock { doubt, wall } => {
-                self.facts.wall_is(wall);
-                self.doubt_clock(doubt, out);
-            }
+            Event::Clock { doubt, wall } => self.clock_read(doubt, wall, out),
             Event::Endpoints { address, fault } => self.endpoints(address, fault, out),
             Event::EtcdMember { url, troubles } => self.etcd_member(url, troubles, out),
             Event::PinUnwritten { why } => self.pin_unwritten(&why, out),
-            Event::Intruder { group, id, name, why } => self.intruder(&group, id, &name, why, out),
+            Event::Intruder { group, seen } => self.intruder(&group, seen, out),
             Event::Used { group, by } => self.used(&group, by),
             Event::Mounting { of, run } => self.mounting(now, &of, run),
             Event::MountsSeen { group, run, mounts } => self.mounts_seen(now, &group, run, mounts, out),
@@ -333,110 +290,82 @@ impl Node {
                 result,
             } => self.fence_ended(now, &node, incarnation, result, out),
             Event::Terminate => self.terminate(now, out),
-            Event::Command { reply, command } => self.command(reply, command, out),
-            Event::Prepared { .. }
-            | Event::StartAnswered { .. }
-            | Event::TetherHello { .. }
-            | Event::ClaimAbove { .. }
-            | Event::TetherGone { .. }
-            | Event::Probed { .. } => self.take_run(now, event, out),
-        }
-    }
-
-    /// What is told of a group's containers and clients beside what its runs go by.
-    fn hear(&mut self, now: Time, event: Event, out: &mut Vec<Action>) {
-        if let Event::ClientsSeen { group, clients } = event {
-            if let Some(group) = self.groups.get_mut(&group) {
-                group.clients_seen(now, clients);
-            }
-        } else if let Event::Inspected { of, run, trace } = event {
-            if let Some(group) = self.groups.get_mut(&of.group) {
-                group.inspected(now, of.service, run, trace);
-            }
-        } else if let Event::Health { of, run, healthy } = event {
-            if let Some(group) = self.groups.get_mut(&of.group) {
-                group.health(of.service, run, healthy);
-            }
-        } else if let Event::Signalled { of, run } = event {
-            if let Some(group) = self.groups.get_mut(&of.group) {
-                group.signalled(now, of.service, run, out);
-            }
-        } else if let Event::Ended { of, run, code, lines } = event
-            && let Some(group) = self.groups.get_mut(&of.group)
-        {
-            group.ended(now, of.service, run, code, &lines, out);
-        }
-    }
-
-    fn take_run(&mut self, now: Time, event: Event, out: &mut Vec<Action>) {
-        match event {
-            Event::Prepared { of, store, result } => {
-                if let Some(group) = self.groups.get_mut(&of.group) {
-                    group.prepared(of.service, &store, result);
-                }
-            }
-            Event::StartAnswered { of, run, result } => {
-                if let (Some(group), Err(failure)) = (self.groups.get_mut(&of.group), result) {
-                    group.start_failed(now, of.service, run, &failure, out);
-                }
-            }
+            Event::Request { reply, request } => self.take_request(reply, request, out),
             Event::TetherHello {
                 of,
                 run,
                 running,
                 connection,
             } => self.hello(now, of, run, running, connection, out),
+            Event::Prepared { of, store, result } => self.prepared(&of, &store, result),
+            Event::StartAnswered { of, run, result } => self.start_answered(now, &of, run, result, out),
             Event::ClaimAbove {
                 of,
                 run,
                 epoch,
                 connection,
-            } => {
-                if let Some(group) = self.groups.get_mut(&of.group) {
-                    group.claim_above(now, of.service, run, epoch, connection, out);
-                }
-            }
+            } => self.tell(&of.group, |group| {
+                group.claim_above(now, of.service, run, epoch, connection, out);
+            }),
             Event::TetherGone { of, run, connection } => {
-                if let Some(group) = self.groups.get_mut(&of.group) {
-                    group.gone(now, of.service, run, connection);
-                }
+                self.tell(&of.group, |group| group.gone(now, of.service, run, connection));
             }
             Event::Probed { of, run, result } => {
-                if let Some(group) = self.groups.get_mut(&of.group) {
-                    group.probed(now, run, of.probe, result, out);
-                }
+                self.tell(&of.group, |group| group.probed(now, run, of.probe, result, out));
             }
-            Event::Tick
-            | Event::Answer { .. }
-            | Event::Granted { .. }
-            | Event::Hint(_)
-            | Event::Engine { .. }
-            | Event::EngineOrphaned
-            | Event::Fitness { .. }
-            | Event::StorageSeen { .. }
-            | Event::StartTried { .. }
-            | Event::HolderAsked { .. }
-            | Event::ClientsSeen { .. }
-            | Event::Inspected { .. }
-            | Event::Health { .. }
-            | Event::Ended { .. }
-            | Event::Signalled { .. }
-            | Event::Compared { .. }
-            | Event::FileRead { .. }
-            | Event::Clock { .. }
-            | Event::Endpoints { .. }
-            | Event::PinUnwritten { .. }
-            | Event::Intruder { .. }
-            | Event::Used { .. }
-            | Event::Mounting { .. }
-            | Event::MountsSeen { .. }
-            | Event::Vip(_)
-            | Event::ResetFailed { .. }
-            | Event::FenceEnded { .. }
-            | Event::Terminate
-            | Event::EtcdMember { .. }
-            | Event::Command { .. } => {}
+            Event::Inspected { of, run, trace } => {
+                self.tell(&of.group, |group| group.inspected(now, of.service, run, trace));
+            }
+            Event::Health { of, run, healthy } => self.tell(&of.group, |group| group.health(of.service, run, healthy)),
+            Event::Ended { of, run, code, lines } => {
+                self.tell(&of.group, |group| group.ended(now, of.service, run, code, &lines, out));
+            }
+            Event::Signalled { of, run } => self.tell(&of.group, |group| group.signalled(now, of.service, run, out)),
+            Event::ClientsSeen { group, clients } => self.tell(&group, |group| group.clients_seen(now, clients)),
         }
+    }
+
+    /// What is told of a group's containers and clients; of a group that is not known here it is dropped.
+    fn tell(&mut self, group: &str, hear: impl FnOnce(&mut Group)) {
+        if let Some(group) = self.groups.get_mut(group) {
+            hear(group);
+        }
+    }
+
+    fn prepared(&mut self, of: &ServiceKey, store: &Option<String>, result: Result<Made, String>) {
+        self.tell(&of.group, |group| group.prepared(of.service, store, result));
+    }
+
+    fn start_answered(
+        &mut self,
+        now: Time,
+        of: &ServiceKey,
+        run: Run,
+        result: Result<(), NotStarted>,
+        out: &mut Vec<Action>,
+    ) {
+        if let Err(failure) = result {
+            self.tell(&of.group, |group| {
+                group.start_failed(now, of.service, run, &failure, out)
+            });
+        }
+    }
+
+    fn hinted(&mut self, hint: Hint) {
+        match hint {
+            Hint::Changed => {}
+            Hint::NodeGone {
+                node,
+                lease,
+                last_mod_revision,
+            } => self.facts.key_deleted(node, lease, last_mod_revision),
+        }
+        self.membership.hint();
+    }
+
+    fn clock_read(&mut self, doubt: Option<String>, wall: Option<i64>, out: &mut Vec<Action>) {
+        self.facts.wall_is(wall);
+        self.doubt_clock(doubt, out);
     }
 
     fn hello(&mut self, now: Time, of: ServiceKey, run: Run, running: bool, connection: u64, out: &mut Vec<Action>) {
@@ -448,93 +377,14 @@ impl Node {
         }
     }
 
-    fn command(&mut self, reply: u64, command: Command, out: &mut Vec<Action>) {
-        let refused = match command {
-            Command::Hold { length } => {
-                if length > HOLD_MAX {
-                    Some(Refusal::HoldTooLong { length, most: HOLD_MAX })
-                } else if length < self.facts.timing().ttl * 4 {
-                    Some(Refusal::HoldTooShort {
-                        ttl: self.facts.timing().ttl,
-                    })
-                } else if !self.membership.is_joined() {
-                    Some(Refusal::NotMember)
-                } else {
-                    self.requests.hold(reply, length).err()
-                }
-            }
-            Command::Switchover { group, to, note } => self.want_switchover(reply, group, to, note),
-            Command::Failback { group, note } => self.want_failback(reply, group, note, out),
-            Command::Apply { group, note } => self.want_apply(reply, group, note),
-            Command::Fenced { what, by } => self.want_fenced(reply, what, by),
-            Command::Accept { force, epoch } => {
-                let wish = AcceptWish {
-                    reply,
-                    force,
-                    epoch,
-                    import: None,
-                };
-                if epoch.is_some_and(|epoch| epoch > GIVEN_MAX) && !self.requests.has_accept() {
-                    Some(Refusal::EpochTooHigh { most: GIVEN_MAX })
-                } else {
-                    self.requests.accept(wish).err()
-                }
-            }
-            Command::Import { exported } => {
-                let wish = AcceptWish {
-                    reply,
-                    force: true,
-                    epoch: None,
-                    import: Some(exported),
-                };
-                self.requests.accept(wish).err()
-            }
-            Command::Wish { wish, note } => {
-                self.wish(reply, wish, note, out);
-                None
-            }
-        };
-        if let Some(why) = refused {
-            out.push(Action::Reply {
-                reply,
-                result: Err(why),
-            });
-        }
-    }
-
     /// What the boot-scoped file must hold now.
     pub(super) fn memory(&self) -> Saved {
         self.adoption
             .memory(&self.facts.me().boot, self.membership.lease(), &self.groups)
     }
 
-    pub(super) fn say(&mut self, code: Code, text: String, out: &mut Vec<Action>) {
-        let decision = Decision {
-            code,
-            group: None,
-            epoch: None,
-            text,
-        };
-        if self.said.say(&decision) {
-            out.push(Action::Say(decision));
-        }
-    }
-
-    /// Says what happened and is over, so that it does not stand in the status for ever; not again within a minute.
-    pub(super) fn mention(&mut self, code: Code, text: String, out: &mut Vec<Action>) {
-        let decision = Decision {
-            code,
-            group: None,
-            epoch: None,
-            text,
-        };
-        if self.said.mention(self.facts.now(), &decision) {
-            out.push(Action::Say(decision));
-        }
-    }
-
     fn next_wake(&self, now: Time) -> Option<Time> {
-        if self.ending.is_over() {
+        if self.membership.ending().is_over() {
             return None;
         }
         let mut times: Vec<Time> = self.groups.values().flat_map(Group::wake).collect();

@@ -13,7 +13,7 @@ const KEPT_MAX: usize = 50;
 #[derive(Clone, Debug, Default)]
 pub struct DecisionLog {
     /// What was counted besides: clones share it.
-    pub tally: Counters,
+    pub counters: Counters,
     count: u64,
     /// By group; the empty name is the node itself. With a number, so that two lists can be put in order again.
     kept: BTreeMap<String, VecDeque<(u64, LoggedDecision)>>,
@@ -23,7 +23,7 @@ impl DecisionLog {
     /// Keeps one more, and drops the oldest beyond the bound.
     pub fn keep(&mut self, at: String, decision: &Decision) {
         self.count += 1;
-        self.tally.decided(decision);
+        self.counters.decided(decision);
         let told = LoggedDecision {
             at,
             code: decision.code.word().to_owned(),

@@ -13,7 +13,7 @@ use crate::adapters::store::{self, HistoryWriter, Settings};
 use crate::node_context::NodeContext;
 use leasehold_base::clock;
 use leasehold_compose::Sources;
-use leasehold_core::history::{Act, History};
+use leasehold_core::history::{AuditEntry, History};
 use leasehold_core::protocol::records::View;
 use leasehold_core::requests::exported::Exported;
 use leasehold_core::store::StoreError;
@@ -29,7 +29,7 @@ const FILE_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct EtcdHistory {
     node: String,
     settings: Settings,
-    archivist: HistoryWriter,
+    writer: HistoryWriter,
     count: AtomicU64,
     readers: Semaphore,
     /// Of the compose file; a directory that hangs holds one thread, not many.
@@ -39,13 +39,13 @@ pub struct EtcdHistory {
 
 impl EtcdHistory {
     #[must_use]
-    pub fn new(node: &str, settings: Settings, archivist: HistoryWriter, sources: Arc<Sources>) -> Arc<Self> {
+    pub fn new(node: &str, settings: Settings, writer: HistoryWriter, sources: Arc<Sources>) -> Arc<Self> {
         Arc::new(Self {
             node: node.to_owned(),
             settings,
             sources,
             file: Arc::new(Semaphore::new(1)),
-            archivist,
+            writer,
             count: AtomicU64::new(0),
             readers: Semaphore::new(READERS_MAX),
         })
@@ -53,9 +53,9 @@ impl EtcdHistory {
 }
 
 impl Archive for EtcdHistory {
-    fn keep(&self, act: Act) {
+    fn keep(&self, act: AuditEntry) {
         let count = self.count.fetch_add(1, Ordering::Relaxed);
-        self.archivist.act(clock::wall_millis(), &self.node, count, &act);
+        self.writer.act(clock::wall_millis(), &self.node, count, &act);
     }
 
     fn history<'a>(&'a self, group: &'a str) -> BoxFuture<'a, Result<History, String>> {
@@ -65,7 +65,7 @@ impl Archive for EtcdHistory {
             };
             match store::history(&self.settings, group).await {
                 Ok(history) => Ok(history),
-                Err(StoreError::Unknown(why) | StoreError::Refused(why)) => Err(format!("etcd does not tell: {why}")),
+                Err(StoreError::Unknown(why) | StoreError::Refused(why)) => Err(format!("reading etcd failed: {why}")),
             }
         }
         .boxed()
@@ -79,7 +79,7 @@ impl Archive for EtcdHistory {
             let keys = &self.settings.keys;
             match store::read(&self.settings).await {
                 Ok(answer) => Exported::of(keys.cluster(), &View::read(keys, &answer)),
-                Err(StoreError::Unknown(why) | StoreError::Refused(why)) => Err(format!("etcd does not tell: {why}")),
+                Err(StoreError::Unknown(why) | StoreError::Refused(why)) => Err(format!("reading etcd failed: {why}")),
             }
         }
         .boxed()

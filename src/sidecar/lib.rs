@@ -2,8 +2,8 @@
 //!
 //! - [`run`]: the only loop: wait, decide, hand the actions to the adapters
 //! - [`adapters`]: etcd, engine, netlink, tethers, HTTP; no decision
-//! - [`site`], [`node_facts`], [`left`]: this node's place on its host, its flags, and what an earlier sidecar left there
-//! - [`archive`], [`recent`], [`tally`]: the history in etcd, the last decisions, the counters
+//! - [`node_context`], [`node_args`], [`left`]: this node's place on its host, its flags, and what an earlier sidecar left there
+//! - [`etcd_history`], [`decision_log`], [`counters`]: the history in etcd, the last decisions, the counters
 
 pub mod adapters;
 pub mod counters;

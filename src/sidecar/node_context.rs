@@ -211,7 +211,7 @@ impl NodeContext {
             .filter_map(|group| group.lease_loss_grace)
             .max();
         let watchdog = self.watchdog.as_ref().map(|device| device.timeout);
-        let timing = Timing::new(cluster.ttl, cluster.kappa, grace, election_timeout).with_watchdog(watchdog);
+        let timing = Timing::new(cluster.ttl, cluster.clock_margin, grace, election_timeout).with_watchdog(watchdog);
         timing.check()?;
         Ok(timing)
     }

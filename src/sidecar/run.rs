@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, watch};
 use crate::adapters::alarm::Alarm;
 use crate::adapters::fence;
 use crate::adapters::files::{Files, Taken};
-use crate::adapters::http::{self, Access, Asked, Endpoints, Turn};
+use crate::adapters::http::{self, Access, Endpoints, PendingRequest, Snapshot};
 use crate::adapters::manager::{self, Manager};
 use crate::adapters::outbox::Outbox;
 use crate::adapters::store::{self, HistoryWriter};
@@ -84,9 +84,9 @@ pub async fn run(facts: &NodeArgs) -> Result<()> {
         }
     }
     let store = || site.store(timing.attempt);
-    let archivist = HistoryWriter::spawn(store());
-    let archive = EtcdHistory::new(&site.name, store(), archivist.clone(), Arc::clone(&site.sources));
-    let keeper = archivist.clone();
+    let writer = HistoryWriter::spawn(store());
+    let archive = EtcdHistory::new(&site.name, store(), writer.clone(), Arc::clone(&site.sources));
+    let keeper = writer.clone();
     let engine = site.engine.clone();
     let outbox = Outbox::open(&site, timing, files.clone(), saved.as_ref(), keeper, inbox.clone())?;
     let node = Node::new(Setup {
@@ -102,7 +102,7 @@ pub async fn run(facts: &NodeArgs) -> Result<()> {
     });
     let at = clock::now();
     let status = node.status(at);
-    let (published, turns) = watch::channel(Turn {
+    let (published, turns) = watch::channel(Snapshot {
         at,
         status,
         recent: Arc::default(),
@@ -116,7 +116,7 @@ pub async fn run(facts: &NodeArgs) -> Result<()> {
         env!("CARGO_PKG_VERSION")
     );
     turn(node, outbox, events, asked, &published, &facts.run_dir, manager).await?;
-    tokio::join!(archivist.flush(LAST_WORDS), engine.end_helpers(LAST_HELPERS));
+    tokio::join!(writer.flush(LAST_WORDS), engine.end_helpers(LAST_HELPERS));
     Ok(())
 }
 
@@ -146,8 +146,8 @@ async fn turn(
     mut node: Node,
     mut outbox: Outbox,
     mut events: mpsc::Receiver<Event>,
-    mut asked: mpsc::Receiver<Asked>,
-    published: &watch::Sender<Turn>,
+    mut asked: mpsc::Receiver<PendingRequest>,
+    published: &watch::Sender<Snapshot>,
     run_dir: &Path,
     mut manager: Manager,
 ) -> Result<()> {

@@ -275,7 +275,7 @@ fn project(name: &str) -> Project {
             etcd: Vec::new(),
             ttl: Duration::from_secs(10),
             election_timeout: None,
-            kappa: 0.99,
+            clock_margin: 0.01,
             etcd_tls: None,
             etcd_user: None,
             fence: None,

@@ -59,7 +59,7 @@ fn count(told: &[Told], code: u16) -> usize {
     told.iter().filter(|(got, _)| *got == code).count()
 }
 
-/// Callers on all hosts ask for moves to everywhere at the same time: one move for each wish that was taken, nothing is
+/// Callers on all hosts ask for moves to everywhere at the same time: one move for each request that was taken, nothing is
 /// left behind, and the next switchover works as ever.
 fn storm(cluster: &mut Cluster) -> Figure {
     cluster.settle();
@@ -86,10 +86,10 @@ fn storm(cluster: &mut Cluster) -> Figure {
     let (taken, moves) = (count(&told, WINNER), cluster.last_run().epoch - before);
     let polite = taken + count(&told, REFUSED) + count(&told, TOO_MANY);
     assert_eq!(polite, told.len(), "answers of another kind: {told:?}");
-    assert_eq!(moves, taken as u64, "moves for {taken} wishes: {told:?}");
+    assert_eq!(moves, taken as u64, "moves for {taken} requests: {told:?}");
     let leader = cluster.await_leader();
     let left = cluster.hosts[leader].etcdctl(&["get", "/leasehold/mail/groups/mail/intent"]);
-    assert_eq!(left, "", "a wish is left behind");
+    assert_eq!(left, "", "a request is left behind");
     cluster.await_successors();
     cluster.hosts[cluster.standby()].does(&["switchover", "mail"]);
     let note = format!("{} calls, {taken} taken, {moves} moves", told.len());
@@ -134,7 +134,7 @@ fn drill_interrupted(cluster: &mut Cluster) -> Figure {
     });
     let leader = cluster.await_leader();
     let left = cluster.hosts[leader].etcdctl(&["get", "/leasehold/mail/groups/mail/intent"]);
-    assert_eq!(left, "", "a wish is left behind");
+    assert_eq!(left, "", "a request is left behind");
     let after = cluster.last_run();
     assert_eq!(after.epoch, before.epoch + 1, "it went on by itself: {after:?}");
     figure(&seen, HAND_OVER_LIMIT, &format!("stays on {}", after.node))

@@ -234,7 +234,7 @@ fn moves(cluster: &Cluster, recorder: &Recorder) {
     refused(cluster, recorder, to, leader);
 }
 
-/// The holder finds the wish with the order that makes it impossible, and says so to whoever asked.
+/// The holder finds the request with the order that makes it impossible, and says so to whoever asked.
 fn refused(cluster: &Cluster, recorder: &Recorder, holder: usize, asked: usize) {
     let (asked, wanted) = (&cluster.hosts[asked], &cluster.hosts[3 - holder - asked]);
     let (door, body) = (asked.operator_socket(), format!("{{\"to\":\"{}\"}}", wanted.name));

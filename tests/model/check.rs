@@ -131,7 +131,7 @@ fn with_two_groups_or_three_nodes_one_writes() {
 fn planted() -> Vec<(Rule, Bounds)> {
     vec![
         (Rule::Ripe, EVEN),
-        (Rule::Kappa, SKEWED),
+        (Rule::ClockMargin, SKEWED),
         (Rule::Stamp, EVEN),
         (Rule::NewBeatNewTime, EVEN),
         (Rule::GoneAnew, DELETE),

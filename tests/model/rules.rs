@@ -84,7 +84,7 @@ pub(crate) enum Rule {
     /// A release needs the proof of stop.
     Proof,
     /// A holder trusts a share of the promise only.
-    Kappa,
+    ClockMargin,
     /// Validity counts from the stamp.
     Stamp,
     /// A record belongs to an incarnation, not to a name.
@@ -100,7 +100,7 @@ pub(crate) enum Rule {
 pub(crate) struct Bounds {
     /// Ticks that an observer waits: the ttl.
     pub(crate) wait: u8,
-    /// Ticks that a holder trusts: kappa * ttl.
+    /// Ticks that a holder trusts: ttl without the margin of its clock.
     pub(crate) valid: u8,
     /// Ticks between two good reads that still count as contact.
     pub(crate) gap: u8,
@@ -129,6 +129,10 @@ impl Bounds {
     }
 
     pub(crate) fn trusted(&self) -> u8 {
-        if self.has(Rule::Kappa) { self.valid } else { self.wait }
+        if self.has(Rule::ClockMargin) {
+            self.valid
+        } else {
+            self.wait
+        }
     }
 }

@@ -94,7 +94,7 @@ proptest! {
         let kept = view.config.is_some() || !view.statuses.is_empty() || !view.drained.is_empty() || !view.known.is_empty()
             || view.nodes.values().any(|key| key.beat.is_some())
             || view.groups.values().any(|keys| keys.record.is_some() || keys.intent.is_some() || keys.store.is_some()
-                || keys.stopped.is_some() || keys.paused.is_some() || keys.deleted.is_some() || !keys.without.is_empty());
+                || keys.stopped.is_some() || keys.paused.is_some() || keys.deleted.is_some() || !keys.excluded.is_empty());
         prop_assert!(kept || named == 1, "{leaf} {value} is neither kept nor named");
     }
 }

@@ -13,7 +13,8 @@ use leasehold::core::snapshot::status::{MemberState, Status};
 use leasehold::core::takeover::confirm::Failover;
 use leasehold::core::takeover::fencing::FenceSettings;
 
-use super::driver::{Mode, World, parts};
+use super::driver::{Mode, World};
+use super::groups::parts;
 use super::parse::{priority, probe_outcome, run, service, time};
 
 impl World {

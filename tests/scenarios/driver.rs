@@ -10,33 +10,31 @@ use std::time::Duration;
 
 use leasehold::base::epoch::Run;
 use leasehold::base::time::Time;
-use leasehold::core::adoption::left::{Part, Parts};
-use leasehold::core::event::{Action, Event, Mounts, Order, PageOrder, ProbeFailure, ServiceKey, VipNews};
+use leasehold::core::event::{Action, Event, Order, PageOrder, ProbeFailure, ServiceKey};
 use leasehold::core::group::made::Made;
-use leasehold::core::group::{GroupSettings, OnFailure, OnStandby, ProbeSettings, SecondOpinion, ServiceSettings};
+use leasehold::core::group::{OnFailure, SecondOpinion};
 use leasehold::core::history::{Entry, EpochRecorder};
 use leasehold::core::host::stuck::OnStopFailure;
 use leasehold::core::node::{Identity, Node, Setup};
 use leasehold::core::protocol::TxnKind;
 use leasehold::core::protocol::keys::Keys;
-use leasehold::core::protocol::records::{Beat, Pin, Saved, json};
+use leasehold::core::protocol::records::{Pin, Saved};
 use leasehold::core::protocol::sizing::Timing;
 use leasehold::core::requests::exported::Exported;
 use leasehold::core::snapshot::code::Code;
 use leasehold::core::snapshot::status::MemberState;
-use leasehold::core::store::{Compare, Grant, RequestId, StoreError, TXN_MAX, Txn};
+use leasehold::core::store::{Grant, RequestId, Txn};
 use leasehold::core::takeover::confirm::Failover;
 use leasehold::core::takeover::fencing::FenceSettings;
 
 use super::etcd::Etcd;
 use super::names::Names;
-use super::words;
 
 /// The machine's uptime when a story begins.
-const UPTIME: Duration = Duration::from_secs(1000);
+pub(super) const UPTIME: Duration = Duration::from_secs(1000);
 /// How long etcd and everything else take to answer by themselves.
-const ANSWER: Duration = Duration::from_millis(10);
-const TTL: Duration = Duration::from_secs(5);
+pub(super) const ANSWER: Duration = Duration::from_millis(10);
+pub(super) const TTL: Duration = Duration::from_secs(5);
 
 /// Marks an input that makes no sense where it stands.
 pub(crate) const MISLED: &str = "??";
@@ -103,7 +101,7 @@ pub(crate) struct World {
     /// the run that was started last and the one that was asked about,
     pub(crate) started: BTreeMap<ServiceKey, Run>,
     pub(crate) inspected: BTreeMap<ServiceKey, Run>,
-    /// the store that was looked at, the containers that were tried, the wish that a comparison is for.
+    /// the store that was looked at, the containers that were tried, the request that a comparison is for.
     pub(crate) looked: BTreeMap<String, String>,
     pub(crate) tried: BTreeMap<String, Vec<Made>>,
     pub(crate) compared: BTreeMap<String, i64>,
@@ -118,37 +116,16 @@ pub(crate) struct World {
     /// What the sidecar has to tell of its epochs, since it was last asked.
     pub(crate) entries: Vec<Entry>,
     pin: Option<Pin>,
-    pages: BTreeMap<ServiceKey, PageOrder>,
-    soon: VecDeque<(Time, Event)>,
-    beats: usize,
-    reads: usize,
-    renewals: usize,
-    meals: usize,
+    pub(super) pages: BTreeMap<ServiceKey, PageOrder>,
+    pub(super) soon: VecDeque<(Time, Event)>,
+    pub(super) beats: usize,
+    pub(super) reads: usize,
+    pub(super) renewals: usize,
+    pub(super) meals: usize,
     seed: u64,
 }
 
 impl World {
-    fn settings(&self, group: &str) -> GroupSettings {
-        let mut services = settings(group, self.on_stop_failure).services;
-        services.retain(|service| !self.without.contains(&service.name));
-        GroupSettings {
-            services,
-            on_failure: self.on_failure,
-            failback: self.failback,
-            failover: self.confirmed(group),
-            second_opinion: self.second_opinion,
-            storage_look: self.storage_look,
-            start_trial: self.start_trial,
-            exclusive_mounts: self.exclusive_mounts,
-            ..settings(group, self.on_stop_failure)
-        }
-    }
-
-    /// `web` is nobody's concern.
-    fn confirmed(&self, group: &str) -> Failover {
-        if group == "web" { Failover::Auto } else { self.failover }
-    }
-
     pub(crate) fn new(seed: u64) -> Self {
         Self {
             keys: Keys::new("story"),
@@ -201,7 +178,7 @@ impl World {
             compared: BTreeMap::new(),
             without: BTreeSet::new(),
             hung: BTreeSet::new(),
-            timing: Timing::new(TTL, 0.99, None, Duration::from_secs(1)),
+            timing: Timing::new(TTL, 0.01, None, Duration::from_secs(1)),
             exported: Exported::default(),
             recorder: EpochRecorder::default(),
             entries: Vec::new(),
@@ -224,31 +201,6 @@ impl World {
     pub(crate) fn pass(&mut self, by: Duration) {
         self.date_writes();
         self.now = self.now.plus(by);
-    }
-
-    pub(crate) fn date_writes(&mut self) {
-        let clock = self.clock();
-        for (key, revision) in std::mem::take(&mut self.etcd.writes) {
-            self.names.wrote(words::short(&self.keys, &key), revision, &clock);
-        }
-    }
-
-    /// What the story calls now.
-    pub(crate) fn clock(&self) -> String {
-        words::seconds(self.now.boot - UPTIME)
-    }
-
-    pub(crate) fn tell(&mut self, line: String) {
-        let line = match self.mode {
-            Mode::Told => line,
-            Mode::Run | Mode::Quick => format!("{}  {line}", self.clock()),
-        };
-        self.told.push(line);
-    }
-
-    /// An input that does not fit: shown in its place, and no story may be kept with it.
-    pub(crate) fn misled(&mut self, why: &str) {
-        self.tell(format!("{MISLED} {why}"));
     }
 
     /// A sidecar starts, with whatever an earlier one left on the disk.
@@ -299,73 +251,11 @@ impl World {
         self.date_writes();
         for action in out {
             self.check(&action);
-            if let Action::Say(decision) = &action {
-                self.said.insert((decision.code, decision.text.clone()));
-            }
-            let (kind, news) = self.news(&action);
-            if let Some(kind) = kind {
-                self.shown.extend((news && self.mode != Mode::Quick).then_some(kind));
-            }
-            match (&action, kind) {
-                (Action::Txn { txn, .. }, Some(_)) if news && self.mode != Mode::Quick => {
-                    for line in words::txn(&mut self.names, &self.keys, txn) {
-                        self.tell(line);
-                    }
-                }
-                (_, Some(kind)) if news => self.tell(format!("txn {}", kind.word())),
-                (_, Some(_)) => {}
-                (_, None) => {
-                    let line = words::action(&mut self.names, self.now, &action);
-                    if news {
-                        self.tell(line);
-                    }
-                }
-            }
+            self.tell_action(&action);
             if self.mode == Mode::Quick {
                 self.respond(&action);
             }
             self.effect(action);
-        }
-    }
-
-    /// A transaction's kind, and whether the mode tells the action.
-    fn news(&mut self, action: &Action) -> (Option<TxnKind>, bool) {
-        if self.mode == Mode::Told {
-            let kind = match action {
-                Action::Txn { txn, .. } => Some(txn.kind),
-                _ => None,
-            };
-            return (kind, true);
-        }
-        let quick = self.mode == Mode::Quick;
-        match action {
-            Action::Txn { txn, .. } => {
-                let kind = txn.kind;
-                let plain = self.beats(txn) && (quick || (txn.compare.len() == 2 && txn.then.len() == 1));
-                self.beats += usize::from(plain);
-                (Some(kind), !plain)
-            }
-            Action::Read { .. } => {
-                self.reads += 1;
-                (None, false)
-            }
-            Action::Page { of, page } => {
-                let longer = self.pages.get(of).is_some_and(|old| {
-                    old.order == page.order && old.run == page.run && old.soft <= page.soft && page.order == Order::Open
-                });
-                self.renewals += usize::from(longer);
-                (None, !longer && !quick)
-            }
-            Action::VipHold { announce: false, .. } => {
-                self.renewals += 1;
-                (None, false)
-            }
-            Action::Feed { .. } => {
-                self.meals += 1;
-                (None, false)
-            }
-            Action::Say(_) | Action::Reply { .. } | Action::Exit { .. } => (None, true),
-            _ => (None, !quick),
         }
     }
 
@@ -428,8 +318,8 @@ impl World {
             Action::TryStart { group, made } => {
                 self.tried.insert(group, made);
             }
-            Action::Compare { group, wish } => {
-                self.compared.insert(group, wish);
+            Action::Compare { group, intent } => {
+                self.compared.insert(group, intent);
             }
             Action::Admit { of, connection } => drop(self.tethers.insert(of, connection)),
             Action::Save(saved) => self.saved = Some(saved),
@@ -443,153 +333,6 @@ impl World {
         assert!(self.call.is_none(), "one request in flight at a time");
         self.call = Some(call);
         self.call_at = self.now;
-    }
-
-    /// The answers of a world in which all goes well.
-    fn respond(&mut self, action: &Action) {
-        let at = self.now.plus(ANSWER);
-        let afar = self.afar.clone();
-        let mut answer = |event| self.soon.push_back((at, event));
-        match action.clone() {
-            Action::Prepare { group, store } => {
-                for of in services(&group) {
-                    let (store, result) = (store.clone(), Ok(made(store.clone())));
-                    answer(Event::Prepared { of, store, result });
-                }
-            }
-            Action::Start { of, run, .. } => answer(Event::TetherHello {
-                of,
-                run,
-                running: false,
-                connection: 1,
-            }),
-            Action::Page { of, page }
-                if matches!(page.order, Order::Stop | Order::Kill) && !self.hung.contains(&of) =>
-            {
-                let run = page.run;
-                let connection = match self.tethers.get(&of) {
-                    Some(connection) => *connection,
-                    // One that an earlier sidecar let in reports to this one before it ends.
-                    None => {
-                        let (of, running, connection) = (of.clone(), true, 1);
-                        answer(Event::TetherHello {
-                            of,
-                            run,
-                            running,
-                            connection,
-                        });
-                        connection
-                    }
-                };
-                answer(Event::TetherGone { of, run, connection });
-            }
-            Action::Probe { of, run, .. } => answer(Event::Probed {
-                of,
-                run,
-                result: Ok(()),
-            }),
-            Action::AskHolder { of, run } => {
-                let result = afar.clone();
-                let vantage = None;
-                answer(Event::HolderAsked {
-                    of,
-                    run,
-                    result,
-                    vantage,
-                });
-            }
-            Action::LookAtMounts { group, run } => {
-                let mounts = Mounts::Gone;
-                answer(Event::MountsSeen { group, run, mounts });
-            }
-            Action::VipProbe { group } => answer(Event::Vip(VipNews::Free { group })),
-            Action::VipHold {
-                group, announce: true, ..
-            } => answer(Event::Vip(VipNews::Held { group })),
-            Action::VipDrop { group } => answer(Event::Vip(VipNews::Dropped { group })),
-            _ => {}
-        }
-    }
-
-    /// etcd carries out what was asked, and says so if it failed.
-    pub(crate) fn apply(&mut self, txn: &Txn) -> bool {
-        self.others_beat();
-        self.date_writes();
-        let failed = txn.compare.iter().find(|compare| !self.etcd.holds(compare)).cloned();
-        if let Some(failed) = failed {
-            let failed = words::compare(&mut self.names, &self.keys, &failed);
-            self.tell(format!("etcd: not carried out, for not {failed}"));
-        }
-        self.etcd.txn(txn)
-    }
-
-    /// etcd answers what was asked.
-    pub(crate) fn answer(&mut self) {
-        let Some(call) = self.call.take() else {
-            return self.misled("nothing is asked of etcd");
-        };
-        let reads = self.keys.ranges().len();
-        let (id, succeeded) = match call {
-            Call::Txn(_, ref txn) if txn.compare.len() > TXN_MAX || txn.then.len() + reads > TXN_MAX => {
-                self.call = Some(call);
-                self.fail(StoreError::Refused(
-                    "etcdserver: too many operations in txn request".to_owned(),
-                ));
-                self.adrift.pop();
-                return;
-            }
-            Call::Txn(id, txn) => (id, self.apply(&txn)),
-            Call::Read(id) => {
-                self.others_beat();
-                (id, true)
-            }
-            Call::Grant(Grant { lease, .. }) => return self.deliver(Event::Granted { lease, result: Ok(()) }),
-        };
-        let result = Ok(self.etcd.answer(&self.keys, succeeded));
-        self.deliver(Event::Answer { id, result });
-    }
-
-    pub(crate) fn fail(&mut self, why: StoreError) {
-        let Some(call) = self.call.take() else {
-            return self.misled("nothing is asked of etcd");
-        };
-        let (id, txn) = match call {
-            Call::Txn(id, txn) => (id, Some(txn)),
-            Call::Read(id) => (id, None),
-            Call::Grant(Grant { lease, .. }) => {
-                return self.deliver(Event::Granted {
-                    lease,
-                    result: Err(why),
-                });
-            }
-        };
-        self.adrift.extend(txn);
-        self.deliver(Event::Answer { id, result: Err(why) });
-    }
-
-    pub(crate) fn beat(&mut self, node: &str, lease: i64, promise: Duration) {
-        let beat = Beat {
-            machine: "m".to_owned(),
-            boot: format!("{node}1"),
-            seq: 1,
-            nonce: 7,
-            ttl_ms: u64::try_from(promise.as_millis()).unwrap(),
-        };
-        self.etcd.put(&self.keys.node(node), &json(&beat), lease);
-    }
-
-    fn others_beat(&mut self) {
-        let due = self
-            .alive
-            .iter()
-            .filter(|(_, last)| self.now.since(**last) >= self.timing.beat);
-        let due: Vec<String> = due.map(|(name, _)| name.clone()).collect();
-        for name in due {
-            let lease = self.names.named(&format!("L{name}"));
-            let promise = self.promises.get(&name).copied().unwrap_or(TTL);
-            self.beat(&name, lease, promise);
-            self.alive.insert(name, self.now);
-        }
     }
 
     /// Moves the time on, as the node and everything that answers by itself demand it.
@@ -630,118 +373,11 @@ impl World {
         self.tell(format!("({beats} beats, {reads} reads, {renewals} renewals{meals})"));
     }
 
-    /// Whether it is a beat that carries no more than a word of somebody: no story waits for it.
-    fn beats(&self, txn: &Txn) -> bool {
-        let config = self.keys.config();
-        let confirms = |compare: &Compare| matches!(compare, Compare::Mod { key, .. } if *key == config);
-        matches!(txn.kind, TxnKind::Beat | TxnKind::Wish | TxnKind::Order) && !txn.compare.iter().any(confirms)
-    }
-
     fn waits_for_the_story(&self) -> bool {
         match (&self.call, self.mode) {
             (Some(Call::Txn(_, txn)), Mode::Run) => !self.beats(txn),
             (Some(Call::Grant(_)), Mode::Run) => true,
             _ => false,
         }
-    }
-}
-
-/// What a sidecar remembers of a run of the group.
-pub(crate) fn parts(group: &str) -> Parts {
-    let settings = settings(group, OnStopFailure::Hold);
-    let services = settings.services.into_iter().map(|service| Part {
-        name: service.name,
-        grace_ms: 1000,
-    });
-    Parts {
-        services: services.collect(),
-        vips: settings.addresses,
-        exclusive_mounts: settings.exclusive_mounts,
-    }
-}
-
-/// A container as it was made for this store.
-pub(crate) fn made(store: Option<String>) -> Made {
-    Made {
-        store,
-        fingerprint: "f1".to_owned(),
-        image: "sha256:1".to_owned(),
-        content: String::new(),
-    }
-}
-
-fn services(group: &str) -> Vec<ServiceKey> {
-    let group = settings(group, OnStopFailure::Hold);
-    (0..group.services.len())
-        .map(|service| ServiceKey {
-            group: group.name.clone(),
-            service,
-        })
-        .collect()
-}
-
-/// `sams` has one service, an address and a probe, `pair` two probes, `post` a canary besides, `routed` a gateway; `web` has two services and neither; in
-/// `shop` the second waits for a healthy first.
-fn settings(group: &str, on_stop_failure: OnStopFailure) -> GroupSettings {
-    let is_plain = matches!(group, "web" | "shop");
-    let names: &[&str] = if is_plain { &["db", "http"] } else { &["sams"] };
-    let services = names.iter().map(|name| ServiceSettings {
-        name: (*name).to_owned(),
-        stop_grace: Duration::from_secs(1),
-        after_healthy: if (group, *name) == ("shop", "http") {
-            vec![0]
-        } else {
-            Vec::new()
-        },
-        left: false,
-    });
-    GroupSettings {
-        name: group.to_owned(),
-        gone: false,
-        services: services.collect(),
-        vips: usize::from(!is_plain),
-        vip_first: false,
-        probes: probes(group),
-        start_timeout: Duration::from_secs(60),
-        on_failure: OnFailure::Recover,
-        restarts: 3,
-        restart_window: Duration::from_secs(600),
-        grace: None,
-        on_stop_failure,
-        failover: Failover::Auto,
-        failback: None,
-        second_opinion: SecondOpinion::Off,
-        address: "192.0.2.10".to_owned(),
-        addresses: if is_plain {
-            Vec::new()
-        } else {
-            vec!["192.0.2.10/24".to_owned()]
-        },
-        storage_look: None,
-        start_trial: None,
-        exclusive_mounts: false,
-    }
-}
-
-fn probes(group: &str) -> Vec<ProbeSettings> {
-    let asked = |name: &str| ProbeSettings {
-        on_standby: OnStandby::Asks,
-        ..ProbeSettings::named(name)
-    };
-    match group {
-        "web" | "shop" => Vec::new(),
-        "post" => vec![
-            ProbeSettings::named("smtp 25"),
-            ProbeSettings::canary("canary p@m.test", Duration::from_secs(60)),
-        ],
-        "pair" => ["smtp 25", "imap 143"].map(asked).into(),
-        "routed" => vec![
-            asked("smtp 25"),
-            ProbeSettings {
-                on_standby: OnStandby::ChecksWay,
-                ..ProbeSettings::named("gateway 192.0.2.1")
-            },
-        ],
-        _ => vec![asked("smtp 25")],
     }
 }

@@ -8,7 +8,7 @@ use leasehold::core::protocol::records::{
 };
 
 use super::driver::World;
-use super::parse::{note, option, priority, run, time, trouble};
+use super::parse::{option, origin, priority, run, time, trouble};
 use super::words;
 
 impl World {
@@ -58,26 +58,27 @@ impl World {
             ["intent", group, rest @ ..] => {
                 let key = self.keys.intent(group);
                 let short = words::short(&self.keys, &key);
-                let wish = |name: &str| self.names.revision_named(short, name).expect("a wish of that time");
-                let intent = words::intent(rest, wish);
+                let request = |name: &str| self.names.revision_named(short, name).expect("a request of that time");
+                let intent = words::intent(rest, request);
                 self.etcd.put(&key, &json(&intent), 0);
             }
             ["stopped", group] => self
                 .etcd
-                .put(&self.keys.stopped(group), &json(&StandingOrder::from(note())), 0),
+                .put(&self.keys.stopped(group), &json(&StandingOrder::from(origin())), 0),
             ["paused", group] => self
                 .etcd
-                .put(&self.keys.paused(group), &json(&StandingOrder::from(note())), 0),
+                .put(&self.keys.paused(group), &json(&StandingOrder::from(origin())), 0),
             ["deleted", group] => self
                 .etcd
-                .put(&self.keys.deleted(group), &json(&StandingOrder::from(note())), 0),
-            ["without", group, node] => {
-                self.etcd
-                    .put(&self.keys.without(group, node), &json(&StandingOrder::from(note())), 0)
-            }
+                .put(&self.keys.deleted(group), &json(&StandingOrder::from(origin())), 0),
+            ["without", group, node] => self.etcd.put(
+                &self.keys.excluded(group, node),
+                &json(&StandingOrder::from(origin())),
+                0,
+            ),
             ["drained", node] => self
                 .etcd
-                .put(&self.keys.drained(node), &json(&StandingOrder::from(note())), 0),
+                .put(&self.keys.drained(node), &json(&StandingOrder::from(origin())), 0),
             _ => return self.by_hand(words),
         }
         true

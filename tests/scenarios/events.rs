@@ -6,7 +6,8 @@ use leasehold::core::store::Hint;
 
 use leasehold::core::group::made::Made;
 
-use super::driver::{World, made};
+use super::driver::World;
+use super::groups::made;
 use super::parse::{option, outcome, probe, probe_outcome, run, service, trace, without};
 use super::words;
 

@@ -1,46 +1,46 @@
 //! What operators ask for, and what etcd answers.
 
-use leasehold::core::event::{Command, Event, Wish};
+use leasehold::core::event::{Event, OrderKind, Request};
 use leasehold::core::protocol::records::View;
 use leasehold::core::requests::exported::Exported;
 use leasehold::core::requests::fenced::Fenced;
 use leasehold::core::store::StoreError;
 
 use super::driver::{Call, World};
-use super::parse::{note, option, time, without};
+use super::parse::{option, origin, time, without};
 use super::words;
 
 impl World {
     pub(super) fn operator(&mut self, words: &[&str]) -> bool {
-        let command = match words {
+        let request = match words {
             ["term"] => {
                 self.deliver(Event::Terminate);
                 return true;
             }
-            ["hold", length] => Command::Hold {
+            ["hold", length] => Request::Hold {
                 length: time(length).unwrap(),
             },
-            ["apply", group] => Command::Apply {
+            ["apply", group] => Request::Apply {
                 group: (*group).to_owned(),
-                note: note(),
+                origin: origin(),
             },
-            ["switchover", group, rest @ ..] => Command::Switchover {
+            ["switchover", group, rest @ ..] => Request::Switchover {
                 group: (*group).to_owned(),
                 to: option(rest, "to").map(str::to_owned),
-                note: note(),
+                origin: origin(),
             },
-            ["failback", group] => Command::Failback {
+            ["failback", group] => Request::Failback {
                 group: (*group).to_owned(),
-                note: note(),
+                origin: origin(),
             },
-            ["fenced", rest @ ..] => Command::Fenced {
+            ["fenced", rest @ ..] => Request::Fenced {
                 what: match option(rest, "group") {
                     Some(group) => Fenced::Group(group.to_owned()),
                     None => Fenced::Node(rest[0].to_owned()),
                 },
                 by: "root at noon".to_owned(),
             },
-            ["accept", rest @ ..] => Command::Accept {
+            ["accept", rest @ ..] => Request::Accept {
                 force: rest.contains(&"force"),
                 epoch: option(rest, "epoch").map(|epoch| epoch.parse().unwrap()),
             },
@@ -49,24 +49,24 @@ impl World {
                 self.exported = Exported::of("story", &view).unwrap();
                 return true;
             }
-            ["import"] => Command::Import {
+            ["import"] => Request::Import {
                 exported: Box::new(self.exported.clone()),
             },
             ["order", order @ ..] => {
-                let Some(mut wish) = wish(&without(order, "wish=")) else {
+                let Some(mut kind) = order_kind(&without(order, "request=")) else {
                     return false;
                 };
-                if let (Wish::Withdraw { group, id }, Some(name)) = (&mut wish, option(order, "wish")) {
+                if let (OrderKind::Withdraw { group, id }, Some(name)) = (&mut kind, option(order, "request")) {
                     let key = self.keys.intent(group);
                     *id = self.names.revision_named(words::short(&self.keys, &key), name);
-                    assert!(id.is_some(), "no wish of {name}");
+                    assert!(id.is_some(), "no request of {name}");
                 }
-                let note = note();
-                Command::Wish { wish, note }
+                let origin = origin();
+                Request::Order { order: kind, origin }
             }
             _ => return false,
         };
-        self.deliver(Event::Command { reply: 1, command });
+        self.deliver(Event::Request { reply: 1, request });
         true
     }
 
@@ -106,34 +106,34 @@ impl World {
     }
 }
 
-pub(super) fn wish(words: &[&str]) -> Option<Wish> {
+pub(super) fn order_kind(words: &[&str]) -> Option<OrderKind> {
     let named = |word: &str| word.to_owned();
     Some(match words {
-        ["stop", group] => Wish::Stop { group: named(group) },
-        ["start", group] => Wish::Start { group: named(group) },
-        ["pause", group, length] => Wish::Pause {
+        ["stop", group] => OrderKind::Stop { group: named(group) },
+        ["start", group] => OrderKind::Start { group: named(group) },
+        ["pause", group, length] => OrderKind::Pause {
             group: named(group),
             length: time(length)?,
         },
-        ["resume", group] => Wish::Resume { group: named(group) },
-        ["withdraw", group] => Wish::Withdraw {
+        ["resume", group] => OrderKind::Resume { group: named(group) },
+        ["withdraw", group] => OrderKind::Withdraw {
             group: named(group),
             id: None,
         },
-        ["drain", node] => Wish::Drain { node: named(node) },
-        ["undrain", node] => Wish::Undrain { node: named(node) },
-        ["remove", node] => Wish::Remove { node: named(node) },
-        ["extend", group, node] => Wish::Extend {
+        ["drain", node] => OrderKind::Drain { node: named(node) },
+        ["undrain", node] => OrderKind::Undrain { node: named(node) },
+        ["remove", node] => OrderKind::Remove { node: named(node) },
+        ["extend", group, node] => OrderKind::Extend {
             group: named(group),
             node: named(node),
         },
-        ["unextend", group, node] => Wish::Unextend {
+        ["unextend", group, node] => OrderKind::Unextend {
             group: named(group),
             node: named(node),
         },
-        ["create", group] => Wish::Create { group: named(group) },
-        ["delete", group] => Wish::Delete { group: named(group) },
-        ["ttl", ttl] => Wish::Configure { ttl: time(ttl)? },
+        ["create", group] => OrderKind::Create { group: named(group) },
+        ["delete", group] => OrderKind::Delete { group: named(group) },
+        ["ttl", ttl] => OrderKind::Configure { ttl: time(ttl)? },
         _ => return None,
     })
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use leasehold::base::epoch::Run;
-use leasehold::core::event::{Note, ProbeFailure, ProbeKey, ServiceKey, Trace};
+use leasehold::core::event::{Origin, ProbeFailure, ProbeKey, ServiceKey, Trace};
 use leasehold::core::protocol::records::Trouble;
 
 pub(super) fn time(word: &str) -> Option<Duration> {
@@ -54,8 +54,8 @@ pub(super) fn probe(word: &str) -> ProbeKey {
     }
 }
 
-pub(super) fn note() -> Note {
-    Note {
+pub(super) fn origin() -> Origin {
+    Origin {
         by: "root on b".to_owned(),
         at: "noon".to_owned(),
         why: "new disk".to_owned(),

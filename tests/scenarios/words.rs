@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use leasehold::base::epoch::Run;
 use leasehold::base::time::Time;
-use leasehold::core::event::{Action, Blame, Event, Level, NotStarted, Order, PageOrder, ServiceKey};
+use leasehold::core::event::{Action, Blame, Event, Intruder, Level, NotStarted, Order, PageOrder, ServiceKey};
 use leasehold::core::observe::etcd::EtcdTrouble;
 use leasehold::core::protocol::keys::Keys;
 use leasehold::core::protocol::records::{
@@ -202,15 +202,15 @@ fn value(names: &mut Names, key: &str, value: &str) -> String {
                     format!(" ({why})")
                 }
             };
-            let wish = |of: i64| format!("wish {}", names.revision(key, of));
+            let request = |of: i64| format!("request {}", names.revision(key, of));
             match intent {
                 Intent::Switchover { to, by, why, begun } => {
-                    let begun = begun.map_or_else(String::new, |of| format!(", {} begun", wish(of)));
+                    let begun = begun.map_or_else(String::new, |of| format!(", {} begun", request(of)));
                     let to = to.unwrap_or_else(|| "anyone".to_owned());
                     format!("switchover to {to} by {by}{}{begun}", because(&why))
                 }
                 Intent::Apply { by, why } => format!("apply by {by}{}", because(&why)),
-                Intent::Refused { of, why } => format!("{} refused: {why}", wish(of)),
+                Intent::Refused { of, why } => format!("{} refused: {why}", request(of)),
             }
         }),
         _ => None,
@@ -291,7 +291,7 @@ pub(crate) fn action(names: &mut Names, now: Time, action: &Action) -> String {
         Action::Prepare { group, store } => {
             format!("prepare {group} for store {}", store.as_deref().unwrap_or("none"))
         }
-        Action::LetGo { group } => format!("let go of {group}"),
+        Action::Unmanage { group } => format!("let go of {group}"),
         Action::Start { of, run, .. } => format!("start {} {run}", service(of)),
         Action::Admit { of, .. } => format!("admit {}", service(of)),
         Action::Refuse { of, .. } => format!("refuse {}", service(of)),
@@ -346,16 +346,16 @@ pub(crate) fn drift_of(key: &str, obstacle: Option<&str>) -> Drift {
 }
 
 /// `compared GROUP same`, `compared GROUP differs`, `compared GROUP impossible`; `unasked` of a look that began by itself,
-/// `late` of one for the wish before the last.
-pub(crate) fn compared(group: &str, rest: &[&str], wish: Option<i64>) -> Event {
-    let (rest, wish) = match rest {
+/// `late` of one for the request before the last.
+pub(crate) fn compared(group: &str, rest: &[&str], intent: Option<i64>) -> Event {
+    let (rest, intent) = match rest {
         [rest @ .., "unasked"] => (rest, None),
-        [rest @ .., "late"] => (rest, wish.map(|wish| wish - 1)),
-        rest => (rest, wish),
+        [rest @ .., "late"] => (rest, intent.map(|intent| intent - 1)),
+        rest => (rest, intent),
     };
     Event::Compared {
         group: group.to_owned(),
-        wish,
+        intent,
         drift: match rest {
             ["same"] => None,
             ["impossible"] => Some(drift_of("image", Some("image sams:2 is not on this host"))),
@@ -386,15 +386,18 @@ pub(crate) fn client(word: &str) -> (String, u16) {
     (address.to_owned(), port.parse().unwrap())
 }
 
-/// `intruder NAME`, a container that may not run; `used GROUP [NAME]`, who uses the storage of a deleted group.
+/// `intruder NAME [created]`, a container that may not run, and may not have been started; `used GROUP [NAME]`, who uses the storage of a deleted group.
 pub(crate) fn stranger(word: &str, rest: &[&str]) -> Option<Event> {
     let first = (*rest.first()?).to_owned();
     Some(match word {
         "intruder" => Event::Intruder {
             group: "sams".to_owned(),
-            id: first.clone(),
-            name: first,
-            why: "it mounts the protected volume v".to_owned(),
+            seen: Intruder {
+                id: first.clone(),
+                name: first,
+                why: "it mounts the protected volume v".to_owned(),
+                runs: rest.get(1) != Some(&"created"),
+            },
         },
         _ => Event::Used {
             group: first,
@@ -403,12 +406,12 @@ pub(crate) fn stranger(word: &str, rest: &[&str]) -> Option<Event> {
     })
 }
 
-/// `apply`, `refused=WISH why=...` with the wish's time as it is told, or a switchover with `to=` and `by=`.
-pub(crate) fn intent(words: &[&str], wish: impl Fn(&str) -> i64) -> Intent {
+/// `apply`, `refused=REQUEST why=...` with the request's time as it is told, or a switchover with `to=` and `by=`.
+pub(crate) fn intent(words: &[&str], request: impl Fn(&str) -> i64) -> Intent {
     let option = |name: &str| words.iter().find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
     let by = option("by").unwrap_or("b").to_owned();
     let why = option("why").unwrap_or_default().replace('_', " ");
-    match (words.first(), option("refused").map(wish)) {
+    match (words.first(), option("refused").map(request)) {
         (Some(&"apply"), _) => Intent::Apply { by, why },
         (_, Some(of)) => Intent::Refused { of, why },
         (_, None) => Intent::Switchover {

@@ -60,7 +60,7 @@ impl World {
         self.client.put(key, value.to_string(), options).await.unwrap();
     }
 
-    /// The wish as written, with its mod revision.
+    /// The request as written, with its mod revision.
     async fn intent(&mut self) -> Option<(Value, i64)> {
         let key = format!("{}groups/mail/intent", self.prefix);
         let answer = self.client.get(key, None).await.unwrap();
@@ -77,7 +77,7 @@ impl World {
             }
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }
-        panic!("no wish came: {}", self.node.log());
+        panic!("no request came: {}", self.node.log());
     }
 
     async fn refuse(&mut self) {
@@ -147,7 +147,7 @@ async fn a_wish_that_has_not_begun_is_withdrawn_and_one_that_has_is_not() {
     );
     let (code, said) = end(asking);
     assert!(
-        code == Some(1) && said.contains("the wish was withdrawn"),
+        code == Some(1) && said.contains("the request was withdrawn"),
         "{code:?} {said}"
     );
     assert_eq!(world.intent().await, None);
@@ -186,7 +186,7 @@ impl World {
         let of = self.asked().await;
         let begun = json!({"want": "switchover", "to": "c", "by": "root on a", "begun": of});
         self.put("groups/mail/intent", &begun).await;
-        // Its release ends the wish, too.
+        // Its release ends the request, too.
         let intent = format!("{}groups/mail/intent", self.prefix);
         let record = format!("{}groups/mail/record", self.prefix);
         let released = json!({"epoch": 3, "node": "b", "incarnation": LEASE, "state": "released", "reason": "asked"});

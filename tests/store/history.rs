@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use leasehold::core::history::{ACTS_MAX, Act, Before, Begun, EPOCHS_MAX, Entry, History, Left, Phase, PhaseKind};
+use leasehold::core::history::{
+    AUDIT_MAX, AuditEntry, Before, Begun, EPOCHS_MAX, Entry, History, Left, Phase, PhaseKind,
+};
 use leasehold::core::store::{StoreError, Txn};
 use leasehold::sidecar::adapters::store::{HistoryWriter, Settings, history, once};
 
@@ -42,8 +44,8 @@ fn left(group: &str, epoch: u64) -> Entry {
     }
 }
 
-fn act(group: Option<&str>, number: usize) -> Act {
-    Act {
+fn act(group: Option<&str>, number: usize) -> AuditEntry {
+    AuditEntry {
         at: "noon".to_owned(),
         by: "ann on a".to_owned(),
         verb: "stop".to_owned(),
@@ -137,7 +139,7 @@ async fn acts_are_bounded_too_and_a_full_queue_drops_without_waiting() {
     }
     let first = until(&settings, "mail", |history| history.acts.len() >= 64).await;
     assert!(first.acts.len() < 100, "{}", first.acts.len());
-    for number in 1000..1000 + ACTS_MAX {
+    for number in 1000..1000 + AUDIT_MAX {
         let millis = u64::try_from(number).unwrap();
         archivist.act(millis, "a", 0, &act(None, number));
         let wanted = format!("reason {number}");
@@ -148,13 +150,13 @@ async fn acts_are_bounded_too_and_a_full_queue_drops_without_waiting() {
             .await;
         }
     }
-    let last = format!("reason {}", 1000 + ACTS_MAX - 1);
+    let last = format!("reason {}", 1000 + AUDIT_MAX - 1);
     // What is too much goes after the last line is written: a read may fall in between.
     let told = until(&settings, "mail", |history| {
-        history.acts.last().is_some_and(|act| act.why == last) && history.acts.len() <= ACTS_MAX
+        history.acts.last().is_some_and(|act| act.why == last) && history.acts.len() <= AUDIT_MAX
     })
     .await;
-    assert_eq!((told.acts.len(), told.acts[0].why.as_str()), (ACTS_MAX, "reason 1000"));
+    assert_eq!((told.acts.len(), told.acts[0].why.as_str()), (AUDIT_MAX, "reason 1000"));
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use leasehold::api::history::History;
 use leasehold::api::status::Status;
 use leasehold::api::words::Stage;
-use leasehold::core::history::{self, Act, Begun, Left};
+use leasehold::core::history::{self, AuditEntry, Begun, Left};
 use leasehold::core::protocol::bounds::{self, Bounded};
 use leasehold::core::protocol::records::{
     Beat, ClusterConfig, GroupKeys, Intent, NodeStatus, Record, RecordState, StandingOrder, StoreIds, View,
@@ -91,7 +91,7 @@ fn every_value_says_the_same() {
     }
     all::<Begun, before::Begun>(plain, |key| matches!(key, ["history", _, _]));
     all::<Left, before::Left>(plain, |key| matches!(key, ["history", _, _, "left"]));
-    all::<Act, before::Act>(plain, |key| matches!(key, ["acts", _]));
+    all::<AuditEntry, before::Act>(plain, |key| matches!(key, ["acts", _]));
 }
 
 #[test]
@@ -158,10 +158,10 @@ fn standing_orders_hold() {
         ("root on h2", "a new disk")
     );
     assert!(drained.to_string().contains("by root on h2 at 2"), "{drained}");
-    assert_eq!(keys.without.keys().collect::<Vec<_>>(), ["h1"]);
+    assert_eq!(keys.excluded.keys().collect::<Vec<_>>(), ["h1"]);
     let keys = group("stopped");
     assert_eq!(keys.stopped.as_ref().unwrap().0.why, "a snapshot of the storage");
-    assert!(keys.active().is_none() && keys.without.is_empty() && keys.paused.is_none());
+    assert!(keys.active().is_none() && keys.excluded.is_empty() && keys.paused.is_none());
     let keys = group("deleted");
     assert!(keys.deleted.is_some() && keys.stopped.is_none() && keys.store.is_none());
     assert_eq!(keys.record.as_ref().unwrap().state, RecordState::Released);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use leasehold::base::epoch::Run;
 use leasehold::core::adoption::left::{Part, Parts};
-use leasehold::core::history::{Act, Before, Begun, Left, Phase, PhaseKind};
+use leasehold::core::history::{AuditEntry, Before, Begun, Left, Phase, PhaseKind};
 use leasehold::core::protocol::records::{
     Beat, ClusterConfig, Drift, Intent, NodeStatus, Opinion, Past, Pin, Readiness, Record, RecordState, Saved,
     SavedRun, StandingOrder, StoreIds, Trouble,
@@ -196,7 +196,7 @@ fn history() {
         runs: 2,
     };
     same::<before::Left>(&left, &[]);
-    let act = Act {
+    let act = AuditEntry {
         at: words("noon"),
         by: words("root on a"),
         verb: words("drain"),
@@ -224,7 +224,7 @@ fn exports() {
         store: Some(StoreIds::default()),
         stopped: Some(order.clone()),
         deleted: Some(order.clone()),
-        without: orders(),
+        excluded: orders(),
     };
     let exported = Exported {
         format: FORMAT,

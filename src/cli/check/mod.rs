@@ -208,7 +208,7 @@ async fn warn(site: &NodeContext, found: &mut Findings) {
     }
     if let Some(watchdog) = &site.watchdog {
         found.report.push(format!(
-            "watchdog {}: resets this host {:?} after its last meal",
+            "watchdog {}: resets this host {:?} after it was fed last",
             watchdog.identity, watchdog.timeout
         ));
     }

@@ -136,7 +136,7 @@ fn unsafe_against(project: &Project, timing: &Timing) -> String {
     }
     dangers.push(format!(
         "clocks whose rates differ by more than {:.1} %",
-        (1.0 - timing.kappa) * 100.0
+        timing.clock_margin * 100.0
     ));
     dangers.push("storage that one host writes long after its processes are gone".to_owned());
     if timing.watchdog.is_none() && project.cluster.fence.is_none() {
@@ -168,7 +168,7 @@ mod tests {
     use super::*;
 
     fn timing() -> Timing {
-        Timing::new(Duration::from_secs(10), 0.99, None, Duration::from_secs(1))
+        Timing::new(Duration::from_secs(10), 0.01, None, Duration::from_secs(1))
     }
 
     #[test]

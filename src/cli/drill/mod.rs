@@ -91,7 +91,7 @@ struct Drill<'a> {
     back: Option<Move>,
     /// The order under way: it goes on to its answer, whatever interrupts this.
     call: Option<JoinHandle<Result<Outcome>>>,
-    /// The wish that this drill has written last.
+    /// The request that this drill has written last.
     wish: Option<i64>,
 }
 
@@ -104,7 +104,7 @@ impl Drill<'_> {
         let failure = match ended {
             Ok(()) => None,
             Err(error) => {
-                self.take_back().await;
+                self.withdraw().await;
                 let now = client::status(self.daemon).await;
                 let now = now.map_or_else(
                     |_| format!("where {} is now this host can't say: ask another one", self.plan.group),
@@ -126,7 +126,7 @@ impl Drill<'_> {
     }
 
     /// Nothing of it shall move any more that nobody watches. What has begun goes on to its end.
-    async fn take_back(&mut self) {
+    async fn withdraw(&mut self) {
         // An order without its answer may have been written all the same.
         if self.call.is_some() {
             let _ = self.answered().await;

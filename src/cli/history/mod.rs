@@ -9,7 +9,7 @@ use super::client::{self, Daemon};
 use super::plain::part;
 use super::text::{say, table};
 use crate::NodeArgs;
-use leasehold_api::history::{Act, Epoch, History, Phase};
+use leasehold_api::history::{AuditEntry, Epoch, History, Phase};
 use leasehold_api::words::Before;
 
 pub(super) async fn show(daemon: &Daemon, facts: &NodeArgs, group: &str) -> Result<Answer> {
@@ -93,7 +93,7 @@ fn phase(phase: &Phase) -> String {
     format!("{} {} ms", phase.what, phase.ms)
 }
 
-fn act(act: &Act) -> Vec<String> {
+fn act(act: &AuditEntry) -> Vec<String> {
     let what = [Some(&act.verb), act.group.as_ref(), act.node.as_ref()];
     let what: Vec<&str> = what.into_iter().flatten().map(String::as_str).collect();
     let why = if act.why.is_empty() {
@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     fn it_reads_as_a_table_the_phases_and_the_acts() {
-        let asked = Act {
+        let asked = AuditEntry {
             at: "1:59".to_owned(),
             by: "ann on a".to_owned(),
             verb: "switchover".to_owned(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use leasehold_api::history::Epoch;
 use leasehold_api::status::{GroupLine, NodeLine};
-use leasehold_api::words::{GroupState, NodeState, Stage, TroubleState, WishKind, WishState};
+use leasehold_api::words::{GroupState, IntentKind, IntentState, NodeState, Stage, TroubleState};
 
 /// What an order does shows in the status within this: a turn of the loop here, a beat of another node.
 const SETTLED: Duration = Duration::from_secs(3);
@@ -51,7 +51,7 @@ pub(super) enum End {
 pub(super) enum Failure {
     /// By its holder, in its words.
     Refused(String),
-    /// The wish was taken back while it had not begun.
+    /// The request was taken back while it had not begun.
     Withdrawn,
     /// Whoever took it up lost it again.
     Lost(Lost),
@@ -118,13 +118,13 @@ pub(super) struct Follower {
     pub(super) goal: Goal,
     /// The last epoch that is known to have begun without this order.
     before: u64,
-    /// The last one that began while its holder had begun with the wish: it was silent, and the next one goes on with it.
+    /// The last one that began while its holder had begun with the request: it was silent, and the next one goes on with it.
     between: u64,
     /// An order kept it from starting.
     was_ended: bool,
     /// The order, or that a standing one is gone, was seen.
     seen: bool,
-    /// Its holder has begun with the wish.
+    /// Its holder has begun with the request.
     begun: bool,
     /// The first node that was seen to win a later epoch, with it.
     taken: Option<(u64, String)>,
@@ -177,7 +177,7 @@ impl Follower {
         &self.place
     }
 
-    /// Whether the wish can still be withdrawn, as far as it was seen.
+    /// Whether the request can still be withdrawn, as far as it was seen.
     pub(super) fn is_withdrawable(&self) -> bool {
         matches!(self.goal, Goal::Moves { .. }) && !self.begun && self.taken.is_none()
     }
@@ -235,13 +235,13 @@ impl Follower {
         }
         let is_there = to.is_some() && line.holder.as_deref() == to;
         match (&line.holder, standing(line, wish)) {
-            (Some(_), Some(WishState::Refused)) if is_there => self.judge_taken(look),
-            (_, Some(WishState::Refused)) => {
+            (Some(_), Some(IntentState::Refused)) if is_there => self.judge_taken(look),
+            (_, Some(IntentState::Refused)) => {
                 Some(End::Failed(Failure::Refused(line.refused.clone().unwrap_or_default())))
             }
             // Whoever won an epoch meanwhile did not win it by this order, which stands.
             (Some(holder), Some(state)) => {
-                self.begun = state == WishState::Begun;
+                self.begun = state == IntentState::Begun;
                 self.between = line.epoch;
                 if !self.begun {
                     self.before = self.before.max(line.epoch);
@@ -372,7 +372,7 @@ impl Follower {
             };
         }
         self.enter(look.at, Some(format!("{node} starts {} again", self.group)));
-        if line.asked.as_ref().is_some_and(|asked| asked.what == WishKind::Apply) {
+        if line.asked.as_ref().is_some_and(|asked| asked.what == IntentKind::Apply) {
             self.still = None;
             return None;
         }
@@ -414,7 +414,7 @@ impl Follower {
         self.enter(look.at, Some(format!("{holder} starts {}", self.group)));
         let wish = match self.goal {
             Goal::Moves { wish, .. } => wish,
-            // No wish has this id.
+            // No request has this id.
             Goal::Leaves { .. } | Goal::Serves { .. } | Goal::Stops | Goal::Anew { .. } => 0,
         };
         if serves(look) {
@@ -584,18 +584,18 @@ fn ended(line: &GroupLine) -> Option<String> {
     deleted.or_else(|| Some(format!("stopped {}", line.stopped.as_ref()?)))
 }
 
-/// Another wish than this, that its holder has begun with.
+/// Another request than this, that its holder has begun with.
 fn other(line: &GroupLine, wish: i64) -> Option<String> {
     let asked = line.asked.as_ref()?;
-    (asked.id != wish && asked.state == WishState::Begun).then(|| line.wish.clone().unwrap_or_default())
+    (asked.id != wish && asked.state == IntentState::Begun).then(|| line.wish.clone().unwrap_or_default())
 }
 
-/// How this wish stands. A sidecar of before tells no id: there it is whichever stands.
-fn standing(line: &GroupLine, wish: i64) -> Option<WishState> {
+/// How this request stands. A sidecar of before tells no id: there it is whichever stands.
+fn standing(line: &GroupLine, wish: i64) -> Option<IntentState> {
     match &line.asked {
         Some(asked) => (asked.id == wish).then(|| asked.state.clone()),
-        None if line.wish.is_some() => Some(WishState::Asked),
-        None => line.refused.as_ref().map(|_| WishState::Refused),
+        None if line.wish.is_some() => Some(IntentState::Asked),
+        None => line.refused.as_ref().map(|_| IntentState::Refused),
     }
 }
 

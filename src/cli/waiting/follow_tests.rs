@@ -1,13 +1,13 @@
 //! Stories of what a verb sees after its order: one look after the other.
 
 use leasehold_api::history::{Begun, Left};
-use leasehold_api::status::{HeldLine, StandingWish, Trouble};
+use leasehold_api::status::{HeldLine, StandingIntent, Trouble};
 use leasehold_api::words::Before;
 
 use super::follow::*;
 use super::*;
 use leasehold_api::status::NodeLine;
-use leasehold_api::words::{NodeState, Stage, TroubleState, WishKind, WishState};
+use leasehold_api::words::{IntentKind, IntentState, NodeState, Stage, TroubleState};
 
 const WISH: i64 = 7;
 
@@ -24,10 +24,10 @@ fn line(epoch: u64, holder: Option<&str>) -> GroupLine {
     }
 }
 
-fn asked(of: GroupLine, id: i64, state: WishState) -> GroupLine {
-    let wish = StandingWish {
+fn asked(of: GroupLine, id: i64, state: IntentState) -> GroupLine {
+    let wish = StandingIntent {
         id,
-        what: WishKind::Switchover,
+        what: IntentKind::Switchover,
         to: Some("c".to_owned()),
         state,
     };
@@ -165,9 +165,9 @@ fn serves(node: &str) -> Option<End> {
 #[test]
 fn a_move_is_told_phase_by_phase_and_done_when_the_new_holder_serves() {
     let mut bench = Bench::to(Some("c"));
-    bench.goes_on(100, &asked(line(3, Some("b")), WISH, WishState::Asked), &[]);
+    bench.goes_on(100, &asked(line(3, Some("b")), WISH, IntentState::Asked), &[]);
     assert!(bench.of.is_withdrawable());
-    bench.goes_on(100, &asked(line(3, Some("b")), WISH, WishState::Begun), &[]);
+    bench.goes_on(100, &asked(line(3, Some("b")), WISH, IntentState::Begun), &[]);
     assert!(!bench.of.is_withdrawable());
     bench.goes_on(400, &line(3, None), &[]);
     let taken = line(4, Some("c"));
@@ -212,19 +212,19 @@ fn before_it_begins_it_is_refused_withdrawn_or_another_one_is_faster() {
     let held = line(3, Some("b"));
     let refused = |id: i64| GroupLine {
         refused: Some("full".to_owned()),
-        ..asked(held.clone(), id, WishState::Refused)
+        ..asked(held.clone(), id, IntentState::Refused)
     };
     assert_eq!(
         Bench::to(None).fails(1, &refused(WISH), &[]),
         Failure::Refused("full".to_owned())
     );
-    // What was refused to somebody else says nothing of this wish.
+    // What was refused to somebody else says nothing of this request.
     assert_eq!(Bench::to(None).fails(1, &refused(WISH + 1), &[]), Failure::Withdrawn);
     assert_eq!(Bench::to(None).fails(1, &held, &[]), Failure::Withdrawn);
-    let other = asked(held.clone(), WISH + 1, WishState::Begun);
+    let other = asked(held.clone(), WISH + 1, IntentState::Begun);
     let failure = Bench::to(None).fails(1, &other, &[]);
     assert_eq!(failure, Failure::Overtaken("switchover to c, wish 8".to_owned()));
-    // A sidecar of before tells of a wish without its id.
+    // A sidecar of before tells of a request without its id.
     let of_before = GroupLine {
         wish: Some("switchover".to_owned()),
         ..held
@@ -268,7 +268,7 @@ fn what_was_lost_and_came_back_to_where_it_was_sent_is_there() {
 #[test]
 fn what_was_lost_between_two_looks_is_read_in_the_history() {
     let mut bench = Bench::to(Some("c"));
-    bench.goes_on(1, &asked(line(3, Some("b")), WISH, WishState::Begun), &[]);
+    bench.goes_on(1, &asked(line(3, Some("b")), WISH, IntentState::Begun), &[]);
     let back = here(line(5, Some("b")), "5.1", Stage::Active);
     assert!(bench.of.wants_history(&back));
     let failure = bench.fails(
@@ -302,24 +302,24 @@ fn what_nobody_takes_up_again_is_not_waited_for_for_ever() {
 fn an_epoch_that_began_while_the_wish_stands_is_not_the_move() {
     let mut bench = Bench::to(None);
     // b fell silent, and a took it: by no order.
-    let taken = asked(here(line(4, Some("a")), "4.1", Stage::Active), WISH, WishState::Asked);
+    let taken = asked(here(line(4, Some("a")), "4.1", Stage::Active), WISH, IntentState::Asked);
     bench.goes_on(1, &taken, &[]);
-    bench.goes_on(1, &asked(taken, WISH, WishState::Begun), &[]);
+    bench.goes_on(1, &asked(taken, WISH, IntentState::Begun), &[]);
     bench.goes_on(1, &line(4, None), &[]);
     assert_eq!(
         bench.see(1, &line(5, Some("c")), &[epoch(5, "c", true, None)]),
         serves("c")
     );
-    // a took it by silence when b had begun, and carries the wish out: a lost nothing.
+    // a took it by silence when b had begun, and carries the request out: a lost nothing.
     let mut bench = Bench::to(None);
-    bench.goes_on(1, &asked(line(3, Some("b")), WISH, WishState::Begun), &[]);
-    bench.goes_on(1, &asked(line(4, Some("a")), WISH, WishState::Begun), &[]);
+    bench.goes_on(1, &asked(line(3, Some("b")), WISH, IntentState::Begun), &[]);
+    bench.goes_on(1, &asked(line(4, Some("a")), WISH, IntentState::Begun), &[]);
     let both = [epoch(4, "a", true, Some("asked")), epoch(5, "c", true, None)];
     assert_eq!(bench.see(1, &line(5, Some("c")), &both), serves("c"));
-    // The wish may be gone a moment after the next epoch has begun.
+    // The request may be gone a moment after the next epoch has begun.
     let mut bench = Bench::to(Some("c"));
-    bench.goes_on(1, &asked(line(3, Some("b")), WISH, WishState::Begun), &[]);
-    bench.goes_on(1, &asked(line(4, Some("c")), WISH, WishState::Begun), &[]);
+    bench.goes_on(1, &asked(line(3, Some("b")), WISH, IntentState::Begun), &[]);
+    bench.goes_on(1, &asked(line(4, Some("c")), WISH, IntentState::Begun), &[]);
     bench.goes_on(1, &line(4, Some("c")), &[epoch(4, "c", false, None)]);
     assert_eq!(
         bench.see(1, &line(4, Some("c")), &[epoch(4, "c", true, None)]),
@@ -327,9 +327,12 @@ fn an_epoch_that_began_while_the_wish_stands_is_not_the_move() {
     );
     // It took it to where it was wanted: then it says so, and that is as good.
     let mut bench = Bench::to(Some("a"));
-    let there = asked(here(line(4, Some("a")), "4.1", Stage::Active), WISH, WishState::Asked);
+    let there = asked(here(line(4, Some("a")), "4.1", Stage::Active), WISH, IntentState::Asked);
     bench.goes_on(1, &there, &[]);
-    assert_eq!(bench.see(1, &asked(there, WISH, WishState::Refused), &[]), serves("a"));
+    assert_eq!(
+        bench.see(1, &asked(there, WISH, IntentState::Refused), &[]),
+        serves("a")
+    );
 }
 
 #[test]
@@ -338,8 +341,8 @@ fn another_order_ends_the_waiting() {
     let taken = line(4, Some("c"));
     bench.goes_on(1, &taken, &[]);
     // It may serve before that one begins.
-    bench.goes_on(1, &asked(taken.clone(), WISH + 1, WishState::Asked), &[]);
-    let failure = bench.fails(1, &asked(taken.clone(), WISH + 1, WishState::Begun), &[]);
+    bench.goes_on(1, &asked(taken.clone(), WISH + 1, IntentState::Asked), &[]);
+    let failure = bench.fails(1, &asked(taken.clone(), WISH + 1, IntentState::Begun), &[]);
     assert_eq!(failure, Failure::Overtaken("switchover to c, wish 8".to_owned()));
     let paused = GroupLine {
         paused: Some("by carol".to_owned()),
@@ -550,11 +553,11 @@ fn anew(run: Option<&str>) -> Bench {
 #[test]
 fn what_is_applied_is_done_when_another_run_serves() {
     let mut bench = anew(Some("3.1"));
-    let wish = StandingWish {
+    let wish = StandingIntent {
         id: WISH,
-        what: WishKind::Apply,
+        what: IntentKind::Apply,
         to: None,
-        state: WishState::Asked,
+        state: IntentState::Asked,
     };
     let waits = GroupLine {
         asked: Some(wish),

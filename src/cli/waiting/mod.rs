@@ -78,7 +78,7 @@ impl<'a> Waiting<'a> {
 
     async fn moved<T: Serialize + Sync>(&self, group: &str, verb: &str, body: &T) -> Result<Answer> {
         let followers = |before: &Status, outcome: &Outcome| {
-            // Without a wish it is where it shall be.
+            // Without a request it is where it shall be.
             let wished = outcome.wish.as_ref();
             let goal = wished.map(|wished| Goal::Moves {
                 wish: wished.id,

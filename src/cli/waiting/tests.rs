@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use leasehold_core::event::{Command, Done, Wish, Wished};
+use leasehold_core::event::{Done, IntentRef, OrderKind, Request};
 use leasehold_core::group::Stage;
 use leasehold_core::protocol::records::Intent;
 use leasehold_core::snapshot::status::{self as seen, GroupLine as Seen, GroupState, HeldLine, MemberState};
-use leasehold_sidecar::adapters::http::{self, Turn};
+use leasehold_sidecar::adapters::http::{self, Snapshot};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -19,12 +19,12 @@ const WISH: i64 = 7;
 struct Played {
     place: PathBuf,
     daemon: Daemon,
-    shown: watch::Sender<Turn>,
+    shown: watch::Sender<Snapshot>,
     /// What was ordered.
-    loops: JoinHandle<Command>,
+    loops: JoinHandle<Request>,
 }
 
-fn turn(member: MemberState, line: Seen) -> Turn {
+fn turn(member: MemberState, line: Seen) -> Snapshot {
     let alive = |name: &str| {
         let state = seen::NodeState::Alive;
         let node = seen::NodeLine {
@@ -40,7 +40,7 @@ fn turn(member: MemberState, line: Seen) -> Turn {
         groups: [("mail".to_owned(), line)].into(),
         ..seen::Status::default()
     };
-    Turn {
+    Snapshot {
         at: clock::now(),
         status,
         recent: Arc::default(),
@@ -98,10 +98,10 @@ impl Played {
         let mut asked = http::serve(http::testing::nowhere(&socket), turns, archive, inbox);
         let loops = tokio::spawn(async move {
             let next = asked.recv().await.unwrap();
-            let wish = matches!(next.command, Command::Switchover { .. }).then_some(Wished { id: WISH, to: None });
+            let intent = matches!(next.request, Request::Switchover { .. }).then_some(IntentRef { id: WISH, to: None });
             let text = "taken".to_owned();
-            next.reply.send(Ok(Done { text, wish })).unwrap();
-            next.command
+            next.reply.send(Ok(Done { text, intent })).unwrap();
+            next.request
         });
         Self {
             place,
@@ -155,7 +155,7 @@ async fn who_does_not_want_to_wait_has_the_answer_of_the_sidecar() {
     assert_eq!(said(waiting.start("mail").await), (true, wanted));
     let mut played = played;
     let command = (&mut played.loops).await.unwrap();
-    assert!(matches!(command, Command::Wish { wish: Wish::Start { group }, .. } if group == "mail"));
+    assert!(matches!(command, Request::Order { order: OrderKind::Start { group }, .. } if group == "mail"));
 }
 
 #[tokio::test]
@@ -175,7 +175,7 @@ async fn a_sidecar_that_is_no_member_for_a_while_says_nothing_meanwhile() {
     let played = Played::new("away", wished(held(3, Stage::Stopping), Some(WISH)));
     let waiting = Waiting::new(&played.daemon, patience(false, LONG), true);
     let (told, ()) = tokio::join!(waiting.switchover("mail", None, String::new()), async {
-        // As a new sidecar begins: it knows of no holder and no wish.
+        // As a new sidecar begins: it knows of no holder and no request.
         for member in [MemberState::Left, MemberState::Arriving, MemberState::Waiting] {
             tokio::time::sleep(LOOK_AGAIN * 3).await;
             let known_of_nothing = Seen::default();

@@ -75,7 +75,7 @@ impl Failure {
         let (group, place) = (&of.group, of.place().sentence(&of.group));
         match self {
             Self::Refused(why) => format!("refused: {why}; {place}"),
-            Self::Withdrawn => format!("{group} was not moved: the wish was withdrawn; {place}"),
+            Self::Withdrawn => format!("{group} was not moved: the request was withdrawn; {place}"),
             Self::Lost(lost) => {
                 let lost = lost.sentence(group, &of.goal);
                 match of.place() {

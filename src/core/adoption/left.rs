@@ -134,7 +134,7 @@ impl Node {
         for name in over {
             self.groups.remove(&name);
             self.takeover.end(&name);
-            out.push(Action::LetGo { group: name });
+            out.push(Action::Unmanage { group: name });
         }
     }
 }

@@ -272,7 +272,7 @@ impl Group {
         }
         self.containers.forget();
         self.occupied = None;
-        out.push(Action::LetGo {
+        out.push(Action::Unmanage {
             group: self.settings.name.clone(),
         });
     }

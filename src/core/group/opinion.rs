@@ -49,11 +49,11 @@ pub enum OnStandby {
 pub(super) struct Asking {
     /// None: there is nobody to ask.
     of: Option<Run>,
-    probes: Vec<Asked>,
+    probes: Vec<AskedProbe>,
 }
 
 #[derive(Clone, Debug, Default)]
-struct Asked {
+struct AskedProbe {
     run: ProbeRun,
     passed_at: Option<Time>,
     vantage: Option<Vantage>,
@@ -122,7 +122,7 @@ impl Group {
     /// On a standby: asks what is due of that run. None: there is nobody to ask.
     pub(crate) fn step_asking(&mut self, now: Time, of: Option<Run>, out: &mut Vec<Action>) {
         if self.asking.of != of {
-            let mut asked = Asked::default();
+            let mut asked = AskedProbe::default();
             asked.run.at = Some(now);
             self.asking = Asking {
                 of,
@@ -193,7 +193,7 @@ impl Group {
         let asked = || on(OnStandby::Asks).map(|(_, asked)| asked);
         let fails = asked().find_map(|asked| asked.fails.as_ref());
         // It must have passed after the fault was found: until then both may have the same cause.
-        let clear = |way: &Asked| {
+        let clear = |way: &AskedProbe| {
             let after = fails.is_none_or(|(since, _)| way.passed_at.is_some_and(|at| at.awake() > since.awake()));
             way.run.passes == Some(true) && way.run.failure.is_none() && after
         };

@@ -15,8 +15,8 @@ pub use phase::PhaseKind;
 
 /// Epochs kept of each group.
 pub const EPOCHS_MAX: usize = 100;
-/// Acts kept of the cluster.
-pub const ACTS_MAX: usize = 300;
+/// Entries of what operators asked, kept of the cluster.
+pub const AUDIT_MAX: usize = 300;
 
 /// A part of a move, as the node that saw it timed it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,7 +85,7 @@ pub enum Entry {
 
 /// What an operator asked for, and what came of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Act {
+pub struct AuditEntry {
     pub at: String,
     /// Who, and on which node.
     pub by: String,
@@ -122,7 +122,7 @@ pub struct History {
     pub group: String,
     pub epochs: Vec<Epoch>,
     /// About the group, and about nodes and the cluster as a whole.
-    pub acts: Vec<Act>,
+    pub acts: Vec<AuditEntry>,
 }
 
 impl History {
@@ -145,7 +145,7 @@ impl History {
                     }
                 }
                 Some(["acts", _]) => {
-                    let act: Option<Act> = serde_json::from_str(&kv.value).ok();
+                    let act: Option<AuditEntry> = serde_json::from_str(&kv.value).ok();
                     acts.extend(act.filter(|act| act.group.as_ref().is_none_or(|of| of == group)));
                 }
                 Some(_) | None => {}
@@ -284,7 +284,7 @@ mod tests {
     #[test]
     fn acts_about_other_groups_are_left_out_and_those_about_nodes_are_not() {
         let keys = Keys::new("mail");
-        let act = |group: Option<&str>| Act {
+        let act = |group: Option<&str>| AuditEntry {
             at: "noon".to_owned(),
             by: "ann on a".to_owned(),
             verb: "stop".to_owned(),

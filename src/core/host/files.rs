@@ -25,7 +25,7 @@ impl Node {
         };
         let keys = self.facts.view().group(group);
         let others = self.facts.view().statuses.keys();
-        let others = others.filter(|node| *node != holder && !keys.without.contains_key(*node));
+        let others = others.filter(|node| *node != holder && !keys.excluded.contains_key(*node));
         let mut said = Vec::new();
         for (node, other) in others.filter_map(|node| Some((node, self.told(node, group)?))) {
             if !other.is_same_image(own) {

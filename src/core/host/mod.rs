@@ -4,10 +4,13 @@ mod files;
 pub mod stuck;
 pub mod watchdog;
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::event::{Action, ProbeFailure};
+use crate::event::{Action, Intruder, ProbeFailure};
 use crate::group::made::Made;
+use crate::host::stuck::Stuck;
+use crate::host::watchdog::Watchdog;
 use crate::node::Node;
 use crate::observe::etcd::{EtcdMembers, EtcdTrouble};
 use crate::snapshot::code::Code;
@@ -17,6 +20,9 @@ use crate::time::Time;
 /// So long after its start a sidecar that has no word of etcd yet does not know whether a group is deleted; containers that
 /// may not run are reported again when it is over.
 const UNDECIDED: Duration = Duration::from_secs(5);
+
+/// Containers that may not run here and don't: so many are remembered as told.
+const IDLE_MAX: usize = 64;
 
 /// What the engine said last.
 #[derive(Clone, Debug)]
@@ -38,6 +44,14 @@ pub(crate) struct Host {
     /// What is wrong with etcd although it answers.
     etcd: EtcdMembers,
     smallest_ttl_ms: Option<u64>,
+    /// When this sidecar began.
+    started: Time,
+    /// What is wrong with the endpoints of this node.
+    endpoints: Option<String>,
+    /// Containers that may not run here and don't, which was told: by id, the last one first.
+    idle: VecDeque<String>,
+    watchdog: Watchdog,
+    stuck: Stuck,
 }
 
 impl Host {
@@ -49,7 +63,17 @@ impl Host {
             without_link: None,
             etcd: EtcdMembers::default(),
             smallest_ttl_ms,
+            started: Time::default(),
+            endpoints: None,
+            idle: VecDeque::new(),
+            watchdog: Watchdog::default(),
+            stuck: Stuck::default(),
         }
+    }
+
+    /// This sidecar begins.
+    pub(crate) fn begin(&mut self, now: Time) {
+        self.started = now;
     }
 
     pub(crate) fn engine_answered(&mut self, result: Result<(), String>) {
@@ -84,6 +108,16 @@ impl Host {
         doubt.filter(|_| is_new)
     }
 
+    /// Whether it is news that this container, which may not run here, was made.
+    fn is_idle_news(&mut self, id: &str) -> bool {
+        let is_news = !self.idle.iter().any(|told| told == id);
+        if is_news {
+            self.idle.truncate(IDLE_MAX - 1);
+            self.idle.push_front(id.to_owned());
+        }
+        is_news
+    }
+
     /// Whether the interface had its link before.
     pub(crate) fn link(&mut self, now: Time, up: bool) -> bool {
         let before = self.without_link;
@@ -101,6 +135,15 @@ impl Host {
 
     pub(crate) fn etcd_troubles(&self) -> Vec<String> {
         self.etcd.sentences()
+    }
+
+    /// What is wrong with the endpoints.
+    pub(crate) fn endpoints(&self) -> Option<&str> {
+        self.endpoints.as_deref()
+    }
+
+    pub(crate) fn watchdog(&self) -> &Watchdog {
+        &self.watchdog
     }
 
     pub(crate) fn smallest_ttl_ms(&self) -> Option<u64> {
@@ -152,7 +195,7 @@ impl Node {
 
     /// Nothing follows from it but words: a node whose endpoints are closed serves as well as before.
     pub(super) fn endpoints(&mut self, address: String, fault: Option<String>, out: &mut Vec<Action>) {
-        let before = self.surroundings.endpoints_are(fault.clone());
+        let before = std::mem::replace(&mut self.host.endpoints, fault.clone());
         match (before, fault) {
             (before, Some(text)) if before.as_ref() != Some(&text) => {
                 self.mention(Code::EndpointsFaulty, text.clone(), out);
@@ -177,15 +220,24 @@ impl Node {
         }
     }
 
-    /// The storage of a deleted group is its owner's.
-    pub(super) fn intruder(&mut self, group: &str, id: String, name: &str, why: String, out: &mut Vec<Action>) {
+    /// The storage of a deleted group is its owner's. What does not run writes nothing and can't be killed: it is told once. Anybody
+    /// may start it at any time, and then it is killed as every other one.
+    pub(super) fn intruder(&mut self, group: &str, seen: Intruder, out: &mut Vec<Action>) {
         let deleted = self.facts.view().group(group).deleted.is_some();
         let asked = self.groups.get(group).is_some_and(|group| group.is_prepared());
-        let undecided = !asked && self.facts.now().since(self.surroundings.started()) < UNDECIDED;
+        let undecided = !asked && self.facts.now().since(self.host.started) < UNDECIDED;
         if deleted || undecided {
             return;
         }
-        let text = text::host::intruder_killed(name, &why);
+        let Intruder { id, name, why, runs } = seen;
+        if !runs {
+            if self.host.is_idle_news(&id) {
+                let text = text::host::intruder_created(&name, &why);
+                self.mention(Code::IntruderCreated, text, out);
+            }
+            return;
+        }
+        let text = text::host::intruder_killed(&name, &why);
         self.mention(Code::IntruderKilled, text, out);
         out.push(Action::KillForeign { id, why });
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::event::Action;
 use crate::group::{Group, Holding};
 use crate::host::watchdog::COARSE;
-use crate::membership::{Asked, Purpose};
+use crate::membership::{Purpose, WriteKind};
 use crate::node::Node;
 use crate::protocol::records::{Record, RecordState};
 use crate::requests::refusal::Refusal;
@@ -42,7 +42,7 @@ enum Reset {
 
 /// What follows from stops that failed here.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Stuck {
+pub(super) struct Stuck {
     reset: Reset,
     /// Groups that were handed over because another one is stuck here.
     given_away: BTreeSet<String>,
@@ -68,9 +68,9 @@ impl Node {
             let run = group.held().map(|held| held.run).unwrap_or_default();
             let ended = group.held().is_some_and(|held| held.unmounting_since().is_some());
             let missing = if ended { Missing::Unmount } else { Missing::Stop };
-            match (group.settings().on_stop_failure, &self.stuck.reset) {
+            match (group.settings().on_stop_failure, &self.host.stuck.reset) {
                 (OnStopFailure::Reboot, Reset::None) => {
-                    self.stuck.reset = Reset::Ordered;
+                    self.host.stuck.reset = Reset::Ordered;
                     let why = text::stuck::resetting(run, name, missing);
                     group.say(Code::HostReset, why.clone(), out);
                     out.push(Action::Reset { why });
@@ -91,13 +91,13 @@ impl Node {
 
     /// How long the watchdog may take to reset this host: a record marked before would outlive the reset for nothing.
     fn strike(&self) -> Duration {
-        let timeout = self.facts.timing().watchdog.filter(|_| self.watchdog.armed);
+        let timeout = self.facts.timing().watchdog.filter(|_| self.host.watchdog.is_armed());
         timeout.map_or(Duration::ZERO, |timeout| timeout + COARSE * 2)
     }
 
     /// The host could not be reset: from here as with `hold`.
     pub(crate) fn reset_failed(&mut self, why: &str, out: &mut Vec<Action>) {
-        self.stuck.reset = Reset::Failed;
+        self.host.stuck.reset = Reset::Failed;
         let text = text::stuck::reset_failed(why);
         self.say(Code::HostResetFailed, text, out);
     }
@@ -145,10 +145,10 @@ impl Node {
         Some(text::stuck::on(node, why))
     }
 
-    /// A host that can't stop a process is ill: its healthy groups go where somebody is ready for them.
+    /// A host that can't stop a process is not healthy: its healthy groups go where somebody is ready for them.
     fn give_away(&mut self, now: Time, out: &mut Vec<Action>) {
         let Some(stuck) = self.stuck_here().map(str::to_owned) else {
-            self.stuck.given_away.clear();
+            self.host.stuck.given_away.clear();
             return;
         };
         if !self.membership.is_joined() {
@@ -163,11 +163,11 @@ impl Node {
             // Once each: whoever was ready and did not take it would be asked for ever, an outage each time.
             let Some(next) = self
                 .successor(&name, None)
-                .filter(|_| !self.stuck.given_away.contains(&name))
+                .filter(|_| !self.host.stuck.given_away.contains(&name))
             else {
                 continue;
             };
-            self.stuck.given_away.insert(name.clone());
+            self.host.stuck.given_away.insert(name.clone());
             if let Some(group) = self.groups.get_mut(&name) {
                 group.give_away(now, &stuck, &self.facts.me().name, next, out);
             }
@@ -184,7 +184,11 @@ impl Node {
 
     /// The mark, for the first record of this incarnation that misses it; without a beat where the node's key is lost.
     pub(crate) fn stuck_mark(&self, lease: i64) -> Option<(Txn, Purpose)> {
-        let due = |name: &&String| !self.membership.put_off(self.facts.now(), &Asked::Mark((*name).clone()));
+        let due = |name: &&String| {
+            !self
+                .membership
+                .put_off(self.facts.now(), &WriteKind::Mark((*name).clone()))
+        };
         self.groups
             .iter()
             .filter(|(name, _)| due(name))

@@ -24,14 +24,24 @@ const FEED_INTERVAL_MAX: Duration = Duration::from_secs(1);
 /// What the core remembers of the device.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Watchdog {
-    pub(crate) armed: bool,
+    armed: bool,
     fed_at: Time,
     /// The last moment at which it may be fed; none while nothing runs that it guards.
     limit: Option<Time>,
-    pub(crate) withheld: bool,
+    withheld: bool,
 }
 
 impl Watchdog {
+    /// Whether somebody means to feed it.
+    pub(crate) fn is_armed(&self) -> bool {
+        self.armed
+    }
+
+    /// Whether it is left to starve.
+    pub(crate) fn is_withheld(&self) -> bool {
+        self.withheld
+    }
+
     /// Why nothing may come to this host now.
     pub(crate) fn imminent_reset(&self) -> Option<String> {
         self.withheld.then(|| text::host::RESET_SOON.to_owned())
@@ -45,18 +55,18 @@ impl Node {
             return;
         };
         let limit = self.feed_deadline(timeout);
-        self.watchdog.limit = limit;
-        if self.ending.is_over() || !self.is_guarded() {
+        self.host.watchdog.limit = limit;
+        if self.membership.ending().is_over() || !self.is_guarded() {
             // Under a hold the containers go on for long without anybody to feed it.
-            let is_detached = self.ending.is_over() && !self.ending.is_told();
-            if self.watchdog.armed && (limit.is_none() || is_detached) {
+            let is_detached = self.membership.ending().is_over() && !self.membership.ending().is_told();
+            if self.host.watchdog.armed && (limit.is_none() || is_detached) {
                 outbox.arm(Arm::Disarm);
-                self.watchdog = Watchdog::default();
+                self.host.watchdog = Watchdog::default();
             }
             return;
         }
         let withheld = limit.is_some_and(|limit| now.reached(limit));
-        if withheld != self.watchdog.withheld && self.watchdog.armed {
+        if withheld != self.host.watchdog.withheld && self.host.watchdog.armed {
             let stopping = self
                 .groups
                 .values()
@@ -72,22 +82,22 @@ impl Node {
             };
             self.say(code, text, outbox.effects());
         }
-        self.watchdog.withheld = withheld;
+        self.host.watchdog.withheld = withheld;
         if withheld || self.feed_at().is_some_and(|at| !now.reached(at)) {
             return;
         }
         let stale = now.plus(timeout);
         let until = limit.map_or(stale, |limit| limit.earlier(stale));
         outbox.arm(Arm::Feed { until });
-        self.watchdog.armed = true;
-        self.watchdog.fed_at = now;
+        self.host.watchdog.armed = true;
+        self.host.watchdog.fed_at = now;
     }
 
     /// When it must be fed next.
     pub(crate) fn feed_at(&self) -> Option<Time> {
         let Watchdog {
             armed, fed_at, limit, ..
-        } = self.watchdog;
+        } = self.host.watchdog;
         let timeout = self.facts.timing().watchdog.filter(|_| armed)?;
         let next = fed_at.plus((timeout / 5).min(FEED_INTERVAL_MAX));
         let last = limit.map(|limit| limit.minus(FEED_MARGIN));
@@ -97,7 +107,7 @@ impl Node {
 
     /// Whether containers may be started as far as the watchdog is concerned.
     pub(crate) fn is_watched(&self) -> bool {
-        self.facts.timing().watchdog.is_none() || (self.watchdog.armed && !self.watchdog.withheld)
+        self.facts.timing().watchdog.is_none() || (self.host.watchdog.armed && !self.host.watchdog.withheld)
     }
 
     fn is_guarded(&self) -> bool {

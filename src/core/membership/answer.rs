@@ -64,7 +64,7 @@ impl Node {
                 // etcd no longer knows the lease, or never did: the next one gets another id.
                 if pending.purpose == Purpose::Register {
                     self.membership.member = Member::Granting {
-                        lease: self.random.lease(),
+                        lease: self.membership.random.lease(),
                         asked: false,
                     };
                 }
@@ -166,7 +166,7 @@ impl Node {
 
     /// `own`: the key of this node's name, whosever it is.
     pub(super) fn arrived(&mut self, now: Time, own: Option<NodeKey>, out: &mut Vec<Action>) {
-        if self.facts.view().config.is_none() && self.damage.of_config() {
+        if self.facts.view().config.is_none() && self.facts.damage().of_config() {
             return;
         }
         if self.facts.view().config.is_none() {
@@ -194,7 +194,7 @@ impl Node {
         }
         self.membership.member = if own.is_none() {
             Member::Granting {
-                lease: self.random.lease(),
+                lease: self.membership.random.lease(),
                 asked: false,
             }
         } else {
@@ -216,7 +216,7 @@ impl Node {
                     self.membership.exchange.pause(self.facts.timing().beat);
                     // It may have been granted all the same: an id is never used twice.
                     self.membership.member = Member::Granting {
-                        lease: self.random.lease(),
+                        lease: self.membership.random.lease(),
                         asked: false,
                     };
                 }

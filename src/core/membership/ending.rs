@@ -38,7 +38,7 @@ impl Ending {
 
 impl Node {
     pub(crate) fn engine_answered(&mut self, result: Result<(), String>) {
-        self.ending.orphaned = self.ending.orphaned.filter(|_| result.is_err());
+        self.membership.ending.orphaned = self.membership.ending.orphaned.filter(|_| result.is_err());
         if result.is_ok() && self.host.engine_failure().is_some() {
             self.groups.values_mut().for_each(Group::engine_is_back);
         }
@@ -48,8 +48,8 @@ impl Node {
     /// What was bound into this container is the socket of an engine that is gone. A new container gets the new one: where
     /// nothing is held this one ends, and the engine starts it again.
     pub(crate) fn engine_orphaned(&mut self, now: Time, out: &mut Vec<Action>) {
-        let since = *self.ending.orphaned.get_or_insert(now);
-        if self.ending.told {
+        let since = *self.membership.ending.orphaned.get_or_insert(now);
+        if self.membership.ending.told {
             return;
         }
         let holds = self.groups.values().any(|group| group.held().is_some()) || self.adoption.is_under_way();
@@ -65,12 +65,12 @@ impl Node {
     /// SIGTERM: under a hold, leave everything as it is; otherwise hand over first.
     pub(crate) fn terminate(&mut self, now: Time, out: &mut Vec<Action>) {
         if self.membership.is_under_hold(now) {
-            self.ending.over = true;
+            self.membership.ending.over = true;
             self.say(Code::LeftUnderHold, text::stop::LEFT_UNDER_HOLD.to_owned(), out);
             out.push(Action::Exit { detached: true });
             return;
         }
-        self.ending.told = true;
+        self.membership.ending.told = true;
         self.hand_over(now, out);
     }
 
@@ -111,7 +111,10 @@ impl Node {
             !(held.stage == Stage::Stopped && held.proved_stopped() && now.reached(held.deadlines.end))
         });
         let adopting = self.adoption.is_under_way();
-        if !self.ending.told || self.ending.over || busy || (adopting && self.membership.exchange().failure().is_none())
+        if !self.membership.ending.told
+            || self.membership.ending.over
+            || busy
+            || (adopting && self.membership.exchange().failure().is_none())
         {
             return;
         }
@@ -123,8 +126,8 @@ impl Node {
         if let Member::Joined { lease, .. } | Member::Registering { lease } = *self.membership.place() {
             out.push(Action::Revoke { lease });
         }
-        self.dismiss_wishes(&Refusal::Ending, out);
-        self.ending.over = true;
+        self.dismiss_requests(&Refusal::Ending, out);
+        self.membership.ending.over = true;
         // What could not be adopted runs to its deadline; the next sidecar still finds whose it was.
         if !adopting {
             self.membership.leave();

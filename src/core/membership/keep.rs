@@ -17,7 +17,7 @@ impl Node {
         self.say(Code::PlaceLost, text::membership::place_lost(why), out);
         self.membership.member = Member::Lost { lease };
         self.membership.holding_until = None;
-        self.dismiss_wishes(&Refusal::LostPlace, out);
+        self.dismiss_requests(&Refusal::LostPlace, out);
         let adoptable = self.adoption.take_runs();
         let saved = Saved {
             boot: self.facts.me().boot.clone(),

@@ -13,19 +13,21 @@ mod refused;
 mod send;
 mod trust;
 
+use ending::Ending;
 use exchange::Exchange;
-pub(crate) use refused::Asked;
 use refused::Refusals;
+pub(crate) use refused::WriteKind;
 
 use std::time::Duration;
 
+use crate::random::Random;
 use crate::snapshot::publication::Publication;
 use crate::store::RequestId;
 use crate::time::Time;
 
 /// The node's place, and what keeps it. It is changed by the files of this folder, and nowhere else: everybody else reads it, and
 /// says what has happened.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Membership {
     member: Member,
     exchange: Exchange,
@@ -34,9 +36,36 @@ pub(crate) struct Membership {
     holding_until: Option<Time>,
     /// What it says of itself, on its lease.
     publication: Publication,
+    /// How far the end of the sidecar has come.
+    ending: Ending,
+    /// Lease ids and nonces.
+    random: Random,
 }
 
 impl Membership {
+    /// No member yet. `seed`: for lease ids and nonces.
+    pub(crate) fn new(seed: u64) -> Self {
+        Self {
+            member: Member::default(),
+            exchange: Exchange::default(),
+            refusals: Refusals::default(),
+            holding_until: None,
+            publication: Publication::default(),
+            ending: Ending::default(),
+            random: Random::new(seed),
+        }
+    }
+
+    /// How far the end of the sidecar has come.
+    pub(crate) fn ending(&self) -> Ending {
+        self.ending
+    }
+
+    /// A lease id that nobody has had.
+    pub(crate) fn new_lease(&mut self) -> i64 {
+        self.random.lease()
+    }
+
     /// Where the node stands.
     pub(crate) fn place(&self) -> &Member {
         &self.member
@@ -61,7 +90,7 @@ impl Membership {
     }
 
     /// Whether etcd has refused this of late.
-    pub(crate) fn put_off(&self, now: Time, asked: &Asked) -> bool {
+    pub(crate) fn put_off(&self, now: Time, asked: &WriteKind) -> bool {
         self.refusals.put_off(now, asked)
     }
 
@@ -210,17 +239,17 @@ pub(crate) enum Purpose {
     Beat,
     /// The same with nothing else, so that etcd has nothing to refuse.
     BareBeat,
-    /// What the holder answers to an operator's wish, or that it is fulfilled.
-    Wish {
+    /// What the holder answers to an operator's request, or that it is fulfilled.
+    IntentAnswer {
         group: String,
     },
-    /// An operator's wish written to etcd; the reply follows the answer.
-    Intent {
+    /// An operator's request written to etcd; the reply follows the answer.
+    Request {
         reply: u64,
         /// What to answer once it is written.
         done: String,
     },
-    /// A wish to move a group, which its holder answers.
+    /// A request to move a group, which its holder answers.
     Switchover {
         reply: u64,
         group: String,

@@ -17,7 +17,7 @@ const PUT_OFF_MAX: Duration = Duration::from_secs(60);
 
 /// What a node asks of etcd by itself, and would ask again at once.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Asked {
+pub(crate) enum WriteKind {
     /// What goes with a beat.
     Extras,
     /// T3 to T6.
@@ -25,24 +25,24 @@ pub(crate) enum Asked {
     /// T7 or T8.
     Release(String),
     Mark(String),
-    Wish(String),
+    IntentAnswer(String),
 }
 
 impl Purpose {
     /// None of what is asked once, or has no beat to starve.
-    fn asked(&self) -> Option<Asked> {
+    fn asked(&self) -> Option<WriteKind> {
         match self {
-            Self::Beat => Some(Asked::Extras),
-            Self::Wish { group } => Some(Asked::Wish(group.clone())),
-            Self::Campaign { group, .. } | Self::Free { group } => Some(Asked::Campaign(group.clone())),
-            Self::Release { group } | Self::ReleaseLost { group } => Some(Asked::Release(group.clone())),
-            Self::Mark { group } => Some(Asked::Mark(group.clone())),
+            Self::Beat => Some(WriteKind::Extras),
+            Self::IntentAnswer { group } => Some(WriteKind::IntentAnswer(group.clone())),
+            Self::Campaign { group, .. } | Self::Free { group } => Some(WriteKind::Campaign(group.clone())),
+            Self::Release { group } | Self::ReleaseLost { group } => Some(WriteKind::Release(group.clone())),
+            Self::Mark { group } => Some(WriteKind::Mark(group.clone())),
             Self::Read
             | Self::Configure
             | Self::Register
             | Self::Evict(_)
             | Self::BareBeat
-            | Self::Intent { .. }
+            | Self::Request { .. }
             | Self::Switchover { .. }
             | Self::Hold { .. }
             | Self::Fenced { .. }
@@ -54,13 +54,13 @@ impl Purpose {
 /// What was refused, until when it is put off, and for how long that was.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Refusals {
-    put_off: BTreeMap<Asked, (Time, Duration)>,
+    put_off: BTreeMap<WriteKind, (Time, Duration)>,
     /// The next request is a bare beat.
     pub(super) beat_first: bool,
 }
 
 impl Refusals {
-    pub(crate) fn put_off(&self, now: Time, asked: &Asked) -> bool {
+    pub(crate) fn put_off(&self, now: Time, asked: &WriteKind) -> bool {
         self.put_off.get(asked).is_some_and(|(until, _)| !now.reached(*until))
     }
 }

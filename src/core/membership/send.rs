@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Asked, LastBeat, Member, Purpose};
+use super::{LastBeat, Member, Purpose, WriteKind};
 use crate::event::Action;
 use crate::node::Node;
 use crate::protocol::Own;
@@ -14,7 +14,7 @@ use crate::time::Time;
 impl Node {
     /// Sends the most urgent request, if none is in flight.
     pub(crate) fn request(&mut self, now: Time, out: &mut Vec<Action>) {
-        if self.ending.is_over() || !self.membership.exchange.may_send(now) {
+        if self.membership.ending.is_over() || !self.membership.exchange.may_send(now) {
             return;
         }
         if self.membership.exchange.must_read_back() {
@@ -126,16 +126,16 @@ impl Node {
                 }
             }
         }
-        let wish = release
+        let found = release
             .or_else(|| self.refusal_mark(now, lease))
-            .or_else(|| self.intent_wish(out))
+            .or_else(|| self.intent_txn(out))
             .or_else(|| self.order_txn(out))
             .or_else(|| self.campaign(now, lease));
-        if let Some((txn, purpose)) = wish {
+        if let Some((txn, purpose)) = found {
             self.send_own(now, lease, mod_revision, self.facts.timing().ttl, txn, purpose, out);
         } else if due {
             let (mut txn, mut purpose) = (Txn::beat(), Purpose::BareBeat);
-            if !self.membership.refusals.put_off(now, &Asked::Extras) {
+            if !self.membership.refusals.put_off(now, &WriteKind::Extras) {
                 (txn, _) = self.promise_in_records(lease, None);
                 self.publish_in(lease, &mut txn);
                 self.introduce_in(&mut txn);
@@ -210,7 +210,7 @@ impl Node {
         out: &mut Vec<Action>,
     ) {
         let seq = self.membership.exchange.next_seq();
-        let nonce = self.random.draw();
+        let nonce = self.membership.random.draw();
         let beat = Beat {
             machine: self.facts.me().machine.clone(),
             boot: self.facts.me().boot.clone(),

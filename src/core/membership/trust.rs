@@ -68,7 +68,7 @@ impl Node {
             let text = text::trust::leader_without_lease(&path);
             found.push((path, text));
         }
-        for text in self.damage.suspect(found) {
+        for text in self.facts.damage_mut().suspect(found) {
             self.mention(Code::KeyNeverEnds, text, out);
         }
     }
@@ -96,7 +96,7 @@ impl Node {
         self.facts.lose_contact();
         // Holding groups run on to their deadline; no beat counts from here.
         self.membership.member = Member::Frozen { why, before };
-        self.dismiss_wishes(&Refusal::Frozen, out);
+        self.dismiss_requests(&Refusal::Frozen, out);
     }
 
     /// AfterStop T11: everything seen before counts for nothing, this incarnation included.

@@ -53,7 +53,7 @@ impl Node {
             .contact()
             .age(now)
             .is_some_and(|age| age <= self.facts.timing().contact_gap());
-        fresh && !self.ending.is_told() && self.membership.is_joined()
+        fresh && !self.membership.ending().is_told() && self.membership.is_joined()
     }
 
     /// The run that this node, as a standby that is ready, asks.

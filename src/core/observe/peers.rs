@@ -20,48 +20,23 @@ enum Neighbour {
 
 /// What was told last.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Surroundings {
-    /// When this sidecar began.
-    started: Time,
-    /// What is wrong with the endpoints of this node.
-    endpoints: Option<String>,
+pub(crate) struct Peers {
     cut_off: bool,
     nodes: BTreeMap<String, Neighbour>,
     /// Groups that are active here without a ready standby: since when, and whether that was told.
     alone: BTreeMap<String, (Time, bool)>,
 }
 
-impl Surroundings {
-    /// This sidecar begins.
-    pub(crate) fn begin(&mut self, now: Time) {
-        self.started = now;
-    }
-
-    pub(crate) fn started(&self) -> Time {
-        self.started
-    }
-
-    /// What is wrong with the endpoints.
-    pub(crate) fn endpoints(&self) -> Option<&str> {
-        self.endpoints.as_deref()
-    }
-
-    /// Gives what was wrong with them before.
-    pub(crate) fn endpoints_are(&mut self, fault: Option<String>) -> Option<String> {
-        std::mem::replace(&mut self.endpoints, fault)
-    }
-}
-
 impl Node {
     /// Once a step, as a member.
     pub(crate) fn report_peers(&mut self, now: Time, out: &mut Vec<Action>) {
-        if !self.membership.is_joined() || self.ending.is_told() {
+        if !self.membership.is_joined() || self.membership.ending().is_told() {
             return;
         }
         let gap = self.facts.timing().contact_gap();
         let cut_off = self.facts.contact().age(now).is_none_or(|age| age > gap);
-        if cut_off != self.surroundings.cut_off {
-            self.surroundings.cut_off = cut_off;
+        if cut_off != self.speech.peers().cut_off {
+            self.speech.peers_mut().cut_off = cut_off;
             let (code, text) = match cut_off {
                 true => {
                     let why = self
@@ -101,7 +76,7 @@ impl Node {
             };
             seen.insert(name.clone(), neighbour);
         }
-        let before = std::mem::take(&mut self.surroundings.nodes);
+        let before = std::mem::take(&mut self.speech.peers_mut().nodes);
         for (name, was) in &before {
             let is = seen.get(name).copied();
             let (code, text) = match (was, is) {
@@ -121,7 +96,7 @@ impl Node {
         for name in before.into_keys() {
             seen.entry(name).or_insert(Neighbour::Away);
         }
-        self.surroundings.nodes = seen;
+        self.speech.peers_mut().nodes = seen;
     }
 
     /// A node that joins is ready for nothing for a ttl: what lasts no longer than two is not worth a word.
@@ -132,7 +107,7 @@ impl Node {
             let Some(group) = self.groups.get_mut(&name) else {
                 continue;
             };
-            let known = self.surroundings.alone.remove(&name);
+            let known = self.speech.peers_mut().alone.remove(&name);
             if !group.active() {
                 continue;
             }
@@ -144,7 +119,7 @@ impl Node {
                         let text = text::membership::NO_STANDBY.to_owned();
                         group.mention(now, Code::Jeopardy, text, out);
                     }
-                    self.surroundings.alone.insert(name, (since, told || due));
+                    self.speech.peers_mut().alone.insert(name, (since, told || due));
                 }
                 Some(next) => {
                     if known.is_some_and(|(_, told)| told) {

@@ -50,9 +50,9 @@ impl Txn {
         let orders = orders
             .into_iter()
             .filter_map(|(key, order)| Some(put(key, json(order.as_ref()?))));
-        let without = group.without.iter();
-        let without = without.map(|(node, order)| put(keys.without(name, node), json(order)));
-        self.then.extend(store.chain(orders).chain(without));
+        let excluded = group.excluded.iter();
+        let excluded = excluded.map(|(node, order)| put(keys.excluded(name, node), json(order)));
+        self.then.extend(store.chain(orders).chain(excluded));
     }
 
     /// The part of T11 about a node that was drained when it was exported.

@@ -56,8 +56,9 @@ impl Damage {
 impl Node {
     /// Puts the last good value in the place of one that can't be read, where nothing may be concluded from its absence.
     pub(crate) fn with_last_good(&mut self, mut view: View) -> View {
-        self.damage.config = view.unreadable.contains_key(&self.facts.keys().config());
-        if self.damage.config {
+        let of_config = view.unreadable.contains_key(&self.facts.keys().config());
+        self.facts.damage_mut().config = of_config;
+        if of_config {
             view.config = self
                 .facts
                 .view()
@@ -74,7 +75,7 @@ impl Node {
 
     /// While the configuration can't be read nobody knows what beats promised that were not seen: the longest there is.
     pub(crate) fn unseen_promise(&self, known: Duration) -> Duration {
-        match self.damage.config {
+        match self.facts.damage().config {
             true => known.max(Duration::from_millis(PROMISE_MAX_MS)),
             false => known,
         }
@@ -85,8 +86,8 @@ impl Node {
         let found = self.facts.view().unreadable.iter();
         let found = found.map(|(key, fault)| (key.clone(), self.sentence(key, fault)));
         let found = found.collect();
-        let before = std::mem::replace(&mut self.damage.keys, found);
-        let now = self.damage.keys.clone();
+        let before = std::mem::replace(&mut self.facts.damage_mut().keys, found);
+        let now = self.facts.damage().keys.clone();
         for key in before.keys().filter(|key| !now.contains_key(*key)) {
             let text = plain(&text::damage::mended(key));
             self.mention(Code::KeyMended, text, out);
@@ -146,13 +147,13 @@ impl Node {
         if keys.is_some_and(|keys| keys.store.is_some()) {
             return None;
         }
-        let told = self.damage.keys.get(&self.facts.keys().store(name)).cloned();
+        let told = self.facts.damage().keys.get(&self.facts.keys().store(name)).cloned();
         Some(told.unwrap_or_else(|| text::damage::not_initialised(name)))
     }
 
     /// Why nothing is known of who holds the group.
     pub(crate) fn no_record(&self, name: &str) -> Option<String> {
-        self.damage.keys.get(&self.facts.keys().record(name)).cloned()
+        self.facts.damage().keys.get(&self.facts.keys().record(name)).cloned()
     }
 
     /// Whether what etcd shows of this node is not what it published: somebody else wrote there.
@@ -170,7 +171,7 @@ impl Node {
     /// Beats end where more is read with each than an answer may hold.
     fn tell_size(&mut self, out: &mut Vec<Action>) {
         let crowded = self.facts.view().bytes > READ_ALARM;
-        if crowded == std::mem::replace(&mut self.damage.crowded, crowded) {
+        if crowded == std::mem::replace(&mut self.facts.damage_mut().crowded, crowded) {
             return;
         }
         let (bytes, prefix) = (self.facts.view().bytes >> 10, self.facts.keys().prefix());

@@ -108,7 +108,7 @@ impl Keys {
 
     /// An operator's order that one node never takes the group.
     #[must_use]
-    pub fn without(&self, group: &str, node: &str) -> String {
+    pub fn excluded(&self, group: &str, node: &str) -> String {
         format!("{}groups/{group}/without/{node}", self.prefix)
     }
 
@@ -193,7 +193,7 @@ mod tests {
             keys.status("a"),
             keys.record("g"),
             keys.intent("g"),
-            keys.without("g", "a"),
+            keys.excluded("g", "a"),
         ] {
             assert!(inside(&key), "{key}");
         }

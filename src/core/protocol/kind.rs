@@ -59,8 +59,8 @@ kinds! {
     Configure = "configure";
     /// A record is marked: its run can't be stopped (docs/protocol.md, transactions without a number).
     MarkStuck = "mark";
-    /// A wish to move or to apply, its beginning, refusal or withdrawal (docs/protocol.md, transactions without a number).
-    Wish = "wish";
+    /// A request to move or to apply, its beginning, refusal or withdrawal (docs/protocol.md, transactions without a number).
+    Intent = "intent";
     /// A standing order, or its end (docs/protocol.md, transactions without a number).
     Order = "order";
     /// What a node that is gone for good left behind is deleted (docs/protocol.md, transactions without a number).

@@ -28,12 +28,12 @@ impl Txn {
     /// T13: the node never takes the group, which it does not hold. `rest` is left for it; each of two operators who take away
     /// the other's last node compares what the other one writes.
     pub(crate) fn unextend(keys: &Keys, of: AsRead<'_>, node: &str, rest: &str, order: &StandingOrder) -> Self {
-        let key = keys.without(of.group, node);
+        let key = keys.excluded(of.group, node);
         Self {
             kind: TxnKind::Unextend,
             compare: vec![
-                found(key.clone(), of.keys.without.get(node)),
-                found(keys.without(of.group, rest), None),
+                found(key.clone(), of.keys.excluded.get(node)),
+                found(keys.excluded(of.group, rest), None),
                 of.same_record(keys),
             ],
             then: vec![put(key, json(order))],
@@ -66,9 +66,9 @@ impl Txn {
         let kind = TxnKind::Delete;
         let mut txn = Self { kind, compare, then };
         // The rest waits for a `create`, and for whoever extends it then.
-        for node in of.keys.without.keys() {
+        for node in of.keys.excluded.keys() {
             if txn.has_room(0, 1) {
-                let key = keys.without(group, node);
+                let key = keys.excluded(group, node);
                 txn.then.push(Op::Delete { key });
             }
         }
@@ -104,22 +104,22 @@ impl Txn {
         }
     }
 
-    /// A wish about a group, or what its holder says to it, in the place of the one that was read. It ends with `lease`, if that
+    /// A request about a group, or what its holder says to it, in the place of the one that was read. It ends with `lease`, if that
     /// is not 0.
-    pub(crate) fn wish(keys: &Keys, group: &str, read_at: i64, wish: &Intent, lease: i64) -> Self {
-        let (key, value) = (keys.intent(group), json(wish));
+    pub(crate) fn write_intent(keys: &Keys, group: &str, read_at: i64, intent: &Intent, lease: i64) -> Self {
+        let (key, value) = (keys.intent(group), json(intent));
         Self {
-            kind: TxnKind::Wish,
+            kind: TxnKind::Intent,
             compare: vec![same(key.clone(), read_at)],
             then: vec![Op::Put { key, value, lease }],
         }
     }
 
-    /// A wish is over: it was withdrawn, fulfilled, or told for long enough.
-    pub(crate) fn end_wish(keys: &Keys, group: &str, read_at: i64) -> Self {
+    /// A request is over: it was withdrawn, fulfilled, or told for long enough.
+    pub(crate) fn delete_intent(keys: &Keys, group: &str, read_at: i64) -> Self {
         let key = keys.intent(group);
         Self {
-            kind: TxnKind::Wish,
+            kind: TxnKind::Intent,
             compare: vec![same(key.clone(), read_at)],
             then: vec![Op::Delete { key }],
         }
@@ -139,14 +139,14 @@ impl Txn {
         let kind = TxnKind::Remove;
         let (mut txn, mut left) = (Self { kind, compare, then }, 0);
         for (group, orders) in &view.groups {
-            let Some(order) = orders.without.get(node) else {
+            let Some(order) = orders.excluded.get(node) else {
                 continue;
             };
             if !txn.has_room(1, 1) {
                 left += 1;
                 continue;
             }
-            let key = keys.without(group, node);
+            let key = keys.excluded(group, node);
             txn.compare.push(found(key.clone(), Some(order)));
             txn.then.push(Op::Delete { key });
         }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::adoption::left::Parts;
 use crate::epoch::Run;
-use crate::event::Note;
+use crate::event::Origin;
 use crate::protocol::bounds::{self, Bounded, Fault};
 use crate::protocol::image::ImageId;
 use crate::protocol::keys::Keys;
@@ -312,7 +312,7 @@ pub enum Intent {
         by: String,
         #[serde(default, skip_serializing_if = "String::is_empty")]
         why: String,
-        /// Written by the holder before it stops: the mod revision of the wish. From here on it can't be withdrawn.
+        /// Written by the holder before it stops: the mod revision of the request. From here on it can't be withdrawn.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         begun: Option<i64>,
     },
@@ -322,7 +322,7 @@ pub enum Intent {
         #[serde(default, skip_serializing_if = "String::is_empty")]
         why: String,
     },
-    /// What the holder answered to the wish of that mod revision. It is there for the asker to read, for a while.
+    /// What the holder answered to the request of that mod revision. It is there for the asker to read, for a while.
     Refused { of: i64, why: String },
 }
 
@@ -340,9 +340,9 @@ pub struct StandingOrder {
     pub until: Option<String>,
 }
 
-impl From<Note> for StandingOrder {
-    fn from(note: Note) -> Self {
-        let Note { by, at, why, until } = note;
+impl From<Origin> for StandingOrder {
+    fn from(origin: Origin) -> Self {
+        let Origin { by, at, why, until } = origin;
         Self { by, at, why, until }
     }
 }
@@ -439,7 +439,7 @@ pub struct GroupKeys {
     pub paused: Option<(StandingOrder, i64)>,
     pub deleted: Option<(StandingOrder, i64)>,
     /// Nodes that never take it.
-    pub without: BTreeMap<String, (StandingOrder, i64)>,
+    pub excluded: BTreeMap<String, (StandingOrder, i64)>,
     pub store: Option<StoreIds>,
     /// The key that tells people who leads hangs on no lease.
     pub immortal_leader: bool,
@@ -537,7 +537,7 @@ impl View {
             ["groups", group, "without", node] => {
                 let group = self.groups.entry((*group).to_owned()).or_default();
                 let (order, fault) = bounds::read_order(&kv.value);
-                group.without.insert((*node).to_owned(), (order, kv.mod_revision));
+                group.excluded.insert((*node).to_owned(), (order, kv.mod_revision));
                 fault
             }
             _ => None,
@@ -587,7 +587,7 @@ impl GroupKeys {
 
     /// What an operator wants of the group, as a sentence.
     #[must_use]
-    pub fn wish(&self) -> Option<String> {
+    pub fn intent_text(&self) -> Option<String> {
         match &self.intent.as_ref()?.0 {
             Intent::Switchover { to, by, why, begun } => {
                 Some(text::switchover::wanted(to.as_deref(), by, why, begun.is_some()))
@@ -597,7 +597,7 @@ impl GroupKeys {
         }
     }
 
-    /// Why the last wish was refused.
+    /// Why the last request was refused.
     #[must_use]
     pub fn refused(&self) -> Option<String> {
         match self.intent.as_ref()? {

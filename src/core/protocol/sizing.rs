@@ -17,8 +17,8 @@ pub const HOLD_MAX: Duration = Duration::from_secs(300);
 pub struct Timing {
     /// What an ordinary beat promises: how long observers wait.
     pub ttl: Duration,
-    /// The share of a promise that the holder trusts, for clocks that drift.
-    pub kappa: f64,
+    /// The share of a promise that the holder does not trust, for clocks that drift.
+    pub clock_margin: f64,
     /// From one beat to the next.
     pub beat: Duration,
     /// The deadline of one call to etcd.
@@ -64,11 +64,11 @@ pub struct TooShort {
 impl Timing {
     /// Derives beat, attempt and grace from the ttl. `grace` overrides the last.
     #[must_use]
-    pub fn new(ttl: Duration, kappa: f64, grace: Option<Duration>, election_timeout: Duration) -> Self {
+    pub fn new(ttl: Duration, clock_margin: f64, grace: Option<Duration>, election_timeout: Duration) -> Self {
         let tenth = ttl / 10;
         Self {
             ttl,
-            kappa,
+            clock_margin,
             beat: (ttl * 2 / 25).clamp(Duration::from_millis(200), Duration::from_secs(1)),
             attempt: tenth.clamp(Duration::from_millis(250), Duration::from_secs(1)),
             grace: grace.unwrap_or(tenth),
@@ -90,7 +90,7 @@ impl Timing {
     /// The same on this host with another ttl.
     #[must_use]
     pub fn with_ttl(self, ttl: Duration) -> Self {
-        Self::new(ttl, self.kappa, self.stated_grace, self.election_timeout).with_watchdog(self.watchdog)
+        Self::new(ttl, self.clock_margin, self.stated_grace, self.election_timeout).with_watchdog(self.watchdog)
     }
 
     /// Time kept between the kill and the end of validity. A watchdog may strike a second before that end: whatever is
@@ -109,7 +109,7 @@ impl Timing {
     pub fn deadlines(&self, stamp: Time, promise: Duration, grace: Option<Duration>) -> Deadlines {
         let derived = || self.grace.min(promise / 10);
         let grace = grace.or(self.stated_grace).unwrap_or_else(derived);
-        let end = stamp.plus(promise.mul_f64(self.kappa));
+        let end = stamp.plus(self.trusted(promise));
         let hard = end.minus(self.kill_budget());
         Deadlines {
             soft: hard.minus(grace),
@@ -118,11 +118,16 @@ impl Timing {
         }
     }
 
+    /// What a holder counts on of a promise.
+    #[must_use]
+    pub fn trusted(&self, promise: Duration) -> Duration {
+        promise.mul_f64(1.0 - self.clock_margin)
+    }
+
     /// From a beat's stamp to the stop signal.
     #[must_use]
     pub fn soft_after(&self) -> Duration {
-        self.ttl
-            .mul_f64(self.kappa)
+        self.trusted(self.ttl)
             .saturating_sub(self.kill_budget())
             .saturating_sub(self.grace)
     }
@@ -181,7 +186,7 @@ impl Timing {
             return Err(text::ttl::election_exceeds(election, soft));
         }
         if let Some(watchdog) = self.watchdog {
-            let valid = self.ttl.mul_f64(self.kappa);
+            let valid = self.trusted(self.ttl);
             let fed = watchdog + COARSE + attempts;
             if fed > valid {
                 return Err(text::ttl::watchdog_exceeds(watchdog, fed, valid));
@@ -202,7 +207,7 @@ mod tests {
     fn timing(ttl_ms: u64, election_ms: u64) -> Timing {
         Timing::new(
             Duration::from_millis(ttl_ms),
-            0.99,
+            0.01,
             None,
             Duration::from_millis(election_ms),
         )
@@ -269,7 +274,7 @@ mod tests {
         assert_eq!(deadlines.end.boot, Duration::from_millis(4_950));
         assert_eq!(deadlines.soft.boot, Duration::from_millis(3_950));
         // A grace that the file states is kept through a change, whatever a tenth would be.
-        let stated = Timing::new(old, 0.99, Some(old / 10), Duration::from_secs(1));
+        let stated = Timing::new(old, 0.01, Some(old / 10), Duration::from_secs(1));
         assert_eq!(
             stated.with_ttl(Duration::from_secs(60)).grace,
             Duration::from_millis(500)

@@ -52,7 +52,7 @@ fn held() -> GroupKeys {
         intent_mod: 12,
         stopped: Some(order(13)),
         deleted: Some(order(14)),
-        without: [("n".to_owned(), order(15))].into(),
+        excluded: [("n".to_owned(), order(15))].into(),
         ..GroupKeys::default()
     }
 }
@@ -89,10 +89,10 @@ fn own_comes_before_everything_and_the_beat_is_written_first() {
         lease: 9,
         mod_revision: 5,
     };
-    let txn = Txn::end_wish(&keys(), "g", 4).with_own(&keys(), own);
+    let txn = Txn::delete_intent(&keys(), "g", 4).with_own(&keys(), own);
     is(
         &txn.with_beat(&keys(), "me", 9, &beat),
-        TxnKind::Wish,
+        TxnKind::Intent,
         &[
             "lease(nodes/me) == 9",
             "mod(nodes/me) == 5",
@@ -312,7 +312,7 @@ fn an_accepted_etcd_has_no_node_and_frees_only_what_is_as_it_was_read() {
     let order = StandingOrder::default;
     let group = ExportedGroup {
         stopped: Some(order()),
-        without: [("n".to_owned(), order())].into(),
+        excluded: [("n".to_owned(), order())].into(),
         ..ExportedGroup::default()
     };
     imported.and_imported(&keys(), "g", &record(), &group);
@@ -394,9 +394,9 @@ fn orders_compare_the_key_that_they_write() {
         of: 4,
         why: String::new(),
     };
-    let wish = Txn::wish(&keys(), "g", 4, &refused, 9);
+    let refusal = Txn::write_intent(&keys(), "g", 4, &refused, 9);
     let compare = ["mod(groups/g/intent) == 4"];
-    is(&wish, TxnKind::Wish, &compare, &["put groups/g/intent on 9"]);
+    is(&refusal, TxnKind::Intent, &compare, &["put groups/g/intent on 9"]);
 }
 
 #[test]

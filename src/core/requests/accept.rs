@@ -9,7 +9,7 @@ use crate::node::Node;
 use crate::protocol::records::{ClusterConfig, NodeKey, Past, Record, RecordState};
 use crate::protocol::released::released;
 use crate::protocol::{AsRead, ReleaseCause};
-use crate::requests::AcceptWish;
+use crate::requests::PendingAccept;
 use crate::requests::refusal::Refusal;
 use crate::store::Txn;
 use crate::text;
@@ -20,7 +20,7 @@ impl Node {
         if !self.facts.is_viewed() {
             return None;
         }
-        let AcceptWish {
+        let PendingAccept {
             reply,
             force,
             epoch: given,

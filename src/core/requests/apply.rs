@@ -1,7 +1,7 @@
 //! What runs and is no longer what the file and the image say: seen, told, and at an operator's word started again in place.
-//! The wish is written to etcd by whichever node was asked; the holder looks anew before it acts.
+//! The request is written to etcd by whichever node was asked; the holder looks anew before it acts.
 
-use crate::event::{Action, Note};
+use crate::event::{Action, Origin};
 use crate::group::AfterStop;
 use crate::membership::Member;
 use crate::node::Node;
@@ -13,28 +13,28 @@ use crate::text;
 use crate::text::switchover::apply;
 use crate::time::Time;
 
-/// A wish that the holder has seen and whose answer the engine still owes.
+/// A request that the holder has seen and whose answer the engine still owes.
 #[derive(Clone, Debug)]
-pub(crate) struct Comparing {
+pub(super) struct Comparing {
     revision: i64,
     /// Who wants it, and why, as the end of a sentence.
     asked: String,
 }
 
 impl Node {
-    /// Takes an operator's wish in, or says why not.
-    pub(crate) fn want_apply(&mut self, reply: u64, group: String, note: Note) -> Option<Refusal> {
+    /// Takes an operator's request in, or says why not.
+    pub(crate) fn want_apply(&mut self, reply: u64, group: String, origin: Origin) -> Option<Refusal> {
         if let Err(why) = self.askable(&group, MoveKind::Anew) {
             return Some(why);
         }
         if !self.membership.is_joined() {
             return Some(Refusal::NotMember);
         }
-        let Note { by, why, .. } = note;
+        let Origin { by, why, .. } = origin;
         self.requests.intend(reply, group, Intent::Apply { by, why }).err()
     }
 
-    /// What to answer once the wish is written.
+    /// What to answer once the request is written.
     pub(crate) fn apply_asked(&self, group: &str) -> String {
         let keys = self.facts.view().group(group);
         let holder = keys
@@ -69,10 +69,11 @@ impl Node {
         })
     }
 
-    /// The holder meets the wish: it has the engine compare, unless there is nothing to do it for.
+    /// The holder meets the request: it has the engine compare, unless there is nothing to do it for.
     pub(crate) fn execute_apply(&mut self, now: Time, name: &str, revision: i64, asked: String, out: &mut Vec<Action>) {
-        if self.intents.handled.get(name) == Some(&revision) {
+        if self.requests.intents.handled.get(name) == Some(&revision) {
             let waits = self
+                .requests
                 .intents
                 .comparing
                 .get(name)
@@ -88,10 +89,10 @@ impl Node {
         let Some(held) = group.held() else { return };
         let comes_anew = held.latched && matches!(held.after, AfterStop::Restart | AfterStop::Claimed);
         if held.latched && !comes_anew {
-            // It leaves: the next holder starts it as the file says, and deletes the wish.
+            // It leaves: the next holder starts it as the file says, and deletes the request.
             return;
         }
-        self.intents.handled.insert(name.to_owned(), revision);
+        self.requests.intents.handled.insert(name.to_owned(), revision);
         if let Some(why) = forbidden.filter(|_| !comes_anew) {
             let text = apply::refused(&asked, &apply::is(&why));
             group.mention(now, Code::ApplyRefused, text, out);
@@ -100,34 +101,38 @@ impl Node {
         if comes_anew {
             return self.spend(name, revision);
         }
-        self.intents
+        self.requests
+            .intents
             .comparing
             .insert(name.to_owned(), Comparing { revision, asked });
         let group = name.to_owned();
-        out.push(Action::Compare { group, wish: revision });
+        out.push(Action::Compare {
+            group,
+            intent: revision,
+        });
     }
 
     fn spend(&mut self, name: &str, revision: i64) {
-        let wish = (name.to_owned(), revision);
-        if !self.intents.spent.contains(&wish) {
-            self.intents.spent.push(wish);
+        let intent = (name.to_owned(), revision);
+        if !self.requests.intents.spent.contains(&intent) {
+            self.requests.intents.spent.push(intent);
         }
     }
 
-    /// What the engine says of the run: to be told, and acted upon where a wish asked for it.
+    /// What the engine says of the run: to be told, and acted upon where a request asked for it.
     pub(crate) fn compared(
         &mut self,
         now: Time,
         name: &str,
         drift: Option<Drift>,
-        wish: Option<i64>,
+        intent: Option<i64>,
         out: &mut Vec<Action>,
     ) {
         let Some(group) = self.groups.get_mut(name) else { return };
         group.compared(drift.clone());
-        // A look that began before the wish, or for an earlier one, may have missed what the wish is about.
-        let comparing = &mut self.intents.comparing;
-        if comparing.get(name).is_none_or(|one| wish != Some(one.revision)) {
+        // A look that began before the request, or for an earlier one, may have missed what the request is about.
+        let comparing = &mut self.requests.intents.comparing;
+        if comparing.get(name).is_none_or(|one| intent != Some(one.revision)) {
             return;
         }
         let Some(Comparing { revision, asked }) = comparing.remove(name) else {

@@ -52,7 +52,7 @@ pub struct ExportedGroup {
     /// The order that it is no more.
     pub deleted: Option<StandingOrder>,
     /// Nodes that it is not extended to.
-    pub without: BTreeMap<String, StandingOrder>,
+    pub excluded: BTreeMap<String, StandingOrder>,
 }
 
 impl Exported {
@@ -73,8 +73,8 @@ impl Exported {
                 store: keys.store.clone(),
                 stopped: keys.stopped.as_ref().map(|(order, _)| order.clone()),
                 deleted: keys.deleted.as_ref().map(|(order, _)| order.clone()),
-                without: keys
-                    .without
+                excluded: keys
+                    .excluded
                     .iter()
                     .map(|(node, (order, _))| (node.clone(), order.clone()))
                     .collect(),
@@ -102,8 +102,8 @@ impl Exported {
             let (format, known) = (self.format, FORMAT);
             return Some(Refusal::ExportFormat { format, known });
         }
-        let without = self.groups.values().flat_map(|group| group.without.keys());
-        let names = self.groups.keys().chain(self.drained.keys()).chain(without);
+        let excluded = self.groups.values().flat_map(|group| group.excluded.keys());
+        let names = self.groups.keys().chain(self.drained.keys()).chain(excluded);
         if let Some(name) = names.into_iter().find(|name| !is_name(name)) {
             return Some(Refusal::ExportName { name: name.clone() });
         }
@@ -112,7 +112,7 @@ impl Exported {
         }
         let keys = |group: &ExportedGroup| {
             let orders = [group.store.is_some(), group.stopped.is_some(), group.deleted.is_some()];
-            1 + orders.into_iter().filter(|there| *there).count() + group.without.len()
+            1 + orders.into_iter().filter(|there| *there).count() + group.excluded.len()
         };
         let keys: usize = self.groups.values().map(keys).sum();
         if keys + self.drained.len() > KEYS_MAX {

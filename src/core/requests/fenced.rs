@@ -28,7 +28,7 @@ pub enum Fenced {
 
 /// A T10 that an operator asked for.
 #[derive(Clone, Debug)]
-pub(crate) struct FencedWish {
+pub(crate) struct PendingFenced {
     pub(crate) reply: u64,
     what: Fenced,
     /// Who says so, and when.
@@ -47,12 +47,12 @@ impl Node {
         if self.membership.is_under_hold(self.facts.now()) {
             return Some(Refusal::UnderHold);
         }
-        self.requests.fenced(FencedWish { reply, what, by }).err()
+        self.requests.fenced(PendingFenced { reply, what, by }).err()
     }
 
     /// The operator's T10, when it may be sent.
     pub(crate) fn fenced_by_hand(&mut self, now: Time, out: &mut Vec<Action>) -> Option<(Txn, Purpose)> {
-        let FencedWish { reply, what, by } = self.requests.take_fenced()?;
+        let PendingFenced { reply, what, by } = self.requests.take_fenced()?;
         match self.fenced_txn(now, &what, &by) {
             Ok((txn, left)) => Some((txn, Purpose::Fenced { reply, left })),
             Err(why) => {

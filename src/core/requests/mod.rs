@@ -1,10 +1,11 @@
-//! What operators asked of this node and etcd has not been told yet: one of each kind, orders in a queue. Nothing waits for
-//! long: what can't be sent in time is taken back, and its caller told.
+//! What operators asked of this node. As long as etcd has not been told it is here: one of each kind, orders in a queue. Nothing
+//! waits for long: what can't be sent in time is taken back, and its caller told.
 
 pub(crate) mod accept;
 pub(crate) mod apply;
 pub mod exported;
 pub mod fenced;
+mod intake;
 pub(crate) mod orders;
 pub(crate) mod placement;
 pub mod refusal;
@@ -18,20 +19,21 @@ use std::time::Duration;
 
 use crate::protocol::records::Intent;
 use crate::requests::exported::Exported;
-use crate::requests::fenced::FencedWish;
+use crate::requests::fenced::PendingFenced;
 use crate::requests::orders::PendingOrder;
 use crate::requests::refusal::Refusal;
+use crate::requests::switchover::Intents;
 use crate::time::Time;
 
 /// Orders that wait to be written.
 const ORDERS_MAX: usize = 16;
 
-/// So long a wish waits to be sent: less than its caller waits for the answer. Nothing may happen that nobody expects any more.
+/// So long a request waits to be sent: less than its caller waits for the answer. Nothing may happen that nobody expects any more.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// An operator's wish for T11.
+/// An operator's request for T11.
 #[derive(Clone, Debug)]
-pub(crate) struct AcceptWish {
+pub(crate) struct PendingAccept {
     pub(crate) reply: u64,
     pub(crate) force: bool,
     pub(crate) epoch: Option<u64>,
@@ -39,9 +41,9 @@ pub(crate) struct AcceptWish {
     pub(crate) import: Option<Box<Exported>>,
 }
 
-/// A wish about a group, for its holder.
+/// A request about a group, for its holder.
 #[derive(Clone, Debug)]
-pub(crate) struct IntentWish {
+pub(crate) struct PendingIntent {
     pub(crate) reply: u64,
     pub(crate) group: String,
     pub(crate) intent: Intent,
@@ -53,15 +55,17 @@ pub(crate) struct Requests {
     /// Since when the oldest has been waiting, as far as anything waits.
     since: Option<Time>,
     hold: Option<(u64, Duration)>,
-    intent: Option<IntentWish>,
-    accept: Option<AcceptWish>,
-    fenced: Option<FencedWish>,
+    intent: Option<PendingIntent>,
+    accept: Option<PendingAccept>,
+    fenced: Option<PendingFenced>,
     orders: VecDeque<PendingOrder>,
+    /// What became of those that are in etcd.
+    intents: Intents,
 }
 
 impl Requests {
     /// A hold of this length.
-    pub(crate) fn hold(&mut self, reply: u64, length: Duration) -> Result<(), Refusal> {
+    fn hold(&mut self, reply: u64, length: Duration) -> Result<(), Refusal> {
         refuse(self.hold.is_some(), Refusal::OtherHold)?;
         self.hold = Some((reply, length));
         Ok(())
@@ -71,17 +75,17 @@ impl Requests {
         self.hold.take()
     }
 
-    pub(crate) fn has_intent(&self) -> bool {
+    fn has_intent(&self) -> bool {
         self.intent.is_some()
     }
 
-    pub(crate) fn intend(&mut self, reply: u64, group: String, intent: Intent) -> Result<(), Refusal> {
-        refuse(self.intent.is_some(), Refusal::OtherWish)?;
-        self.intent = Some(IntentWish { reply, group, intent });
+    fn intend(&mut self, reply: u64, group: String, intent: Intent) -> Result<(), Refusal> {
+        refuse(self.intent.is_some(), Refusal::OtherIntent)?;
+        self.intent = Some(PendingIntent { reply, group, intent });
         Ok(())
     }
 
-    pub(crate) fn take_intent(&mut self) -> Option<IntentWish> {
+    fn take_intent(&mut self) -> Option<PendingIntent> {
         self.intent.take()
     }
 
@@ -89,46 +93,46 @@ impl Requests {
         self.accept.is_some()
     }
 
-    pub(crate) fn accept(&mut self, wish: AcceptWish) -> Result<(), Refusal> {
-        let busy = match wish.import {
+    fn accept(&mut self, pending: PendingAccept) -> Result<(), Refusal> {
+        let busy = match pending.import {
             None => Refusal::OtherAccept,
             Some(_) => Refusal::AcceptFirst,
         };
         refuse(self.accept.is_some(), busy)?;
-        self.accept = Some(wish);
+        self.accept = Some(pending);
         Ok(())
     }
 
-    pub(crate) fn take_accept(&mut self) -> Option<AcceptWish> {
+    fn take_accept(&mut self) -> Option<PendingAccept> {
         self.accept.take()
     }
 
-    pub(crate) fn fenced(&mut self, wish: FencedWish) -> Result<(), Refusal> {
+    fn fenced(&mut self, pending: PendingFenced) -> Result<(), Refusal> {
         refuse(self.fenced.is_some(), Refusal::OtherFenced)?;
-        self.fenced = Some(wish);
+        self.fenced = Some(pending);
         Ok(())
     }
 
-    pub(crate) fn take_fenced(&mut self) -> Option<FencedWish> {
+    fn take_fenced(&mut self) -> Option<PendingFenced> {
         self.fenced.take()
     }
 
     /// Whether one more order may wait.
-    pub(crate) fn is_full(&self) -> bool {
+    fn is_full(&self) -> bool {
         self.orders.len() >= ORDERS_MAX
     }
 
-    pub(crate) fn order(&mut self, order: PendingOrder) -> Result<(), Refusal> {
+    fn order(&mut self, order: PendingOrder) -> Result<(), Refusal> {
         refuse(self.is_full(), Refusal::TooManyOrders)?;
         self.orders.push_back(order);
         Ok(())
     }
 
-    pub(crate) fn next_order(&mut self) -> Option<&mut PendingOrder> {
+    fn next_order(&mut self) -> Option<&mut PendingOrder> {
         self.orders.front_mut()
     }
 
-    pub(crate) fn take_order(&mut self) -> Option<PendingOrder> {
+    fn take_order(&mut self) -> Option<PendingOrder> {
         self.orders.pop_front()
     }
 
@@ -141,7 +145,7 @@ impl Requests {
     }
 
     /// Whether something has waited for too long; then the clock starts over.
-    pub(crate) fn is_overdue(&mut self, now: Time) -> bool {
+    fn is_overdue(&mut self, now: Time) -> bool {
         if self.is_empty() {
             self.since = None;
             return false;
@@ -159,11 +163,11 @@ impl Requests {
     }
 
     /// Takes back all but an accept, which a node makes that is no member; gives whom to tell.
-    pub(crate) fn dismiss(&mut self) -> Vec<u64> {
+    fn dismiss(&mut self) -> Vec<u64> {
         let orders = self.orders.drain(..).map(|order| order.reply());
-        let intent = self.intent.take().map(|wish| wish.reply);
+        let intent = self.intent.take().map(|pending| pending.reply);
         let hold = self.hold.take().map(|(reply, _)| reply);
-        let fenced = self.fenced.take().map(|wish| wish.reply);
+        let fenced = self.fenced.take().map(|pending| pending.reply);
         orders.chain(intent).chain(hold).chain(fenced).collect()
     }
 }
@@ -180,8 +184,8 @@ mod tests {
         Time::default().plus(Duration::from_secs(seconds))
     }
 
-    fn accept(reply: u64) -> AcceptWish {
-        AcceptWish {
+    fn accept(reply: u64) -> PendingAccept {
+        PendingAccept {
             reply,
             force: false,
             epoch: None,

@@ -4,13 +4,13 @@
 
 use std::time::Duration;
 
-use crate::event::{Action, Note, Wish};
+use crate::event::{Action, OrderKind, Origin};
 use crate::group::{AfterStop, StopMode};
 use crate::membership::Purpose;
 use crate::node::Node;
 use crate::protocol::ReleaseCause;
 use crate::protocol::records::{Intent, StandingOrder};
-use crate::requests::AcceptWish;
+use crate::requests::PendingAccept;
 use crate::requests::placement::VacateOrder;
 use crate::requests::refusal::Refusal;
 use crate::snapshot::code::Code;
@@ -27,8 +27,8 @@ const PAUSE_MIN: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug)]
 pub(crate) struct PendingOrder {
     reply: u64,
-    wish: Wish,
-    note: Note,
+    kind: OrderKind,
+    origin: Origin,
     at: Time,
     /// A pause ends with a lease of its own, so that it ends even if nobody is there to end it.
     lease: Option<PauseLease>,
@@ -49,20 +49,20 @@ enum PauseLease {
 
 impl Node {
     /// Takes an order in, or replies at once why not.
-    pub(crate) fn wish(&mut self, reply: u64, wish: Wish, note: Note, out: &mut Vec<Action>) {
-        let refused = self.refusal(&wish);
+    pub(crate) fn give_order(&mut self, reply: u64, kind: OrderKind, origin: Origin, out: &mut Vec<Action>) {
+        let refused = self.refusal(&kind);
         let result = match refused {
             Some(why) => Err(why),
             None if !self.membership.is_joined() => Err(Refusal::NotMember),
             None if self.requests.is_full() => Err(Refusal::TooManyOrders),
-            None => match self.fulfilled(&wish) {
+            None => match self.fulfilled(&kind) {
                 Some(already) => Ok(already.into()),
                 None => {
                     let (at, lease) = (self.facts.now(), None);
                     let order = PendingOrder {
                         reply,
-                        wish,
-                        note,
+                        kind,
+                        origin,
                         at,
                         lease,
                     };
@@ -76,25 +76,29 @@ impl Node {
         out.push(Action::Reply { reply, result });
     }
 
-    fn refusal(&self, wish: &Wish) -> Option<Refusal> {
-        match wish {
-            Wish::Stop { group } | Wish::Start { group } | Wish::Resume { group } => self.not_there(group),
-            Wish::Pause { group, length } => self.not_there(group).or_else(|| {
+    fn refusal(&self, kind: &OrderKind) -> Option<Refusal> {
+        match kind {
+            OrderKind::Stop { group } | OrderKind::Start { group } | OrderKind::Resume { group } => {
+                self.not_there(group)
+            }
+            OrderKind::Pause { group, length } => self.not_there(group).or_else(|| {
                 (*length < PAUSE_MIN || *length > PAUSE_MAX).then_some(Refusal::PauseLength { least: PAUSE_MIN })
             }),
-            Wish::Drain { node } | Wish::Undrain { node } => {
+            OrderKind::Drain { node } | OrderKind::Undrain { node } => {
                 let known = self.facts.view().nodes.contains_key(node) || self.facts.view().statuses.contains_key(node);
                 let drained = self.facts.view().drained.contains_key(node);
                 (!known && !drained).then(|| Refusal::NoNode { node: node.clone() })
             }
-            Wish::Withdraw { group, id } => self.unknown_group(group).or_else(|| self.not_withdrawable(group, *id)),
-            Wish::Remove { node } => self.not_removable(node),
-            Wish::Extend { group, node } => self.not_extendable(group, node),
-            Wish::Unextend { group, node } => self.not_unextendable(group, node),
+            OrderKind::Withdraw { group, id } => {
+                self.unknown_group(group).or_else(|| self.not_withdrawable(group, *id))
+            }
+            OrderKind::Remove { node } => self.not_removable(node),
+            OrderKind::Extend { group, node } => self.not_extendable(group, node),
+            OrderKind::Unextend { group, node } => self.not_unextendable(group, node),
             // The rest once etcd was read anew: its storage may have been initialised a moment ago.
-            Wish::Create { group } => self.unknown_group(group),
-            Wish::Delete { group } => self.not_deletable(group),
-            Wish::Configure { ttl } => self.unfit_ttl(*ttl),
+            OrderKind::Create { group } => self.unknown_group(group),
+            OrderKind::Delete { group } => self.not_deletable(group),
+            OrderKind::Configure { ttl } => self.unfit_ttl(*ttl),
         }
     }
 
@@ -109,64 +113,64 @@ impl Node {
     }
 
     /// What to answer where there is nothing to do.
-    pub(crate) fn fulfilled(&self, wish: &Wish) -> Option<String> {
-        match wish {
-            Wish::Stop { group } => {
+    pub(crate) fn fulfilled(&self, kind: &OrderKind) -> Option<String> {
+        match kind {
+            OrderKind::Stop { group } => {
                 let order = self.facts.view().group(group).stopped.as_ref()?;
                 Some(already::stopped(group, &order.0))
             }
-            Wish::Start { group } => {
+            OrderKind::Start { group } => {
                 let none = self.facts.view().group(group).stopped.is_none();
                 none.then(|| already::not_stopped(group))
             }
-            Wish::Resume { group } => {
+            OrderKind::Resume { group } => {
                 let none = self.facts.view().group(group).paused.is_none();
                 none.then(|| already::not_on_pause(group))
             }
-            Wish::Withdraw { group, .. } => {
+            OrderKind::Withdraw { group, .. } => {
                 let asked = matches!(
                     self.facts.view().group(group).intent,
                     Some((Intent::Switchover { .. }, _))
                 );
                 (!asked).then(|| already::not_moved(group))
             }
-            Wish::Drain { node } => {
+            OrderKind::Drain { node } => {
                 let order = self.facts.view().drained.get(node)?;
                 Some(already::drained(node, &order.0))
             }
-            Wish::Undrain { node } => {
+            OrderKind::Undrain { node } => {
                 let none = !self.facts.view().drained.contains_key(node);
                 none.then(|| already::not_drained(node))
             }
-            Wish::Remove { node } => {
+            OrderKind::Remove { node } => {
                 let view = self.facts.view();
                 let left = view.nodes.contains_key(node)
                     || view.statuses.contains_key(node)
                     || view.known.contains_key(node)
                     || view.drained.contains_key(node)
-                    || view.groups.values().any(|keys| keys.without.contains_key(node));
+                    || view.groups.values().any(|keys| keys.excluded.contains_key(node));
                 (!left).then(|| already::removed(node))
             }
-            Wish::Extend { group, node } => {
-                let none = !self.facts.view().group(group).without.contains_key(node);
+            OrderKind::Extend { group, node } => {
+                let none = !self.facts.view().group(group).excluded.contains_key(node);
                 none.then(|| already::extended(group, node))
             }
-            Wish::Unextend { group, node } => {
+            OrderKind::Unextend { group, node } => {
                 let keys = self.facts.view().group(group);
-                let (order, _) = keys.without.get(node)?;
+                let (order, _) = keys.excluded.get(node)?;
                 Some(already::not_extended(group, node, order))
             }
-            Wish::Create { group } => {
+            OrderKind::Create { group } => {
                 let none = self.facts.view().group(group).deleted.is_none();
                 none.then(|| already::created(group))
             }
-            Wish::Delete { group } => {
+            OrderKind::Delete { group } => {
                 let order = self.facts.view().group(group).deleted.as_ref()?;
                 Some(already::deleted(group, &order.0))
             }
-            Wish::Configure { ttl } => self.configured(*ttl),
+            OrderKind::Configure { ttl } => self.configured(*ttl),
             // A new one starts over, with its own end.
-            Wish::Pause { .. } => None,
+            OrderKind::Pause { .. } => None,
         }
     }
 
@@ -175,38 +179,41 @@ impl Node {
         let asked_at = self.requests.next_order()?.at;
         let is_fresh = self.read_since(asked_at);
         let next = self.requests.next_order()?;
-        let lease = match (&next.wish, next.lease) {
-            (Wish::Pause { length, .. }, None) => {
-                let (ttl, lease) = (*length, self.random.lease());
+        let lease = match (&next.kind, next.lease) {
+            (OrderKind::Pause { length, .. }, None) => {
+                let (ttl, lease) = (*length, self.membership.new_lease());
                 next.lease = Some(PauseLease::Waiting(lease));
                 out.push(Action::Grant(Grant { lease, ttl }));
                 return None;
             }
             (_, Some(PauseLease::Waiting(_))) => return None,
-            (Wish::Create { .. }, _) if !is_fresh => {
+            (OrderKind::Create { .. }, _) if !is_fresh => {
                 self.membership.hint();
                 return None;
             }
             (_, Some(PauseLease::Granted(lease))) => lease,
             (_, None) => 0,
         };
-        let PendingOrder { reply, wish, note, .. } = self.requests.take_order()?;
-        let (key, revision, done) = self.order_key(&wish);
-        let txn = match wish {
-            Wish::Remove { node } => return self.removal(reply, &node, out),
-            Wish::Withdraw { group, id } => return self.withdrawal(reply, &group, id, out),
-            Wish::Configure { ttl } => return self.configuration(reply, ttl, out),
-            Wish::Unextend { group, node } => return self.unextension(reply, &group, &node, note, out),
-            Wish::Create { group } => return self.creation(reply, &group, out),
-            Wish::Delete { group } => return self.deletion(reply, &group, note, out),
-            Wish::Stop { .. } | Wish::Pause { .. } | Wish::Drain { .. } => {
-                Txn::give_order(key, revision, &StandingOrder::from(note), lease)
+        let PendingOrder {
+            reply, kind, origin, ..
+        } = self.requests.take_order()?;
+        let (key, revision, done) = self.order_key(&kind);
+        let txn = match kind {
+            OrderKind::Remove { node } => return self.removal(reply, &node, out),
+            OrderKind::Withdraw { group, id } => return self.withdrawal(reply, &group, id, out),
+            OrderKind::Configure { ttl } => return self.configuration(reply, ttl, out),
+            OrderKind::Unextend { group, node } => return self.unextension(reply, &group, &node, origin, out),
+            OrderKind::Create { group } => return self.creation(reply, &group, out),
+            OrderKind::Delete { group } => return self.deletion(reply, &group, origin, out),
+            OrderKind::Stop { .. } | OrderKind::Pause { .. } | OrderKind::Drain { .. } => {
+                Txn::give_order(key, revision, &StandingOrder::from(origin), lease)
             }
-            Wish::Start { .. } | Wish::Resume { .. } | Wish::Undrain { .. } | Wish::Extend { .. } => {
-                Txn::withdraw_order(key, revision)
-            }
+            OrderKind::Start { .. }
+            | OrderKind::Resume { .. }
+            | OrderKind::Undrain { .. }
+            | OrderKind::Extend { .. } => Txn::withdraw_order(key, revision),
         };
-        Some((txn, Purpose::Intent { reply, done }))
+        Some((txn, Purpose::Request { reply, done }))
     }
 
     /// Whether what is known of etcd was asked for after this.
@@ -216,54 +223,54 @@ impl Node {
     }
 
     /// The key of an order, its mod revision as read, and what to answer once it is written.
-    fn order_key(&self, wish: &Wish) -> (String, i64, String) {
+    fn order_key(&self, kind: &OrderKind) -> (String, i64, String) {
         let revision = |order: Option<&(StandingOrder, i64)>| order.map_or(0, |(_, revision)| *revision);
         let (names, view) = (self.facts.keys(), self.facts.view());
-        match wish {
-            Wish::Stop { group } | Wish::Start { group } => {
+        match kind {
+            OrderKind::Stop { group } | OrderKind::Start { group } => {
                 let keys = view.group(group);
-                let done = match (wish, keys.paused.is_some()) {
-                    (Wish::Stop { .. }, _) => done::stopped(group),
+                let done = match (kind, keys.paused.is_some()) {
+                    (OrderKind::Stop { .. }, _) => done::stopped(group),
                     (_, false) => done::started(group),
                     (_, true) => done::started_on_pause(group),
                 };
                 (names.stopped(group), revision(keys.stopped.as_ref()), done)
             }
-            Wish::Pause { group, length } => {
+            OrderKind::Pause { group, length } => {
                 let paused = view.group(group).paused.as_ref();
                 (names.paused(group), revision(paused), done::paused(group, *length))
             }
-            Wish::Resume { group } => {
+            OrderKind::Resume { group } => {
                 let paused = view.group(group).paused.as_ref();
                 (names.paused(group), revision(paused), done::resumed(group))
             }
-            Wish::Drain { node } => {
+            OrderKind::Drain { node } => {
                 let drained = revision(view.drained.get(node));
                 (names.drained(node), drained, done::drained(node))
             }
-            Wish::Undrain { node } => {
+            OrderKind::Undrain { node } => {
                 let drained = revision(view.drained.get(node));
                 (names.drained(node), drained, done::undrained(node))
             }
-            Wish::Withdraw { group, .. } => {
+            OrderKind::Withdraw { group, .. } => {
                 let intent = view.group(group).intent_mod;
                 (names.intent(group), intent, text::switchover::withdrawn(group))
             }
-            Wish::Remove { node } => {
+            OrderKind::Remove { node } => {
                 let drained = revision(view.drained.get(node));
                 (names.drained(node), drained, done::removed(node, 0))
             }
-            Wish::Extend { group, node } | Wish::Unextend { group, node } => {
+            OrderKind::Extend { group, node } | OrderKind::Unextend { group, node } => {
                 let keys = view.group(group);
-                let without = revision(keys.without.get(node));
-                (names.without(group, node), without, done::extended(group, node))
+                let excluded = revision(keys.excluded.get(node));
+                (names.excluded(group, node), excluded, done::extended(group, node))
             }
             // These write more than one key, and say themselves what is done.
-            Wish::Create { group } | Wish::Delete { group } => {
+            OrderKind::Create { group } | OrderKind::Delete { group } => {
                 let keys = view.group(group);
                 (names.deleted(group), revision(keys.deleted.as_ref()), String::new())
             }
-            Wish::Configure { ttl } => (names.config(), view.config_mod, done::ttl(*ttl)),
+            OrderKind::Configure { ttl } => (names.config(), view.config_mod, done::ttl(*ttl)),
         }
     }
 
@@ -393,13 +400,13 @@ impl Node {
         }
     }
 
-    /// A wish that could not be sent in time is taken back, and its caller told.
+    /// A request that could not be sent in time is taken back, and its caller told.
     pub(crate) fn expire_requests(&mut self, now: Time, out: &mut Vec<Action>) {
         if !self.requests.is_overdue(now) {
             return;
         }
-        self.dismiss_wishes(&Refusal::NotWritten, out);
-        if let Some(AcceptWish { reply, .. }) = self.requests.take_accept() {
+        self.dismiss_requests(&Refusal::NotWritten, out);
+        if let Some(PendingAccept { reply, .. }) = self.requests.take_accept() {
             let result = Err(Refusal::NotWritten);
             out.push(Action::Reply { reply, result });
         }
@@ -407,7 +414,7 @@ impl Node {
 
     /// What waits in vain when this node ends or is no member any more: nothing that an operator wanted may happen
     /// minutes later, when it is one again.
-    pub(crate) fn dismiss_wishes(&mut self, why: &Refusal, out: &mut Vec<Action>) {
+    pub(crate) fn dismiss_requests(&mut self, why: &Refusal, out: &mut Vec<Action>) {
         self.leave_askers(out);
         for reply in self.requests.dismiss() {
             let result = Err(why.clone());

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::event::{Action, Note, Wish};
+use crate::event::{Action, OrderKind, Origin};
 use crate::membership::Purpose;
 use crate::node::Node;
 use crate::protocol::ReleaseCause;
@@ -36,7 +36,7 @@ impl Node {
 
     /// Why a node may not hold the group, whoever else may.
     pub(crate) fn unextended(&self, group: &str, node: &str) -> Option<String> {
-        let (order, _) = self.facts.view().groups.get(group)?.without.get(node)?;
+        let (order, _) = self.facts.view().groups.get(group)?.excluded.get(node)?;
         Some(standing::not_extended_until(order, group, node))
     }
 
@@ -55,7 +55,7 @@ impl Node {
             .view()
             .groups
             .get(group)?
-            .without
+            .excluded
             .get(&self.facts.me().name)?;
         Some(VacateOrder {
             code: Code::UnextendWaits,
@@ -96,7 +96,7 @@ impl Node {
             return Some(why);
         }
         let keys = self.facts.view().group(group);
-        if keys.without.contains_key(node) {
+        if keys.excluded.contains_key(node) {
             return None;
         }
         if !self.facts.view().nodes.contains_key(node) && !self.facts.view().statuses.contains_key(node) {
@@ -128,7 +128,7 @@ impl Node {
     fn other_extended(&self, group: &str, node: &str) -> Option<String> {
         let keys = self.facts.view().group(group);
         let others = self.facts.view().statuses.keys().chain([&self.facts.me().name]);
-        let others = others.filter(|other| *other != node && !keys.without.contains_key(*other));
+        let others = others.filter(|other| *other != node && !keys.excluded.contains_key(*other));
         let others = others.filter(|other| self.has_group(other, group));
         let silent = |other: &String| {
             let lease = self.facts.view().lease_of(other);
@@ -204,7 +204,8 @@ impl Node {
         }
         let keys = self.facts.view().group(group);
         if let Some(why) = self
-            .damage
+            .facts
+            .damage()
             .sentences()
             .get(&self.facts.keys().store(group))
             .filter(|_| keys.store.is_none())
@@ -236,7 +237,14 @@ impl Node {
 
     /// T13. It compares that nobody holds the group and that a node is left for it; each of two operators who take away
     /// the other's last node compares what the other one writes.
-    pub(crate) fn unextension(&self, reply: u64, group: &str, node: &str, note: Note, out: &mut Vec<Action>) -> Sent {
+    pub(crate) fn unextension(
+        &self,
+        reply: u64,
+        group: &str,
+        node: &str,
+        origin: Origin,
+        out: &mut Vec<Action>,
+    ) -> Sent {
         let refused = self.not_unextendable(group, node);
         let rest = self.other_extended(group, node);
         let (None, Some(rest)) = (refused.as_ref(), rest) else {
@@ -247,23 +255,23 @@ impl Node {
             self.as_read(group),
             node,
             &rest,
-            &StandingOrder::from(note),
+            &StandingOrder::from(origin),
         );
         let done = done::unextended(group, node);
-        Some((txn, Purpose::Intent { reply, done }))
+        Some((txn, Purpose::Request { reply, done }))
     }
 
     /// T14. The record is written anew with its epoch, so that no campaign which read the one before can land: from here on
     /// every candidate has read that the group is deleted.
-    pub(crate) fn deletion(&self, reply: u64, group: &str, note: Note, out: &mut Vec<Action>) -> Sent {
+    pub(crate) fn deletion(&self, reply: u64, group: &str, origin: Origin, out: &mut Vec<Action>) -> Sent {
         if let Some(why) = self.not_deletable(group) {
             return refuse(reply, why, out);
         }
         let of = self.as_read(group);
-        let order = StandingOrder::from(note);
+        let order = StandingOrder::from(origin);
         let txn = Txn::delete(self.facts.keys(), of, &self.left_behind(of.keys, &order), &order);
         let done = done::deleted(group);
-        Some((txn, Purpose::Intent { reply, done }))
+        Some((txn, Purpose::Request { reply, done }))
     }
 
     /// What the record says of a group that is no more: its epoch, and nothing of what moves remember.
@@ -288,10 +296,10 @@ impl Node {
         if let Some(why) = self.not_creatable(group) {
             return refuse(reply, why, out);
         }
-        let wish = Wish::Create {
+        let kind = OrderKind::Create {
             group: group.to_owned(),
         };
-        if let Some(already) = self.fulfilled(&wish) {
+        if let Some(already) = self.fulfilled(&kind) {
             let result = Ok(already.into());
             out.push(Action::Reply { reply, result });
             return None;
@@ -306,7 +314,7 @@ impl Node {
             .map_or(0, |record| record.epoch)
             + 1;
         let done = done::created(group, epoch);
-        Some((txn, Purpose::Intent { reply, done }))
+        Some((txn, Purpose::Request { reply, done }))
     }
 }
 

@@ -88,7 +88,7 @@ refusals! {
     // What waits already.
     TooManyOrders = "busy", Full;
     OtherHold = "busy", Full;
-    OtherWish = "busy", Full;
+    OtherIntent = "busy", Full;
     OtherAccept = "busy", Full;
     AcceptFirst = "busy", Full;
     OtherFenced = "busy", Full;
@@ -123,7 +123,7 @@ refusals! {
     NoNodeReady { group: String } = "no_standby", Refused;
     HolderRefuses { node: String, why: String } = "holder_refused", Refused;
     Withdrawn { group: String, node: String } = "withdrawn", Conflict;
-    NotThatWish { group: String } = "not_that_wish", Conflict;
+    NotThatIntent { group: String } = "not_that_wish", Conflict;
     BegunAlready { group: String } = "move_begun", Refused;
     ApplyNotMove { group: String } = "apply_under_way", Refused;
 

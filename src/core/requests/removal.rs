@@ -43,6 +43,6 @@ impl Node {
         }
         let (txn, left) = Txn::remove(self.facts.keys(), self.facts.view(), node);
         let done = text::orders::done::removed(node, left);
-        Some((txn, Purpose::Intent { reply, done }))
+        Some((txn, Purpose::Request { reply, done }))
     }
 }

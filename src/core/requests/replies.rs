@@ -19,7 +19,7 @@ impl Node {
             | Purpose::Register
             | Purpose::Evict(_)
             | Purpose::BareBeat
-            | Purpose::Wish { .. }
+            | Purpose::IntentAnswer { .. }
             | Purpose::Free { .. }
             | Purpose::ReleaseLost { .. } => {}
             Purpose::Beat => self.membership.status_landed(succeeded),
@@ -30,7 +30,7 @@ impl Node {
                 }
                 out.push(Action::Reply { reply: *reply, result });
             }
-            Purpose::Intent { reply, done } => {
+            Purpose::Request { reply, done } => {
                 let result = if succeeded {
                     self.mention(Code::OrderGiven, text::orders::was_given(done), out);
                     Ok(done.clone().into())
@@ -91,7 +91,7 @@ impl Node {
         self.membership.status_unknown();
         match pending.purpose {
             Purpose::Hold { reply, .. }
-            | Purpose::Intent { reply, .. }
+            | Purpose::Request { reply, .. }
             | Purpose::Switchover { reply, .. }
             | Purpose::Fenced { reply, .. }
             | Purpose::Accept { reply, .. } => {
@@ -106,7 +106,7 @@ impl Node {
             | Purpose::Evict(_)
             | Purpose::Beat
             | Purpose::BareBeat
-            | Purpose::Wish { .. }
+            | Purpose::IntentAnswer { .. }
             | Purpose::Free { .. }
             | Purpose::Campaign { .. }
             | Purpose::Release { .. }

@@ -1,14 +1,14 @@
-//! Switchovers, on the asker's side: an operator's wish is written to etcd by whichever node was asked, the holder answers
-//! it there, and its answer is the operator's. Of a withdrawal and a beginning one wins: each compares the wish as written.
+//! Switchovers, on the asker's side: an operator's request is written to etcd by whichever node was asked, the holder answers
+//! it there, and its answer is the operator's. Of a withdrawal and a beginning one wins: each compares the request as written.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::event::{Action, Done, Note, Wished};
-use crate::membership::{Asked, Purpose};
+use crate::event::{Action, Done, IntentRef, Origin};
+use crate::membership::{Purpose, WriteKind};
 use crate::node::Node;
 use crate::protocol::records::{GroupKeys, Intent};
-use crate::requests::IntentWish;
+use crate::requests::PendingIntent;
 use crate::requests::apply::Comparing;
 use crate::requests::refusal::Refusal;
 use crate::snapshot::code::Code;
@@ -16,33 +16,33 @@ use crate::store::Txn;
 use crate::text;
 use crate::time::Time;
 
-/// So long the asker waits for the holder's answer: with the time that the wish may wait to be written, less than the
+/// So long the asker waits for the holder's answer: with the time that the request may wait to be written, less than the
 /// caller waits for its reply.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(4);
-/// Wishes that wait for an answer.
+/// Requests that wait for an answer.
 const ASKED_MAX: usize = 16;
 
-/// What became of operators' wishes to move a group or to start it again.
+/// What became of operators' requests to move a group or to start it again.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Intents {
+pub(super) struct Intents {
     /// Written here, and not answered yet.
-    pub(crate) asked: Vec<PendingMove>,
-    /// By group: the mod revision of its refused wish, and when this node first saw it.
-    pub(crate) refused: BTreeMap<String, (i64, Time)>,
-    /// By group: the mod revision of the last wish that its holder has taken up, or refused.
-    pub(crate) handled: BTreeMap<String, i64>,
-    /// Wishes to apply that are answered: their group and revision, to be deleted.
-    pub(crate) spent: Vec<(String, i64)>,
-    /// By group: the wish to apply that waits for the engine's comparison.
-    pub(crate) comparing: BTreeMap<String, Comparing>,
+    pub(super) asked: Vec<PendingMove>,
+    /// By group: the mod revision of its refused request, and when this node first saw it.
+    pub(super) refused: BTreeMap<String, (i64, Time)>,
+    /// By group: the mod revision of the last request that its holder has taken up, or refused.
+    pub(super) handled: BTreeMap<String, i64>,
+    /// Requests to apply that are answered: their group and revision, to be deleted.
+    pub(super) spent: Vec<(String, i64)>,
+    /// By group: the request to apply that waits for the engine's comparison.
+    pub(super) comparing: BTreeMap<String, Comparing>,
 }
 
-/// A wish that was written here, and whom to tell what came of it.
+/// A request that was written here, and whom to tell what came of it.
 #[derive(Clone, Debug)]
-pub(crate) struct PendingMove {
+pub(super) struct PendingMove {
     reply: u64,
     group: String,
-    /// The wish as written: its mod revision.
+    /// The request as written: its mod revision.
     revision: i64,
     to: Option<String>,
     holder: String,
@@ -52,11 +52,11 @@ pub(crate) struct PendingMove {
 
 impl PendingMove {
     fn done(&self, text: String) -> Done {
-        let wish = Some(Wished {
+        let intent = Some(IntentRef {
             id: self.revision,
             to: self.to.clone(),
         });
-        Done { text, wish }
+        Done { text, intent }
     }
 
     fn not_begun(&self) -> Done {
@@ -112,13 +112,13 @@ impl Node {
         }
     }
 
-    /// Takes an operator's wish to move a group, or says why not.
+    /// Takes an operator's request to move a group, or says why not.
     pub(crate) fn want_switchover(
         &mut self,
         reply: u64,
         group: String,
         to: Option<String>,
-        note: Note,
+        origin: Origin,
     ) -> Option<Refusal> {
         let holder = match self.askable(&group, MoveKind::Move) {
             Ok(holder) => holder,
@@ -133,10 +133,10 @@ impl Node {
         if !self.membership.is_joined() {
             return Some(Refusal::NotMember);
         }
-        if self.requests.has_intent() || self.intents.asked.len() >= ASKED_MAX {
-            return Some(Refusal::OtherWish);
+        if self.requests.has_intent() || self.requests.intents.asked.len() >= ASKED_MAX {
+            return Some(Refusal::OtherIntent);
         }
-        let Note { by, why, .. } = note;
+        let Origin { by, why, .. } = origin;
         let begun = None;
         let intent = Intent::Switchover { to, by, why, begun };
         self.requests.intend(reply, group, intent).err()
@@ -189,34 +189,38 @@ impl Node {
         }
     }
 
-    /// An operator's wish that came in here, written for the holder to read.
-    pub(crate) fn intent_wish(&mut self, out: &mut Vec<Action>) -> Option<(Txn, Purpose)> {
-        let due = |(group, _): &(String, i64)| !self.membership.put_off(self.facts.now(), &Asked::Wish(group.clone()));
-        if let Some(at) = self.intents.spent.iter().rposition(due) {
-            let (group, revision) = self.intents.spent.remove(at);
-            let txn = Txn::end_wish(self.facts.keys(), &group, revision);
-            return Some((txn, Purpose::Wish { group }));
+    /// An operator's request that came in here, written for the holder to read.
+    pub(crate) fn intent_txn(&mut self, out: &mut Vec<Action>) -> Option<(Txn, Purpose)> {
+        let due = |(group, _): &(String, i64)| {
+            !self
+                .membership
+                .put_off(self.facts.now(), &WriteKind::IntentAnswer(group.clone()))
+        };
+        if let Some(at) = self.requests.intents.spent.iter().rposition(due) {
+            let (group, revision) = self.requests.intents.spent.remove(at);
+            let txn = Txn::delete_intent(self.facts.keys(), &group, revision);
+            return Some((txn, Purpose::IntentAnswer { group }));
         }
-        let IntentWish { reply, group, intent } = self.requests.take_intent()?;
-        // Of two operators at once one is told that the other was faster; it may have been while this wish waited.
+        let PendingIntent { reply, group, intent } = self.requests.take_intent()?;
+        // Of two operators at once one is told that the other was faster; it may have been while this request waited.
         let keys = self.facts.view().group(&group);
         if let Some(why) = moving(&group, keys) {
             let result = Err(why);
             out.push(Action::Reply { reply, result });
             return None;
         }
-        let txn = Txn::wish(self.facts.keys(), &group, keys.intent_mod, &intent, 0);
+        let txn = Txn::write_intent(self.facts.keys(), &group, keys.intent_mod, &intent, 0);
         let purpose = match intent {
             Intent::Apply { .. } => {
                 let done = self.apply_asked(&group);
-                Purpose::Intent { reply, done }
+                Purpose::Request { reply, done }
             }
             Intent::Switchover { .. } | Intent::Refused { .. } => Purpose::Switchover { reply, group },
         };
         Some((txn, purpose))
     }
 
-    /// The wish is in etcd, or was not written; from here on the holder has the word.
+    /// The request is in etcd, or was not written; from here on the holder has the word.
     pub(crate) fn switchover_written(
         &mut self,
         now: Time,
@@ -233,7 +237,7 @@ impl Node {
         let holder = record.node.clone();
         let text = text::switchover::asked_of(&holder, group);
         self.mention(Code::OrderGiven, text, out);
-        self.intents.asked.push(PendingMove {
+        self.requests.intents.asked.push(PendingMove {
             reply,
             group: group.to_owned(),
             revision: keys.intent_mod,
@@ -249,13 +253,13 @@ impl Node {
 
     /// Tells whoever asked for a move what the holder says to it, or that it says nothing.
     pub(crate) fn answer_askers(&mut self, now: Time, out: &mut Vec<Action>) {
-        for asked in std::mem::take(&mut self.intents.asked) {
+        for asked in std::mem::take(&mut self.requests.intents.asked) {
             match self.fate(now, &asked) {
                 Some(result) => out.push(Action::Reply {
                     reply: asked.reply,
                     result,
                 }),
-                None => self.intents.asked.push(asked),
+                None => self.requests.intents.asked.push(asked),
             }
         }
     }
@@ -290,14 +294,18 @@ impl Node {
 
     /// What waits for an answer when this node can't follow it any more: it is in etcd all the same.
     pub(crate) fn leave_askers(&mut self, out: &mut Vec<Action>) {
-        for asked in self.intents.asked.drain(..) {
+        for asked in self.requests.intents.asked.drain(..) {
             let (reply, result) = (asked.reply, Ok(asked.not_begun()));
             out.push(Action::Reply { reply, result });
         }
     }
 
     pub(crate) fn asked_deadlines(&self) -> impl Iterator<Item = Time> {
-        self.intents.asked.iter().map(|asked| asked.since.plus(ANSWER_PATIENCE))
+        self.requests
+            .intents
+            .asked
+            .iter()
+            .map(|asked| asked.since.plus(ANSWER_PATIENCE))
     }
 
     /// Why the group's switchover can't be withdrawn: it has begun, or is not the one that is meant.
@@ -310,7 +318,7 @@ impl Node {
             Some((Intent::Apply { .. } | Intent::Refused { .. }, _)) | None => None,
         };
         if id.is_some() && id != standing {
-            return Some(Refusal::NotThatWish { group: name() });
+            return Some(Refusal::NotThatIntent { group: name() });
         }
         match intent? {
             (Intent::Switchover { begun: Some(_), .. }, _) => Some(Refusal::BegunAlready { group: name() }),
@@ -319,7 +327,7 @@ impl Node {
         }
     }
 
-    /// Takes a wish back that the holder has not begun with.
+    /// Takes a request back that the holder has not begun with.
     pub(crate) fn withdrawal(
         &self,
         reply: u64,
@@ -333,13 +341,13 @@ impl Node {
             return None;
         }
         let revision = self.facts.view().group(group).intent_mod;
-        let txn = Txn::end_wish(self.facts.keys(), group, revision);
+        let txn = Txn::delete_intent(self.facts.keys(), group, revision);
         let done = text::switchover::stays(group);
-        Some((txn, Purpose::Intent { reply, done }))
+        Some((txn, Purpose::Request { reply, done }))
     }
 }
 
-/// Whose wish is already to move the group, or to start it again.
+/// Whose request is already to move the group, or to start it again.
 pub(crate) fn moving(group: &str, keys: &GroupKeys) -> Option<Refusal> {
     let (intent, _) = keys.intent.as_ref()?;
     let group = group.to_owned();

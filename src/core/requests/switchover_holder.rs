@@ -1,11 +1,11 @@
-//! Switchovers, on the holder's side. It writes to the wish that it begins, and stops once that is in etcd; or why it
-//! refuses. So the asker always hears of it, and a wish that was withdrawn is never carried out.
+//! Switchovers, on the holder's side. It writes to the request that it begins, and stops once that is in etcd; or why it
+//! refuses. So the asker always hears of it, and a request that was withdrawn is never carried out.
 
 use std::time::Duration;
 
 use crate::event::Action;
 use crate::group::{AfterStop, StopMode};
-use crate::membership::{Asked, Purpose};
+use crate::membership::{Purpose, WriteKind};
 use crate::node::Node;
 use crate::protocol::ReleaseCause;
 use crate::protocol::records::Intent;
@@ -17,7 +17,7 @@ use crate::time::Time;
 /// So long a refusal stays in etcd for its asker, who reads it with the next beat.
 const REFUSAL_KEPT: Duration = Duration::from_secs(30);
 
-/// What the holder makes of a wish.
+/// What the holder makes of a request.
 enum Verdict {
     /// It was withdrawn, answered, or has to wait until the group is up.
     Nothing,
@@ -53,7 +53,7 @@ impl Node {
         }
     }
 
-    fn wishes(&self) -> Vec<(String, Intent, i64)> {
+    fn intents(&self) -> Vec<(String, Intent, i64)> {
         let of = |name: &String| {
             let (intent, revision) = self.facts.view().groups.get(name)?.intent.clone()?;
             Some((name.clone(), intent, revision))
@@ -63,8 +63,11 @@ impl Node {
 
     /// Those whose answer etcd has not just refused.
     fn answerable(&self) -> impl Iterator<Item = (String, Intent, i64)> {
-        let put_off = |name: &String| self.membership.put_off(self.facts.now(), &Asked::Wish(name.clone()));
-        self.wishes().into_iter().filter(move |(name, _, _)| !put_off(name))
+        let put_off = |name: &String| {
+            self.membership
+                .put_off(self.facts.now(), &WriteKind::IntentAnswer(name.clone()))
+        };
+        self.intents().into_iter().filter(move |(name, _, _)| !put_off(name))
     }
 
     /// Says in etcd that a move begins. Only then the stop does, so that nobody can withdraw what is under way.
@@ -75,8 +78,8 @@ impl Node {
                 (Verdict::Begin, Intent::Switchover { to, by, why, .. }) if own => {
                     let begun = Some(revision);
                     let begins = Intent::Switchover { to, by, why, begun };
-                    let txn = Txn::wish(self.facts.keys(), &name, revision, &begins, 0);
-                    Some((txn, Purpose::Wish { group: name }))
+                    let txn = Txn::write_intent(self.facts.keys(), &name, revision, &begins, 0);
+                    Some((txn, Purpose::IntentAnswer { group: name }))
                 }
                 (Verdict::Nothing | Verdict::Begin | Verdict::Stop(_) | Verdict::Refuse(_), _) => None,
             }
@@ -87,6 +90,7 @@ impl Node {
     pub(crate) fn refusal_mark(&self, now: Time, lease: i64) -> Option<(Txn, Purpose)> {
         self.answerable().find_map(|(name, intent, revision)| {
             let over = self
+                .requests
                 .intents
                 .refused
                 .get(&name)
@@ -99,18 +103,18 @@ impl Node {
                             revision
                         }
                     };
-                    Txn::wish(self.facts.keys(), &name, revision, &Intent::Refused { of, why }, lease)
+                    Txn::write_intent(self.facts.keys(), &name, revision, &Intent::Refused { of, why }, lease)
                 }
-                Verdict::Nothing if over => Txn::end_wish(self.facts.keys(), &name, revision),
+                Verdict::Nothing if over => Txn::delete_intent(self.facts.keys(), &name, revision),
                 Verdict::Nothing | Verdict::Begin | Verdict::Stop(_) => return None,
             };
-            Some((txn, Purpose::Wish { group: name }))
+            Some((txn, Purpose::IntentAnswer { group: name }))
         })
     }
 
     /// The holder carries out what an operator wants of its group.
     pub(crate) fn execute_intents(&mut self, now: Time, out: &mut Vec<Action>) {
-        for (name, intent, revision) in self.wishes() {
+        for (name, intent, revision) in self.intents() {
             self.remember_refusal(now, &name, &intent, revision);
             if let Intent::Apply { by, why } = intent {
                 self.execute_apply(now, &name, revision, text::switchover::asked(&by, &why), out);
@@ -133,8 +137,8 @@ impl Node {
                     };
                     group.stop(now, StopMode::Drain, after, text, Code::SwitchoverStarted, out);
                 }
-                (Verdict::Refuse(why), _) if self.intents.handled.get(&name) != Some(&revision) => {
-                    self.intents.handled.insert(name, revision);
+                (Verdict::Refuse(why), _) if self.requests.intents.handled.get(&name) != Some(&revision) => {
+                    self.requests.intents.handled.insert(name, revision);
                     group.say(Code::SwitchoverRefused, text::switchover::refused(&why), out);
                 }
                 (Verdict::Nothing | Verdict::Begin | Verdict::Stop(_) | Verdict::Refuse(_), _) => {}
@@ -144,21 +148,31 @@ impl Node {
 
     fn remember_refusal(&mut self, now: Time, name: &str, intent: &Intent, revision: i64) {
         let held = self.groups.get(name).is_some_and(|group| group.is_held());
-        let known = self.intents.refused.get(name).is_some_and(|(of, _)| *of == revision);
+        let known = self
+            .requests
+            .intents
+            .refused
+            .get(name)
+            .is_some_and(|(of, _)| *of == revision);
         match intent {
             Intent::Refused { .. } if held && !known => {
-                self.intents.refused.insert(name.to_owned(), (revision, now));
+                self.requests.intents.refused.insert(name.to_owned(), (revision, now));
             }
             Intent::Refused { .. } if held => {}
             Intent::Refused { .. } | Intent::Switchover { .. } | Intent::Apply { .. } => {
-                self.intents.refused.remove(name);
+                self.requests.intents.refused.remove(name);
             }
         }
     }
 
     /// When an asker is told that nothing has happened, and when a refusal is taken away.
     pub(crate) fn switchover_deadlines(&self) -> impl Iterator<Item = Time> {
-        let kept = self.intents.refused.values().map(|(_, since)| since.plus(REFUSAL_KEPT));
+        let kept = self
+            .requests
+            .intents
+            .refused
+            .values()
+            .map(|(_, since)| since.plus(REFUSAL_KEPT));
         kept.chain(self.asked_deadlines())
     }
 }

@@ -146,7 +146,7 @@ codes! {
 
     /// Stopped here and free for the next holder.
     Released = "released", Info, "election";
-    /// Somebody else was faster.
+    /// Another node took it first.
     CampaignLost = "campaign_lost", Info, "election";
     /// An operator's order was written to etcd.
     OrderGiven = "order_given", Info, "order";
@@ -248,6 +248,8 @@ codes! {
     /// An address was removed and is put back.
     AddressRestored = "address_restored", Alarm, "address";
 
+    /// A container may not run here, and does not.
+    IntruderCreated = "intruder_created", Info, "storage";
     /// A container may not run here.
     IntruderKilled = "intruder_killed", Alarm, "storage";
     /// The storage carries a claim of a later epoch.

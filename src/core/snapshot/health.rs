@@ -111,7 +111,7 @@ impl Status {
         for (group, why) in node.groups.iter().filter(|(_, why)| !why.is_empty()) {
             let held_elsewhere = |line: &&GroupLine| {
                 let is_wanted = line.holder.as_deref().is_some_and(|holder| holder != name);
-                is_wanted && !line.without.contains_key(name)
+                is_wanted && !line.excluded.contains_key(name)
             };
             if self.groups.get(group).filter(held_elsewhere).is_some() {
                 groups.entry(why).or_default().push(group);
@@ -364,7 +364,7 @@ mod tests {
             status
                 .nodes
                 .insert("c".to_owned(), node(NodeState::Alive, "not extended to it"));
-            line.without.insert("c".to_owned(), "by root".to_owned());
+            line.excluded.insert("c".to_owned(), "by root".to_owned());
         });
         assert_eq!(without, (Health::Normal, String::new()));
     }

@@ -4,4 +4,5 @@ pub mod code;
 pub mod health;
 pub(crate) mod publication;
 pub(crate) mod said;
+pub(crate) mod speech;
 pub mod status;

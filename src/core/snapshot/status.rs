@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use crate::epoch::Run;
 use crate::group::{Group, Holding, ServiceRun, ServiceState, Stage, VipStage};
-use crate::host::watchdog::Watchdog;
 use crate::membership::Member;
 use crate::node::Node;
 use crate::protocol::ReleaseCause;
@@ -99,13 +98,13 @@ pub struct GroupLine {
     /// The operator's order that it is no more: nobody starts it, and its storage is let alone.
     pub deleted: Option<String>,
     /// Nodes that it is not extended to, with the operator's order.
-    pub without: BTreeMap<String, String>,
+    pub excluded: BTreeMap<String, String>,
     /// While it is deleted: the container that uses its storage without a lease, by node.
     pub used: BTreeMap<String, String>,
     /// In what its run differs from what the file and the image say now, and what to do.
     pub drift: Option<String>,
     /// What an operator wants of it, and whether its holder has begun.
-    pub wish: Option<String>,
+    pub intent_text: Option<String>,
     /// Why the holder refused the last one; for half a minute.
     pub refused: Option<String>,
     /// The same as it stands in etcd, with its mod revision.
@@ -284,7 +283,7 @@ impl Status {
         let named = group.is_some();
         let fault = wanted.find_map(|(name, line)| match (&line.held, &line.stuck) {
             // What nobody wants here, by an order of its own, is no fault of the node.
-            (None, _) if !named && (line.deleted.is_some() || line.without.contains_key(&self.node)) => None,
+            (None, _) if !named && (line.deleted.is_some() || line.excluded.contains_key(&self.node)) => None,
             (Some(_), Some(stuck)) => Some(text::health::of(name, stuck)),
             (None, _) if !line.unready.is_empty() => Some(text::health::of(name, &line.unready)),
             (Some(_) | None, _) => None,
@@ -309,14 +308,14 @@ impl Node {
             watchdog: self.watchdog_state(),
             ttl_ms: millis(self.facts.timing().ttl),
             longest_ms: (self.waiting() > self.facts.timing().ttl).then(|| millis(self.waiting())),
-            reason: self.said.text().unwrap_or_default().to_owned(),
+            reason: self.speech.text().unwrap_or_default().to_owned(),
             nodes: self.node_lines(now),
             groups: self
                 .groups
                 .iter()
                 .map(|(name, group)| (name.clone(), self.group_line(now, name, group)))
                 .collect(),
-            damaged: self.damage.sentences().clone(),
+            damaged: self.facts.damage().sentences().clone(),
             overall: Overall::default(),
         };
         status.overall = status.judge();
@@ -324,11 +323,12 @@ impl Node {
     }
 
     fn watchdog_state(&self) -> WatchdogState {
-        match (self.facts.timing().watchdog, self.watchdog) {
-            (None, _) => WatchdogState::Missing,
-            (Some(_), Watchdog { withheld: true, .. }) => WatchdogState::NotFed,
-            (Some(_), Watchdog { armed: true, .. }) => WatchdogState::Fed,
-            (Some(_), Watchdog { armed: false, .. }) => WatchdogState::Asleep,
+        let device = self.host.watchdog();
+        match self.facts.timing().watchdog {
+            None => WatchdogState::Missing,
+            Some(_) if device.is_withheld() => WatchdogState::NotFed,
+            Some(_) if device.is_armed() => WatchdogState::Fed,
+            Some(_) => WatchdogState::Asleep,
         }
     }
 
@@ -427,12 +427,12 @@ impl Node {
             paused: keys.paused.as_ref().map(|(order, _)| order.to_string()),
             deleted: keys.deleted.as_ref().map(|(order, _)| order.to_string()),
             used: self.users(name),
-            without: keys
-                .without
+            excluded: keys
+                .excluded
                 .iter()
                 .map(|(node, (order, _))| (node.clone(), order.to_string()))
                 .collect(),
-            wish: keys.wish(),
+            intent_text: keys.intent_text(),
             refused: keys.refused(),
             intent: keys.intent.clone(),
             serving: self.serves_now(now, name, group),

@@ -44,7 +44,7 @@ impl Node {
 
     /// The standby that would take it says what it waits for.
     pub(crate) fn request_confirmation(&mut self, now: Time, out: &mut Vec<Action>) {
-        if self.ending.is_told() || !self.contact_holds_at(now) {
+        if self.membership.ending().is_told() || !self.contact_holds_at(now) {
             return;
         }
         let confirmed = self.groups.iter();

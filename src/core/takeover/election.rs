@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::event::Action;
 use crate::group::{AfterStop, Holding, Stage, StartCause};
-use crate::membership::{Asked, LastBeat, Purpose};
+use crate::membership::{LastBeat, Purpose, WriteKind};
 use crate::node::Node;
 use crate::protocol::image::ImageId;
 use crate::protocol::records::{GroupKeys, Intent, NodeStatus, Readiness, Record, RecordState, Trouble, json};
@@ -38,7 +38,7 @@ impl Node {
         for name in names {
             let other_ready = self.successor(&name, None).is_some();
             let keys = self.facts.view().group(&name);
-            if keys.unreadable() || self.membership.put_off(now, &Asked::Release(name.clone())) {
+            if keys.unreadable() || self.membership.put_off(now, &WriteKind::Release(name.clone())) {
                 continue;
             }
             // Whoever a switchover named, if its stop was cut short.
@@ -83,7 +83,7 @@ impl Node {
                 }
             };
             // T6: its validity ran out, so it needs contact like any other candidate.
-            let put_off = self.membership.put_off(now, &Asked::Campaign(name.clone()));
+            let put_off = self.membership.put_off(now, &WriteKind::Campaign(name.clone()));
             if contact && !put_off && self.forbidden(&name).is_none() && self.barred(&name).is_none() {
                 let winner = self.winner(keys, lease, again);
                 let txn = Txn::start_again(self.facts.keys(), self.as_read(&name), winner);
@@ -97,7 +97,10 @@ impl Node {
     pub(crate) fn released_lost(&mut self, lease: i64) -> Option<(Txn, Purpose)> {
         let names: Vec<String> = self.groups.keys().cloned().collect();
         for name in names {
-            if self.membership.put_off(self.facts.now(), &Asked::Release(name.clone())) {
+            if self
+                .membership
+                .put_off(self.facts.now(), &WriteKind::Release(name.clone()))
+            {
                 continue;
             }
             let keys = self.facts.view().group(&name);
@@ -160,7 +163,7 @@ impl Node {
 
     /// The first group that this node may take now.
     pub(crate) fn campaign(&mut self, now: Time, lease: i64) -> Option<(Txn, Purpose)> {
-        if self.ending.is_told() {
+        if self.membership.ending().is_told() {
             return None;
         }
         let names: Vec<String> = self.groups.keys().cloned().collect();
@@ -169,7 +172,7 @@ impl Node {
                 self.takeover.end(&name);
                 continue;
             }
-            if self.membership.put_off(now, &Asked::Campaign(name.clone())) {
+            if self.membership.put_off(now, &WriteKind::Campaign(name.clone())) {
                 self.takeover
                     .wait_because(&name, text::takeover::ETCD_REFUSED.to_owned());
                 continue;
@@ -346,7 +349,7 @@ impl Node {
             .view()
             .groups
             .get(group)
-            .is_none_or(|keys| !keys.without.contains_key(node));
+            .is_none_or(|keys| !keys.excluded.contains_key(node));
         let living = lease != 0 && !self.facts.observer().ripe(now, node, lease);
         extended && living && status.groups.get(group).is_some_and(|ready| ready.ready)
     }
@@ -405,7 +408,7 @@ impl Node {
         if let Some(why) = self.host.engine_failure() {
             return Some(text::host::engine_silent(why));
         }
-        if let Some(why) = self.watchdog.imminent_reset() {
+        if let Some(why) = self.host.watchdog().imminent_reset() {
             return Some(why);
         }
         if !self.host.has_link() && group.settings().vips > 0 {
@@ -475,7 +478,11 @@ impl Node {
     pub(crate) fn not_a_successor(&self, name: &str) -> Option<String> {
         let failed = || Some(self.groups.get(name)?.failed_here().to_owned());
         let failing = || failed().filter(|_| self.failing(name));
-        let ending = self.ending.is_told().then(|| text::old::NODE_ENDING.to_owned());
+        let ending = self
+            .membership
+            .ending()
+            .is_told()
+            .then(|| text::old::NODE_ENDING.to_owned());
         ending
             .or_else(|| self.unready(name))
             .or_else(failing)
@@ -514,8 +521,8 @@ impl Node {
             smallest_ttl_ms: self.host.smallest_ttl_ms(),
             groups: groups.collect(),
             clock: self.host.clock_doubt().unwrap_or_default().to_owned(),
-            endpoints: self.surroundings.endpoints().unwrap_or_default().to_owned(),
-            ending: self.ending.is_told(),
+            endpoints: self.host.endpoints().unwrap_or_default().to_owned(),
+            ending: self.membership.ending().is_told(),
         }
     }
 

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::event::{Action, Note};
+use crate::event::{Action, Origin};
 use crate::group::{AfterStop, Departure};
 use crate::node::Node;
 use crate::protocol::FaultId;
@@ -20,7 +20,7 @@ const QUIET_MAX: Duration = Duration::from_secs(3600);
 
 /// For each group held here: the preferred node to which it may go back by itself.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Preferred(BTreeMap<String, Ready>);
+pub(super) struct Preferred(BTreeMap<String, Ready>);
 
 /// A node that is preferred to this one, and since when it has been ready without a break.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,7 +58,7 @@ impl Node {
         &mut self,
         reply: u64,
         group: String,
-        note: Note,
+        origin: Origin,
         out: &mut Vec<Action>,
     ) -> Option<Refusal> {
         let holder = self
@@ -71,7 +71,7 @@ impl Node {
             return Some(Refusal::NoNodeReady { group });
         };
         if Some(&best) != holder.as_ref() {
-            return self.want_switchover(reply, group, Some(best), note);
+            return self.want_switchover(reply, group, Some(best), origin);
         }
         let already = text::orders::already::preferred(&group, &best);
         let result = Ok(already.into());
@@ -101,7 +101,7 @@ impl Node {
                 group.held()?;
                 group.settings().failback
             }) else {
-                self.preferred.0.remove(&name);
+                self.takeover.preferred.0.remove(&name);
                 continue;
             };
             let quiet = self.quiet(&name).unwrap_or(quiet);
@@ -117,10 +117,10 @@ impl Node {
     /// Since when the preferred node has been ready; a break, or a new life of it, starts over.
     fn follow_preferred(&mut self, now: Time, name: &str, quiet: Duration, out: &mut Vec<Action>) -> Option<Time> {
         let Some((node, lease)) = self.preferred_to_me(name) else {
-            self.preferred.0.remove(name);
+            self.takeover.preferred.0.remove(name);
             return None;
         };
-        let known = self.preferred.0.get(name);
+        let known = self.takeover.preferred.0.get(name);
         if let Some(known) = known.filter(|known| known.node == node && known.lease == lease) {
             return Some(known.since);
         }
@@ -129,7 +129,10 @@ impl Node {
             group.mention(now, Code::FailbackAwaited, text, out);
         }
         let since = now;
-        self.preferred.0.insert(name.to_owned(), Ready { node, lease, since });
+        self.takeover
+            .preferred
+            .0
+            .insert(name.to_owned(), Ready { node, lease, since });
         Some(since)
     }
 
@@ -146,14 +149,14 @@ impl Node {
             quiet,
             since,
             served: self.groups.get(name).and_then(|group| group.serves_for(now)),
-            ending: self.ending.is_told(),
+            ending: self.membership.ending().is_told(),
             moving: matches!(keys.intent, Some((Intent::Switchover { .. }, _))),
             forbidden: self.forbidden(name).is_some(),
         }
     }
 
     fn go_back(&mut self, now: Time, name: &str, quiet: Duration, out: &mut Vec<Action>) {
-        let (Some(preferred), Some(group)) = (self.preferred.0.get(name), self.groups.get_mut(name)) else {
+        let (Some(preferred), Some(group)) = (self.takeover.preferred.0.get(name), self.groups.get_mut(name)) else {
             return;
         };
         group.go_back(now, preferred.node.clone(), quiet, out);

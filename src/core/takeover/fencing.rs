@@ -45,14 +45,14 @@ enum State {
 }
 
 /// The fence, and the nodes that are being fenced.
-#[derive(Clone, Debug)]
-pub(crate) struct Fences {
+#[derive(Clone, Debug, Default)]
+pub(super) struct Fences {
     settings: Option<FenceSettings>,
     nodes: BTreeMap<String, Fencing>,
 }
 
 impl Fences {
-    pub(crate) fn new(settings: Option<FenceSettings>) -> Self {
+    pub(super) fn new(settings: Option<FenceSettings>) -> Self {
         let nodes = BTreeMap::new();
         Self { settings, nodes }
     }
@@ -73,7 +73,7 @@ struct Fencing {
 impl Node {
     /// How long the standby of one rank leaves the take-over to the one before; longer than a fence takes.
     pub(crate) fn rank_step(&self, ordinary: Duration, keys: &GroupKeys) -> Duration {
-        match &self.fences.settings {
+        match &self.takeover.fences.settings {
             Some(fence) if self.needs_fence(keys).is_some() => fence.timeout,
             Some(_) | None => ordinary,
         }
@@ -92,7 +92,7 @@ impl Node {
     /// The record, if a fence must come before this node may take it. Nobody fences itself: a record of an earlier life
     /// of this very node is guarded by its gate.
     fn needs_fence<'a>(&self, keys: &'a GroupKeys) -> Option<&'a Record> {
-        self.fences.settings.as_ref()?;
+        self.takeover.fences.settings.as_ref()?;
         keys.active().filter(|record| record.node != self.facts.me().name)
     }
 
@@ -112,6 +112,7 @@ impl Node {
             return Some(wait);
         }
         let agent = self
+            .takeover
             .fences
             .settings
             .as_ref()
@@ -136,7 +137,12 @@ impl Node {
             state: State::Wanted,
             failures: 0,
         };
-        let fencing = self.fences.nodes.entry(node.clone()).or_insert_with(|| fresh.clone());
+        let fencing = self
+            .takeover
+            .fences
+            .nodes
+            .entry(node.clone())
+            .or_insert_with(|| fresh.clone());
         let same = fencing.incarnation == record.incarnation;
         match fencing.state {
             State::Done if same => return None,
@@ -154,12 +160,12 @@ impl Node {
 
     /// Once a step: drops what nobody needs any more, and gives the orders.
     pub(crate) fn step_fencing(&mut self, now: Time, out: &mut Vec<Action>) {
-        let Some(settings) = self.fences.settings.clone() else {
+        let Some(settings) = self.takeover.fences.settings.clone() else {
             return;
         };
-        let nodes: Vec<String> = self.fences.nodes.keys().cloned().collect();
+        let nodes: Vec<String> = self.takeover.fences.nodes.keys().cloned().collect();
         for node in nodes {
-            let Some(fencing) = self.fences.nodes.get(&node).cloned() else {
+            let Some(fencing) = self.takeover.fences.nodes.get(&node).cloned() else {
                 continue;
             };
             match fencing.state {
@@ -182,9 +188,9 @@ impl Node {
                         .iter()
                         .any(|(_, _, record)| !fencing.stuck || record.stuck.is_some());
                     if !wanted {
-                        self.fences.nodes.remove(&node);
+                        self.takeover.fences.nodes.remove(&node);
                     } else if self.beats_again(&node, &fencing) {
-                        self.fences.nodes.remove(&node);
+                        self.takeover.fences.nodes.remove(&node);
                         if fencing.state == State::Done {
                             self.living_node_fenced(&node, out);
                         }
@@ -195,7 +201,7 @@ impl Node {
     }
 
     fn set_fencing(&mut self, node: &str, state: State) {
-        if let Some(fencing) = self.fences.nodes.get_mut(node) {
+        if let Some(fencing) = self.takeover.fences.nodes.get_mut(node) {
             fencing.state = state;
         }
     }
@@ -219,10 +225,11 @@ impl Node {
         result: Result<String, String>,
         out: &mut Vec<Action>,
     ) {
-        let Some(settings) = self.fences.settings.clone() else {
+        let Some(settings) = self.takeover.fences.settings.clone() else {
             return;
         };
         let Some(fencing) = self
+            .takeover
             .fences
             .nodes
             .get(node)
@@ -236,7 +243,7 @@ impl Node {
         let agent = &settings.agent;
         match result {
             Ok(_) if self.beats_again(node, fencing) => {
-                self.fences.nodes.remove(node);
+                self.takeover.fences.nodes.remove(node);
                 self.living_node_fenced(node, out);
             }
             Ok(_) => {
@@ -256,7 +263,7 @@ impl Node {
                 } else {
                     text::fencing::failed(node, agent, &why, pause)
                 };
-                if let Some(fencing) = self.fences.nodes.get_mut(node) {
+                if let Some(fencing) = self.takeover.fences.nodes.get_mut(node) {
                     fencing.failures = if spent { 0 } else { failures };
                     fencing.state = State::Waiting { until: now.plus(pause) };
                 }

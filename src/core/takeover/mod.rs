@@ -11,16 +11,22 @@ use std::time::Duration;
 use crate::group::AfterStop;
 use crate::protocol::ReleaseCause;
 use crate::protocol::released::plain;
+use crate::takeover::failback::Preferred;
+use crate::takeover::fencing::{FenceSettings, Fences};
 use crate::text;
 use crate::time::Time;
 
-/// Waits for groups of others.
+/// What this node does about groups of others, and about those that others should have. It is changed by the files of this folder.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Takeover {
     /// The record's mod revision and when this node first saw it.
     first_seen: BTreeMap<String, (i64, Time)>,
     /// When this node may campaign, or why it does not.
     waits: BTreeMap<String, Wait>,
+    /// The fence before it, and the nodes that are being fenced.
+    fences: Fences,
+    /// Who is preferred to this node for what it holds.
+    preferred: Preferred,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,8 +36,16 @@ enum Wait {
 }
 
 impl Takeover {
+    /// `fence`: the one before an unclean take-over, where one is configured.
+    pub(crate) fn new(fence: Option<FenceSettings>) -> Self {
+        Self {
+            fences: Fences::new(fence),
+            ..Self::default()
+        }
+    }
+
     /// Since when this node knows the record at this revision.
-    pub(crate) fn seen(&mut self, group: &str, revision: i64, now: Time) -> Time {
+    fn seen(&mut self, group: &str, revision: i64, now: Time) -> Time {
         match self.first_seen.get(group) {
             Some((known, at)) if *known == revision => *at,
             Some(_) | None => {
@@ -42,15 +56,15 @@ impl Takeover {
     }
 
     /// Since when it knows the record, at whatever revision.
-    pub(crate) fn first_seen(&self, group: &str) -> Option<Time> {
+    fn first_seen(&self, group: &str) -> Option<Time> {
         self.first_seen.get(group).map(|(_, at)| *at)
     }
 
-    pub(crate) fn wait_until(&mut self, group: &str, at: Time) {
+    fn wait_until(&mut self, group: &str, at: Time) {
         self.waits.insert(group.to_owned(), Wait::Until(at));
     }
 
-    pub(crate) fn wait_because(&mut self, group: &str, why: String) {
+    fn wait_because(&mut self, group: &str, why: String) {
         self.waits.insert(group.to_owned(), Wait::Because(why));
     }
 

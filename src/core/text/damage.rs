@@ -41,21 +41,22 @@ pub(crate) fn unreadable(key: &str, fault: &Fault, advice: &str) -> String {
 // What to do, by the key.
 
 pub(crate) const DELETE_IT: &str = "delete it";
-pub(crate) const NO_CONFIG: &str =
-    "this node knows of none before, and takes no part; another one may: `leasehold config apply` there writes it anew";
+pub(crate) const NO_CONFIG: &str = "this node knows of none before, and takes no part; another one may: `leasehold config apply` there writes it again";
 
 /// `value` is what was read last.
 pub(crate) fn config(ttl: Duration, value: &str) -> String {
-    format!("what was read last holds, with ttl {ttl:?}; `leasehold config apply` writes it anew, or put {value} there")
+    format!(
+        "what was read last holds, with ttl {ttl:?}; `leasehold config apply` writes it again, or put {value} there"
+    )
 }
 
 pub(crate) fn node(node: &str) -> String {
-    format!("{node} joins anew by itself; if there is no such node, delete the key")
+    format!("{node} joins again by itself; if there is no such node, delete the key")
 }
 
 pub(crate) fn status(node: &str) -> String {
     format!(
-        "{node} counts as not ready until it writes it anew, which it does by itself; if there is no such node, delete the key"
+        "{node} counts as not ready until it writes it again, which it does by itself; if there is no such node, delete the key"
     )
 }
 
@@ -65,7 +66,7 @@ fn order(back: &str) -> String {
 }
 
 pub(crate) fn known(node: &str) -> String {
-    format!("{node} writes it anew by itself; if there is no such node, `leasehold node remove {node}` deletes it")
+    format!("{node} writes it again by itself; if there is no such node, `leasehold node remove {node}` deletes it")
 }
 
 pub(crate) fn drained(node: &str) -> String {
@@ -90,7 +91,7 @@ pub(crate) fn not_extended(group: &str, node: &str) -> String {
 
 pub(crate) fn record(group: &str) -> String {
     format!(
-        "whoever runs {group} goes on, and nobody can take it over; put the record right, or, once no host runs it, delete the key: \
+        "the node that runs {group} goes on, and nobody can take it over; put the record right, or, once no host runs it, delete the key: \
          it then begins with epoch 1, and if the storage was claimed by a later one, `leasehold accept` lifts it above that"
     )
 }

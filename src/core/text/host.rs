@@ -31,6 +31,13 @@ pub(crate) fn intruder_killed(container: &str, why: &str) -> String {
     format!("container {container} may not run here ({why}): killed")
 }
 
+pub(crate) fn intruder_created(container: &str, why: &str) -> String {
+    format!(
+        "container {container} was made and does not run: it may not run here ({why}), and is killed if somebody starts it; \
+        `docker rm {container}` removes it"
+    )
+}
+
 /// A node with its image.
 pub(crate) type ImageOn<'a> = (&'a str, &'a str);
 
@@ -50,10 +57,10 @@ pub(crate) fn other_addresses(group: &str, holder: &str) -> String {
 
 /// On a node that holds a group.
 pub(crate) const ENGINE_ORPHANED: &str = "the socket of the Docker engine in this container is dead: the engine was started \
-    anew and made another one. The service goes on, but can't be started again here: `leasehold hold 60s`, and then start the \
+    again and made another one. The service goes on, but can't be started again here: `leasehold hold 60s`, and then start the \
     sidecar's container again (docker compose restart leasehold)";
 pub(crate) const ENDS_FOR_ENGINE: &str = "the socket of the Docker engine in this container is dead: the engine was started \
-    anew and made another one. Nothing is held here: this sidecar ends, so that it is started again with the new socket";
+    again and made another one. Nothing is held here: this sidecar ends, so that it is started again with the new socket";
 
 /// Why a node is not ready.
 pub(crate) fn engine_silent(why: &str) -> String {

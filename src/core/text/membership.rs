@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::membership::Asked;
+use crate::membership::WriteKind;
 
 /// Where etcd has said nothing.
 pub(crate) const NO_ANSWER: &str = "no answer";
@@ -23,19 +23,19 @@ pub(crate) fn place_lost(why: &str) -> String {
 }
 
 /// As the object of "etcd refuses".
-impl fmt::Display for Asked {
+impl fmt::Display for WriteKind {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Extras => formatter.write_str("what goes with a beat"),
             Self::Campaign(group) => write!(formatter, "that this node takes {group}"),
             Self::Release(group) => write!(formatter, "the release of {group}"),
             Self::Mark(group) => write!(formatter, "the mark that {group} is stuck"),
-            Self::Wish(group) => write!(formatter, "the answer to a wish about {group}"),
+            Self::IntentAnswer(group) => write!(formatter, "the answer to a request about {group}"),
         }
     }
 }
 
-pub(crate) fn refused(asked: &Asked, why: &str, pause: Duration) -> String {
+pub(crate) fn refused(asked: &WriteKind, why: &str, pause: Duration) -> String {
     format!(
         "etcd refuses {asked} ({why}): it is tried again in {pause:?}, and beats go on; see the rights of this node's user in etcd, \
          and etcd's --max-txn-ops"

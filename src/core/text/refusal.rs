@@ -34,7 +34,7 @@ sentences! {
     HoldTooLong { length, most } =>
         "{} s is longer than the {} s that may be held", length.as_secs(), most.as_secs();
     HoldTooShort { ttl } =>
-        "a hold is worth its while from {} s on (4 ttl)", ttl.as_secs() * 4;
+        "hold must be at least {} s (4 x ttl)", ttl.as_secs() * 4;
     PauseLength { least } =>
         "a pause lasts between {least:?} and 7 days: after that it ends by itself";
     EpochTooHigh { most } =>
@@ -71,8 +71,8 @@ sentences! {
         "too many orders wait: try again";
     OtherHold =>
         "another hold is asked for: try again";
-    OtherWish =>
-        "another wish is being written: try again";
+    OtherIntent =>
+        "another request is being written: try again";
     OtherAccept =>
         "another accept is under way";
     AcceptFirst =>
@@ -82,7 +82,7 @@ sentences! {
 
     // etcd.
     Faster =>
-        "somebody else was faster: look at `leasehold status` and try again";
+        "conflict: another operator changed this first; see `leasehold status` and try again";
     FreedChanged =>
         "something changed meanwhile: look at `leasehold status` and say it again";
     AcceptedChanged =>
@@ -92,7 +92,7 @@ sentences! {
     OutcomeUnknown =>
         "etcd did not answer in time: the outcome is not known";
     NotWritten =>
-        "it could not be written to etcd in time, and is given up: see `leasehold status`, and ask again";
+        "timed out writing to etcd; request cancelled: see `leasehold status`, and ask again";
     EtcdRefused { why } =>
         "{why}";
     NoLease { why } =>
@@ -136,9 +136,9 @@ sentences! {
     HolderRefuses { node, why } =>
         "{node} refuses: {why}";
     Withdrawn { group, node } =>
-        "{group} stays on {node}: the wish was withdrawn";
-    NotThatWish { group } =>
-        "that wish to move {group} does not stand any more: see `leasehold status`";
+        "{group} stays on {node}: the request was withdrawn";
+    NotThatIntent { group } =>
+        "that request to move {group} does not stand any more: see `leasehold status`";
     BegunAlready { group } =>
         "{group} is being stopped already, to be moved: it can't be withdrawn; see `leasehold status`";
     ApplyNotMove { group } =>
@@ -189,7 +189,7 @@ sentences! {
     NodeSilent { node } =>
         "{node} does not beat: start its sidecar, and try again; see `leasehold node list`";
     NotInFile { group, node } =>
-        "the compose file of {node} has no group {group}: put it there, start its sidecar anew, and try again";
+        "the compose file of {node} has no group {group}: put it there, restart its sidecar, and try again";
     HoldsMoveFirst { group, node } =>
         "{node} holds {group}: `leasehold switchover {group}` moves it first";
     HoldsStopFirst { group, node } =>
@@ -204,7 +204,7 @@ sentences! {
     ClaimAbove { why } =>
         "{why}";
     MayRunOn { group, left } =>
-        "whoever held {group} before may run on for the rest of its lease, for all that this node knows: try again {} s later",
+        "the node that held {group} before may run on for the rest of its lease, for all that this node knows: try again {} s later",
         left.as_secs_f64().ceil().max(1.0);
     KeyUnreadable { why } =>
         "{why}";

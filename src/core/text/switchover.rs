@@ -36,7 +36,7 @@ pub(crate) fn asked_of(holder: &str, group: &str) -> String {
 pub(crate) fn not_begun(holder: &str, group: &str) -> String {
     format!(
         "asked, but {holder} has not begun: it may be busy with {group}, or gone; `leasehold switchover --withdraw {group}` \
-         takes the wish back"
+         takes the request back"
     )
 }
 
@@ -50,12 +50,12 @@ pub(crate) fn has_left(holder: &str, group: &str) -> String {
 
 /// By the order that was read.
 pub(crate) fn withdrawn(group: &str) -> String {
-    format!("the wish to move {group} is withdrawn")
+    format!("the request to move {group} is withdrawn")
 }
 
 /// The answer to it.
 pub(crate) fn stays(group: &str) -> String {
-    format!("{group} stays where it is: the wish to move it is withdrawn")
+    format!("{group} stays where it is: the request to move it is withdrawn")
 }
 
 // Why the holder refuses.
@@ -102,7 +102,7 @@ pub(crate) mod apply {
     // What the asker hears.
 
     pub(crate) fn looks_anew(holder: &str, what: &str, obstacle: &str) -> String {
-        format!("asked: {holder} looks anew; as of its last look {what}, and it can't be applied: {obstacle}")
+        format!("asked: {holder} looks again; as of its last look {what}, and it can't be applied: {obstacle}")
     }
 
     pub(crate) fn starts_again(holder: &str, group: &str, what: &str) -> String {
@@ -111,7 +111,7 @@ pub(crate) mod apply {
 
     pub(crate) fn nothing_differs(holder: &str, group: &str) -> String {
         format!(
-            "asked: {holder} looks anew and starts {group} again in place where anything differs; as of its last look nothing \
+            "asked: {holder} looks again and starts {group} again in place where anything differs; as of its last look nothing \
              does, and then nothing is done"
         )
     }

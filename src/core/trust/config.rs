@@ -32,7 +32,7 @@ impl Node {
         if let (Some(known), Some((stamp, promise))) = (known, self.membership.exchange().proof())
             && known < promise
             && promise <= self.waiting()
-            && !self.damage.of_config()
+            && !self.facts.damage().of_config()
         {
             self.shorten(stamp, known, out);
         }
@@ -43,7 +43,7 @@ impl Node {
         let Some(config) = self.facts.view().config else { return };
         let (ttl, before) = (config.ttl(), self.facts.timing().ttl);
         let timing = self.facts.timing().with_ttl(ttl);
-        if timing.check().is_ok() && !self.damage.of_config() {
+        if timing.check().is_ok() && !self.facts.damage().of_config() {
             self.thaw(ttl, out);
         }
         let first = self.trust.adopt_ttl();
@@ -87,7 +87,7 @@ impl Node {
     /// Nobody waits for an earlier, longer ttl once every node has beaten with the new one, and time has passed in which
     /// whatever nobody sees any more has ended.
     pub(crate) fn settle_config(&mut self, now: Time, out: &mut Vec<Action>) {
-        let settled = |config: &ClusterConfig| config.longest_ms.is_none() && !self.damage.of_config();
+        let settled = |config: &ClusterConfig| config.longest_ms.is_none() && !self.facts.damage().of_config();
         let Some(config) = self.facts.view().config.filter(settled) else {
             return;
         };
@@ -104,7 +104,7 @@ impl Node {
 
     /// The same for everybody, with a beat; it is the first node's task, so that beats do not fail for each other.
     pub(crate) fn settle_in(&self, now: Time, txn: &mut Txn) {
-        let changing = |config: &ClusterConfig| config.longest_ms.is_some() && !self.damage.of_config();
+        let changing = |config: &ClusterConfig| config.longest_ms.is_some() && !self.facts.damage().of_config();
         let Some(config) = self.facts.view().config.filter(changing) else {
             return;
         };
@@ -173,7 +173,8 @@ impl Node {
 
     /// What to answer where it is the cluster's already.
     pub(crate) fn configured(&self, ttl: Duration) -> Option<String> {
-        let same = self.facts.view().config.is_some_and(|config| config.ttl() == ttl) && !self.damage.of_config();
+        let same =
+            self.facts.view().config.is_some_and(|config| config.ttl() == ttl) && !self.facts.damage().of_config();
         same.then(|| text::orders::already::ttl(ttl))
     }
 
@@ -188,6 +189,6 @@ impl Node {
         let wanted = ClusterConfig::new(config.generation, ttl, self.waiting());
         let txn = Txn::change_ttl(self.facts.keys(), self.facts.view().config_mod, wanted);
         let done = text::orders::done::ttl_changed(ttl, config.ttl());
-        Some((txn, Purpose::Intent { reply, done }))
+        Some((txn, Purpose::Request { reply, done }))
     }
 }

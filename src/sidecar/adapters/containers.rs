@@ -16,7 +16,7 @@ use super::engine::{
 use crate::node_context::NodeContext;
 use leasehold_base::epoch::Run;
 use leasehold_compose::model::{Project, Service};
-use leasehold_core::event::{Blame, Event, NotStarted, ServiceKey};
+use leasehold_core::event::{Blame, Event, Intruder, NotStarted, ServiceKey};
 use leasehold_core::group::made::{Made, is_for};
 
 /// Between two looks for containers that may not run here, beside the engine's hints.
@@ -45,7 +45,7 @@ pub enum ContainerCommand {
         store: Option<String>,
     },
     /// The group is deleted: nothing of it is made any more, and who uses its storage is told, not killed.
-    LetGo {
+    Unmanage {
         group: String,
     },
     Start {
@@ -69,7 +69,7 @@ pub enum ContainerCommand {
     },
     Compare {
         group: String,
-        wish: i64,
+        intent: i64,
     },
     Look {
         group: String,
@@ -89,7 +89,7 @@ struct Shared {
     /// For each group that was prepared: the id that its storage must carry.
     stores: Mutex<BTreeMap<String, Option<String>>>,
     /// Groups that are deleted.
-    let_go: Mutex<BTreeSet<String>>,
+    unmanaged: Mutex<BTreeSet<String>>,
     /// Services whose preparation was asked for and could not be told yet.
     owed: Mutex<BTreeSet<ServiceKey>>,
     /// For each service: the run that was started last by this sidecar.
@@ -104,7 +104,7 @@ struct Shared {
     memory: Mutex<Memory>,
     /// One look at the cgroups at a time: the kernel may hold it up, and then the next would hang beside it.
     looking: Arc<tokio::sync::Mutex<()>>,
-    flights: InFlight,
+    in_flight: InFlight,
     events: mpsc::Sender<Event>,
 }
 
@@ -145,13 +145,13 @@ pub fn spawn(
         cgroups: site.cgroups(),
         memory: Mutex::new(memory),
         looking: Arc::default(),
-        flights: InFlight::default(),
+        in_flight: InFlight::default(),
         reading: Mutex::new(Reading::new(Arc::clone(&site.project))),
         stale: Mutex::default(),
         site,
         ids: Mutex::default(),
         stores: Mutex::default(),
-        let_go: Mutex::default(),
+        unmanaged: Mutex::default(),
         owed: Mutex::default(),
         started: Mutex::default(),
         preparing: tokio::sync::Mutex::default(),
@@ -186,10 +186,10 @@ impl Shared {
     fn take(self: &Arc<Self>, command: ContainerCommand) {
         self.note_group(&command);
         let shared = Arc::clone(self);
-        match self.flights.begin(Job::of(&command)) {
-            Some(flight) => drop(tokio::spawn(async move {
+        match self.in_flight.begin(Job::of(&command)) {
+            Some(running) => drop(tokio::spawn(async move {
                 shared.carry_out(command).await;
-                drop(flight);
+                drop(running);
             })),
             None => self.reject_duplicate(command),
         }
@@ -198,15 +198,15 @@ impl Shared {
     /// In the order of the commands, before any job of theirs.
     fn note_group(&self, command: &ContainerCommand) {
         let mut stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut let_go = self.let_go.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut unmanaged = self.unmanaged.lock().unwrap_or_else(PoisonError::into_inner);
         match command {
             ContainerCommand::Prepare { group, store } => {
                 stores.insert(group.clone(), store.clone());
-                let_go.remove(group);
+                unmanaged.remove(group);
             }
-            ContainerCommand::LetGo { group } => {
+            ContainerCommand::Unmanage { group } => {
                 stores.remove(group);
-                let_go.insert(group.clone());
+                unmanaged.insert(group.clone());
                 self.lock().retain(|of, _| of.group != *group);
             }
             ContainerCommand::Start { .. }
@@ -220,9 +220,9 @@ impl Shared {
         }
     }
 
-    fn is_let_go(&self, group: &str) -> bool {
-        let let_go = self.let_go.lock().unwrap_or_else(PoisonError::into_inner);
-        let_go.contains(group)
+    fn is_unmanaged(&self, group: &str) -> bool {
+        let unmanaged = self.unmanaged.lock().unwrap_or_else(PoisonError::into_inner);
+        unmanaged.contains(group)
     }
 
     /// The same job hangs. What is asked for again by itself needs no answer; a start does.
@@ -239,7 +239,7 @@ impl Shared {
             },
             ContainerCommand::Look { group, store } => looks::hangs(group, store),
             ContainerCommand::Prepare { .. }
-            | ContainerCommand::LetGo { .. }
+            | ContainerCommand::Unmanage { .. }
             | ContainerCommand::Kill { .. }
             | ContainerCommand::KillForeign { .. }
             | ContainerCommand::Inspect { .. }
@@ -253,10 +253,10 @@ impl Shared {
 
     fn look_around_soon(self: &Arc<Self>) {
         let shared = Arc::clone(self);
-        if let Some(flight) = self.flights.begin(Job::LookAround) {
+        if let Some(running) = self.in_flight.begin(Job::LookAround) {
             tokio::spawn(async move {
                 shared.look_around().await;
-                drop(flight);
+                drop(running);
             });
         }
     }
@@ -268,7 +268,7 @@ impl Shared {
                 // Who may not run beside it was left alone while nobody knew whether it is deleted.
                 self.look_around_soon();
             }
-            ContainerCommand::LetGo { .. } => self.look_around_soon(),
+            ContainerCommand::Unmanage { .. } => self.look_around_soon(),
             ContainerCommand::Start { of, run, made } => {
                 let result = self.start(&of, run, made).await;
                 if let Ok(id) = &result {
@@ -281,7 +281,7 @@ impl Shared {
             // It may have become one of this node's own since it was seen.
             ContainerCommand::KillForeign { id } if self.key_of(&id).is_some() => {}
             ContainerCommand::KillForeign { id } => self.kill(&id).await,
-            ContainerCommand::Compare { group, wish } => self.compare_anew(&group, wish).await,
+            ContainerCommand::Compare { group, intent } => self.compare_anew(&group, intent).await,
             ContainerCommand::Look { group, store } => self.look_at_storage(&group, &store).await,
             ContainerCommand::Try { group, made } => self.try_start(group, made).await,
             ContainerCommand::Mounts { group, run } => {
@@ -347,19 +347,21 @@ impl Shared {
                 }
             };
             let mut seen = seen.into_iter().filter(|one| one.writes && !self.is_own(name, one));
-            if self.is_let_go(name) {
+            if self.is_unmanaged(name) {
                 let (group, by) = (name.clone(), seen.next().map(|one| one.name));
                 self.report(Event::Used { group, by }).await;
                 continue;
             }
             for one in seen {
+                let runs = one.runs();
                 let why = match one.reason {
                     Reason::Service(service) => format!("it is of the protected service {service}"),
                     Reason::Volume(volume) => format!("it mounts the protected volume {volume}"),
                     Reason::Path(path) => format!("it mounts the protected path {}", path.display()),
                 };
                 let (group, id, name) = (name.clone(), one.container_id, one.name);
-                self.report(Event::Intruder { group, id, name, why }).await;
+                let seen = Intruder { id, name, why, runs };
+                self.report(Event::Intruder { group, seen }).await;
             }
         }
         // Last: nothing else waits for it.
@@ -417,22 +419,22 @@ impl Shared {
     /// What a container ended with, and what it wrote last. Its tether's own lines say nothing that the core does not know.
     fn tell_end_soon(self: Arc<Self>, of: ServiceKey, id: String, code: Option<i64>) {
         let run = self.run_of(&of);
-        if let Some(flight) = self.flights.begin(Job::LastLines(of.clone())) {
+        if let Some(running) = self.in_flight.begin(Job::LastLines(of.clone())) {
             tokio::spawn(async move {
                 let mut lines = self.engine.last_lines(&id).await.unwrap_or_default();
                 lines.retain(|line| !line.starts_with("leasehold: "));
                 self.report(Event::Ended { of, run, code, lines }).await;
-                drop(flight);
+                drop(running);
             });
         }
     }
 
     /// A hint does not say of which run it is: a look does.
     fn look_at_soon(self: Arc<Self>, of: ServiceKey, id: String) {
-        if let Some(flight) = self.flights.begin(Job::Health(of.clone())) {
+        if let Some(running) = self.in_flight.begin(Job::Health(of.clone())) {
             tokio::spawn(async move {
                 self.look_at(&of, &id).await;
-                drop(flight);
+                drop(running);
             });
         }
     }
@@ -475,7 +477,7 @@ impl Shared {
     /// Makes sure that the container exists and tells the core.
     async fn prepare(&self, of: &ServiceKey) {
         let _alone = self.preparing.lock().await;
-        if self.is_let_go(&of.group) {
+        if self.is_unmanaged(&of.group) {
             return;
         }
         let store = self.store_of(&of.group);

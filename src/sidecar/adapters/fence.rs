@@ -24,7 +24,7 @@ const LINE_MAX: usize = 400;
 const SEARCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// The options of one try, secrets among them.
-struct Told {
+struct AgentInput {
     options: BTreeMap<String, String>,
     secrets: Vec<String>,
 }
@@ -74,7 +74,7 @@ pub fn faults(fence: &Fence) -> Vec<String> {
     faults
 }
 
-fn told(fence: &Fence, node: &str) -> Result<Told, String> {
+fn told(fence: &Fence, node: &str) -> Result<AgentInput, String> {
     let own = match fence.nodes.get(node) {
         None if !fence.nodes.is_empty() => return Err(format!("fence.nodes in the compose file does not name {node}")),
         own => own.cloned().unwrap_or_default(),
@@ -92,7 +92,7 @@ fn told(fence: &Fence, node: &str) -> Result<Told, String> {
     }
     options.insert("action".to_owned(), fence.action.clone());
     options.insert("nodename".to_owned(), node.to_owned());
-    Ok(Told { options, secrets })
+    Ok(AgentInput { options, secrets })
 }
 
 fn secret(name: &str, path: &Path) -> Result<String, String> {
@@ -108,7 +108,7 @@ fn secret(name: &str, path: &Path) -> Result<String, String> {
     Ok(value.to_owned())
 }
 
-impl Told {
+impl AgentInput {
     fn lines(&self) -> String {
         let lines = self.options.iter().map(|(key, value)| format!("{key}={value}\n"));
         lines.collect()

@@ -85,12 +85,12 @@ type PerGroup = Family<Labels, Gauge<f64, AtomicU64>>;
 ///
 /// # Errors
 /// Never in practice: writing into a string.
-pub fn encode(status: &Status, tally: &Counters, format: Format) -> Result<String, fmt::Error> {
+pub fn encode(status: &Status, counters: &Counters, format: Format) -> Result<String, fmt::Error> {
     let mut registry = Registry::with_prefix("leasehold");
     about_node(status, &mut registry);
     about_groups(status, &mut registry);
     about_runs(status, &mut registry);
-    tally.register(&mut registry);
+    counters.register(&mut registry);
     let mut text = String::new();
     encode_text(&mut text, &registry)?;
     Ok(match format {
@@ -332,16 +332,16 @@ mod tests {
 
     #[test]
     fn a_leader_is_seen_as_one() {
-        let tally = Counters::default();
-        tally.begin("mail", ["smtp 25".to_owned()]);
-        tally.decided(&Decision {
+        let counters = Counters::default();
+        counters.begin("mail", ["smtp 25".to_owned()]);
+        counters.decided(&Decision {
             code: Code::FailoverDone,
             group: Some("mail".to_owned()),
             epoch: Some(3),
             text: String::new(),
         });
         for format in [Format::Plain, Format::OpenMetrics] {
-            let text = encode(&serving(), &tally, format).unwrap();
+            let text = encode(&serving(), &counters, format).unwrap();
             for line in [
                 "leasehold_build_info{version=\"1\",cluster=\"c\",node=\"a\"} 1",
                 "leasehold_joined 1",

@@ -16,7 +16,7 @@ use super::events::{Notifier, Pace};
 use super::fence;
 use super::files::Files;
 use super::fitness;
-use super::http::{Asked, Turn};
+use super::http::{PendingRequest, Snapshot};
 use super::probe::{Inside, Prober, Target};
 use super::reset;
 use super::store::{self, HistoryWriter, StoreCommand};
@@ -63,9 +63,9 @@ pub struct Outbox {
     next_reply: u64,
     holders: BTreeMap<String, Option<String>>,
     recent: Arc<DecisionLog>,
-    chronicler: EpochRecorder,
-    archivist: HistoryWriter,
-    herald: Option<Notifier>,
+    recorder: EpochRecorder,
+    writer: HistoryWriter,
+    notifier: Option<Notifier>,
 }
 
 impl Outbox {
@@ -78,7 +78,7 @@ impl Outbox {
         timing: Timing,
         files: Files,
         saved: Option<&Saved>,
-        archivist: HistoryWriter,
+        writer: HistoryWriter,
         inbox: mpsc::Sender<Event>,
     ) -> io::Result<Self> {
         let boot = clock::boot_id_text()?;
@@ -88,8 +88,8 @@ impl Outbox {
         let (store_events, answers) = mpsc::channel(QUEUE_MAX);
         drop(store::spawn(site.store(timing.attempt), store_commands, store_events));
         let recent = DecisionLog::default();
-        let tally = recent.tally.clone();
-        forward(answers, inbox.clone(), move |event| from_store(event, &tally));
+        let counters = recent.counters.clone();
+        forward(answers, inbox.clone(), move |event| from_store(event, &counters));
 
         let (vip, vip_commands) = mpsc::channel(QUEUE_MAX);
         let (vip_events, news) = mpsc::channel(QUEUE_MAX);
@@ -118,10 +118,10 @@ impl Outbox {
             replies: BTreeMap::new(),
             next_reply: 0,
             holders: BTreeMap::new(),
-            herald: herald(site, &recent.tally)?,
+            notifier: notifier(site, &recent.counters)?,
             recent: Arc::new(recent),
-            chronicler: EpochRecorder::default(),
-            archivist,
+            recorder: EpochRecorder::default(),
+            writer,
         })
     }
 
@@ -172,12 +172,12 @@ impl Outbox {
             Action::Admit { of, connection } => self.tether(&of)?.admit(connection),
             Action::Refuse { of, connection } => self.tether(&of)?.refuse(connection),
             Action::Prepare { group, store } => self.prepare(group, store),
-            Action::LetGo { group } => self.let_go(group),
+            Action::Unmanage { group } => self.unmanage(group),
             Action::Start { of, run, made } => give(&self.containers, ContainerCommand::Start { of, run, made }),
             Action::Kill { of } => give(&self.containers, ContainerCommand::Kill { of }),
             Action::KillForeign { id, .. } => give(&self.containers, ContainerCommand::KillForeign { id }),
             Action::Inspect { of, run } => give(&self.containers, ContainerCommand::Inspect { of, run }),
-            Action::Compare { group, wish } => give(&self.containers, ContainerCommand::Compare { group, wish }),
+            Action::Compare { group, intent } => give(&self.containers, ContainerCommand::Compare { group, intent }),
             Action::LookAtMounts { group, run } => give(&self.containers, ContainerCommand::Mounts { group, run }),
             Action::LookAtStorage { group, store } => give(&self.containers, ContainerCommand::Look { group, store }),
             Action::TryStart { group, made } => give(&self.containers, ContainerCommand::Try { group, made }),
@@ -235,10 +235,10 @@ impl Outbox {
     }
 
     /// Containers and addresses of a group that is no more are whoever's they are.
-    fn let_go(&self, group: String) -> io::Result<()> {
+    fn unmanage(&self, group: String) -> io::Result<()> {
         let vips = self.vips(&group);
         give(&self.vip, VipCommand::Forget { vips })?;
-        give(&self.containers, ContainerCommand::LetGo { group })
+        give(&self.containers, ContainerCommand::Unmanage { group })
     }
 
     fn reply(&mut self, reply: u64, result: Result<Done, Refusal>) {
@@ -253,25 +253,25 @@ impl Outbox {
         say(decision);
         let at = clock::wall();
         Arc::make_mut(&mut self.recent).keep(at.clone(), decision);
-        if let Some(herald) = &mut self.herald {
-            herald.tell(at, decision);
+        if let Some(notifier) = &mut self.notifier {
+            notifier.tell(at, decision);
         }
     }
 
     /// Keeps the asker of a command until its reply.
-    pub fn remember(&mut self, asked: Asked) -> Event {
+    pub fn remember(&mut self, asked: PendingRequest) -> Event {
         self.next_reply += 1;
         self.replies.insert(self.next_reply, asked.reply);
-        Event::Command {
+        Event::Request {
             reply: self.next_reply,
-            command: asked.command,
+            request: asked.request,
         }
     }
 
     /// Publishes the status; containers that meet a closed gate learn who leads.
-    pub fn publish(&mut self, published: &watch::Sender<Turn>, at: Time, mut status: Status) {
-        for entry in self.chronicler.observe(at, &clock::wall(), &status) {
-            self.archivist.epoch(&entry);
+    pub fn publish(&mut self, published: &watch::Sender<Snapshot>, at: Time, mut status: Status) {
+        for entry in self.recorder.observe(at, &clock::wall(), &status) {
+            self.writer.epoch(&entry);
         }
         for (name, line) in &mut status.groups {
             line.vips = self
@@ -294,7 +294,7 @@ impl Outbox {
             }
         }
         let recent = Arc::clone(&self.recent);
-        published.send_replace(Turn { at, status, recent });
+        published.send_replace(Snapshot { at, status, recent });
     }
 
     fn tether(&self, of: &ServiceKey) -> io::Result<&TetherHost> {
@@ -414,11 +414,11 @@ impl Outbox {
             place: of.probe,
         };
         let (prober, inbox) = (self.prober.clone(), self.inbox.clone());
-        let tally = self.recent.tally.clone();
+        let counters = self.recent.counters.clone();
         tokio::spawn(async move {
             let result = prober.check(&probe, &target).await;
             if result.is_err() {
-                tally.probe_failed(&of.group, probe.check.name());
+                counters.probe_failed(&of.group, probe.check.name());
             }
             // The receiver goes away only with the process.
             let _ = inbox.send(Event::Probed { of, run, result }).await;
@@ -489,9 +489,9 @@ fn drop_left(site: &NodeContext, vip: &mpsc::Sender<VipCommand>) -> io::Result<(
 }
 
 /// Whoever wants to be told of decisions; what would keep them from it is said now.
-fn herald(site: &NodeContext, tally: &Counters) -> io::Result<Option<Notifier>> {
+fn notifier(site: &NodeContext, counters: &Counters) -> io::Result<Option<Notifier>> {
     for group in site.project.groups.values() {
-        tally.begin(&group.name, group.probes.iter().map(|probe| probe.check.name()));
+        counters.begin(&group.name, group.probes.iter().map(|probe| probe.check.name()));
     }
     let cluster = &site.project.cluster;
     let Some(wanted) = &cluster.events else { return Ok(None) };
@@ -499,8 +499,8 @@ fn herald(site: &NodeContext, tally: &Counters) -> io::Result<Option<Notifier>> 
         tracing::warn!(code = "setting_unusable", "{fault}");
     }
     let life = getrandom::u64().map_err(io::Error::other)?;
-    let herald = Notifier::open(wanted, &cluster.name, &site.name, life, &Pace::default(), tally);
-    Ok(Some(herald))
+    let notifier = Notifier::open(wanted, &cluster.name, &site.name, life, &Pace::default(), counters);
+    Ok(Some(notifier))
 }
 
 /// Opens page and socket of every service; a page whose run may be adopted stays as it is.

@@ -1,4 +1,4 @@
-//! The hardware watchdog: armed by the first meal, fed by a thread of its own, put to sleep by the magic close.
+//! The hardware watchdog: armed by the first feed, fed by a thread of its own, put to sleep by the magic close.
 //!
 //! When it may be fed the core decides; this only writes. The timeout is the driver's: it is read, never set, because a
 //! device that another program also uses must not get a shorter one behind its back.
@@ -40,7 +40,7 @@ pub enum WatchdogError {
 #[derive(Clone, Debug)]
 pub struct Device {
     path: PathBuf,
-    /// From the last meal to the reset.
+    /// From the last feed to the reset.
     pub timeout: Duration,
     /// The driver's name for it.
     pub identity: String,
@@ -120,7 +120,7 @@ impl Device {
     }
 
     /// Arms it and puts it to sleep at once: whether it can be had at all, and that one which an earlier sidecar left
-    /// awake does not strike. Only while nothing runs: this is a meal.
+    /// awake does not strike. Only while nothing runs: this is a feed.
     ///
     /// # Errors
     /// Most likely that another program has it.
@@ -165,7 +165,7 @@ impl WatchdogDevice {
         }
     }
 
-    /// One meal, unless it is `until` or later when the device takes it. The first one arms it, here and now.
+    /// One feed, unless it is `until` or later when the device takes it. The first one arms it, here and now.
     ///
     /// # Errors
     /// It can't be armed.
@@ -173,7 +173,7 @@ impl WatchdogDevice {
         let orders = match &self.orders {
             Some(orders) => orders,
             None => {
-                // To open it is a meal.
+                // To open it is a feed.
                 if clock::now().reached(until) {
                     return Ok(());
                 }
@@ -227,7 +227,7 @@ fn serve(mut file: File, orders: &Receiver<Order>, waiting: &AtomicUsize) {
                 if !clock::now().reached(until)
                     && let Err(error) = file.write_all(b".")
                 {
-                    tracing::warn!(code = "watchdog_refuses", %error, "the watchdog does not take its meal");
+                    tracing::warn!(code = "watchdog_refuses", %error, "the watchdog does not take its feed");
                 }
                 waiting.fetch_sub(1, Ordering::Relaxed);
             }
@@ -305,9 +305,9 @@ mod tests {
         let device = stand_in.device().unwrap();
         assert_eq!(device.timeout, Duration::from_secs(4));
         let written = stand_in.record();
-        let mut feeder = WatchdogDevice::new(device);
-        feeder.feed(soon()).unwrap();
-        feeder.disarm();
+        let mut watchdog = WatchdogDevice::new(device);
+        watchdog.feed(soon()).unwrap();
+        watchdog.disarm();
         assert_eq!(written.recv_timeout(Duration::from_secs(5)).unwrap(), b".V");
     }
 
@@ -315,22 +315,22 @@ mod tests {
     fn a_sidecar_that_dies_leaves_it_awake() {
         let stand_in = StandIn::new("dies", &FACTS);
         let written = stand_in.record();
-        let mut feeder = WatchdogDevice::new(stand_in.device().unwrap());
-        feeder.feed(soon()).unwrap();
-        drop(feeder);
+        let mut watchdog = WatchdogDevice::new(stand_in.device().unwrap());
+        watchdog.feed(soon()).unwrap();
+        drop(watchdog);
         assert_eq!(written.recv_timeout(Duration::from_secs(5)).unwrap(), b".");
     }
 
     #[test]
     fn a_meal_that_is_too_late_is_not_given_and_does_not_arm() {
         let stand_in = StandIn::new("late", &FACTS);
-        let mut feeder = WatchdogDevice::new(stand_in.device().unwrap());
+        let mut watchdog = WatchdogDevice::new(stand_in.device().unwrap());
         // There is no reader yet: to open it now would hang.
-        feeder.feed(clock::now()).unwrap();
+        watchdog.feed(clock::now()).unwrap();
         let written = stand_in.record();
-        feeder.feed(soon()).unwrap();
-        feeder.feed(clock::now()).unwrap();
-        feeder.disarm();
+        watchdog.feed(soon()).unwrap();
+        watchdog.feed(clock::now()).unwrap();
+        watchdog.disarm();
         assert_eq!(written.recv_timeout(Duration::from_secs(5)).unwrap(), b".V");
     }
 

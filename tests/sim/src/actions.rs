@@ -178,9 +178,9 @@ impl World {
                 self.power_off(h);
                 self.push(3 * S, Ev::Act(Act::PowerOn(h)));
             }
-            Action::Compare { group, wish } => self.compare(h, group, wish, soon),
+            Action::Compare { group, intent } => self.compare(h, group, intent, soon),
             // Nobody but the core looks at containers here.
-            Action::LetGo { .. } => {}
+            Action::Unmanage { .. } => {}
             Action::AskHolder { of, run } => self.ask_holder(h, of, run, soon),
             Action::LookAtStorage { group, store } => self.look(h, group, store, soon),
             Action::TryStart { group, made } => self.try_start(h, group, made, soon),

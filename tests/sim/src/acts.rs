@@ -7,7 +7,7 @@ use crate::events::Act;
 use crate::host::{Life, MS};
 use crate::mutants::Mutant;
 use crate::world::World;
-use leasehold_core::event::Wish;
+use leasehold_core::event::OrderKind;
 use leasehold_core::protocol::records::RecordState;
 
 const TTL: Duration = Duration::from_secs(20);
@@ -169,7 +169,7 @@ fn a_group_is_not_deleted_while_its_old_holder_may_run() {
     world.act(Act::Accept(1));
     for _ in 0..200 {
         world.run_for(50);
-        world.act(Act::Order(1, Wish::Delete { group: mail() }));
+        world.act(Act::Order(1, OrderKind::Delete { group: mail() }));
         world.run_for(50);
         let deleted = world.etcd.keys.contains_key(&world.keys.deleted("mail"));
         if deleted {
@@ -193,7 +193,7 @@ fn what_etcd_refuses_starves_no_beat() {
     world.etcd.denied.push(world.keys.record("web"));
     world.act(Act::Order(
         0,
-        Wish::Stop {
+        OrderKind::Stop {
             group: "web".to_owned(),
         },
     ));
@@ -266,7 +266,7 @@ fn drained(hosts: usize) -> World {
         world.act(Act::KillSidecar(1));
         world.run_for(7000);
     }
-    world.act(Act::Order(0, Wish::Drain { node: "a".to_owned() }));
+    world.act(Act::Order(0, OrderKind::Drain { node: "a".to_owned() }));
     world.run_for(2000);
     check(&world, world.active("mail") == [0], "no standby is ready: it stays");
     world
@@ -315,7 +315,7 @@ fn an_ordered_stop_is_released_though_its_sidecar_crashed_in_the_middle() {
         until_active(&mut world, "mail", Some(0), 8000);
         world.run_for(2000);
         world.hosts[0].manners.die = 100 * MS;
-        world.act(Act::Order(0, Wish::Stop { group: mail() }));
+        world.act(Act::Order(0, OrderKind::Stop { group: mail() }));
         let latched = |world: &World| {
             let saved = world.hosts[0].saved.as_ref();
             saved.is_some_and(|saved| saved.groups.values().any(|run| run.latched))

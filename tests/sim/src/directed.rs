@@ -122,7 +122,7 @@ fn switchover_goes_to_the_one_named() {
     world.run_for(10_000);
     check(&world, starts(&world) == 2, "one move");
     let intent = world.etcd.keys.contains_key(&world.keys.intent("mail"));
-    check(&world, !intent, "the wish is fulfilled and gone");
+    check(&world, !intent, "the request is fulfilled and gone");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use leasehold_core::event::Wish;
+use leasehold_core::event::OrderKind;
 
 use crate::directed::{check, saw, starts, until_active};
 use crate::events::Act;
@@ -38,8 +38,8 @@ fn mail() -> String {
     "mail".to_owned()
 }
 
-fn order(world: &mut World, host: usize, wish: Wish) {
-    world.act(Act::Order(host, wish));
+fn order(world: &mut World, host: usize, kind: OrderKind) {
+    world.act(Act::Order(host, kind));
     world.run_for(1200);
     let refused = world.replies.last().and_then(|(_, reply)| reply.clone().err());
     check(world, refused.is_none(), &format!("refused: {refused:?}"));
@@ -109,12 +109,12 @@ fn nothing_is_taken_from_a_silent_host_before_its_fence() {
 #[test]
 fn a_drained_node_takes_nothing_while_another_is_ready() {
     let mut world = settled(3, 1, &Policy::default(), false);
-    order(&mut world, 1, Wish::Drain { node: "a".to_owned() });
+    order(&mut world, 1, OrderKind::Drain { node: "a".to_owned() });
     until_active(&mut world, "mail", Some(1), 3000);
     world.run_for(6000);
     world.act(Act::PowerOff(1));
     until_active(&mut world, "mail", Some(2), 9000);
-    order(&mut world, 2, Wish::Undrain { node: "a".to_owned() });
+    order(&mut world, 2, OrderKind::Undrain { node: "a".to_owned() });
     world.run_for(6000);
     world.act(Act::PowerOff(2));
     until_active(&mut world, "mail", Some(0), 9000);
@@ -124,7 +124,7 @@ fn a_drained_node_takes_nothing_while_another_is_ready() {
 fn nothing_is_started_again_on_pause() {
     let mut world = settled(2, 1, &Policy::default(), false);
     let length = Duration::from_secs(30);
-    order(&mut world, 1, Wish::Pause { group: mail(), length });
+    order(&mut world, 1, OrderKind::Pause { group: mail(), length });
     world.act(Act::CrashApp(0, mail()));
     world.run_for(15_000);
     check(
@@ -132,7 +132,7 @@ fn nothing_is_started_again_on_pause() {
         world.active("mail").is_empty() && starts(&world) == 1,
         "it stays down",
     );
-    order(&mut world, 1, Wish::Resume { group: mail() });
+    order(&mut world, 1, OrderKind::Resume { group: mail() });
     until_active(&mut world, "mail", Some(0), 3000);
 }
 
@@ -140,7 +140,7 @@ fn nothing_is_started_again_on_pause() {
 fn nothing_is_won_on_pause_which_ends_by_itself() {
     let mut world = settled(2, 1, &Policy::default(), false);
     let length = Duration::from_secs(20);
-    order(&mut world, 1, Wish::Pause { group: mail(), length });
+    order(&mut world, 1, OrderKind::Pause { group: mail(), length });
     world.act(Act::PowerOff(0));
     world.run_for(15_000);
     check(&world, world.active("mail").is_empty(), "nobody takes it");

@@ -1,6 +1,6 @@
 //! Faults of what the hosts share: the storage's way to a host, and hands that change etcd.
 
-use leasehold_core::event::{Command, Note, ServiceKey, Wish};
+use leasehold_core::event::{OrderKind, Origin, Request, ServiceKey};
 
 use crate::etcd::Etcd;
 use crate::events::Ev;
@@ -112,15 +112,15 @@ impl World {
     }
 
     /// Whoever creates a group prepares its storage first.
-    pub(crate) fn order(&mut self, h: usize, wish: Wish) {
-        if let Wish::Create { group } = &wish {
+    pub(crate) fn order(&mut self, h: usize, kind: OrderKind) {
+        if let OrderKind::Create { group } = &kind {
             self.initialise(group);
         }
-        let kind = format!("{wish:?}");
-        let kind = kind.split(' ').next().unwrap_or_default().to_owned();
-        self.count(&format!("order {kind}"));
-        let note = Note::default();
-        self.command(h, Command::Wish { wish, note });
+        let name = format!("{kind:?}");
+        let name = name.split(' ').next().unwrap_or_default().to_owned();
+        self.count(&format!("order {name}"));
+        let origin = Origin::default();
+        self.request(h, Request::Order { order: kind, origin });
     }
 
     fn initialise(&mut self, group: &str) {
@@ -138,7 +138,7 @@ impl World {
             self.keys.deleted(group),
             self.keys.paused(group),
         ];
-        let without = self.keys.without(group, "");
+        let without = self.keys.excluded(group, "");
         let changes = self
             .etcd
             .remove(|kv| orders.contains(&kv.key) || kv.key.starts_with(&without));

@@ -92,7 +92,7 @@ impl World {
     }
 
     /// The file has always changed: what an operator wants applied is started again.
-    pub(crate) fn compare(&mut self, h: usize, group: String, wish: i64, soon: u64) {
+    pub(crate) fn compare(&mut self, h: usize, group: String, intent: i64, soon: u64) {
         let life = self.hosts[h].life;
         self.count("started again as the file says");
         let drift = Some(Drift {
@@ -102,7 +102,7 @@ impl World {
         let event = Event::Compared {
             group,
             drift,
-            wish: Some(wish),
+            intent: Some(intent),
         };
         self.push(soon, Ev::Inbox { host: h, life, event });
     }

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use leasehold_core::epoch::Run;
-use leasehold_core::event::{Event, ServiceKey, Wish};
+use leasehold_core::event::{Event, OrderKind, ServiceKey};
 use leasehold_core::store::{Grant, RequestId, Txn};
 
 use crate::gate::Gate;
@@ -102,7 +102,7 @@ pub(crate) enum Act {
     /// An operator on the host gives the cluster another ttl.
     ChangeTtl(usize, Duration),
     /// An operator on the host orders something of a group.
-    Order(usize, Wish),
+    Order(usize, OrderKind),
     Accept(usize),
     /// An operator on `host` says that `node` was powered off.
     Fenced {

@@ -1,6 +1,6 @@
 //! Faults, repairs and operators.
 
-use leasehold_core::event::{Command, Event, Note, Wish};
+use leasehold_core::event::{Event, OrderKind, Origin, Request};
 use leasehold_core::requests::fenced::Fenced;
 
 use crate::events::{Act, Ev};
@@ -11,7 +11,7 @@ use crate::tether::End;
 use crate::world::World;
 
 /// Also where nothing is strange: the worst that an operator can do.
-const ACCEPT: Command = Command::Accept {
+const ACCEPT: Request = Request::Accept {
     force: true,
     epoch: None,
 };
@@ -115,32 +115,32 @@ impl World {
                 self.deliver(h, Event::Terminate);
             }
             Act::Switchover(h, group, to) => {
-                let note = Note::default();
+                let origin = Origin::default();
                 // Whoever is asked for itself is rather asked to start the group again where it runs.
                 let here = to.as_ref() == Some(&self.hosts[h].name);
                 let command = match here {
-                    true => Command::Apply { group, note },
-                    false => Command::Switchover { group, to, note },
+                    true => Request::Apply { group, origin },
+                    false => Request::Switchover { group, to, origin },
                 };
-                self.command(h, command);
+                self.request(h, command);
             }
             Act::Apply(h, group) => {
-                let note = Note::default();
-                self.command(h, Command::Apply { group, note });
+                let origin = Origin::default();
+                self.request(h, Request::Apply { group, origin });
             }
-            Act::Hold(h, length) => self.command(h, Command::Hold { length }),
+            Act::Hold(h, length) => self.request(h, Request::Hold { length }),
             Act::ChangeTtl(h, ttl) => {
-                let (wish, note) = (Wish::Configure { ttl }, Note::default());
-                self.command(h, Command::Wish { wish, note });
+                let (order, origin) = (OrderKind::Configure { ttl }, Origin::default());
+                self.request(h, Request::Order { order, origin });
             }
-            Act::Order(h, wish) => self.order(h, wish),
-            Act::Accept(h) => self.command(h, ACCEPT),
+            Act::Order(h, order) => self.order(h, order),
+            Act::Accept(h) => self.request(h, ACCEPT),
             Act::Fenced { host, node } if self.is_off(node) => {
                 let name = self.hosts[node].name.clone();
                 self.words_at.insert(name.clone(), self.now);
                 let what = Fenced::Node(name);
                 let by = "an operator".to_owned();
-                self.command(host, Command::Fenced { what, by });
+                self.request(host, Request::Fenced { what, by });
             }
             Act::Fenced { .. } => {}
             Act::FenceHits(node) => self.fence_hits(&node),
@@ -157,9 +157,9 @@ impl World {
         }
     }
 
-    pub(crate) fn command(&mut self, h: usize, command: Command) {
+    pub(crate) fn request(&mut self, h: usize, request: Request) {
         let reply = self.rng.next();
-        self.deliver(h, Event::Command { reply, command });
+        self.deliver(h, Event::Request { reply, request });
     }
 
     /// What an operator says of a host that is on would be untrue, and two machines may bear one name.
@@ -288,9 +288,9 @@ impl World {
 
     /// For a driver that asks again and again: neither logged nor counted, and refused where there is no need for it.
     pub(crate) fn accept_quietly(&mut self, h: usize) {
-        self.command(
+        self.request(
             h,
-            Command::Accept {
+            Request::Accept {
                 force: false,
                 epoch: None,
             },

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use leasehold_core::event::Wish;
+use leasehold_core::event::OrderKind;
 
 use crate::events::Act;
 use crate::host::{MS, S};
@@ -44,12 +44,12 @@ fn order_about(world: &mut World, rng: &mut Rng, until: u64) {
         let host = rng.pick(world.hosts.len());
         let length = Duration::from_secs(rng.range(10, 30));
         let act = match rng.range(0, 12) {
-            0..=2 => Act::Order(host, Wish::Pause { group, length }),
-            3 => Act::Order(host, Wish::Resume { group }),
-            4..=6 => Act::Order(host, Wish::Drain { node }),
-            7 => Act::Order(host, Wish::Undrain { node }),
-            8 => Act::Order(host, Wish::Withdraw { group, id: None }),
-            9 => Act::Order(host, Wish::Remove { node }),
+            0..=2 => Act::Order(host, OrderKind::Pause { group, length }),
+            3 => Act::Order(host, OrderKind::Resume { group }),
+            4..=6 => Act::Order(host, OrderKind::Drain { node }),
+            7 => Act::Order(host, OrderKind::Undrain { node }),
+            8 => Act::Order(host, OrderKind::Withdraw { group, id: None }),
+            9 => Act::Order(host, OrderKind::Remove { node }),
             _ => Act::Apply(host, group),
         };
         world.schedule(at, act);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use leasehold_core::event::Wish;
+use leasehold_core::event::OrderKind;
 
 use crate::events::Act;
 use crate::host::{MS, S};
@@ -251,15 +251,15 @@ pub(crate) fn give_orders(world: &mut World, seed: u64, until: u64) {
     while at < until {
         let group = world.groups[rng.pick(world.groups.len())].clone();
         let node = world.hosts[rng.pick(world.hosts.len())].name.clone();
-        let wish = match rng.range(0, 8) {
-            0 | 1 => Wish::Stop { group },
-            2 => Wish::Start { group },
-            3 | 4 => Wish::Delete { group },
-            5 => Wish::Create { group },
-            6 => Wish::Unextend { group, node },
-            _ => Wish::Extend { group, node },
+        let kind = match rng.range(0, 8) {
+            0 | 1 => OrderKind::Stop { group },
+            2 => OrderKind::Start { group },
+            3 | 4 => OrderKind::Delete { group },
+            5 => OrderKind::Create { group },
+            6 => OrderKind::Unextend { group, node },
+            _ => OrderKind::Extend { group, node },
         };
-        world.schedule(at, Act::Order(rng.pick(world.hosts.len()), wish));
+        world.schedule(at, Act::Order(rng.pick(world.hosts.len()), kind));
         at += rng.range(S / 10, 6 * S);
     }
 }

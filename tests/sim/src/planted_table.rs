@@ -49,10 +49,10 @@ const BUGS: &[Bug] = &[
         seen_by: Seen::Schedule("directed::a_host_that_returns_before_anyone_took_its_key_evicts_its_old_self"),
     },
     Bug {
-        name: "kappa is 1",
+        name: "no clock margin",
         file: "protocol/sizing.rs",
-        old: "let end = stamp.plus(promise.mul_f64(self.kappa));",
-        new: "let end = stamp.plus(promise.mul_f64(if crate::planted::on(\"kappa is 1\") { 1.0 } else { self.kappa }));",
+        old: "let end = stamp.plus(self.trusted(promise));",
+        new: "let end = stamp.plus(if crate::planted::on(\"no clock margin\") { promise } else { self.trusted(promise) });",
         seen_by: Seen::Schedule("directed::validity_counts_from_the_stamp"),
     },
     Bug {

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use leasehold_core::epoch::Run;
-use leasehold_core::event::{Command, Event, FailureKind, ProbeFailure, ProbeKey};
+use leasehold_core::event::{Event, FailureKind, ProbeFailure, ProbeKey, Request};
 use leasehold_core::group::made::Made;
 use leasehold_core::protocol::records::View;
 use leasehold_core::requests::exported::Exported;
@@ -194,7 +194,7 @@ impl World {
     pub(crate) fn import(&mut self, h: usize) {
         if let Some(exported) = self.exported.clone() {
             let exported = Box::new(exported);
-            self.command(h, Command::Import { exported });
+            self.request(h, Request::Import { exported });
         }
     }
 

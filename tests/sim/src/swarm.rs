@@ -13,7 +13,7 @@ use crate::world::World;
 const STORM: u64 = 60 * S;
 /// Everything healed: one holder after this, unless something slow was ordered.
 const HEALED: u64 = 3 * 5 * S + 10 * S;
-/// A wish that no node could carry out within ten seconds is given up.
+/// A request that no node could carry out within ten seconds is given up.
 const WISHES_KEPT: u64 = 11 * S;
 
 fn build(seed: u64, mutant: Mutant, logged: bool) -> World {

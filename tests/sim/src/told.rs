@@ -58,7 +58,7 @@ impl World {
                 let without = view
                     .groups
                     .get(group)
-                    .is_some_and(|keys| keys.without.contains_key(node));
+                    .is_some_and(|keys| keys.excluded.contains_key(node));
                 if lease != 0 && ready.ready && ready.why.is_empty() && !without {
                     still.insert((node.clone(), lease, group.clone()));
                 }
@@ -198,7 +198,7 @@ impl World {
         let wanted = matches!(keys.intent, Some((Intent::Switchover { .. }, _)));
         let ordered = keys.stopped.is_some()
             || keys.deleted.is_some()
-            || keys.without.contains_key(&host.name)
+            || keys.excluded.contains_key(&host.name)
             || view.drained.contains_key(&host.name);
         // Its lease ran out, somebody stopped it, or its node's key was taken away meanwhile.
         let otherwise = ["lease", "stop", "lost its place"];

@@ -96,7 +96,7 @@ impl World {
         Self {
             now: 0,
             rng,
-            timing: Timing::new(ttl, 0.99, None, Duration::from_secs(1)),
+            timing: Timing::new(ttl, 0.01, None, Duration::from_secs(1)),
             groups,
             keys,
             etcd,

@@ -42,11 +42,11 @@ impl Shared {
 
     /// Reads the file beside everything else: a disk that hangs must hold up nothing.
     pub(super) fn read_anew_soon(self: &Arc<Self>) {
-        if let Some(flight) = self.flights.begin(Job::Read) {
+        if let Some(running) = self.in_flight.begin(Job::Read) {
             let shared = Arc::clone(self);
             tokio::task::spawn_blocking(move || {
                 let is_news = shared.read_anew();
-                drop(flight);
+                drop(running);
                 if is_news {
                     shared.look_around_soon();
                 }
@@ -97,14 +97,14 @@ impl Shared {
     }
 
     /// Asked for by an operator: the file first, then what runs.
-    pub(super) async fn compare_anew(self: &Arc<Self>, group: &str, wish: i64) {
+    pub(super) async fn compare_anew(self: &Arc<Self>, group: &str, intent: i64) {
         let shared = Arc::clone(self);
         // It ends only with a panic, which would be told.
         let _ = tokio::task::spawn_blocking(move || shared.read_anew()).await;
         let drift = self.drift_of(group).await;
         let group = group.to_owned();
-        let wish = Some(wish);
-        self.report(Event::Compared { group, wish, drift }).await;
+        let intent = Some(intent);
+        self.report(Event::Compared { group, intent, drift }).await;
     }
 
     /// The same now and then; an engine that does not answer is no news.
@@ -112,8 +112,8 @@ impl Shared {
         if self.runs(group).await {
             let drift = self.drift_of(group).await;
             let group = group.to_owned();
-            let wish = None;
-            self.report(Event::Compared { group, wish, drift }).await;
+            let intent = None;
+            self.report(Event::Compared { group, intent, drift }).await;
         }
     }
 

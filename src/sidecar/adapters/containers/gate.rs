@@ -44,7 +44,7 @@ const WORDS_MAX: usize = 200;
 impl Shared {
     /// Sees a started container end before its gate; what was let in is the business of its pidfd.
     pub(super) fn watch_gate_soon(self: &Arc<Self>, of: &ServiceKey, run: Run, id: String) {
-        let Some(flight) = self.flights.begin(Job::Gate(of.clone())) else {
+        let Some(running) = self.in_flight.begin(Job::Gate(of.clone())) else {
             return;
         };
         let (shared, of) = (Arc::clone(self), of.clone());
@@ -54,7 +54,7 @@ impl Shared {
                 let result = Err(ended(&of.group, code, &lines.unwrap_or_default()));
                 shared.report(Event::StartAnswered { of, run, result }).await;
             }
-            drop(flight);
+            drop(running);
         });
     }
 }

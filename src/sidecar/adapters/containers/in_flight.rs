@@ -10,7 +10,7 @@ use leasehold_core::event::ServiceKey;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Job {
     Prepare(String),
-    LetGo(String),
+    Unmanage(String),
     Start(ServiceKey),
     /// Through the cgroups: never held up by an engine that hangs.
     End(ServiceKey),
@@ -37,7 +37,7 @@ impl Job {
     pub(super) fn of(command: &ContainerCommand) -> Self {
         match command {
             ContainerCommand::Prepare { group, .. } => Self::Prepare(group.clone()),
-            ContainerCommand::LetGo { group } => Self::LetGo(group.clone()),
+            ContainerCommand::Unmanage { group } => Self::Unmanage(group.clone()),
             ContainerCommand::Start { of, .. } => Self::Start(of.clone()),
             ContainerCommand::Kill { of } => Self::End(of.clone()),
             ContainerCommand::KillForeign { id } => Self::KillForeign(id.clone()),
@@ -59,7 +59,7 @@ impl Job {
             | Self::KillForeign(_)
             | Self::Inspect(_)
             | Self::Mounts(_)
-            | Self::LetGo(_)
+            | Self::Unmanage(_)
             | Self::Read
             | Self::LastLines(_)
             | Self::Look(_)
@@ -76,21 +76,21 @@ pub(super) struct InFlight {
 
 /// One job; over when it is dropped.
 #[derive(Debug)]
-pub(super) struct Flight {
+pub(super) struct Running {
     job: Job,
     of: InFlight,
 }
 
 impl InFlight {
     /// Counts it in; `None` when enough of its kind are under way.
-    pub(super) fn begin(&self, job: Job) -> Option<Flight> {
+    pub(super) fn begin(&self, job: Job) -> Option<Running> {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.entry(job.clone()).or_default();
         if *count >= job.limit() {
             return None;
         }
         *count += 1;
-        Some(Flight { job, of: self.clone() })
+        Some(Running { job, of: self.clone() })
     }
 }
 
@@ -101,7 +101,7 @@ impl InFlight {
     }
 }
 
-impl Drop for Flight {
+impl Drop for Running {
     fn drop(&mut self) {
         let mut counts = self.of.counts.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = counts.get_mut(&self.job) {
@@ -119,19 +119,19 @@ mod tests {
 
     #[test]
     fn the_same_job_is_not_begun_without_bound() {
-        let flights = InFlight::default();
+        let in_flight = InFlight::default();
         let of = ServiceKey {
             group: "mail".to_owned(),
             service: 0,
         };
-        let first = flights.begin(Job::Start(of.clone()));
+        let first = in_flight.begin(Job::Start(of.clone()));
         assert!(first.is_some());
-        assert!(flights.begin(Job::Start(of.clone())).is_none());
-        assert!(flights.begin(Job::Kill(of.clone())).is_some());
+        assert!(in_flight.begin(Job::Start(of.clone())).is_none());
+        assert!(in_flight.begin(Job::Kill(of.clone())).is_some());
         drop(first);
-        assert!(flights.begin(Job::Start(of)).is_some());
-        let waiting = [(); 2].map(|()| flights.begin(Job::Prepare("mail".to_owned())));
+        assert!(in_flight.begin(Job::Start(of)).is_some());
+        let waiting = [(); 2].map(|()| in_flight.begin(Job::Prepare("mail".to_owned())));
         assert!(waiting.iter().all(Option::is_some));
-        assert!(flights.begin(Job::Prepare("mail".to_owned())).is_none());
+        assert!(in_flight.begin(Job::Prepare("mail".to_owned())).is_none());
     }
 }

@@ -36,7 +36,7 @@ impl Shared {
             return ids.iter().for_each(|id| frozen(id));
         }
         // Apart from the way through the cgroups: the engine may hang in the one before.
-        let Some(flight) = self.flights.begin(Job::Kill(of)) else {
+        let Some(running) = self.in_flight.begin(Job::Kill(of)) else {
             return;
         };
         let shared = Arc::clone(self);
@@ -44,7 +44,7 @@ impl Shared {
             for id in ids {
                 shared.end_by_engine(&id, &end).await;
             }
-            drop(flight);
+            drop(running);
         });
     }
 

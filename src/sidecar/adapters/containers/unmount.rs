@@ -106,7 +106,7 @@ impl Shared {
     async fn nothing_starts(&self, group: &str, services: usize, started: &[Started]) -> Result<(), String> {
         for service in 0..services {
             let group = group.to_owned();
-            if self.flights.is_under_way(&Job::Start(ServiceKey { group, service })) {
+            if self.in_flight.is_under_way(&Job::Start(ServiceKey { group, service })) {
                 return Err("a start of it still waits for the engine".to_owned());
             }
         }

@@ -10,7 +10,7 @@ use super::names::{id, label, name};
 use super::{Engine, Result, Status, labels};
 use leasehold_compose::model::{Group, MountKind, Project};
 
-/// What nobody but the leader's own containers may run or mount.
+/// What nobody but the holder's own containers may run or mount.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Guarded {
     pub project: String,
@@ -62,6 +62,16 @@ pub struct Seen {
 }
 
 impl Seen {
+    /// False of one that was made and never started. Where the engine's word is not known it is taken to run.
+    #[must_use]
+    pub fn runs(&self) -> bool {
+        match self.status {
+            Status::Running | Status::Paused | Status::Restarting | Status::Unknown => true,
+            // Of these the first alone is looked for.
+            Status::Created | Status::Removing | Status::Exited | Status::Dead => false,
+        }
+    }
+
     /// What an operator types to be rid of it.
     #[must_use]
     pub fn how_to_stop(&self, project: &str) -> String {
@@ -283,6 +293,24 @@ mod tests {
             volume("inside", &[("o", "bind"), ("device", "/srv/spool/q")]),
         ];
         Storage::of(&guarded, &all)
+    }
+
+    #[test]
+    fn what_was_only_made_does_not_run_and_what_is_not_known_does() {
+        let seen = |status| Seen {
+            container_id: "1".to_owned(),
+            name: "web-1".to_owned(),
+            status,
+            reason: Reason::Volume("mail".to_owned()),
+            writes: true,
+            labels: BTreeMap::new(),
+        };
+        assert!(!seen(Status::Created).runs());
+        for status in [Status::Running, Status::Paused, Status::Restarting, Status::Unknown] {
+            assert!(seen(status).runs(), "{status:?}");
+        }
+        // Either is looked for: it may be started at any time.
+        assert!(!is_over(Status::Created));
     }
 
     #[test]

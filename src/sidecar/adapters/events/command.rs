@@ -11,7 +11,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 use tokio::sync::{Semaphore, mpsc};
 
-use super::Told;
+use super::EventMessage;
 use crate::counters::{Counters, Receiver};
 
 /// At the same time.
@@ -22,8 +22,8 @@ const SEARCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sb
 pub(super) async fn deliver(
     words: Vec<String>,
     deadline: Duration,
-    mut queue: mpsc::Receiver<Arc<Told>>,
-    tally: Counters,
+    mut queue: mpsc::Receiver<Arc<EventMessage>>,
+    counters: Counters,
 ) {
     let free = Arc::new(Semaphore::new(AT_ONCE_MAX));
     while let Some(told) = queue.recv().await {
@@ -31,12 +31,12 @@ pub(super) async fn deliver(
         let Ok(place) = Arc::clone(&free).acquire_owned().await else {
             return;
         };
-        let (words, tally) = (words.clone(), tally.clone());
+        let (words, counters) = (words.clone(), counters.clone());
         tokio::spawn(async move {
             match run(&words, deadline, &told).await {
-                Ok(()) => tally.delivered(Receiver::Command),
+                Ok(()) => counters.delivered(Receiver::Command),
                 Err(why) => {
-                    tally.failed(Receiver::Command);
+                    counters.failed(Receiver::Command);
                     tracing::warn!(
                         code = "command_failed",
                         id = told.id,
@@ -51,7 +51,7 @@ pub(super) async fn deliver(
     }
 }
 
-async fn run(words: &[String], deadline: Duration, told: &Told) -> Result<(), String> {
+async fn run(words: &[String], deadline: Duration, told: &EventMessage) -> Result<(), String> {
     let Some((program, arguments)) = words.split_first() else {
         return Ok(());
     };

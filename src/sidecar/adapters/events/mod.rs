@@ -23,7 +23,7 @@ const QUEUE_MAX: usize = 256;
 
 /// What a receiver is told.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Told {
+pub struct EventMessage {
     /// The same for every delivery of one event.
     pub id: String,
     /// Wall time in RFC 3339.
@@ -40,7 +40,7 @@ pub struct Told {
     pub text: String,
 }
 
-impl Told {
+impl EventMessage {
     /// The one line, without its end.
     #[must_use]
     pub fn line(&self) -> String {
@@ -77,19 +77,19 @@ pub struct Notifier {
     node: String,
     life: String,
     count: u64,
-    queues: Vec<(Receiver, mpsc::Sender<Arc<Told>>, bool)>,
-    tally: Counters,
+    queues: Vec<(Receiver, mpsc::Sender<Arc<EventMessage>>, bool)>,
+    counters: Counters,
 }
 
 impl Notifier {
     /// Starts a task for each receiver. `life`: random, tells this process from its other lives.
     #[must_use]
-    pub fn open(wanted: &Events, cluster: &str, node: &str, life: u64, pace: &Pace, tally: &Counters) -> Self {
+    pub fn open(wanted: &Events, cluster: &str, node: &str, life: u64, pace: &Pace, counters: &Counters) -> Self {
         let mut queues = Vec::new();
         if let Some(hook) = wanted.webhook.clone() {
             let (queue, told) = mpsc::channel(QUEUE_MAX);
-            tokio::spawn(webhook::deliver(hook, pace.clone(), told, tally.clone()));
-            tally.begin_receiver(Receiver::Webhook);
+            tokio::spawn(webhook::deliver(hook, pace.clone(), told, counters.clone()));
+            counters.begin_receiver(Receiver::Webhook);
             queues.push((Receiver::Webhook, queue, false));
         }
         if !wanted.command.is_empty() {
@@ -98,9 +98,9 @@ impl Notifier {
                 wanted.command.clone(),
                 pace.command,
                 told,
-                tally.clone(),
+                counters.clone(),
             ));
-            tally.begin_receiver(Receiver::Command);
+            counters.begin_receiver(Receiver::Command);
             queues.push((Receiver::Command, queue, false));
         }
         let mut text = String::new();
@@ -112,7 +112,7 @@ impl Notifier {
             life: text,
             count: 0,
             queues,
-            tally: tally.clone(),
+            counters: counters.clone(),
         }
     }
 
@@ -122,7 +122,7 @@ impl Notifier {
             return;
         }
         self.count += 1;
-        let told = Arc::new(Told {
+        let told = Arc::new(EventMessage {
             id: format!("{}-{}", self.life, self.count),
             time,
             cluster: self.cluster.clone(),
@@ -136,7 +136,7 @@ impl Notifier {
         for (receiver, queue, full) in &mut self.queues {
             let dropped = queue.try_send(Arc::clone(&told)).is_err();
             if dropped {
-                self.tally.dropped(*receiver);
+                self.counters.dropped(*receiver);
                 if !*full {
                     let max = QUEUE_MAX;
                     tracing::warn!(

@@ -93,14 +93,14 @@ fn quick() -> Pace {
     }
 }
 
-fn herald(webhook: Option<Webhook>, command: Vec<String>) -> (Notifier, Counters) {
+fn notifier(webhook: Option<Webhook>, command: Vec<String>) -> (Notifier, Counters) {
     let wanted = Events {
         webhook,
         command,
         only: Vec::new(),
     };
-    let tally = Counters::default();
-    (Notifier::open(&wanted, "mail", "a", 7, &quick(), &tally), tally)
+    let counters = Counters::default();
+    (Notifier::open(&wanted, "mail", "a", 7, &quick(), &counters), counters)
 }
 
 fn to(url: &str, secret_file: Option<PathBuf>) -> Option<Webhook> {
@@ -121,9 +121,9 @@ fn decision(code: Code) -> Decision {
 }
 
 /// One counter as Prometheus would read it.
-fn counted(tally: &Counters, line: &str) -> bool {
+fn counted(counters: &Counters, line: &str) -> bool {
     let mut registry = prometheus_client::registry::Registry::default();
-    tally.register(&mut registry);
+    counters.register(&mut registry);
     let mut text = String::new();
     prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
     text.lines().any(|one| one == line)
@@ -142,10 +142,10 @@ async fn until(what: &str, mut is: impl FnMut() -> bool) {
 async fn a_receiver_that_fails_twice_is_told_in_the_end_with_a_signature_each_time() {
     let folder = Folder::new();
     let (heard, url) = receiver(&[Some(500), Some(503)]).await;
-    let (mut herald, tally) = herald(to(&url, Some(folder.write("secret", "s3cr3t\n"))), Vec::new());
-    herald.tell("2026-11-22T00:00:00Z".to_owned(), &decision(Code::FailoverDone));
+    let (mut notifier, counters) = notifier(to(&url, Some(folder.write("secret", "s3cr3t\n"))), Vec::new());
+    notifier.tell("2026-11-22T00:00:00Z".to_owned(), &decision(Code::FailoverDone));
     until("delivered", || {
-        counted(&tally, "events_delivered_total{receiver=\"webhook\"} 1")
+        counted(&counters, "events_delivered_total{receiver=\"webhook\"} 1")
     })
     .await;
     let requests = heard.requests.lock().unwrap();
@@ -174,14 +174,14 @@ async fn a_receiver_that_fails_twice_is_told_in_the_end_with_a_signature_each_ti
 #[tokio::test]
 async fn a_receiver_that_hangs_costs_its_tries_and_no_more() {
     let (heard, url) = receiver(&[None, None, None, None]).await;
-    let (mut herald, tally) = herald(to(&url, None), Vec::new());
-    herald.tell("now".to_owned(), &decision(Code::Jeopardy));
-    herald.tell("now".to_owned(), &decision(Code::JeopardyOver));
+    let (mut notifier, counters) = notifier(to(&url, None), Vec::new());
+    notifier.tell("now".to_owned(), &decision(Code::Jeopardy));
+    notifier.tell("now".to_owned(), &decision(Code::JeopardyOver));
     until("the second", || {
-        counted(&tally, "events_delivered_total{receiver=\"webhook\"} 1")
+        counted(&counters, "events_delivered_total{receiver=\"webhook\"} 1")
     })
     .await;
-    assert!(counted(&tally, "events_failed_total{receiver=\"webhook\"} 1"));
+    assert!(counted(&counters, "events_failed_total{receiver=\"webhook\"} 1"));
     let requests = heard.requests.lock().unwrap();
     assert_eq!(requests.len(), 5, "four tries for the first, one for the second");
     assert!(requests[4].1.contains("jeopardy_over") && !requests[4].0.contains_key("leasehold-signature"));
@@ -190,10 +190,10 @@ async fn a_receiver_that_hangs_costs_its_tries_and_no_more() {
 #[tokio::test]
 async fn one_that_refuses_is_not_asked_again() {
     let (heard, url) = receiver(&[Some(410)]).await;
-    let (mut herald, tally) = herald(to(&url, None), Vec::new());
-    herald.tell("now".to_owned(), &decision(Code::Stuck));
+    let (mut notifier, counters) = notifier(to(&url, None), Vec::new());
+    notifier.tell("now".to_owned(), &decision(Code::Stuck));
     until("given up", || {
-        counted(&tally, "events_failed_total{receiver=\"webhook\"} 1")
+        counted(&counters, "events_failed_total{receiver=\"webhook\"} 1")
     })
     .await;
     assert_eq!(heard.requests.lock().unwrap().len(), 1);
@@ -202,23 +202,23 @@ async fn one_that_refuses_is_not_asked_again() {
 #[tokio::test]
 async fn a_full_queue_drops_and_counts_and_never_waits() {
     let (_heard, url) = receiver(&vec![None; 4000]).await;
-    let (mut herald, tally) = herald(to(&url, None), Vec::new());
+    let (mut notifier, counters) = notifier(to(&url, None), Vec::new());
     // Nothing is awaited between these: the task can take none of them.
     for _ in 0..QUEUE_MAX + 10 {
-        herald.tell("now".to_owned(), &decision(Code::Released));
+        notifier.tell("now".to_owned(), &decision(Code::Released));
     }
-    assert!(counted(&tally, "events_dropped_total{receiver=\"webhook\"} 10"));
+    assert!(counted(&counters, "events_dropped_total{receiver=\"webhook\"} 10"));
 }
 
 #[tokio::test]
 async fn only_what_is_wanted_is_told() {
     let (heard, url) = receiver(&[]).await;
-    let (mut herald, tally) = herald(to(&url, None), Vec::new());
-    herald.wanted.only = vec!["alarm".to_owned()];
-    herald.tell("now".to_owned(), &decision(Code::Released));
-    herald.tell("now".to_owned(), &decision(Code::Stuck));
+    let (mut notifier, counters) = notifier(to(&url, None), Vec::new());
+    notifier.wanted.only = vec!["alarm".to_owned()];
+    notifier.tell("now".to_owned(), &decision(Code::Released));
+    notifier.tell("now".to_owned(), &decision(Code::Stuck));
     until("delivered", || {
-        counted(&tally, "events_delivered_total{receiver=\"webhook\"} 1")
+        counted(&counters, "events_delivered_total{receiver=\"webhook\"} 1")
     })
     .await;
     let requests = heard.requests.lock().unwrap();
@@ -232,10 +232,10 @@ async fn only_what_is_wanted_is_told() {
 async fn a_command_has_it_in_its_environment_and_on_its_input() {
     let folder = Folder::new();
     let command = folder.script("d=$(dirname $0)\n{ echo \"$1 $LEASEHOLD_EVENT $LEASEHOLD_LEVEL $LEASEHOLD_CLUSTER $LEASEHOLD_NODE $LEASEHOLD_GROUP $LEASEHOLD_EPOCH $LEASEHOLD_TIME $LEASEHOLD_ID\"\necho \"$LEASEHOLD_TEXT\"; cat; env | grep -c CARGO; } > $d/out; mv $d/out $d/told");
-    let (mut herald, tally) = herald(None, command);
-    herald.tell("noon".to_owned(), &decision(Code::ServiceFailed));
+    let (mut notifier, counters) = notifier(None, command);
+    notifier.tell("noon".to_owned(), &decision(Code::ServiceFailed));
     until("run", || {
-        counted(&tally, "events_delivered_total{receiver=\"command\"} 1")
+        counted(&counters, "events_delivered_total{receiver=\"command\"} 1")
     })
     .await;
     let told = std::fs::read_to_string(folder.0.join("told")).unwrap();
@@ -256,10 +256,10 @@ async fn a_command_has_it_in_its_environment_and_on_its_input() {
 async fn a_command_that_hangs_is_killed_with_what_it_started() {
     let folder = Folder::new();
     let command = folder.script("sleep 1000 & echo $! > $(dirname $0)/child; sleep 1000");
-    let (mut herald, tally) = herald(None, command);
-    herald.tell("noon".to_owned(), &decision(Code::Stuck));
+    let (mut notifier, counters) = notifier(None, command);
+    notifier.tell("noon".to_owned(), &decision(Code::Stuck));
     until("killed", || {
-        counted(&tally, "events_failed_total{receiver=\"command\"} 1")
+        counted(&counters, "events_failed_total{receiver=\"command\"} 1")
     })
     .await;
     let child = std::fs::read_to_string(folder.0.join("child")).unwrap();

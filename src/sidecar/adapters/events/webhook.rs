@@ -10,7 +10,7 @@ use reqwest::redirect::Policy;
 use sha2::Sha256;
 use tokio::sync::mpsc;
 
-use super::{Pace, Told};
+use super::{EventMessage, Pace};
 use crate::counters::{Counters, Receiver};
 use leasehold_base::clock;
 use leasehold_base::small_file;
@@ -29,18 +29,23 @@ enum Failure {
     Refused(String),
 }
 
-pub(super) async fn deliver(hook: Webhook, pace: Pace, mut queue: mpsc::Receiver<Arc<Told>>, tally: Counters) {
+pub(super) async fn deliver(
+    hook: Webhook,
+    pace: Pace,
+    mut queue: mpsc::Receiver<Arc<EventMessage>>,
+    counters: Counters,
+) {
     let mut down = false;
     while let Some(told) = queue.recv().await {
         match with_tries(&hook, &pace, &told).await {
             Ok(()) => {
-                tally.delivered(Receiver::Webhook);
+                counters.delivered(Receiver::Webhook);
                 if std::mem::take(&mut down) {
                     tracing::info!(code = "webhook_restored", "the webhook takes events again");
                 }
             }
             Err(why) => {
-                tally.failed(Receiver::Webhook);
+                counters.failed(Receiver::Webhook);
                 // Said once: the metric counts the others.
                 if !std::mem::replace(&mut down, true) {
                     tracing::warn!(
@@ -56,7 +61,7 @@ pub(super) async fn deliver(hook: Webhook, pace: Pace, mut queue: mpsc::Receiver
     }
 }
 
-async fn with_tries(hook: &Webhook, pace: &Pace, told: &Told) -> Result<(), String> {
+async fn with_tries(hook: &Webhook, pace: &Pace, told: &EventMessage) -> Result<(), String> {
     let mut pauses = pace.pauses.iter();
     loop {
         let why = match one_try(hook, pace.deadline, told).await {
@@ -71,7 +76,7 @@ async fn with_tries(hook: &Webhook, pace: &Pace, told: &Told) -> Result<(), Stri
     }
 }
 
-async fn one_try(hook: &Webhook, deadline: Duration, told: &Told) -> Result<(), Failure> {
+async fn one_try(hook: &Webhook, deadline: Duration, told: &EventMessage) -> Result<(), Failure> {
     let url = url(&hook.url).map_err(Failure::Passing)?;
     let body = told.line();
     let mut request = client(hook, deadline)

@@ -20,12 +20,12 @@ use super::access::{Caller, Role};
 use super::answer::Body;
 use super::problem::{Cause, Problem};
 use super::reading::unknown_group;
-use super::{Asked, Shared, audit};
+use super::{PendingRequest, Shared, audit};
 use leasehold_api::{
     AcceptRequest, FencedRequest, HoldRequest, OrderRequest, Outcome, PauseRequest, SwitchoverRequest,
 };
 use leasehold_base::clock;
-use leasehold_core::event::{Command, Note, Wish};
+use leasehold_core::event::{OrderKind, Origin, Request};
 use leasehold_core::requests::fenced::Fenced;
 
 /// A reason is a sentence, not a file.
@@ -39,7 +39,7 @@ pub(super) struct Reason {
     pub(super) why: String,
 }
 
-/// Which wish is meant; none: whichever stands.
+/// Which request is meant; none: whichever stands.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Which {
@@ -105,7 +105,7 @@ pub(super) enum OfTheNode {
     /// The role may not do this, or a page of another site asked for it.
     #[response(status = 403)]
     Forbidden(Outcome),
-    /// The state of the cluster forbids it, or somebody else was faster.
+    /// The state of the cluster forbids it, or another operator changed this first.
     #[response(status = 409)]
     Refused(Outcome),
     /// A value in it is one that no cluster takes.
@@ -159,13 +159,13 @@ async fn switchover(
     Body(wanted): Body<SwitchoverRequest>,
 ) -> Answer {
     known_group(&shared, &group)?;
-    let note = note(&shared, &caller, wanted.why, None)?;
+    let origin = origin(&shared, &caller, wanted.why, None)?;
     let to = wanted.to;
     ask(
         &shared,
         &caller,
         Role::Operator,
-        Command::Switchover { group, to, note },
+        Request::Switchover { group, to, origin },
     )
     .await
 }
@@ -180,8 +180,8 @@ async fn apply(
     Body(wanted): Body<OrderRequest>,
 ) -> Answer {
     known_group(&shared, &group)?;
-    let note = note(&shared, &caller, wanted.why, None)?;
-    ask(&shared, &caller, Role::Operator, Command::Apply { group, note }).await
+    let origin = origin(&shared, &caller, wanted.why, None)?;
+    ask(&shared, &caller, Role::Operator, Request::Apply { group, origin }).await
 }
 
 /// Move a group back to the ready node that is preferred for it. Nothing is done where that one holds it.
@@ -194,14 +194,14 @@ async fn failback(
     Body(wanted): Body<OrderRequest>,
 ) -> Answer {
     known_group(&shared, &group)?;
-    let note = note(&shared, &caller, wanted.why, None)?;
-    ask(&shared, &caller, Role::Operator, Command::Failback { group, note }).await
+    let origin = origin(&shared, &caller, wanted.why, None)?;
+    ask(&shared, &caller, Role::Operator, Request::Failback { group, origin }).await
 }
 
 /// Take a switchover back that its holder has not begun.
 #[utoipa::path(delete, path = "/v1/groups/{group}/switchover", tag = "acting",
     params(("group" = String, Path, description = "The group's name"),
-        ("wish" = Option<i64>, Query, description = "The id of the wish: no other one is taken back")), responses(OfAGroup))]
+        ("wish" = Option<i64>, Query, description = "The id of the request: no other one is taken back")), responses(OfAGroup))]
 async fn withdraw(
     State(shared): State<Shared>,
     Extension(caller): Extension<Caller>,
@@ -211,8 +211,8 @@ async fn withdraw(
     known_group(&shared, &group)?;
     let Query(Which { wish: id }) =
         which.map_err(|error| Problem::malformed(format!("the query does not fit: {error}")))?;
-    let wish = Wish::Withdraw { group, id };
-    order(&shared, &caller, Role::Operator, wish, String::new(), None).await
+    let kind = OrderKind::Withdraw { group, id };
+    order(&shared, &caller, Role::Operator, kind, String::new(), None).await
 }
 
 /// Stop a group; nobody starts it until `start`.
@@ -225,7 +225,15 @@ async fn stop(
     Body(wanted): Body<OrderRequest>,
 ) -> Answer {
     known_group(&shared, &group)?;
-    order(&shared, &caller, Role::Operator, Wish::Stop { group }, wanted.why, None).await
+    order(
+        &shared,
+        &caller,
+        Role::Operator,
+        OrderKind::Stop { group },
+        wanted.why,
+        None,
+    )
+    .await
 }
 
 /// Take a `stop` back.
@@ -242,7 +250,7 @@ async fn start(
         &shared,
         &caller,
         Role::Operator,
-        Wish::Start { group },
+        OrderKind::Start { group },
         wanted.why,
         None,
     )
@@ -265,7 +273,7 @@ async fn pause(
         &shared,
         &caller,
         Role::Operator,
-        Wish::Pause { group, length },
+        OrderKind::Pause { group, length },
         wanted.why,
         until,
     )
@@ -286,7 +294,7 @@ async fn resume(
         &shared,
         &caller,
         Role::Operator,
-        Wish::Resume { group },
+        OrderKind::Resume { group },
         wanted.why,
         None,
     )
@@ -303,7 +311,15 @@ async fn drain(
     Body(wanted): Body<OrderRequest>,
 ) -> Answer {
     known_node(&shared, &node)?;
-    order(&shared, &caller, Role::Operator, Wish::Drain { node }, wanted.why, None).await
+    order(
+        &shared,
+        &caller,
+        Role::Operator,
+        OrderKind::Drain { node },
+        wanted.why,
+        None,
+    )
+    .await
 }
 
 /// Take a `drain` back.
@@ -320,7 +336,7 @@ async fn undrain(
         &shared,
         &caller,
         Role::Operator,
-        Wish::Undrain { node },
+        OrderKind::Undrain { node },
         wanted.why,
         None,
     )
@@ -341,8 +357,8 @@ async fn remove(
     let Query(Reason { why }) =
         reason.map_err(|error| Problem::malformed(format!("the query does not fit: {error}")))?;
     // One that is removed already is no fault.
-    let wish = Wish::Remove { node };
-    order(&shared, &caller, Role::Admin, wish, why, None).await
+    let kind = OrderKind::Remove { node };
+    order(&shared, &caller, Role::Admin, kind, why, None).await
 }
 
 /// Your word that the storage of a stuck group was cut from its host: the group is freed.
@@ -374,7 +390,7 @@ async fn fenced_node(
 async fn fenced(shared: &Shared, caller: &Caller, what: Fenced, by: &str) -> Answer {
     one_line("by", by)?;
     let by = format!("{by} ({} on {}) at {}", caller.name, shared.node, clock::wall());
-    ask(shared, caller, Role::Admin, Command::Fenced { what, by }).await
+    ask(shared, caller, Role::Admin, Request::Fenced { what, by }).await
 }
 
 /// One long beat of this node, so that its sidecar can be replaced.
@@ -385,7 +401,7 @@ async fn hold(
     Body(wanted): Body<HoldRequest>,
 ) -> Answer {
     let length = Duration::from_secs(wanted.seconds);
-    ask(&shared, &caller, Role::Admin, Command::Hold { length }).await
+    ask(&shared, &caller, Role::Admin, Request::Hold { length }).await
 }
 
 /// Trust a restored or replaced etcd; every node starts over.
@@ -396,7 +412,7 @@ async fn accept(
     Body(wanted): Body<AcceptRequest>,
 ) -> Answer {
     let AcceptRequest { force, epoch } = wanted;
-    ask(&shared, &caller, Role::Admin, Command::Accept { force, epoch }).await
+    ask(&shared, &caller, Role::Admin, Request::Accept { force, epoch }).await
 }
 
 pub(super) fn known_group(shared: &Shared, group: &str) -> Result<(), Problem> {
@@ -422,17 +438,17 @@ pub(super) async fn order(
     shared: &Shared,
     caller: &Caller,
     needed: Role,
-    wish: Wish,
+    order: OrderKind,
     why: String,
     until: Option<String>,
 ) -> Answer {
-    let note = note(shared, caller, why, until)?;
-    ask(shared, caller, needed, Command::Wish { wish, note }).await
+    let origin = origin(shared, caller, why, until)?;
+    ask(shared, caller, needed, Request::Order { order, origin }).await
 }
 
-fn note(shared: &Shared, caller: &Caller, why: String, until: Option<String>) -> Result<Note, Problem> {
+fn origin(shared: &Shared, caller: &Caller, why: String, until: Option<String>) -> Result<Origin, Problem> {
     one_line("why", &why)?;
-    Ok(Note {
+    Ok(Origin {
         by: format!("{} on {}", caller.name, shared.node),
         at: clock::wall(),
         why,
@@ -455,7 +471,7 @@ pub(super) fn may(caller: &Caller, needed: Role) -> Result<(), Problem> {
 }
 
 /// Hands the command to the loop and waits for its reply.
-pub(super) async fn ask(shared: &Shared, caller: &Caller, needed: Role, command: Command) -> Answer {
+pub(super) async fn ask(shared: &Shared, caller: &Caller, needed: Role, request: Request) -> Answer {
     may(caller, needed)?;
     if shared.rate.admits().is_none() {
         return Err(Problem::new(Cause::TooManyActs, "too many acts at once: wait a second"));
@@ -464,12 +480,12 @@ pub(super) async fn ask(shared: &Shared, caller: &Caller, needed: Role, command:
         code = "operator_asked",
         by = caller.name,
         role = caller.role.word(),
-        ?command,
+        ?request,
         "asked by an operator"
     );
-    let act = audit::act(format!("{} on {}", caller.name, shared.node), &command);
+    let act = audit::act(format!("{} on {}", caller.name, shared.node), &request);
     let (reply, answer) = oneshot::channel();
-    let result = match shared.asked.try_send(Asked { command, reply }) {
+    let result = match shared.asked.try_send(PendingRequest { request, reply }) {
         Err(TrySendError::Full(_)) => Err(Problem::new(Cause::Busy, "too many commands wait: try again")),
         Err(TrySendError::Closed(_)) => Err(ending()),
         Ok(()) => match tokio::time::timeout(shared.patience, answer).await {

@@ -2,13 +2,13 @@
 
 use super::problem::Problem;
 use leasehold_base::clock;
-use leasehold_core::event::{Command, Done, Wish};
-use leasehold_core::history::Act;
+use leasehold_core::event::{Done, OrderKind, Request};
+use leasehold_core::history::AuditEntry;
 use leasehold_core::requests::fenced::Fenced;
 
 /// The act as it is asked for, not answered yet.
-pub(super) fn act(by: String, command: &Command) -> Act {
-    let mut act = Act {
+pub(super) fn act(by: String, request: &Request) -> AuditEntry {
+    let mut act = AuditEntry {
         at: clock::wall(),
         by,
         verb: String::new(),
@@ -18,24 +18,24 @@ pub(super) fn act(by: String, command: &Command) -> Act {
         accepted: false,
         answer: String::new(),
     };
-    match command {
-        Command::Hold { length } => act.verb = format!("hold {} s", length.as_secs()),
-        Command::Switchover { group, to, note } => {
+    match request {
+        Request::Hold { length } => act.verb = format!("hold {} s", length.as_secs()),
+        Request::Switchover { group, to, origin } => {
             act.verb = "switchover".to_owned();
             (act.group, act.node) = (Some(group.clone()), to.clone());
-            act.why.clone_from(&note.why);
+            act.why.clone_from(&origin.why);
         }
-        Command::Failback { group, note } => {
+        Request::Failback { group, origin } => {
             act.verb = "failback".to_owned();
             act.group = Some(group.clone());
-            act.why.clone_from(&note.why);
+            act.why.clone_from(&origin.why);
         }
-        Command::Apply { group, note } => {
+        Request::Apply { group, origin } => {
             act.verb = "apply".to_owned();
             act.group = Some(group.clone());
-            act.why.clone_from(&note.why);
+            act.why.clone_from(&origin.why);
         }
-        Command::Fenced { what, by } => {
+        Request::Fenced { what, by } => {
             act.verb = "fenced".to_owned();
             act.why = format!("on the word of {by}");
             match what {
@@ -43,61 +43,61 @@ pub(super) fn act(by: String, command: &Command) -> Act {
                 Fenced::Group(group) => act.group = Some(group.clone()),
             }
         }
-        Command::Accept { force, epoch } => {
+        Request::Accept { force, epoch } => {
             let force = if *force { " --force" } else { "" };
             let epoch = epoch.map_or_else(String::new, |epoch| format!(" --epoch {epoch}"));
             act.verb = format!("accept{force}{epoch}");
         }
-        Command::Import { exported } => act.verb = format!("config import: generation {}", exported.generation),
-        Command::Wish { wish, note } => {
-            act.why.clone_from(&note.why);
-            wished(&mut act, wish);
+        Request::Import { exported } => act.verb = format!("config import: generation {}", exported.generation),
+        Request::Order { order, origin } => {
+            act.why.clone_from(&origin.why);
+            ordered(&mut act, order);
         }
     }
     act
 }
 
-fn wished(act: &mut Act, wish: &Wish) {
-    let (verb, group, node) = match wish {
-        Wish::Stop { group } => ("stop", Some(group), None),
-        Wish::Start { group } => ("start", Some(group), None),
-        Wish::Pause { group, .. } => ("pause", Some(group), None),
-        Wish::Resume { group } => ("resume", Some(group), None),
-        Wish::Withdraw { group, .. } => ("withdraw switchover", Some(group), None),
-        Wish::Drain { node } => ("drain", None, Some(node)),
-        Wish::Undrain { node } => ("undrain", None, Some(node)),
-        Wish::Remove { node } => ("remove", None, Some(node)),
-        Wish::Extend { group, node } => ("group extend", Some(group), Some(node)),
-        Wish::Unextend { group, node } => ("group unextend", Some(group), Some(node)),
-        Wish::Create { group } => ("group create", Some(group), None),
-        Wish::Delete { group } => ("group delete", Some(group), None),
-        Wish::Configure { .. } => ("config apply", None, None),
+fn ordered(act: &mut AuditEntry, order: &OrderKind) {
+    let (verb, group, node) = match order {
+        OrderKind::Stop { group } => ("stop", Some(group), None),
+        OrderKind::Start { group } => ("start", Some(group), None),
+        OrderKind::Pause { group, .. } => ("pause", Some(group), None),
+        OrderKind::Resume { group } => ("resume", Some(group), None),
+        OrderKind::Withdraw { group, .. } => ("withdraw switchover", Some(group), None),
+        OrderKind::Drain { node } => ("drain", None, Some(node)),
+        OrderKind::Undrain { node } => ("undrain", None, Some(node)),
+        OrderKind::Remove { node } => ("remove", None, Some(node)),
+        OrderKind::Extend { group, node } => ("group extend", Some(group), Some(node)),
+        OrderKind::Unextend { group, node } => ("group unextend", Some(group), Some(node)),
+        OrderKind::Create { group } => ("group create", Some(group), None),
+        OrderKind::Delete { group } => ("group delete", Some(group), None),
+        OrderKind::Configure { .. } => ("config apply", None, None),
     };
-    act.verb = match wish {
-        Wish::Pause { length, .. } => format!("{verb} {} s", length.as_secs()),
-        Wish::Configure { ttl } => format!("{verb}: ttl {ttl:?}"),
-        Wish::Stop { .. }
-        | Wish::Start { .. }
-        | Wish::Resume { .. }
-        | Wish::Withdraw { .. }
-        | Wish::Drain { .. }
-        | Wish::Undrain { .. }
-        | Wish::Remove { .. }
-        | Wish::Extend { .. }
-        | Wish::Unextend { .. }
-        | Wish::Create { .. }
-        | Wish::Delete { .. } => verb.to_owned(),
+    act.verb = match order {
+        OrderKind::Pause { length, .. } => format!("{verb} {} s", length.as_secs()),
+        OrderKind::Configure { ttl } => format!("{verb}: ttl {ttl:?}"),
+        OrderKind::Stop { .. }
+        | OrderKind::Start { .. }
+        | OrderKind::Resume { .. }
+        | OrderKind::Withdraw { .. }
+        | OrderKind::Drain { .. }
+        | OrderKind::Undrain { .. }
+        | OrderKind::Remove { .. }
+        | OrderKind::Extend { .. }
+        | OrderKind::Unextend { .. }
+        | OrderKind::Create { .. }
+        | OrderKind::Delete { .. } => verb.to_owned(),
     };
     (act.group, act.node) = (group.cloned(), node.cloned());
 }
 
 /// The act with what came of it.
-pub(super) fn answered(act: Act, result: &Result<Done, Problem>) -> Act {
+pub(super) fn answered(act: AuditEntry, result: &Result<Done, Problem>) -> AuditEntry {
     let (accepted, answer) = match result {
         Ok(answer) => (true, answer.text.as_str()),
         Err(problem) => (false, problem.message()),
     };
-    Act {
+    AuditEntry {
         accepted,
         answer: answer.to_owned(),
         ..act

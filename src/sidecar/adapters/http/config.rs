@@ -16,7 +16,7 @@ use super::problem::{Cause, Problem};
 use leasehold_api::exported::Exported;
 use leasehold_api::number::whole;
 use leasehold_api::{Configuration, Confirmed, OrderRequest, Outcome};
-use leasehold_core::event::{Command, Wish};
+use leasehold_core::event::{OrderKind, Request};
 use leasehold_core::snapshot::status::{NodeState, Status};
 
 pub(super) fn routes() -> OpenApiRouter<Shared> {
@@ -74,17 +74,17 @@ async fn apply(
     may(&caller, Role::Admin)?;
     let file = shared.archive.file_ttl_ms().await;
     let ttl = file.map_err(|why| Problem::new(Cause::FileUnreadable, why))?;
-    let wish = Wish::Configure {
+    let kind = OrderKind::Configure {
         ttl: std::time::Duration::from_millis(ttl),
     };
-    order(&shared, &caller, Role::Admin, wish, wanted.why, None).await
+    order(&shared, &caller, Role::Admin, kind, wanted.why, None).await
 }
 
 /// What the cluster itself has in etcd, without secrets, to be imported when etcd is lost for good.
 #[utoipa::path(get, path = "/v1/config/export", tag = "reading", responses(
     (status = 200, body = Exported),
     (status = 401, body = Outcome), (status = 403, body = Outcome),
-    (status = 503, body = Outcome, description = "etcd does not tell, or too many ask"),
+    (status = 503, body = Outcome, description = "Reading etcd failed, or too many ask"),
 ))]
 async fn export(State(shared): State<Shared>) -> Result<Json<Exported>, Problem> {
     let read = shared.archive.export().await;
@@ -103,7 +103,7 @@ async fn import(
     let exported: Exported =
         serde_json::from_value(body).map_err(|error| Problem::malformed(format!("the body does not fit: {error}")))?;
     let exported = Box::new(exported.into());
-    ask(&shared, &caller, Role::Admin, Command::Import { exported }).await
+    ask(&shared, &caller, Role::Admin, Request::Import { exported }).await
 }
 
 /// A whole number as JSON means it: `60.0` is one. Every number of the body is.

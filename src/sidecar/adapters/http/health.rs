@@ -18,7 +18,7 @@ const STILL_MAX: Duration = Duration::from_secs(5);
 
 /// A group may be named in the query of the health endpoints: `/leader?group=mail`.
 #[derive(Debug, Default, Deserialize)]
-struct Wanted {
+struct OfGroup {
     group: Option<String>,
 }
 
@@ -41,19 +41,19 @@ async fn livez(State(shared): State<Shared>) -> Response {
     }
 }
 
-async fn readyz(State(shared): State<Shared>, Query(wanted): Query<Wanted>) -> Response {
+async fn readyz(State(shared): State<Shared>, Query(wanted): Query<OfGroup>) -> Response {
     match shared.turn.borrow().status.ready(wanted.group.as_deref()) {
         Ok(()) => verdict(true, "ready"),
         Err(why) => verdict(false, &why),
     }
 }
 
-async fn leader(State(shared): State<Shared>, Query(wanted): Query<Wanted>) -> Response {
+async fn leader(State(shared): State<Shared>, Query(wanted): Query<OfGroup>) -> Response {
     let leads = shared.turn.borrow().status.leads(wanted.group.as_deref());
     verdict(leads, if leads { "leader" } else { "not the leader" })
 }
 
-async fn standby(State(shared): State<Shared>, Query(wanted): Query<Wanted>) -> Response {
+async fn standby(State(shared): State<Shared>, Query(wanted): Query<OfGroup>) -> Response {
     let status = &shared.turn.borrow().status;
     let group = wanted.group.as_deref();
     if status.holds(group) {
@@ -69,7 +69,7 @@ async fn metrics_text(State(shared): State<Shared>, headers: HeaderMap) -> Respo
     let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
     let format = metrics::Format::of(accept.unwrap_or_default());
     let turn = shared.turn.borrow();
-    match metrics::encode(&turn.status, &turn.recent.tally, format) {
+    match metrics::encode(&turn.status, &turn.recent.counters, format) {
         Ok(text) => ([(header::CONTENT_TYPE, format.content_type())], text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
@@ -91,7 +91,7 @@ mod tests {
     use tokio::sync::{mpsc, watch};
 
     use super::super::testing::Nowhere;
-    use super::super::{ASKED_MAX, Turn};
+    use super::super::{ASKED_MAX, Snapshot};
     use super::*;
     use leasehold_base::time::Time;
     use leasehold_core::group::Stage;
@@ -116,7 +116,7 @@ mod tests {
 
     async fn codes(at: Time, status: Status, paths: &[&str]) -> Vec<String> {
         let (asked, _commands) = mpsc::channel(ASKED_MAX);
-        let (_publisher, turn) = watch::channel(Turn {
+        let (_publisher, turn) = watch::channel(Snapshot {
             at,
             status,
             recent: std::sync::Arc::default(),

@@ -53,8 +53,8 @@ use self::tls::LOOK_EVERY;
 use crate::decision_log::DecisionLog;
 use leasehold_api::USER_HEADER;
 use leasehold_base::time::Time;
-use leasehold_core::event::{Command, Done, Event};
-use leasehold_core::history::{Act, History};
+use leasehold_core::event::{self, Done, Event};
+use leasehold_core::history::{AuditEntry, History};
 use leasehold_core::requests::exported::Exported;
 use leasehold_core::requests::refusal::Refusal;
 use leasehold_core::snapshot::status::Status;
@@ -70,16 +70,16 @@ const USER_MAX: usize = 64;
 /// No request has more to say.
 const BODY_MAX: usize = 16 * 1024;
 
-/// A command and who waits for its reply.
+/// What an operator asks for, and who waits for the reply.
 #[derive(Debug)]
-pub struct Asked {
-    pub command: Command,
+pub struct PendingRequest {
+    pub request: event::Request,
     pub reply: oneshot::Sender<Result<Done, Refusal>>,
 }
 
 /// What the loop publishes after every turn.
 #[derive(Clone, Debug)]
-pub struct Turn {
+pub struct Snapshot {
     pub at: Time,
     pub status: Status,
     /// The last decisions.
@@ -89,7 +89,7 @@ pub struct Turn {
 /// What lies behind the endpoints beside the loop: where acts are kept, the history and the compose file.
 pub trait Archive: Send + Sync {
     /// Never waits.
-    fn keep(&self, act: Act);
+    fn keep(&self, act: AuditEntry);
     /// What is kept of a group; within a deadline, or why not.
     fn history<'a>(&'a self, group: &'a str) -> BoxFuture<'a, Result<History, String>>;
     /// The ttl in this node's compose file as it is now; within a deadline, or why not.
@@ -100,8 +100,8 @@ pub trait Archive: Send + Sync {
 
 #[derive(Clone)]
 struct Shared {
-    turn: watch::Receiver<Turn>,
-    asked: mpsc::Sender<Asked>,
+    turn: watch::Receiver<Snapshot>,
+    asked: mpsc::Sender<PendingRequest>,
     node: String,
     rate: Rate,
     archive: Arc<dyn Archive>,
@@ -110,7 +110,12 @@ struct Shared {
 }
 
 impl Shared {
-    fn new(turn: watch::Receiver<Turn>, asked: mpsc::Sender<Asked>, node: &str, archive: Arc<dyn Archive>) -> Self {
+    fn new(
+        turn: watch::Receiver<Snapshot>,
+        asked: mpsc::Sender<PendingRequest>,
+        node: &str,
+        archive: Arc<dyn Archive>,
+    ) -> Self {
         Self {
             turn,
             asked,
@@ -140,10 +145,10 @@ pub struct Endpoints {
 #[must_use]
 pub fn serve(
     wanted: Endpoints,
-    turn: watch::Receiver<Turn>,
+    turn: watch::Receiver<Snapshot>,
     archive: Arc<dyn Archive>,
     inbox: mpsc::Sender<Event>,
-) -> mpsc::Receiver<Asked> {
+) -> mpsc::Receiver<PendingRequest> {
     let (asked, commands) = mpsc::channel(ASKED_MAX);
     let node = turn.borrow().status.node.clone();
     let shared = Shared::new(turn, asked, &node, archive);

@@ -11,7 +11,7 @@ use super::acting::{Answer, OfAGroup, Reason, known_group, order};
 use super::answer::Body;
 use super::problem::Problem;
 use leasehold_api::{ExtentRequest, OrderRequest};
-use leasehold_core::event::Wish;
+use leasehold_core::event::OrderKind;
 
 pub(super) fn routes() -> OpenApiRouter<Shared> {
     OpenApiRouter::new()
@@ -30,7 +30,7 @@ async fn extend(
     Name(group): Name<String>,
     Body(wanted): Body<ExtentRequest>,
 ) -> Answer {
-    extent(&shared, &caller, group, wanted, |group, node| Wish::Extend {
+    place(&shared, &caller, group, wanted, |group, node| OrderKind::Extend {
         group,
         node,
     })
@@ -46,23 +46,23 @@ async fn unextend(
     Name(group): Name<String>,
     Body(wanted): Body<ExtentRequest>,
 ) -> Answer {
-    extent(&shared, &caller, group, wanted, |group, node| Wish::Unextend {
+    place(&shared, &caller, group, wanted, |group, node| OrderKind::Unextend {
         group,
         node,
     })
     .await
 }
 
-async fn extent(
+async fn place(
     shared: &Shared,
     caller: &Caller,
     group: String,
     wanted: ExtentRequest,
-    wish: fn(String, String) -> Wish,
+    kind: fn(String, String) -> OrderKind,
 ) -> Answer {
     known_group(shared, &group)?;
     let ExtentRequest { node, why } = wanted;
-    order(shared, caller, Role::Operator, wish(group, node), why, None).await
+    order(shared, caller, Role::Operator, kind(group, node), why, None).await
 }
 
 /// Take a deletion back. Refused while the storage is not initialised, or a container without a lease uses it.
@@ -75,8 +75,8 @@ async fn create(
     Body(wanted): Body<OrderRequest>,
 ) -> Answer {
     known_group(&shared, &group)?;
-    let wish = Wish::Create { group };
-    order(&shared, &caller, Role::Admin, wish, wanted.why, None).await
+    let kind = OrderKind::Create { group };
+    order(&shared, &caller, Role::Admin, kind, wanted.why, None).await
 }
 
 /// Delete a group: no node starts it any more, its record and its storage stay. Refused while a node holds it.
@@ -93,6 +93,6 @@ async fn delete(
     let Query(Reason { why }) =
         reason.map_err(|error| Problem::malformed(format!("the query does not fit: {error}")))?;
     // One that is in no file any more has keys all the same: the core knows.
-    let wish = Wish::Delete { group };
-    order(&shared, &caller, Role::Admin, wish, why, None).await
+    let kind = OrderKind::Delete { group };
+    order(&shared, &caller, Role::Admin, kind, why, None).await
 }

@@ -61,7 +61,7 @@ async fn why(State(shared): State<Shared>, Name(name): Name<String>) -> Result<J
 #[utoipa::path(get, path = "/v1/groups/{group}/history", tag = "reading", params(("group" = String, Path, description = "The group's name")), responses(
     (status = 200, body = History),
     (status = 401, body = Outcome), (status = 403, body = Outcome), (status = 404, body = Outcome),
-    (status = 503, body = Outcome, description = "etcd does not tell, or too many ask"),
+    (status = 503, body = Outcome, description = "Reading etcd failed, or too many ask"),
 ))]
 async fn history(State(shared): State<Shared>, Name(name): Name<String>) -> Result<Json<History>, Problem> {
     if !shared.turn.borrow().status.groups.contains_key(&name) {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use futures_util::future::BoxFuture;
 
-use leasehold_core::history::{Act, History};
+use leasehold_core::history::{AuditEntry, History};
 use leasehold_core::requests::exported::Exported;
 
 use super::{Access, Archive, Endpoints};
@@ -27,7 +27,7 @@ pub fn nowhere(socket: &Path) -> Endpoints {
 pub struct Nowhere;
 
 impl Archive for Nowhere {
-    fn keep(&self, _act: Act) {}
+    fn keep(&self, _act: AuditEntry) {}
 
     fn history<'a>(&'a self, _group: &'a str) -> BoxFuture<'a, Result<History, String>> {
         Box::pin(async { Ok(History::default()) })

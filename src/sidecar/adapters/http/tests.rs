@@ -10,7 +10,7 @@ use tower::ServiceExt;
 use super::*;
 use leasehold_api::{ACT_HEADER, Configuration, Outcome};
 use leasehold_base::clock;
-use leasehold_core::event::Wish;
+use leasehold_core::event::{self, OrderKind};
 use leasehold_core::requests::refusal::Refusal;
 use leasehold_core::snapshot::status::{GroupLine, MemberState, NodeLine};
 
@@ -21,12 +21,12 @@ const ADMIN: &str = "0123456789abcdef-admin";
 /// Keeps acts, and knows one history.
 #[derive(Default)]
 struct Kept {
-    acts: std::sync::Mutex<Vec<Act>>,
+    acts: std::sync::Mutex<Vec<AuditEntry>>,
     silent: std::sync::atomic::AtomicBool,
 }
 
 impl Archive for Kept {
-    fn keep(&self, act: Act) {
+    fn keep(&self, act: AuditEntry) {
         self.acts.lock().unwrap().push(act);
     }
 
@@ -36,7 +36,7 @@ impl Archive for Kept {
                 group: group.to_owned(),
                 ..History::default()
             }),
-            true => Err("etcd does not tell: timed out".to_owned()),
+            true => Err("reading etcd failed: timed out".to_owned()),
         };
         Box::pin(async move { history })
     }
@@ -69,8 +69,8 @@ impl Archive for Kept {
 pub(super) struct Bench {
     pub(super) network: Router,
     pub(super) host: Router,
-    pub(super) asked: mpsc::Receiver<Asked>,
-    _turn: watch::Sender<Turn>,
+    pub(super) asked: mpsc::Receiver<PendingRequest>,
+    _turn: watch::Sender<Snapshot>,
     pub(super) tokens: PathBuf,
     kept: Arc<Kept>,
 }
@@ -96,7 +96,7 @@ impl Bench {
         };
         let at = clock::now();
         let recent = Arc::default();
-        let (publisher, turn) = watch::channel(Turn { at, status, recent });
+        let (publisher, turn) = watch::channel(Snapshot { at, status, recent });
         let (asked, commands) = mpsc::channel(ASKED_MAX);
         let kept = Arc::new(Kept::default());
         let shared = Shared {
@@ -118,13 +118,13 @@ impl Bench {
     }
 
     /// Answers every command with `ok`, and gives them back at the end.
-    pub(super) fn loops(&mut self) -> tokio::task::JoinHandle<Vec<Command>> {
+    pub(super) fn loops(&mut self) -> tokio::task::JoinHandle<Vec<event::Request>> {
         let (_, nothing) = mpsc::channel(1);
         let mut asked = std::mem::replace(&mut self.asked, nothing);
         tokio::spawn(async move {
             let mut seen = Vec::new();
             while let Some(one) = asked.recv().await {
-                seen.push(one.command);
+                seen.push(one.request);
                 let _ = one.reply.send(Ok("done".to_owned().into()));
             }
             seen
@@ -254,16 +254,16 @@ async fn each_act_takes_its_role() {
     assert_eq!(call(&bench.host, "POST", path, None, body).await.0, 200);
     drop(bench);
     let seen = looped.await.unwrap();
-    let Some(Command::Wish { wish, note }) = seen.last() else {
+    let Some(event::Request::Order { order, origin }) = seen.last() else {
         panic!("{seen:?}");
     };
     assert_eq!(
-        *wish,
-        Wish::Stop {
+        *order,
+        OrderKind::Stop {
             group: "mail".to_owned()
         }
     );
-    assert_eq!((note.by.as_str(), note.why.as_str()), ("root on a", "new disk"));
+    assert_eq!((origin.by.as_str(), origin.why.as_str()), ("root on a", "new disk"));
 }
 
 #[tokio::test]
@@ -320,7 +320,7 @@ async fn the_history_of_an_unknown_group_and_a_silent_etcd_are_told_apart() {
     );
     bench.kept.silent.store(true, std::sync::atomic::Ordering::Relaxed);
     let (code, text) = call(&bench.host, "GET", "/v1/groups/mail/history", None, "").await;
-    assert!(code == 503 && text.contains("etcd does not tell"), "{code} {text}");
+    assert!(code == 503 && text.contains("reading etcd failed"), "{code} {text}");
 }
 
 #[tokio::test]
@@ -347,7 +347,7 @@ async fn what_was_exported_is_imported_by_an_admin_alone() {
     drop(bench);
     let seen = looped.await.unwrap();
     assert!(
-        matches!(&seen[..], [Command::Import { exported: asked }] if **asked == exported),
+        matches!(&seen[..], [event::Request::Import { exported: asked }] if **asked == exported),
         "{seen:?}"
     );
 }
@@ -379,7 +379,7 @@ async fn the_file_is_read_anew_and_applied_as_it_is() {
     let seen = looped.await.unwrap();
     let ttl = Duration::from_secs(8);
     assert!(
-        matches!(&seen[..], [Command::Wish { wish: Wish::Configure { ttl: asked }, .. }] if *asked == ttl),
+        matches!(&seen[..], [event::Request::Order { order: OrderKind::Configure { ttl: asked }, .. }] if *asked == ttl),
         "{seen:?}"
     );
 }
@@ -391,7 +391,7 @@ async fn every_act_that_reaches_the_loop_is_kept_with_who_and_what_came_of_it() 
     let kept = bench.kept.clone();
     let looped = tokio::spawn(async move {
         while let Some(one) = asked.recv().await {
-            let refused = matches!(&one.command, Command::Accept { .. });
+            let refused = matches!(&one.request, event::Request::Accept { .. });
             let result = if refused {
                 Err(Refusal::Needless)
             } else {

@@ -26,11 +26,11 @@ pub(super) fn forward<T: Send + 'static>(
     });
 }
 
-pub(super) fn from_store(event: StoreEvent, tally: &Counters) -> Option<Event> {
+pub(super) fn from_store(event: StoreEvent, counters: &Counters) -> Option<Event> {
     match event {
         StoreEvent::Answer { id, result } => {
             if result.is_err() {
-                tally.beat_failed();
+                counters.beat_failed();
             }
             Some(Event::Answer { id, result })
         }

@@ -9,7 +9,7 @@ use tracing::debug;
 use super::classify::classify;
 use super::client::{Purpose, connect, limited};
 use super::{Settings, wire};
-use leasehold_core::history::{ACTS_MAX, Act, EPOCHS_MAX, Entry, History};
+use leasehold_core::history::{AUDIT_MAX, AuditEntry, EPOCHS_MAX, Entry, History};
 use leasehold_core::protocol::keys::Keys;
 use leasehold_core::protocol::records::json;
 use leasehold_core::store::{KeyValue, StoreError};
@@ -71,12 +71,12 @@ impl HistoryWriter {
 
     /// What an operator asked this node for, at so many milliseconds since 1970; the count tells those of one millisecond
     /// apart.
-    pub fn act(&self, ms: u64, node: &str, count: u64, act: &Act) {
+    pub fn act(&self, ms: u64, node: &str, count: u64, act: &AuditEntry) {
         self.hand_in(Line {
             key: self.keys.act(ms, node, count),
             value: json(act),
             prefix: self.keys.acts(),
-            keep: ACTS_MAX,
+            keep: AUDIT_MAX,
         });
     }
 
