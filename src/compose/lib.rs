@@ -12,6 +12,7 @@ pub mod adopt;
 pub mod alike;
 pub mod model;
 
+mod certificates;
 mod command;
 mod context;
 mod cursor;

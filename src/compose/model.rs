@@ -483,6 +483,9 @@ pub struct Service {
     pub userns_mode: Option<String>,
     /// Services of the same group that must be up (or healthy) first.
     pub depends_on: BTreeMap<String, Dependency>,
+    /// `x-leasehold: certificates:`, paths in the container at which each host has a certificate of its own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub certificates: Vec<String>,
 }
 
 /// Devices that a driver of the engine finds.

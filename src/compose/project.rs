@@ -9,7 +9,7 @@ use super::files::{self, Loaded, Sources};
 use super::groups::{self, Member};
 use super::interpolate::RemarkKind;
 use super::model::{MountKind, Project};
-use super::{leasehold, networks, refusals, scalar, service, sidecar};
+use super::{certificates, leasehold, networks, refusals, scalar, service, sidecar};
 
 const TOP_LEVEL: [&str; 8] = [
     "version",
@@ -128,6 +128,7 @@ fn member<'a>(at: At<'a>, own: &At<'a>, context: &Context<'_>, faults: &mut Faul
     let settings = leasehold::settings(&at, own, context, faults);
     let mut service = service::read(&at, context, faults);
     service.entrypoint.clone_from(&settings.entrypoint);
+    service.certificates = certificates::read(own, &service.mounts, faults);
     refusals::service(&at, &service, faults);
     Member { at, service, settings }
 }

@@ -1,9 +1,9 @@
 //! A trial start, on a host where the service does not run: all of the gate that needs no lease, and whether the program can be
-//! found. It never starts the service, takes no lock and says no hello.
+//! found. It never starts the service, takes no lock and says no hello. It shows the certificates that it is asked for.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -19,13 +19,24 @@ use super::service;
 use super::signals::Signals;
 use super::standing::Standing;
 use super::{gate, watch};
-use leasehold_base::clock;
-use leasehold_base::trial::ABSENT;
+use leasehold_base::trial::{self, ABSENT, CERTIFICATE, Shown};
+use leasehold_base::{clock, small_file};
 
 /// Where the C library looks for programs that name no directory, if the environment does not say.
 const PATH_DEFAULT: &str = "/bin:/usr/bin";
+/// Of a file with certificates; a chain with its key has some ten thousand bytes.
+const CERTIFICATE_MAX: u64 = 64 * 1024;
 
-/// `tether try [--absent PATH]... --service S ... -- command...`
+/// What stands before the usual arguments.
+#[derive(Debug, Default)]
+struct Asked {
+    /// Mounts that the trial goes without.
+    absent: Vec<PathBuf>,
+    /// Files to show.
+    certificates: Vec<PathBuf>,
+}
+
+/// `tether try [--absent PATH | --certificate PATH]... --service S ... -- command...`
 pub(super) fn main(args: &[OsString]) -> ExitCode {
     if let Err(why) = OwnNamespace::prove() {
         return Refusal::NotInit(why).report();
@@ -37,7 +48,7 @@ pub(super) fn main(args: &[OsString]) -> ExitCode {
 }
 
 fn attempt(args: &[OsString]) -> Result<ExitCode, Refusal> {
-    let (absent, rest) = split(args).map_err(Refusal::NotOurs)?;
+    let (asked, rest) = split(args).map_err(Refusal::NotOurs)?;
     let args = Args::parse(rest).map_err(Refusal::NotOurs)?;
     let environment = |what: &str, error: io::Error| Refusal::Environment(format!("{what}: {error}"));
     Signals::install().map_err(|error| environment("signals", error))?;
@@ -50,7 +61,8 @@ fn attempt(args: &[OsString]) -> Result<ExitCode, Refusal> {
     if gate::read(&file)?.boot_id != boot_id {
         return Err(Refusal::OtherBoot);
     }
-    Ok(match find(&args.command, &absent) {
+    show(&asked).map_err(|error| environment("standard output", error))?;
+    Ok(match find(&args.command, &asked.absent) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             exit::report_exec(&args.command, &error);
@@ -59,17 +71,39 @@ fn attempt(args: &[OsString]) -> Result<ExitCode, Refusal> {
     })
 }
 
-/// The mounts that are absent, and the usual arguments.
-fn split(args: &[OsString]) -> Result<(Vec<PathBuf>, &[OsString]), String> {
-    let (mut absent, mut rest) = (Vec::new(), args);
-    while let Some((first, after)) = rest.split_first().filter(|(first, _)| *first == ABSENT) {
+/// What is asked for, and the usual arguments.
+fn split(args: &[OsString]) -> Result<(Asked, &[OsString]), String> {
+    let (mut asked, mut rest) = (Asked::default(), args);
+    while let Some((first, after)) = rest.split_first() {
+        let paths = if first == ABSENT {
+            &mut asked.absent
+        } else if first == CERTIFICATE {
+            &mut asked.certificates
+        } else {
+            break;
+        };
         let (path, after) = after
             .split_first()
             .ok_or_else(|| format!("{} without a path", first.display()))?;
-        absent.push(PathBuf::from(path));
+        paths.push(PathBuf::from(path));
         rest = after;
     }
-    Ok((absent, rest))
+    Ok((asked, rest))
+}
+
+/// Of each file its first certificate, which is no secret; never anything else of it.
+fn show(asked: &Asked) -> io::Result<()> {
+    let mut output = io::stdout().lock();
+    for (number, path) in asked.certificates.iter().enumerate() {
+        output.write_all(trial::show(number, &certificate(path)).as_bytes())?;
+    }
+    output.flush()
+}
+
+fn certificate(path: &Path) -> Shown {
+    let bytes = small_file::read(path, CERTIFICATE_MAX).map_err(|error| error.to_string())?;
+    let found = trial::first_certificate(&String::from_utf8_lossy(&bytes));
+    found.ok_or_else(|| "no certificate in PEM is in it".to_owned())
 }
 
 /// Whether the program is there and may be executed. What may lie on a mount that is absent counts as found.
@@ -112,11 +146,35 @@ mod tests {
 
     #[test]
     fn what_is_absent_stands_before_the_usual_arguments() {
-        let args = words(&["--absent", "/a", "--absent", "/b", "--service", "--absent"]);
-        let (absent, rest) = split(&args).unwrap();
-        assert_eq!(absent, [Path::new("/a"), Path::new("/b")]);
-        assert_eq!(rest, &args[4..]);
+        let args = words(&[
+            "--absent",
+            "/a",
+            "--certificate",
+            "/c",
+            "--absent",
+            "/b",
+            "--service",
+            "--absent",
+        ]);
+        let (asked, rest) = split(&args).unwrap();
+        assert_eq!(asked.absent, [Path::new("/a"), Path::new("/b")]);
+        assert_eq!(asked.certificates, [Path::new("/c")]);
+        assert_eq!(rest, &args[6..]);
         assert!(split(&words(&["--absent"])).is_err());
+        assert!(split(&words(&["--certificate"])).is_err());
+    }
+
+    #[test]
+    fn a_file_shows_its_certificate_or_why_not() {
+        let missing = certificate(Path::new("/no/such/file")).unwrap_err();
+        assert!(missing.contains("No such file"), "{missing}");
+        assert!(
+            certificate(Path::new("/dev/zero"))
+                .unwrap_err()
+                .contains("not a regular file")
+        );
+        let other = certificate(Path::new("/etc/passwd")).unwrap_err();
+        assert_eq!(other, "no certificate in PEM is in it");
     }
 
     #[test]

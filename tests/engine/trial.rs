@@ -6,6 +6,7 @@ use leasehold::base::clock;
 use leasehold::base::epoch::Run;
 use leasehold::base::page::{Order, Page};
 use leasehold::base::time::Time;
+use leasehold::base::trial::{BEGIN, END, shown};
 use leasehold::compose::model::{Logging, Mount, MountKind, NetworkMode, Port, Service};
 use leasehold::sidecar::adapters::engine::Tried;
 
@@ -143,6 +144,34 @@ async fn a_file_that_is_gone_is_found() {
     fs::remove_file(&file).unwrap();
     let outcome = bed.engine.try_start(&wanted, &prepared.fingerprint).await.unwrap();
     assert!(why(&outcome).contains("secret"), "{}", why(&outcome));
+}
+
+#[tokio::test]
+async fn a_certificate_is_shown_as_the_service_finds_it_and_nothing_else_of_its_file() {
+    let bed = bed().await;
+    let block = format!("{BEGIN}\nMIIB\n{END}");
+    let file = bed.directory.join("mail.pem");
+    let key = "-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----";
+    fs::write(&file, format!("{key}\n{block}\n")).unwrap();
+    let service = Service {
+        mounts: vec![Mount {
+            kind: MountKind::File { source: file },
+            target: "/run/tls/mail.pem".to_owned(),
+            read_only: true,
+            no_storage: false,
+        }],
+        certificates: command(&["/run/tls/mail.pem", "/run/tls/absent.pem"]),
+        ..bed.service()
+    };
+    let Tried::Ended(outcome) = tried(&bed, &service, &SLEEPS).await else {
+        panic!("no trial");
+    };
+    assert_eq!(outcome.exit_code, 0, "{}", outcome.stderr);
+    let found = shown(&outcome.stdout, 2);
+    assert_eq!(found[0], Some(Ok(block)));
+    let missing = found[1].clone().unwrap().unwrap_err();
+    assert!(missing.contains("No such file"), "{missing}");
+    assert!(!outcome.stdout.contains("c2VjcmV0"), "a key was shown");
 }
 
 #[tokio::test]

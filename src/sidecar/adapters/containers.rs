@@ -24,6 +24,7 @@ const SCAN_INTERVAL: Duration = Duration::from_secs(10);
 /// Between two readings of the compose file.
 const READ_INTERVAL: Duration = Duration::from_secs(2);
 
+mod certificates;
 mod drift;
 mod gate;
 mod in_flight;

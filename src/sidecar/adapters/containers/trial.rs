@@ -1,7 +1,8 @@
 //! A standby's trial starts: one of a group at a time.
 
-use super::{Shared, gate};
+use super::{Shared, certificates, gate};
 use crate::adapters::engine::{EngineError, Tried};
+use leasehold_base::clock;
 use leasehold_core::event::{Event, ProbeFailure, ServiceKey};
 use leasehold_core::group::made::Made;
 
@@ -32,7 +33,10 @@ impl Shared {
         let name = drawn.service.name.as_str();
         let wanted = drawn.wanted(&project, of, &self.site.name);
         let why = match self.engine.try_start(&wanted, &made.fingerprint).await {
-            Ok(Tried::Ended(outcome)) if outcome.exit_code == 0 => return Ok(()),
+            Ok(Tried::Ended(outcome)) if outcome.exit_code == 0 => {
+                let certificates = &drawn.service.certificates;
+                return certificates::judge(name, certificates, &outcome.stdout, clock::wall_seconds());
+            }
             Ok(Tried::Ended(outcome)) => {
                 let lines: Vec<String> = outcome.stderr.lines().map(str::to_owned).collect();
                 gate::ended(&of.group, outcome.exit_code, &lines).why

@@ -13,7 +13,7 @@ use super::helper::{HelperOutcome, Output};
 use super::names::container_name;
 use super::prepare::{Wanted, fingerprint};
 use super::{Engine, EngineError, Image, Result, body, labels};
-use leasehold_base::trial::{ABSENT, FORM};
+use leasehold_base::trial::{ABSENT, CERTIFICATE, FORM};
 use leasehold_compose::model::MountKind;
 
 /// From its start to its end, which takes well below a second where all is well.
@@ -91,9 +91,13 @@ fn trial(request: ContainerCreateBody, wanted: &Wanted<'_>, image: &Image, absen
         (labels::NODE, wanted.node),
     ];
     let absent = absent.iter().flat_map(|target| [ABSENT.to_owned(), target.clone()]);
-    let arguments = request.cmd.into_iter().flatten();
+    let certificates = &wanted.service.certificates;
+    let certificates = certificates
+        .iter()
+        .flat_map(|path| [CERTIFICATE.to_owned(), path.clone()]);
+    let asked = [FORM.to_owned()].into_iter().chain(absent).chain(certificates);
     ContainerCreateBody {
-        cmd: Some([FORM.to_owned()].into_iter().chain(absent).chain(arguments).collect()),
+        cmd: Some(asked.chain(request.cmd.into_iter().flatten()).collect()),
         labels: Some(own.map(|(key, value)| (key.to_owned(), value.to_owned())).into()),
         healthcheck: Some(HealthConfig {
             test: Some(vec!["NONE".to_owned()]),
