@@ -126,7 +126,7 @@ async fn protect(facts: &NodeArgs, subjects: &[Subject], wanted: &Wanted, file: 
     };
     let own = node_context::own_addresses(project)
         .await
-        .context("looking at this host's addresses")?;
+        .context("looking at this host's addresses: run `leasehold adopt` on the host itself")?;
     let inits = subjects.iter().zip(&images).filter_map(|(subject, image)| {
         let service = service_of(project, &subject.name)?;
         images::must_be_pid_one(service, image.as_ref()?)
@@ -139,7 +139,13 @@ async fn protect(facts: &NodeArgs, subjects: &[Subject], wanted: &Wanted, file: 
     let names: Vec<&str> = subjects.iter().map(|subject| subject.name.as_str()).collect();
     let holds = |group: &&Group| group.services.iter().any(|one| names.contains(&one.name.as_str()));
     let group = project.groups.values().find(holds);
-    let group = group.with_context(|| format!("{} is in no group: {}", names.join(", "), lines(&draft.faults)))?;
+    let group = group.with_context(|| {
+        format!(
+            "{} is in no group, mend that: {}",
+            names.join(", "),
+            lines(&draft.faults)
+        )
+    })?;
     let users = engine.plain_users(&Guarded::of(project, group)).await.context(ASK)?;
     if !users.is_empty() {
         say(&in_use(&users, &names.join(", "), &project.name));
