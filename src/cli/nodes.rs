@@ -36,7 +36,7 @@ fn render(status: &Status, view: View) -> Page {
         "NODE",
         "STATE",
         "LAST BEAT",
-        "PRIORITY",
+        "PRIO",
         "VERSION",
         "ADDRESS",
         "HOLDS",
@@ -97,10 +97,10 @@ mod tests {
     #[test]
     fn each_node_has_its_line_and_why_it_is_not_ready_below() {
         let shown = |status: &Status, width| render(status, View { width, now: 0 }).text();
-        let wanted = "NODE  STATE   LAST BEAT  PRIORITY  VERSION  ADDRESS        HOLDS     READINESS\n\
-                      a     alive   0.1 s ago  10        1        10.0.0.1:8008  mail web  ready\n\
-                      b     alive   0.0 s ago  10        1        10.0.0.1:8008  -         not ready\n  mail: no image\n\
-                      c     silent  -          10        -        10.0.0.1:8008  -         -";
+        let wanted = "NODE  STATE   LAST BEAT  PRIO  VERSION  ADDRESS        HOLDS     READINESS\n\
+                      a     alive   0.1 s ago  10    1        10.0.0.1:8008  mail web  ready\n\
+                      b     alive   now        10    1        10.0.0.1:8008  -         unready\n  mail: no image\n\
+                      c     silent  -          10    -        10.0.0.1:8008  -         -";
         assert_eq!(shown(&status(), None), wanted);
         assert!(shown(&status(), Some(80)).lines().all(|line| line.len() <= 80));
         let mut away = status();

@@ -17,6 +17,10 @@ const COLUMN_MIN: usize = 8;
 const GAP: usize = 2;
 /// Of what goes on below.
 const INDENT: usize = 2;
+/// A longer command would leave half of a line empty.
+const COMMAND_MAX: usize = 60;
+/// No-break space; on the screen it is a blank like all others.
+const KEPT_BLANK: &str = "\u{a0}";
 
 /// How loud a piece is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -52,9 +56,21 @@ pub(super) struct Piece {
 
 impl Piece {
     pub(super) fn new(tone: Tone, text: impl AsRef<str>) -> Self {
-        let text = plain::part(text.as_ref()).into_owned();
+        let text = together(&plain::part(text.as_ref()));
         Self { tone, text }
     }
+}
+
+/// A command stays in one line, so that it can be copied: its blanks part no line.
+fn together(text: &str) -> String {
+    let parts = text.split('`').enumerate();
+    let parts = parts.map(
+        |(place, part)| match place % 2 == 1 && part.chars().count() <= COMMAND_MAX {
+            true => part.replace(' ', KEPT_BLANK),
+            false => part.to_owned(),
+        },
+    );
+    parts.collect::<Vec<_>>().join("`")
 }
 
 /// Of no tone.
@@ -223,7 +239,7 @@ impl Page {
             .iter()
             .map(|line| line.iter().map(&piece).collect::<String>());
         lines
-            .map(|line| line.trim_end().to_owned())
+            .map(|line| line.trim_end().replace(KEPT_BLANK, " "))
             .collect::<Vec<_>>()
             .join("\n")
     }
@@ -273,6 +289,9 @@ mod tests {
         own.line(&[plain("! one two three "), Piece::new(Tone::Bad, "four")], 2);
         own.line(&[plain("a-word-that-has-no-end")], 2);
         assert_eq!(own.text(), "! one two\n  three four\na-word-that-\n  has-no-end");
+        let mut command = page(30);
+        command.line(&[plain("not ready: run `leasehold init mail` there")], 2);
+        assert_eq!(command.text(), "not ready: run\n  `leasehold init mail` there");
         let mut whole = Page::default();
         whole.line(&[plain("one two three four")], 2);
         assert_eq!(whole.text(), "one two three four");

@@ -87,12 +87,15 @@ fn next(status: &Status) -> Option<String> {
     if status.member != MemberState::Joined {
         return Some("leasehold check".to_owned());
     }
+    let mut sentences = status.overall.sentences.iter();
     if status.overall.health == Health::Failed
         && let Some((name, _)) = status.groups.iter().find(|(_, line)| fails(line))
     {
-        return Some(format!("leasehold why {name}"));
+        // The worst comes first.
+        let worst = sentences.next().and_then(|sentence| named(sentence));
+        return Some(worst.unwrap_or_else(|| format!("leasehold why {name}")));
     }
-    if let Some(named) = status.overall.sentences.iter().find_map(|sentence| named(sentence)) {
+    if let Some(named) = sentences.find_map(|sentence| named(sentence)) {
         return Some(named);
     }
     for (name, line) in &status.groups {
@@ -201,7 +204,8 @@ pub(super) fn readiness(line: &NodeLine, view: View) -> (Piece, Vec<Piece>) {
         .collect();
     match unready.is_empty() {
         true => (Piece::new(Tone::Good, "ready"), unready),
-        false => (Piece::new(Tone::Warning, "not ready"), unready),
+        // Scripts look for ` ready` at the end of a line.
+        false => (Piece::new(Tone::Warning, "unready"), unready),
     }
 }
 
@@ -343,6 +347,9 @@ mod tests {
         );
         let nowhere = with_health(status(None, None), Health::Failed, "mail is active nowhere");
         assert_eq!(of(nowhere).as_deref(), Some("leasehold why mail"));
+        let said = "mail is active nowhere: its storage is not initialised: run `leasehold init mail`";
+        let unprepared = with_health(status(None, None), Health::Failed, said);
+        assert_eq!(of(unprepared).as_deref(), Some("leasehold init mail"));
         let mut frozen = well;
         frozen.member = MemberState::Frozen;
         assert_eq!(
@@ -414,7 +421,7 @@ mod tests {
             "ending in 60 min",
             "0.1 s ago",
             "1 min ago",
-            "not ready",
+            "unready",
             "seen from",
         ] {
             assert!(text.contains(words), "{words}\n{text}");

@@ -22,10 +22,11 @@ pub(super) fn span(seconds: u64) -> String {
     }
 }
 
-/// How long ago something was, from milliseconds: `0.2 s ago`, `2 min ago`.
+/// How long ago something was, from milliseconds: `now`, `0.2 s ago`, `2 min ago`.
 pub(super) fn ago_ms(ms: u64) -> String {
     match ms {
-        0..10_000 => format!("{}.{} s ago", ms / 1000, ms % 1000 / 100),
+        0..100 => "now".to_owned(),
+        100..10_000 => format!("{}.{} s ago", ms / 1000, ms % 1000 / 100),
         10_000.. => ago(ms / 1000),
     }
 }

@@ -10,8 +10,9 @@ use leasehold_api::Why;
 use leasehold_api::status::GroupLine;
 use leasehold_api::words::Level;
 
-/// Where what goes on below begins.
-const SET_IN: usize = 4;
+/// Where what goes on below begins, of a fact and of a decision.
+const BELOW_FACT: usize = 12;
+const BELOW_DECISION: usize = 4;
 
 pub(super) async fn show(daemon: &Daemon, group: &str) -> Result<Answer> {
     match client::why(daemon, group).await? {
@@ -34,7 +35,7 @@ fn render(why: &Why, view: View) -> Page {
             let value = when::said(&value, view.now);
             page.line(
                 &[Piece::new(Tone::Faint, format!("  {name:<9} ")), plain(value)],
-                SET_IN,
+                BELOW_FACT,
             );
         }
     }
@@ -58,7 +59,7 @@ fn render(why: &Why, view: View) -> Page {
         let code = Piece::new(Tone::Faint, format!(" [{}]", told.code));
         page.line(
             &[Piece::new(tone, mark), plain(format!(" {at}  {of}{text}")), code],
-            SET_IN,
+            BELOW_DECISION,
         );
     }
     page
@@ -71,7 +72,8 @@ fn facts(line: &GroupLine) -> Vec<(&'static str, String)> {
     if let Some(trouble) = &line.trouble {
         facts.push(("trouble", format!("{}: {}", trouble.state, trouble.why)));
     }
-    facts.push(("epoch", format!("{}, because: {}", line.epoch, line.record)));
+    let because = if line.record.is_empty() { "" } else { ", because: " };
+    facts.push(("epoch", format!("{}{because}{}", line.epoch, line.record)));
     if let Some(held) = &line.held {
         let valid = when::took(held.valid_ms);
         facts.push(("here", format!("run {} is {}, valid for {valid}", held.run, held.stage)));

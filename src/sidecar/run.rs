@@ -89,6 +89,7 @@ pub async fn run(facts: &NodeArgs) -> Result<()> {
     let keeper = archivist.clone();
     let engine = site.engine.clone();
     let outbox = Outbox::open(&site, timing, files.clone(), saved.as_ref(), keeper, inbox.clone())?;
+    let events_kept = outbox.events_kept();
     let node = Node::new(Setup {
         me: identity(&site)?,
         cluster: site.project.cluster.name.clone(),
@@ -116,7 +117,16 @@ pub async fn run(facts: &NodeArgs) -> Result<()> {
         env!("CARGO_PKG_VERSION")
     );
     turn(node, outbox, events, asked, &published, &facts.run_dir, manager).await?;
-    tokio::join!(archivist.flush(LAST_WORDS), engine.end_helpers(LAST_HELPERS));
+    let keep_events = async {
+        if let Some(kept) = events_kept {
+            kept.flush(LAST_WORDS).await;
+        }
+    };
+    tokio::join!(
+        archivist.flush(LAST_WORDS),
+        engine.end_helpers(LAST_HELPERS),
+        keep_events
+    );
     Ok(())
 }
 

@@ -25,8 +25,8 @@ const SECRET: [&str; 13] = [
 ];
 /// Keys of a compose file whose values are all taken out, names and structure kept.
 const ALL_VALUES: [&str; 5] = ["environment", "args", "labels", "annotations", "build_args"];
-/// Keys whose text is a file's content or a command for a shell.
-const CONTENT: [&str; 1] = ["content"];
+/// The key whose text is a file's content.
+const CONTENT: &str = "content";
 /// Keys that hold the words of a command line.
 const COMMANDS: [&str; 4] = ["command", "entrypoint", "test", "exec"];
 /// A shorter word stands for too much else to be looked for in a text.
@@ -152,14 +152,17 @@ pub(super) fn compose(tree: Value) -> Value {
 }
 
 fn field(name: String, value: Value) -> (String, Value) {
-    let value = match value {
-        value if ALL_VALUES.contains(&name.as_str()) => without_values(value),
-        value if COMMANDS.contains(&name.as_str()) => without_words(value),
-        // A list of names: which of them a service may read.
-        value @ (Value::Object(_) | Value::Array(_)) if name == "secrets" || name == "configs" => compose(value),
-        Value::Object(fields) => compose(Value::Object(fields)),
-        value if is_secret(&name) || CONTENT.contains(&name.as_str()) => blank(value),
-        value => compose(value),
+    let word = name.as_str();
+    // A list of names, or a map of them: which there are, and which a service may read.
+    let is_list = value.is_object() || ["secrets", "configs"].contains(&word);
+    let value = if ALL_VALUES.contains(&word) {
+        without_values(value)
+    } else if COMMANDS.contains(&word) {
+        without_words(value)
+    } else if !is_list && (is_secret(word) || word == CONTENT) {
+        blank(value)
+    } else {
+        compose(value)
     };
     (name, value)
 }
@@ -183,17 +186,19 @@ fn without_values(value: Value) -> Value {
 /// Of a command the program stays; of one that names a secret anywhere, nothing else does.
 fn without_words(value: Value) -> Value {
     let looks_secret = |text: &str| text.split([' ', '=', '-', ':', '"', '\'']).any(is_secret);
-    match value {
-        Value::Array(words) if words.iter().filter_map(Value::as_str).any(looks_secret) => {
-            let first = words.into_iter().next().unwrap_or_default();
-            Value::Array(vec![compose(first), Value::String(GONE.to_owned())])
-        }
-        Value::String(text) if looks_secret(&text) => {
-            let first = text.split_whitespace().next().unwrap_or_default();
-            Value::String(format!("{first} {GONE}"))
-        }
-        other => compose(other),
+    let words: Vec<String> = match &value {
+        Value::String(text) => text.split_whitespace().map(str::to_owned).collect(),
+        Value::Array(words) => words
+            .iter()
+            .filter_map(|word| word.as_str().map(str::to_owned))
+            .collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => Vec::new(),
+    };
+    if !words.iter().any(|word| looks_secret(word)) {
+        return compose(value);
     }
+    let first = words.into_iter().next().unwrap_or_default();
+    Value::Array(vec![compose(Value::String(first)), Value::String(GONE.to_owned())])
 }
 
 fn blank(value: Value) -> Value {

@@ -10,7 +10,7 @@ use reqwest::redirect::Policy;
 use sha2::Sha256;
 use tokio::sync::mpsc;
 
-use super::{Pace, Told};
+use super::{Kept, Pace, Told};
 use crate::counters::{Counters, Receiver};
 use leasehold_base::clock;
 use leasehold_base::small_file;
@@ -29,7 +29,13 @@ enum Failure {
     Refused(String),
 }
 
-pub(super) async fn deliver(hook: Webhook, pace: Pace, mut queue: mpsc::Receiver<Arc<Told>>, tally: Counters) {
+pub(super) async fn deliver(
+    hook: Webhook,
+    pace: Pace,
+    mut queue: mpsc::Receiver<Arc<Told>>,
+    tally: Counters,
+    kept: Kept,
+) {
     let mut down = false;
     while let Some(told) = queue.recv().await {
         match with_tries(&hook, &pace, &told).await {
@@ -46,13 +52,14 @@ pub(super) async fn deliver(hook: Webhook, pace: Pace, mut queue: mpsc::Receiver
                     tracing::warn!(
                         code = "webhook_failed",
                         id = told.id,
-                        event = told.code,
+                        event = %told.code,
                         why,
                         "an event could not be delivered to the webhook"
                     );
                 }
             }
         }
+        kept.done(Receiver::Webhook, &told.id);
     }
 }
 
@@ -79,7 +86,7 @@ async fn one_try(hook: &Webhook, deadline: Duration, told: &Told) -> Result<(), 
         .post(url)
         .header(CONTENT_TYPE, "application/json")
         .header(USER_AGENT, concat!("leasehold/", env!("CARGO_PKG_VERSION")))
-        .header(EVENT, told.code);
+        .header(EVENT, told.code.as_ref());
     if let Some(path) = &hook.secret_file {
         let secret = first_line("secret_file", path).map_err(Failure::Passing)?;
         request = request.header(SIGNATURE, sign(&secret, clock::wall_seconds(), &body));

@@ -29,6 +29,7 @@ pub(super) fn forward<T: Send + 'static>(
 pub(super) fn from_store(event: StoreEvent, tally: &Counters) -> Option<Event> {
     match event {
         StoreEvent::Answer { id, result } => {
+            tally.timings.answered(id, result.is_ok());
             if result.is_err() {
                 tally.beat_failed();
             }
