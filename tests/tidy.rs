@@ -399,7 +399,7 @@ const BY_HAND: [&str; 12] = [
     "drill from",
 ];
 /// Whose words are others', or that are no errors: the words that follow the opening bracket.
-const WORDS_OF_OTHERS: [&str; 9] = [
+const WORDS_OF_OTHERS: [&str; 10] = [
     "\"{}\", outcome.message",
     "adopt::lines(&faults)",
     "error.to_string().trim()",
@@ -409,6 +409,7 @@ const WORDS_OF_OTHERS: [&str; 9] = [
     "text",
     "&outcome.message",
     "ASK",
+    "LOOK",
 ];
 
 /// A tired person is left alone by an error that says only what is wrong.

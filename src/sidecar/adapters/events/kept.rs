@@ -135,11 +135,9 @@ impl Kept {
     pub async fn flush(&self, within: Duration) {
         let written = async {
             loop {
-                let state = self.0.lock();
-                if !state.is_kept || !(state.is_changed || state.is_writing) {
+                if self.0.is_written() {
                     return;
                 }
-                drop(state);
                 tokio::time::sleep(LOOK_AGAIN).await;
             }
         };
@@ -151,6 +149,12 @@ impl Kept {
 impl Inner {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Nothing is left to be written, or nobody writes it.
+    fn is_written(&self) -> bool {
+        let state = self.lock();
+        !state.is_kept || !(state.is_changed || state.is_writing)
     }
 
     fn change(&self, change: impl FnOnce(&mut Queues)) {
