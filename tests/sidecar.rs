@@ -32,6 +32,8 @@ mod manager;
 mod own;
 #[path = "sidecar/process.rs"]
 mod process;
+#[path = "sidecar/screen.rs"]
+mod screen;
 #[path = "sidecar/secure.rs"]
 mod secure;
 #[path = "sidecar/starts.rs"]

@@ -120,10 +120,12 @@ fn boot_and_slept() -> (Duration, Duration) {
     best.map_or_else(Default::default, |(_, boot, slept)| (boot, slept))
 }
 
-/// Wall time in RFC 3339, for people: no decision may read it.
+/// Wall time in RFC 3339, in whole seconds, for people: no decision may read it.
 #[must_use]
 pub fn wall() -> String {
-    jiff::Timestamp::now().to_string()
+    let now = jiff::Timestamp::now();
+    // It fails only at the ends of the calendar.
+    jiff::Timestamp::from_second(now.as_second()).unwrap_or(now).to_string()
 }
 
 /// Wall time as it stands in the head of a message (RFC 5322); empty beyond the calendar.

@@ -124,9 +124,7 @@ async fn protect(facts: &NodeArgs, subjects: &[Subject], wanted: &Wanted, file: 
     let Some(project) = &draft.project else {
         return Ok(refused(&draft.faults));
     };
-    let own = node_context::own_addresses(project)
-        .await
-        .context("looking at this host's addresses")?;
+    let own = node_context::own_addresses(project).await.context(LOOK)?;
     let inits = subjects.iter().zip(&images).filter_map(|(subject, image)| {
         let service = service_of(project, &subject.name)?;
         images::must_be_pid_one(service, image.as_ref()?)
@@ -139,7 +137,7 @@ async fn protect(facts: &NodeArgs, subjects: &[Subject], wanted: &Wanted, file: 
     let names: Vec<&str> = subjects.iter().map(|subject| subject.name.as_str()).collect();
     let holds = |group: &&Group| group.services.iter().any(|one| names.contains(&one.name.as_str()));
     let group = project.groups.values().find(holds);
-    let group = group.with_context(|| format!("{} is in no group: {}", names.join(", "), lines(&draft.faults)))?;
+    let group = group.with_context(|| format!("{}: no group, mend {}", names.join(", "), lines(&draft.faults)))?;
     let users = engine.plain_users(&Guarded::of(project, group)).await.context(ASK)?;
     if !users.is_empty() {
         say(&in_use(&users, &names.join(", "), &project.name));
@@ -171,6 +169,7 @@ fn service_of<'p>(project: &'p Project, name: &str) -> Option<&'p Service> {
     services.find(|service| service.name == name)
 }
 
+const LOOK: &str = "looking at this host's addresses: run `leasehold adopt` on the host itself";
 const ASK: &str = "asking the engine whether containers use the service's storage: run this on the host where it runs";
 
 /// The image, where it is here.

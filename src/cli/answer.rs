@@ -7,7 +7,8 @@ use anyhow::Result;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::text::{print, print_json, say};
+use super::page::{self, Page};
+use super::text::{print, print_as_it_is, print_json, say};
 use leasehold_api::Outcome;
 
 /// A misused command line, as clap has it.
@@ -28,6 +29,8 @@ pub(super) struct Told {
     code: u8,
     /// For people, to stdout.
     text: String,
+    /// The same for a terminal with colours; none where it has none.
+    painted: Option<String>,
     /// For people, to stderr.
     complaint: String,
     document: Document,
@@ -73,6 +76,7 @@ impl Answer {
         Self::Told(Told {
             code: u8::from(!ok),
             text,
+            painted: None,
             complaint,
             document: Document::Act(Act {
                 ok,
@@ -88,9 +92,19 @@ impl Answer {
         Ok(Self::Told(Told {
             code: 0,
             text,
+            painted: None,
             complaint: String::new(),
             document: Document::Read(serde_json::to_string_pretty(document)?),
         }))
+    }
+
+    /// The same, laid out.
+    pub(super) fn page(document: &impl Serialize, page: &Page) -> Result<Self> {
+        let mut answer = Self::document(document, page.text())?;
+        if let Self::Told(told) = &mut answer {
+            told.painted = Some(page.painted());
+        }
+        Ok(answer)
     }
 
     /// Whether what was asked for is done.
@@ -150,6 +164,7 @@ impl Answer {
     pub(super) fn below(mut self, words: &str) -> Self {
         if let Self::Told(told) = &mut self {
             told.text = [words, &told.text].join("\n").trim_end_matches('\n').to_owned();
+            told.painted = None;
         }
         self
     }
@@ -158,6 +173,7 @@ impl Answer {
     pub(super) fn instead(mut self, text: String, complaint: String) -> Self {
         if let Self::Told(told) = &mut self {
             (told.text, told.complaint) = (text, complaint);
+            told.painted = None;
         }
         self
     }
@@ -170,6 +186,9 @@ impl Answer {
         };
         if json {
             print_json(&told.machine());
+        } else if let Some(painted) = told.painted.as_ref().filter(|_| page::has_colours()) {
+            // Made plain piece by piece.
+            print_as_it_is(painted);
         } else {
             for (words, write) in [(&told.text, print as fn(&str)), (&told.complaint, say)] {
                 if !words.is_empty() {

@@ -44,7 +44,7 @@ fn client(socket: &Path) -> Result<reqwest::Client> {
     builder
         .tls_certs_only(std::iter::empty())
         .build()
-        .context("preparing the local call")
+        .context("preparing the local call: run this on the host itself, or in the sidecar's container")
 }
 
 /// Who is at the keyboard, as well as the environment knows.
@@ -57,13 +57,20 @@ pub(super) fn user(variable: impl Fn(&str) -> Option<String>) -> Option<String> 
 pub(super) async fn status(daemon: &Daemon) -> Result<Status> {
     let socket = &daemon.socket;
     let call = client(socket)?.get("http://local/v1/status").send().await;
-    let answer = call.with_context(|| absent(socket))?;
-    Ok(answer.json().await?)
+    understood(call.with_context(|| absent(socket))?).await
+}
+
+/// What the daemon said, in the words of this version.
+async fn understood<T: DeserializeOwned>(answer: reqwest::Response) -> Result<T> {
+    let read = answer.json().await;
+    read.context(
+        "the sidecar's answer is not understood: use the program of its version, which `leasehold version` names",
+    )
 }
 
 fn absent(socket: &Path) -> String {
     format!(
-        "no sidecar answers at {}: is it running on this host?",
+        "no sidecar answers at {}: start it on this host; `leasehold check` says what keeps it from starting",
         socket.display()
     )
 }
@@ -75,7 +82,7 @@ pub(super) async fn tell<T: Serialize + Sync>(daemon: &Daemon, path: &str, body:
         .json(body)
         .send()
         .await;
-    Ok(call.with_context(|| absent(socket))?.json().await?)
+    understood(call.with_context(|| absent(socket))?).await
 }
 
 /// Forgets a node that is gone for good.
@@ -88,10 +95,10 @@ pub(super) async fn delete(daemon: &Daemon, path: &str, why: &str) -> Result<Out
     let socket = &daemon.socket;
     let url = reqwest::Url::parse_with_params(&format!("http://local{path}"), [("why", why)]);
     let call = client(socket)?
-        .delete(url.with_context(|| path.to_owned())?)
+        .delete(url.with_context(|| format!("{path} is no path: see `leasehold --help`"))?)
         .send()
         .await;
-    Ok(call.with_context(|| absent(socket))?.json().await?)
+    understood(call.with_context(|| absent(socket))?).await
 }
 
 /// What the daemon made of an act, as the verb's answer.
@@ -142,9 +149,9 @@ pub(super) async fn ask<T: DeserializeOwned>(daemon: &Daemon, path: &str) -> Res
     let call = client(socket)?.get(format!("http://local{path}")).send().await;
     let answer = call.with_context(|| absent(socket))?;
     if answer.status().is_success() {
-        Ok(Ok(answer.json().await?))
+        Ok(Ok(understood(answer).await?))
     } else {
-        Ok(Err(answer.json().await?))
+        Ok(Err(understood(answer).await?))
     }
 }
 
@@ -156,5 +163,5 @@ pub(super) async fn withdraw(daemon: &Daemon, group: &str, id: Option<i64>) -> R
         path += &format!("?wish={id}");
     }
     let call = client(socket)?.delete(path).send().await;
-    Ok(call.with_context(|| absent(socket))?.json().await?)
+    understood(call.with_context(|| absent(socket))?).await
 }

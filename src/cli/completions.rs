@@ -12,7 +12,8 @@ pub(super) fn write(shell: Shell, out: &mut impl Write) -> Result<ExitCode> {
     // In memory first: the generator panics where it can't write, and a reader that has gone away is no bug.
     let mut text = Vec::new();
     clap_complete::generate(shell, &mut command(), "leasehold", &mut text);
-    out.write_all(&text).context("writing the completions")?;
+    out.write_all(&text)
+        .context("writing the completions: redirect them, `leasehold completions bash > FILE`")?;
     Ok(ExitCode::SUCCESS)
 }
 

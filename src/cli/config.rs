@@ -8,10 +8,11 @@ use clap::Subcommand;
 
 use super::answer::Answer;
 use super::client::{self, Daemon};
-use super::text::table;
+use super::page::{Page, Piece, Tone, View, plain};
 use leasehold_api::exported::Exported;
 use leasehold_api::words::NodeState;
 use leasehold_api::{Configuration, OrderRequest};
+use leasehold_base::small_file;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ConfigVerb {
@@ -54,7 +55,12 @@ pub(super) async fn run(daemon: &Daemon, verb: ConfigVerb) -> Result<Answer> {
             Err(outcome) => Ok(client::conclude(&outcome)),
         },
         ConfigVerb::Import { file } => {
-            let text = std::fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
+            let text = small_file::read_text(&file, small_file::MAX).with_context(|| {
+                format!(
+                    "reading {}: name what `leasehold config export` printed",
+                    file.display()
+                )
+            })?;
             let exported: Exported = serde_json::from_str(&text)
                 .with_context(|| format!("{} is not what `leasehold config export` prints", file.display()))?;
             Ok(client::conclude(
@@ -69,43 +75,49 @@ async fn diff(daemon: &Daemon) -> Result<Answer> {
         Ok(configuration) => configuration,
         Err(outcome) => return Ok(client::conclude(&outcome)),
     };
-    let answer = Answer::document(&configuration, render(&configuration))?;
+    let answer = Answer::page(&configuration, &render(&configuration, View::of_stdout()))?;
     Ok(answer.code(u8::from(!configuration.equal)))
 }
 
-fn render(configuration: &Configuration) -> String {
+fn render(configuration: &Configuration, view: View) -> Page {
     let words = |ms: Option<u64>| ms.map_or("-".to_owned(), |ms| format!("{:?}", Duration::from_millis(ms)));
-    let row = |cells: [&str; 3]| cells.map(str::to_owned).to_vec();
+    let row = |who: &str, ttl: &str, note: &str| {
+        (
+            vec![plain(who), plain(ttl), Piece::new(Tone::Warning, note)],
+            Vec::new(),
+        )
+    };
     let cluster = words(Some(configuration.cluster_ttl_ms));
     let file = words(configuration.file_ttl_ms);
-    let mut rows = vec![row(["WHO", "TTL", ""])];
-    rows.push(row(["the cluster", &cluster, ""]));
-    rows.push(row(["the compose file here", &file, ""]));
+    let mut rows = vec![
+        row("the cluster", &cluster, ""),
+        row("the compose file here", &file, ""),
+    ];
     for (name, node) in &configuration.nodes {
         let note = match node.ttl_ms {
             _ if node.state != NodeState::Alive => node.state.word(),
             Some(ttl) if ttl == configuration.cluster_ttl_ms => "",
             Some(_) | None => "not confirmed yet, or under a hold",
         };
-        rows.push(row([&format!("the beats of {name}"), &words(node.ttl_ms), note]));
+        rows.push(row(&format!("the beats of {name}"), &words(node.ttl_ms), note));
     }
-    let mut text = table(&rows);
-    let mut add = |line: String| text.push_str(&format!("\n{line}"));
+    let mut page = Page::new(view);
+    page.table(&["WHO", "TTL", ""], &rows);
     if let Some(longest) = configuration.longest_ms {
         let longest = words(Some(longest));
-        add(format!(
-            "until every node beats with {cluster}, a holder that nobody sees is waited for {longest}"
-        ));
+        let until = format!("until every node beats with {cluster}, a holder that nobody sees is waited for {longest}");
+        page.line(&[plain(until)], 2);
     }
-    match &configuration.file_fault {
-        Some(fault) => add(format!("the compose file here can't be used: {fault}")),
-        None if configuration.file_ttl_ms != Some(configuration.cluster_ttl_ms) => add(format!(
-            "the file says {file}, the cluster {cluster}: `leasehold config apply` makes it {file} everywhere"
-        )),
-        None if configuration.equal => add("equal".to_owned()),
-        None => add("the file is the cluster's; not every node beats with it yet".to_owned()),
-    }
-    text
+    let verdict = match &configuration.file_fault {
+        Some(fault) => format!("the compose file here can't be used: {fault}; `leasehold check` has every fault"),
+        None if configuration.file_ttl_ms != Some(configuration.cluster_ttl_ms) => {
+            format!("the file says {file}, the cluster {cluster}: `leasehold config apply` makes it {file} everywhere")
+        }
+        None if configuration.equal => "equal".to_owned(),
+        None => "the file is the cluster's; not every node beats with it yet".to_owned(),
+    };
+    page.line(&[plain(verdict)], 2);
+    page
 }
 
 #[cfg(test)]
@@ -133,10 +145,11 @@ mod tests {
                       the beats of a         10s\n\
                       the beats of b         -    silent\n\
                       the file says 5s, the cluster 10s: `leasehold config apply` makes it 5s everywhere";
-        assert_eq!(render(&configuration), wanted);
+        let shown = |configuration: &Configuration| render(configuration, View { width: None, now: 0 }).text();
+        assert_eq!(shown(&configuration), wanted);
         configuration.cluster_ttl_ms = 5000;
         configuration.longest_ms = Some(10_000);
-        let text = render(&configuration);
+        let text = shown(&configuration);
         assert!(text.contains("10s  not confirmed yet"), "{text}");
         assert!(text.contains("until every node beats with 5s"), "{text}");
         assert!(text.ends_with("not every node beats with it yet"), "{text}");

@@ -19,13 +19,13 @@ pub(super) async fn fenced(daemon: &Daemon, node: Option<String>, group: Option<
             let holder = status.groups.get(&group).and_then(|line| line.holder.clone());
             (format!("/v1/groups/{group}/fenced"), holder)
         }
-        (None, None) => bail!("name the node, or --group GROUP"),
+        (None, None) => bail!("name the node, or --group GROUP: see `leasehold fenced --help`"),
     };
     // Without a holder there is nothing to confirm: the daemon says why there is nothing to free.
     if let Some(node) = holder.filter(|_| !yes) {
         say(&question(&status, &node));
         if !confirmed(&node, &mut std::io::stdin().lock())? {
-            bail!("that is not {node}: nothing was done");
+            bail!("that is not {node}: nothing was done; say `leasehold fenced` again and type the name");
         }
     }
     let by = who(|name| std::env::var(name).ok());
@@ -42,7 +42,7 @@ pub(super) async fn accept(daemon: &Daemon, force: bool, epoch: Option<u64>, yes
              anywhere, two hosts may serve.\nMake sure that it is gone for good. Then type the cluster's name:"
         ));
         if !confirmed(cluster, &mut std::io::stdin().lock())? {
-            bail!("that is not {cluster}: nothing was done");
+            bail!("that is not {cluster}: nothing was done; say `leasehold accept` again and type the name");
         }
     }
     let body = AcceptRequest { force, epoch };

@@ -45,7 +45,8 @@ struct Shown {
 pub(super) async fn init(facts: &NodeArgs, group: &str, adopt: bool) -> Result<Answer> {
     let site = NodeContext::open(facts).await?;
     let settings = known(&site, group)?;
-    tether::install(&facts.tether_dir).context("installing the tether's binary")?;
+    tether::install(&facts.tether_dir)
+        .context("installing the tether's binary: run this as root on the host, or see `leasehold check`")?;
     mounted_alone(&site, settings).await?;
     let volumes = volumes::look(&site, settings).await;
     let mut mounts = Vec::new();
@@ -94,7 +95,10 @@ async fn write_all(site: &NodeContext, settings: &Group, mounts: &[Shown], adopt
     let found = mounts.iter().find_map(|mount| mount.store_id.clone());
     let id = match in_etcd.as_ref().map(|ids| ids.id.clone()).or(found) {
         Some(id) => id,
-        None => format!("{:016x}", getrandom::u64().context("no randomness from the kernel")?),
+        None => format!(
+            "{:016x}",
+            getrandom::u64().context("no randomness from the kernel: run this as root on the host")?
+        ),
     };
     for service in &settings.services {
         // Storage that etcd knows keeps its claims, whatever was asked: they belong to it.
@@ -119,7 +123,12 @@ async fn write_all(site: &NodeContext, settings: &Group, mounts: &[Shown], adopt
 pub(super) fn known<'s>(site: &'s NodeContext, group: &str) -> Result<&'s Group> {
     let known = || site.project.groups.keys().cloned().collect::<Vec<_>>().join(", ");
     let settings = site.project.groups.get(group);
-    settings.with_context(|| format!("no group {group} in the compose file; there is {}", known()))
+    settings.with_context(|| {
+        format!(
+            "no group {group} in the compose file, only {}; see `leasehold check`",
+            known()
+        )
+    })
 }
 
 /// Whether etcd knows the group's storage.
@@ -193,7 +202,10 @@ fn refuse(
     if reasons.is_empty() {
         return Ok(());
     }
-    bail!("nothing was changed:\n  {}", reasons.join("\n  "))
+    bail!(
+        "nothing was changed, mend this and say `leasehold init` again:\n  {}",
+        reasons.join("\n  ")
+    )
 }
 
 async fn show(site: &NodeContext, service: &Service) -> Result<Vec<Shown>> {
@@ -202,9 +214,11 @@ async fn show(site: &NodeContext, service: &Service) -> Result<Vec<Shown>> {
         return Ok(Vec::new());
     }
     let text = helper(site, service, ["show".to_owned()].into_iter().chain(targets).collect()).await?;
-    let lines = text
-        .lines()
-        .map(|line| serde_json::from_str(line).with_context(|| format!("the helper said {line:?}")));
+    let lines = text.lines().map(|line| {
+        serde_json::from_str(line).with_context(|| {
+            format!("the helper said {line:?}: is the image of the sidecar of this version? See `leasehold check`")
+        })
+    });
     lines.collect()
 }
 
@@ -241,7 +255,7 @@ async fn helper(site: &NodeContext, service: &Service, words: Vec<String>) -> Re
         })
         .await?;
     if outcome.exit_code != 0 {
-        bail!("{}: {}", service.name, outcome.stderr.trim());
+        bail!("{}: {}; see `leasehold check`", service.name, outcome.stderr.trim());
     }
     Ok(outcome.stdout)
 }
@@ -316,6 +330,6 @@ async fn put_store(site: &NodeContext, group: &str, ids: StoreIds) -> Result<()>
 fn explain(error: StoreError) -> anyhow::Error {
     match error {
         StoreError::Unknown(why) => anyhow::anyhow!("etcd did not answer: {why}; it is safe to run this again"),
-        StoreError::Refused(why) => anyhow::anyhow!("etcd refused: {why}"),
+        StoreError::Refused(why) => anyhow::anyhow!("etcd refused: {why}; see `leasehold check`"),
     }
 }

@@ -13,11 +13,15 @@ mod history;
 mod init;
 mod man;
 mod nodes;
+mod page;
 mod plain;
 mod status;
+mod support;
 mod text;
+mod version;
 mod waiting;
 mod watch;
+mod when;
 mod why;
 
 use std::path::PathBuf;
@@ -246,6 +250,14 @@ enum Verb {
         #[arg(long)]
         yes: bool,
     },
+    /// Write one archive for a bug report: versions, status, history, decisions, etcd, the engine, the compose file, the log
+    ///
+    /// Without secrets, as far as a program can tell: values of environments, whatever is named like a secret, private keys and
+    /// passwords in URLs are taken out. Look through it before you send it. What can't be had is in it as a sentence. From a
+    /// container: `docker compose exec -T leasehold leasehold support --to - > support.tar`.
+    Support(support::Wanted),
+    /// Print the version of this program and of the sidecar of this host
+    Version,
     /// Print what a shell needs to complete verbs and options
     ///
     /// Such as `leasehold completions bash > /etc/bash_completion.d/leasehold`.
@@ -315,6 +327,8 @@ impl Verb {
             Some("`adopt` prints a patch")
         } else if matches!(self, Self::Completions { .. }) {
             Some("`completions` prints what a shell reads")
+        } else if matches!(self, Self::Support(wanted) if wanted.is_for_stdout()) {
+            Some("`support --to -` prints an archive")
         } else {
             None
         }
@@ -363,6 +377,8 @@ impl Verb {
             Self::Hold { length } => client::hold(daemon, length).await,
             Self::Fenced { node, group, yes } => fenced::fenced(daemon, node, group, yes).await,
             Self::Accept { force, epoch, yes } => fenced::accept(daemon, force, epoch, yes).await,
+            Self::Support(wanted) => support::write(daemon, facts, &wanted).await,
+            Self::Version => Ok(version::show(daemon).await),
             Self::Completions { shell } => {
                 completions::write(shell, &mut std::io::stdout().lock()).map(Answer::Written)
             }

@@ -9,8 +9,11 @@ use super::command;
 
 pub(super) fn write(directory: &Path) -> Result<Answer> {
     let place = directory.display();
-    std::fs::create_dir_all(directory).with_context(|| format!("making the directory {place}"))?;
-    clap_mangen::generate_to(command(), directory).with_context(|| format!("writing the pages into {place}"))?;
+    std::fs::create_dir_all(directory)
+        .with_context(|| format!("making the directory {place}: name one that can be written, `leasehold man DIR`"))?;
+    clap_mangen::generate_to(command(), directory).with_context(|| {
+        format!("writing the pages into {place}: name a directory that can be written, `leasehold man DIR`")
+    })?;
     Ok(Answer::good(format!(
         "written: read them with `man -l {place}/leasehold.1`"
     )))

@@ -5,13 +5,13 @@ use serde_json::json;
 
 use super::answer::Answer;
 use super::client::{self, Daemon};
-use super::text::table;
+use super::page::{Page, View, plain};
+use super::status::{last_seen, or_none, readiness, state};
 use leasehold_api::status::{NodeLine, Status};
-use leasehold_api::words::NodeState;
 
 pub(super) async fn list(daemon: &Daemon) -> Result<Answer> {
     let status = client::status(daemon).await?;
-    Answer::document(&listed(&status), render(&status))
+    Answer::page(&listed(&status), &render(&status, View::of_stdout()))
 }
 
 /// Each node as `status` has it, with what it holds.
@@ -31,64 +31,41 @@ fn held<'a>(status: &'a Status, node: &str) -> Vec<&'a str> {
     held.map(|(name, _)| name.as_str()).collect()
 }
 
-fn render(status: &Status) -> String {
+fn render(status: &Status, view: View) -> Page {
     let head = [
         "NODE",
         "STATE",
         "LAST BEAT",
-        "PRIORITY",
+        "PRIO",
         "VERSION",
         "ADDRESS",
         "HOLDS",
         "READINESS",
     ];
-    let mut rows = vec![head.map(str::to_owned).to_vec()];
-    for (name, line) in &status.nodes {
-        let or_none = |text: String| if text.is_empty() { "-".to_owned() } else { text };
-        rows.push(vec![
-            name.clone(),
-            line.state.to_string(),
-            last_seen(line),
-            line.priority.to_string(),
-            or_none(line.version.clone()),
-            or_none(line.address.clone()),
-            or_none(held(status, name).join(" ")),
-            readiness(line),
-        ]);
-    }
-    table(&rows)
-}
-
-fn last_seen(line: &NodeLine) -> String {
-    match (line.beat_ms, line.away_s) {
-        (Some(ms), _) => format!("{ms} ms ago"),
-        (None, Some(seconds @ ..7200)) => format!("{} min ago", seconds / 60),
-        (None, Some(seconds @ ..172_800)) => format!("{} hours ago", seconds / 3600),
-        (None, Some(seconds)) => format!("{} days ago", seconds / 86_400),
-        (None, None) => "-".to_owned(),
-    }
-}
-
-fn readiness(line: &NodeLine) -> String {
-    if line.state != NodeState::Alive {
-        return "-".to_owned();
-    }
-    if let Some(order) = &line.drained {
-        return format!("drained {order}");
-    }
-    let unready = line.groups.iter().filter(|(_, why)| !why.is_empty());
-    let unready: Vec<String> = unready.map(|(group, why)| format!("{group}: {why}")).collect();
-    if unready.is_empty() {
-        "ready".to_owned()
-    } else {
-        unready.join("; ")
-    }
+    let row = |(name, line): (&String, &NodeLine)| {
+        let (ready, below) = readiness(line, view);
+        let cells = vec![
+            plain(name),
+            state(line),
+            plain(last_seen(line)),
+            plain(line.priority.to_string()),
+            plain(or_none(&line.version)),
+            plain(or_none(&line.address)),
+            plain(or_none(&held(status, name).join(" "))),
+            ready,
+        ];
+        (cells, below)
+    };
+    let mut page = Page::new(view);
+    page.table(&head, &status.nodes.iter().map(row).collect::<Vec<_>>());
+    page
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use leasehold_api::status::GroupLine;
+    use leasehold_api::words::NodeState;
 
     fn status() -> Status {
         let node = |state, beat_ms, why: &str| NodeLine {
@@ -118,20 +95,27 @@ mod tests {
     }
 
     #[test]
-    fn each_node_has_its_line() {
-        let wanted = "NODE  STATE   LAST BEAT   PRIORITY  VERSION  ADDRESS        HOLDS     READINESS\n\
-                      a     alive   120 ms ago  10        1        10.0.0.1:8008  mail web  ready\n\
-                      b     alive   3 ms ago    10        1        10.0.0.1:8008  -         mail: no image\n\
-                      c     silent  -           10        -        10.0.0.1:8008  -         -";
-        assert_eq!(render(&status()), wanted);
+    fn each_node_has_its_line_and_why_it_is_not_ready_below() {
+        let shown = |status: &Status, width| render(status, View { width, now: 0 }).text();
+        let wanted = "NODE  STATE   LAST BEAT  PRIO  VERSION  ADDRESS        HOLDS     READINESS\n\
+                      a     alive   0.1 s ago  10    1        10.0.0.1:8008  mail web  ready\n\
+                      b     alive   now        10    1        10.0.0.1:8008  -         unready\n  mail: no image\n\
+                      c     silent  -          10    -        10.0.0.1:8008  -         -";
+        assert_eq!(shown(&status(), None), wanted);
+        assert!(shown(&status(), Some(80)).lines().all(|line| line.len() <= 80));
         let mut away = status();
         let c = away.nodes.get_mut("c").unwrap();
         (c.state, c.away_s) = (NodeState::Away, Some(3 * 86_400));
-        assert!(render(&away).contains("c     away   3 days ago"), "{}", render(&away));
+        assert!(
+            shown(&away, None).contains("c     away   3 days ago"),
+            "{}",
+            shown(&away, None)
+        );
         let mut drained = status();
         let b = drained.nodes.get_mut("b").unwrap();
-        b.drained = Some("by ann at noon".to_owned());
-        assert!(render(&drained).contains("-         drained by ann at noon"));
+        b.drained = Some("by ann at 1970-01-01T01:00:00Z".to_owned());
+        let text = shown(&drained, None);
+        assert!(text.contains("-         drained\n  drained by ann in 60 min"), "{text}");
     }
 
     #[test]

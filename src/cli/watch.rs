@@ -7,14 +7,17 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::client::{self, Daemon};
+use super::page::{self, Page, View};
 use super::{plain, status};
 use leasehold_api::status::Status;
 use leasehold_base::clock;
 
 /// Between two looks.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
-/// To the top left, and everything below it away.
-const CLEAR: &str = "\x1b[H\x1b[2J";
+/// To the top left; what is left of a line away; everything below away. Without an empty screen between, nothing flickers.
+const HOME: &str = "\x1b[H";
+const END_OF_LINE: &str = "\x1b[K";
+const BELOW: &str = "\x1b[J";
 
 /// How it is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,10 +56,14 @@ async fn follow(daemon: &Daemon, manner: Manner, output: &mut impl Write) -> io:
     let mut shown = None;
     loop {
         let seen = client::status(daemon).await.map_err(|error| format!("{error:#}"));
-        let key = comparable(seen.as_ref().ok(), seen.as_ref().err());
-        if shown.as_ref() != Some(&key) {
+        let key = match manner {
+            // What it says of the time must be true as long as it stands there.
+            Manner::Screen => None,
+            Manner::Append | Manner::Json => Some(comparable(seen.as_ref().ok(), seen.as_ref().err())),
+        };
+        if key.is_none() || shown != key {
             draw(manner, &seen, output)?;
-            shown = Some(key);
+            shown = key;
         }
         tokio::time::sleep(LOOK_AGAIN).await;
     }
@@ -69,27 +76,48 @@ fn comparable(status: Option<&Status>, error: Option<&String>) -> String {
     };
     let mut status = status.clone();
     status.etcd_age_ms = status.etcd_age_ms.map(|_| 0);
-    status::render(&status)
+    for node in status.nodes.values_mut() {
+        node.beat_ms = node.beat_ms.map(|_| 0);
+        node.away_s = node.away_s.map(|_| 0);
+    }
+    let still = View { width: None, now: 0 };
+    status::render(&status, still).text()
 }
 
 fn draw(manner: Manner, seen: &Result<Status, String>, output: &mut impl Write) -> io::Result<()> {
-    let text = match (manner, seen) {
-        (Manner::Json, Ok(status)) => serde_json::to_string(status)?,
-        (Manner::Json, Err(why)) => serde_json::json!({ "ok": false, "message": why }).to_string(),
-        (Manner::Screen | Manner::Append, Ok(status)) => status::render(status),
-        (Manner::Screen | Manner::Append, Err(why)) => why.clone(),
-    };
-    match manner {
-        Manner::Screen => writeln!(
-            output,
-            "{CLEAR}{}\n\n{}, Ctrl-C ends this",
-            plain::lines(&text),
-            clock::wall()
-        )?,
-        Manner::Append => writeln!(output, "--- {}\n{}\n", clock::wall(), plain::lines(&text))?,
-        Manner::Json => writeln!(output, "{}", plain::json(&text))?,
+    match (manner, seen) {
+        (Manner::Json, Ok(status)) => writeln!(output, "{}", plain::json(&serde_json::to_string(status)?))?,
+        (Manner::Json, Err(why)) => {
+            let object = serde_json::json!({ "ok": false, "message": why }).to_string();
+            writeln!(output, "{}", plain::json(&object))?;
+        }
+        (Manner::Screen, seen) => screen(&page(seen, View::of_stdout()), page::has_colours(), output)?,
+        (Manner::Append, seen) => {
+            let text = page(seen, View::of_stdout()).text();
+            writeln!(output, "--- {}\n{text}\n", clock::wall())?;
+        }
     }
     output.flush()
+}
+
+fn page(seen: &Result<Status, String>, view: View) -> Page {
+    match seen {
+        Ok(status) => status::render(status, view),
+        Err(why) => {
+            let mut page = Page::new(view);
+            page.line(&[page::plain(why)], 2);
+            page
+        }
+    }
+}
+
+fn screen(page: &Page, has_colours: bool, output: &mut impl Write) -> io::Result<()> {
+    let text = if has_colours { page.painted() } else { page.text() };
+    write!(output, "{HOME}")?;
+    for line in text.lines().chain(["", "Ctrl-C ends this"]) {
+        writeln!(output, "{line}{END_OF_LINE}")?;
+    }
+    write!(output, "{BELOW}")
 }
 
 #[cfg(test)]
@@ -197,12 +225,29 @@ mod tests {
     }
 
     #[test]
-    fn a_screen_is_cleared_and_json_is_one_line() {
-        let mut screen = Vec::new();
-        draw(Manner::Screen, &Ok(turn("a", 1).status.into()), &mut screen).unwrap();
-        assert!(screen.starts_with(CLEAR.as_bytes()));
+    fn a_screen_is_written_over_and_json_is_one_line() {
+        let seen = Ok(turn("a", 1).status.into());
+        let mut drawn = Vec::new();
+        screen(
+            &page(
+                &seen,
+                View {
+                    width: Some(80),
+                    now: 0,
+                },
+            ),
+            true,
+            &mut drawn,
+        )
+        .unwrap();
+        let drawn = String::from_utf8(drawn).unwrap();
+        assert!(drawn.starts_with(HOME) && drawn.ends_with(BELOW), "{drawn:?}");
+        assert!(
+            drawn.lines().all(|line| line == BELOW || line.ends_with(END_OF_LINE)),
+            "{drawn:?}"
+        );
         let mut json = Vec::new();
-        draw(Manner::Json, &Ok(turn("a", 1).status.into()), &mut json).unwrap();
+        draw(Manner::Json, &seen, &mut json).unwrap();
         draw(Manner::Json, &Err("no sidecar".to_owned()), &mut json).unwrap();
         let text = String::from_utf8(json).unwrap();
         let lines: Vec<&str> = text.lines().collect();

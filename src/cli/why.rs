@@ -4,75 +4,113 @@ use anyhow::Result;
 
 use super::answer::Answer;
 use super::client::{self, Daemon};
-use super::plain::part;
+use super::page::{Page, Piece, Tone, View, plain};
+use super::when;
 use leasehold_api::Why;
+use leasehold_api::status::GroupLine;
 use leasehold_api::words::Level;
+
+/// Where what goes on below begins, of a fact and of a decision.
+const BELOW_FACT: usize = 12;
+const BELOW_DECISION: usize = 4;
 
 pub(super) async fn show(daemon: &Daemon, group: &str) -> Result<Answer> {
     match client::why(daemon, group).await? {
-        Ok(why) => Answer::document(&why, render(&why)),
+        Ok(why) => Answer::page(&why, &render(&why, View::of_stdout())),
         Err(outcome) => Ok(client::conclude(&outcome)),
     }
 }
 
-fn render(why: &Why) -> String {
-    let line = &why.evidence;
-    let mut text = format!("{}: {}\n", why.group, part(&why.sentence));
-    let mut fact = |name: &str, value: &str| {
+fn render(why: &Why, view: View) -> Page {
+    let mut page = Page::new(view);
+    page.line(
+        &[
+            plain(format!("{}: ", why.group)),
+            plain(when::said(&why.sentence, view.now)),
+        ],
+        2,
+    );
+    for (name, value) in facts(&why.evidence) {
         if !value.is_empty() {
-            text.push_str(&format!("  {name:<9} {}\n", part(value)));
+            let value = when::said(&value, view.now);
+            page.line(
+                &[Piece::new(Tone::Faint, format!("  {name:<9} ")), plain(value)],
+                BELOW_FACT,
+            );
         }
-    };
-    fact("holder", line.holder.as_deref().unwrap_or("nobody"));
-    if let Some(trouble) = &line.trouble {
-        fact("trouble", &format!("{}: {}", trouble.state, trouble.why));
     }
-    fact("epoch", &format!("{}, because: {}", line.epoch, line.record));
-    if let Some(held) = &line.held {
-        fact(
-            "here",
-            &format!("run {} is {}, valid for {} ms", held.run, held.stage, held.valid_ms),
-        );
-        fact("probes", held.probe_failure.as_deref().unwrap_or_default());
-    } else {
-        let ready = if line.unready.is_empty() {
-            "could take it over"
-        } else {
-            &line.unready
-        };
-        fact("here", ready);
-    }
-    fact("unreached", line.unreached.as_deref().unwrap_or_default());
-    fact("drift", line.drift.as_deref().unwrap_or_default());
-    fact("deleted", line.deleted.as_deref().unwrap_or_default());
-    for (node, by) in &line.used {
-        fact("used", &format!("by container {by} on {node}, without a lease"));
-    }
-    for (node, order) in &line.without {
-        fact("excluded", &format!("{node} {order}"));
-    }
-    fact("stopped", line.stopped.as_deref().unwrap_or_default());
-    fact("request", line.wish.as_deref().unwrap_or_default());
-    fact("refused", line.refused.as_deref().unwrap_or_default());
-    fact("paused", line.paused.as_deref().unwrap_or_default());
-    text.push_str(&format!("\nlast decisions of {}:\n", why.node));
+    page.gap();
+    page.line(
+        &[Piece::new(Tone::Faint, format!("last decisions of {}:", why.node))],
+        2,
+    );
     for told in &why.decisions {
-        let mark = if told.level == Level::Alarm { "!" } else { " " };
+        let (mark, tone) = if told.level == Level::Alarm {
+            ("!", Tone::Bad)
+        } else {
+            (" ", Tone::Plain)
+        };
         let of = told
             .group
             .as_deref()
             .map_or(String::new(), |group| format!("{group}: "));
-        let line = format!("{mark} {}  {of}{} [{}]", told.at, told.text, told.code);
-        text.push_str(&format!("{}\n", part(&line)));
+        let at = when::from_now(&told.at, view.now);
+        let text = when::said(&told.text, view.now);
+        let code = Piece::new(Tone::Faint, format!(" [{}]", told.code));
+        page.line(
+            &[Piece::new(tone, mark), plain(format!(" {at}  {of}{text}")), code],
+            BELOW_DECISION,
+        );
     }
-    text.trim_end().to_owned()
+    page
+}
+
+/// What the sentence rests on, by name; what is empty says nothing.
+fn facts(line: &GroupLine) -> Vec<(&'static str, String)> {
+    let said = |text: &Option<String>| text.clone().unwrap_or_default();
+    let mut facts = vec![("holder", line.holder.clone().unwrap_or_else(|| "nobody".to_owned()))];
+    if let Some(trouble) = &line.trouble {
+        facts.push(("trouble", format!("{}: {}", trouble.state, trouble.why)));
+    }
+    let because = if line.record.is_empty() { "" } else { ", because: " };
+    facts.push(("epoch", format!("{}{because}{}", line.epoch, line.record)));
+    if let Some(held) = &line.held {
+        let valid = when::took(held.valid_ms);
+        facts.push(("here", format!("run {} is {}, valid for {valid}", held.run, held.stage)));
+        facts.push(("probes", said(&held.probe_failure)));
+    } else if line.unready.is_empty() {
+        facts.push(("here", "could take it over".to_owned()));
+    } else {
+        facts.push(("here", line.unready.clone()));
+    }
+    let unreached = [
+        ("unreached", said(&line.unreached)),
+        ("drift", said(&line.drift)),
+        ("deleted", said(&line.deleted)),
+    ];
+    facts.extend(unreached);
+    let used = line.used.iter();
+    facts.extend(used.map(|(node, by)| ("used", format!("by container {by} on {node}, without a lease"))));
+    facts.extend(
+        line.without
+            .iter()
+            .map(|(node, order)| ("excluded", format!("{node} {order}"))),
+    );
+    let orders = [
+        ("stopped", &line.stopped),
+        ("request", &line.wish),
+        ("refused", &line.refused),
+        ("paused", &line.paused),
+    ];
+    facts.extend(orders.map(|(name, text)| (name, said(text))));
+    facts
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use leasehold_api::LoggedDecision;
-    use leasehold_api::status::{GroupLine, Trouble};
+    use leasehold_api::status::Trouble;
     use leasehold_api::words::TroubleState;
 
     #[test]
@@ -101,7 +139,7 @@ mod tests {
             }],
         };
         assert_eq!(
-            render(&why),
+            render(&why, View { width: None, now: 0 }).text(),
             "mail: a holds it\n  holder    a\n  trouble   sick: smtp 25: refused\n  epoch     3, because: b fell silent\n  here      could take it over\n  \
              paused    by root on a at noon\n\nlast decisions of b:\n! 12:00  mail: smtp 25: refused [service_failed]"
         );

@@ -5,6 +5,8 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 
+use crate::timings::Timings;
+
 use leasehold_core::event::Decision;
 use leasehold_core::snapshot::code::Code;
 
@@ -58,6 +60,8 @@ struct OfReceiver {
 /// The counters.
 #[derive(Clone, Debug, Default)]
 pub struct Counters {
+    /// How long things took.
+    pub timings: Timings,
     decisions: Family<OfDecision, Counter>,
     moves: Family<OfMove, Counter>,
     restarts: Family<OfGroup, Counter>,
@@ -77,6 +81,7 @@ impl Counters {
             drop(self.moves.get_or_create(&OfMove { group, kind }));
         }
         for probe in probes {
+            self.timings.begin(&group, [probe.clone()]);
             let group = group.clone();
             drop(self.probe_failures.get_or_create(&OfProbe { group, probe }));
         }
@@ -137,6 +142,7 @@ impl Counters {
 
     /// Adds all of it to the metrics.
     pub fn register(&self, registry: &mut Registry) {
+        self.timings.register(registry);
         registry.register("decisions", "Decisions made, by their code", self.decisions.clone());
         registry.register(
             "moves",

@@ -12,4 +12,6 @@ pub mod etcd_history;
 pub mod left;
 pub mod node_args;
 pub mod node_context;
+pub mod process;
 pub mod run;
+pub mod timings;

@@ -11,6 +11,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
 use crate::adapters::alarm::Alarm;
+use crate::adapters::engine::Engine;
+use crate::adapters::events::Kept;
 use crate::adapters::fence;
 use crate::adapters::files::{Files, Taken};
 use crate::adapters::http::{self, Access, Endpoints, PendingRequest, Snapshot};
@@ -77,18 +79,20 @@ pub async fn run(facts: &NodeArgs) -> Result<()> {
     // Not before it is known to do: what keeps a sidecar from starting is mended in the file.
     site.remember(&site.project);
     let (inbox, events) = mpsc::channel(INBOX_MAX);
-    if let Some(watchdog) = &site.watchdog {
-        tracing::info!(code = "watchdog_armed", identity = watchdog.identity, timeout = ?watchdog.timeout, "the watchdog is armed before anything starts");
-        if !may_run {
-            watchdog.try_out()?;
-        }
-    }
+    arm_watchdog(&site, may_run)?;
     let store = || site.store(timing.attempt);
     let writer = HistoryWriter::spawn(store());
     let archive = EtcdHistory::new(&site.name, store(), writer.clone(), Arc::clone(&site.sources));
-    let keeper = writer.clone();
     let engine = site.engine.clone();
-    let outbox = Outbox::open(&site, timing, files.clone(), saved.as_ref(), keeper, inbox.clone())?;
+    let outbox = Outbox::open(
+        &site,
+        timing,
+        files.clone(),
+        saved.as_ref(),
+        writer.clone(),
+        inbox.clone(),
+    )?;
+    let events_kept = outbox.events_kept();
     let node = Node::new(Setup {
         me: identity(&site)?,
         cluster: site.project.cluster.name.clone(),
@@ -116,8 +120,33 @@ pub async fn run(facts: &NodeArgs) -> Result<()> {
         env!("CARGO_PKG_VERSION")
     );
     turn(node, outbox, events, asked, &published, &facts.run_dir, manager).await?;
-    tokio::join!(writer.flush(LAST_WORDS), engine.end_helpers(LAST_HELPERS));
+    last_words(&writer, &engine, events_kept.as_ref()).await;
     Ok(())
+}
+
+/// Before anything starts; one that what runs already counts on is not tried.
+fn arm_watchdog(site: &NodeContext, may_run: bool) -> Result<()> {
+    if let Some(watchdog) = &site.watchdog {
+        tracing::info!(code = "watchdog_armed", identity = watchdog.identity, timeout = ?watchdog.timeout, "the watchdog is armed before anything starts");
+        if !may_run {
+            watchdog.try_out()?;
+        }
+    }
+    Ok(())
+}
+
+/// What is left to be done when nothing is held any more.
+async fn last_words(writer: &HistoryWriter, engine: &Engine, events: Option<&Kept>) {
+    let keep_events = async {
+        if let Some(events) = events {
+            events.flush(LAST_WORDS).await;
+        }
+    };
+    tokio::join!(
+        writer.flush(LAST_WORDS),
+        engine.end_helpers(LAST_HELPERS),
+        keep_events
+    );
 }
 
 fn endpoints(site: &NodeContext) -> Endpoints {
@@ -229,7 +258,7 @@ fn identity(site: &NodeContext) -> Result<Identity> {
         machine: machine.trim().to_owned(),
         boot: boot.trim().to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        // Told once the endpoints are open.
+        // EventMessage once the endpoints are open.
         address: String::new(),
         priority: site.facts.priority,
     })

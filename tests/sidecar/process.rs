@@ -56,7 +56,8 @@ impl Sidecar {
         self
     }
 
-    fn command(&self) -> Command {
+    /// The program with this node's settings.
+    pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(BINARY);
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("LEASEHOLD_") || name == "RUST_LOG") {
             command.env_remove(name);

@@ -114,3 +114,46 @@ async fn an_order_and_the_loss_of_etcd_are_told_to_whoever_wants_them() {
         );
     }
 }
+
+/// The sidecar crashes while its receiver is away: the next one tells what was said before, first and with the same id.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_no_receiver_took_before_a_crash_is_told_by_the_next_sidecar() {
+    let etcd = Cluster::start(1, &FAST).await;
+    // Nobody listens there yet.
+    let place = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let events = format!("{{webhook: \"http://{place}/take\", only: [order]}}");
+    let mut node = Sidecar::new(&[etcd.url(0)], "3s", &[("events", events)]);
+    node.start();
+    node.wait("joined", |status| status["member"] == "joined");
+    assert!(node.cli(&["stop", "mail", "--no-wait"]).status.success());
+    node.wait("stopped", |status| !status["groups"]["mail"]["stopped"].is_null());
+    let kept = node.dir.join("state/events.json");
+    let is_kept = |_: &Value| std::fs::read_to_string(&kept).is_ok_and(|text| text.contains("order_given"));
+    node.wait("kept", is_kept);
+    node.crash();
+
+    let heard = Heard::default();
+    let listener = tokio::net::TcpListener::bind(place).await.unwrap();
+    let app = Router::new().fallback(post(hear)).with_state(Arc::clone(&heard));
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    node.start();
+    node.wait("joined again", |status| status["member"] == "joined");
+    assert!(node.cli(&["start", "mail", "--no-wait"]).status.success());
+    node.wait("told of both", |_| heard.lock().unwrap().len() >= 2);
+    let told: Vec<Value> = heard.lock().unwrap().iter().map(|(_, event)| event.clone()).collect();
+    let lives: Vec<&str> = told
+        .iter()
+        .map(|event| event["id"].as_str().unwrap().split('-').next().unwrap())
+        .collect();
+    assert!(told.iter().all(|event| event["code"] == "order_given"), "{told:?}");
+    assert!(
+        lives.len() == 2 && lives[0] != lives[1],
+        "of both lives, once each, in order: {told:?}"
+    );
+    node.stop();
+    let left = std::fs::read_to_string(&kept).unwrap();
+    assert!(!left.contains("order_given"), "nothing is told a third time: {left}");
+}

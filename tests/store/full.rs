@@ -6,8 +6,11 @@ use std::time::Duration;
 use etcd_client::Client;
 use leasehold::core::event::Event;
 use leasehold::core::observe::etcd::{EtcdMember, EtcdTrouble};
+use leasehold::core::snapshot::status::Status;
 use leasehold::core::store::StoreError;
+use leasehold::sidecar::adapters::metrics::{Format, encode};
 use leasehold::sidecar::adapters::store::{Settings, member, spawn_looks};
+use leasehold::sidecar::counters::Counters;
 use tokio::sync::mpsc;
 
 use crate::adapter::{Adapter, always, put};
@@ -74,7 +77,8 @@ async fn an_etcd_that_fills_up_is_told_of_and_mended() {
     let troubles = member(&settings, &url).await.unwrap().troubles();
     assert_eq!(troubles, [EtcdTrouble::Full]);
     let (events, mut told) = mpsc::channel(1);
-    spawn_looks(settings.clone(), events);
+    let counters = Counters::default();
+    spawn_looks(settings.clone(), events, counters.timings.clone());
     let event = tokio::time::timeout(Duration::from_secs(10), told.recv())
         .await
         .unwrap();
@@ -84,6 +88,7 @@ async fn an_etcd_that_fills_up_is_told_of_and_mended() {
         Some(Event::EtcdMember { url, troubles }),
         "the loop is told by itself"
     );
+    is_measured(&settings.endpoints[0], &counters);
     let refused = adapter.txn(beat()).await;
     assert!(
         matches!(refused, Err(StoreError::Refused(_) | StoreError::Unknown(_))),
@@ -108,4 +113,16 @@ async fn an_etcd_that_fills_up_is_told_of_and_mended() {
         }
     });
     landed.await.unwrap();
+}
+
+/// What the looks found stands in the metrics.
+fn is_measured(url: &str, counters: &Counters) {
+    let metrics = encode(&Status::default(), counters, Format::Plain).unwrap();
+    for (name, value) in [("member_up", 1), ("member_leads", 1), ("quota_bytes", QUOTA)] {
+        let line = format!("leasehold_etcd_{name}{{endpoint=\"{url}\"}} {value}");
+        assert!(
+            metrics.lines().any(|one| one == line),
+            "{line} is missing in\n{metrics}"
+        );
+    }
 }

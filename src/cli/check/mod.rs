@@ -49,8 +49,8 @@ impl Findings {
         } = self;
         let answer = match faults.len() {
             0 => Answer::good("no fault"),
-            1 => Answer::bad("one fault"),
-            count => Answer::bad(format!("{count} faults")),
+            1 => Answer::bad("one fault: mend it, and say `leasehold check` again"),
+            count => Answer::bad(format!("{count} faults: mend them, and say `leasehold check` again")),
         };
         let warned = warnings.iter().map(|warning| format!("warning: {warning}"));
         let complaint: Vec<String> = warned.chain(faults.iter().cloned()).collect();
@@ -247,7 +247,7 @@ async fn election(site: &NodeContext) -> Result<(Duration, &'static str), String
     match store::floor_probe(&settings).await {
         Ok(floor) => Ok((floor.div_f64(1.5), "bounded by the lowest lease that etcd grants")),
         Err(StoreError::Unknown(why) | StoreError::Refused(why)) => Err(format!(
-            "etcd does not answer, so its election timeout is not known: {why}"
+            "etcd does not answer, so its election timeout is not known: {why}; mend that first"
         )),
     }
 }

@@ -51,12 +51,12 @@ pub(super) async fn drill(
     if !yes {
         say(&agreed.question());
         if !confirmed(group, &mut std::io::stdin().lock())? {
-            bail!("that is not {group}: nothing was done");
+            bail!("that is not {group}: nothing was done; say `leasehold drill {group}` again and type the name");
         }
         // Whoever was asked may have thought for an hour.
         let again = look(Some(&agreed.to)).await?;
         if (&again.from, again.epoch) != (&agreed.from, agreed.epoch) {
-            bail!("{group} has moved meanwhile: nothing was done, ask again");
+            bail!("{group} has moved meanwhile: nothing was done; say `leasehold drill {group}` again");
         }
         agreed = again;
         probes = watch::answering(&prober, &agreed).await.map_err(anyhow::Error::msg)?;
@@ -99,7 +99,7 @@ impl Drill<'_> {
     async fn run(mut self) -> Report {
         let ended = tokio::select! {
             ended = self.there_and_back() => ended,
-            _ = tokio::signal::ctrl_c() => Err(anyhow!("interrupted")),
+            _ = tokio::signal::ctrl_c() => Err(anyhow!("interrupted: see `leasehold status`")),
         };
         let failure = match ended {
             Ok(()) => None,

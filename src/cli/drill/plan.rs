@@ -28,7 +28,12 @@ pub(super) struct Plan {
 pub(super) fn plan(status: &Status, project: &Project, name: &str, to: Option<&str>) -> Result<Plan, String> {
     let known = || project.groups.keys().cloned().collect::<Vec<_>>().join(", ");
     let group = project.groups.get(name);
-    let group = group.ok_or_else(|| format!("no group {name}: the compose file has {}", known()))?;
+    let group = group.ok_or_else(|| {
+        format!(
+            "no group {name}: the compose file has {}; see `leasehold group list`",
+            known()
+        )
+    })?;
     let line = status.groups.get(name);
     let line = line.ok_or_else(|| {
         format!("the sidecar of this host does not know {name}: it was started with another file; restart it")
@@ -99,7 +104,7 @@ fn serving<'a>(name: &str, line: &'a GroupLine) -> Result<&'a str, String> {
         return Err(format!("{name} is on pause {order}: first `leasehold resume {name}`"));
     }
     if let Some(stuck) = &line.stuck {
-        return Err(format!("{name} is {stuck}"));
+        return Err(format!("{name} is {stuck}; see `leasehold why {name}`"));
     }
     let holder = line.holder.as_deref();
     let holder = holder.ok_or_else(|| format!("{name} is active nowhere: see `leasehold why {name}`"))?;
@@ -143,7 +148,7 @@ fn successor(status: &Status, name: &str, holder: &str, to: Option<&str>) -> Res
     let known = || status.nodes.keys().cloned().collect::<Vec<_>>().join(", ");
     if let Some(to) = to {
         let line = status.nodes.get(to);
-        let line = line.ok_or_else(|| format!("no node {to}: there is {}", known()))?;
+        let line = line.ok_or_else(|| format!("no node {to}: there is {}; see `leasehold node list`", known()))?;
         return match unready(line, name) {
             _ if to == holder => Err(format!("{to} holds {name} already: name a standby, or none")),
             None => Ok(to.to_owned()),
@@ -356,6 +361,9 @@ mod tests {
             "web",
             None,
         );
-        assert_eq!(refused.expect_err("web"), "no group web: the compose file has mail");
+        assert_eq!(
+            refused.expect_err("web"),
+            "no group web: the compose file has mail; see `leasehold group list`"
+        );
     }
 }

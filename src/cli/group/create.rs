@@ -29,10 +29,13 @@ pub(super) async fn create(daemon: &Daemon, facts: &NodeArgs, group: &str, adopt
             format!("container {by} on {node} uses the storage of {group} without a lease: take it down there")
         }));
         let users = site.engine.plain_users(&Guarded::of(&site.project, settings)).await;
-        let users = users.context("asking the engine who uses the storage")?;
+        let users = users.context("asking the engine who uses the storage: see `leasehold check`")?;
         faults.extend(users.iter().map(|one| adopt::how_to_stop(one, &site.project.name)));
         if !faults.is_empty() {
-            bail!("nothing was changed:\n  {}", faults.join("\n  "));
+            bail!(
+                "nothing was changed, mend this and say `leasehold group create` again:\n  {}",
+                faults.join("\n  ")
+            );
         }
         let answer = init::init(facts, group, adopt).await?;
         if !answer.is_good() {

@@ -33,12 +33,14 @@ pub(super) async fn delete(
     let line = client::status(daemon).await?.groups.remove(group).unwrap_or_default();
     let holder = line.holder.clone().filter(|_| stop && line.deleted.is_none());
     if let Some(why) = holder.as_ref().and_then(|_| unstoppable(group, &line)) {
-        bail!("{why}; nothing was changed");
+        bail!("{why}; nothing was changed, see `leasehold why {group}`");
     }
     if !yes && line.deleted.is_none() {
         say(&question(group, holder.as_deref()));
         if !confirmed(group, &mut std::io::stdin().lock())? {
-            bail!("that is not {group}: nothing was done");
+            bail!(
+                "that is not {group}: nothing was done; say `leasehold group delete {group}` again and type the name"
+            );
         }
     }
     if holder.is_some() {
@@ -103,7 +105,8 @@ async fn way_back(facts: &NodeArgs, group: &str) -> Result<(String, String)> {
             let subject = Subject::find(&site.sources, file, Some(name)).ok()?;
             Some((file.clone(), subject))
         });
-        let (file, subject) = found.with_context(|| format!("no file has the lines of service {name}"))?;
+        let (file, subject) =
+            found.with_context(|| format!("no file has the lines of service {name}: see `leasehold check`"))?;
         files.entry(file).or_default().push(subject);
     }
     let (mut patch, mut directory) = (String::new(), None);

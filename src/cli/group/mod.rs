@@ -12,7 +12,9 @@ use serde_json::json;
 
 use super::answer::Answer;
 use super::client::{self, Daemon};
-use super::text::table;
+use super::page::{Page, View, plain};
+use super::status::or_none;
+use super::when;
 use crate::NodeArgs;
 use leasehold_api::ExtentRequest;
 use leasehold_api::status::{GroupLine, Status};
@@ -102,7 +104,7 @@ async fn list(daemon: &Daemon) -> Result<Answer> {
     let each = status.groups.iter();
     let lines = each.map(|(name, line)| json!({ "name": name, "nodes": extended_to(&status, name), "group": line }));
     let lines: Vec<_> = lines.collect();
-    Answer::document(&lines, render(&status))
+    Answer::page(&lines, &render(&status, View::of_stdout()))
 }
 
 /// The nodes that have it in their file and may take it.
@@ -115,20 +117,23 @@ fn extended_to<'a>(status: &'a Status, group: &str) -> Vec<&'a str> {
         .collect()
 }
 
-fn render(status: &Status) -> String {
-    let head = ["GROUP", "HOLDER", "EPOCH", "EXTENDED TO", "ORDERS"];
-    let mut rows = vec![head.map(str::to_owned).to_vec()];
-    for (name, line) in &status.groups {
-        let or_none = |text: String| if text.is_empty() { "-".to_owned() } else { text };
-        rows.push(vec![
-            name.clone(),
-            or_none(line.holder.clone().unwrap_or_default()),
-            line.epoch.to_string(),
-            or_none(extended_to(status, name).join(" ")),
-            or_none(orders(line).join("; ")),
-        ]);
-    }
-    table(&rows)
+fn render(status: &Status, view: View) -> Page {
+    let row = |(name, line): (&String, &GroupLine)| {
+        let cells = vec![
+            plain(name),
+            plain(or_none(line.holder.as_deref().unwrap_or_default())),
+            plain(line.epoch.to_string()),
+            plain(or_none(&extended_to(status, name).join(" "))),
+        ];
+        let orders = orders(line)
+            .into_iter()
+            .map(|order| plain(when::said(&order, view.now)));
+        (cells, orders.collect())
+    };
+    let mut page = Page::new(view);
+    let rows: Vec<_> = status.groups.iter().map(row).collect();
+    page.table(&["GROUP", "HOLDER", "EPOCH", "EXTENDED TO"], &rows);
+    page
 }
 
 fn orders(line: &GroupLine) -> Vec<String> {
@@ -202,16 +207,19 @@ mod tests {
 
     #[test]
     fn the_list_tells_where_each_group_may_run_and_why_not_elsewhere() {
-        let text = render(&status());
-        let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+        let wanted = "GROUP  HOLDER  EPOCH  EXTENDED TO\n\
+                      mail   a       4      a\n  not extended to b by root at noon\n\
+                      web    -       0      b\n  deleted by ann at noon";
         assert_eq!(
-            rows[1..],
-            [
-                "mail a 4 a not extended to b by root at noon"
-                    .split(' ')
-                    .collect::<Vec<_>>(),
-                "web - 0 b deleted by ann at noon".split(' ').collect()
-            ]
+            render(
+                &status(),
+                View {
+                    width: Some(80),
+                    now: 0
+                }
+            )
+            .text(),
+            wanted
         );
     }
 }

@@ -17,7 +17,7 @@ pub(super) async fn read(facts: &NodeArgs, group: &str) -> Result<History> {
     let site = NodeContext::open(facts).await?;
     let read = store::history(&site.store(ETCD_TIMEOUT), group).await;
     read.map(History::from).map_err(|error| match error {
-        StoreError::Unknown(why) => anyhow!("etcd did not answer: {why}"),
-        StoreError::Refused(why) => anyhow!("etcd refused: {why}"),
+        StoreError::Unknown(why) => anyhow!("etcd did not answer: {why}; see `leasehold check`"),
+        StoreError::Refused(why) => anyhow!("etcd refused: {why}; see `leasehold check`"),
     })
 }

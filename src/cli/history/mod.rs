@@ -1,16 +1,30 @@
-//! `leasehold history GROUP`: every epoch with its cause and its times, and what operators asked for.
+//! `leasehold history GROUP`: every outage with its cause and its phases, what they come to each month, and what operators
+//! asked for.
 
 mod etcd;
+mod months;
 
 use anyhow::Result;
+use serde::Serialize;
 
+use self::months::Sum;
 use super::answer::Answer;
 use super::client::{self, Daemon};
-use super::plain::part;
-use super::text::{say, table};
+use super::page::{Page, Piece, Tone, View, plain};
+use super::text::say;
+use super::when;
 use crate::NodeArgs;
 use leasehold_api::history::{AuditEntry, Epoch, History, Phase};
 use leasehold_api::words::Before;
+
+/// For machines: as `/v1` has it, with what it comes to.
+#[derive(Debug, Serialize)]
+struct Document<'a> {
+    #[serde(flatten)]
+    history: &'a History,
+    #[serde(flatten)]
+    sum: &'a Sum,
+}
 
 pub(super) async fn show(daemon: &Daemon, facts: &NodeArgs, group: &str) -> Result<Answer> {
     let history = match client::history(daemon, group).await {
@@ -21,45 +35,91 @@ pub(super) async fn show(daemon: &Daemon, facts: &NodeArgs, group: &str) -> Resu
             etcd::read(facts, group).await?
         }
     };
-    Answer::document(&history, render(&history))
+    let view = View::of_stdout();
+    let sum = Sum::of(&history.epochs, view.now);
+    let page = render(&history, &sum, view);
+    let (history, sum) = (&history, &sum);
+    Answer::page(&Document { history, sum }, &page)
 }
 
-fn render(history: &History) -> String {
-    let head = ["EPOCH", "WHEN", "MOVE", "TOTAL", "CAUSE"];
-    let mut rows = vec![head.map(str::to_owned).to_vec()];
-    let mut details: Vec<String> = Vec::new();
+fn render(history: &History, sum: &Sum, view: View) -> Page {
+    let mut page = Page::new(view);
+    match &sum.since {
+        Some(since) => {
+            let since = when::to_the_minute(since);
+            page.line(
+                &[plain(format!(
+                    "{}: the records reach back to {since} UTC",
+                    history.group
+                ))],
+                2,
+            );
+        }
+        None => page.line(&[plain(format!("{}: no epoch is written down yet", history.group))], 2),
+    }
+    if !history.epochs.is_empty() {
+        page.gap();
+        page.table(
+            &["EPOCH", "WHEN (UTC)", "MOVE", "OUTAGE", "CAUSE"],
+            &outages(&history.epochs),
+        );
+    }
+    if !sum.months.is_empty() {
+        page.gap();
+    }
+    for month in &sum.months {
+        page.line(&[plain(month.sentence())], 9);
+    }
+    let note = |page: &mut Page, text: String| page.line(&[Piece::new(Tone::Faint, text)], 2);
+    if let Some(until) = &sum.until {
+        let until = when::to_the_minute(until);
+        note(
+            &mut page,
+            format!("nobody has it since {until} UTC: no later time is counted"),
+        );
+    }
+    if let Some(open) = sum.open.filter(|_| !sum.months.is_empty()) {
+        note(
+            &mut page,
+            format!("epoch {open} goes on: its restarts in place are written when it ends"),
+        );
+    }
+    if !history.acts.is_empty() {
+        page.gap();
+        page.line(&[plain("asked by operators:")], 2);
+        for act in &history.acts {
+            page.line(&act_line(act), 2);
+        }
+    }
+    page
+}
+
+/// A row for each epoch, with its phases below, and one for those that nobody wrote of.
+fn outages(epochs: &[Epoch]) -> Vec<(Vec<Piece>, Vec<Piece>)> {
+    let mut rows = Vec::new();
     let mut before: Option<&Epoch> = None;
-    for epoch in &history.epochs {
+    for epoch in epochs {
         let number = epoch.epoch;
         if let Some(last) = before.filter(|last| last.epoch + 1 < number) {
             let missing = match (last.epoch + 1, number - 1) {
                 (first, last) if first == last => first.to_string(),
                 (first, last) => format!("{first}-{last}"),
             };
-            rows.push(
-                [&missing, "-", "-", "-", "nobody wrote of it"]
-                    .map(str::to_owned)
-                    .to_vec(),
-            );
+            let cells = [missing.as_str(), "-", "-", "?", "nobody wrote of it"];
+            rows.push((cells.map(plain).to_vec(), Vec::new()));
         }
-        rows.push(row(epoch));
-        details.extend(detail(epoch, before.filter(|last| last.epoch + 1 == number)));
+        let below = detail(epoch, before.filter(|last| last.epoch + 1 == number));
+        rows.push((
+            row(epoch),
+            below.map(|text| Piece::new(Tone::Faint, text)).into_iter().collect(),
+        ));
         before = Some(epoch);
     }
-    let mut text = if history.epochs.is_empty() {
-        format!("{}: no epoch is written down yet", history.group)
-    } else {
-        format!("{}\n\n{}", table(&rows), details.join("\n"))
-    };
-    if !history.acts.is_empty() {
-        text.push_str("\n\nasked by operators:\n");
-        text.push_str(&table(&history.acts.iter().map(act).collect::<Vec<_>>()));
-    }
-    text
+    rows
 }
 
-fn row(epoch: &Epoch) -> Vec<String> {
-    let total = epoch.total_ms.map_or("?".to_owned(), |ms| format!("{ms} ms"));
+fn row(epoch: &Epoch) -> Vec<Piece> {
+    let outage = epoch.total_ms.map_or("?".to_owned(), when::took);
     let (at, from_to, cause) = match (&epoch.begun, &epoch.left) {
         (Some(begun), _) => {
             let from = begun.from.as_deref().unwrap_or("-");
@@ -72,7 +132,9 @@ fn row(epoch: &Epoch) -> Vec<String> {
         (None, Some(left)) => (left.at.as_str(), format!("? -> {}", left.node), "?"),
         (None, None) => ("?", "?".to_owned(), "?"),
     };
-    vec![epoch.epoch.to_string(), at.to_owned(), from_to, total, cause.to_owned()]
+    let number = epoch.epoch.to_string();
+    let when = when::to_the_minute(at);
+    [number.as_str(), &when, &from_to, &outage, cause].map(plain).to_vec()
 }
 
 /// The phases in their order: those of the stop before, then those of the start.
@@ -86,14 +148,14 @@ fn detail(epoch: &Epoch, before: Option<&Epoch>) -> Option<String> {
     let of_start = epoch.begun.as_ref().map_or(&[][..], |begun| &begun.phases);
     let mut parts: Vec<String> = of_stop.iter().chain(of_start).map(phase).collect();
     parts.extend(epoch.unknown.clone());
-    (!parts.is_empty()).then(|| format!("{}: {}", epoch.epoch, part(&parts.join(", "))))
+    (!parts.is_empty()).then(|| parts.join(", "))
 }
 
 fn phase(phase: &Phase) -> String {
     format!("{} {} ms", phase.what, phase.ms)
 }
 
-fn act(act: &AuditEntry) -> Vec<String> {
+fn act_line(act: &AuditEntry) -> Vec<Piece> {
     let what = [Some(&act.verb), act.group.as_ref(), act.node.as_ref()];
     let what: Vec<&str> = what.into_iter().flatten().map(String::as_str).collect();
     let why = if act.why.is_empty() {
@@ -101,13 +163,18 @@ fn act(act: &AuditEntry) -> Vec<String> {
     } else {
         format!(" ({})", act.why)
     };
-    let outcome = if act.accepted { "" } else { "refused: " };
-    vec![
-        act.at.clone(),
-        act.by.clone(),
-        format!("{}{why}", what.join(" ")),
-        format!("{outcome}{}", act.answer),
-    ]
+    let (outcome, tone) = if act.accepted {
+        ("", Tone::Plain)
+    } else {
+        ("refused: ", Tone::Warning)
+    };
+    let who = format!(
+        "{}  {}  {}{why}: ",
+        when::to_the_minute(&act.at),
+        act.by,
+        what.join(" ")
+    );
+    vec![plain(who), Piece::new(tone, format!("{outcome}{}", act.answer))]
 }
 
 #[cfg(test)]
@@ -130,7 +197,7 @@ mod tests {
             from: from.map(str::to_owned),
             to: to.to_owned(),
             cause: cause.to_owned(),
-            at: format!("{epoch}:00"),
+            at: format!("2026-11-0{epoch}T00:00:00Z"),
             before,
             phases: phases(of),
             served: epoch != 5,
@@ -146,7 +213,7 @@ mod tests {
                 epoch: 1,
                 node: "a".to_owned(),
                 cause: "switchover".to_owned(),
-                at: "2:00".to_owned(),
+                at: "2026-11-02T00:00:00Z".to_owned(),
                 phases: phases(&[("stop", 200), ("release", 12)]),
                 runs: 1,
             }),
@@ -171,9 +238,9 @@ mod tests {
     }
 
     #[test]
-    fn it_reads_as_a_table_the_phases_and_the_acts() {
+    fn it_reads_as_a_table_the_months_and_the_acts() {
         let asked = AuditEntry {
-            at: "1:59".to_owned(),
+            at: "2026-11-01T23:59:59Z".to_owned(),
             by: "ann on a".to_owned(),
             verb: "switchover".to_owned(),
             group: Some("mail".to_owned()),
@@ -187,17 +254,38 @@ mod tests {
             epochs: three(),
             acts: vec![asked],
         };
-        let wanted = "EPOCH  WHEN  MOVE    TOTAL   CAUSE\n\
-                      1      1:00  - -> a  300 ms  first start\n\
-                      2      2:00  a -> b  227 ms  switchover to b\n\
-                      3-4    -     -       -       nobody wrote of it\n\
-                      5      5:00  b -> a  ?       b fell silent\n\n\
-                      1: containers 300 ms\n\
-                      2: stop 200 ms, release 12 ms, take-over 15 ms\n\
-                      5: silence 5011 ms, a has not written that it serves\n\n\
+        let wanted = "mail: the records reach back to 2026-11-01 00:00 UTC\n\n\
+                      EPOCH  WHEN (UTC)        MOVE    OUTAGE  CAUSE\n\
+                      1      2026-11-01 00:00  - -> a  0.3 s   first start\n  containers 300 ms\n\
+                      2      2026-11-02 00:00  a -> b  0.2 s   switchover to b\n  \
+                      stop 200 ms, release 12 ms, take-over 15 ms\n\
+                      3-4    -                 -       ?       nobody wrote of it\n\
+                      5      2026-11-05 00:00  b -> a  ?       b fell silent\n  \
+                      silence 5011 ms, a has not written that it serves\n\n\
+                      2026-11  availability at most 99.99 %, 2 moves, 0.2 s, and 3 outages of unknown length\n\
+                      epoch 5 goes on: its restarts in place are written when it ends\n\n\
                       asked by operators:\n\
-                      1:59  ann on a  switchover mail b (new disk)  refused: b is not ready";
-        assert_eq!(render(&history), wanted);
+                      2026-11-01 23:59  ann on a  switchover mail b (new disk): refused: b is not ready";
+        let sum = Sum::of(&history.epochs, when::seconds("2026-11-06T00:00:00Z").unwrap());
+        let view = View { width: None, now: 0 };
+        assert_eq!(render(&history, &sum, view).text(), wanted);
+        let narrow = render(
+            &history,
+            &sum,
+            View {
+                width: Some(80),
+                ..view
+            },
+        )
+        .text();
+        assert!(narrow.lines().all(|line| line.chars().count() <= 80), "{narrow}");
+        let (history, sum) = (&history, &sum);
+        let machine = serde_json::to_value(Document { history, sum }).unwrap();
+        assert_eq!(machine["months"][0]["unknown"], 3);
+        assert_eq!(
+            (&machine["epochs"][1]["epoch"], &machine["since"]),
+            (&2.into(), &"2026-11-01T00:00:00Z".into())
+        );
     }
 
     #[test]
@@ -206,6 +294,7 @@ mod tests {
             group: "mail".to_owned(),
             ..History::default()
         };
-        assert_eq!(render(&empty), "mail: no epoch is written down yet");
+        let shown = render(&empty, &Sum::default(), View { width: None, now: 0 });
+        assert_eq!(shown.text(), "mail: no epoch is written down yet");
     }
 }

@@ -49,7 +49,7 @@ fn bounded(text: &str) -> Result<Duration, String> {
     let length = text::duration(text)?;
     match length <= TIMEOUT_MAX {
         true => Ok(length),
-        false => Err(format!("{text} is more than 24h")),
+        false => Err(format!("{text} is more than 24h: name a shorter time")),
     }
 }
 
@@ -154,7 +154,8 @@ impl<'a> Waiting<'a> {
         if self.patience.no_wait {
             return Ok(client::conclude(&client::tell(self.daemon, path, body).await?));
         }
-        let mut interrupted = signal(SignalKind::interrupt()).context("listening for Ctrl-C")?;
+        let mut interrupted = signal(SignalKind::interrupt())
+            .context("listening for Ctrl-C: say it again with `--no-wait`, and ask again with `leasehold status`")?;
         let before = client::status(self.daemon).await?;
         let outcome = tokio::select! {
             outcome = client::tell(self.daemon, path, body) => outcome?,
@@ -265,7 +266,7 @@ async fn look(daemon: &Daemon) -> Result<Status, String> {
         // It reads what all others write.
         MemberState::Joined | MemberState::Waiting => Ok(status),
         MemberState::Arriving | MemberState::Lost | MemberState::Frozen | MemberState::Left | MemberState::Other(_) => {
-            Err(format!("{} is {}", status.node, status.member))
+            Err(format!("{} is {}: see `leasehold status`", status.node, status.member))
         }
     }
 }

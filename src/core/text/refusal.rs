@@ -14,43 +14,48 @@ macro_rules! sentences {
                 }
             }
         }
+
+        /// Each by its name, as it is worded.
+        #[cfg(test)]
+        const WORDED: &[(&str, &str)] = &[$((stringify!($name), $sentence),)+];
     };
 }
 
 sentences! {
     // What is named and not known.
     NoGroup { group, known } =>
-        "no group {group}: the compose file has {known}";
+        "no group {group}: the compose file has {known}; see `leasehold group list`";
     NoGroupAnywhere { group, known } =>
-        "no group {group} is known, only: {known}";
+        "no group {group} is known, only: {known}; see `leasehold group list`";
     NoNode { node } =>
         "no node {node}: see `leasehold status`";
     NoNodeListed { node } =>
         "no node {node}: see `leasehold node list`";
     NoNodeAnywhere { node, known } =>
-        "no node {node} is known, only: {known}";
+        "no node {node} is known, only: {known}; see `leasehold node list`";
 
     // Values.
     HoldTooLong { length, most } =>
-        "{} s is longer than the {} s that may be held", length.as_secs(), most.as_secs();
+        "{} s is longer than may be held: `leasehold hold {}s` is the longest", length.as_secs(), most.as_secs();
     HoldTooShort { ttl } =>
-        "hold must be at least {} s (4 x ttl)", ttl.as_secs() * 4;
+        "hold must be at least 4 x ttl: `leasehold hold {}s` is the shortest", ttl.as_secs() * 4;
     PauseLength { least } =>
-        "a pause lasts between {least:?} and 7 days: after that it ends by itself";
+        "a pause lasts between {least:?} and 7 days, and then ends by itself: say a length such as `--for 1h`";
     EpochTooHigh { most } =>
         "no epoch is above {most}: look at the claim again";
     ExportFormat { format, known } =>
         "nothing is imported: its format is {format}, this version reads {known}: import it with the version that wrote it";
     ExportName { name } =>
-        "nothing is imported: {name:?} is no name of a group or node";
+        "nothing is imported: {name:?} is no name of a group or node: take the file that `leasehold config export` printed";
     ExportGroups { most } =>
-        "nothing is imported: it has more than {most} groups or drained nodes";
+        "nothing is imported: it has more than {most} groups or drained nodes: take the file that `leasehold config export` printed";
     ExportKeys { most } =>
-        "nothing is imported: it has more than {most} keys, which is more than one transaction holds";
+        "nothing is imported: it has more than {most} keys, which is more than one transaction holds: take the file that `leasehold config export` printed";
     ExportNumber =>
-        "nothing is imported: it has a number that Leasehold never wrote";
+        "nothing is imported: it has a number that Leasehold never wrote: take the file that `leasehold config export` printed";
     ExportCluster { theirs, own } =>
-        "nothing is imported: it was exported by the cluster {theirs}, this one is {own}";
+        "nothing is imported: it was exported by the cluster {theirs}, this one is {own}: take what `leasehold config export` printed \
+         here";
 
     // This node's part in the cluster.
     NotMember =>
@@ -62,7 +67,7 @@ sentences! {
     Frozen =>
         "this node takes no part now: see `leasehold status`";
     Ending =>
-        "the sidecar is ending";
+        "the sidecar is ending: ask another node";
     NoConfiguration =>
         "the cluster has no configuration yet: try again";
 
@@ -74,9 +79,9 @@ sentences! {
     OtherIntent =>
         "another request is being written: try again";
     OtherAccept =>
-        "another accept is under way";
+        "another accept is under way: see `leasehold status`, and try again";
     AcceptFirst =>
-        "an accept is under way";
+        "an accept is under way: see `leasehold status`, and try again";
     OtherFenced =>
         "another node is being freed: try again";
 
@@ -90,15 +95,15 @@ sentences! {
     HoldRefused =>
         "the long beat was refused, nothing is held: look at `leasehold status` and try again";
     OutcomeUnknown =>
-        "etcd did not answer in time: the outcome is not known";
+        "etcd did not answer in time: the outcome is not known: see `leasehold status` before you ask again";
     NotWritten =>
         "timed out writing to etcd; request cancelled: see `leasehold status`, and ask again";
     EtcdRefused { why } =>
-        "{why}";
+        "{why}: see `leasehold check`";
     NoLease { why } =>
-        "etcd gave no lease for the pause: {why}";
+        "etcd gave no lease for the pause: {why}: see `leasehold check`";
     HoldTooLarge { left } =>
-        "{left} groups of this node would not fit into one transaction: move them first";
+        "{left} groups of this node would not fit into one transaction: move some of them first, with `leasehold switchover`";
 
     // Orders that stand, and moves under way. `why` is the order with what takes it back.
     Deleted { group, why } =>
@@ -117,18 +122,19 @@ sentences! {
 
     // Moves and applies.
     NothingToMove { group } =>
-        "group {group} is not active anywhere: there is nothing to move";
+        "group {group} is not active anywhere: there is nothing to move; see `leasehold why {group}`";
     NothingToApply { group } =>
-        "group {group} is not active anywhere: its next start takes the file and the image as they are then";
+        "group {group} is not active anywhere: its next start takes the file and the image as they are then; \
+         see `leasehold why {group}`";
     StuckNoMove { group, node } =>
         "{group} is stuck on {node} and can't be moved: power {node} off or cut it from the storage, then run `leasehold fenced \
          {node}`";
     StuckNoApply { group, node } =>
         "{group} is stuck on {node} and can't be started again: see `leasehold status`";
     HoldsAlready { group, node } =>
-        "{node} holds {group} already";
+        "{node} holds {group} already: see `leasehold why {group}`";
     NotReady { group, node, why } =>
-        "{node} is not ready for {group}: {why}";
+        "{node} is not ready for {group}: {why}; `leasehold node list` shows who is";
     NoStandby { group } =>
         "no standby is ready for {group}: see `leasehold status`";
     NoNodeReady { group } =>
@@ -136,13 +142,13 @@ sentences! {
     HolderRefuses { node, why } =>
         "{node} refuses: {why}";
     Withdrawn { group, node } =>
-        "{group} stays on {node}: the request was withdrawn";
+        "{group} stays on {node}: the request was withdrawn; `leasehold switchover {group}` asks anew";
     NotThatIntent { group } =>
         "that request to move {group} does not stand any more: see `leasehold status`";
     BegunAlready { group } =>
         "{group} is being stopped already, to be moved: it can't be withdrawn; see `leasehold status`";
     ApplyNotMove { group } =>
-        "nobody wants to move {group}: it is about to be started again";
+        "nobody wants to move {group}: it is about to be started again; see `leasehold status`";
 
     // Accept and import.
     Needless =>
@@ -160,11 +166,11 @@ sentences! {
     UnderHold =>
         "this node is under a hold, which this would end: say it on another one";
     NothingToFree =>
-        "there is nothing to free";
+        "there is nothing to free; see `leasehold status`";
     HeldByNobody { group } =>
-        "{group} is held by nobody: there is nothing to free";
+        "{group} is held by nobody: there is nothing to free; see `leasehold status`";
     HoldsNothing { node } =>
-        "{node} holds no group: there is nothing to free";
+        "{node} holds no group: there is nothing to free; see `leasehold status`";
     HeldHere { group } =>
         "{group} is held by this node itself, and not proved stopped: power it off, then say it on another one";
     FencedBeats { node, off_for, group } =>
@@ -183,7 +189,7 @@ sentences! {
         "the record of {group} names {node} as its holder: a ready node takes it over; if none can, power {node} off and run \
          `leasehold fenced {node}`";
     RecordUnreadable { group, whom } =>
-        "the record of {group} can't be read, and may name {whom}: see the key in etcd";
+        "the record of {group} can't be read, and may name {whom}: `leasehold status` names the key, and what to do about it";
 
     // On which nodes a group runs, and whether it is there.
     NodeSilent { node } =>
@@ -215,12 +221,70 @@ sentences! {
 
     // The cluster's ttl. `why` is the sum that does not fit.
     ImportedTtl { why } =>
-        "nothing is imported: {why}";
+        "nothing is imported: {why}: see `leasehold check`";
     TtlTooShort { why, stays } =>
-        "{why}; the cluster's ttl stays {stays:?}";
+        "{why}; the cluster's ttl stays {stays:?}: give the file a longer one, then `leasehold config apply`";
     TtlTooShortFor { node, ttl, least, stays } =>
         "ttl {ttl:?} is too short for {node}, which needs {least:?} at least: see `leasehold check` there; the cluster's ttl \
          stays {stays:?}";
     TtlNotTold { node } =>
         "{node} does not tell which ttl it could keep: run the same version there (`leasehold node list`), and try again";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::WORDED;
+    use crate::protocol::records::StandingOrder;
+    use crate::text::{orders, stuck};
+
+    /// What a sentence tells to do where no command of Leasehold does it.
+    const BY_HAND: [&str; 8] = [
+        "try again",
+        "ask another",
+        "say it on another",
+        "power it off",
+        "say a length",
+        "wait for its end",
+        "look at the claim",
+        "import it with",
+    ];
+    /// They are the words of whoever knows more, which lead on by themselves.
+    const WORDS_OF_OTHERS: [&str; 7] = [
+        "Deleted",
+        "Stopped",
+        "Paused",
+        "HolderRefuses",
+        "Stuck",
+        "ClaimAbove",
+        "KeyUnreadable",
+    ];
+
+    fn leads_on(sentence: &str) -> bool {
+        sentence.contains("`leasehold ") || BY_HAND.iter().any(|words| sentence.contains(words))
+    }
+
+    #[test]
+    fn every_refusal_says_what_to_do_next() {
+        let silent: Vec<_> = WORDED.iter().filter(|(_, sentence)| !leads_on(sentence)).collect();
+        let names: Vec<&str> = silent.iter().map(|(name, _)| *name).collect();
+        assert_eq!(names, WORDS_OF_OTHERS, "{silent:?}");
+        assert!(!leads_on("b holds mail already"));
+    }
+
+    #[test]
+    fn so_do_the_words_of_others() {
+        let order = StandingOrder {
+            by: "ann on a".to_owned(),
+            at: "noon".to_owned(),
+            ..StandingOrder::default()
+        };
+        for sentence in [
+            orders::standing::stopped_until(&order, "mail"),
+            orders::standing::paused_until(&order, "mail"),
+            orders::standing::deleted_until(&order, "mail"),
+            stuck::on("b", "a process hangs"),
+        ] {
+            assert!(leads_on(&sentence), "{sentence}");
+        }
+    }
 }

@@ -10,6 +10,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use crate::counters::Counters;
+use crate::process;
 use leasehold_core::group::Stage;
 use leasehold_core::snapshot::health::Health;
 use leasehold_core::snapshot::status::{GroupLine, MemberState, NodeState, Status};
@@ -86,11 +87,14 @@ type PerGroup = Family<Labels, Gauge<f64, AtomicU64>>;
 /// # Errors
 /// Never in practice: writing into a string.
 pub fn encode(status: &Status, counters: &Counters, format: Format) -> Result<String, fmt::Error> {
-    let mut registry = Registry::with_prefix("leasehold");
-    about_node(status, &mut registry);
-    about_groups(status, &mut registry);
-    about_runs(status, &mut registry);
-    counters.register(&mut registry);
+    let mut registry = Registry::default();
+    // Under the names that all programs have in common.
+    process::register(&mut registry);
+    let own = registry.sub_registry_with_prefix("leasehold");
+    about_node(status, own);
+    about_groups(status, own);
+    about_runs(status, own);
+    counters.register(own);
     let mut text = String::new();
     encode_text(&mut text, &registry)?;
     Ok(match format {
@@ -365,6 +369,20 @@ mod tests {
                 assert!(text.lines().any(|one| one == line), "{line} is missing in\n{text}");
             }
         }
+    }
+
+    /// The alert that a node is away rests on this line: it stays until somebody removes the node.
+    #[test]
+    fn a_node_whose_keys_are_gone_is_told_as_not_alive_and_does_not_vanish() {
+        let mut status = serving();
+        let away = NodeLine {
+            state: NodeState::Away,
+            ..NodeLine::default()
+        };
+        status.nodes.insert("c".to_owned(), away);
+        let text = encode(&status, &Counters::default(), Format::Plain).unwrap();
+        let line = "leasehold_node_alive{peer=\"c\"} 0";
+        assert!(text.lines().any(|one| one == line), "{text}");
     }
 
     #[test]

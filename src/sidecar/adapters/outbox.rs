@@ -12,7 +12,7 @@ use super::cgroup::Memory;
 use super::clients;
 use super::clock_source;
 use super::containers::{self, ContainerCommand};
-use super::events::{Notifier, Pace};
+use super::events::{Kept, Notifier, Pace};
 use super::fence;
 use super::files::Files;
 use super::fitness;
@@ -33,14 +33,17 @@ use leasehold_base::time::Time;
 use leasehold_compose::model::{Check, Group, Service, Vip};
 use leasehold_core::event::{Action, Decision, Done, Event, Level, PageOrder, ProbeKey, ServiceKey};
 use leasehold_core::history::EpochRecorder;
+use leasehold_core::protocol::TxnKind;
 use leasehold_core::protocol::records::{Pin, Saved};
 use leasehold_core::protocol::sizing::Timing;
 use leasehold_core::requests::refusal::Refusal;
 use leasehold_core::snapshot::status::Status;
 
 mod inward;
+mod moves;
 
 use inward::{forward, from_store, from_tether, from_vip};
+use moves::Moves;
 
 /// Orders that wait for an adapter; the core never has more under way.
 const QUEUE_MAX: usize = 256;
@@ -64,6 +67,7 @@ pub struct Outbox {
     holders: BTreeMap<String, Option<String>>,
     recent: Arc<DecisionLog>,
     recorder: EpochRecorder,
+    moves: Moves,
     writer: HistoryWriter,
     notifier: Option<Notifier>,
 }
@@ -99,7 +103,7 @@ impl Outbox {
         let (containers, container_commands) = mpsc::channel(QUEUE_MAX);
         fitness::spawn(site, inbox.clone());
         clock_source::spawn(inbox.clone());
-        store::spawn_looks(site.store(timing.attempt), inbox.clone());
+        store::spawn_looks(site.store(timing.attempt), inbox.clone(), recent.counters.timings.clone());
         containers::spawn(site.clone(), memory, container_commands, inbox.clone());
 
         drop_left(site, &vip)?;
@@ -119,10 +123,17 @@ impl Outbox {
             next_reply: 0,
             holders: BTreeMap::new(),
             notifier: notifier(site, &recent.counters)?,
+            moves: Moves::new(site.store(timing.attempt), recent.counters.timings.clone()),
             recent: Arc::new(recent),
             recorder: EpochRecorder::default(),
             writer,
         })
+    }
+
+    /// The events that no receiver has taken yet; none where nobody is told of any.
+    #[must_use]
+    pub fn events_kept(&self) -> Option<Kept> {
+        self.notifier.as_ref().map(Notifier::kept)
     }
 
     /// What the pages that an earlier sidecar left say.
@@ -150,8 +161,14 @@ impl Outbox {
     /// A file that can't be written, or an adapter that takes no more orders.
     pub fn dispatch(&mut self, action: Action) -> io::Result<()> {
         match action {
-            Action::Txn { id, txn } => give(&self.store, StoreCommand::Txn { id, txn }),
-            Action::Read { id } => give(&self.store, StoreCommand::Read { id }),
+            Action::Txn { id, txn } => {
+                self.recent.counters.timings.sent(id, txn.kind);
+                give(&self.store, StoreCommand::Txn { id, txn })
+            }
+            Action::Read { id } => {
+                self.recent.counters.timings.sent(id, TxnKind::Read);
+                give(&self.store, StoreCommand::Read { id })
+            }
             Action::Grant(grant) => give(
                 &self.store,
                 StoreCommand::Grant {
@@ -272,7 +289,9 @@ impl Outbox {
     pub fn publish(&mut self, published: &watch::Sender<Snapshot>, at: Time, mut status: Status) {
         for entry in self.recorder.observe(at, &clock::wall(), &status) {
             self.writer.epoch(&entry);
+            self.moves.told(&entry);
         }
+        self.moves.seen(&status);
         for (name, line) in &mut status.groups {
             line.vips = self
                 .vips(name)
@@ -416,7 +435,11 @@ impl Outbox {
         let (prober, inbox) = (self.prober.clone(), self.inbox.clone());
         let counters = self.recent.counters.clone();
         tokio::spawn(async move {
+            let began = clock::now();
             let result = prober.check(&probe, &target).await;
+            counters
+                .timings
+                .probed(&of.group, probe.check.name(), clock::now().since(began));
             if result.is_err() {
                 counters.probe_failed(&of.group, probe.check.name());
             }
@@ -499,7 +522,8 @@ fn notifier(site: &NodeContext, counters: &Counters) -> io::Result<Option<Notifi
         tracing::warn!(code = "setting_unusable", "{fault}");
     }
     let life = getrandom::u64().map_err(io::Error::other)?;
-    let notifier = Notifier::open(wanted, &cluster.name, &site.name, life, &Pace::default(), counters);
+    let kept = Kept::open(&site.facts.state_dir);
+    let notifier = Notifier::open(wanted, &cluster.name, &site.name, life, &Pace::default(), counters, kept);
     Ok(Some(notifier))
 }
 

@@ -8,8 +8,10 @@ use tokio::time::timeout;
 
 use super::{Engine, EngineError, Result};
 
-/// Lines that are read of a log.
-const LINES: &str = "10";
+/// Lines that are read of a log where nobody asks for more.
+const LINES: u32 = 10;
+/// Whoever asks for more gets no more than these.
+const LINES_MAX: u32 = 20_000;
 /// What is kept of each.
 const LINE_MAX: usize = 1000;
 
@@ -36,13 +38,22 @@ impl Engine {
     /// # Errors
     /// They can't be read.
     pub async fn last_lines(&self, container_id: &str) -> Result<Vec<String>> {
-        timeout(self.deadline, self.read_last(container_id))
+        self.log(container_id, LINES).await
+    }
+
+    /// The same of so many lines, 20 000 at most.
+    ///
+    /// # Errors
+    /// They can't be read.
+    pub async fn log(&self, container_id: &str, lines: u32) -> Result<Vec<String>> {
+        timeout(self.deadline, self.read_last(container_id, lines.min(LINES_MAX)))
             .await
             .map_err(|_| EngineError::late("logs", self.deadline))?
     }
 
-    async fn read_last(&self, container_id: &str) -> Result<Vec<String>> {
-        let options = LogsOptionsBuilder::new().stdout(true).stderr(true).tail(LINES).build();
+    async fn read_last(&self, container_id: &str, lines: u32) -> Result<Vec<String>> {
+        let tail = lines.to_string();
+        let options = LogsOptionsBuilder::new().stdout(true).stderr(true).tail(&tail).build();
         let docker = self.client().await?;
         let mut logs = std::pin::pin!(docker.logs(container_id, Some(options)));
         let mut lines = Vec::new();

@@ -5,6 +5,7 @@
 
 mod body;
 mod container;
+mod describe;
 mod devices;
 mod ending;
 mod error;

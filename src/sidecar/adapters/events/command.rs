@@ -11,7 +11,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 use tokio::sync::{Semaphore, mpsc};
 
-use super::EventMessage;
+use super::{Kept, EventMessage};
 use crate::counters::{Counters, Receiver};
 
 /// At the same time.
@@ -24,6 +24,7 @@ pub(super) async fn deliver(
     deadline: Duration,
     mut queue: mpsc::Receiver<Arc<EventMessage>>,
     counters: Counters,
+    kept: Kept,
 ) {
     let free = Arc::new(Semaphore::new(AT_ONCE_MAX));
     while let Some(told) = queue.recv().await {
@@ -31,7 +32,7 @@ pub(super) async fn deliver(
         let Ok(place) = Arc::clone(&free).acquire_owned().await else {
             return;
         };
-        let (words, counters) = (words.clone(), counters.clone());
+        let (words, counters, kept) = (words.clone(), counters.clone(), kept.clone());
         tokio::spawn(async move {
             match run(&words, deadline, &told).await {
                 Ok(()) => counters.delivered(Receiver::Command),
@@ -40,12 +41,13 @@ pub(super) async fn deliver(
                     tracing::warn!(
                         code = "command_failed",
                         id = told.id,
-                        event = told.code,
+                        event = %told.code,
                         why,
                         "the command for events failed"
                     );
                 }
             }
+            kept.done(Receiver::Command, &told.id);
             drop(place);
         });
     }
@@ -61,8 +63,8 @@ async fn run(words: &[String], deadline: Duration, told: &EventMessage) -> Resul
         .env_clear()
         .env("PATH", SEARCH_PATH)
         .env("LC_ALL", "C.UTF-8")
-        .env("LEASEHOLD_EVENT", told.code)
-        .env("LEASEHOLD_LEVEL", told.level)
+        .env("LEASEHOLD_EVENT", told.code.as_ref())
+        .env("LEASEHOLD_LEVEL", told.level.as_ref())
         .env("LEASEHOLD_ID", &told.id)
         .env("LEASEHOLD_TIME", &told.time)
         .env("LEASEHOLD_CLUSTER", &told.cluster)

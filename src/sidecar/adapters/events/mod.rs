@@ -1,19 +1,22 @@
 //! Decisions told to the world: one JSON line each, to a webhook and to a command.
 //!
-//! The loop only puts an event into a bounded queue for each receiver; what finds it full is dropped and counted. The
-//! webhook is at least once while the sidecar lives and its tries last: an answer that is lost makes a second delivery, with
-//! the same `id`. The command is at most once. Nothing is kept for after a restart: the log has it all.
+//! The loop only puts an event into a bounded queue for each receiver; what finds it full is dropped and counted. Each is told
+//! at least once, as long as its tries last: an answer that is lost, or a sidecar that ends in the middle, makes a second
+//! delivery, with the same `id`. What nobody has taken yet is kept in a file for the next sidecar.
 
 mod command;
+mod kept;
 mod webhook;
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
+pub use self::kept::Kept;
 use crate::counters::{Counters, Receiver};
 use leasehold_compose::model::Events;
 use leasehold_core::event::Decision;
@@ -22,7 +25,7 @@ use leasehold_core::event::Decision;
 const QUEUE_MAX: usize = 256;
 
 /// What a receiver is told.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventMessage {
     /// The same for every delivery of one event.
     pub id: String,
@@ -33,9 +36,9 @@ pub struct EventMessage {
     /// None: about the node itself.
     pub group: Option<String>,
     /// As in docs/messages.md.
-    pub code: &'static str,
+    pub code: Cow<'static, str>,
     /// `info` or `alarm`.
-    pub level: &'static str,
+    pub level: Cow<'static, str>,
     pub epoch: Option<u64>,
     pub text: String,
 }
@@ -45,6 +48,13 @@ impl EventMessage {
     #[must_use]
     pub fn line(&self) -> String {
         serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// Whether code and level are words, which go into headers: what was kept on a disk may be anything.
+    fn is_sound(&self) -> bool {
+        let is_word =
+            |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+        is_word(&self.code) && is_word(&self.level)
     }
 }
 
@@ -78,31 +88,45 @@ pub struct Notifier {
     life: String,
     count: u64,
     queues: Vec<(Receiver, mpsc::Sender<Arc<EventMessage>>, bool)>,
+    kept: Kept,
     counters: Counters,
 }
 
 impl Notifier {
-    /// Starts a task for each receiver. `life`: random, tells this process from its other lives.
+    /// Starts a task for each receiver, which first hears what an earlier sidecar kept for it. `life`: random, tells this process
+    /// from its other lives.
     #[must_use]
-    pub fn open(wanted: &Events, cluster: &str, node: &str, life: u64, pace: &Pace, counters: &Counters) -> Self {
+    pub fn open(
+        wanted: &Events,
+        cluster: &str,
+        node: &str,
+        life: u64,
+        pace: &Pace,
+        counters: &Counters,
+        kept: Kept,
+    ) -> Self {
         let mut queues = Vec::new();
-        if let Some(hook) = wanted.webhook.clone() {
+        let begin = |receiver: Receiver| {
             let (queue, told) = mpsc::channel(QUEUE_MAX);
-            tokio::spawn(webhook::deliver(hook, pace.clone(), told, counters.clone()));
-            counters.begin_receiver(Receiver::Webhook);
-            queues.push((Receiver::Webhook, queue, false));
+            for waiting in kept.waiting(receiver) {
+                // It has room for all that was read back.
+                let _ = queue.try_send(waiting);
+            }
+            counters.begin_receiver(receiver);
+            ((receiver, queue, false), told)
+        };
+        if let Some(hook) = wanted.webhook.clone() {
+            let (own, told) = begin(Receiver::Webhook);
+            tokio::spawn(webhook::deliver(hook, pace.clone(), told, counters.clone(), kept.clone()));
+            queues.push(own);
         }
         if !wanted.command.is_empty() {
-            let (queue, told) = mpsc::channel(QUEUE_MAX);
-            tokio::spawn(command::deliver(
-                wanted.command.clone(),
-                pace.command,
-                told,
-                counters.clone(),
-            ));
-            counters.begin_receiver(Receiver::Command);
-            queues.push((Receiver::Command, queue, false));
+            let (own, told) = begin(Receiver::Command);
+            let words = wanted.command.clone();
+            tokio::spawn(command::deliver(words, pace.command, told, counters.clone(), kept.clone()));
+            queues.push(own);
         }
+        kept.only(&queues.iter().map(|(receiver, ..)| *receiver).collect::<Vec<_>>());
         let mut text = String::new();
         let _ = write!(text, "{life:016x}");
         Self {
@@ -112,8 +136,15 @@ impl Notifier {
             life: text,
             count: 0,
             queues,
+            kept,
             counters: counters.clone(),
         }
+    }
+
+    /// What no receiver has taken yet.
+    #[must_use]
+    pub fn kept(&self) -> Kept {
+        self.kept.clone()
     }
 
     /// Never waits.
@@ -128,14 +159,17 @@ impl Notifier {
             cluster: self.cluster.clone(),
             node: self.node.clone(),
             group: decision.group.clone(),
-            code: decision.code.word(),
-            level: decision.code.level().word(),
+            code: Cow::Borrowed(decision.code.word()),
+            level: Cow::Borrowed(decision.code.level().word()),
             epoch: decision.epoch,
             text: decision.text.clone(),
         });
         for (receiver, queue, full) in &mut self.queues {
+            // Before it can be delivered, so that nothing that was is kept.
+            self.kept.add(*receiver, &told);
             let dropped = queue.try_send(Arc::clone(&told)).is_err();
             if dropped {
+                self.kept.done(*receiver, &told.id);
                 self.counters.dropped(*receiver);
                 if !*full {
                     let max = QUEUE_MAX;

@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -94,13 +94,23 @@ fn quick() -> Pace {
 }
 
 fn notifier(webhook: Option<Webhook>, command: Vec<String>) -> (Notifier, Counters) {
+    // Where nothing can be kept nothing is missed.
+    notifier_in(Path::new("/nowhere"), 7, webhook, command)
+}
+
+/// One life of a sidecar whose state lies in this directory.
+fn notifier_in(state_dir: &Path, life: u64, webhook: Option<Webhook>, command: Vec<String>) -> (Notifier, Counters) {
     let wanted = Events {
         webhook,
         command,
         only: Vec::new(),
     };
     let counters = Counters::default();
-    (Notifier::open(&wanted, "mail", "a", 7, &quick(), &counters), counters)
+    let kept = Kept::open(state_dir);
+    (
+        Notifier::open(&wanted, "mail", "a", life, &quick(), &counters, kept),
+        counters,
+    )
 }
 
 fn to(url: &str, secret_file: Option<PathBuf>) -> Option<Webhook> {
@@ -299,4 +309,111 @@ async fn no_secret_is_said_of_what_does_not_work() {
         said.contains("holds no http:// or https:// URL") && !said.contains("t0ken"),
         "{said}"
     );
+}
+
+/// A sidecar that ends before its receiver has taken what it says.
+fn ends_in_the_middle(state: &Path, url: &str, command: &[String]) {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let (mut notifier, _) = notifier_in(state, 1, to(url, None), command.to_vec());
+        for code in [Code::Stuck, Code::FailoverDone, Code::Released] {
+            notifier.tell("2026-11-22T00:00:00Z".to_owned(), &decision(code));
+        }
+        notifier.kept().flush(LONG).await;
+    });
+    // As a crash: nothing goes on.
+    runtime.shutdown_background();
+}
+
+#[tokio::test]
+async fn what_was_not_delivered_is_told_after_a_restart_once_more_and_in_order() {
+    let folder = Folder::new();
+    let state = folder.0.clone();
+    // Of the first try it hears, and never answers.
+    let (heard, url) = receiver(&[None]).await;
+    let (own, at, none) = (state.clone(), url.clone(), Vec::new());
+    std::thread::spawn(move || ends_in_the_middle(&own, &at, &none))
+        .join()
+        .unwrap();
+    heard.requests.lock().unwrap().clear();
+    heard.answers.lock().unwrap().clear();
+
+    let (mut notifier, counters) = notifier_in(&state, 2, to(&url, None), Vec::new());
+    notifier.tell("2026-11-22T00:00:09Z".to_owned(), &decision(Code::Jeopardy));
+    until("all four", || {
+        counted(&counters, "events_delivered_total{receiver=\"webhook\"} 4")
+    })
+    .await;
+    let ids = |heard: &Heard| -> Vec<(String, String)> {
+        let requests = heard.requests.lock().unwrap();
+        let told = requests
+            .iter()
+            .map(|(_, body)| serde_json::from_str::<EventMessage>(body).unwrap());
+        told.map(|told| (told.id, told.code.into_owned())).collect()
+    };
+    let pair = |id: &str, code: &str| (id.to_owned(), code.to_owned());
+    let wanted = [
+        pair("0000000000000001-1", "stuck"),
+        pair("0000000000000001-2", "failover_done"),
+        pair("0000000000000001-3", "released"),
+        pair("0000000000000002-1", "jeopardy"),
+    ];
+    assert_eq!(ids(&heard), wanted, "in order, each with the id that it had");
+    notifier.kept().flush(LONG).await;
+    // Nothing is left for a third life.
+    drop(notifier);
+    let third = Kept::open(&state);
+    assert!(third.waiting(Receiver::Webhook).is_empty(), "{third:?}");
+}
+
+#[tokio::test]
+async fn a_command_that_did_not_end_is_run_again_and_who_is_told_no_more_is_forgotten() {
+    let folder = Folder::new();
+    let state = folder.0.clone();
+    let told = folder.0.join("told");
+    let command = folder.script(&format!("sleep 0.2; echo \"$LEASEHOLD_EVENT\" >> {}", told.display()));
+    let (own, words) = (state.clone(), command.clone());
+    std::thread::spawn(move || ends_in_the_middle(&own, "http://127.0.0.1:9/", &words))
+        .join()
+        .unwrap();
+    assert_eq!(Kept::open(&state).waiting(Receiver::Webhook).len(), 3);
+    let (notifier, counters) = notifier_in(&state, 2, None, command);
+    until("all three", || {
+        counted(&counters, "events_delivered_total{receiver=\"command\"} 3")
+    })
+    .await;
+    notifier.kept().flush(LONG).await;
+    assert!(
+        Kept::open(&state).waiting(Receiver::Webhook).is_empty(),
+        "its receiver is not in the file any more"
+    );
+}
+
+#[tokio::test]
+async fn a_damaged_file_is_set_aside_and_a_long_one_is_bounded() {
+    let folder = Folder::new();
+    let told = |id: u32, code: &str| {
+        format!(
+            r#"{{"id":"{id}","time":"noon","cluster":"c","node":"a","group":null,"code":"{code}","level":"info","epoch":null,"text":""}}"#
+        )
+    };
+    let many: Vec<String> = (0..1000).map(|id| told(id, "stuck")).collect();
+    let document = |events: &str| format!(r#"{{"waiting":{{"webhook":[{events}]}}}}"#);
+    folder.write("events.json", &document(&many.join(",")));
+    let waiting = Kept::open(&folder.0).waiting(Receiver::Webhook);
+    assert_eq!(
+        (waiting.len(), waiting[0].id.as_str()),
+        (QUEUE_MAX, "744"),
+        "the latest"
+    );
+    for damaged in ["{", "\0\0", &document(&told(1, "a header\\r\\ninjected"))] {
+        folder.write("events.json", damaged);
+        assert!(Kept::open(&folder.0).waiting(Receiver::Webhook).is_empty(), "{damaged}");
+        let aside = std::fs::read_to_string(folder.0.join("events.json.damaged")).unwrap();
+        assert_eq!(aside, damaged);
+        assert!(!folder.0.join("events.json").exists(), "{damaged}");
+    }
 }

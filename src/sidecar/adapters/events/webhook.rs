@@ -10,7 +10,7 @@ use reqwest::redirect::Policy;
 use sha2::Sha256;
 use tokio::sync::mpsc;
 
-use super::{EventMessage, Pace};
+use super::{Kept, Pace, EventMessage};
 use crate::counters::{Counters, Receiver};
 use leasehold_base::clock;
 use leasehold_base::small_file;
@@ -34,6 +34,7 @@ pub(super) async fn deliver(
     pace: Pace,
     mut queue: mpsc::Receiver<Arc<EventMessage>>,
     counters: Counters,
+    kept: Kept,
 ) {
     let mut down = false;
     while let Some(told) = queue.recv().await {
@@ -51,13 +52,14 @@ pub(super) async fn deliver(
                     tracing::warn!(
                         code = "webhook_failed",
                         id = told.id,
-                        event = told.code,
+                        event = %told.code,
                         why,
                         "an event could not be delivered to the webhook"
                     );
                 }
             }
         }
+        kept.done(Receiver::Webhook, &told.id);
     }
 }
 
@@ -84,7 +86,7 @@ async fn one_try(hook: &Webhook, deadline: Duration, told: &EventMessage) -> Res
         .post(url)
         .header(CONTENT_TYPE, "application/json")
         .header(USER_AGENT, concat!("leasehold/", env!("CARGO_PKG_VERSION")))
-        .header(EVENT, told.code);
+        .header(EVENT, told.code.as_ref());
     if let Some(path) = &hook.secret_file {
         let secret = first_line("secret_file", path).map_err(Failure::Passing)?;
         request = request.header(SIGNATURE, sign(&secret, clock::wall_seconds(), &body));

@@ -73,5 +73,8 @@ async fn history(State(shared): State<Shared>, Name(name): Name<String>) -> Resu
 }
 
 pub(super) fn unknown_group(name: &str) -> Problem {
-    Problem::new(Cause::GroupUnknown, format!("no group {name}: see /v1/status"))
+    Problem::new(
+        Cause::GroupUnknown,
+        format!("no group {name}: see `leasehold group list`, or /v1/status"),
+    )
 }

@@ -29,6 +29,7 @@ pub(super) fn forward<T: Send + 'static>(
 pub(super) fn from_store(event: StoreEvent, counters: &Counters) -> Option<Event> {
     match event {
         StoreEvent::Answer { id, result } => {
+            counters.timings.answered(id, result.is_ok());
             if result.is_err() {
                 counters.beat_failed();
             }

@@ -10,6 +10,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::Settings;
 use super::classify::classify;
 use super::client::{Purpose, connect, limited, read};
+use crate::timings::{MemberFigures, Timings};
 use leasehold_core::event::Event;
 use leasehold_core::observe::etcd::EtcdMember;
 use leasehold_core::store::StoreError;
@@ -21,14 +22,21 @@ const LOOK_EVERY: Duration = Duration::from_secs(60);
 
 /// Starts the adapter, which looks at each member now and then; it ends with the receiver of `events`. Of one that does not
 /// answer nothing is told: the beats find that out.
-pub fn spawn_looks(settings: Settings, events: mpsc::Sender<Event>) {
+pub fn spawn_looks(settings: Settings, events: mpsc::Sender<Event>, timings: Timings) {
     tokio::spawn(async move {
         let mut looks = interval(LOOK_EVERY);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             looks.tick().await;
             for url in &settings.endpoints {
-                let Ok(found) = member(&settings, url).await else {
+                let looked = look(&settings, url).await;
+                let figures = looked.as_ref().ok().map(|(said, leader)| MemberFigures {
+                    size: said.size,
+                    quota: said.quota,
+                    leader: *leader,
+                });
+                timings.member(url, figures);
+                let Ok((found, _)) = looked else {
                     continue;
                 };
                 let (url, troubles) = (url.clone(), found.troubles());
@@ -46,24 +54,45 @@ pub fn spawn_looks(settings: Settings, events: mpsc::Sender<Event>) {
 /// # Errors
 /// As [`StoreError`] says, where the member does not answer or refuses this node.
 pub async fn member(settings: &Settings, url: &str) -> Result<EtcdMember, StoreError> {
-    let mut member = limited(settings, url, status(settings, url)).await?;
-    let metrics = limited(settings, url, metrics(settings, url)).await;
-    match metrics {
-        Ok(text) => add_metrics(&mut member, &text),
-        Err(error) => tracing::debug!(?error, "etcd's metrics are not read"),
-    }
-    Ok(member)
+    look(settings, url).await.map(|(member, _)| member)
 }
 
-async fn status(settings: &Settings, url: &str) -> Result<EtcdMember, StoreError> {
+/// The same, and whether it leads; none: it does not say.
+async fn look(settings: &Settings, url: &str) -> Result<(EtcdMember, Option<bool>), StoreError> {
+    let (mut member, mut leader) = limited(settings, url, status(settings, url)).await?;
+    let metrics = limited(settings, url, metrics(settings, url)).await;
+    match metrics {
+        Ok(text) => {
+            add_metrics(&mut member, &text);
+            leader = leader.or_else(|| leads(&text));
+        }
+        Err(error) => tracing::debug!(?error, "etcd's metrics are not read"),
+    }
+    Ok((member, leader))
+}
+
+/// Whether the member leads, by its metrics.
+fn leads(metrics: &str) -> Option<bool> {
+    let value = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("etcd_server_is_leader "))?;
+    match value.trim() {
+        "0" => Some(false),
+        "1" => Some(true),
+        _ => None,
+    }
+}
+
+async fn status(settings: &Settings, url: &str) -> Result<(EtcdMember, Option<bool>), StoreError> {
     let mut client: Client = connect(settings, url, Purpose::Calls).await?;
     let status = match client.status().await.map_err(|error| classify(&error)) {
-        Err(StoreError::Refused(why)) if why.contains("permission denied") => return Ok(EtcdMember::default()),
+        Err(StoreError::Refused(why)) if why.contains("permission denied") => return Ok((EtcdMember::default(), None)),
         status => status?,
     };
     let alarm = |word: &str| status.errors().iter().any(|error| error.contains(word));
     let header = status.header().map(|header| header.revision());
-    Ok(EtcdMember {
+    let own = status.header().map(|header| header.member_id());
+    let member = EtcdMember {
         version: Some(status.version().to_owned()).filter(|version| !version.is_empty()),
         size: count(status.db_size()),
         quota: count(status.db_size_quota()),
@@ -71,7 +100,8 @@ async fn status(settings: &Settings, url: &str) -> Result<EtcdMember, StoreError
         compacted: None,
         no_space: alarm("NOSPACE"),
         corrupt: alarm("CORRUPT"),
-    })
+    };
+    Ok((member, own.map(|own| own == status.leader())))
 }
 
 /// None: it did not say.
@@ -140,7 +170,7 @@ fn add_metrics(member: &mut EtcdMember, text: &str) {
 
 #[cfg(test)]
 mod tests {
-    use super::add_metrics;
+    use super::{add_metrics, leads};
     use leasehold_core::observe::etcd::EtcdMember;
 
     #[test]
@@ -162,5 +192,9 @@ mod tests {
             ..EtcdMember::default()
         };
         assert_eq!(member, expected);
+        assert_eq!(leads(text), None);
+        for (value, wanted) in [("0", Some(false)), ("1", Some(true)), ("NaN", None)] {
+            assert_eq!(leads(&format!("etcd_server_is_leader {value}\n")), wanted);
+        }
     }
 }
