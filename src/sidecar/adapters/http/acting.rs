@@ -17,6 +17,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::access::{Caller, Role};
+use super::acts::{Act, carry_out};
 use super::answer::Body;
 use super::problem::{Cause, Problem};
 use super::reading::unknown_group;
@@ -25,7 +26,7 @@ use leasehold_api::{
     AcceptRequest, FencedRequest, HoldRequest, OrderRequest, Outcome, PauseRequest, SwitchoverRequest,
 };
 use leasehold_base::clock;
-use leasehold_core::event::{Command, Note, Wish};
+use leasehold_core::event::{Command, Done, Note, Wish};
 use leasehold_core::requests::fenced::Fenced;
 
 /// A reason is a sentence, not a file.
@@ -158,16 +159,8 @@ async fn switchover(
     Name(group): Name<String>,
     Body(wanted): Body<SwitchoverRequest>,
 ) -> Answer {
-    known_group(&shared, &group)?;
-    let note = note(&shared, &caller, wanted.why, None)?;
-    let to = wanted.to;
-    ask(
-        &shared,
-        &caller,
-        Role::Operator,
-        Command::Switchover { group, to, note },
-    )
-    .await
+    let SwitchoverRequest { to, why } = wanted;
+    done(carry_out(&shared, &caller, Act::Switchover { group, to }, why).await)
 }
 
 /// Start a group again in place with what the file and the image say now on its holder, if it runs with anything else.
@@ -179,9 +172,7 @@ async fn apply(
     Name(group): Name<String>,
     Body(wanted): Body<OrderRequest>,
 ) -> Answer {
-    known_group(&shared, &group)?;
-    let note = note(&shared, &caller, wanted.why, None)?;
-    ask(&shared, &caller, Role::Operator, Command::Apply { group, note }).await
+    done(carry_out(&shared, &caller, Act::Apply { group }, wanted.why).await)
 }
 
 /// Move a group back to the ready node that is preferred for it. Nothing is done where that one holds it.
@@ -193,9 +184,7 @@ async fn failback(
     Name(group): Name<String>,
     Body(wanted): Body<OrderRequest>,
 ) -> Answer {
-    known_group(&shared, &group)?;
-    let note = note(&shared, &caller, wanted.why, None)?;
-    ask(&shared, &caller, Role::Operator, Command::Failback { group, note }).await
+    done(carry_out(&shared, &caller, Act::Failback { group }, wanted.why).await)
 }
 
 /// Take a switchover back that its holder has not begun.
@@ -212,7 +201,7 @@ async fn withdraw(
     let Query(Which { wish: id }) =
         which.map_err(|error| Problem::malformed(format!("the query does not fit: {error}")))?;
     let wish = Wish::Withdraw { group, id };
-    order(&shared, &caller, Role::Operator, wish, String::new(), None).await
+    done(order(&shared, &caller, Role::Operator, wish, String::new(), None).await)
 }
 
 /// Stop a group; nobody starts it until `start`.
@@ -224,8 +213,7 @@ async fn stop(
     Name(group): Name<String>,
     Body(wanted): Body<OrderRequest>,
 ) -> Answer {
-    known_group(&shared, &group)?;
-    order(&shared, &caller, Role::Operator, Wish::Stop { group }, wanted.why, None).await
+    done(carry_out(&shared, &caller, Act::Stop { group }, wanted.why).await)
 }
 
 /// Take a `stop` back.
@@ -237,16 +225,7 @@ async fn start(
     Name(group): Name<String>,
     Body(wanted): Body<OrderRequest>,
 ) -> Answer {
-    known_group(&shared, &group)?;
-    order(
-        &shared,
-        &caller,
-        Role::Operator,
-        Wish::Start { group },
-        wanted.why,
-        None,
-    )
-    .await
+    done(carry_out(&shared, &caller, Act::Start { group }, wanted.why).await)
 }
 
 /// Do nothing to a group automatically, for a while.
@@ -258,18 +237,8 @@ async fn pause(
     Name(group): Name<String>,
     Body(wanted): Body<PauseRequest>,
 ) -> Answer {
-    known_group(&shared, &group)?;
     let length = Duration::from_secs(wanted.seconds);
-    let until = clock::wall_after(length);
-    order(
-        &shared,
-        &caller,
-        Role::Operator,
-        Wish::Pause { group, length },
-        wanted.why,
-        until,
-    )
-    .await
+    done(carry_out(&shared, &caller, Act::Pause { group, length }, wanted.why).await)
 }
 
 /// End a pause.
@@ -281,16 +250,7 @@ async fn resume(
     Name(group): Name<String>,
     Body(wanted): Body<OrderRequest>,
 ) -> Answer {
-    known_group(&shared, &group)?;
-    order(
-        &shared,
-        &caller,
-        Role::Operator,
-        Wish::Resume { group },
-        wanted.why,
-        None,
-    )
-    .await
+    done(carry_out(&shared, &caller, Act::Resume { group }, wanted.why).await)
 }
 
 /// Let a node give its groups away and take none.
@@ -302,8 +262,7 @@ async fn drain(
     Name(node): Name<String>,
     Body(wanted): Body<OrderRequest>,
 ) -> Answer {
-    known_node(&shared, &node)?;
-    order(&shared, &caller, Role::Operator, Wish::Drain { node }, wanted.why, None).await
+    done(carry_out(&shared, &caller, Act::Drain { node }, wanted.why).await)
 }
 
 /// Take a `drain` back.
@@ -315,16 +274,7 @@ async fn undrain(
     Name(node): Name<String>,
     Body(wanted): Body<OrderRequest>,
 ) -> Answer {
-    known_node(&shared, &node)?;
-    order(
-        &shared,
-        &caller,
-        Role::Operator,
-        Wish::Undrain { node },
-        wanted.why,
-        None,
-    )
-    .await
+    done(carry_out(&shared, &caller, Act::Undrain { node }, wanted.why).await)
 }
 
 /// Delete what a node that is gone for good left behind. Refused while it beats, or while a record names it as holder.
@@ -342,7 +292,7 @@ async fn remove(
         reason.map_err(|error| Problem::malformed(format!("the query does not fit: {error}")))?;
     // One that is removed already is no fault.
     let wish = Wish::Remove { node };
-    order(&shared, &caller, Role::Admin, wish, why, None).await
+    done(order(&shared, &caller, Role::Admin, wish, why, None).await)
 }
 
 /// Your word that the storage of a stuck group was cut from its host: the group is freed.
@@ -374,7 +324,7 @@ async fn fenced_node(
 async fn fenced(shared: &Shared, caller: &Caller, what: Fenced, by: &str) -> Answer {
     one_line("by", by)?;
     let by = format!("{by} ({} on {}) at {}", caller.name, shared.node, clock::wall());
-    ask(shared, caller, Role::Admin, Command::Fenced { what, by }).await
+    done(ask(shared, caller, Role::Admin, Command::Fenced { what, by }).await)
 }
 
 /// One long beat of this node, so that its sidecar can be replaced.
@@ -385,7 +335,7 @@ async fn hold(
     Body(wanted): Body<HoldRequest>,
 ) -> Answer {
     let length = Duration::from_secs(wanted.seconds);
-    ask(&shared, &caller, Role::Admin, Command::Hold { length }).await
+    done(ask(&shared, &caller, Role::Admin, Command::Hold { length }).await)
 }
 
 /// Trust a restored or replaced etcd; every node starts over.
@@ -396,7 +346,7 @@ async fn accept(
     Body(wanted): Body<AcceptRequest>,
 ) -> Answer {
     let AcceptRequest { force, epoch } = wanted;
-    ask(&shared, &caller, Role::Admin, Command::Accept { force, epoch }).await
+    done(ask(&shared, &caller, Role::Admin, Command::Accept { force, epoch }).await)
 }
 
 pub(super) fn known_group(shared: &Shared, group: &str) -> Result<(), Problem> {
@@ -404,7 +354,7 @@ pub(super) fn known_group(shared: &Shared, group: &str) -> Result<(), Problem> {
     if known { Ok(()) } else { Err(unknown_group(group)) }
 }
 
-fn known_node(shared: &Shared, node: &str) -> Result<(), Problem> {
+pub(super) fn known_node(shared: &Shared, node: &str) -> Result<(), Problem> {
     let known = shared.turn.borrow().status.nodes.contains_key(node);
     let unknown = || Problem::new(Cause::NodeUnknown, format!("no node {node}: see /v1/status"));
     if known { Ok(()) } else { Err(unknown()) }
@@ -425,12 +375,12 @@ pub(super) async fn order(
     wish: Wish,
     why: String,
     until: Option<String>,
-) -> Answer {
+) -> Result<Done, Problem> {
     let note = note(shared, caller, why, until)?;
     ask(shared, caller, needed, Command::Wish { wish, note }).await
 }
 
-fn note(shared: &Shared, caller: &Caller, why: String, until: Option<String>) -> Result<Note, Problem> {
+pub(super) fn note(shared: &Shared, caller: &Caller, why: String, until: Option<String>) -> Result<Note, Problem> {
     one_line("why", &why)?;
     Ok(Note {
         by: format!("{} on {}", caller.name, shared.node),
@@ -455,7 +405,7 @@ pub(super) fn may(caller: &Caller, needed: Role) -> Result<(), Problem> {
 }
 
 /// Hands the command to the loop and waits for its reply.
-pub(super) async fn ask(shared: &Shared, caller: &Caller, needed: Role, command: Command) -> Answer {
+pub(super) async fn ask(shared: &Shared, caller: &Caller, needed: Role, command: Command) -> Result<Done, Problem> {
     may(caller, needed)?;
     if shared.rate.admits().is_none() {
         return Err(Problem::new(Cause::TooManyActs, "too many acts at once: wait a second"));
@@ -489,6 +439,11 @@ pub(super) async fn ask(shared: &Shared, caller: &Caller, needed: Role, command:
         "answered to an operator"
     );
     shared.archive.keep(audit::answered(act, &result));
+    result
+}
+
+/// The answer to whoever called `/v1`.
+pub(super) fn done(result: Result<Done, Problem>) -> Answer {
     result.map(|done| Json(Outcome::done(done)).into_response())
 }
 
