@@ -12,6 +12,8 @@ mod apply;
 mod asked;
 #[path = "sidecar/block.rs"]
 mod block;
+#[path = "sidecar/busybox.rs"]
+mod busybox;
 #[path = "sidecar/config.rs"]
 mod config;
 #[path = "sidecar/endpoints.rs"]
@@ -31,6 +33,7 @@ mod manager;
 #[allow(dead_code, reason = "the engine tests use the rest")]
 mod own;
 #[path = "sidecar/process.rs"]
+#[allow(dead_code, reason = "the console tests use the rest")]
 mod process;
 #[path = "sidecar/screen.rs"]
 mod screen;

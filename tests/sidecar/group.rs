@@ -5,7 +5,7 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
-use crate::apply::{Swept, docker, images, said};
+use crate::busybox::{Swept, docker, images, said};
 use crate::etcd::{Cluster, FAST};
 use crate::process::Sidecar;
 

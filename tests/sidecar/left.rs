@@ -1,6 +1,6 @@
 //! A group and a service that leave the file while they run: a new sidecar stops them and lets them go.
 
-use crate::apply::{Swept, docker, images, said};
+use crate::busybox::{Swept, docker, images, said};
 use crate::etcd::{Cluster, FAST};
 use crate::process::Sidecar;
 

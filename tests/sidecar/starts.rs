@@ -8,7 +8,7 @@ use leasehold::base::clock;
 use serde_json::Value;
 use tokio::net::{UnixListener, UnixStream};
 
-use crate::apply::{Swept, docker, images, said};
+use crate::busybox::{Swept, docker, images, said};
 use crate::etcd::{Cluster, FAST};
 use crate::process::Sidecar;
 

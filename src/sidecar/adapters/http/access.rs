@@ -60,6 +60,14 @@ impl Role {
     }
 }
 
+/// Stands for a token where that must not be kept. Digests are compared, so the time that it takes tells nothing of a token.
+pub(super) type TokenDigest = [u8; 32];
+
+/// The digest of a token.
+pub(super) fn digest(token: &str) -> TokenDigest {
+    Sha256::digest(token.as_bytes()).into()
+}
+
 /// Who calls.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Caller {
@@ -128,19 +136,22 @@ impl Access {
             .or_else(|| self.warning())
     }
 
-    /// Who it is that brings this token or, without one, has shown this certificate at `now`, in seconds since 1970.
+    /// Who it is that brings the token of this digest or, without one, has shown this certificate at `now`, in seconds since 1970.
     /// Where several lines name the certificate, the first one counts.
     ///
     /// # Errors
     /// [`Denied`].
-    pub(super) fn caller(&self, token: Option<&str>, shown: Option<&Shown>, now: i64) -> Result<Caller, Denied> {
+    pub(super) fn caller(
+        &self,
+        token: Option<&TokenDigest>,
+        shown: Option<&Shown>,
+        now: i64,
+    ) -> Result<Caller, Denied> {
         let path = self.file.as_ref().ok_or(Denied::Closed)?;
         let known = read(path).map_err(Denied::Broken)?;
-        // Digests are compared, so the time that it takes tells nothing of a token.
-        let digest = token.map(|token| Sha256::digest(token.as_bytes()));
         let shown = shown.filter(|shown| now <= shown.until);
-        let is_meant = |(caller, proof): &(Caller, Proof)| match (proof, &digest) {
-            (Proof::Token(own), Some(digest)) => Sha256::digest(own.as_bytes()) == *digest,
+        let is_meant = |(caller, proof): &(Caller, Proof)| match (proof, token) {
+            (Proof::Token(own), Some(brought)) => digest(own) == *brought,
             (Proof::Certificate, None) => shown.is_some_and(|shown| shown.names.contains(&caller.name)),
             (Proof::Token(_), None) | (Proof::Certificate, Some(_)) => false,
         };
@@ -213,9 +224,9 @@ mod tests {
                 name: "alice".to_owned(),
                 role: Role::Admin,
             };
-            assert_eq!(access.caller(Some("fedcba9876543210"), None, 0), Ok(alice));
+            assert_eq!(access.caller(Some(&digest("fedcba9876543210")), None, 0), Ok(alice));
             assert_eq!(
-                access.caller(Some("0123456789abcdef"), None, 0).unwrap().role,
+                access.caller(Some(&digest("0123456789abcdef")), None, 0).unwrap().role,
                 Role::Viewer
             );
             assert!(access.check().is_ok());
@@ -226,10 +237,17 @@ mod tests {
     fn anything_else_is_refused() {
         with(FILE, |access| {
             for wrong in [None, Some(""), Some("fedcba987654321"), Some("alice"), Some("# tokens")] {
-                assert_eq!(access.caller(wrong, None, 0), Err(Denied::Unknown), "{wrong:?}");
+                assert_eq!(
+                    access.caller(wrong.map(digest).as_ref(), None, 0),
+                    Err(Denied::Unknown),
+                    "{wrong:?}"
+                );
             }
         });
-        assert_eq!(Access::new(None).caller(Some("x"), None, 0), Err(Denied::Closed));
+        assert_eq!(
+            Access::new(None).caller(Some(&digest("x")), None, 0),
+            Err(Denied::Closed)
+        );
     }
 
     #[test]
@@ -244,7 +262,7 @@ mod tests {
                 assert!(why.contains(words), "{why}");
                 assert!(!why.contains("short\n") && !why.contains("0123456789abcdef"), "{why}");
                 assert!(matches!(
-                    access.caller(Some("0123456789abcdef"), None, 0),
+                    access.caller(Some(&digest("0123456789abcdef")), None, 0),
                     Err(Denied::Broken(_))
                 ));
             });
@@ -257,7 +275,7 @@ mod tests {
         with(FILE, |access| {
             let path = access.file.clone().unwrap();
             let mode = |mode| std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
-            let ask = || access.caller(Some("fedcba9876543210"), None, 0);
+            let ask = || access.caller(Some(&digest("fedcba9876543210")), None, 0);
             mode(0o600);
             assert!(ask().is_ok() && access.fault().is_none());
             for readable in [0o640, 0o604, 0o444] {
@@ -307,11 +325,11 @@ mod tests {
                 assert_eq!(role(names, 100), Err(Denied::Unknown), "{names:?}");
             }
             assert_eq!(
-                access.caller(Some("cert"), Some(&shown(&["alice"])), 100),
+                access.caller(Some(&digest("cert")), Some(&shown(&["alice"])), 100),
                 Err(Denied::Unknown)
             );
             assert_eq!(
-                access.caller(Some("wrong"), Some(&shown(&["alice"])), 100),
+                access.caller(Some(&digest("wrong")), Some(&shown(&["alice"])), 100),
                 Err(Denied::Unknown)
             );
         });

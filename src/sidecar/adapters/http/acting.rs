@@ -17,6 +17,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::access::{Caller, Role};
+use super::acts::{Act, carry_out};
 use super::answer::Body;
 use super::problem::{Cause, Problem};
 use super::reading::unknown_group;
@@ -25,7 +26,7 @@ use leasehold_api::{
     AcceptRequest, FencedRequest, HoldRequest, OrderRequest, Outcome, PauseRequest, SwitchoverRequest,
 };
 use leasehold_base::clock;
-use leasehold_core::event::{OrderKind, Origin, Request};
+use leasehold_core::event::{Done, OrderKind, Origin, Request};
 use leasehold_core::requests::fenced::Fenced;
 
 /// A reason is a sentence, not a file.
@@ -158,16 +159,8 @@ async fn switchover(
     Name(group): Name<String>,
     Body(wanted): Body<SwitchoverRequest>,
 ) -> Answer {
-    known_group(&shared, &group)?;
-    let origin = origin(&shared, &caller, wanted.why, None)?;
-    let to = wanted.to;
-    ask(
-        &shared,
-        &caller,
-        Role::Operator,
-        Request::Switchover { group, to, origin },
-    )
-    .await
+    let SwitchoverRequest { to, why } = wanted;
+    done(carry_out(&shared, &caller, Act::Switchover { group, to }, why).await)
 }
 
 /// Start a group again in place with what the file and the image say now on its holder, if it runs with anything else.
@@ -179,9 +172,7 @@ async fn apply(
     Name(group): Name<String>,
     Body(wanted): Body<OrderRequest>,
 ) -> Answer {
-    known_group(&shared, &group)?;
-    let origin = origin(&shared, &caller, wanted.why, None)?;
-    ask(&shared, &caller, Role::Operator, Request::Apply { group, origin }).await
+    done(carry_out(&shared, &caller, Act::Apply { group }, wanted.why).await)
 }
 
 /// Move a group back to the ready node that is preferred for it. Nothing is done where that one holds it.
@@ -193,9 +184,7 @@ async fn failback(
     Name(group): Name<String>,
     Body(wanted): Body<OrderRequest>,
 ) -> Answer {
-    known_group(&shared, &group)?;
-    let origin = origin(&shared, &caller, wanted.why, None)?;
-    ask(&shared, &caller, Role::Operator, Request::Failback { group, origin }).await
+    done(carry_out(&shared, &caller, Act::Failback { group }, wanted.why).await)
 }
 
 /// Take a switchover back that its holder has not begun.
@@ -212,7 +201,7 @@ async fn withdraw(
     let Query(Which { wish: id }) =
         which.map_err(|error| Problem::malformed(format!("the query does not fit: {error}")))?;
     let kind = OrderKind::Withdraw { group, id };
-    order(&shared, &caller, Role::Operator, kind, String::new(), None).await
+    done(order(&shared, &caller, Role::Operator, kind, String::new(), None).await)
 }
 
 /// Stop a group; nobody starts it until `start`.
@@ -224,16 +213,7 @@ async fn stop(
     Name(group): Name<String>,
     Body(wanted): Body<OrderRequest>,
 ) -> Answer {
-    known_group(&shared, &group)?;
-    order(
-        &shared,
-        &caller,
-        Role::Operator,
-        OrderKind::Stop { group },
-        wanted.why,
-        None,
-    )
-    .await
+    done(carry_out(&shared, &caller, Act::Stop { group }, wanted.why).await)
 }
 
 /// Take a `stop` back.
@@ -245,16 +225,7 @@ async fn start(
     Name(group): Name<String>,
     Body(wanted): Body<OrderRequest>,
 ) -> Answer {
-    known_group(&shared, &group)?;
-    order(
-        &shared,
-        &caller,
-        Role::Operator,
-        OrderKind::Start { group },
-        wanted.why,
-        None,
-    )
-    .await
+    done(carry_out(&shared, &caller, Act::Start { group }, wanted.why).await)
 }
 
 /// Do nothing to a group automatically, for a while.
@@ -266,18 +237,8 @@ async fn pause(
     Name(group): Name<String>,
     Body(wanted): Body<PauseRequest>,
 ) -> Answer {
-    known_group(&shared, &group)?;
     let length = Duration::from_secs(wanted.seconds);
-    let until = clock::wall_after(length);
-    order(
-        &shared,
-        &caller,
-        Role::Operator,
-        OrderKind::Pause { group, length },
-        wanted.why,
-        until,
-    )
-    .await
+    done(carry_out(&shared, &caller, Act::Pause { group, length }, wanted.why).await)
 }
 
 /// End a pause.
@@ -289,16 +250,7 @@ async fn resume(
     Name(group): Name<String>,
     Body(wanted): Body<OrderRequest>,
 ) -> Answer {
-    known_group(&shared, &group)?;
-    order(
-        &shared,
-        &caller,
-        Role::Operator,
-        OrderKind::Resume { group },
-        wanted.why,
-        None,
-    )
-    .await
+    done(carry_out(&shared, &caller, Act::Resume { group }, wanted.why).await)
 }
 
 /// Let a node give its groups away and take none.
@@ -310,16 +262,7 @@ async fn drain(
     Name(node): Name<String>,
     Body(wanted): Body<OrderRequest>,
 ) -> Answer {
-    known_node(&shared, &node)?;
-    order(
-        &shared,
-        &caller,
-        Role::Operator,
-        OrderKind::Drain { node },
-        wanted.why,
-        None,
-    )
-    .await
+    done(carry_out(&shared, &caller, Act::Drain { node }, wanted.why).await)
 }
 
 /// Take a `drain` back.
@@ -331,16 +274,7 @@ async fn undrain(
     Name(node): Name<String>,
     Body(wanted): Body<OrderRequest>,
 ) -> Answer {
-    known_node(&shared, &node)?;
-    order(
-        &shared,
-        &caller,
-        Role::Operator,
-        OrderKind::Undrain { node },
-        wanted.why,
-        None,
-    )
-    .await
+    done(carry_out(&shared, &caller, Act::Undrain { node }, wanted.why).await)
 }
 
 /// Delete what a node that is gone for good left behind. Refused while it beats, or while a record names it as holder.
@@ -358,7 +292,7 @@ async fn remove(
         reason.map_err(|error| Problem::malformed(format!("the query does not fit: {error}")))?;
     // One that is removed already is no fault.
     let kind = OrderKind::Remove { node };
-    order(&shared, &caller, Role::Admin, kind, why, None).await
+    done(order(&shared, &caller, Role::Admin, kind, why, None).await)
 }
 
 /// Your word that the storage of a stuck group was cut from its host: the group is freed.
@@ -390,7 +324,7 @@ async fn fenced_node(
 async fn fenced(shared: &Shared, caller: &Caller, what: Fenced, by: &str) -> Answer {
     one_line("by", by)?;
     let by = format!("{by} ({} on {}) at {}", caller.name, shared.node, clock::wall());
-    ask(shared, caller, Role::Admin, Request::Fenced { what, by }).await
+    done(ask(shared, caller, Role::Admin, Request::Fenced { what, by }).await)
 }
 
 /// One long beat of this node, so that its sidecar can be replaced.
@@ -401,7 +335,7 @@ async fn hold(
     Body(wanted): Body<HoldRequest>,
 ) -> Answer {
     let length = Duration::from_secs(wanted.seconds);
-    ask(&shared, &caller, Role::Admin, Request::Hold { length }).await
+    done(ask(&shared, &caller, Role::Admin, Request::Hold { length }).await)
 }
 
 /// Trust a restored or replaced etcd; every node starts over.
@@ -412,7 +346,7 @@ async fn accept(
     Body(wanted): Body<AcceptRequest>,
 ) -> Answer {
     let AcceptRequest { force, epoch } = wanted;
-    ask(&shared, &caller, Role::Admin, Request::Accept { force, epoch }).await
+    done(ask(&shared, &caller, Role::Admin, Request::Accept { force, epoch }).await)
 }
 
 pub(super) fn known_group(shared: &Shared, group: &str) -> Result<(), Problem> {
@@ -420,7 +354,7 @@ pub(super) fn known_group(shared: &Shared, group: &str) -> Result<(), Problem> {
     if known { Ok(()) } else { Err(unknown_group(group)) }
 }
 
-fn known_node(shared: &Shared, node: &str) -> Result<(), Problem> {
+pub(super) fn known_node(shared: &Shared, node: &str) -> Result<(), Problem> {
     let known = shared.turn.borrow().status.nodes.contains_key(node);
     let unknown = || Problem::new(Cause::NodeUnknown, format!("no node {node}: see /v1/status"));
     if known { Ok(()) } else { Err(unknown()) }
@@ -441,12 +375,12 @@ pub(super) async fn order(
     order: OrderKind,
     why: String,
     until: Option<String>,
-) -> Answer {
+) -> Result<Done, Problem> {
     let origin = origin(shared, caller, why, until)?;
     ask(shared, caller, needed, Request::Order { order, origin }).await
 }
 
-fn origin(shared: &Shared, caller: &Caller, why: String, until: Option<String>) -> Result<Origin, Problem> {
+pub(super) fn origin(shared: &Shared, caller: &Caller, why: String, until: Option<String>) -> Result<Origin, Problem> {
     one_line("why", &why)?;
     Ok(Origin {
         by: format!("{} on {}", caller.name, shared.node),
@@ -471,7 +405,7 @@ pub(super) fn may(caller: &Caller, needed: Role) -> Result<(), Problem> {
 }
 
 /// Hands the command to the loop and waits for its reply.
-pub(super) async fn ask(shared: &Shared, caller: &Caller, needed: Role, request: Request) -> Answer {
+pub(super) async fn ask(shared: &Shared, caller: &Caller, needed: Role, request: Request) -> Result<Done, Problem> {
     may(caller, needed)?;
     if shared.rate.admits().is_none() {
         return Err(Problem::new(Cause::TooManyActs, "too many acts at once: wait a second"));
@@ -505,6 +439,11 @@ pub(super) async fn ask(shared: &Shared, caller: &Caller, needed: Role, request:
         "answered to an operator"
     );
     shared.archive.keep(audit::answered(act, &result));
+    result
+}
+
+/// The answer to whoever called `/v1`.
+pub(super) fn done(result: Result<Done, Problem>) -> Answer {
     result.map(|done| Json(Outcome::done(done)).into_response())
 }
 

@@ -1,7 +1,6 @@
 //! Who comes in over the network: a proof is read from the request, the file of tokens says whose it is. Whoever is refused
 //! is told why, and stands in the log.
 
-use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,12 +9,10 @@ use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use super::access::{Access, Caller, Denied};
+use super::access::{Access, Caller, Denied, TokenDigest, digest};
 use super::limits::Rate;
 use super::problem::{Because, Cause, Problem};
 use super::serve::Peer;
@@ -29,43 +26,25 @@ const READERS_MAX: usize = 4;
 /// What a log line shows of a path.
 const PATH_MAX: usize = 100;
 
-/// How the token is written in the header `Authorization`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
-    /// `Bearer TOKEN`.
-    Bearer,
-    /// `Basic`, of any name and the token as its password: what a browser asks its user for by itself. A browser sends it
-    /// along with whatever another site makes it ask for, so it opens nothing that acts.
-    Basic,
-}
-
-/// A door of the network, and how it is opened.
+/// The way in over the network.
 #[derive(Clone, Debug)]
 pub(super) struct Door {
     access: Access,
-    way: Way,
     readers: Arc<Semaphore>,
     lines: Rate,
 }
 
 impl Door {
-    /// Of `/v1`, and of what is only looked at.
-    pub(super) fn of_both(access: &Access) -> (Self, Self) {
-        let tools = Self {
+    pub(super) fn new(access: &Access) -> Self {
+        Self {
             access: access.clone(),
-            way: Way::Bearer,
             readers: Arc::new(Semaphore::new(READERS_MAX)),
             lines: Rate::of_lines(),
-        };
-        let browsers = Self {
-            way: Way::Basic,
-            ..tools.clone()
-        };
-        (tools, browsers)
+        }
     }
 
     /// Whose proof this is.
-    async fn caller(&self, Proof { token, shown }: Proof) -> Result<Caller, Denied> {
+    pub(super) async fn caller(&self, Proof { token, shown }: Proof) -> Result<Caller, Denied> {
         if self.access.is_closed() {
             return Err(Denied::Closed);
         }
@@ -77,7 +56,7 @@ impl Door {
         let asked = async move {
             let permit = readers.acquire_owned().await.ok();
             let read = tokio::task::spawn_blocking(move || {
-                let caller = access.caller(token.as_deref(), shown.as_ref(), clock::wall_seconds());
+                let caller = access.caller(token.as_ref(), shown.as_ref(), clock::wall_seconds());
                 drop(permit);
                 caller
             });
@@ -89,131 +68,118 @@ impl Door {
         }
     }
 
-    fn refuse(&self, denied: Denied) -> Response {
-        match denied {
-            Denied::Closed => Problem::new(
-                Cause::Forbidden,
-                "nobody may do this over the network: name a file of tokens in LEASEHOLD_TOKENS, or use the CLI on the host",
-            )
-            .into_response(),
-            Denied::Unknown => {
-                let mut answer = Problem::new(Cause::Unauthenticated, self.way.remedy()).into_response();
-                let challenge = header::HeaderValue::from_static(self.way.challenge());
-                answer.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
-                answer
-            }
-            Denied::Broken(why) => Problem::new(
-                Cause::Forbidden,
-                "the file of tokens can't be used: see the sidecar's log",
-            )
-            .with_aside(format!("the file of tokens can't be used: {why}"))
-            .into_response(),
+    /// A line of the log about a call that was refused; `who` made it, as far as that is known.
+    pub(super) fn note(&self, call: &Call, who: &str, answer: &Response) {
+        let is_refused = matches!(
+            answer.status(),
+            StatusCode::UNAUTHORIZED
+                | StatusCode::FORBIDDEN
+                | StatusCode::UNSUPPORTED_MEDIA_TYPE
+                | StatusCode::TOO_MANY_REQUESTS
+        );
+        if let Some(Because(why)) = answer.extensions().get().filter(|_| is_refused)
+            && let Some(more) = self.lines.admits()
+        {
+            let from = call.from.map_or_else(String::new, |from| from.to_string());
+            tracing::warn!(
+                code = "call_refused",
+                who,
+                from,
+                what = call.what,
+                more,
+                "refused: {why}"
+            );
         }
     }
 }
 
-impl Way {
-    /// The token in a header; none where it says something else. The scheme's name may be written in any case.
-    fn token(self, header: &str) -> Option<Cow<'_, str>> {
-        let (scheme, rest) = header.split_once(' ')?;
-        match self {
-            Self::Bearer => scheme.eq_ignore_ascii_case("Bearer").then(|| rest.trim().into()),
-            Self::Basic => {
-                let rest = scheme.eq_ignore_ascii_case("Basic").then_some(rest)?;
-                let both = STANDARD.decode(rest.trim()).ok()?;
-                let both = String::from_utf8(both).ok()?;
-                both.split_once(':').map(|(_, token)| token.to_owned().into())
-            }
-        }
-    }
-
-    fn challenge(self) -> &'static str {
-        match self {
-            Self::Bearer => "Bearer",
-            Self::Basic => "Basic realm=\"Leasehold: any name, and a token as the password\", charset=\"UTF-8\"",
-        }
-    }
-
-    fn remedy(self) -> &'static str {
-        match self {
-            Self::Bearer => {
-                "a known token is needed, `Authorization: Bearer TOKEN`, or a client certificate that the file of tokens names"
-            }
-            Self::Basic => {
-                "a known token is needed, as the password of any name, or a client certificate that the file of tokens names"
-            }
+impl From<Denied> for Problem {
+    fn from(denied: Denied) -> Self {
+        match denied {
+            Denied::Closed => Self::new(
+                Cause::Forbidden,
+                "nobody may do this over the network: name a file of tokens in LEASEHOLD_TOKENS, or use the CLI on the host",
+            ),
+            Denied::Unknown => Self::new(
+                Cause::Unauthenticated,
+                "a known token is needed, `Authorization: Bearer TOKEN`, or a client certificate that the file of tokens names",
+            ),
+            Denied::Broken(why) => Self::new(
+                Cause::Forbidden,
+                "the file of tokens can't be used: see the sidecar's log",
+            )
+            .with_aside(format!("the file of tokens can't be used: {why}")),
         }
     }
 }
 
 /// What a request brings to show who sends it.
-struct Proof {
-    token: Option<String>,
-    shown: Option<Shown>,
+#[derive(Clone, Debug)]
+pub(super) struct Proof {
+    pub(super) token: Option<TokenDigest>,
+    pub(super) shown: Option<Shown>,
 }
 
 impl Proof {
-    fn of(request: &Request, way: Way) -> Self {
+    pub(super) fn of(request: &Request) -> Self {
         // Whatever stands in the header counts, also what is no token: a certificate must not stand in for a typing error.
         let given = request.headers().get(header::AUTHORIZATION);
-        let token = given.map(|value| value.to_str().ok().and_then(|value| way.token(value)));
+        let token = given.map(|value| value.to_str().ok().and_then(bearer).unwrap_or_default());
         Self {
-            token: token.map(|token| token.unwrap_or_default().into_owned()),
+            token: token.map(digest),
             shown: request.extensions().get::<Peer>().and_then(|peer| peer.shown.clone()),
         }
     }
 }
 
+/// The token in a header; none where it says something else. The scheme's name may be written in any case.
+pub(super) fn bearer(header: &str) -> Option<&str> {
+    let (scheme, rest) = header.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("Bearer").then(|| rest.trim())
+}
+
 /// What a line of the log says of a call: never its query or its headers, where a token may stand.
-struct Call {
-    from: Option<IpAddr>,
+pub(super) struct Call {
+    pub(super) from: Option<IpAddr>,
     what: String,
-    /// A browser that does not know yet what it will be asked for.
-    is_first: bool,
 }
 
 impl Call {
-    fn of(request: &Request, way: Way) -> Self {
+    pub(super) fn named(from: Option<IpAddr>, what: &str) -> Self {
+        let what = what.to_owned();
+        Self { from, what }
+    }
+
+    pub(super) fn of(request: &Request) -> Self {
         let path: String = request.uri().path().chars().take(PATH_MAX).collect();
         Self {
             from: request.extensions().get::<Peer>().and_then(|peer| peer.from),
             what: format!("{} {path}", request.method()),
-            is_first: way == Way::Basic && !request.headers().contains_key(header::AUTHORIZATION),
         }
     }
 }
 
 /// Lets callers with a known token or certificate through, and tells the handlers who they are.
 pub(super) async fn open(State(door): State<Door>, mut request: Request, next: Next) -> Response {
-    let (call, proof) = (Call::of(&request, door.way), Proof::of(&request, door.way));
-    let (who, answer) = match door.caller(proof).await {
+    let call = Call::of(&request);
+    let (who, answer) = match door.caller(Proof::of(&request)).await {
         Ok(caller) => {
             let who = caller.name.clone();
             request.extensions_mut().insert(caller);
             (who, next.run(request).await)
         }
-        Err(denied) => ("unknown".to_owned(), door.refuse(denied)),
+        Err(denied) => ("unknown".to_owned(), refuse(denied)),
     };
-    let is_refused = matches!(
-        answer.status(),
-        StatusCode::UNAUTHORIZED
-            | StatusCode::FORBIDDEN
-            | StatusCode::UNSUPPORTED_MEDIA_TYPE
-            | StatusCode::TOO_MANY_REQUESTS
-    );
-    let first = call.is_first && answer.status() == StatusCode::UNAUTHORIZED;
-    if let Some(Because(why)) = answer.extensions().get().filter(|_| is_refused && !first)
-        && let Some(more) = door.lines.admits()
-    {
-        let from = call.from.map_or_else(String::new, |from| from.to_string());
-        tracing::warn!(
-            code = "call_refused",
-            who,
-            from,
-            what = call.what,
-            more,
-            "refused: {why}"
-        );
+    door.note(&call, &who, &answer);
+    answer
+}
+
+fn refuse(denied: Denied) -> Response {
+    let is_unknown = denied == Denied::Unknown;
+    let mut answer = Problem::from(denied).into_response();
+    if is_unknown {
+        let challenge = header::HeaderValue::from_static("Bearer");
+        answer.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
     }
     answer
 }
@@ -224,21 +190,14 @@ mod tests {
 
     #[test]
     fn the_token_is_what_follows_the_name() {
-        let basic = |both: &str| format!("Basic {}", STANDARD.encode(both));
-        for (way, header, token) in [
-            (Way::Bearer, "Bearer  abc ".to_owned(), Some("abc")),
-            (Way::Bearer, "bearer abc".to_owned(), Some("abc")),
-            (Way::Bearer, "BEARER abc".to_owned(), Some("abc")),
-            (Way::Bearer, "Bearerabc".to_owned(), None),
-            (Way::Bearer, basic("ann:abc"), None),
-            (Way::Basic, basic("ann:abc"), Some("abc")),
-            (Way::Basic, basic("ann:abc").replace("Basic", "basic"), Some("abc")),
-            (Way::Basic, basic(":a:b"), Some("a:b")),
-            (Way::Basic, basic("abc"), None),
-            (Way::Basic, "Basic %%%".to_owned(), None),
-            (Way::Basic, "Bearer abc".to_owned(), None),
+        for (header, token) in [
+            ("Bearer  abc ", Some("abc")),
+            ("bearer abc", Some("abc")),
+            ("BEARER abc", Some("abc")),
+            ("Bearerabc", None),
+            ("Basic YW5uOmFiYw==", None),
         ] {
-            assert_eq!(way.token(&header).as_deref(), token, "{way:?} {header}");
+            assert_eq!(bearer(header), token, "{header}");
         }
     }
 }

@@ -10,7 +10,7 @@ use utoipa_axum::routes;
 
 use super::Shared;
 use super::access::{Caller, Role};
-use super::acting::{Answer, OfTheNode, ask, may, order};
+use super::acting::{Answer, OfTheNode, ask, done, may, order};
 use super::answer::Body;
 use super::problem::{Cause, Problem};
 use leasehold_api::exported::Exported;
@@ -77,7 +77,7 @@ async fn apply(
     let kind = OrderKind::Configure {
         ttl: std::time::Duration::from_millis(ttl),
     };
-    order(&shared, &caller, Role::Admin, kind, wanted.why, None).await
+    done(order(&shared, &caller, Role::Admin, kind, wanted.why, None).await)
 }
 
 /// What the cluster itself has in etcd, without secrets, to be imported when etcd is lost for good.
@@ -103,7 +103,7 @@ async fn import(
     let exported: Exported =
         serde_json::from_value(body).map_err(|error| Problem::malformed(format!("the body does not fit: {error}")))?;
     let exported = Box::new(exported.into());
-    ask(&shared, &caller, Role::Admin, Request::Import { exported }).await
+    done(ask(&shared, &caller, Role::Admin, Request::Import { exported }).await)
 }
 
 /// A whole number as JSON means it: `60.0` is one. Every number of the body is.

@@ -2,7 +2,8 @@
 //! password that it knows, along with whatever any page makes it ask for. An act therefore takes a header that no form can
 //! carry and that no script of another site may add, JSON, and nothing that says that it comes from elsewhere. And it takes
 //! a name of this node in `Host`: a page whose own name was turned to this address is of the same site as far as a browser
-//! can see.
+//! can see. The forms of the console can carry neither header nor JSON. They take the rest of it, and besides a seal that only
+//! a page of the console shows (`console/session.rs`).
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -95,13 +96,32 @@ fn is_reading(method: &Method) -> bool {
 }
 
 fn judge(request: &Request, hosts: &Hosts, certificate: &[String]) -> Result<(), Problem> {
-    let forbidden = |why: String| Err(Problem::new(Cause::Forbidden, why));
     let headers = request.headers();
     if word(headers, ACT_HEADER) != Some("1") {
-        return forbidden(
-            "acting takes the header `X-Leasehold: 1`, which no form of a page can send: add it".to_owned(),
-        );
+        let message = "acting takes the header `X-Leasehold: 1`, which no form of a page can send: add it";
+        return Err(Problem::new(Cause::Forbidden, message));
     }
+    comes_from_here(request, hosts, certificate)?;
+    if !is_json(headers) {
+        let message = "acting takes a body of JSON: `Content-Type: application/json`";
+        return Err(Problem::new(Cause::NotJson, message));
+    }
+    Ok(())
+}
+
+/// Whether a form was sent by a page of this node, as far as a browser tells.
+///
+/// # Errors
+/// Why not.
+pub(super) fn judge_form(request: &Request, hosts: &Hosts) -> Result<(), Problem> {
+    let names = request.extensions().get::<Peer>().map(|peer| Arc::clone(&peer.names));
+    comes_from_here(request, hosts, &names.unwrap_or_default())
+}
+
+/// A name of this node in `Host`, and nothing that says that a page of another site has sent it.
+fn comes_from_here(request: &Request, hosts: &Hosts, certificate: &[String]) -> Result<(), Problem> {
+    let forbidden = |why: String| Err(Problem::new(Cause::Forbidden, why));
+    let headers = request.headers();
     let called = request.uri().authority().cloned();
     let called = called.or_else(|| word(headers, header::HOST.as_str())?.parse().ok());
     let Some(called) = called else {
@@ -114,9 +134,7 @@ fn judge(request: &Request, hosts: &Hosts, certificate: &[String]) -> Result<(),
         ));
     }
     if let Some(site) = word(headers, SITE).filter(|site| !matches!(*site, "same-origin" | "none")) {
-        return forbidden(format!(
-            "a page of another site can't act (Sec-Fetch-NodeContext: {site})"
-        ));
+        return forbidden(format!("a page of another site can't act (Sec-Fetch-Site: {site})"));
     }
     match headers
         .get(header::ORIGIN)
@@ -129,11 +147,12 @@ fn judge(request: &Request, hosts: &Hosts, certificate: &[String]) -> Result<(),
         }
         Some(_) | None => {}
     }
-    if !is_json(headers) {
-        let message = "acting takes a body of JSON: `Content-Type: application/json`";
-        return Err(Problem::new(Cause::NotJson, message));
-    }
     Ok(())
+}
+
+/// Whether the browser calls this node by HTTPS, as it says itself: behind a proxy that speaks TLS, too.
+pub(super) fn is_of_https(headers: &HeaderMap) -> bool {
+    word(headers, header::ORIGIN.as_str()).is_some_and(|origin| origin.starts_with("https://"))
 }
 
 fn word<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {

@@ -23,6 +23,11 @@ const ACTS: (u32, Duration) = (20, Duration::from_millis(200));
 /// The same for lines of the log about callers that were refused.
 const LINES: (u32, Duration) = (10, Duration::from_secs(6));
 
+/// The same for tries to log in, from one address.
+const TRIES: (u32, Duration) = (10, Duration::from_secs(6));
+/// Addresses whose tries are counted apart; all others share one count.
+const CALLERS_MAX: usize = 256;
+
 /// How many connections there may be at a time.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
@@ -218,6 +223,46 @@ impl Rate {
         }
         Some(std::mem::take(&mut left.missed))
     }
+
+    /// Whether it has nothing to remember any more.
+    fn is_rested(&self, now: Time) -> bool {
+        let left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        let missing = self.burst.saturating_sub(left.count);
+        now.since(left.since) >= self.one_more * missing
+    }
+}
+
+/// How often may be tried to log in, for each address: whoever guesses keeps nobody else out.
+#[derive(Clone, Debug)]
+pub(super) struct Tries {
+    by: Arc<Mutex<BTreeMap<IpAddr, Rate>>>,
+    others: Rate,
+}
+
+impl Tries {
+    pub(super) fn new() -> Self {
+        let (by, others) = (Arc::default(), Rate::new(TRIES));
+        Self { by, others }
+    }
+
+    /// Whether one more may be made from this address.
+    pub(super) fn admits(&self, from: Option<IpAddr>) -> bool {
+        self.admits_at(from, clock::now())
+    }
+
+    fn admits_at(&self, from: Option<IpAddr>, now: Time) -> bool {
+        let mut by = self.by.lock().unwrap_or_else(PoisonError::into_inner);
+        if by.len() >= CALLERS_MAX {
+            by.retain(|_, rate| !rate.is_rested(now));
+        }
+        let is_full = by.len() >= CALLERS_MAX;
+        let whose = from.map(one_caller);
+        let rate = match whose {
+            Some(whose) if !is_full || by.contains_key(&whose) => by.entry(whose).or_insert_with(|| Rate::new(TRIES)),
+            Some(_) | None => &self.others,
+        };
+        rate.admits_at(now).is_some()
+    }
 }
 
 #[cfg(test)]
@@ -266,6 +311,25 @@ mod tests {
         timed.limit = Duration::from_millis(10);
         let error = timed.write_all(&[0; 64]).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TimedOut);
+    }
+
+    #[test]
+    fn who_guesses_keeps_nobody_else_out() {
+        let tries = Tries::new();
+        let start = clock::now();
+        let guess = |from: &str, at| tries.admits_at(Some(address(from)), at);
+        assert_eq!((0..40).filter(|_| guess("10.0.0.66", start)).count(), 10);
+        assert!(guess("10.0.0.67", start));
+        assert!(!guess("10.0.0.66", start.plus(Duration::from_secs(5))));
+        assert!(guess("10.0.0.66", start.plus(Duration::from_secs(13))));
+        // However many addresses there are, no more is kept of them.
+        for last in 0..2000_u32 {
+            guess(&format!("10.1.{}.{}", last / 250, last % 250), start);
+        }
+        assert_eq!(tries.by.lock().unwrap().len(), CALLERS_MAX);
+        assert!(!guess("10.2.0.1", start), "the rest shares one count");
+        let later = start.plus(Duration::from_secs(3600));
+        assert!(guess("10.2.0.1", later) && tries.by.lock().unwrap().len() == 1);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 mod access;
 mod acting;
+mod acts;
 mod answer;
 mod audit;
 mod auth;
@@ -44,6 +45,7 @@ pub use tls::TlsFiles;
 use self::access::Caller;
 use self::auth::Door;
 use self::board::Board;
+use self::console::Gate;
 use self::forgery::Hosts;
 use self::limits::Rate;
 use self::open::{PACE, bind_local, keep_local, keep_open, look_at_tokens};
@@ -105,6 +107,7 @@ struct Shared {
     node: String,
     rate: Rate,
     archive: Arc<dyn Archive>,
+    console: console::Parts,
     /// How long a caller waits for the loop's reply.
     patience: Duration,
 }
@@ -122,6 +125,7 @@ impl Shared {
             node: node.to_owned(),
             rate: Rate::of_acts(),
             archive,
+            console: console::Parts::default(),
             patience: REPLY_TIMEOUT,
         }
     }
@@ -151,7 +155,8 @@ pub fn serve(
 ) -> mpsc::Receiver<PendingRequest> {
     let (asked, commands) = mpsc::channel(ASKED_MAX);
     let node = turn.borrow().status.node.clone();
-    let shared = Shared::new(turn, asked, &node, archive);
+    let mut shared = Shared::new(turn, asked, &node, archive);
+    shared.console.etcd = wanted.etcd.as_slice().into();
     let board = Arc::new(Board::new(inbox));
     let local = bind_local(&wanted.socket);
     let operators = on_this_host(shared.clone());
@@ -261,10 +266,10 @@ fn api() -> Router<Shared> {
 
 /// For everybody who can reach the address: health is open, the rest takes a token.
 fn network(shared: Shared, access: &Access, hosts: Hosts) -> Router {
-    let (of_tools, of_browsers) = Door::of_both(access);
+    let gate = Gate::new(access, hosts.clone(), &shared.node);
     let api = api().layer(from_fn_with_state(hosts, forgery::guard));
-    let api = api.layer(from_fn_with_state(of_tools, auth::open));
-    let console = console::routes().layer(from_fn_with_state(of_browsers, auth::open));
+    let api = api.layer(from_fn_with_state(Door::new(access), auth::open));
+    let console = console::routes(&gate);
     bounded(health::routes().merge(api).merge(console)).with_state(shared)
 }
 
@@ -276,7 +281,8 @@ fn on_this_host(shared: Shared) -> Router {
     };
     let api = api().layer(from_fn(forgery::guard_local));
     let api = api.layer(from_fn(name_the_user)).layer(Extension(root));
-    bounded(health::routes().merge(api).merge(console::routes())).with_state(shared)
+    let console = console::local_routes().layer(from_fn(forgery::guard_local));
+    bounded(health::routes().merge(api).merge(console)).with_state(shared)
 }
 
 /// Whoever may open the socket is root; the CLI says who that is.

@@ -7,7 +7,8 @@ use utoipa_axum::routes;
 
 use super::Shared;
 use super::access::{Caller, Role};
-use super::acting::{Answer, OfAGroup, Reason, known_group, order};
+use super::acting::{Answer, OfAGroup, Reason, done, known_group, order};
+use super::acts::{Act, carry_out};
 use super::answer::Body;
 use super::problem::Problem;
 use leasehold_api::{ExtentRequest, OrderRequest};
@@ -30,11 +31,8 @@ async fn extend(
     Name(group): Name<String>,
     Body(wanted): Body<ExtentRequest>,
 ) -> Answer {
-    place(&shared, &caller, group, wanted, |group, node| OrderKind::Extend {
-        group,
-        node,
-    })
-    .await
+    let ExtentRequest { node, why } = wanted;
+    done(carry_out(&shared, &caller, Act::Extend { group, node }, why).await)
 }
 
 /// Let a node never take a group, until it is extended to it again. Refused while it holds the group, or is the last one.
@@ -46,23 +44,8 @@ async fn unextend(
     Name(group): Name<String>,
     Body(wanted): Body<ExtentRequest>,
 ) -> Answer {
-    place(&shared, &caller, group, wanted, |group, node| OrderKind::Unextend {
-        group,
-        node,
-    })
-    .await
-}
-
-async fn place(
-    shared: &Shared,
-    caller: &Caller,
-    group: String,
-    wanted: ExtentRequest,
-    kind: fn(String, String) -> OrderKind,
-) -> Answer {
-    known_group(shared, &group)?;
     let ExtentRequest { node, why } = wanted;
-    order(shared, caller, Role::Operator, kind(group, node), why, None).await
+    done(carry_out(&shared, &caller, Act::Unextend { group, node }, why).await)
 }
 
 /// Take a deletion back. Refused while the storage is not initialised, or a container without a lease uses it.
@@ -76,7 +59,7 @@ async fn create(
 ) -> Answer {
     known_group(&shared, &group)?;
     let kind = OrderKind::Create { group };
-    order(&shared, &caller, Role::Admin, kind, wanted.why, None).await
+    done(order(&shared, &caller, Role::Admin, kind, wanted.why, None).await)
 }
 
 /// Delete a group: no node starts it any more, its record and its storage stay. Refused while a node holds it.
@@ -94,5 +77,5 @@ async fn delete(
         reason.map_err(|error| Problem::malformed(format!("the query does not fit: {error}")))?;
     // One that is in no file any more has keys all the same: the core knows.
     let kind = OrderKind::Delete { group };
-    order(&shared, &caller, Role::Admin, kind, why, None).await
+    done(order(&shared, &caller, Role::Admin, kind, why, None).await)
 }

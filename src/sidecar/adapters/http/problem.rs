@@ -48,6 +48,15 @@ impl Problem {
         self.code
     }
 
+    pub(super) fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// For the log.
+    pub(super) fn because(&self) -> Because {
+        Because(self.aside.clone().unwrap_or_else(|| self.message.clone()))
+    }
+
     pub(super) fn message(&self) -> &str {
         &self.message
     }
@@ -66,13 +75,10 @@ impl From<Refusal> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
+        let because = self.because();
         let Self {
-            status,
-            code,
-            message,
-            aside,
+            status, code, message, ..
         } = self;
-        let because = Because(aside.unwrap_or_else(|| message.clone()));
         // Each is one of the constants of the API.
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut answer = (status, Json(Outcome::refused(code, message))).into_response();

@@ -39,6 +39,8 @@ pub(super) struct Peer {
     pub(super) shown: Option<Shown>,
     /// The names in this node's own certificate.
     pub(super) names: Arc<[String]>,
+    /// Nobody on the way can read what is said.
+    pub(super) is_private: bool,
 }
 
 /// Answers on this connection until it ends, or its time is over.
@@ -119,6 +121,7 @@ impl Intake {
                         {
                             peer.shown = shown;
                             peer.names = Arc::clone(&pair.names);
+                            peer.is_private = true;
                             converse(stream, peer, router).await;
                         }
                     }

@@ -1,0 +1,317 @@
+//! An act before it is done: what it will do, what it may cost, and one question. Then it goes the way of `/v1`.
+
+use std::time::Duration;
+
+use axum::Form;
+use axum::extract::rejection::{FormRejection, QueryRejection};
+use axum::extract::{Extension, Path as Name, Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use maud::html;
+use serde::Deserialize;
+
+use super::entry::see_other;
+use super::look::{said, way_back};
+use super::offer::{self, Verb};
+use super::past::Told;
+use super::progress::Deed;
+use super::{Page, Visitor, not_sealed, refusal};
+use crate::adapters::http::Shared;
+use crate::adapters::http::access::Role;
+use crate::adapters::http::acting::may;
+use crate::adapters::http::acts::{Act, carry_out};
+use crate::adapters::http::problem::{Cause, Problem};
+use leasehold_core::snapshot::status::Status;
+
+/// What a pause lasts where nobody says it.
+const PAUSE_MIN: u64 = 60;
+/// A reason is a sentence (the same as of `/v1`).
+const WHY_MAX: usize = 200;
+
+/// Which node is meant.
+#[derive(Debug, Deserialize)]
+pub(super) struct Whom {
+    #[serde(default)]
+    to: Option<String>,
+}
+
+/// What the form says.
+#[derive(Debug, Deserialize)]
+pub(super) struct Asked {
+    #[serde(default)]
+    seal: String,
+    #[serde(default)]
+    to: Option<String>,
+    #[serde(default)]
+    why: String,
+    #[serde(default)]
+    minutes: Option<u64>,
+    /// The name, where it is to be typed.
+    #[serde(default)]
+    typed: String,
+}
+
+fn unknown_act() -> Problem {
+    Problem::new(Cause::NoEndpoint, "there is no such act")
+}
+
+fn group_act(verb: &str, group: &str, to: Option<&str>, length: Duration) -> Result<(Verb, Act), Problem> {
+    let verb = Verb::read(verb).ok_or_else(unknown_act)?;
+    let act = verb.on_group(group, to, length).ok_or_else(unknown_act)?;
+    Ok((verb, act))
+}
+
+fn node_act(verb: &str, node: &str) -> Result<(Verb, Act), Problem> {
+    let verb = Verb::read(verb).ok_or_else(unknown_act)?;
+    let act = verb.on_node(node).ok_or_else(unknown_act)?;
+    Ok((verb, act))
+}
+
+pub(super) async fn ask_group(
+    State(shared): State<Shared>,
+    Extension(visitor): Extension<Visitor>,
+    Name((group, verb)): Name<(String, String)>,
+    whom: Result<Query<Whom>, QueryRejection>,
+) -> Response {
+    // A query that does not fit names no node.
+    let to = whom.ok().and_then(|Query(Whom { to })| to);
+    match group_act(&verb, &group, to.as_deref(), Duration::ZERO) {
+        Ok((_, act)) => question(&shared, &visitor, &act, StatusCode::OK, "").await,
+        Err(problem) => refusal(problem),
+    }
+}
+
+pub(super) async fn ask_node(
+    State(shared): State<Shared>,
+    Extension(visitor): Extension<Visitor>,
+    Name((node, verb)): Name<(String, String)>,
+) -> Response {
+    match node_act(&verb, &node) {
+        Ok((_, act)) => question(&shared, &visitor, &act, StatusCode::OK, "").await,
+        Err(problem) => refusal(problem),
+    }
+}
+
+pub(super) async fn do_group(
+    State(shared): State<Shared>,
+    Extension(visitor): Extension<Visitor>,
+    Name((group, verb)): Name<(String, String)>,
+    asked: Result<Form<Asked>, FormRejection>,
+) -> Response {
+    let Ok(Form(asked)) = asked else {
+        return refusal(Problem::malformed(
+            "the form does not fit: a pause takes its length in whole minutes",
+        ));
+    };
+    let minutes = asked.minutes.unwrap_or(PAUSE_MIN);
+    let length = Duration::from_secs(minutes.saturating_mul(60));
+    match group_act(&verb, &group, asked.to.as_deref(), length) {
+        Ok((verb, act)) => act_now(&shared, &visitor, verb, act, asked).await,
+        Err(problem) => refusal(problem),
+    }
+}
+
+pub(super) async fn do_node(
+    State(shared): State<Shared>,
+    Extension(visitor): Extension<Visitor>,
+    Name((node, verb)): Name<(String, String)>,
+    asked: Result<Form<Asked>, FormRejection>,
+) -> Response {
+    let Ok(Form(asked)) = asked else {
+        return refusal(Problem::malformed("the form does not fit: open the page again"));
+    };
+    match node_act(&verb, &node) {
+        Ok((verb, act)) => act_now(&shared, &visitor, verb, act, asked).await,
+        Err(problem) => refusal(problem),
+    }
+}
+
+/// The name that is typed before something dangerous.
+fn named(act: &Act) -> &str {
+    act.group().or(act.node()).unwrap_or_default()
+}
+
+async fn act_now(shared: &Shared, visitor: &Visitor, verb: Verb, act: Act, asked: Asked) -> Response {
+    if !visitor.is_sealed(&asked.seal) {
+        return refusal(not_sealed());
+    }
+    if let Err(problem) = may(&visitor.caller, Role::Operator) {
+        return refusal(problem);
+    }
+    let status = shared.turn.borrow().status.clone();
+    if offer::is_dangerous(&status, &act) && asked.typed.trim() != named(&act) {
+        let fault = format!("Nothing was done: type {} to say that you mean it.", named(&act));
+        return question(shared, visitor, &act, StatusCode::UNPROCESSABLE_ENTITY, &fault).await;
+    }
+    let deed = Deed::before(&status, verb, act.clone(), &visitor.caller.name);
+    match carry_out(shared, &visitor.caller, act, asked.why.trim().to_owned()).await {
+        Ok(done) => see_other(&format!("/act/{}", shared.console.deeds.keep(deed.answered(done)))),
+        Err(problem) => refusal(problem),
+    }
+}
+
+/// What the act will do, and the question.
+async fn question(shared: &Shared, visitor: &Visitor, act: &Act, code: StatusCode, fault: &str) -> Response {
+    if let Err(problem) = may(&visitor.caller, Role::Operator) {
+        return refusal(problem);
+    }
+    let Some(seal) = &visitor.seal else {
+        let message = "this page acts for who is logged in over the network, or shows a client certificate";
+        return refusal(Problem::new(Cause::Forbidden, message));
+    };
+    let status = shared.turn.borrow().status.clone();
+    let told = match act.group() {
+        Some(group) => shared.console.past.of_one(shared, &status, group).await,
+        None => Told::default(),
+    };
+    let (label, back) = (
+        offer::label(act),
+        act.group()
+            .map_or_else(|| "/".to_owned(), |group| format!("/group/{group}")),
+    );
+    let is_dangerous = offer::is_dangerous(&status, act);
+    let body = html! {
+        (way_back(&status, act.group()))
+        h1 { (label) ": " (named(act)) }
+        @match offer::why_not(&status, act) {
+            Some(why) => {
+                p.fault role="alert" { "Not now: " (said(&why)) "." }
+                p { a.button.plain href=(back) { "Back" } }
+            }
+            None => {
+                section.card aria-labelledby="what" {
+                    h2 #what { "What it will do" }
+                    ul { @for sentence in effects(&status, &told, act) { li { (said(&sentence)) } } }
+                }
+                form method="post" {
+                    @if !fault.is_empty() { p.fault role="alert" { (fault) } }
+                    input type="hidden" name="seal" value=(seal);
+                    @if let Some(node) = act.node().filter(|_| act.group().is_some()) { input type="hidden" name="to" value=(node); }
+                    @if matches!(act, Act::Pause { .. }) {
+                        label for="minutes" { "It ends by itself after (minutes)" }
+                        input #minutes name="minutes" type="number" min="1" max="10080" value=(PAUSE_MIN) required;
+                    }
+                    label for="why" { "Why (for the log and the history)" }
+                    input #why name="why" maxlength=(WHY_MAX) autocomplete="off";
+                    @if is_dangerous {
+                        label for="typed" { "This takes the service away. Type " code { (named(act)) } " to say that you mean it" }
+                        input #typed name="typed" autocomplete="off" required;
+                    }
+                    p {
+                        button #do type="submit" class=[is_dangerous.then_some("danger")] { (label) }
+                        " " a.button.plain href=(back) { "Cancel" }
+                    }
+                }
+            }
+        }
+    };
+    let page = Page {
+        title: format!("{label}: {}", named(act)),
+        status: &status,
+        visitor,
+        is_live: false,
+        body,
+    };
+    (code, page).into_response()
+}
+
+/// What will happen, and the outage to expect.
+fn effects(status: &Status, told: &Told, act: &Act) -> Vec<String> {
+    let line = act.group().and_then(|group| status.groups.get(group));
+    let holder = line.and_then(|line| line.holder.as_deref()).unwrap_or("its holder");
+    let mut said = match act {
+        Act::Switchover { .. } | Act::Failback { .. } | Act::Apply { .. } | Act::Stop { .. } | Act::Start { .. } => {
+            of_runs(status, told, act, holder)
+        }
+        Act::Pause { group, .. } => vec![
+            format!("{group} goes on as it is, without an outage."),
+            "Nothing is done to it by itself: it is not restarted, not moved, and nobody takes over if its host dies."
+                .to_owned(),
+            "The pause ends by itself after the time that you give.".to_owned(),
+        ],
+        Act::Resume { group } => vec![format!(
+            "{group} is looked after again: restarts, moves and take-overs. No outage by itself."
+        )],
+        Act::Extend { group, node } => vec![format!("{node} may take {group} again, once it is ready. No outage.")],
+        Act::Unextend { group, node } => vec![
+            format!("{node} never takes {group}, until it is extended to it again. No outage."),
+            format!("If {holder} fails, fewer nodes can take over."),
+        ],
+        Act::Drain { node } => of_drain(status, node),
+        Act::Undrain { node } => vec![format!(
+            "{node} may take groups again. Nothing moves there by itself, unless a group's failback says so."
+        )],
+    };
+    said.retain(|sentence| !sentence.is_empty());
+    said
+}
+
+/// Of what stops or starts a group.
+fn of_runs(status: &Status, told: &Told, act: &Act, holder: &str) -> Vec<String> {
+    let Some(group) = act.group() else {
+        return Vec::new();
+    };
+    let line = status.groups.get(group);
+    let to = act
+        .node()
+        .or_else(|| offer::best_standby(status, group))
+        .unwrap_or("the best ready node");
+    let warnings = line.map_or(&[][..], |line| line.warnings.as_slice());
+    let warnings = warnings.iter().map(|warning| format!("Mind: {warning}."));
+    match act {
+        Act::Apply { .. } => vec![
+            format!("{holder} stops {group} and starts it again in place, with what the file and the image say now."),
+            line.and_then(|line| line.drift.clone()).unwrap_or_default(),
+            told.start_takes(),
+        ],
+        Act::Stop { .. } => vec![
+            format!(
+                "{holder} stops {group}. Nobody starts it until somebody says so: it is without service until then."
+            ),
+            "Its data and its records stay.".to_owned(),
+        ],
+        Act::Start { .. } => {
+            let mut said = vec![
+                format!("The order to stop is taken back. Then {to} starts {group}."),
+                told.start_takes(),
+            ];
+            if line.is_some_and(|line| line.paused.is_some()) {
+                said.push(format!("{group} is on pause: end that, too, before anybody starts it."));
+            }
+            said
+        }
+        Act::Failback { .. } => {
+            let first =
+                format!("{holder} stops {group}. Then {to} starts it, which is preferred of those that are ready.");
+            [first, told.move_takes()].into_iter().chain(warnings).collect()
+        }
+        Act::Switchover { .. }
+        | Act::Pause { .. }
+        | Act::Resume { .. }
+        | Act::Extend { .. }
+        | Act::Unextend { .. }
+        | Act::Drain { .. }
+        | Act::Undrain { .. } => {
+            let first = format!("{holder} stops {group}. Then {to} starts it, and its addresses go along.");
+            [first, told.move_takes()].into_iter().chain(warnings).collect()
+        }
+    }
+}
+
+fn of_drain(status: &Status, node: &str) -> Vec<String> {
+    let held = status
+        .groups
+        .iter()
+        .filter(|(_, line)| line.holder.as_deref() == Some(node));
+    let mut said: Vec<String> = held
+        .map(|(group, _)| match offer::best_standby(status, group) {
+            Some(best) => format!("{group} moves to {best}: an outage as of any move."),
+            None => format!("{group} stays on {node}: no other node is ready for it."),
+        })
+        .collect();
+    if said.is_empty() {
+        said.push(format!("{node} holds nothing: no outage."));
+    }
+    said.push(format!("{node} takes nothing more until it is undrained."));
+    said
+}
