@@ -12,6 +12,7 @@ use super::fault::Faults;
 use super::fence;
 use super::model::{
     Cluster, EtcdTls, EtcdUser, Failback, Failover, OnFailure, OnStopFailure, Probe, RestartBudget, SecondOpinion, Vip,
+    rounded,
 };
 use super::probes;
 use super::scalar::{self, NAME_PATTERN};
@@ -143,6 +144,7 @@ fn margin(at: &At<'_>, faults: &mut Faults) -> Option<f64> {
         text.parse::<f64>()
             .ok()
             .filter(|margin| (0.0..=CLOCK_MARGIN_MAX).contains(margin))
+            .map(rounded)
     };
     at.parsed(faults, "a fraction between 0 and 0.2, such as 0.01", valid)
 }
@@ -415,6 +417,17 @@ mod tests {
             (cluster.election_timeout, cluster.etcd_tls, cluster.etcd_user),
             (None, None, None)
         );
+    }
+
+    /// After a crash the sidecar goes on with the file as it was kept, and compares it with the one that is there.
+    #[test]
+    fn a_clock_margin_that_was_kept_is_the_one_that_is_read() {
+        for margin in ["0.01", "0", "0.2", "0.015", "0.1", "0.07", "0.0123456789012345"] {
+            let cluster = cluster_of(&format!("clock_margin: {margin}"));
+            let text = serde_json::to_string(&cluster).unwrap();
+            let kept: Cluster = serde_json::from_str(&text).unwrap();
+            assert_eq!(kept, cluster, "{text}");
+        }
     }
 
     #[test]

@@ -53,6 +53,11 @@ pub struct Cluster {
     pub events: Option<Events>,
 }
 
+/// A margin to its twelfth digit. So it is the same one after it was kept as what is left of 1, and no edit of the file is seen in it.
+pub(crate) fn rounded(margin: f64) -> f64 {
+    (margin * 1e12).round() / 1e12
+}
+
 /// A margin, kept as what is left of 1.
 mod trusted_share {
     use serde::{Deserialize, Deserializer, Serializer};
@@ -63,7 +68,7 @@ mod trusted_share {
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
-        Ok(1.0 - f64::deserialize(from)?)
+        Ok(super::rounded(1.0 - f64::deserialize(from)?))
     }
 }
 
