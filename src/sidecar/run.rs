@@ -142,11 +142,7 @@ async fn last_words(writer: &HistoryWriter, engine: &Engine, events: Option<&Kep
             events.flush(LAST_WORDS).await;
         }
     };
-    tokio::join!(
-        writer.flush(LAST_WORDS),
-        engine.end_helpers(LAST_HELPERS),
-        keep_events
-    );
+    tokio::join!(writer.flush(LAST_WORDS), engine.end_helpers(LAST_HELPERS), keep_events);
 }
 
 fn endpoints(site: &NodeContext) -> Endpoints {

@@ -103,7 +103,11 @@ impl Outbox {
         let (containers, container_commands) = mpsc::channel(QUEUE_MAX);
         fitness::spawn(site, inbox.clone());
         clock_source::spawn(inbox.clone());
-        store::spawn_looks(site.store(timing.attempt), inbox.clone(), recent.counters.timings.clone());
+        store::spawn_looks(
+            site.store(timing.attempt),
+            inbox.clone(),
+            recent.counters.timings.clone(),
+        );
         containers::spawn(site.clone(), memory, container_commands, inbox.clone());
 
         drop_left(site, &vip)?;
@@ -523,7 +527,15 @@ fn notifier(site: &NodeContext, counters: &Counters) -> io::Result<Option<Notifi
     }
     let life = getrandom::u64().map_err(io::Error::other)?;
     let kept = Kept::open(&site.facts.state_dir);
-    let notifier = Notifier::open(wanted, &cluster.name, &site.name, life, &Pace::default(), counters, kept);
+    let notifier = Notifier::open(
+        wanted,
+        &cluster.name,
+        &site.name,
+        life,
+        &Pace::default(),
+        counters,
+        kept,
+    );
     Ok(Some(notifier))
 }
 

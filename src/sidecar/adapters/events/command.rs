@@ -11,7 +11,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 use tokio::sync::{Semaphore, mpsc};
 
-use super::{Kept, EventMessage};
+use super::{EventMessage, Kept};
 use crate::counters::{Counters, Receiver};
 
 /// At the same time.

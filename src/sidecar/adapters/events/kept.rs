@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{QUEUE_MAX, EventMessage};
+use super::{EventMessage, QUEUE_MAX};
 use crate::counters::Receiver;
 use leasehold_base::small_file;
 

@@ -117,13 +117,25 @@ impl Notifier {
         };
         if let Some(hook) = wanted.webhook.clone() {
             let (own, told) = begin(Receiver::Webhook);
-            tokio::spawn(webhook::deliver(hook, pace.clone(), told, counters.clone(), kept.clone()));
+            tokio::spawn(webhook::deliver(
+                hook,
+                pace.clone(),
+                told,
+                counters.clone(),
+                kept.clone(),
+            ));
             queues.push(own);
         }
         if !wanted.command.is_empty() {
             let (own, told) = begin(Receiver::Command);
             let words = wanted.command.clone();
-            tokio::spawn(command::deliver(words, pace.command, told, counters.clone(), kept.clone()));
+            tokio::spawn(command::deliver(
+                words,
+                pace.command,
+                told,
+                counters.clone(),
+                kept.clone(),
+            ));
             queues.push(own);
         }
         kept.only(&queues.iter().map(|(receiver, ..)| *receiver).collect::<Vec<_>>());

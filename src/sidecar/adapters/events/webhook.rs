@@ -10,7 +10,7 @@ use reqwest::redirect::Policy;
 use sha2::Sha256;
 use tokio::sync::mpsc;
 
-use super::{Kept, Pace, EventMessage};
+use super::{EventMessage, Kept, Pace};
 use crate::counters::{Counters, Receiver};
 use leasehold_base::clock;
 use leasehold_base::small_file;

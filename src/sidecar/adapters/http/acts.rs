@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Shared;
 use super::access::{Caller, Role};
-use super::acting::{ask, known_group, known_node, origin, order};
+use super::acting::{ask, known_group, known_node, order, origin};
 use super::problem::Problem;
 use leasehold_base::clock;
 use leasehold_core::event::{Done, OrderKind, Request};
@@ -96,7 +96,13 @@ pub(super) async fn carry_out(shared: &Shared, caller: &Caller, act: Act, why: S
     let kind = match act {
         Act::Switchover { group, to } => {
             let origin = origin(shared, caller, why, None)?;
-            return ask(shared, caller, Role::Operator, Request::Switchover { group, to, origin }).await;
+            return ask(
+                shared,
+                caller,
+                Role::Operator,
+                Request::Switchover { group, to, origin },
+            )
+            .await;
         }
         Act::Failback { group } => {
             let origin = origin(shared, caller, why, None)?;

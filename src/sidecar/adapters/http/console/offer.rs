@@ -371,10 +371,9 @@ fn why_no_unextension(status: &Status, group: &str, line: &GroupLine, node: &str
             .to_string(),
         );
     }
-    let others = status
-        .nodes
-        .iter()
-        .filter(|(name, other)| *name != node && other.groups.contains_key(group) && !line.excluded.contains_key(*name));
+    let others = status.nodes.iter().filter(|(name, other)| {
+        *name != node && other.groups.contains_key(group) && !line.excluded.contains_key(*name)
+    });
     (others.count() == 0).then(|| {
         Refusal::LastNode {
             group: named,

@@ -127,7 +127,9 @@ impl Deed {
                 !line.excluded.contains_key(node),
                 format!("{node} may take {group} again."),
             ),
-            Act::Unextend { node, .. } => seen(line.excluded.contains_key(node), format!("{node} never takes {group}.")),
+            Act::Unextend { node, .. } => {
+                seen(line.excluded.contains_key(node), format!("{node} never takes {group}."))
+            }
             Act::Drain { .. } | Act::Undrain { .. } => self.judge_node(status),
         }
     }
