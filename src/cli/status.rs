@@ -184,6 +184,8 @@ pub(super) fn state(line: &NodeLine) -> Piece {
 pub(super) fn last_seen(line: &NodeLine) -> String {
     match (line.beat_ms, line.away_s) {
         (Some(ms), _) => when::ago_ms(ms),
+        // It is remembered to a minute.
+        (None, Some(0..120)) => "a minute ago".to_owned(),
         (None, Some(seconds)) => when::ago(seconds),
         (None, None) => "-".to_owned(),
     }

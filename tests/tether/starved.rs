@@ -197,7 +197,8 @@ fn last_write(hierarchies: &[&str], second_way: bool) -> Option<Duration> {
     }
     if container.running() {
         let end = Cgroups::new(Path::new("/sys/fs/cgroup"), None).end(&[&cgroup.id]);
-        assert_eq!(end, End::Killed);
+        // What was killed may not be gone yet; it uses no processor any more.
+        assert!(matches!(end, End::Killed | End::Idle), "{end:?}");
     }
     host.await_gone();
     let code = container.wait();

@@ -356,7 +356,7 @@ pub(super) fn known_group(shared: &Shared, group: &str) -> Result<(), Problem> {
 
 pub(super) fn known_node(shared: &Shared, node: &str) -> Result<(), Problem> {
     let known = shared.turn.borrow().status.nodes.contains_key(node);
-    let unknown = || Problem::new(Cause::NodeUnknown, format!("no node {node}: see /v1/status"));
+    let unknown = || Problem::new(Cause::NodeUnknown, format!("no node {node}: see `leasehold node list`, or /v1/status"));
     if known { Ok(()) } else { Err(unknown()) }
 }
 
@@ -448,5 +448,5 @@ pub(super) fn done(result: Result<Done, Problem>) -> Answer {
 }
 
 fn ending() -> Problem {
-    Problem::new(Cause::Ending, "the sidecar is ending")
+    Problem::new(Cause::Ending, "the sidecar is ending: ask another node")
 }

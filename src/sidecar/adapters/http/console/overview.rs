@@ -131,6 +131,8 @@ impl Seen<'_> {
     fn node(&self, name: &str, node: &NodeLine) -> Markup {
         let beat = match (node.beat_ms, node.away_s) {
             (Some(age), _) => format!("{} ago", span(age)),
+            // It is remembered to a minute.
+            (None, Some(0..120)) => "away for a minute".to_owned(),
             (None, Some(away)) => format!("away for {}", span(away.saturating_mul(1000))),
             (None, None) => "none".to_owned(),
         };
