@@ -187,7 +187,11 @@ fn two_at_once(cluster: &mut Cluster) -> Figure {
         (host.operator_socket(), format!("/v1/nodes/{name}/drain"), body)
     };
     let told = at_once(others.iter().map(drain).collect());
-    let drained = one_winner(&told, "takes none until", &["is drained already", "another operator changed this first"]);
+    let drained = one_winner(
+        &told,
+        "takes none until",
+        &["is drained already", "another operator changed this first"],
+    );
     let order = format!("{name} is drained by root on {}", cluster.hosts[others[drained]].name);
     for host in &cluster.hosts {
         host.await_status(

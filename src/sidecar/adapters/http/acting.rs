@@ -356,7 +356,12 @@ pub(super) fn known_group(shared: &Shared, group: &str) -> Result<(), Problem> {
 
 pub(super) fn known_node(shared: &Shared, node: &str) -> Result<(), Problem> {
     let known = shared.turn.borrow().status.nodes.contains_key(node);
-    let unknown = || Problem::new(Cause::NodeUnknown, format!("no node {node}: see `leasehold node list`, or /v1/status"));
+    let unknown = || {
+        Problem::new(
+            Cause::NodeUnknown,
+            format!("no node {node}: see `leasehold node list`, or /v1/status"),
+        )
+    };
     if known { Ok(()) } else { Err(unknown()) }
 }
 
