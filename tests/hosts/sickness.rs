@@ -69,7 +69,7 @@ fn image_missing(cluster: &mut Cluster) -> Figure {
     let seen = cluster.under_mail(|cluster| {
         let spare = Tidied::up(&cluster.hosts[bare]);
         let why = format!("image {} is not on this host", cluster.hosts[bare].image("sams"));
-        let row = format!("{name} ");
+        let row = format!("! {name} could not take mail: ");
         let shown = cluster.hosts[old].await_words(&["status"], &[&why, "run `docker pull"]);
         let line = shown.lines().find(|line| line.contains(&why));
         assert!(line.is_some_and(|line| line.starts_with(&row)), "of whom? {shown}");
