@@ -17,6 +17,8 @@ pub use phase::PhaseKind;
 pub const EPOCHS_MAX: usize = 100;
 /// Entries of what operators asked, kept of the cluster.
 pub const AUDIT_MAX: usize = 300;
+/// Parts of one begin or end; a node writes eight at most.
+const PHASES_MAX: usize = 16;
 
 /// A part of a move, as the node that saw it timed it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -135,12 +137,14 @@ impl History {
             let place = |number: &str| number.parse::<u64>().ok().filter(|number| *number <= COUNTED_MAX);
             match keys.parts(&kv.key).as_deref() {
                 Some(["history", of, number]) if *of == group => {
-                    if let (Some(number), Ok(begun)) = (place(number), serde_json::from_str(&kv.value)) {
+                    let begun: Option<Begun> = serde_json::from_str(&kv.value).ok();
+                    if let (Some(number), Some(begun)) = (place(number), begun.filter(|it| are_sound(&it.phases))) {
                         epochs.entry(number).or_default().begun = Some(begun);
                     }
                 }
                 Some(["history", of, number, "left"]) if *of == group => {
-                    if let (Some(number), Ok(left)) = (place(number), serde_json::from_str(&kv.value)) {
+                    let left: Option<Left> = serde_json::from_str(&kv.value).ok();
+                    if let (Some(number), Some(left)) = (place(number), left.filter(|it| are_sound(&it.phases))) {
                         epochs.entry(number).or_default().left = Some(left);
                     }
                 }
@@ -165,6 +169,11 @@ impl History {
             acts,
         }
     }
+}
+
+/// Whether a node may have timed them. Who shows them adds them up, and a sum that wraps ends the process.
+fn are_sound(phases: &[Phase]) -> bool {
+    phases.len() <= PHASES_MAX && phases.iter().all(|phase| phase.ms <= COUNTED_MAX)
 }
 
 impl Epoch {
@@ -256,6 +265,24 @@ mod tests {
             history.epochs[2].unknown.as_deref(),
             Some("a did not write how long its stop took")
         );
+    }
+
+    /// Every part is in bounds by itself for JSON; their sum is not.
+    #[test]
+    fn what_nobody_can_have_timed_is_left_out() {
+        let keys = Keys::new("mail");
+        let mut long = begun(2, Before::Silence, true);
+        long.phases = phases(&[(PhaseKind::Silence, u64::MAX), (PhaseKind::Serving, 2)]);
+        let mut many = left(3);
+        many.phases = phases(&vec![(PhaseKind::Stop, 1); PHASES_MAX + 1]);
+        let found = [
+            kv(keys.epoch_begun("sams", 1), &begun(1, Before::Silence, true)),
+            kv(keys.epoch_begun("sams", 2), &long),
+            kv(keys.epoch_left("sams", 3), &many),
+        ];
+        let history = History::read(&keys, "sams", &found);
+        let known: Vec<u64> = history.epochs.iter().map(|epoch| epoch.epoch).collect();
+        assert_eq!(known, [1]);
     }
 
     #[test]

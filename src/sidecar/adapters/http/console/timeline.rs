@@ -79,13 +79,13 @@ fn in_words(phases: &[&Phase]) -> String {
 
 fn bar(line: &Line<'_>, longest: u64) -> Markup {
     let scale = |ms: u64| ms.saturating_mul(WIDTH) / longest.max(1);
-    let mut at = 0;
+    let mut at = 0_u64;
     let parts: Vec<(u64, u64, &Phase)> = line
         .phases
         .iter()
         .map(|phase| {
             let from = at;
-            at += phase.ms;
+            at = from.saturating_add(phase.ms);
             // What took no time to speak of is to be seen all the same.
             (scale(from), scale(phase.ms).max(3), *phase)
         })
@@ -238,5 +238,20 @@ mod tests {
         );
         assert!(text.contains("1.0 s") && text.contains("&lt;why&gt;"), "{text}");
         assert!(row(&lines[2], 1000).into_string().contains("2 restarts in place"));
+    }
+
+    /// What is read is bounded; a page adds up whatever it is given all the same.
+    #[test]
+    fn a_bar_ends_no_process() {
+        let part = Phase {
+            what: PhaseKind::Stop,
+            ms: u64::MAX,
+        };
+        let epoch = Epoch::default();
+        let line = Line {
+            epoch: &epoch,
+            phases: vec![&part, &part, &part],
+        };
+        assert!(bar(&line, line.total()).into_string().contains("<rect"));
     }
 }
