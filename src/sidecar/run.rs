@@ -254,7 +254,7 @@ fn identity(site: &NodeContext) -> Result<Identity> {
         machine: machine.trim().to_owned(),
         boot: boot.trim().to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        // EventMessage once the endpoints are open.
+        // Told once the endpoints are open.
         address: String::new(),
         priority: site.facts.priority,
     })

@@ -17,8 +17,8 @@ use leasehold_base::small_file;
 
 /// Of the whole file: every queue full of long sentences.
 const FILE_MAX: u64 = 8 << 20;
-/// Of one sentence in it.
-const TEXT_MAX: usize = 4096;
+/// Letters of one sentence in it, which take six bytes each at most: both queues full of them fit into the file.
+const TEXT_MAX: usize = 2048;
 /// Those that are being delivered stand beside the queue.
 const KEPT_MAX: usize = QUEUE_MAX + 8;
 /// Between two looks at whether all is written.
