@@ -2,7 +2,7 @@
 //!
 //! - [`clock`]: the only reader of clocks; [`time`]: readings and deadlines on two of them
 //! - [`epoch`], [`order`], [`page`], [`hello`], [`exit`]: what passes between a sidecar and its tethers
-//! - [`device`], [`storage_probe`], [`trial`]: what the tether's helpers are asked and answer
+//! - [`device`], [`storage_probe`], [`trial`], [`watched`]: what the tether's helpers are asked and answer
 //! - [`words`]: an enum that keeps the word of a later version
 //! - [`bounds`]: how far anything is counted; [`small_file`]: how files are read that others put there
 
@@ -18,4 +18,5 @@ pub mod small_file;
 pub mod storage_probe;
 pub mod time;
 pub mod trial;
+pub mod watched;
 pub mod words;

@@ -535,6 +535,11 @@ pub enum Action {
         group: String,
         store: String,
     },
+    /// See which claims on the storage stand still, and lay that down for a start: their holder has fallen silent. Nothing answers.
+    WatchClaims {
+        group: String,
+        store: String,
+    },
     /// See whether these containers would come to their gate here, without their storage, and without the service itself.
     TryStart {
         group: String,

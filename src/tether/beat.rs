@@ -21,6 +21,7 @@ use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use super::claim::{Beat, Claim, Found, Owner, State, Step, beat, judge, taken, word};
 use super::claim_file::ClaimFile;
 use super::exit::Refusal;
+use super::home;
 use super::own_namespace::Beside;
 use super::signals::FORWARDED;
 use super::standing::{Pulse, Standing};
@@ -29,6 +30,7 @@ use leasehold_base::clock;
 use leasehold_base::page::{PAGE_BYTES, Page};
 use leasehold_base::small_file;
 use leasehold_base::time::Time;
+use leasehold_base::watched::{WATCH, Watched};
 
 /// The tether's first word when it is started as a keeper.
 pub(super) const FORM: &str = "claim";
@@ -49,12 +51,8 @@ const BEAT: Duration = Duration::from_millis(200);
 /// PID 1 does something twenty times a second; so many beats in which it did nothing are three seconds.
 const STILL_MAX: u32 = 15;
 
-/// A foreign claim that stands still for this long is dead: two beats, and a little for storage that is slow. It lies in
-/// the way of every take-over from a holder that could not release.
-const WATCH: Duration = Duration::from_millis(450);
-
 /// Between two looks at a watched claim.
-const LOOK: Duration = Duration::from_millis(50);
+pub(super) const LOOK: Duration = Duration::from_millis(50);
 
 /// After a watched claim was taken: two that watched the same one write within one look and one write of each other.
 const CONFIRM: Duration = Duration::from_millis(100);
@@ -157,6 +155,8 @@ struct Keeper {
     told: bool,
     /// The claim found was of this later epoch.
     later: Option<u64>,
+    /// What this host watched while the holder was silent.
+    watched: Vec<Watched>,
 }
 
 impl Keeper {
@@ -170,6 +170,7 @@ impl Keeper {
             failing_since: None,
             told: false,
             later: None,
+            watched: home::watched(),
         }
     }
 
@@ -201,7 +202,7 @@ impl Keeper {
         for path in self.beside.clone() {
             let fault = |error: io::Error| format!("storage: {}: {error}", path.display());
             let file = ClaimFile::new(small_file::directory(&path).map_err(fault)?, &path);
-            let (found, was_watched) = passed(&file, &self.me, &mut self.later)?;
+            let (found, was_watched) = passed(&file, &self.me, &self.watched, &mut self.later)?;
             watched |= was_watched;
             if matches!(found, Found::Claim(_)) {
                 old.push(file);
@@ -222,7 +223,7 @@ impl Keeper {
     /// judged as well.
     fn first_beat(&mut self, watched: &mut bool) -> Result<Claim, String> {
         for _ in 0..MISSING_MAX {
-            let (found, was_watched) = passed(&self.file, &self.me, &mut self.later)?;
+            let (found, was_watched) = passed(&self.file, &self.me, &self.watched, &mut self.later)?;
             *watched |= was_watched;
             // A tether that was frozen in the watch must not write over its successor.
             if clock::now().reached(self.soft) {
@@ -295,8 +296,9 @@ impl Keeper {
     }
 }
 
-/// Lets a claim pass that is free, at once or after a watch; what it says, and whether it was watched.
-fn passed(file: &ClaimFile, me: &Owner, later: &mut Option<u64>) -> Result<(Found, bool), String> {
+/// Lets a claim pass that is free, at once or after a watch; what it says, and whether it was watched. One of `before` that
+/// still stands as it did has been watched already.
+fn passed(file: &ClaimFile, me: &Owner, before: &[Watched], later: &mut Option<u64>) -> Result<(Found, bool), String> {
     let found = file.read().map_err(|error| fault(file, &error))?;
     match judge(&found, me) {
         Step::Take => Ok((found, false)),
@@ -306,6 +308,7 @@ fn passed(file: &ClaimFile, me: &Owner, later: &mut Option<u64>) -> Result<(Foun
             }
             Err(refusal(file, &why))
         }
+        Step::WatchThenTake if stood(file, &found, before) => Ok((found, true)),
         Step::WatchThenTake => {
             let watched = watch(file, me, &found)?;
             Ok((found, watched))
@@ -317,11 +320,18 @@ fn passed(file: &ClaimFile, me: &Owner, later: &mut Option<u64>) -> Result<(Foun
     }
 }
 
+/// Whether it is known to have stood still for two beats.
+fn stood(file: &ClaimFile, found: &Found, before: &[Watched]) -> bool {
+    let now = clock::now();
+    let shows = |sum| before.iter().any(|one| one.shows(file.path(), sum, now));
+    found.sum().is_some_and(shows)
+}
+
 /// Looks at a claim for two beats: true if it stood still, false if it was released; an error if it moved.
 fn watch(file: &ClaimFile, me: &Owner, first: &Found) -> Result<bool, String> {
     let since = clock::now();
     loop {
-        thread::sleep(LOOK);
+        thread::sleep(LOOK.min(WATCH.saturating_sub(clock::now().waited(since))));
         let found = file.read().map_err(|error| fault(file, &error))?;
         if found != *first {
             if judge(&found, me) == Step::Take {

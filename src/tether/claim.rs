@@ -197,6 +197,14 @@ impl Found {
         }
         Claim::decode(bytes).map_or_else(|| Self::Damaged(checksum(bytes)), Self::Claim)
     }
+
+    /// The checksum of what must stand still before it may be taken; none where nothing has to.
+    pub(super) fn sum(&self) -> Option<u64> {
+        match self {
+            Self::Claim(claim) if claim.state != State::Released => claim.encode().map(|bytes| checksum(&bytes)),
+            Self::Missing | Self::Blank | Self::Damaged(_) | Self::Claim(_) => None,
+        }
+    }
 }
 
 /// Judges a claim found before the start. The lock of this service is held: no other tether of it lives on this host.

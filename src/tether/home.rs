@@ -10,6 +10,7 @@ use rustix::io::pread;
 use leasehold_base::hello::Secret;
 use leasehold_base::page::{PAGE_BYTES, Page};
 use leasehold_base::small_file;
+use leasehold_base::watched::{self, Watched};
 
 /// The socket in it, as the container sees it.
 pub(super) const SOCKET: &str = "/run/leasehold/socket";
@@ -18,6 +19,8 @@ const PAGE: &str = "/run/leasehold/page";
 const LOCK: &str = "/run/leasehold/lock";
 const SECRET: &str = "/run/leasehold/secret";
 const NOTICE: &str = "/run/leasehold/notice";
+
+const WATCHED: &str = "/run/leasehold/watched";
 
 /// A notice is cut off here.
 const NOTICE_BYTES_MAX: u64 = 400;
@@ -75,6 +78,12 @@ pub(super) fn secret() -> Secret {
     let mut secret = Secret::default();
     let read = small_file::open(Path::new(SECRET)).and_then(|mut file| file.read_exact(&mut secret));
     read.map_or(Secret::default(), |()| secret)
+}
+
+/// The claims that this host has watched; none where nothing is laid out.
+pub(super) fn watched() -> Vec<Watched> {
+    let text = small_file::read_text(Path::new(WATCHED), watched::BYTES_MAX);
+    text.map_or_else(|_| Vec::new(), |text| watched::read(&text).collect())
 }
 
 /// The line that names the leader and the command to use.

@@ -16,10 +16,13 @@ use std::time::Duration;
 use rustix::fs::{Access, access};
 
 use super::args;
+use super::beat::LOOK;
 use super::claim::{Found, Place, State, by_file_system};
 use super::claim_file::{CLAIM_FILE, ClaimFile};
 use super::storage_probe::PROBE_FILE;
+use leasehold_base::clock;
 use leasehold_base::small_file;
+use leasehold_base::watched::{WATCH, Watched};
 
 /// The file in the root of a protected mount that holds its store id.
 const STORE_FILE: &str = ".leasehold-store";
@@ -41,7 +44,7 @@ const LOOK_MAX: Duration = Duration::from_secs(5);
 pub(super) const SQUASHED: &str =
     "root is nobody there: export it with `no_root_squash`, or let the service run as a user who owns the directory";
 
-const USAGE: &str = "usage: tether store show PATH... | tether store init --id ID [--adopt] PATH... | tether store look --id ID PATH...";
+const USAGE: &str = "usage: tether store show PATH... | tether store init --id ID [--adopt] PATH... | tether store look --id ID PATH... | tether store watch --id ID PATH...";
 
 /// The sub-form, from the words after `store`. Never kills anything.
 pub(super) fn main(args: &[OsString]) -> ExitCode {
@@ -51,6 +54,9 @@ pub(super) fn main(args: &[OsString]) -> ExitCode {
         }
         Some((form, [flag, id, paths @ ..])) if form == "look" && flag == "--id" && !paths.is_empty() => {
             look(paths, &id.to_string_lossy(), LOOK_MAX)
+        }
+        Some((form, [flag, id, paths @ ..])) if form == "watch" && flag == "--id" && !paths.is_empty() => {
+            watch(paths, &id.to_string_lossy())
         }
         Some((form, rest)) if form == "init" => match rest {
             [flag, id, adopt, paths @ ..] if flag == "--id" && adopt == "--adopt" && !paths.is_empty() => {
@@ -150,6 +156,35 @@ fn look(paths: &[OsString], id: &str, limit: Duration) -> io::Result<()> {
                 )));
             }
         }
+    }
+    Ok(())
+}
+
+/// Tells which claims stand still for two beats, and since when. A mount that is not what it must be tells nothing: the start
+/// itself says what is wrong with it.
+fn watch(paths: &[OsString], id: &str) -> io::Result<()> {
+    let mut standing = Vec::new();
+    for path in paths.iter().map(Path::new) {
+        let store = args::Store {
+            id: id.to_owned(),
+            path: path.to_owned(),
+        };
+        let Ok(directory) = open(&store) else { continue };
+        let file = ClaimFile::new(directory, path);
+        let sum = file.read().ok().and_then(|found| found.sum());
+        // Not before it was read: it may have been written up to then.
+        let since = clock::now();
+        standing.extend(sum.map(|sum| (file, sum, since)));
+    }
+    let last = clock::now();
+    while !standing.is_empty() && clock::now().waited(last) < WATCH {
+        thread::sleep(LOOK);
+        standing.retain(|(file, sum, _)| file.read().is_ok_and(|found| found.sum() == Some(*sum)));
+    }
+    for (file, sum, since) in standing {
+        let path = file.path().to_owned();
+        let since = since.awake();
+        io::stdout().write_all(Watched { path, sum, since }.line().as_bytes())?;
     }
     Ok(())
 }

@@ -304,6 +304,7 @@ pub(crate) fn action(names: &mut Names, now: Time, action: &Action) -> String {
             format!("probe {} {run}{through}", of.group)
         }
         Action::LookAtStorage { group, store } => format!("look at the storage of {group} for {store}"),
+        Action::WatchClaims { group, .. } => format!("watch the claims of {group}"),
         Action::TryStart { group, made } => {
             let prints: Vec<_> = made.iter().map(|made| made.fingerprint.as_str()).collect();
             format!("try a start of {group} as {}", prints.join(" "))

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use leasehold::base::clock;
 use leasehold::base::exit::Code;
-use leasehold::base::page::Order;
+use leasehold::base::page::{Order, checksum};
+use leasehold::base::watched::{self, Watched};
 use leasehold::sidecar::adapters::tether::TetherEvent;
 
 use crate::harness::{Container, FORM, Host, Place, Setup, await_that, members, namespace, page};
@@ -165,6 +166,16 @@ impl Scene {
         span
     }
 
+    /// As a helper on this host would have seen it, so long ago.
+    fn watched(&self, line: &Line, ago: Duration) {
+        let seen = Watched {
+            path: "/run/a/.leasehold-claim".into(),
+            sum: checksum(line.text().as_bytes()),
+            since: clock::now().awake() - ago,
+        };
+        fs::write(self.place.home().join(watched::FILE), seen.line()).unwrap();
+    }
+
     /// What a service that may write there could put in its place.
     pub(crate) fn hang(&self) {
         let fifo = self.place.path("fifo");
@@ -267,6 +278,48 @@ fn a_foreign_beat_that_stands_still_is_taken_after_two_beats() {
     // The first write was lost in a power cut.
     fs::write(scene.file(), "").unwrap();
     assert!(scene.taken() > Duration::from_millis(400));
+}
+
+#[test]
+fn a_foreign_beat_that_was_watched_during_the_wait_is_not_watched_again() {
+    let mut scene = Scene::new(60_000, 60_000);
+    let second = Duration::from_secs(1);
+    let mut span = |seen: &Line, ago: Duration| {
+        scene.write(&Line::foreign());
+        scene.watched(seen, ago);
+        scene.taken()
+    };
+    let still = span(&Line::foreign(), second);
+    let moved = span(
+        &Line {
+            beat: Line::foreign().beat + 1,
+            ..Line::foreign()
+        },
+        second,
+    );
+    let long_ago = span(&Line::foreign(), second * 31);
+    let just_now = span(&Line::foreign(), second / 10);
+    println!("start to hello, watched before: {still:?}; not: {moved:?}, {long_ago:?}, {just_now:?}");
+    for other in [moved, long_ago, just_now] {
+        assert!(still + Duration::from_millis(200) < other, "{still:?} {other:?}");
+    }
+}
+
+#[test]
+fn a_foreign_beat_that_moves_after_it_was_watched_refuses() {
+    let mut scene = Scene::new(60_000, 60_000);
+    let mut line = Line::foreign();
+    scene.watched(&line, Duration::from_secs(1));
+    line.beat += 1;
+    scene.write(&line);
+    let mut container = scene.start(&["a"], "", None, SERVICE);
+    while container.running() {
+        line.beat += 1;
+        scene.write(&line);
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!(container.wait(), REFUSED);
+    assert_eq!(scene.read(), Some(line));
 }
 
 #[test]

@@ -37,7 +37,7 @@ mod record;
 mod reports;
 mod start_cause;
 mod state;
-mod storage_check;
+pub(crate) mod storage_check;
 mod stuck;
 mod trial;
 mod trouble;

@@ -1,6 +1,8 @@
 //! A standby's look at the storage, now and then: what a start would not find there, nobody should hand over to. When the
 //! group is vacant it comes last, and looks once more at once.
 
+use std::time::Duration;
+
 use super::Group;
 use crate::event::{Action, FailureKind, ProbeFailure};
 use crate::time::Time;
@@ -18,11 +20,27 @@ pub(super) struct Look {
     fault: Option<String>,
     /// The vacancy, by the record's mod revision, for which it was repeated at once.
     repeated: Option<i64>,
+    /// When the claims of the holder are watched, unless it is heard of before.
+    watch_at: Option<Time>,
+    /// The silence for which that was ordered.
+    watched: Option<Silence>,
 }
 
+/// A holder that has not been heard of since a beat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Silence {
+    /// The record's mod revision.
+    pub record: i64,
+    /// The beat's; none where its key is gone.
+    pub beat: Option<i64>,
+}
+
+/// Before a holder is ripe its claims are watched for this long: a helper starts, and looks at them for two beats.
+const WATCH_LEAD: Duration = Duration::from_millis(1500);
+
 impl Look {
-    pub(super) fn wakes(&self) -> Option<Time> {
-        self.at
+    pub(super) fn wakes(&self) -> impl Iterator<Item = Time> {
+        self.at.into_iter().chain(self.watch_at)
     }
 
     /// Why the group could not be started here.
@@ -52,6 +70,30 @@ impl Group {
             self.look.at = Some(now.plus(every));
             let group = self.settings.name.clone();
             out.push(Action::LookAtStorage { group, store });
+        }
+    }
+
+    /// Has the claims of a silent holder watched, once for each silence, so early that the start need not. `ripe`: when it may be
+    /// taken from.
+    pub(crate) fn step_watch(
+        &mut self,
+        now: Time,
+        store: Option<String>,
+        silent: Option<(Silence, Time)>,
+        ttl: Duration,
+        out: &mut Vec<Action>,
+    ) {
+        let lead = WATCH_LEAD.min(ttl / 4 * 3);
+        let silent = silent.filter(|_| self.held.is_none() && self.settings.storage_look.is_some());
+        let due = store.zip(silent.filter(|(silence, _)| self.look.watched != Some(*silence)));
+        self.look.watch_at = due.as_ref().map(|(_, (_, ripe))| ripe.minus(lead));
+        if let (Some((store, (silence, _))), Some(at)) = (due, self.look.watch_at)
+            && now.reached(at)
+        {
+            self.look.watched = Some(silence);
+            self.look.watch_at = None;
+            let group = self.settings.name.clone();
+            out.push(Action::WatchClaims { group, store });
         }
     }
 

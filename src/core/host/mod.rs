@@ -9,10 +9,12 @@ use std::time::Duration;
 
 use crate::event::{Action, Intruder, ProbeFailure};
 use crate::group::made::Made;
+use crate::group::storage_check::Silence;
 use crate::host::stuck::Stuck;
 use crate::host::watchdog::Watchdog;
 use crate::node::Node;
 use crate::observe::etcd::{EtcdMembers, EtcdTrouble};
+use crate::protocol::records::Record;
 use crate::snapshot::code::Code;
 use crate::text;
 use crate::time::Time;
@@ -169,6 +171,15 @@ impl Node {
                 record.stuck.is_some() || !self.facts.observer().ripe(now, &record.node, record.incarnation)
             });
             let vacant = (!held && !keys.unreadable()).then_some(keys.record_mod);
+            let others = |record: &&Record| record.stuck.is_none() && record.node != self.facts.me().name;
+            let silent = keys.active().filter(others).and_then(|record| {
+                let (node, lease) = (&record.node, record.incarnation);
+                let ripe = self.facts.observer().ripe_at(node, lease)?;
+                let beat = self.facts.observer().beat_of(node, lease);
+                let record = keys.record_mod;
+                Some((Silence { record, beat }, ripe))
+            });
+            group.step_watch(now, store.clone(), silent, self.facts.timing().ttl, out);
             group.step_look(now, store, vacant, out);
             group.step_trial(now, could && !keys.unreadable(), vacant, out);
         }

@@ -76,6 +76,10 @@ pub enum ContainerCommand {
         group: String,
         store: String,
     },
+    Watch {
+        group: String,
+        store: String,
+    },
     Try {
         group: String,
         made: Vec<Made>,
@@ -217,6 +221,7 @@ impl Shared {
             | ContainerCommand::Mounts { .. }
             | ContainerCommand::Compare { .. }
             | ContainerCommand::Look { .. }
+            | ContainerCommand::Watch { .. }
             | ContainerCommand::Try { .. } => {}
         }
     }
@@ -246,6 +251,7 @@ impl Shared {
             | ContainerCommand::Inspect { .. }
             | ContainerCommand::Mounts { .. }
             | ContainerCommand::Compare { .. }
+            | ContainerCommand::Watch { .. }
             | ContainerCommand::Try { .. } => return,
         };
         // A full inbox drops it: then the gate's own deadline tells, and of a look its own end.
@@ -284,6 +290,7 @@ impl Shared {
             ContainerCommand::KillForeign { id } => self.kill(&id).await,
             ContainerCommand::Compare { group, intent } => self.compare_anew(&group, intent).await,
             ContainerCommand::Look { group, store } => self.look_at_storage(&group, &store).await,
+            ContainerCommand::Watch { group, store } => self.watch_claims(&group, &store).await,
             ContainerCommand::Try { group, made } => self.try_start(group, made).await,
             ContainerCommand::Mounts { group, run } => {
                 let mounts = self.look_at_mounts(&group).await;

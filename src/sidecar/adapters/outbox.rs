@@ -201,6 +201,7 @@ impl Outbox {
             Action::Compare { group, intent } => give(&self.containers, ContainerCommand::Compare { group, intent }),
             Action::LookAtMounts { group, run } => give(&self.containers, ContainerCommand::Mounts { group, run }),
             Action::LookAtStorage { group, store } => give(&self.containers, ContainerCommand::Look { group, store }),
+            Action::WatchClaims { group, store } => give(&self.containers, ContainerCommand::Watch { group, store }),
             Action::TryStart { group, made } => give(&self.containers, ContainerCommand::Try { group, made }),
             Action::Probe { of, run, at_vip } => self.probe(of, run, at_vip),
             Action::AskHolder { of, run } => self.ask_holder(of, run),

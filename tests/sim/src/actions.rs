@@ -183,6 +183,7 @@ impl World {
             Action::Unmanage { .. } => {}
             Action::AskHolder { of, run } => self.ask_holder(h, of, run, soon),
             Action::LookAtStorage { group, store } => self.look(h, group, store, soon),
+            Action::WatchClaims { group, .. } => self.watch_claims(h, group, soon),
             Action::TryStart { group, made } => self.try_start(h, group, made, soon),
             Action::Fence { node, incarnation } => self.fence(h, node, incarnation),
             Action::KillForeign { .. } | Action::LookForClients { .. } | Action::Feed { .. } | Action::Disarm => {}

@@ -9,7 +9,7 @@ use leasehold_core::store::{Grant, RequestId, Txn};
 
 use crate::gate::Gate;
 use crate::members::State;
-use crate::storage::Fault;
+use crate::storage::{Fault, Standing};
 use crate::tether::End;
 
 /// What stands in the way of a call.
@@ -188,6 +188,13 @@ pub(crate) enum Ev {
         key: ServiceKey,
         instance: u64,
         gate: Gate,
+    },
+    /// A standby's helper looks at the claim: for the first time, or after two beats.
+    Watched {
+        host: usize,
+        boot: u64,
+        group: String,
+        first: Option<Standing>,
     },
     /// A beat of the claim.
     Beat {

@@ -177,6 +177,7 @@ impl World {
         let uptime = self.rng.range(1, 20) * S;
         let host = &mut self.hosts[h];
         host.powered = false;
+        host.watched.clear();
         host.latched.clear();
         host.boot += 1;
         host.frozen = None;

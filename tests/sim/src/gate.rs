@@ -93,6 +93,7 @@ impl World {
             Fault::Refuses => return self.leave_gate(h, &key, instance, "storage refused at the gate"),
         }
         let owner = self.owner(h, run);
+        let watched = self.is_watched(h, &key.group);
         let store = self.stores.entry(key.group.clone()).or_default();
         let step = store.judge(&owner, self.mutant);
         match gate {
@@ -100,6 +101,11 @@ impl World {
                 Step::Take => {
                     store.write_claim(owner);
                     self.claimed(h, key, instance);
+                }
+                Step::Watch if watched => {
+                    store.write_claim(owner);
+                    self.count("claim was watched during the wait");
+                    self.gate_after(CONFIRM, h, key, instance, Gate::Confirm);
                 }
                 Step::Watch => {
                     let found = store.claim.clone();

@@ -12,7 +12,7 @@ use leasehold_core::time::Time;
 
 use crate::members::MEMBERS;
 use crate::mounts::Mounted;
-use crate::storage::Fault;
+use crate::storage::{Fault, Standing};
 use crate::tether::End;
 use crate::told::Told;
 
@@ -214,6 +214,8 @@ pub(crate) struct Host {
     pub(crate) looking: BTreeSet<String>,
     /// Groups of which a trial start is under way.
     pub(crate) trying: BTreeSet<String>,
+    /// The claims that its helpers saw stand still, until a reboot.
+    pub(crate) watched: BTreeMap<String, Standing>,
     /// Nobody reaches its addresses; it reaches nobody's.
     pub(crate) veiled: bool,
     pub(crate) blind: bool,
@@ -259,6 +261,7 @@ impl Host {
             told: Told::default(),
             looking: BTreeSet::new(),
             trying: BTreeSet::new(),
+            watched: BTreeMap::new(),
             veiled: false,
             blind: false,
             dropped: BTreeSet::new(),

@@ -3,6 +3,8 @@
 //! The claim follows the shipped rules (`src/tether/claim.rs`, `beat.rs`): a higher epoch is refused, a foreign claim that
 //! was not released is watched for two beats, the own one is read before each beat.
 
+use std::time::Duration;
+
 use leasehold_core::epoch::Run;
 
 use crate::events::Ev;
@@ -16,6 +18,8 @@ pub(crate) const BEAT: u64 = 200 * MS;
 pub(crate) const WATCH: u64 = 450 * MS;
 /// Between taking a watched claim and reading it back.
 pub(crate) const CONFIRM: u64 = 100 * MS;
+/// What a helper saw longer ago counts for nothing.
+const WATCHED_MAX: Duration = Duration::from_secs(30);
 /// A killed writer's page cache reaches the storage within this.
 const FLUSH: u64 = 400 * MS;
 
@@ -42,6 +46,22 @@ pub(crate) struct Claim {
     pub(crate) owner: Owner,
     pub(crate) beat: u64,
     pub(crate) released: bool,
+}
+
+/// A claim as a helper of a standby saw it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Standing {
+    claim: Claim,
+    /// The host's raw clock, awake, when it was seen first.
+    since: Duration,
+}
+
+impl Standing {
+    /// Whether it has stood like this for two beats by now, and was seen not too long ago.
+    fn shows(&self, claim: Option<&Claim>, now: Duration) -> bool {
+        let stood = now.saturating_sub(self.since);
+        claim == Some(&self.claim) && (Duration::from_nanos(WATCH)..=WATCHED_MAX).contains(&stood)
+    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -91,6 +111,65 @@ impl Storage {
 }
 
 impl World {
+    /// A helper is asked to watch the claim of a silent holder.
+    pub(crate) fn watch_claims(&mut self, host: usize, group: String, soon: u64) {
+        let manners = &self.hosts[host].manners;
+        if manners.engine_hangs || manners.engine_refuses {
+            return;
+        }
+        let boot = self.hosts[host].boot;
+        let first = None;
+        self.push(
+            soon * 5,
+            Ev::Watched {
+                host,
+                boot,
+                group,
+                first,
+            },
+        );
+    }
+
+    /// The helper has looked.
+    pub(crate) fn claim_watched(&mut self, h: usize, boot: u64, group: String, first: Option<Standing>) {
+        let host = &self.hosts[h];
+        if host.boot != boot || !host.awake() || host.manners.storage != Fault::Fine {
+            return;
+        }
+        let now = host.clock.read(self.now).awake();
+        let found = self.stores.get(&group).and_then(|store| store.claim.clone());
+        let Some(claim) = found.filter(|claim| !claim.released) else {
+            return;
+        };
+        match first {
+            None => {
+                let first = Some(Standing { claim, since: now });
+                self.push(
+                    WATCH,
+                    Ev::Watched {
+                        host: h,
+                        boot,
+                        group,
+                        first,
+                    },
+                );
+            }
+            Some(standing) if standing.claim == claim => {
+                self.hosts[h].watched.insert(group, standing);
+            }
+            Some(_) => self.count("a silent holder's claim moves"),
+        }
+    }
+
+    /// Whether a helper has watched what the tether finds now.
+    pub(crate) fn is_watched(&self, h: usize, group: &str) -> bool {
+        let host = &self.hosts[h];
+        let claim = self.stores.get(group).and_then(|store| store.claim.as_ref());
+        let now = host.clock.read(self.now).awake();
+        let mut seen = host.watched.get(group).into_iter();
+        seen.any(|standing| standing.shows(claim, now))
+    }
+
     /// S2, S11: what reaches the storage never goes back in epochs, across restores of etcd too, and an epoch has one
     /// writer. `known_open` names why this write may be late all the same: such ones are counted apart.
     pub(crate) fn reached(&mut self, group: &str, epoch: u64, host: usize, known_open: Option<&str>) {

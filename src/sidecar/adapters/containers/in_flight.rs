@@ -24,6 +24,7 @@ pub(super) enum Job {
     Read,
     Compare(String),
     Look(String),
+    Watch(String),
     Try(String),
     /// The watch over a start; the next start may come before it has noticed the end of the one before.
     Gate(ServiceKey),
@@ -45,6 +46,7 @@ impl Job {
             ContainerCommand::Compare { group, .. } => Self::Compare(group.clone()),
             ContainerCommand::Mounts { group, .. } => Self::Mounts(group.clone()),
             ContainerCommand::Look { group, .. } => Self::Look(group.clone()),
+            ContainerCommand::Watch { group, .. } => Self::Watch(group.clone()),
             ContainerCommand::Try { group, .. } => Self::Try(group.clone()),
         }
     }
@@ -63,6 +65,7 @@ impl Job {
             | Self::Read
             | Self::LastLines(_)
             | Self::Look(_)
+            | Self::Watch(_)
             | Self::Try(_) => 1,
         }
     }

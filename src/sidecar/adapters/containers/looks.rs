@@ -1,17 +1,26 @@
 //! A standby's look at the storage, now and then: one of a group at a time, however long it hangs.
 
+use std::fs::{self, Permissions};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::time::timeout;
 
 use super::Shared;
 use crate::adapters::engine::{Engine, EngineError, Look};
+use leasehold_base::watched;
 use leasehold_core::event::{Event, ProbeFailure};
 
 /// From the first call to the engine to the helper's end, which takes well below a second where all is well.
 const LOOK_MAX: Duration = Duration::from_secs(30);
 /// A call that hangs in the engine, as where it mounts what does not answer, is waited for so long before the next is made.
 const CALL_MAX: Duration = Duration::from_secs(300);
+
+/// A watch of the claims that takes longer comes too late.
+const WATCH_MAX: Duration = Duration::from_secs(10);
 
 /// What is told of a group whose last look has not ended.
 pub(super) fn hangs(group: String, store: String) -> Event {
@@ -37,6 +46,32 @@ impl Shared {
         self.report(Event::StorageSeen { group, store, result }).await;
     }
 
+    /// Watches the claims of a holder that has fallen silent, and lays down for the tethers which stand still. What can't be
+    /// watched is watched by the start itself.
+    pub(super) async fn watch_claims(&self, group: &str, store: &str) {
+        let project = self.project();
+        let services = project.groups.get(group).into_iter().flat_map(|group| &group.services);
+        let watches = services.map(|service| async {
+            let look = Look {
+                project: &project,
+                service,
+                node: &self.site.name,
+                binary: &self.site.binary,
+                store,
+            };
+            let lines = match timeout(WATCH_MAX, self.engine.watch_claims(&look)).await {
+                Ok(Ok(lines)) => lines,
+                Ok(Err(error)) => return tracing::debug!(%error, "watch of the claims"),
+                Err(_) => return tracing::debug!("the watch of the claims did not end in time"),
+            };
+            let written = lay_down(&self.site.page_dir(group, &service.name), &lines);
+            if let Err(error) = written {
+                tracing::debug!(%error, "watched claims");
+            }
+        });
+        join_all(watches).await;
+    }
+
     async fn seen(&self, engine: &Engine, group: &str, store: &str) -> Result<(), ProbeFailure> {
         let project = self.project();
         let services = project.groups.get(group).into_iter().flat_map(|group| &group.services);
@@ -56,6 +91,14 @@ impl Shared {
         }
         Ok(())
     }
+}
+
+/// Renamed into place: a tether reads all of it, or what was there before.
+fn lay_down(directory: &Path, lines: &str) -> io::Result<()> {
+    let new = directory.join("watched.new");
+    fs::write(&new, lines)?;
+    fs::set_permissions(&new, Permissions::from_mode(0o644))?;
+    fs::rename(new, directory.join(watched::FILE))
 }
 
 fn unasked(error: &EngineError) -> ProbeFailure {

@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::{Engine, EngineError, Helper, MountSource, Result};
+use super::{Engine, EngineError, Helper, HelperOutcome, MountSource, Result};
 use leasehold_compose::model::{Mount, MountKind, Project, Service};
 
 /// File systems that serve several hosts at once; `fuse` and `fuse.NAME` besides, but not `fuseblk`.
@@ -47,31 +47,11 @@ impl Engine {
     /// # Errors
     /// It could not be looked at, which says nothing of it.
     pub async fn look(&self, look: &Look<'_>) -> Result<Option<String>> {
-        self.image(&look.service.image).await?;
-        let mut targets = Vec::new();
-        for mount in look.service.mounts.iter().filter(|mount| mount.is_protected()) {
-            if self.may_mount(look.project, mount).await? {
-                targets.push(mount.target.clone());
-            }
-        }
+        let targets = self.shared_targets(look).await?;
         if targets.is_empty() {
             return Ok(None);
         }
-        let form = ["/leasehold/tether", "store", "look", "--id", look.store];
-        let command: Vec<String> = form.map(str::to_owned).into_iter().chain(targets.clone()).collect();
-        let helper = Helper {
-            project: look.project,
-            service: look.service,
-            node: look.node,
-            binary: look.binary,
-            name: "look",
-            only: Some(&targets),
-            devices: &[],
-            command: &command,
-            user: None,
-            deadline: HELPER_MAX,
-        };
-        match self.run_helper(&helper).await {
+        match self.run_look(look, "look", &targets).await {
             Ok(outcome) if outcome.exit_code == 0 => Ok(None),
             Ok(outcome) if outcome.exit_code == 1 => Ok(Some(fault(&outcome.stderr))),
             Ok(outcome) => Err(EngineError::invalid(format!(
@@ -85,6 +65,56 @@ impl Engine {
             Err(EngineError::Missing { what }) => Ok(Some(format!("storage is missing: {what}"))),
             Err(other @ (EngineError::Unreachable(_) | EngineError::Invalid { .. })) => Err(other),
         }
+    }
+
+    /// The claims of a service that stand still, in the lines of [`leasehold_base::watched`]; those that may be looked at from here.
+    ///
+    /// # Errors
+    /// They could not be looked at, which says nothing of them.
+    pub async fn watch_claims(&self, look: &Look<'_>) -> Result<String> {
+        let targets = self.shared_targets(look).await?;
+        if targets.is_empty() {
+            return Ok(String::new());
+        }
+        let outcome = self.run_look(look, "watch", &targets).await?;
+        match outcome.exit_code {
+            0 => Ok(outcome.stdout),
+            code => Err(EngineError::invalid(format!(
+                "the watch ended with {code}: {}",
+                fault(&outcome.stderr)
+            ))),
+        }
+    }
+
+    /// The protected mounts that may be looked at from here.
+    async fn shared_targets(&self, look: &Look<'_>) -> Result<Vec<String>> {
+        self.image(&look.service.image).await?;
+        let mut targets = Vec::new();
+        for mount in look.service.mounts.iter().filter(|mount| mount.is_protected()) {
+            if self.may_mount(look.project, mount).await? {
+                targets.push(mount.target.clone());
+            }
+        }
+        Ok(targets)
+    }
+
+    /// Runs `tether store FORM` over these mounts; its helper has the name of the form.
+    async fn run_look(&self, look: &Look<'_>, form: &str, targets: &[String]) -> Result<HelperOutcome> {
+        let words = ["/leasehold/tether", "store", form, "--id", look.store].map(str::to_owned);
+        let command: Vec<String> = words.into_iter().chain(targets.iter().cloned()).collect();
+        let helper = Helper {
+            project: look.project,
+            service: look.service,
+            node: look.node,
+            binary: look.binary,
+            name: form,
+            only: Some(targets),
+            devices: &[],
+            command: &command,
+            user: None,
+            deadline: HELPER_MAX,
+        };
+        self.run_helper(&helper).await
     }
 
     /// Whether several hosts may have it mounted at once.
