@@ -5,7 +5,8 @@
 //! `LEASEHOLD_FAULTS=all` (`./test faults`) runs the long rows too; `LEASEHOLD_FAULTS_MINUTES=N` then adds a random
 //! mixture, drawn with `LEASEHOLD_FAULTS_SEED=S`. `LEASEHOLD_TEST_TAG=TAG` takes images of another tag than `dev`.
 //! `LEASEHOLD_HOSTS=killed,colleague` runs only the rows whose names contain one of these words, long ones too;
-//! `LEASEHOLD_HOSTS_TTL=3s` takes another ttl, for the bench; the scenarios' bounds are those of 5 s.
+//! `LEASEHOLD_HOSTS_TTL=3s` takes another ttl, for the bench; the scenarios' bounds are those of 5 s. With it
+//! `LEASEHOLD_HOSTS_ELECTION_MS=200` takes another election timeout of etcd, and a tenth of it for its heartbeats.
 //! `LEASEHOLD_HOSTS_LOGS=1` shows after each what the hosts say, as a failure does.
 
 #[path = "hosts/bench.rs"]

@@ -5,6 +5,8 @@
 //! service, which is then started, never sees it. Without that the service could send the pidfd of a process of its own,
 //! let that end, and so feign the proof of stop; from its own PID namespace the sidecar can't tell which PID it has.
 
+use std::time::Duration;
+
 use crate::epoch::Run;
 
 /// Bytes of an encoded hello.
@@ -39,6 +41,35 @@ pub struct Hello {
 }
 
 const MAGIC: &[u8; 8] = b"lhello02";
+
+/// Bytes of an encoded [`Woke`].
+pub const WOKE_BYTES: usize = 16;
+
+const WOKE_MAGIC: &[u8; 8] = b"lhwoke01";
+
+/// What a running tether tells behind its hello, now and then: by how much it woke up too late at the worst, since it told that last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Woke(pub Duration);
+
+impl Woke {
+    /// Magic and version, microseconds; little endian.
+    #[must_use]
+    pub fn encode(self) -> [u8; WOKE_BYTES] {
+        let micros = u64::try_from(self.0.as_micros()).unwrap_or(u64::MAX);
+        let mut bytes = [0; WOKE_BYTES];
+        bytes[..8].copy_from_slice(WOKE_MAGIC);
+        bytes[8..].copy_from_slice(&micros.to_le_bytes());
+        bytes
+    }
+
+    /// `None` when it is something else.
+    #[must_use]
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let bytes: &[u8; WOKE_BYTES] = bytes.try_into().ok()?;
+        let micros = bytes.strip_prefix(WOKE_MAGIC)?.try_into().ok()?;
+        Some(Self(Duration::from_micros(u64::from_le_bytes(micros))))
+    }
+}
 
 impl Hello {
     /// Magic and version, epoch, run, phase, the claim's epoch, secret; little endian.
@@ -83,6 +114,19 @@ impl Hello {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn how_late_it_woke_is_understood() {
+        for late in [
+            Duration::ZERO,
+            Duration::from_millis(83),
+            Duration::from_micros(u64::MAX),
+        ] {
+            assert_eq!(Woke::decode(&Woke(late).encode()), Some(Woke(late)));
+        }
+        assert_eq!(Woke::decode(&[0; WOKE_BYTES]), None);
+        assert_eq!(Woke::decode(b"lhwoke01"), None);
+    }
 
     #[test]
     fn what_is_said_is_understood() {

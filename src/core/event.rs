@@ -67,6 +67,8 @@ pub enum Event {
         running: bool,
         connection: u64,
     },
+    /// A tether that runs tells by how much it woke up too late at the worst, since it told that last.
+    TetherWoke { late: Duration },
     /// A tether started nothing, because the storage carries a claim of this later epoch.
     ClaimAbove {
         of: ServiceKey,
@@ -563,10 +565,12 @@ pub enum Action {
     VipProbe {
         group: String,
     },
-    /// Add or renew the addresses; they end by themselves at `until`, however late this is carried out.
+    /// Add or renew the addresses; they end by themselves at `until`, however late this is carried out. `coarse`: at the end of a
+    /// second that has begun by then, because the lease is too short for a kernel that counts in seconds.
     VipHold {
         group: String,
         until: Time,
+        coarse: bool,
         announce: bool,
     },
     VipDrop {

@@ -276,6 +276,7 @@ impl Node {
             Event::FileRead { group, keys } => self.file_read(&group, keys),
             Event::Clock { doubt, wall } => self.clock_read(doubt, wall, out),
             Event::Endpoints { address, fault } => self.endpoints(address, fault, out),
+            Event::TetherWoke { late } => self.tether_woke(now, late, out),
             Event::EtcdMember { url, troubles } => self.etcd_member(url, troubles, out),
             Event::PinUnwritten { why } => self.pin_unwritten(&why, out),
             Event::Intruder { group, seen } => self.intruder(&group, seen, out),

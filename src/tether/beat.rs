@@ -21,7 +21,8 @@ use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use super::claim::{Beat, Claim, Found, Owner, State, Step, beat, judge, taken, word};
 use super::claim_file::ClaimFile;
 use super::exit::Refusal;
-use super::home;
+use super::gate::soft;
+use super::home::{self, PageFile};
 use super::own_namespace::Beside;
 use super::signals::FORWARDED;
 use super::standing::{Pulse, Standing};
@@ -147,8 +148,8 @@ pub(super) fn main(words: &[OsString]) -> ExitCode {
 struct Keeper {
     me: Owner,
     service: String,
-    /// Nothing is taken after this.
-    soft: Time,
+    /// Nothing is taken after its soft deadline.
+    page: Page,
     file: ClaimFile,
     beside: Vec<PathBuf>,
     failing_since: Option<Time>,
@@ -162,7 +163,7 @@ struct Keeper {
 impl Keeper {
     fn new(task: Task, directory: File) -> Self {
         Self {
-            soft: task.page.soft,
+            page: task.page,
             file: ClaimFile::new(directory, &task.store),
             me: task.me,
             service: task.service,
@@ -226,7 +227,7 @@ impl Keeper {
             let (found, was_watched) = passed(&self.file, &self.me, &self.watched, &mut self.later)?;
             *watched |= was_watched;
             // A tether that was frozen in the watch must not write over its successor.
-            if clock::now().reached(self.soft) {
+            if clock::now().reached(self.soft()) {
                 return Err(refusal(&self.file, "the lease ran out before the claim was taken"));
             }
             let claim = taken(&found, &self.me, &self.service);
@@ -239,6 +240,11 @@ impl Keeper {
             }
         }
         Err(refusal(&self.file, "it comes and goes:"))
+    }
+
+    /// As the page says by now: a short lease is renewed several times during a watch.
+    fn soft(&self) -> Time {
+        PageFile::open().map_or(self.page.soft, |file| soft(&file, &self.page))
     }
 
     /// Claims of other mounts of this file system are ours by now: the next start need not watch them, and an old holder

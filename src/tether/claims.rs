@@ -20,6 +20,8 @@ use super::beat::{ALIVE, LATER, LOST, REFUSED, TAKEN, Task};
 use super::claim::{Place, by_file_system, released};
 use super::claim_file::ClaimFile;
 use super::exit::Refusal;
+use super::gate::soft;
+use super::home::PageFile;
 use super::signals::Signals;
 use leasehold_base::clock;
 use leasehold_base::page::Page;
@@ -80,7 +82,13 @@ struct Keeper {
 
 impl Claims {
     /// Takes the claim of every file system among the stores, or says why not; then no claim of this call stays held.
-    pub(super) fn take(args: &Args, stores: &[File], page: &Page, signals: &Signals) -> Result<Self, Refusal> {
+    pub(super) fn take(
+        args: &Args,
+        stores: &[File],
+        file: &PageFile,
+        page: &Page,
+        signals: &Signals,
+    ) -> Result<Self, Refusal> {
         let (socket, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
             .map_err(|error| environment("socket", error.into()))?;
         let mut claims = Self {
@@ -92,7 +100,7 @@ impl Claims {
         };
         let started = claims.start(args, stores, page, &theirs);
         drop(theirs);
-        match started.and_then(|()| claims.await_all(page, signals)) {
+        match started.and_then(|()| claims.await_all(file, page, signals)) {
             Ok(()) => Ok(claims),
             Err(refusal) => {
                 claims.give_up();
@@ -128,7 +136,7 @@ impl Claims {
     }
 
     /// Waits until every keeper has taken its claim; storage may hang.
-    fn await_all(&mut self, page: &Page, signals: &Signals) -> Result<(), Refusal> {
+    fn await_all(&mut self, file: &PageFile, page: &Page, signals: &Signals) -> Result<(), Refusal> {
         let mut waiting = self.keepers.len();
         let mut words = [0; WORDS_MAX];
         while waiting > 0 {
@@ -146,7 +154,7 @@ impl Claims {
                 None if ended => return Err(Refusal::Environment("the keeper of a claim ended".to_owned())),
                 None => {}
             }
-            if clock::now().reached(page.soft) {
+            if clock::now().reached(soft(file, page)) {
                 return Err(Refusal::TooLate);
             }
             if signals.end_asked() {

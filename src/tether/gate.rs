@@ -17,6 +17,7 @@ use leasehold_base::clock;
 use leasehold_base::epoch::Run;
 use leasehold_base::hello::Phase;
 use leasehold_base::page::{Order, Page, mark};
+use leasehold_base::time::Time;
 
 /// What came through the gate, held until the end.
 #[derive(Debug)]
@@ -63,7 +64,8 @@ pub(super) fn pass(signals: &Signals, args: &Args) -> Result<Admitted, Refusal> 
         .map(store::open)
         .collect::<Result<_, _>>()
         .map_err(Refusal::Storage)?;
-    let claims = Claims::take(args, &stores, &before, signals).inspect_err(|refusal| tell(refusal, before.run))?;
+    let claims =
+        Claims::take(args, &stores, &file, &before, signals).inspect_err(|refusal| tell(refusal, before.run))?;
     match admitted(&file, &before, args, signals) {
         Ok((link, page)) => Ok(Admitted {
             file,
@@ -97,7 +99,7 @@ fn tell(refusal: &Refusal, run: Run) {
 
 /// The sidecar's go, and the page as it stands after it.
 fn admitted(file: &PageFile, before: &Page, args: &Args, signals: &Signals) -> Result<(Link, Page), Refusal> {
-    let link = admission(before, signals)?;
+    let link = admission(file, before, signals)?;
     // The sidecar wrote the page before its go; what was read before that may be an older run.
     let page = read(file)?;
     check(&page, before.boot_id)?;
@@ -152,18 +154,31 @@ fn check(page: &Page, boot_id: [u8; 16]) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// Until when a start may go on, as the page says now: a short lease is renewed several times while it waits. Over at once where
+/// the page is not this run's any more, or not open.
+pub(super) fn soft(file: &PageFile, before: &Page) -> Time {
+    match file.read() {
+        Reading::Page(page) if page.run == before.run && page.boot_id == before.boot_id => match page.order {
+            Order::Open => page.soft,
+            Order::Closed | Order::Stop | Order::Kill => Time::default(),
+        },
+        Reading::Page(_) | Reading::Missing => Time::default(),
+        Reading::Torn => before.soft,
+    }
+}
+
 /// Says hello and waits for the go.
-fn admission(page: &Page, signals: &Signals) -> Result<Link, Refusal> {
+fn admission(file: &PageFile, page: &Page, signals: &Signals) -> Result<Link, Refusal> {
     let not_admitted = |why: &str| Refusal::NotAdmitted(why.to_owned());
-    let deadline = clock::now().plus(GO_TIMEOUT).earlier(page.soft);
+    let go_by = clock::now().plus(GO_TIMEOUT);
     let mut link = Link::open(page.run, Phase::Gate, clock::now())
         .map_err(|error| Refusal::NotAdmitted(format!("socket: {error}")))?;
     loop {
-        let now = clock::now();
-        if now.reached(page.soft) {
+        let (now, soft) = (clock::now(), soft(file, page));
+        if now.reached(soft) {
             return Err(Refusal::TooLate);
         }
-        if now.reached(deadline) {
+        if now.reached(go_by) {
             return Err(not_admitted("no answer in time"));
         }
         if signals.end_asked() {
@@ -176,7 +191,7 @@ fn admission(page: &Page, signals: &Signals) -> Result<Link, Refusal> {
             Answer::None => {}
         }
         if let Some(socket) = link.socket() {
-            let timeout = Timespec::try_from(now.until(deadline)).ok();
+            let timeout = Timespec::try_from(now.until(go_by.earlier(soft))).ok();
             let mut fds = [
                 PollFd::new(socket, PollFlags::IN),
                 PollFd::new(signals.wake(), PollFlags::IN),

@@ -8,13 +8,13 @@ use std::time::Duration;
 use rustix::io::{Errno, Result};
 use rustix::net::{
     AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags,
-    SocketType, connect, recv, sendmsg, socket_with,
+    SocketType, connect, recv, send, sendmsg, socket_with,
 };
 use rustix::process::{PidfdFlags, getpid, pidfd_open};
 
 use super::home::{self, SOCKET};
 use leasehold_base::epoch::Run;
-use leasehold_base::hello::{GO, Hello, Phase, Secret};
+use leasehold_base::hello::{GO, Hello, Phase, Secret, Woke};
 use leasehold_base::time::Time;
 
 /// Time between two attempts to reach a sidecar that went away.
@@ -88,6 +88,13 @@ impl Link {
                 let _ = self.connect(Phase::Running);
             }
             Answer::Lost => {}
+        }
+    }
+
+    /// A sidecar that does not listen, or is of a version that never does, hears nothing.
+    pub(super) fn tell(&self, woke: Woke) {
+        if let Some(socket) = &self.socket {
+            let _ = send(socket, &woke.encode(), SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
         }
     }
 

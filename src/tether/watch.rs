@@ -18,6 +18,7 @@ use super::signals::Signals;
 use super::standing::Standing;
 use leasehold_base::clock;
 use leasehold_base::epoch::Run;
+use leasehold_base::hello::Woke;
 use leasehold_base::page::{Order, Page};
 use leasehold_base::time::Time;
 
@@ -26,6 +27,9 @@ const TICK: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 50_000_000,
 };
+
+/// Between two words to the sidecar of how late this process woke up.
+const TOLD: Duration = Duration::from_secs(2);
 
 /// How long an end waits for what may not be killed: as long as the lease leaves, in these bounds.
 const SPARE_MIN: Duration = Duration::from_millis(100);
@@ -63,6 +67,7 @@ pub(super) fn watch(
 ) -> ExitCode {
     let run = admitted.page.run;
     let boot_id = admitted.page.boot_id;
+    let mut lateness = Lateness::default();
     loop {
         let now = clock::now();
         match judge(admitted.file.read(), &mut admitted.page, boot_id, run, now) {
@@ -92,9 +97,43 @@ pub(super) fn watch(
         }
         signals.drain(|signal| service.signal(signal));
         admitted.link.keep(now);
-        if !more {
-            sleep(&admitted, signals, timer, wake_up(&admitted.page, now));
+        if let Some(woke) = lateness.due(now) {
+            admitted.link.tell(woke);
         }
+        if !more {
+            let until = wake_up(&admitted.page, now);
+            sleep(&admitted, signals, timer, until);
+            lateness.woke(now, until, clock::now());
+        }
+    }
+}
+
+/// By how much this process wakes up too late: what the sidecar needs to know where a short lease leaves little time for a kill.
+#[derive(Debug, Default)]
+struct Lateness {
+    worst: Duration,
+    told: Option<Time>,
+}
+
+impl Lateness {
+    /// A sleep that began at `from`, and should have ended after a tick or at `until`. What ended it earlier does not count.
+    fn woke(&mut self, from: Time, until: Duration, now: Time) {
+        let tick = from
+            .boot
+            .saturating_add(Duration::from_nanos(TICK.tv_nsec.unsigned_abs()));
+        // A deadline that is past ends no sleep.
+        let due = if until > from.boot { tick.min(until) } else { tick };
+        self.worst = self.worst.max(now.boot.saturating_sub(due));
+    }
+
+    /// What to tell, when it is time for that.
+    fn due(&mut self, now: Time) -> Option<Woke> {
+        let told = *self.told.get_or_insert(now);
+        if now.since(told) < TOLD {
+            return None;
+        }
+        self.told = Some(now);
+        Some(Woke(std::mem::take(&mut self.worst)))
     }
 }
 
@@ -227,6 +266,30 @@ mod tests {
         ] {
             assert_eq!(verdict(Reading::Page(page(Order::Open)), now), expected, "{now:?}");
         }
+    }
+
+    #[test]
+    fn only_what_comes_after_its_time_is_late() {
+        let ms = Duration::from_millis;
+        let mut lateness = Lateness::default();
+        assert_eq!(lateness.due(at(0)), None);
+        lateness.woke(at(100), ms(1000), at(120));
+        lateness.woke(at(100), ms(1000), at(150));
+        assert_eq!(
+            lateness.due(at(2000)),
+            Some(Woke(Duration::ZERO)),
+            "in time, or waked by something else"
+        );
+        lateness.woke(at(100), ms(110), at(130));
+        lateness.woke(at(100), ms(1000), at(153));
+        lateness.woke(at(100), ms(90), at(151));
+        assert_eq!(lateness.due(at(3999)), None);
+        assert_eq!(
+            lateness.due(at(4000)),
+            Some(Woke(ms(20))),
+            "a deadline counts as a tick does"
+        );
+        assert_eq!(lateness.due(at(6000)), Some(Woke(Duration::ZERO)));
     }
 
     #[test]

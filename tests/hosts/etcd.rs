@@ -12,6 +12,12 @@ use crate::shell::{sh, until, words};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
+/// etcd's election timeout in milliseconds.
+pub(crate) fn election_ms() -> u32 {
+    let stated = std::env::var("LEASEHOLD_HOSTS_ELECTION_MS").ok();
+    stated.map_or(500, |ms| ms.parse().expect("LEASEHOLD_HOSTS_ELECTION_MS is a number"))
+}
+
 impl Host {
     fn peer(&self) -> String {
         format!("http://{}:2380", self.address())
@@ -40,7 +46,8 @@ impl Host {
             .args(["--initial-cluster-state", state])
             .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
             .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
-            .args(["--heartbeat-interval", "50", "--election-timeout", "500"])
+            .args(["--heartbeat-interval", &(election_ms() / 10).to_string()])
+            .args(["--election-timeout", &election_ms().to_string()])
             .args(["--log-level", "warn"])
             .arg("--data-dir")
             .arg(self.etcd_data())

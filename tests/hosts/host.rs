@@ -10,7 +10,7 @@ use std::time::Duration;
 use leasehold::api::status::Status;
 use nix::sys::signal::Signal;
 
-use crate::etcd::etcd_program;
+use crate::etcd::{election_ms, etcd_program};
 use crate::lab::{Lab, NET4, NET6, VIP4, VIP6};
 use crate::pace::Pace;
 use crate::parts::{Part, signal};
@@ -95,6 +95,7 @@ impl Host {
                 "TTL",
                 std::env::var("LEASEHOLD_HOSTS_TTL").unwrap_or_else(|_| format!("{}s", TTL.as_secs())),
             ),
+            ("ELECTION", format!("{}ms", election_ms())),
             (
                 "LOG",
                 std::env::var("LEASEHOLD_LOG").unwrap_or_else(|_| "info".to_owned()),

@@ -9,6 +9,7 @@ use leasehold::core::group::{OnFailure, SecondOpinion};
 use leasehold::core::history::{Entry, Phase};
 use leasehold::core::host::stuck::OnStopFailure;
 use leasehold::core::protocol::records::{Saved, SavedRun};
+use leasehold::core::protocol::sizing::Timing;
 use leasehold::core::snapshot::status::{MemberState, Status};
 use leasehold::core::takeover::confirm::Failover;
 use leasehold::core::takeover::fencing::FenceSettings;
@@ -98,6 +99,10 @@ impl World {
                 }
             }
             ["failback", quiet] => self.failback = time(quiet),
+            ["election", timeout] => {
+                let timeout = time(timeout).unwrap_or_default();
+                self.timing = Timing::new(self.timing.ttl, self.timing.clock_margin, None, timeout);
+            }
             [word] => {
                 self.on_stop_failure = match *word {
                     "reboot" => OnStopFailure::Reboot,

@@ -8,7 +8,7 @@ use leasehold::core::group::made::Made;
 
 use super::driver::World;
 use super::groups::made;
-use super::parse::{option, outcome, probe, probe_outcome, run, service, trace, without};
+use super::parse::{option, outcome, probe, probe_outcome, run, service, time, trace, without};
 use super::words;
 
 impl World {
@@ -42,6 +42,7 @@ impl World {
                 address: at.trim_start_matches("closed").to_owned(),
                 fault: (!why.is_empty()).then(|| why.join(" ")),
             },
+            ["woke", late] => Event::TetherWoke { late: time(late)? },
             ["member", url, troubles @ ..] => Event::EtcdMember {
                 url: (*url).to_owned(),
                 troubles: words::troubles(troubles),

@@ -312,7 +312,9 @@ pub(crate) fn action(names: &mut Names, now: Time, action: &Action) -> String {
         Action::AskHolder { of, run } => format!("ask the holder of {} {run}, probe {}", of.group, of.probe),
         Action::LookForClients { group } => format!("look for the clients of {group}"),
         Action::VipProbe { group } => format!("vip probe {group}"),
-        Action::VipHold { group, until, announce } => {
+        Action::VipHold {
+            group, until, announce, ..
+        } => {
             let announce = if *announce { " announce" } else { "" };
             format!("vip hold {group} until {}{announce}", ahead(now, *until))
         }

@@ -307,7 +307,7 @@ fn a_foreign_beat_that_was_watched_during_the_wait_is_not_watched_again() {
 
 #[test]
 fn a_foreign_beat_that_moves_after_it_was_watched_refuses() {
-    let mut scene = Scene::new(60_000, 60_000);
+    let scene = Scene::new(60_000, 60_000);
     let mut line = Line::foreign();
     scene.watched(&line, Duration::from_secs(1));
     line.beat += 1;

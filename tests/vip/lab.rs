@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use leasehold::base::time::Time;
 use leasehold::compose::model::Vip;
-use leasehold::sidecar::adapters::vip::{Mac, VipCommand, VipEvent, spawn};
+use leasehold::sidecar::adapters::vip::{Mac, Until, VipCommand, VipEvent, spawn};
 use rustix::thread::{CapabilitySet, LinkNameSpaceType};
 use tokio::sync::mpsc;
 
@@ -234,7 +234,10 @@ impl Task {
         let command = VipCommand::Hold {
             group: mail(),
             vips: vips.to_vec(),
-            until,
+            until: Until {
+                end: until,
+                coarse: false,
+            },
             announce,
         };
         self.commands.send(command).await.unwrap();

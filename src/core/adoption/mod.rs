@@ -9,7 +9,7 @@ use crate::epoch::Run;
 use crate::event::{Action, Order, PageOrder, ServiceKey};
 use crate::group::Group;
 use crate::protocol::records::{Saved, SavedRun};
-use crate::protocol::sizing::{Deadlines, KILL_BUDGET};
+use crate::protocol::sizing::{Deadlines, KILL_BUDGET_LEAST};
 use crate::time::Time;
 
 /// Runs of an earlier sidecar, and the memory on the disk.
@@ -119,7 +119,7 @@ impl Adoption {
                 continue;
             }
             (page.soft, page.hard) = (page.soft.earlier(deadlines.soft), page.hard.earlier(deadlines.hard));
-            end = end.earlier(page.hard.plus(KILL_BUDGET));
+            end = end.earlier(page.hard.plus(KILL_BUDGET_LEAST));
             out.push(Action::Page {
                 of: of.clone(),
                 page: *page,
@@ -129,6 +129,7 @@ impl Adoption {
             out.push(Action::VipHold {
                 group: name.clone(),
                 until: end,
+                coarse: deadlines.coarse,
                 announce: false,
             });
         }

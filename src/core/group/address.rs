@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::{Group, VipStage};
 use crate::event::{Action, VipNews};
 use crate::node::Node;
+use crate::protocol::sizing::Deadlines;
 use crate::snapshot::code::Code;
 use crate::text;
 use crate::time::Time;
@@ -14,6 +15,8 @@ use crate::time::Time;
 pub(super) const VIP_RETRY: Duration = Duration::from_secs(1);
 /// Before asking again whether somebody still answers for an address.
 const CONFLICT_RETRY: Duration = Duration::from_secs(5);
+/// The same where the holder before may keep it for a little longer than its lease.
+const COARSE_RETRY: Duration = Duration::from_millis(500);
 
 impl Group {
     pub(super) fn set_vip(&mut self, stage: VipStage) {
@@ -53,9 +56,14 @@ impl Group {
 
     /// A question that came to nothing is asked again.
     fn vip_unasked(&mut self, now: Time) {
-        if self.held.as_ref().is_some_and(|held| held.vip == VipStage::Probing) {
+        if let Some(held) = self.held.as_ref().filter(|held| held.vip == VipStage::Probing) {
+            let pause = if held.deadlines.coarse {
+                COARSE_RETRY
+            } else {
+                CONFLICT_RETRY
+            };
             self.set_vip(VipStage::Conflict {
-                retry_at: now.plus(CONFLICT_RETRY),
+                retry_at: now.plus(pause),
             });
         }
     }
@@ -105,10 +113,11 @@ impl Group {
                 held.vip = VipStage::Adding {
                     retry_at: now.plus(VIP_RETRY),
                 };
-                let until = held.deadlines.end;
+                let Deadlines { end: until, coarse, .. } = held.deadlines;
                 out.push(Action::VipHold {
                     group,
                     until,
+                    coarse,
                     announce: true,
                 });
             }

@@ -42,6 +42,7 @@ impl Group {
             soft: now,
             hard: now,
             end: now,
+            coarse: false,
         };
         let mut held = Holding::new(run, lease, over, now, &self.settings);
         held.inherited = true;

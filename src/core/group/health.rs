@@ -9,8 +9,11 @@ use crate::snapshot::code::Code;
 use crate::text;
 use crate::time::Time;
 
-/// Between two checks until the first that passes.
+/// Between two checks until the first that passes,
 const UNTIL_FIRST: Duration = Duration::from_millis(50);
+/// and in the first moments, when most services come up: clients wait for it.
+const AT_FIRST: Duration = Duration::from_millis(10);
+const FIRST_MOMENTS: Duration = Duration::from_secs(1);
 /// The first canary after a start is not sent sooner.
 const FIRST_CANARY: Duration = Duration::from_secs(30);
 /// A warning that came and went within this is still the same one: a disk breathes.
@@ -153,7 +156,11 @@ impl Group {
         let (before, warned) = (at.passes, at.warning.is_some());
         at.take(now, settings, result, !settings.alarms_only);
         let settled = at.passes.is_some() || settings.alarms_only;
-        at.at = Some(now.plus(if settled { settings.interval } else { UNTIL_FIRST }));
+        at.at = Some(now.plus(match settled {
+            true => settings.interval,
+            false if now.since(held.since) < FIRST_MOMENTS => AT_FIRST,
+            false => UNTIL_FIRST,
+        }));
         let after = at.passes;
         let failure = at.failure.as_ref().map(|failure| failure.text.clone());
         let warning = at.warning.as_ref().map(|(_, text)| text.clone());

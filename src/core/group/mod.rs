@@ -314,6 +314,7 @@ impl Group {
             out.push(Action::VipHold {
                 group: self.settings.name.clone(),
                 until: deadlines.end,
+                coarse: deadlines.coarse,
                 announce: false,
             });
         }

@@ -33,7 +33,7 @@ impl Group {
             // As with a process: the mark must be there before the others may take the group.
             OnStopFailure::Hold if held.after == AfterStop::Lost => {
                 let last = if since.reached(hard) { since } else { hard };
-                patient.earlier(last.plus(KILL_BUDGET / 2))
+                patient.earlier(last.plus(held.deadlines.budget() / 2))
             }
             OnStopFailure::Hold => patient,
         })
@@ -58,7 +58,7 @@ impl Group {
             OnStopFailure::Reboot if held.inherited => patient,
             OnStopFailure::Reboot => patient.earlier(held.deadlines.end),
             // No beat keeps the others waiting any more: the mark must be there before they may take the group.
-            OnStopFailure::Hold if held.after == AfterStop::Lost => killed.plus(KILL_BUDGET / 2),
+            OnStopFailure::Hold if held.after == AfterStop::Lost => killed.plus(held.deadlines.budget() / 2),
             OnStopFailure::Hold => patient,
         })
     }

@@ -2,6 +2,7 @@
 
 mod files;
 pub mod stuck;
+mod wakeups;
 pub mod watchdog;
 
 use std::collections::VecDeque;
@@ -11,6 +12,7 @@ use crate::event::{Action, Intruder, ProbeFailure};
 use crate::group::made::Made;
 use crate::group::storage_check::Silence;
 use crate::host::stuck::Stuck;
+use crate::host::wakeups::Wakeups;
 use crate::host::watchdog::Watchdog;
 use crate::node::Node;
 use crate::observe::etcd::{EtcdMembers, EtcdTrouble};
@@ -54,6 +56,7 @@ pub(crate) struct Host {
     idle: VecDeque<String>,
     watchdog: Watchdog,
     stuck: Stuck,
+    wakeups: Wakeups,
 }
 
 impl Host {
@@ -70,6 +73,7 @@ impl Host {
             idle: VecDeque::new(),
             watchdog: Watchdog::default(),
             stuck: Stuck::default(),
+            wakeups: Wakeups::default(),
         }
     }
 

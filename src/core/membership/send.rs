@@ -241,7 +241,7 @@ impl Node {
     }
 
     /// The same for runs not yet adopted: a hold of the earlier sidecar may have promised them far more.
-    pub(super) fn shorten_adoptable(&mut self, stamp: Time, promise: Duration, out: &mut Vec<Action>) {
+    pub(crate) fn shorten_adoptable(&mut self, stamp: Time, promise: Duration, out: &mut Vec<Action>) {
         for group in self.groups.values() {
             let deadlines = self.facts.timing().deadlines(stamp, promise, group.settings().grace);
             self.adoption.shorten(group, deadlines, out);

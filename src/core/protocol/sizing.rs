@@ -9,6 +9,15 @@ use crate::time::Time;
 /// Time kept between the kill and the end of validity: signals, exits, a late wake-up.
 pub const KILL_BUDGET: Duration = Duration::from_millis(500);
 
+/// The least of it, where a short ttl leaves no more and the tethers of the host are known to wake up in time.
+pub const KILL_BUDGET_LEAST: Duration = Duration::from_millis(150);
+
+/// Below this ttl every sum scales with it, and only what safety needs has a floor.
+pub const TIGHT: Duration = Duration::from_secs(3);
+
+/// Below this promise the kernel, which counts in whole seconds, can't end an address with the lease.
+const COARSE_ADDRESS: Duration = Duration::from_secs(2);
+
 /// The longest promise that `leasehold hold` may make.
 pub const HOLD_MAX: Duration = Duration::from_secs(300);
 
@@ -31,6 +40,8 @@ pub struct Timing {
     pub election_timeout: Duration,
     /// How long the hardware watchdog waits for its next feed, where this node has one.
     pub watchdog: Option<Duration>,
+    /// The tethers of this host wake up in time, as they measured it themselves.
+    pub prompt: bool,
 }
 
 /// When a run must stop, be killed, and be unable to write: counted from the stamp of the last answered beat.
@@ -39,9 +50,20 @@ pub struct Deadlines {
     pub soft: Time,
     pub hard: Time,
     pub end: Time,
+    /// The promise is shorter than what the kernel can end an address with.
+    pub coarse: bool,
 }
 
 impl Deadlines {
+    /// What lies between the kill and the end. Of a run that an earlier sidecar left, the end is not known.
+    #[must_use]
+    pub fn budget(&self) -> Duration {
+        match self.hard.until(self.end) {
+            Duration::ZERO => KILL_BUDGET,
+            kept => kept.min(KILL_BUDGET),
+        }
+    }
+
     /// The earlier of each, used before a shorter promise is sent.
     #[must_use]
     pub fn earlier(self, other: Self) -> Self {
@@ -49,6 +71,7 @@ impl Deadlines {
             soft: self.soft.earlier(other.soft),
             hard: self.hard.earlier(other.hard),
             end: self.end.earlier(other.end),
+            coarse: self.coarse || other.coarse,
         }
     }
 }
@@ -65,17 +88,31 @@ impl Timing {
     /// Derives beat, attempt and grace from the ttl. `grace` overrides the last.
     #[must_use]
     pub fn new(ttl: Duration, clock_margin: f64, grace: Option<Duration>, election_timeout: Duration) -> Self {
-        let tenth = ttl / 10;
+        let ms = Duration::from_millis;
+        let (beat, attempt, derived) = if ttl < TIGHT {
+            ((ttl / 16).max(ms(50)), (ttl / 10).max(ms(80)), ttl / 20)
+        } else {
+            let second = Duration::from_secs(1);
+            let beat = (ttl * 2 / 25).clamp(ms(200), second);
+            (beat, (ttl / 10).clamp(ms(250), second), ttl / 10)
+        };
         Self {
             ttl,
             clock_margin,
-            beat: (ttl * 2 / 25).clamp(Duration::from_millis(200), Duration::from_secs(1)),
-            attempt: tenth.clamp(Duration::from_millis(250), Duration::from_secs(1)),
-            grace: grace.unwrap_or(tenth),
+            beat,
+            attempt,
+            grace: grace.unwrap_or(derived),
             stated_grace: grace,
             election_timeout,
             watchdog: None,
+            prompt: false,
         }
+    }
+
+    /// The same where the tethers were found to wake up in time, or not.
+    #[must_use]
+    pub fn with_prompt(self, prompt: bool) -> Self {
+        Self { prompt, ..self }
     }
 
     /// The same with a hardware watchdog.
@@ -90,7 +127,9 @@ impl Timing {
     /// The same on this host with another ttl.
     #[must_use]
     pub fn with_ttl(self, ttl: Duration) -> Self {
-        Self::new(ttl, self.clock_margin, self.stated_grace, self.election_timeout).with_watchdog(self.watchdog)
+        Self::new(ttl, self.clock_margin, self.stated_grace, self.election_timeout)
+            .with_watchdog(self.watchdog)
+            .with_prompt(self.prompt)
     }
 
     /// Time kept between the kill and the end of validity. A watchdog may strike a second before that end: whatever is
@@ -99,6 +138,7 @@ impl Timing {
     pub fn kill_budget(&self) -> Duration {
         match self.watchdog {
             Some(_) => KILL_BUDGET + COARSE,
+            None if self.prompt && self.ttl < TIGHT => (self.ttl * 3 / 20).max(KILL_BUDGET_LEAST),
             None => KILL_BUDGET,
         }
     }
@@ -115,6 +155,7 @@ impl Timing {
             soft: hard.minus(grace),
             hard,
             end,
+            coarse: promise < COARSE_ADDRESS,
         }
     }
 
@@ -137,22 +178,29 @@ impl Timing {
     #[must_use]
     pub fn contact_gap(&self) -> Duration {
         let crash = self.beat + self.attempt * 2 + self.election_timeout * 2;
-        crash.max(self.election_timeout * 3).max(Duration::from_millis(1500))
+        let least = if self.ttl < TIGHT { 1000 } else { 1500 };
+        let elections = if self.ttl < TIGHT { 2 } else { 3 };
+        crash
+            .max(self.election_timeout * elections)
+            .max(Duration::from_millis(least))
     }
 
-    /// The lowest lease TTL that etcd grants with this election timeout (whole seconds).
+    /// The shortest contact that counts: where the ttl is shorter than a gap, two good reads would be a ttl of contact.
     #[must_use]
-    pub fn floor(&self) -> Duration {
-        Duration::from_secs(self.election_timeout.mul_f64(1.5).as_secs_f64().ceil() as u64)
+    pub fn contact_least(&self) -> Duration {
+        if self.ttl < TIGHT {
+            self.contact_gap() * 2
+        } else {
+            Duration::ZERO
+        }
     }
 
     /// The TTL of the node's lease in etcd. It only clears rubbish away; it outlives the longest hold, so that the beat
-    /// which promised it can still be read by an observer that starts meanwhile.
+    /// which promised it can still be read by an observer that starts meanwhile. etcd grants none below one and a half of
+    /// its election timeouts.
     #[must_use]
     pub fn lease_ttl(&self) -> Duration {
-        (self.ttl * 3)
-            .max(self.floor() + Duration::from_secs(1))
-            .max(HOLD_MAX + self.ttl)
+        (self.ttl * 3).max(self.election_timeout * 2).max(HOLD_MAX + self.ttl)
     }
 
     /// Checks the sums.
@@ -171,12 +219,14 @@ impl Timing {
     /// The smallest ttl that would do here, in steps of half a second.
     #[must_use]
     pub fn smallest(&self) -> Option<Duration> {
-        let mut halves = (1..=600).map(|halves| Duration::from_millis(500) * halves);
+        let mut halves = (2..=600).map(|halves| Duration::from_millis(500) * halves);
         halves.find(|ttl| self.with_ttl(*ttl).sums().is_ok())
     }
 
+    /// As they are where the tethers wake up in time: they can be measured only once they run, and what is late costs a needless
+    /// stop and nothing else.
     fn sums(&self) -> Result<(), String> {
-        let soft = self.soft_after();
+        let soft = self.with_prompt(true).soft_after();
         let attempts = self.beat + self.attempt * 2;
         if attempts > soft {
             return Err(text::ttl::attempts_exceed(attempts, soft));
@@ -191,10 +241,6 @@ impl Timing {
             if fed > valid {
                 return Err(text::ttl::watchdog_exceeds(watchdog, fed, valid));
             }
-        }
-        let floor = self.floor();
-        if self.ttl <= floor {
-            return Err(text::ttl::below_floor(floor));
         }
         Ok(())
     }
@@ -223,9 +269,45 @@ mod tests {
     }
 
     #[test]
-    fn a_tuned_etcd_takes_three_seconds() {
+    fn a_tuned_etcd_takes_three_seconds_or_less_by_its_election_timeout() {
         assert_eq!(timing(3_000, 500).check(), Ok(()));
-        assert!(timing(2_500, 500).check().is_err());
+        assert_eq!(timing(2_500, 500).check(), Ok(()));
+        assert_eq!(timing(2_000, 500).check().unwrap_err().smallest_ms, 2_500);
+        assert_eq!(timing(1_000, 200).check(), Ok(()));
+        assert_eq!(timing(1_000, 500).check().unwrap_err().smallest_ms, 2_500);
+    }
+
+    #[test]
+    fn below_three_seconds_the_sums_scale_and_floors_stay_where_safety_needs_them() {
+        let ms = Duration::from_millis;
+        let tight = timing(1_000, 200);
+        assert_eq!((tight.attempt, tight.grace), (ms(100), ms(50)));
+        assert_eq!(tight.beat, ms(1_000) / 16);
+        // A restore must not fit into a gap, nor two good reads be a ttl of contact.
+        assert_eq!((tight.contact_gap(), tight.contact_least()), (ms(1_000), ms(2_000)));
+        assert_eq!(timing(5_000, 1_000).contact_least(), Duration::ZERO);
+        assert!(timing(2_999, 500).contact_least() >= timing(2_999, 500).contact_gap() * 2);
+        // No rule waits for etcd's lease.
+        assert!(tight.lease_ttl() > ms(300_000));
+    }
+
+    #[test]
+    fn a_short_kill_budget_wants_tethers_that_wake_up_in_time() {
+        let ms = Duration::from_millis;
+        for (ttl, short) in [(1_000, 150), (2_000, 300), (3_000, 500), (5_000, 500)] {
+            let timing = timing(ttl, 200);
+            assert_eq!(timing.kill_budget(), ms(500), "ttl {ttl}: nobody has told that they do");
+            assert_eq!(timing.with_prompt(true).kill_budget(), ms(short), "ttl {ttl}");
+            assert!(timing.with_prompt(true).with_ttl(ms(1_000)).prompt);
+        }
+        let watched = timing(2_900, 200).with_watchdog(Some(Duration::from_secs(1)));
+        assert_eq!(watched.with_prompt(true).kill_budget(), ms(1_500));
+        let (stamp, tight) = (Time::default(), timing(1_000, 200).with_prompt(true));
+        let deadlines = tight.deadlines(stamp, tight.ttl, None);
+        assert_eq!((deadlines.end.boot, deadlines.budget()), (ms(990), ms(150)));
+        assert_eq!((deadlines.hard.boot, deadlines.soft.boot), (ms(840), ms(790)));
+        assert!(deadlines.coarse);
+        assert!(!tight.deadlines(stamp, ms(2_000), None).coarse);
     }
 
     #[test]
@@ -233,12 +315,8 @@ mod tests {
         let mut two_attempts = timing(10_000, 100);
         two_attempts.attempt = Duration::from_secs(4);
         assert!(two_attempts.check().unwrap_err().sum.contains("2 attempts"));
-        let mut floor = timing(10_000, 100);
-        floor.ttl = Duration::from_millis(900);
-        floor.beat = Duration::ZERO;
-        floor.attempt = Duration::ZERO;
-        floor.grace = Duration::ZERO;
-        assert!(floor.sums().unwrap_err().contains("no lease below"));
+        let election = timing(4_000, 1_000).check().unwrap_err();
+        assert!(election.sum.contains("3 election timeouts"), "{}", election.sum);
     }
 
     #[test]

@@ -188,7 +188,7 @@ impl Node {
     /// forgotten: whoever is told that a group is deleted may start it by hand. It takes what a campaign takes.
     fn holder_may_run(&self, group: &str) -> Option<Refusal> {
         (!self.contact_holds()).then(|| {
-            let wait = self.waiting();
+            let wait = self.contact_needed();
             let at = self.facts.contact().ready_at(wait);
             let left = at.map_or(wait, |at| self.facts.now().until(at));
             Refusal::MayRunOn {

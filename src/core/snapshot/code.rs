@@ -177,6 +177,8 @@ codes! {
     JeopardyOver = "jeopardy_over", Info, "jeopardy";
     /// The rate of this host's clocks is in doubt.
     ClockDoubtful = "clock_doubtful", Alarm, "jeopardy";
+    /// The tethers of this host wake up too late for the time that a short ttl leaves for a kill.
+    TetherLate = "tether_late", Info, "jeopardy";
     /// This node is no member any more.
     PlaceLost = "place_lost", Alarm, "node";
     /// etcd does not answer this node.

@@ -14,7 +14,7 @@ use crate::takeover::{Sequel, Turn, TurnWait, sequel};
 use crate::text;
 use crate::time::Time;
 
-/// Between the campaigns of two standbys of neighbouring rank.
+/// Between the campaigns of two standbys of neighbouring rank, at most: nothing but a lost campaign depends on it.
 const RANK_STEP: Duration = Duration::from_millis(300);
 /// How long the others leave a vacancy to a named successor.
 const SUCCESSOR_START: Duration = Duration::from_secs(3);
@@ -219,9 +219,9 @@ impl Node {
             vacant_at: *vacancy
                 .as_ref()
                 .unwrap_or(&self.takeover.first_seen(name).unwrap_or(now)),
-            contact_at: self.facts.contact().ready_at(self.waiting()),
+            contact_at: self.facts.contact().ready_at(self.contact_needed()),
             later: self.came_back_start(now, &keys) + self.suspect_start(name),
-            step: self.rank_step(RANK_STEP, &keys),
+            step: self.rank_step(RANK_STEP.min(self.facts.timing().ttl / 10), &keys),
             rank: self.rank(now, name, &keys),
         };
         if let Err(why) = vacancy {
@@ -463,7 +463,12 @@ impl Node {
     pub(crate) fn contact_holds_at(&self, now: Time) -> bool {
         self.facts
             .contact()
-            .holds(now, self.waiting(), self.facts.timing().contact_gap())
+            .holds(now, self.contact_needed(), self.facts.timing().contact_gap())
+    }
+
+    /// How long contact must have lasted before anything is taken.
+    pub(crate) fn contact_needed(&self) -> Duration {
+        self.waiting().max(self.facts.timing().contact_least())
     }
 
     /// What this node publishes, when it has changed.

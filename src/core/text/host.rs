@@ -23,6 +23,14 @@ pub(crate) fn watchdog_starves(timeout: Duration, unless: Unless) -> String {
     format!("the watchdog is not fed any more: it resets this host within {timeout:?}, unless {unless} before")
 }
 
+pub(crate) fn wakes_late(late: Duration, before: Duration, from_here: Duration) -> String {
+    format!(
+        "a tether woke up {} ms too late: what runs here is killed {from_here:?} before the end of its lease, no more {before:?}, until \
+        nothing was late for 10 min",
+        late.as_millis()
+    )
+}
+
 pub(crate) fn endpoints_open(address: &str) -> String {
     format!("the endpoints are open at {address}")
 }

@@ -37,10 +37,6 @@ pub(crate) fn watchdog_exceeds(watchdog: Duration, fed: Duration, valid: Duratio
     )
 }
 
-pub(crate) fn below_floor(floor: Duration) -> String {
-    format!("etcd grants no lease below {floor:?}")
-}
-
 // What becomes of it.
 
 pub(crate) fn differs(file: Duration, ttl: Duration) -> String {

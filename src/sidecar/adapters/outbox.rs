@@ -21,7 +21,7 @@ use super::probe::{Inside, Prober, Target};
 use super::reset;
 use super::store::{self, HistoryWriter, StoreCommand};
 use super::tether::TetherHost;
-use super::vip::{self, VipCommand, VipEvent};
+use super::vip::{self, Until, VipCommand, VipEvent};
 use super::watchdog::WatchdogDevice;
 use crate::counters::Counters;
 use crate::decision_log::DecisionLog;
@@ -210,7 +210,12 @@ impl Outbox {
                 Ok(())
             }
             Action::VipProbe { group } => self.probe_vips(group),
-            Action::VipHold { group, until, announce } => self.hold_vips(group, until, announce),
+            Action::VipHold {
+                group,
+                until: end,
+                coarse,
+                announce,
+            } => self.hold_vips(group, Until { end, coarse }, announce),
             Action::VipDrop { group } => self.drop_vips(group),
             Action::Feed { until } => self.watchdog.as_mut().map_or(Ok(()), |watchdog| watchdog.feed(until)),
             Action::Disarm => {
@@ -363,7 +368,7 @@ impl Outbox {
         in_file.unwrap_or_else(|| self.site.left.vips(group))
     }
 
-    fn hold_vips(&self, group: String, until: Time, announce: bool) -> io::Result<()> {
+    fn hold_vips(&self, group: String, until: Until, announce: bool) -> io::Result<()> {
         let vips = self.vips(&group);
         give(
             &self.vip,

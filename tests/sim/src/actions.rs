@@ -129,7 +129,9 @@ impl World {
                     },
                 );
             }
-            Action::VipHold { group, until, .. } => self.hold_vip(h, group, until, soon),
+            Action::VipHold {
+                group, until, coarse, ..
+            } => self.hold_vip(h, group, until, coarse, soon),
             Action::VipDrop { group } => {
                 self.hosts[h].vips.remove(&group);
                 self.push(
@@ -190,11 +192,16 @@ impl World {
         }
     }
 
-    pub(crate) fn hold_vip(&mut self, h: usize, group: String, until: Time, soon: u64) {
+    pub(crate) fn hold_vip(&mut self, h: usize, group: String, until: Time, coarse: bool, soon: u64) {
         let life = self.hosts[h].life;
         let now = self.hosts[h].clock.read(self.now);
         let raw = now.awake();
-        let whole = now.until(until).saturating_sub(Duration::from_millis(300)).as_secs();
+        let left = now.until(until);
+        let whole = if coarse {
+            left.as_nanos().div_ceil(u128::from(S)) as u64
+        } else {
+            left.saturating_sub(Duration::from_millis(300)).as_secs()
+        };
         if whole == 0 {
             return;
         }

@@ -34,7 +34,6 @@
 
 use leasehold_core::event::{Order, PageOrder, ServiceKey};
 use leasehold_core::protocol::records::{Beat, Record, RecordState};
-use leasehold_core::protocol::sizing::KILL_BUDGET;
 
 use crate::host::{Life, MS};
 use crate::world::World;
@@ -69,7 +68,7 @@ impl World {
         let promise = beat.ttl_ms * MS;
         // An observer's raw clock may run 0.4 % fast.
         let wait = promise as f64 / 1.004;
-        let trusted = promise as f64 * (1.0 - self.timing.clock_margin) - KILL_BUDGET.as_nanos() as f64;
+        let trusted = promise as f64 * (1.0 - self.timing.clock_margin) - self.kill_budget().as_nanos() as f64;
         let cover = self.cover.entry(node.to_owned()).or_default().entry(lease).or_default();
         cover.until = self.now + wait as u64;
         cover.hard = cover.hard.max(sent + (trusted / SLOWEST) as u64 + 2 * MS);
@@ -219,7 +218,7 @@ impl World {
             .unwrap_or(0);
         let cover = self.cover_of(&name, lease).copied().unwrap_or_default();
         let trusted = cover.promise as f64 * (1.0 - self.timing.clock_margin);
-        let budget = (KILL_BUDGET + self.timing.grace).as_nanos() as f64;
+        let budget = (self.kill_budget() + self.timing.grace).as_nanos() as f64;
         let soft = cover.sent + ((trusted - budget).max(0.0) / SLOWEST) as u64 + 2 * MS;
         if self.now > soft {
             let late = (self.now - soft) / MS;

@@ -107,6 +107,12 @@ impl World {
                 die,
                 ignores_term,
             } => {
+                // As late as nothing has told of yet, it must still fit into the time that is kept.
+                let (tether, die) = if self.tight {
+                    (tether.min(90 * MS), die.min(50 * MS))
+                } else {
+                    (tether, die)
+                };
                 let manners = &mut self.hosts[host].manners;
                 (manners.tether, manners.die, manners.ignores_term) = (tether, die, ignores_term);
             }

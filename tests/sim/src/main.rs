@@ -45,6 +45,8 @@ mod surroundings;
 mod swarm;
 mod taken;
 mod tether;
+#[cfg(test)]
+mod tight;
 mod told;
 #[cfg(test)]
 mod ttl;

@@ -52,7 +52,13 @@ impl World {
             self.count("answer lost");
         }
         let slow = self.rng.chance(manners.late);
-        let back = (!lost).then(|| if slow { self.rng.range(back, attempt) } else { back });
+        let back = (!lost).then(|| {
+            if slow {
+                self.rng.range(back, attempt.max(back))
+            } else {
+                back
+            }
+        });
         let sent = self.now;
         if self.rng.chance(manners.duplicate) {
             self.count("request duplicated");

@@ -235,7 +235,8 @@ pub(crate) fn change_ttl(world: &mut World, seed: u64, until: u64) {
     }
     let mut at = rng.range(6 * S, 25 * S);
     while at < until {
-        let ttl = Duration::from_millis(500 * rng.range(8, 33));
+        let halves = if world.tight { rng.range(2, 9) } else { rng.range(8, 33) };
+        let ttl = Duration::from_millis(500 * halves);
         world.schedule(at, Act::ChangeTtl(rng.pick(world.hosts.len()), ttl));
         at += rng.range(S / 10, 25 * S);
     }

@@ -188,4 +188,25 @@ const BUGS: &[Bug] = &[
         new: "matches!(after, Some(AfterStop::Interrupted)) && ended.is_some() && !crate::planted::on(\"an interrupted stop is never released\");",
         seen_by: Seen::Schedule("acts::an_ordered_stop_is_released_though_its_sidecar_crashed_in_the_middle"),
     },
+    Bug {
+        name: "a late tether has the short time for a kill",
+        file: "protocol/sizing.rs",
+        old: "None if self.prompt && self.ttl < TIGHT =>",
+        new: "None if (self.prompt || crate::planted::on(\"a late tether has the short time for a kill\")) && self.ttl < TIGHT =>",
+        seen_by: Seen::Schedule("tight::a_tether_that_is_late_has_more_time_for_the_kill"),
+    },
+    Bug {
+        name: "a late tether keeps the lease that runs",
+        file: "host/wakeups.rs",
+        old: "self.shorten(stamp, promise, out);",
+        new: "if !crate::planted::on(\"a late tether keeps the lease that runs\") { self.shorten(stamp, promise, out); }",
+        seen_by: Seen::Schedule("tight::a_tether_that_is_found_late_has_more_time_on_the_lease_that_runs"),
+    },
+    Bug {
+        name: "two good reads are contact",
+        file: "protocol/sizing.rs",
+        old: "self.contact_gap() * 2",
+        new: "self.contact_gap() * if crate::planted::on(\"two good reads are contact\") { 0 } else { 2 }",
+        seen_by: Seen::Unit("protocol::sizing::tests::below_three_seconds_the_sums_scale_and_floors_stay_where_safety_needs_them"),
+    },
 ];

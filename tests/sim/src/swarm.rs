@@ -7,6 +7,7 @@ use crate::features::try_out;
 use crate::host::{MS, S};
 use crate::mutants::Mutant;
 use crate::plan::{change_ttl, give_orders, plan};
+use crate::rng::Rng;
 use crate::world::World;
 
 /// How long faults rain, in true nanoseconds.
@@ -24,6 +25,7 @@ fn build(seed: u64, mutant: Mutant, logged: bool) -> World {
     let twin = world.rng.chance(120);
     world = World::new(seed, hosts, groups, mutant);
     world.log = logged.then(Vec::new);
+    tighten(&mut world, seed);
     world.colocated = world.rng.chance(500);
     for h in 0..hosts {
         let delay = world.rng.range(0, 3 * S);
@@ -43,6 +45,15 @@ fn build(seed: u64, mutant: Mutant, logged: bool) -> World {
     give_orders(&mut world, seed, STORM);
     try_out(&mut world, seed, STORM);
     world
+}
+
+/// One world in five has a ttl of one to three seconds; from a source of its own.
+fn tighten(world: &mut World, seed: u64) {
+    let mut rng = Rng(seed ^ 0x7469_6768);
+    if rng.chance(200) {
+        world.tighten([1000, 1500, 2000, 2500][rng.pick(4)]);
+        world.count("a ttl below three seconds");
+    }
 }
 
 /// Runs one seed; the failure, if there is one.

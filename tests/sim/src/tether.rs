@@ -1,5 +1,7 @@
 //! The tethers: page, deadlines, signals, the end of a container.
 
+use std::time::Duration;
+
 use leasehold_core::event::{Event, Order, PageOrder, ServiceKey};
 
 use crate::events::Ev;
@@ -230,6 +232,14 @@ impl World {
         }
     }
 
+    /// A tether tells how late it wakes up at the worst.
+    pub(crate) fn tell_of_wakeups(&mut self, host: usize, late: u64) {
+        let late = Duration::from_nanos(late);
+        let life = self.hosts[host].life;
+        let event = Event::TetherWoke { late };
+        self.push(MS, Ev::Inbox { host, life, event });
+    }
+
     /// Every 200 ms: the claim is read, then written; meanwhile the application writes.
     pub(crate) fn beat(&mut self, h: usize, key: &ServiceKey, instance: u64) {
         let host = &self.hosts[h];
@@ -252,6 +262,10 @@ impl World {
                 };
             }
             store.write_claim(owner);
+            let beat = store.claim.as_ref().map_or(0, |claim| claim.beat);
+            if up && self.tight && beat.is_multiple_of(10) {
+                self.tell_of_wakeups(h, self.hosts[h].manners.tether);
+            }
             if up {
                 self.reached(
                     &key.group,

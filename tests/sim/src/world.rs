@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use leasehold_core::protocol::keys::Keys;
 use leasehold_core::protocol::records::Record;
-use leasehold_core::protocol::sizing::Timing;
+use leasehold_core::protocol::sizing::{KILL_BUDGET, KILL_BUDGET_LEAST, Timing};
 use leasehold_core::requests::exported::Exported;
 
 use crate::checks::Cover;
 use crate::etcd::Etcd;
 use crate::events::{Act, Entry, Ev};
-use crate::host::{Clock, Host, S};
+use crate::host::{Clock, Host, MS, S};
 use crate::members::Members;
 use crate::mutants::Mutant;
 use crate::policy::Policies;
@@ -23,6 +23,8 @@ pub(crate) struct World {
     pub(crate) now: u64,
     pub(crate) rng: Rng,
     pub(crate) timing: Timing,
+    /// The ttl is below three seconds, or may come to be.
+    pub(crate) tight: bool,
     pub(crate) groups: Vec<String>,
     pub(crate) keys: Keys,
     pub(crate) etcd: Etcd,
@@ -61,6 +63,9 @@ pub(crate) struct World {
     pub(crate) alarms: Vec<String>,
 }
 
+/// How late a tether wakes up at most where little time is kept for a kill.
+const TIGHT_TICK: u64 = 20 * MS;
+
 /// What `leasehold init` wrote.
 pub(crate) const STORE: &str = r#"{"id":"s","mounts":[]}"#;
 
@@ -97,6 +102,7 @@ impl World {
             now: 0,
             rng,
             timing: Timing::new(ttl, 0.01, None, Duration::from_secs(1)),
+            tight: false,
             groups,
             keys,
             etcd,
@@ -172,7 +178,7 @@ impl World {
 
     #[cfg(test)]
     pub(crate) fn run_for(&mut self, ms: u64) {
-        self.run_until(self.now + ms * crate::host::MS);
+        self.run_until(self.now + ms * MS);
     }
 
     pub(crate) fn happen(&mut self, ev: Ev) {
@@ -247,6 +253,21 @@ impl World {
             Ev::LeaseEnd { lease } => self.lease_end(lease),
             Ev::Act(act) => self.act(act),
         }
+    }
+
+    /// A ttl below three seconds, and an etcd that elects its leader fast enough for it.
+    pub(crate) fn tighten(&mut self, ttl_ms: u64) {
+        let (ttl, election) = (Duration::from_millis(ttl_ms), Duration::from_millis(200));
+        self.timing = Timing::new(ttl, 0.01, None, election);
+        self.tight = true;
+        for host in &mut self.hosts {
+            host.manners.tether = TIGHT_TICK;
+        }
+    }
+
+    /// The least that a kill comes before the end of a lease.
+    pub(crate) fn kill_budget(&self) -> Duration {
+        if self.tight { KILL_BUDGET_LEAST } else { KILL_BUDGET }
     }
 
     /// Who serves the group, with container and address.

@@ -119,6 +119,7 @@ pub(super) fn from_tether(group: &str, event: TetherEvent) -> Event {
             epoch,
             connection,
         },
+        TetherEvent::Woke { late } => Event::TetherWoke { late },
         TetherEvent::Gone {
             service,
             run,

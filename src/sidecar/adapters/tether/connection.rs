@@ -8,7 +8,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendFlags, recvmsg, send};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendFlags, recv, recvmsg, send};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, oneshot};
@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 use super::host::{Known, TetherEvent};
 use crate::adapters::descriptor::readable;
-use leasehold_base::hello::{GO, HELLO_BYTES, Hello, NO, Phase};
+use leasehold_base::hello::{GO, HELLO_BYTES, Hello, NO, Phase, WOKE_BYTES, Woke};
 
 /// A hello that is not there by then never comes.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(2);
@@ -72,6 +72,12 @@ pub(super) async fn follow(
     }
     // The socket is kept open to the end: closing it would send a running tether into reconnecting.
     let socket = reply(socket, answer, &pidfd).await;
+    if let Some(socket) = &socket {
+        tokio::select! {
+            () = hear(socket, &events) => {}
+            _ = pidfd.readable() => {}
+        }
+    }
     if pidfd.readable().await.is_ok() {
         let run = hello.run;
         let _ = events
@@ -83,6 +89,21 @@ pub(super) async fn follow(
             .await;
     }
     drop(socket);
+}
+
+/// Hears what a running tether tells, until it says nothing any more.
+async fn hear(socket: &AsyncFd<OwnedFd>, events: &mpsc::Sender<TetherEvent>) {
+    loop {
+        let mut bytes = [0; WOKE_BYTES];
+        let read = |socket: &OwnedFd| Ok(recv(socket, &mut bytes[..], RecvFlags::DONTWAIT)?.0);
+        match socket.async_io(Interest::READABLE, read).await {
+            Ok(length) if length > 0 => {}
+            Ok(_) | Err(_) => return,
+        }
+        let told = Woke::decode(&bytes).map(|Woke(late)| TetherEvent::Woke { late });
+        // A full queue has worse to carry: it is told again soon.
+        told.map(|told| events.try_send(told));
+    }
 }
 
 /// Waits for the decision and sends it; a refused connection is closed.

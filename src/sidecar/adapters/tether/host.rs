@@ -52,6 +52,8 @@ pub enum TetherEvent {
         epoch: u64,
         connection: u64,
     },
+    /// A running tether tells how late it woke up.
+    Woke { late: Duration },
     /// Proof of stop: the tether, and with it every process of its PID namespace, is gone.
     Gone { service: usize, run: Run, connection: u64 },
 }

@@ -8,9 +8,8 @@ use super::announce::Schedule;
 use super::installed::{Installed, Ours};
 use super::netlink::lifetime;
 use super::task::Task;
-use super::{VipError, VipEvent, installed_prefix};
+use super::{Until, VipError, VipEvent, installed_prefix};
 use leasehold_base::clock::now;
-use leasehold_base::time::Time;
 use leasehold_compose::model::Vip;
 
 /// Looks at the addresses until none is left: an address may come back between a look and its removal.
@@ -22,7 +21,7 @@ pub(super) struct Holding {
     /// Those that the kernel took: only these are announced.
     present: Vec<Vip>,
     /// From the last `Hold`; nothing here ever moves it.
-    pub(super) until: Time,
+    pub(super) until: Until,
     /// Set once the addresses are there.
     pub(super) schedule: Option<Schedule>,
     /// The largest lifetime given out since the last `Hold`, in seconds.
@@ -32,7 +31,7 @@ pub(super) struct Holding {
 }
 
 impl Task {
-    pub(super) async fn hold(&mut self, group: String, vips: Vec<Vip>, until: Time, announce: bool) {
+    pub(super) async fn hold(&mut self, group: String, vips: Vec<Vip>, until: Until, announce: bool) {
         let before = self
             .holdings
             .get(&group)
@@ -40,7 +39,7 @@ impl Task {
         let known = before.as_ref().is_some_and(|(held, _)| *held == vips);
         if lifetime(now(), until).is_none() {
             // Too late to add. What is there ends by itself, unless it was given longer than this.
-            if before.is_some_and(|(_, earlier)| earlier != earlier.earlier(until)) {
+            if before.is_some_and(|(_, earlier)| earlier.end != earlier.end.earlier(until.end)) {
                 self.end(group).await;
             }
             return;
@@ -195,7 +194,7 @@ impl Task {
     /// where the kernel's lifetimes stood still.
     pub(super) async fn expire(&mut self) {
         let now = now();
-        let past = |(group, it): (&String, &Holding)| now.reached(it.until).then(|| group.clone());
+        let past = |(group, it): (&String, &Holding)| now.reached(it.until.end).then(|| group.clone());
         let groups: Vec<String> = self.holdings.iter().filter_map(past).collect();
         for group in groups {
             self.end(group).await;

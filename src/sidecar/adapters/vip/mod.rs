@@ -40,6 +40,15 @@ pub use host::{Own, network, own, unreached, whole};
 pub use near::vantage;
 pub use netlink::{interface_exists, list};
 
+/// When an address must be gone by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Until {
+    pub end: Time,
+    /// The kernel counts in whole seconds, which is too coarse for this lease: a host whose sidecar is gone may keep the address
+    /// for up to 1.5 s longer. Without it the address is gone before the end.
+    pub coarse: bool,
+}
+
 /// What the task is told to do; the group's name comes back in every answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum VipCommand {
@@ -51,7 +60,7 @@ pub enum VipCommand {
     Hold {
         group: String,
         vips: Vec<Vip>,
-        until: Time,
+        until: Until,
         announce: bool,
     },
     /// Take the addresses that we added, and what else the group holds, off every interface; answered by `Dropped` or `Failed`.

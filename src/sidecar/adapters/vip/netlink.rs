@@ -18,7 +18,7 @@ use rtnetlink::{Handle, MulticastGroup, RouteMessageBuilder};
 use tokio::task::JoinSet;
 
 use super::installed::{Installed, Ours, marks};
-use super::{Mac, VipError, installed_prefix};
+use super::{Mac, Until, VipError, installed_prefix};
 use leasehold_base::clock::now;
 use leasehold_base::time::Time;
 use leasehold_compose::model::Vip;
@@ -132,7 +132,7 @@ impl Netlink {
         &self,
         link: &Link,
         vip: Vip,
-        until: Time,
+        until: Until,
         there: Option<&Installed>,
     ) -> Result<Option<u32>, VipError> {
         let Some(mut valid) = lifetime(now(), until) else {
@@ -254,9 +254,14 @@ pub(super) fn names<'a>(links: impl Iterator<Item = &'a Link>) -> Vec<String> {
     names
 }
 
-/// The whole seconds for which an address may still be given out; `None` below one.
-pub(super) fn lifetime(now: Time, until: Time) -> Option<u32> {
-    let left = now.until(until).saturating_sub(REMOVAL_LAG).as_secs();
+/// The whole seconds for which an address may still be given out; `None` below one. Of a coarse end they are rounded up.
+pub(super) fn lifetime(now: Time, until: Until) -> Option<u32> {
+    let left = now.until(until.end);
+    let left = if until.coarse {
+        left.as_secs() + u64::from(left.subsec_nanos() > 0)
+    } else {
+        left.saturating_sub(REMOVAL_LAG).as_secs()
+    };
     // The largest number means for ever.
     let left = u32::try_from(left).unwrap_or(u32::MAX).min(u32::MAX - 1);
     (left > 0).then_some(left)
@@ -373,9 +378,24 @@ fn link(message: &LinkMessage) -> Option<Link> {
 mod tests {
     use super::*;
 
+    fn to(ms: u64, coarse: bool) -> Until {
+        let end = Time::default().plus(Duration::from_millis(ms));
+        Until { end, coarse }
+    }
+
+    #[test]
+    fn lifetimes_of_a_short_lease_are_rounded_up_and_end_with_it_at_the_latest_second() {
+        let until = |ms| lifetime(Time::default(), to(ms, true));
+        assert_eq!(until(0), None);
+        assert_eq!(until(1), Some(1));
+        assert_eq!(until(990), Some(1));
+        assert_eq!(until(1001), Some(2));
+        assert_eq!(until(u64::MAX), Some(u32::MAX - 1));
+    }
+
     #[test]
     fn lifetimes_are_rounded_down_and_end_before_the_deadline() {
-        let until = |ms| lifetime(Time::default(), Time::default().plus(Duration::from_millis(ms)));
+        let until = |ms| lifetime(Time::default(), to(ms, false));
         assert_eq!(until(0), None);
         assert_eq!(until(1299), None);
         assert_eq!(until(1300), Some(1));

@@ -18,7 +18,7 @@ use leasehold_compose::model::Vip;
 
 /// RFC 5227 asks three times; one to two seconds apart there, which a failover can't afford.
 const PROBES: u8 = 3;
-const PROBE_SPACING: Duration = Duration::from_millis(75);
+const PROBE_SPACING: Duration = Duration::from_millis(50);
 
 /// Between two reports of a foreign owner of the same address, and between two answers to it.
 const FOREIGN_SPACING: Duration = Duration::from_secs(1);
@@ -165,7 +165,7 @@ impl Task {
         let probes = self.probes.values().map(|probing| now.until(probing.due));
         let kept = self.holdings.values().flat_map(|holding| {
             let announcement = holding.schedule.map(|schedule| now.until(schedule.due));
-            [Some(LOOK), Some(now.until(holding.until)), announcement]
+            [Some(LOOK), Some(now.until(holding.until.end)), announcement]
         });
         probes.chain(kept.flatten()).min().unwrap_or(IDLE)
     }
