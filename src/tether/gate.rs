@@ -154,16 +154,14 @@ fn check(page: &Page, boot_id: [u8; 16]) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Until when a start may go on, as the page says now: a short lease is renewed several times while it waits. Over at once where
-/// the page is not this run's any more, or not open.
+/// Until when a start may go on, as the page says now: a short lease is renewed several times while it waits. One that is not this
+/// run's any more, or not open, renews nothing; the last look at the gate says so.
 pub(super) fn soft(file: &PageFile, before: &Page) -> Time {
     match file.read() {
-        Reading::Page(page) if page.run == before.run && page.boot_id == before.boot_id => match page.order {
-            Order::Open => page.soft,
-            Order::Closed | Order::Stop | Order::Kill => Time::default(),
-        },
-        Reading::Page(_) | Reading::Missing => Time::default(),
-        Reading::Torn => before.soft,
+        Reading::Page(page) if (page.run, page.boot_id, page.order) == (before.run, before.boot_id, Order::Open) => {
+            page.soft
+        }
+        Reading::Page(_) | Reading::Missing | Reading::Torn => before.soft,
     }
 }
 

@@ -292,13 +292,32 @@ impl Host {
     }
 
     pub(crate) fn event(&mut self) -> TetherEvent {
-        let next = async { tokio::time::timeout(PATIENCE, self.events.recv()).await };
+        let next = async { tokio::time::timeout(PATIENCE, Self::news(&mut self.events)).await };
         self.runtime.block_on(next).expect("an event in time").expect("a host")
+    }
+
+    /// The next event that is more than a word of how late the tether woke up.
+    async fn news(events: &mut mpsc::Receiver<TetherEvent>) -> Option<TetherEvent> {
+        loop {
+            match events.recv().await {
+                Some(TetherEvent::Woke { .. }) => {}
+                other => return other,
+            }
+        }
+    }
+
+    /// How late the tether says that it woke up at the worst, when it says so next.
+    pub(crate) fn woke(&mut self) -> Duration {
+        let next = async { tokio::time::timeout(PATIENCE, self.events.recv()).await };
+        match self.runtime.block_on(next) {
+            Ok(Some(TetherEvent::Woke { late })) => late,
+            other => panic!("{other:?}"),
+        }
     }
 
     /// No event for as long as it takes to be sure.
     pub(crate) fn silent(&mut self, span: Duration) {
-        let next = async { tokio::time::timeout(span, self.events.recv()).await };
+        let next = async { tokio::time::timeout(span, Self::news(&mut self.events)).await };
         assert!(self.runtime.block_on(next).is_err(), "an event where none was due");
     }
 

@@ -46,6 +46,19 @@ fn the_stop_signal_is_the_one_that_was_asked_for_and_reaches_a_stopped_service()
 }
 
 #[test]
+fn it_tells_how_late_it_woke_up_at_the_worst() {
+    let place = Place::new();
+    let (mut host, _container, pid) = up(&place, 60_000, 60_000, POLITE);
+    println!("woke up {:?} late", host.woke());
+    let tether = Pid::from_raw(pid.cast_signed()).unwrap();
+    kill_process(tether, Signal::STOP).unwrap();
+    std::thread::sleep(Duration::from_millis(400));
+    kill_process(tether, Signal::CONT).unwrap();
+    let late = host.woke();
+    assert!(late > Duration::from_millis(300), "{late:?}");
+}
+
+#[test]
 fn at_the_hard_deadline_everything_is_killed() {
     let place = Place::new();
     let hard = clock::now().plus(Duration::from_millis(1200));

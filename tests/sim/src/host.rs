@@ -100,6 +100,8 @@ pub(crate) struct Container {
     pub(crate) up_since: u64,
     /// It has said hello and waits at its gate until then.
     pub(crate) gate_until: Option<u64>,
+    /// When its tether wakes up next, where it oversleeps.
+    pub(crate) sleeps_until: u64,
 }
 
 impl Container {
@@ -116,6 +118,7 @@ impl Container {
             end: End::Orderly,
             up_since: 0,
             gate_until: None,
+            sleeps_until: 0,
         }
     }
 }
@@ -125,6 +128,8 @@ impl Container {
 pub(crate) struct Manners {
     /// Tick of the tether and time to die, in ns, at most.
     pub(crate) tether: u64,
+    /// The tether sleeps for so long whatever happens, in ns: it is that late at the worst.
+    pub(crate) oversleeps: u64,
     pub(crate) die: u64,
     pub(crate) exit: u64,
     /// Time to sync the storage after an orderly end, in ns, at most.
@@ -147,6 +152,7 @@ impl Default for Manners {
     fn default() -> Self {
         Self {
             tether: 50 * MS,
+            oversleeps: 0,
             die: 30 * MS,
             exit: 200 * MS,
             sync: 20 * MS,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use leasehold_core::event::{Event, Order, PageOrder, ServiceKey};
 
 use crate::events::Ev;
-use crate::host::{Life, MS};
+use crate::host::{Container, Life, MS};
 use crate::mutants::Mutant;
 use crate::storage::{BEAT, Fault};
 use crate::world::World;
@@ -50,6 +50,9 @@ impl World {
 
     /// The tether looks at its page and at the time.
     pub(crate) fn tether(&mut self, h: usize, key: &ServiceKey, instance: u64) {
+        if self.hosts[h].awake() && self.oversleeps(h, key, instance) {
+            return;
+        }
         let host = &self.hosts[h];
         let Some(c) = host.containers.get(key).filter(|c| c.instance == instance && !c.dying) else {
             return;
@@ -87,6 +90,22 @@ impl World {
                 self.look_again(h, key, instance);
             }
         }
+    }
+
+    /// Whether it sleeps on; then it wakes up once, at the end of that.
+    fn oversleeps(&mut self, host: usize, key: &ServiceKey, instance: u64) -> bool {
+        let sleeps = self.hosts[host].manners.oversleeps;
+        let its = |c: &&mut Container| sleeps > 0 && c.instance == instance;
+        let Some(c) = self.hosts[host].containers.get_mut(key).filter(its) else {
+            return false;
+        };
+        let on = self.now < c.sleeps_until;
+        if !on {
+            c.sleeps_until = self.now + sleeps;
+            let key = key.clone();
+            self.push(sleeps, Ev::Tether { host, key, instance });
+        }
+        on
     }
 
     fn signal(&mut self, h: usize, key: &ServiceKey, instance: u64) {
@@ -264,7 +283,8 @@ impl World {
             store.write_claim(owner);
             let beat = store.claim.as_ref().map_or(0, |claim| claim.beat);
             if up && self.tight && beat.is_multiple_of(10) {
-                self.tell_of_wakeups(h, self.hosts[h].manners.tether);
+                let manners = &self.hosts[h].manners;
+                self.tell_of_wakeups(h, manners.tether.max(manners.oversleeps));
             }
             if up {
                 self.reached(

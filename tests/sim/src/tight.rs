@@ -23,18 +23,15 @@ fn tight(seed: u64) -> World {
     world
 }
 
-fn cut(world: &mut World) {
-    world.act(Act::Network {
-        host: 0,
-        to: false,
-        from: false,
-    });
+/// The sidecar of the holder hangs: nobody but the tether ends the service.
+fn hang(world: &mut World) {
+    world.act(Act::StopSignal(0));
 }
 
 /// The tethers of the holder's host begin to wake up late, and nothing but their kill ends the service.
 fn slow(world: &mut World) {
     let manners = &mut world.hosts[0].manners;
-    (manners.tether, manners.ignores_term) = (LATE, true);
+    (manners.oversleeps, manners.ignores_term) = (LATE, true);
 }
 
 #[test]
@@ -62,9 +59,9 @@ fn a_tether_that_is_late_has_more_time_for_the_kill() {
     for seed in 1..=12 {
         let mut world = tight(seed);
         slow(&mut world);
-        // Its next word of how late it is, and the beats after it.
-        world.run_for(3000);
-        cut(&mut world);
+        // Its next word of how late it is, and the beats after it; the end of the lease at any time of its sleep.
+        world.run_for(3000 + seed * 25);
+        hang(&mut world);
         until_active(&mut world, "mail", Some(1), 6000);
         check(&world, starts(&world) == 2, "another host has taken it");
     }
@@ -76,10 +73,16 @@ fn a_tether_that_is_found_late_has_more_time_on_the_lease_that_runs() {
     for seed in 1..=24 {
         let mut world = tight(seed);
         world.run_for(seed * 10);
-        cut(&mut world);
+        world.act(Act::Network {
+            host: 0,
+            to: false,
+            from: false,
+        });
+        world.run_for(100);
         world.tell_of_wakeups(0, LATE);
         world.run_for(5);
         slow(&mut world);
+        hang(&mut world);
         until_active(&mut world, "mail", Some(1), 6000);
         check(&world, starts(&world) == 2, "another host has taken it");
     }
