@@ -38,7 +38,7 @@ use bollard::query_parameters::{
 };
 use leasehold::compose::model::{Attachment, Healthcheck, Mount, MountKind, Network, NetworkMode, Service};
 use leasehold::sidecar::adapters::engine::{
-    ContainerState, Engine, EngineError, Guarded, Health, Helper, Hint, HintKind, MountSource, Reason, Seen, Status,
+    ContainerState, Engine, EngineError, Guarded, Helper, Hint, HintKind, MountSource, Reason, Seen, Status,
 };
 use support::{Bed, GROUP, NODE, PROJECT_LABEL, SOCKET};
 use tokio::time::timeout;
@@ -431,12 +431,11 @@ async fn hints_come_and_a_lost_engine_is_told() {
     wait_down(&bed, &id).await;
     bed.engine.remove(&id).await.unwrap();
     next(5).await;
-    let healthy = HintKind::Health(Health::Healthy);
     let died = HintKind::Died { exit_code: Some(137) };
     // An engine may tell of the end before it tells of the signal.
     assert_eq!(
         (kinds[0], kinds[1], kinds[4]),
-        (HintKind::Started, healthy, HintKind::Destroyed)
+        (HintKind::Started, HintKind::Health, HintKind::Destroyed)
     );
     assert!(
         kinds[2..4].contains(&HintKind::Signalled) && kinds[2..4].contains(&died),

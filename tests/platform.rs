@@ -1,10 +1,11 @@
 //! Three hosts as people install them today: Debian with systemd, cgroups of version 2 and its own engine, `compose/node` set
-//! up as its comments say, with the sidecar as a unit on two and in a container on the third. Real mail is sent and read
-//! back while the hosts fail.
+//! up as its comments say, with the sidecar as a unit on two and in a container on the third. The second unit is that of the
+//! Debian package. Real mail is sent and read back while the hosts fail.
 //!
 //! Each host is a Debian tree whose own systemd is PID 1 in namespaces of its own, on the machine's kernel. Needs root, an
 //! engine with the images of `docker/build`, the program in `LEASEHOLD_BINARY`, and the tree of
-//! `docker/requirements platform DIR` in `LEASEHOLD_PLATFORM_DIR`.
+//! `docker/requirements platform DIR` in `LEASEHOLD_PLATFORM_DIR`, and the package of `docker/build release DIR` in
+//! `LEASEHOLD_PACKAGES`.
 //!
 //! Prints a table of outages and two-writer times, and leaves it as `platform.md` and `platform.json` beside the build.
 //! `LEASEHOLD_PLATFORM=reboot,power` runs only the rows whose names contain one of these words, and the first start.

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::cluster::NAMES;
-use crate::host::{Form, Host, STORAGE, WATCHED, image, programs};
+use crate::host::{Form, Host, STORAGE, WATCHED, image, package, programs};
 use crate::lab::{NET4, VIP4};
 use crate::scenarios::TTL;
 use crate::shell::sh;
@@ -13,6 +13,8 @@ use crate::shell::sh;
 const NODE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/compose/node");
 const COMPOSE: &str = include_str!("../../compose/node/compose.yaml");
 const UNIT: &str = include_str!("../../compose/node/leasehold.service");
+/// Before the package's own unit come the comments that are put in front of it.
+const PACKAGED: &str = include_str!("../../docker/deb/unit");
 /// Where the certificates of all hosts are handed on, on the shared storage.
 const CERTIFICATES: &str = "/srv/storage/certificates.d";
 /// The command of both comments that is typed once for the whole cluster.
@@ -69,6 +71,8 @@ impl Host {
     fn commands(&self) -> Vec<&'static str> {
         let of_directory = commands(COMPOSE);
         match self.form {
+            // The package brings the directory.
+            Form::Unit if self.is_packaged() => commands(PACKAGED),
             Form::Unit => {
                 let common = of_directory.into_iter().take_while(|line| *line != ETCD);
                 common.chain(commands(UNIT)).collect()
@@ -88,10 +92,17 @@ impl Host {
         }
     }
 
-    /// "Copy this directory to every such host": where it is unpacked with the programs, or where it stays.
+    /// "Copy this directory to every such host": where it is unpacked with the programs, or where it stays. Or the package,
+    /// which has both.
     fn copy_directory(&self) {
         let place = self.place();
         self.inside(&format!("mkdir -p {place}"));
+        if self.is_packaged() {
+            let package = package();
+            fs::copy(&package, self.disk().join("upper/root/leasehold.deb")).expect("the package");
+            self.inside("dpkg -i /root/leasehold.deb");
+            return;
+        }
         let packed = self.disk().join("node.tar");
         sh(&format!("tar -c -f {} -C {NODE} .", packed.display()));
         self.unpack(&packed, place);

@@ -44,7 +44,7 @@ const COMMAND_S: &str = "60";
 /// How the sidecar is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Form {
-    /// `leasehold.service`.
+    /// `leasehold.service`, of `compose/node` or of the package.
     Unit,
     /// The service `leasehold` of `compose.yaml`.
     Container,
@@ -64,6 +64,7 @@ impl Host {
     pub(crate) fn needs() {
         tree();
         programs();
+        package();
     }
 
     /// A host without power: the second has the image store of containerd, the third runs its sidecar and all its containers
@@ -110,6 +111,11 @@ impl Host {
 
     pub(crate) fn disk(&self) -> PathBuf {
         self.lab.disk().join(self.name)
+    }
+
+    /// Whether the unit came with the package.
+    pub(crate) fn is_packaged(&self) -> bool {
+        self.number == 2
     }
 
     pub(crate) fn address(&self) -> String {
@@ -282,6 +288,13 @@ impl Host {
             self.name
         );
         assert_eq!(self.inside("stat -f -c %T /sys/fs/cgroup"), "cgroup2fs");
+        let unit = match self.form {
+            Form::Unit if self.is_packaged() => "/usr/lib/systemd/system/leasehold.service",
+            Form::Unit => "/etc/systemd/system/leasehold.service",
+            Form::Container => "",
+        };
+        let found = self.inside("systemctl show -P FragmentPath leasehold");
+        assert_eq!(found, unit, "{}", self.name);
     }
 
     /// `leasehold` where the sidecar is.
@@ -430,6 +443,16 @@ fn tree() -> PathBuf {
     let place = PathBuf::from(std::env::var_os("LEASEHOLD_PLATFORM_DIR").expect(missing));
     assert!(place.join("made").exists(), "no tree in {}: {missing}", place.display());
     place.join("root")
+}
+
+/// The Debian package of the programs under test.
+pub(crate) fn package() -> PathBuf {
+    let missing = "run `docker/build release DIR`, and name DIR in LEASEHOLD_PACKAGES";
+    let place = PathBuf::from(std::env::var_os("LEASEHOLD_PACKAGES").expect(missing));
+    let files = place.read_dir().unwrap_or_else(|error| panic!("{error}: {missing}"));
+    let mut files = files.map(|entry| entry.expect("an entry").path());
+    let found = files.find(|path| path.extension().is_some_and(|end| end == "deb"));
+    found.unwrap_or_else(|| panic!("no package in {}: {missing}", place.display()))
 }
 
 /// The directory with the static programs under test.

@@ -22,7 +22,10 @@ pub(crate) const ROWS: [(&str, Body); 16] = [
     ("kill -9 of the tether", kill_tether),
     ("systemctl stop leasehold", stop_unit),
     ("systemctl restart docker", restart_engine),
-    ("same, with live-restore", restart_engine_live),
+    (
+        "same with its socket, live-restore, in a container",
+        restart_engine_live,
+    ),
     ("engine and containerd away for 7 s, as in an upgrade", upgrade_engine),
     ("same, with live-restore", upgrade_engine_live),
     ("engine dead, sidecar and tether killed", engine_dead),
@@ -238,18 +241,23 @@ fn engine_away(cluster: &mut Cluster, line: &str) -> Figure {
     figure(&seen, RETURN_LIMIT, &note)
 }
 
+/// The socket is another one afterwards, and a sidecar that lives on in its container finds it.
 fn restart_engine_live(cluster: &mut Cluster) -> Figure {
-    with_live_restore(cluster, "systemctl restart docker")
+    let figure = with_live_restore(cluster, Form::Container, "systemctl restart docker.socket docker");
+    let leader = &cluster.hosts[cluster.await_leader()];
+    let status = leader.status().expect("a sidecar that answers");
+    assert_eq!(status.engine_failure, None, "{}", leader.name);
+    figure
 }
 
 fn upgrade_engine_live(cluster: &mut Cluster) -> Figure {
-    with_live_restore(cluster, &upgrade())
+    with_live_restore(cluster, Form::Unit, &upgrade())
 }
 
 /// The containers live on without their engine.
-fn with_live_restore(cluster: &mut Cluster, line: &str) -> Figure {
+fn with_live_restore(cluster: &mut Cluster, form: Form, line: &str) -> Figure {
     cluster.hosts.iter().for_each(|host| host.set_live_restore(true));
-    let figure = unfelt(cluster, Form::Unit, |host| {
+    let figure = unfelt(cluster, form, |host| {
         host.inside(line);
     });
     cluster.hosts.iter().for_each(|host| host.set_live_restore(false));

@@ -23,6 +23,11 @@ const UNIT: [(&str, &str); 3] = [
         "docker volume rm leasehold-bin && rm /etc/systemd/system/leasehold.service /usr/local/bin/leasehold*",
     ),
 ];
+/// The same where the unit came with the package, in the place of the last.
+const PACKAGED: (&str, &str) = (
+    "rm /etc/systemd/system/leasehold.service /usr/local/bin/leasehold*",
+    "apt purge leasehold",
+);
 
 /// The page's lines, by the hosts that they are typed on.
 fn lines() -> BTreeMap<&'static str, Vec<&'static str>> {
@@ -34,6 +39,10 @@ fn lines() -> BTreeMap<&'static str, Vec<&'static str>> {
         let typed = rest.split("\n```").next().unwrap_or(rest);
         found.entry(place).or_default().extend(typed.lines());
     }
+    assert!(
+        section.contains(&format!("`{}`", PACKAGED.1)),
+        "the page does not say it"
+    );
     for (_, line) in UNIT {
         for part in line.split(" && ") {
             assert!(
@@ -47,12 +56,17 @@ fn lines() -> BTreeMap<&'static str, Vec<&'static str>> {
     found
 }
 
+/// A line as it is typed where the sidecar is a unit.
+fn as_unit(line: &str) -> String {
+    UNIT.iter()
+        .fold(line.to_owned(), |line, (of_page, here)| line.replace(of_page, here))
+}
+
 impl Host {
     fn type_line(&self, line: &str) {
         let typed = match self.form {
-            Form::Unit => UNIT
-                .iter()
-                .fold(line.to_owned(), |line, (of_page, here)| line.replace(of_page, here)),
+            Form::Unit if self.is_packaged() => as_unit(line).replace(PACKAGED.0, &format!("{} -y", PACKAGED.1)),
+            Form::Unit => as_unit(line),
             Form::Container => line.replace("compose exec ", "compose exec -T "),
         };
         self.inside(&format!("cd /srv/mail && {typed}"));
@@ -75,7 +89,10 @@ impl Host {
             "",
             "the tether's volume"
         );
-        let left = self.inside("ls -d /var/lib/leasehold /etc/systemd/system/leasehold* /usr/local/bin/lease* || true");
+        let left = self.inside(
+            "ls -d /var/lib/leasehold /etc/systemd/system/leasehold* /usr/local/bin/lease* \
+                 /usr/bin/lease* /usr/lib/leasehold /etc/default/leasehold || true",
+        );
         assert_eq!(left, "", "files");
         if self.form == Form::Unit {
             assert_eq!(self.inside("ls -d /run/leasehold || true"), "", "the runtime directory");

@@ -1,11 +1,14 @@
 //! What the engine of this host is set to do that protected services can't live with, or that has surprised others.
 
-use leasehold_compose::model::{MountKind, Project};
+use leasehold_compose::model::{MountKind, Project, Service};
 use leasehold_sidecar::adapters::engine::Settings;
 use leasehold_sidecar::node_context::NodeContext;
 
 /// From these versions on an engine leaves volumes with options mounted when it starts under live-restore.
 const KEEPS_MOUNTS: [(u64, u64, u64); 2] = [(23, 0, 7), (24, 0, 6)];
+
+/// A log driver that every engine takes; Podman knows it by another name.
+const LOGS_ANYWHERE: &str = "json-file";
 
 /// What was found of it.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -24,9 +27,14 @@ pub(super) async fn look(site: &NodeContext) -> Found {
 
 fn judge(settings: &Settings, project: &Project) -> Found {
     let mut found = Found::default();
+    if settings.rootless {
+        rootless(project, &mut found);
+    }
+    found
+        .warnings
+        .extend(services(project).filter_map(|service| logs(service, settings)));
     if settings.remaps_users {
-        let services = project.groups.values().flat_map(|group| &group.services);
-        let mapped = services.filter(|service| service.userns_mode.is_none());
+        let mapped = services(project).filter(|service| service.userns_mode.is_none());
         found.faults.extend(mapped.map(|service| {
             format!(
                 "service {}: the engine remaps users (userns-remap), so it can't join the host's network, and its files on shared \
@@ -50,10 +58,49 @@ fn judge(settings: &Settings, project: &Project) -> Found {
     found
 }
 
+fn services(project: &Project) -> impl Iterator<Item = &Service> {
+    project.groups.values().flat_map(|group| &group.services)
+}
+
+/// What an engine without root's rights can't give.
+fn rootless(project: &Project, found: &mut Found) {
+    let with_address: Vec<&str> = project
+        .groups
+        .iter()
+        .filter_map(|(name, group)| (!group.vips.is_empty()).then_some(name.as_str()))
+        .collect();
+    if with_address.is_empty() {
+        found.warnings.push(
+            "the engine is rootless: the sidecar must run as its user, a port below 1024 can't be used, and where a tether can't tell \
+             that its service has ended, nothing else may be able to: such a group is held; see `docs/podman.md`"
+                .to_owned(),
+        );
+    } else {
+        found.faults.push(format!(
+            "the engine is rootless, and {} has virtual addresses: only root can set them, and a sidecar of root can't share its \
+             files with the containers of such an engine: name the engine of root in LEASEHOLD_ENGINE, or take `vips` out",
+            with_address.join(", ")
+        ));
+    }
+}
+
+/// A log driver that the engine does not have: it creates no such container.
+fn logs(service: &Service, settings: &Settings) -> Option<String> {
+    let driver = service.logging.as_ref()?.driver.as_deref()?;
+    let known = settings.log_drivers.iter().any(|known| known == driver);
+    (!known && !settings.log_drivers.is_empty() && driver != LOGS_ANYWHERE).then(|| {
+        format!(
+            "service {}: this engine names no log driver `{driver}`, so it may refuse the container; it has {}: write one of them \
+             under `logging`",
+            service.name,
+            settings.log_drivers.join(", ")
+        )
+    })
+}
+
 /// The protected volumes that the local driver mounts.
 fn optioned(project: &Project) -> Vec<&str> {
-    let services = project.groups.values().flat_map(|group| &group.services);
-    let mounts = services.flat_map(|service| &service.mounts);
+    let mounts = services(project).flat_map(|service| &service.mounts);
     let mut names: Vec<&str> = mounts
         .filter(|mount| mount.is_protected())
         .filter_map(|mount| match &mount.kind {
@@ -90,6 +137,7 @@ mod tests {
             version: version.to_owned(),
             live_restore,
             remaps_users,
+            ..Settings::default()
         };
         assert_eq!(judge(&engine("20.10.24", false, false), &with), Found::default());
         assert_eq!(judge(&engine("20.10.24", true, false), &without), Found::default());
@@ -105,6 +153,50 @@ mod tests {
         );
         let unmapped = super::super::testing::project("", "", "userns_mode: host");
         assert_eq!(judge(&engine("20.10.24", false, true), &unmapped), Found::default());
+    }
+
+    #[test]
+    fn an_engine_without_roots_rights_has_no_virtual_addresses() {
+        let engine = Settings {
+            rootless: true,
+            ..Settings::default()
+        };
+        let with = judge(
+            &engine,
+            &super::super::testing::project("", ", vips: [10.0.0.9/24]", ""),
+        );
+        assert!(
+            with.faults.len() == 1 && with.faults[0].contains("has virtual addresses") && with.warnings.is_empty(),
+            "{with:?}"
+        );
+        let without = judge(&engine, &super::super::testing::project("", "", ""));
+        assert!(
+            without.faults.is_empty() && without.warnings.len() == 1 && without.warnings[0].contains("rootless"),
+            "{without:?}"
+        );
+    }
+
+    #[test]
+    fn a_log_driver_that_the_engine_does_not_name_is_told() {
+        let engine = |drivers: &[&str]| Settings {
+            log_drivers: drivers.iter().map(|&driver| driver.to_owned()).collect(),
+            ..Settings::default()
+        };
+        let podman = engine(&["k8s-file", "none", "passthrough", "journald"]);
+        let with = |driver: &str| super::super::testing::project("", "", &format!("logging: {{driver: {driver}}}"));
+        let found = judge(&podman, &with("local"));
+        assert!(
+            found.faults.is_empty() && found.warnings.len() == 1 && found.warnings[0].contains("`local`"),
+            "{found:?}"
+        );
+        for (engine, driver) in [
+            (&podman, "journald"),
+            (&podman, "json-file"),
+            (&engine(&["json-file", "local"]), "local"),
+            (&engine(&[]), "local"),
+        ] {
+            assert_eq!(judge(engine, &with(driver)), Found::default(), "{driver}");
+        }
     }
 
     #[test]

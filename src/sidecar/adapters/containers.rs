@@ -323,14 +323,14 @@ impl Shared {
                 self.look_around_soon();
             }
             Hint::Container { id, kind, .. } => match (kind, self.key_of(&id)) {
-                (HintKind::Health(_), Some(of)) => self.look_at_soon(of, id),
+                (HintKind::Health, Some(of)) => self.look_at_soon(of, id),
                 (HintKind::Died { exit_code }, Some(of)) => self.tell_end_soon(of, id, exit_code),
                 (HintKind::Signalled, Some(of)) => {
                     let run = self.run_of(&of);
                     self.report(Event::Signalled { of, run }).await;
                 }
                 (HintKind::Started, None) | (HintKind::Destroyed, Some(_)) => self.look_around_soon(),
-                (HintKind::Health(_) | HintKind::Destroyed | HintKind::Signalled, None)
+                (HintKind::Health | HintKind::Destroyed | HintKind::Signalled, None)
                 | (HintKind::Started, Some(_))
                 | (HintKind::Died { .. }, None)
                 | (HintKind::OutOfMemory, _) => {}

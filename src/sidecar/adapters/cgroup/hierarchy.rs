@@ -10,6 +10,10 @@ use super::Place;
 /// Cgroups that one look goes through at most; more is a host that this was not made for.
 const CGROUPS_MAX: usize = 50_000;
 
+/// Podman keeps one process beside each container, in a cgroup of this name with the container's id: it writes the log, and
+/// tells Podman of the end. It is no part of the container, and outlives it.
+const MONITOR: &str = "libpod-conmon-";
+
 /// `CGROUP_SUPER_MAGIC` and `CGROUP2_SUPER_MAGIC` of the kernel.
 const MAGIC_1: u64 = 0x0027_e0eb;
 const MAGIC_2: u64 = 0x6367_7270;
@@ -98,6 +102,9 @@ impl Hierarchy {
                     return Err(io::Error::other(format!("more than {CGROUPS_MAX} cgroups")));
                 }
                 let name = below.file_name().unwrap_or_default().to_string_lossy();
+                if name.starts_with(MONITOR) {
+                    continue;
+                }
                 match ids.iter().find(|id| !id.is_empty() && name.contains(**id)) {
                     Some(id) => found.push(((*id).to_owned(), below.clone())),
                     None => open.push(below),

@@ -113,6 +113,27 @@ fn a_custom_parent_is_found_wherever_it_is() {
 }
 
 #[test]
+fn what_podman_keeps_beside_a_container_is_none_of_it() {
+    let tree = Tree::new("podman");
+    tree.v2_whole(&format!("machine.slice/libpod-{OWN}.scope"));
+    tree.v2(&format!("machine.slice/libpod-{OWN}.scope/container"), 1);
+    let (service, monitor) = (
+        format!("machine.slice/libpod-{MAIL}.scope"),
+        format!("machine.slice/libpod-conmon-{MAIL}.scope"),
+    );
+    for path in [&service, &format!("{service}/container"), &monitor] {
+        tree.v2(path, 1);
+        tree.file(&format!("{path}/cgroup.kill"), "");
+    }
+    assert_eq!(tree.look(Some(OWN)).verdict, Verdict::Left { id: MAIL.to_owned() });
+    assert_eq!(tree.cgroups(Some(OWN), false).end(&[MAIL]), End::Killed);
+    let told = |path: &str| fs::read_to_string(tree.0.join(path).join("cgroup.kill")).unwrap();
+    assert_eq!((told(&service), told(&monitor)), ("1".to_owned(), String::new()));
+    tree.remove(&service);
+    assert_eq!(tree.look(Some(OWN)).verdict, Verdict::Nothing, "the monitor is left");
+}
+
+#[test]
 fn a_private_namespace_proves_nothing() {
     let tree = Tree::new("private");
     // What a container sees of itself: the root has the files of a cgroup that is none.

@@ -11,7 +11,7 @@ use futures_util::StreamExt;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
-use super::{Engine, EngineError, Health, Result};
+use super::{Engine, EngineError, Result};
 
 /// Hints that wait for a slow reader before the stream is held up.
 const HINTS_MAX: usize = 256;
@@ -56,7 +56,8 @@ pub enum HintKind {
         exit_code: Option<i64>,
     },
     Destroyed,
-    Health(Health),
+    /// Its health was looked at, or is another one: which one, only an inspection says.
+    Health,
     OutOfMemory,
 }
 
@@ -152,7 +153,8 @@ impl Engine {
 }
 
 fn wanted_events() -> bollard::query_parameters::EventsOptions {
-    let events = vec!["start", "kill", "die", "destroy", "health_status", "oom"];
+    // What is `destroy` to Docker, Podman calls `remove`.
+    let events = vec!["start", "kill", "die", "destroy", "remove", "health_status", "oom"];
     let filters = HashMap::from([("type", vec!["container"]), ("event", events)]);
     EventsOptionsBuilder::new().filters(&filters).build()
 }
@@ -172,11 +174,10 @@ fn hint(event: EventMessage) -> Option<Hint> {
             exit_code: labels.remove("exitCode").and_then(|code| code.parse().ok()),
         },
         "kill" if ends(labels.get("signal").map(String::as_str)) => HintKind::Signalled,
-        "destroy" => HintKind::Destroyed,
+        "destroy" | "remove" => HintKind::Destroyed,
         "oom" => HintKind::OutOfMemory,
-        "health_status: starting" => HintKind::Health(Health::Starting),
-        "health_status: healthy" => HintKind::Health(Health::Healthy),
-        "health_status: unhealthy" => HintKind::Health(Health::Unhealthy),
+        // Docker puts the new one behind a colon, and speaks of changes alone; Podman says it elsewhere, after every check.
+        action if action.split(':').next() == Some("health_status") => HintKind::Health,
         _ => return None,
     };
     Some(Hint::Container {
@@ -184,4 +185,46 @@ fn hint(event: EventMessage) -> Option<Hint> {
         kind,
         labels,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(text: &str) -> Option<HintKind> {
+        match hint(serde_json::from_str(text).unwrap())? {
+            Hint::Container { id, kind, .. } => (id == "34d6f87d").then_some(kind),
+            Hint::EngineLost(_) | Hint::EngineOrphaned | Hint::EngineBack => None,
+        }
+    }
+
+    /// As Podman 5.4.2 and Docker 20.10.24 said it, without the labels.
+    #[test]
+    fn both_engines_events_are_understood() {
+        let podman = |action: &str, more: &str| {
+            told(&format!(
+                r#"{{"status":"{action}","id":"34d6f87d","from":"localhost/leasehold/sams:dev","Type":"container",
+                "Action":"{action}","Actor":{{"ID":"34d6f87d","Attributes":{{"image":"localhost/leasehold/sams:dev",
+                "name":"mail-sams-a","podId":""{more}}}}},"scope":"local","time":1796076422,"timeNano":1796076422711922053,
+                "HealthStatus":"healthy"}}"#
+            ))
+        };
+        let ended = r#","containerExitCode":"137","exitCode":"137""#;
+        assert_eq!(podman("health_status", ""), Some(HintKind::Health));
+        assert_eq!(podman("remove", ""), Some(HintKind::Destroyed));
+        assert_eq!(podman("die", ended), Some(HintKind::Died { exit_code: Some(137) }));
+        assert_eq!(podman("start", ""), Some(HintKind::Started));
+        assert_eq!((podman("init", ""), podman("cleanup", ended)), (None, None));
+        let docker = |action: &str, attributes: &str| {
+            told(&format!(
+                r#"{{"status":"{action}","id":"34d6f87d","Type":"container","Action":"{action}",
+                "Actor":{{"ID":"34d6f87d","Attributes":{{{attributes}}}}},"scope":"local","time":1796076422}}"#
+            ))
+        };
+        assert_eq!(docker("health_status: unhealthy", ""), Some(HintKind::Health));
+        assert_eq!(docker("destroy", ""), Some(HintKind::Destroyed));
+        assert_eq!(docker("kill", r#""signal":"15""#), Some(HintKind::Signalled));
+        assert_eq!(docker("kill", r#""signal":"1""#), None);
+        assert_eq!(docker("exec_die: /bin/true", ""), None);
+    }
 }

@@ -33,6 +33,7 @@ use std::time::Duration;
 
 use bollard::Docker;
 use bollard::errors::Error as ClientError;
+use bollard::models::SystemInfo;
 use tokio::time::timeout;
 
 pub use container::{ContainerState, Health, Status};
@@ -84,6 +85,28 @@ pub struct Settings {
     pub live_restore: bool,
     /// Root of a container is nobody on the host.
     pub remaps_users: bool,
+    /// It runs without root's rights, in a network or with ids of its own.
+    pub rootless: bool,
+    /// The log drivers that it has by its own word; none where it says nothing.
+    pub log_drivers: Vec<String>,
+}
+
+impl Settings {
+    fn of(info: SystemInfo) -> Self {
+        let security = info.security_options.unwrap_or_default();
+        let has = |wanted: &str| {
+            security
+                .iter()
+                .any(|option| option.split(',').any(|part| part == wanted))
+        };
+        Self {
+            version: info.server_version.unwrap_or_default(),
+            live_restore: info.live_restore_enabled.unwrap_or_default(),
+            remaps_users: has("name=userns"),
+            rootless: has("name=rootless"),
+            log_drivers: info.plugins.and_then(|plugins| plugins.log).unwrap_or_default(),
+        }
+    }
 }
 
 impl Engine {
@@ -136,14 +159,7 @@ impl Engine {
     /// It does not answer.
     pub async fn settings(&self) -> Result<Settings> {
         let docker = self.client().await?;
-        let info = self.ask("info", docker.info()).await?;
-        let security = info.security_options.unwrap_or_default();
-        let named = |option: &String| option.split(',').any(|part| part == "name=userns");
-        Ok(Settings {
-            version: info.server_version.unwrap_or_default(),
-            live_restore: info.live_restore_enabled.unwrap_or_default(),
-            remaps_users: security.iter().any(named),
-        })
+        self.ask("info", docker.info()).await.map(Settings::of)
     }
 
     /// The client of the library, connected and with the API version agreed upon by the first call that needs it.
@@ -209,6 +225,31 @@ mod tests {
         is_send(engine.intruders(guarded, "", &[]));
         is_send(engine.run_helper(helper));
         is_send(engine.devices_held(devices, Duration::ZERO));
+    }
+
+    /// A part of what Podman 5.4.2 says of itself, run by a user.
+    #[test]
+    fn podman_says_how_it_is_set_up() {
+        let text = r#"{"ID":"f9ff4535-315b-4bc4-9c97-5077dad0c85d","Containers":2,"Driver":"overlay",
+            "DriverStatus":[["Supports shifting","true"]],"Plugins":{"Volume":["local"],"Network":["bridge","macvlan","ipvlan"],
+            "Authorization":null,"Log":["k8s-file","none","passthrough","journald"]},"MemoryLimit":false,"PidsLimit":true,
+            "SystemTime":"2026-11-30T22:07:23.896123867Z","LoggingDriver":"","CgroupDriver":"systemd","CgroupVersion":"2",
+            "IndexServerAddress":"","RegistryConfig":{"AllowNondistributableArtifactsCIDRs":[],"IndexConfigs":{},"Mirrors":[]},
+            "NCPU":2,"GenericResources":null,"Labels":null,"ServerVersion":"5.4.2","Runtimes":{"crun":{"path":"/usr/bin/crun"}},
+            "DefaultRuntime":"crun","Swarm":{"NodeID":"","LocalNodeState":"inactive","ControlAvailable":false,"Error":""},
+            "LiveRestoreEnabled":false,"Isolation":"","InitBinary":"","ContainerdCommit":{"ID":"","Expected":""},
+            "SecurityOptions":["name=seccomp,profile=default","name=rootless"],"CDISpecDirs":null,"Warnings":[],
+            "BuildahVersion":"1.39.3","Rootless":true,"SwapFree":0,"Uptime":"4h 11m"}"#;
+        let settings = Settings::of(serde_json::from_str(text).unwrap());
+        let wanted = Settings {
+            version: "5.4.2".to_owned(),
+            rootless: true,
+            log_drivers: ["k8s-file", "none", "passthrough", "journald"]
+                .map(str::to_owned)
+                .into(),
+            ..Settings::default()
+        };
+        assert_eq!(settings, wanted);
     }
 
     #[test]
