@@ -32,7 +32,7 @@ fn the_bills_of_the_images_name_what_is_in_them() {
     };
     for (image, besides) in [
         ("leasehold/etcd:dev", vec!["etcd-server", "etcd-client"]),
-        ("leasehold/sams:dev", vec!["sendmail-bin", "sendmail-cf"]),
+        ("leasehold/sams:dev", vec!["sendmail-bin", "sendmail-cf", "opendkim"]),
         ("leasehold/socket-proxy:dev", vec![]),
     ] {
         let named = check_bill(&bill(&[image]));
