@@ -52,6 +52,8 @@ pub enum HintKind {
     Started,
     /// It was sent a signal that ends most programs.
     Signalled,
+    /// All its processes were frozen.
+    Paused,
     Died {
         exit_code: Option<i64>,
     },
@@ -152,7 +154,7 @@ impl Engine {
 }
 
 fn wanted_events() -> bollard::query_parameters::EventsOptions {
-    let events = vec!["start", "kill", "die", "destroy", "health_status", "oom"];
+    let events = vec!["start", "kill", "pause", "die", "destroy", "health_status", "oom"];
     let filters = HashMap::from([("type", vec!["container"]), ("event", events)]);
     EventsOptionsBuilder::new().filters(&filters).build()
 }
@@ -172,6 +174,7 @@ fn hint(event: EventMessage) -> Option<Hint> {
             exit_code: labels.remove("exitCode").and_then(|code| code.parse().ok()),
         },
         "kill" if ends(labels.get("signal").map(String::as_str)) => HintKind::Signalled,
+        "pause" => HintKind::Paused,
         "destroy" => HintKind::Destroyed,
         "oom" => HintKind::OutOfMemory,
         "health_status: starting" => HintKind::Health(Health::Starting),
