@@ -635,7 +635,7 @@ async fn carrier(lab: Lab, admin: bool) {
     // An interface that is switched off loses its IPv6 addresses; they come back with it.
     let lost = |event: &VipEvent| matches!(event, VipEvent::Lost { vip, .. } if *vip == vips[1]);
     switch("down");
-    task.expect(&VipEvent::Link { up: false }, lost).await;
+    task.expect(&VipEvent::Link { up: false, mac: None }, lost).await;
     task.probe(&[vip("192.0.2.11")]).await;
     let failed = VipEvent::Failed {
         group: mail(),
@@ -647,7 +647,7 @@ async fn carrier(lab: Lab, admin: bool) {
     task.expect(&failed, lost).await;
     vips.iter().for_each(|vip| lab.mislead(*vip));
     switch("up");
-    task.expect(&VipEvent::Link { up: true }, lost).await;
+    task.expect(&VipEvent::Link { up: true, mac: None }, lost).await;
     for vip in vips {
         host.until_has(vip, true).await;
         lab.learned(vip, &host).await;
@@ -684,6 +684,16 @@ fn another_ethernet_address_is_announced_at_once() {
         for vip in vips {
             lab.learned_at(vip, NEW).await;
         }
+        // Others are told it, too: whose it is that answers for an address.
+        let told = task.next().await;
+        let VipEvent::Link {
+            up: true,
+            mac: Some(mac),
+        } = told
+        else {
+            panic!("{told:?}");
+        };
+        assert_eq!(mac.to_string(), NEW);
     });
 }
 
@@ -692,7 +702,7 @@ fn a_missing_interface_is_named_with_those_that_exist() {
     run("a_missing_interface_is_named_with_those_that_exist", |lab| async move {
         let host = lab.host(2).await;
         let mut task = host.task_on("eth7", CapabilitySet::empty());
-        assert_eq!(task.next().await, VipEvent::Link { up: false });
+        assert_eq!(task.next().await, VipEvent::Link { up: false, mac: None });
         task.hold(&[vip(V4)], after(5000)).await;
         let VipEvent::Failed { error, .. } = task.next().await else {
             panic!("no failure");
@@ -701,11 +711,11 @@ fn a_missing_interface_is_named_with_those_that_exist() {
         // The interface appears, is used, goes and comes back as another one.
         for _ in 0..2 {
             host.sh("ip link set eth0 down; ip link set eth0 name eth7; ip link set eth7 up");
-            task.expect(&VipEvent::Link { up: true }, nothing).await;
+            task.expect(&VipEvent::Link { up: true, mac: None }, nothing).await;
             task.probe(&[vip(V4)]).await;
             task.expect(&VipEvent::Free { group: mail() }, nothing).await;
             host.sh("ip link set eth7 down; ip link set eth7 name eth0");
-            task.expect(&VipEvent::Link { up: false }, nothing).await;
+            task.expect(&VipEvent::Link { up: false, mac: None }, nothing).await;
         }
         assert!(
             leasehold::sidecar::adapters::vip::interface_exists("br0")

@@ -56,6 +56,7 @@ impl Prints {
             services: _,
             vips,
             vip_first,
+            on_conflict,
             probes,
             start_timeout,
             failback,
@@ -70,6 +71,10 @@ impl Prints {
         } = group;
         self.add("vips", vips);
         self.add("vip_first", vip_first);
+        // A version without it does what its default says.
+        if !on_conflict.is_wait() {
+            self.add("on_conflict", on_conflict);
+        }
         self.add("probes", probes);
         self.add("start_timeout", start_timeout);
         self.add("failback", failback);

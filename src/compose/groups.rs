@@ -53,6 +53,7 @@ fn group(name: String, members: Vec<Member<'_>>, faults: &mut Faults) -> Group {
     let restarts = agreed(settings().map(|s| &s.restarts), faults).unwrap_or_default();
     let lease_loss_grace: Option<Duration> = agreed(settings().map(|s| &s.lease_loss_grace), faults);
     let on_stop_failure = agreed(settings().map(|s| &s.on_stop_failure), faults).unwrap_or_default();
+    let on_conflict = agreed(settings().map(|s| &s.on_conflict), faults).unwrap_or_default();
     let failover = agreed(settings().map(|s| &s.failover), faults).unwrap_or_default();
     let storage_look = agreed(settings().map(|s| &s.storage_look), faults);
     let start_trial = agreed(settings().map(|s| &s.start_trial), faults);
@@ -84,6 +85,7 @@ fn group(name: String, members: Vec<Member<'_>>, faults: &mut Faults) -> Group {
         services,
         vips,
         vip_first,
+        on_conflict,
         probes,
         failback,
         on_failure,

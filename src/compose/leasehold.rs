@@ -11,8 +11,8 @@ use super::events;
 use super::fault::Faults;
 use super::fence;
 use super::model::{
-    Cluster, EtcdTls, EtcdUser, Failback, Failover, OnFailure, OnStopFailure, Probe, RestartBudget, SecondOpinion, Vip,
-    rounded,
+    Cluster, EtcdTls, EtcdUser, Failback, Failover, OnConflict, OnFailure, OnStopFailure, Probe, RestartBudget,
+    SecondOpinion, Vip, rounded,
 };
 use super::probes;
 use super::scalar::{self, NAME_PATTERN};
@@ -207,6 +207,7 @@ pub(super) struct Settings<'a> {
     pub(super) lease_loss_grace: Stated<'a, Duration>,
     pub(super) vip_first: Stated<'a, bool>,
     pub(super) on_stop_failure: Stated<'a, OnStopFailure>,
+    pub(super) on_conflict: Stated<'a, OnConflict>,
     pub(super) failover: Stated<'a, Failover>,
     pub(super) second_opinion: Stated<'a, SecondOpinion>,
     pub(super) storage_look: Stated<'a, Option<Duration>>,
@@ -236,6 +237,7 @@ pub(super) fn settings<'a>(
         "lease_loss_grace",
         "vip_first",
         "on_stop_failure",
+        "on_conflict",
         "failover",
         "second_opinion",
         "storage_look",
@@ -254,6 +256,7 @@ pub(super) fn settings<'a>(
             "restarts" => settings.restarts = Some((restarts(&field, faults), field)),
             "lease_loss_grace" => settings.lease_loss_grace = field.duration(faults).zip(Some(field)),
             "on_stop_failure" => settings.on_stop_failure = on_stop_failure(&field, faults).zip(Some(field)),
+            "on_conflict" => settings.on_conflict = on_conflict(&field, faults).zip(Some(field)),
             "failover" => settings.failover = failover(&field, faults).zip(Some(field)),
             "second_opinion" => settings.second_opinion = second_opinion(&field, faults).zip(Some(field)),
             "storage_look" => settings.storage_look = storage_look(&field, faults).zip(Some(field)),
@@ -289,6 +292,14 @@ fn on_stop_failure(at: &At<'_>, faults: &mut Faults) -> Option<OnStopFailure> {
     at.parsed(faults, "reboot or hold", |text| match text {
         "reboot" => Some(OnStopFailure::Reboot),
         "hold" => Some(OnStopFailure::Hold),
+        _ => None,
+    })
+}
+
+fn on_conflict(at: &At<'_>, faults: &mut Faults) -> Option<OnConflict> {
+    at.parsed(faults, "wait or take", |text| match text {
+        "wait" => Some(OnConflict::Wait),
+        "take" => Some(OnConflict::Take),
         _ => None,
     })
 }
@@ -546,6 +557,8 @@ mod tests {
         );
         assert_eq!(group.failover, Failover::Auto);
         assert_eq!(group_of("failover: confirm").failover, Failover::Confirm);
+        assert_eq!(group.on_conflict, OnConflict::Wait);
+        assert_eq!(group_of("on_conflict: take").on_conflict, OnConflict::Take);
         let started = |own: &str, more: &str| {
             let project = read_files(&[("compose.yaml", &file(own, &format!("network_mode: host\n{more}"), REST))]);
             project.unwrap().groups.remove("s").unwrap().start_timeout.as_secs()
@@ -626,6 +639,7 @@ mod tests {
             ("start_trial: on", ["start_trial", "off, or a duration"]),
             ("storage_look: soon", ["storage_look", "off, or a duration"]),
             ("on_stop_failure: panic", ["on_stop_failure", "reboot or hold"]),
+            ("on_conflict: fight", ["on_conflict", "wait or take"]),
             ("failover: never", ["failover", "auto or confirm"]),
             ("vip_first: first", ["vip_first", "true or false"]),
             ("priority: 5", ["x-leasehold.priority", "not a key"]),

@@ -42,6 +42,7 @@ pub mod nfs;
 mod order;
 mod paths;
 mod places;
+mod policy;
 mod ports;
 mod probes;
 mod project;

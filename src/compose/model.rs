@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use super::policy::{Failover, OnConflict};
+
 /// Time that the sidecar needs besides its services to end in order: addresses, release, exit.
 pub const END_BUDGET: Duration = Duration::from_secs(5);
 
@@ -148,6 +150,9 @@ pub struct Group {
     pub vips: Vec<Vip>,
     /// Whether the addresses come before the containers, for a service that binds them itself (`vip_first`).
     pub vip_first: bool,
+    /// What follows where somebody else answers for an address that is to be taken.
+    #[serde(default, skip_serializing_if = "OnConflict::is_wait")]
+    pub on_conflict: OnConflict,
     pub probes: Vec<Probe>,
     /// How long a start may take until all probes have passed once.
     pub start_timeout: Duration,
@@ -361,16 +366,6 @@ pub enum OnStopFailure {
     /// Holds on to the group, which stays down until a fence.
     #[default]
     Hold,
-}
-
-/// Who decides that a group is taken from a node that fell silent.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Failover {
-    /// The standbys.
-    #[default]
-    Auto,
-    /// A person, with `leasehold fenced`.
-    Confirm,
 }
 
 /// What follows where standbys can't reach the service at its address, though its holder does.

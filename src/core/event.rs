@@ -5,6 +5,8 @@ use std::time::Duration;
 
 pub use leasehold_base::order::Order;
 
+pub use crate::failure::{FailureKind, ProbeFailure};
+
 use crate::epoch::Run;
 use crate::group::made::Made;
 use crate::observe::etcd::EtcdTrouble;
@@ -90,9 +92,13 @@ pub enum Event {
         code: Option<i64>,
         lines: Vec<String>,
     },
-    /// The engine has sent a container a signal that ends it. Without a run: one that was started before this sidecar. It may
-    /// have been ours.
-    Signalled { of: ServiceKey, run: Option<Run> },
+    /// The engine did something to a container that the service feels. Without a run: to one that was started before this
+    /// sidecar. It may have been our order.
+    Signalled {
+        of: ServiceKey,
+        run: Option<Run>,
+        what: Outside,
+    },
     /// The engine's health check changed. Without a run: of one that was started before this sidecar.
     Health {
         of: ServiceKey,
@@ -116,7 +122,8 @@ pub enum Event {
     StartTried {
         group: String,
         made: Vec<Made>,
-        result: Result<(), ProbeFailure>,
+        /// For how long from now on all certificates are good that this host has for itself; none where it could not show them.
+        result: Result<Option<Duration>, ProbeFailure>,
     },
     /// In what the run of the group differs from what the file and the image say now; the answer to [`Action::Compare`], and
     /// told by itself, without a request, now and then.
@@ -185,75 +192,13 @@ pub struct Vantage {
     pub from: String,
 }
 
-/// Why a check of the service failed, or what it has to say although it passes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ProbeFailure {
-    pub kind: FailureKind,
-    /// A sentence without its full stop, with the name of the probe.
-    pub text: String,
-}
-
-/// What a failed check is evidence of.
+/// What the engine does to a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FailureKind {
-    /// A refusal, or another answer than the right one.
-    Wrong,
-    /// No answer in time: a busy host may do that too.
-    Silent,
-    /// Something that would be as wrong on every other host: a full disk, a certificate, the configuration.
-    Shared,
-    /// The check could not be made, because who makes it does not answer: no evidence at all.
-    Unasked,
-    /// It passes, and saw what will make it fail before long: a disk that fills up, a certificate that is about to end.
-    Warning,
-}
-
-impl ProbeFailure {
-    /// Whether the service was reached, and has this to say: it would be the same wherever it is asked from.
-    #[must_use]
-    pub fn is_of_the_service(&self) -> bool {
-        matches!(self.kind, FailureKind::Shared | FailureKind::Warning)
-    }
-
-    #[must_use]
-    pub fn wrong(text: impl Into<String>) -> Self {
-        Self {
-            kind: FailureKind::Wrong,
-            text: text.into(),
-        }
-    }
-
-    #[must_use]
-    pub fn silent(text: impl Into<String>) -> Self {
-        Self {
-            kind: FailureKind::Silent,
-            text: text.into(),
-        }
-    }
-
-    #[must_use]
-    pub fn unasked(text: impl Into<String>) -> Self {
-        Self {
-            kind: FailureKind::Unasked,
-            text: text.into(),
-        }
-    }
-
-    #[must_use]
-    pub fn warning(text: impl Into<String>) -> Self {
-        Self {
-            kind: FailureKind::Warning,
-            text: text.into(),
-        }
-    }
-
-    #[must_use]
-    pub fn shared(text: impl Into<String>) -> Self {
-        Self {
-            kind: FailureKind::Shared,
-            text: text.into(),
-        }
-    }
+pub enum Outside {
+    /// It sends a signal that ends it.
+    Ends,
+    /// It freezes all its processes, until somebody has it thaw them.
+    Pauses,
 }
 
 /// Why a container did not start.
@@ -274,6 +219,8 @@ pub enum Blame {
     Engine,
     /// The host's, and the same at each try until somebody mends it.
     Lasting,
+    /// The host's too: its own certificate is out of date, and another host's is good.
+    Certificate,
 }
 
 impl From<String> for NotStarted {
@@ -328,7 +275,11 @@ pub enum VipNews {
     /// Removed by hand and put back.
     Lost { group: String, vip: String },
     /// Carrier came or went.
-    Link { up: bool },
+    Link {
+        up: bool,
+        /// Its hardware address; empty where it has none.
+        mac: String,
+    },
 }
 
 /// A container that a node may not run.

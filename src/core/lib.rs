@@ -5,6 +5,7 @@ pub use leasehold_base::{epoch, time};
 pub mod adoption;
 pub mod event;
 mod facts;
+mod failure;
 pub mod group;
 pub mod history;
 pub mod host;

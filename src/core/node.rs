@@ -321,7 +321,9 @@ impl Node {
             Event::Ended { of, run, code, lines } => {
                 self.tell(&of.group, |group| group.ended(now, of.service, run, code, &lines, out));
             }
-            Event::Signalled { of, run } => self.tell(&of.group, |group| group.signalled(now, of.service, run, out)),
+            Event::Signalled { of, run, what } => {
+                self.tell(&of.group, |group| group.signalled(now, of.service, run, what, out));
+            }
             Event::ClientsSeen { group, clients } => self.tell(&group, |group| group.clients_seen(now, clients)),
         }
     }

@@ -28,7 +28,9 @@ use leasehold_base::clock;
 use leasehold_base::small_file;
 use leasehold_compose::model::{Check, Dependency, Fence, Group, MountKind, OnStopFailure, Probe};
 use leasehold_core::event::{Action, Event};
-use leasehold_core::group::{GroupSettings, OnFailure, OnStandby, ProbeSettings, SecondOpinion, ServiceSettings};
+use leasehold_core::group::{
+    GroupSettings, OnConflict, OnFailure, OnStandby, ProbeSettings, SecondOpinion, ServiceSettings,
+};
 use leasehold_core::host::stuck;
 use leasehold_core::node::{Identity, Node, Setup};
 use leasehold_core::protocol::records::{Pin, Saved};
@@ -301,6 +303,10 @@ fn settings(group: &Group) -> GroupSettings {
         services: services.collect(),
         vips: group.vips.len(),
         vip_first: group.vip_first,
+        on_conflict: match group.on_conflict {
+            leasehold_compose::model::OnConflict::Wait => OnConflict::Wait,
+            leasehold_compose::model::OnConflict::Take => OnConflict::Take,
+        },
         probes: group.probes.iter().map(probe_settings).collect(),
         start_timeout: group.start_timeout,
         on_failure: match group.on_failure {

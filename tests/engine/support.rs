@@ -165,6 +165,7 @@ impl Bed {
             lease_loss_grace: None,
             on_stop_failure: OnStopFailure::Hold,
             failover: Failover::Auto,
+            on_conflict: leasehold::compose::model::OnConflict::Wait,
             second_opinion: leasehold::compose::model::SecondOpinion::Off,
             storage_look: None,
             start_trial: None,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use leasehold::base::epoch::Run;
 use leasehold::core::event::Event;
-use leasehold::core::group::{OnFailure, SecondOpinion};
+use leasehold::core::group::{OnConflict, OnFailure, SecondOpinion};
 use leasehold::core::history::{Entry, Phase};
 use leasehold::core::host::stuck::OnStopFailure;
 use leasehold::core::protocol::records::{Saved, SavedRun};
@@ -87,6 +87,7 @@ impl World {
                     tries: 3,
                 });
             }
+            ["take"] => self.on_conflict = OnConflict::Take,
             ["confirm"] => self.failover = Failover::Confirm,
             ["look", every] => self.storage_look = time(every),
             ["trial", every] => self.start_trial = time(every),

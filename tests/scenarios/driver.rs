@@ -12,7 +12,7 @@ use leasehold::base::epoch::Run;
 use leasehold::base::time::Time;
 use leasehold::core::event::{Action, Event, Order, PageOrder, ProbeFailure, ServiceKey};
 use leasehold::core::group::made::Made;
-use leasehold::core::group::{OnFailure, SecondOpinion};
+use leasehold::core::group::{OnConflict, OnFailure, SecondOpinion};
 use leasehold::core::history::{Entry, EpochRecorder};
 use leasehold::core::host::stuck::OnStopFailure;
 use leasehold::core::node::{Identity, Node, Setup};
@@ -89,6 +89,7 @@ pub(crate) struct World {
     pub(crate) on_stop_failure: OnStopFailure,
     pub(crate) failback: Option<Duration>,
     pub(crate) failover: Failover,
+    pub(crate) on_conflict: OnConflict,
     pub(crate) second_opinion: SecondOpinion,
     pub(crate) storage_look: Option<Duration>,
     pub(crate) start_trial: Option<Duration>,
@@ -164,6 +165,7 @@ impl World {
             on_stop_failure: OnStopFailure::Hold,
             failback: None,
             failover: Failover::Auto,
+            on_conflict: OnConflict::Wait,
             second_opinion: SecondOpinion::Off,
             storage_look: None,
             start_trial: None,

@@ -156,6 +156,7 @@ impl World {
             trouble: option(groups, "trouble").map(trouble),
             serves: option(groups, "serves").map(run),
             opinion: option(groups, "opinion").map(words::opinion_of),
+            certified: option(groups, "certified").is_some(),
             drift: (why == "it differs").then(|| words::drift_of("image", None)),
         };
         let words = groups;
@@ -173,6 +174,7 @@ impl World {
             clock: String::new(),
             endpoints: String::new(),
             ending: false,
+            mac: option(words, "mac").unwrap_or_default().to_owned(),
         };
         self.etcd.put(&self.keys.status(node), &json(&status), lease);
     }

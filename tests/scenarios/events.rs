@@ -1,7 +1,7 @@
 //! The inputs that are one event for the core: what adapters tell it.
 
 use leasehold::base::epoch::Run;
-use leasehold::core::event::{Event, Mounts, ServiceKey, VipNews};
+use leasehold::core::event::{Event, Mounts, Outside, ServiceKey, VipNews};
 use leasehold::core::store::Hint;
 
 use leasehold::core::group::made::Made;
@@ -73,7 +73,7 @@ impl World {
                 of: service(of),
                 healthy: *word == "healthy",
             },
-            ["ended" | "signalled" | "orphaned", ..] => of_engine(words)?,
+            ["ended" | "signalled" | "frozen" | "orphaned", ..] => of_engine(words)?,
             ["fence", node, rest @ ..] => self.fence_ended(node, rest),
             ["reset", "failed", why @ ..] => Event::ResetFailed { why: why.join(" ") },
             [word @ ("intruder" | "used"), rest @ ..] => words::stranger(word, rest)?,
@@ -155,7 +155,7 @@ impl World {
         Event::StartTried {
             group: group.to_owned(),
             made: self.tried.get(group).cloned().unwrap_or_default(),
-            result: probe_outcome(result),
+            result: probe_outcome(&without(result, "good=")).map(|()| option(result, "good").and_then(time)),
         }
     }
 
@@ -185,6 +185,12 @@ fn of_engine(words: &[&str]) -> Option<Event> {
         ["signalled", of, at @ ..] => Event::Signalled {
             of: service(of),
             run: at.first().map(|at| run(at)),
+            what: Outside::Ends,
+        },
+        ["frozen", of, at @ ..] => Event::Signalled {
+            of: service(of),
+            run: at.first().map(|at| run(at)),
+            what: Outside::Pauses,
         },
         _ => return None,
     })
@@ -192,7 +198,10 @@ fn of_engine(words: &[&str]) -> Option<Event> {
 
 pub(super) fn news(word: &str, rest: &[&str]) -> Option<VipNews> {
     if word == "link" {
-        return Some(VipNews::Link { up: *rest == ["up"] });
+        return Some(VipNews::Link {
+            up: rest.first() == Some(&"up"),
+            mac: rest.get(1).copied().unwrap_or_default().to_owned(),
+        });
     }
     let group = (*rest.first()?).to_owned();
     let (vip, mac) = ("192.0.2.10".to_owned(), "02:00:00:00:00:0b".to_owned());

@@ -5,7 +5,9 @@ use std::time::Duration;
 use leasehold::core::adoption::left::{Part, Parts};
 use leasehold::core::event::ServiceKey;
 use leasehold::core::group::made::Made;
-use leasehold::core::group::{GroupSettings, OnFailure, OnStandby, ProbeSettings, SecondOpinion, ServiceSettings};
+use leasehold::core::group::{
+    GroupSettings, OnConflict, OnFailure, OnStandby, ProbeSettings, SecondOpinion, ServiceSettings,
+};
 use leasehold::core::host::stuck::OnStopFailure;
 use leasehold::core::takeover::confirm::Failover;
 
@@ -21,6 +23,7 @@ impl World {
             on_failure: self.on_failure,
             failback: self.failback,
             failover: self.confirmed(group),
+            on_conflict: self.on_conflict,
             second_opinion: self.second_opinion,
             storage_look: self.storage_look,
             start_trial: self.start_trial,
@@ -98,6 +101,7 @@ fn settings(group: &str, on_stop_failure: OnStopFailure) -> GroupSettings {
         grace: None,
         on_stop_failure,
         failover: Failover::Auto,
+        on_conflict: OnConflict::Wait,
         failback: None,
         second_opinion: SecondOpinion::Off,
         address: "192.0.2.10".to_owned(),

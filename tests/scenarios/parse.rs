@@ -63,13 +63,14 @@ pub(super) fn origin() -> Origin {
     }
 }
 
-/// `ok`, or why not: `silent ...`, `shared ...` and `unasked ...` say of which kind; `warning ...` passes.
+/// `ok`, or why not: `silent ...`, `shared ...`, `certificate ...` and `unasked ...` say of which kind; `warning ...` passes.
 pub(super) fn probe_outcome(words: &[&str]) -> Result<(), ProbeFailure> {
     match words {
         ["ok"] => Ok(()),
         ["silent", why @ ..] => Err(ProbeFailure::silent(why.join(" "))),
         ["warning", why @ ..] => Err(ProbeFailure::warning(why.join(" "))),
         ["unasked", why @ ..] => Err(ProbeFailure::unasked(why.join(" "))),
+        ["certificate", why @ ..] => Err(ProbeFailure::certificate(why.join(" "))),
         ["shared", why @ ..] => Err(ProbeFailure::shared(why.join(" "))),
         why => Err(ProbeFailure::wrong(why.join(" "))),
     }

@@ -132,7 +132,8 @@ fn status(status: &NodeStatus) -> String {
             true => String::new(),
             false => format!(", file {}", pairs.join(",")),
         };
-        let more = format!("{trouble}{drift}{serves}{opinion}{file}");
+        let certified = if readiness.certified { ", certified" } else { "" };
+        let more = format!("{trouble}{drift}{serves}{opinion}{file}{certified}");
         match readiness.ready {
             true => format!(", ready for {name}{more}"),
             false => format!(", not ready for {name} \"{}\"{more}{used}", readiness.why),

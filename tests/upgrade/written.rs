@@ -120,6 +120,7 @@ fn what_a_node_tells() {
             answers: false,
             from: String::new(),
         }),
+        certified: true,
     };
     let status = NodeStatus {
         version: words("0.1.0"),
@@ -130,8 +131,9 @@ fn what_a_node_tells() {
         clock: words("hpet"),
         endpoints: words("in use"),
         ending: true,
+        mac: words("02:00:00:00:00:0b"),
     };
-    same::<before::NodeStatus>(&status, &["content", "file", "endpoints", "ending"]);
+    same::<before::NodeStatus>(&status, &["content", "file", "endpoints", "ending", "certified", "mac"]);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::event::Action;
-use crate::group::{Group, GroupSettings, OnFailure, SecondOpinion, ServiceSettings};
+use crate::group::{Group, GroupSettings, OnConflict, OnFailure, SecondOpinion, ServiceSettings};
 use crate::host::stuck::OnStopFailure;
 use crate::membership::Member;
 use crate::node::Node;
@@ -85,6 +85,7 @@ fn gone(name: &str, addresses: Vec<String>) -> GroupSettings {
         grace: None,
         on_stop_failure: OnStopFailure::Hold,
         failover: Failover::Auto,
+        on_conflict: OnConflict::Wait,
         failback: None,
         second_opinion: SecondOpinion::Off,
         address: String::new(),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Context, Departure, Group, ServiceState};
+use super::{Context, Departure, Group, ServiceState, StartCause};
 use crate::epoch::Run;
 use crate::event::{Action, Blame, NotStarted};
 use crate::snapshot::code::Code;
@@ -25,6 +25,8 @@ pub(super) struct Starts {
     is_charged: bool,
     /// Since when the engine keeps the group from starting.
     engine_since: Option<Time>,
+    /// It was handed over by a node that could run it, and has not served here since.
+    is_handed_over: bool,
 }
 
 /// How a holder gives a group up that it can't start.
@@ -35,9 +37,35 @@ pub(super) struct GivenUp {
     pub(super) departure: Departure,
     /// How long nobody gives it back.
     pub(super) shun: Duration,
+    /// Who shall take it, where not every standby would fare better.
+    pub(super) successor: Option<String>,
 }
 
 impl Starts {
+    /// The first start of an epoch.
+    pub(super) fn begin(taking: StartCause) -> Self {
+        Self {
+            is_handed_over: taking == StartCause::Switchover,
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn served(&mut self) {
+        self.is_handed_over = false;
+    }
+
+    /// Whether no pause is worth its while: who had it until a moment ago could run it.
+    pub(super) fn is_handed_over(&self) -> bool {
+        self.is_handed_over
+    }
+
+    fn engine_patience(&self) -> Duration {
+        match self.is_handed_over {
+            true => ENGINE_PAUSE,
+            false => ENGINE_PATIENCE,
+        }
+    }
+
     pub(super) fn blamed(&self) -> Blame {
         self.blame
     }
@@ -60,12 +88,12 @@ impl Starts {
     }
 
     pub(super) fn wake(&self) -> Option<Time> {
-        self.engine_since.map(|since| since.plus(ENGINE_PATIENCE))
+        self.engine_since.map(|since| since.plus(self.engine_patience()))
     }
 
     fn engine_is_over(&mut self, now: Time) -> bool {
         let since = *self.engine_since.get_or_insert(now);
-        now.since(since) >= ENGINE_PATIENCE
+        now.since(since) >= self.engine_patience()
     }
 }
 
@@ -125,16 +153,25 @@ impl Group {
             text,
             departure: Departure::Fault(self.trouble.clone()),
             shun: window,
+            successor: None,
         };
         match self.starts.blame {
             Blame::Unknown => of_service(text::start::failed(tries), text::start::failed_within(tries, window)),
             Blame::Lasting => of_service(text::start::LASTING.to_owned(), text::start::LASTING_HERE.to_owned()),
             Blame::Engine => GivenUp {
                 reason: text::start::ENGINE.to_owned(),
-                text: text::start::engine_gave_up(ENGINE_PATIENCE),
+                text: text::start::engine_gave_up(self.starts.engine_patience()),
                 // It follows the group nowhere.
                 departure: Departure::Fault(None),
                 shun: ENGINE_SHUN,
+                successor: None,
+            },
+            Blame::Certificate => GivenUp {
+                successor: self.certified.clone(),
+                ..of_service(
+                    text::probes::CERTIFICATE.to_owned(),
+                    text::probes::CERTIFICATE_HERE.to_owned(),
+                )
             },
         }
     }

@@ -386,9 +386,12 @@ impl Group {
         let lasting = match self.starts.blamed() {
             Blame::Engine => return self.step_blamed_on_engine(context, out),
             Blame::Lasting => true,
-            Blame::Unknown => false,
+            Blame::Unknown | Blame::Certificate => false,
         };
-        let spent = lasting || self.restarts.len() >= usize::try_from(self.settings.restarts).unwrap_or(usize::MAX);
+        let at_once = lasting || self.starts.blamed() == Blame::Certificate;
+        let vain = self.starts.is_handed_over() && !self.restarts.is_empty();
+        let spent =
+            at_once || vain || self.restarts.len() >= usize::try_from(self.settings.restarts).unwrap_or(usize::MAX);
         let stays = self.why_it_stays(context);
         if spent && stays.is_none() {
             return self.move_on(now, out);
@@ -439,7 +442,7 @@ impl Group {
     }
 
     /// What is wrong with the run under way, without what differs from node to node.
-    fn fault(&self) -> FaultId {
+    pub(super) fn fault(&self) -> FaultId {
         let of_run = self.held.iter().flat_map(|held| &held.services);
         let mut services = of_run.zip(&self.settings.services);
         let gone = services.find(|(service, _)| service.state == ServiceState::Gone);
@@ -463,7 +466,7 @@ impl Group {
             held.after = AfterStop::Release {
                 cause: ReleaseCause::Failed,
                 reason: given_up.reason,
-                successor: None,
+                successor: given_up.successor,
             };
             held.departure = given_up.departure;
             held.enter(Stage::Withdrawing, now);
@@ -477,6 +480,7 @@ impl Group {
         let Some(held) = &mut self.held else { return };
         let mut fresh = Holding::new(run, held.lease, held.deadlines, now, &self.settings);
         fresh.vip = held.vip.clone();
+        fresh.answered_since = held.answered_since;
         fresh.start_cause = if held.anew {
             StartCause::Apply
         } else {

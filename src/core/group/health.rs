@@ -112,18 +112,23 @@ impl ProbeRun {
             Err(failure) => {
                 self.good = 0;
                 match failure.kind {
-                    FailureKind::Wrong | FailureKind::Shared => self.wrong = self.wrong.saturating_add(1),
+                    FailureKind::Wrong | FailureKind::Shared | FailureKind::Certificate => {
+                        self.wrong = self.wrong.saturating_add(1);
+                    }
                     FailureKind::Silent => self.silent = self.silent.saturating_add(1),
                     FailureKind::Unasked | FailureKind::Warning => {}
                 }
                 self.failure = Some(failure);
-                let spent =
-                    self.wrong >= settings.fall || self.wrong.saturating_add(self.silent) >= settings.fall_timeout;
-                if spent && (self.passes.is_some() || !awaited) {
+                if self.is_spent(settings) && (self.passes.is_some() || !awaited) {
                     self.passes = Some(false);
                 }
             }
         }
+    }
+
+    /// Whether it failed as often as it may.
+    pub(super) fn is_spent(&self, settings: &ProbeSettings) -> bool {
+        self.wrong >= settings.fall || self.wrong.saturating_add(self.silent) >= settings.fall_timeout
     }
 
     fn take_good(&mut self, settings: &ProbeSettings) {
@@ -237,15 +242,13 @@ impl Group {
 
     /// What follows from probes that stay bad: a restart, or only an alarm. True if the run is stopped.
     pub(super) fn heed_probes(&mut self, now: Time, out: &mut Vec<Action>) -> bool {
+        if self.heed_certificate(now, out) {
+            return true;
+        }
         let failed = self.deciding().filter(|(_, probe)| probe.passes == Some(false));
         let sick: Vec<&ProbeFailure> = failed.filter_map(|(_, probe)| probe.failure.as_ref()).collect();
         let Some(first) = sick.first() else { return false };
-        let moves_along = sick.iter().any(|failure| failure.kind == FailureKind::Shared);
-        if moves_along {
-            let cause = sick
-                .iter()
-                .find(|failure| failure.kind == FailureKind::Shared)
-                .unwrap_or(first);
+        if let Some(cause) = sick.iter().find(|failure| self.is_everywhere(failure.kind)) {
             let text = text::probes::fault_everywhere(&cause.text);
             self.say(Code::ProbeFaultShared, text, out);
             return false;
@@ -282,7 +285,7 @@ impl Group {
     /// Whether the run's last trouble is one that every other host would have too.
     pub(super) fn trouble_is_shared(&self) -> bool {
         self.probe_failure()
-            .is_some_and(|failure| failure.kind == FailureKind::Shared)
+            .is_some_and(|failure| self.is_everywhere(failure.kind))
     }
 
     /// Whether any probe has failed for good, while the run goes on.

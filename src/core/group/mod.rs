@@ -23,6 +23,7 @@ use up::{ADOPT_TIMEOUT, GATE_TIMEOUT};
 
 mod address;
 mod blame;
+mod certificate;
 mod containers;
 mod down;
 pub mod drift;
@@ -44,6 +45,8 @@ mod trouble;
 mod unmount;
 mod up;
 
+pub(crate) use address::Answerer;
+pub use address::OnConflict;
 use blame::Starts;
 use containers::Containers;
 pub use health::ProbeSettings;
@@ -72,6 +75,7 @@ pub struct GroupSettings {
     pub services: Vec<ServiceSettings>,
     pub vips: usize,
     pub vip_first: bool,
+    pub on_conflict: OnConflict,
     pub probes: Vec<ProbeSettings>,
     /// How long a run may take until all its probes have passed once.
     pub start_timeout: Duration,
@@ -170,6 +174,8 @@ pub struct Group {
     weighed: Weighed,
     /// The image that served last, here or on the node that had it before, as far as it is known.
     served: Option<ImageId>,
+    /// The standby that would take it, and whose own certificates are known to be good.
+    certified: Option<String>,
     /// Why it was not handed over although the interface has no link, as told.
     link_stays: Option<StayReason>,
     /// As of the last step.
@@ -228,6 +234,7 @@ impl Group {
             asking: Asking::default(),
             weighed: Weighed::default(),
             served: None,
+            certified: None,
             link_stays: None,
             paused: false,
         }
@@ -321,9 +328,16 @@ impl Group {
     }
 
     /// Moves the run on as far as it goes now, then writes what changed to the pages.
-    /// `known_faults`: what made it leave its holders before this one.
-    pub(crate) fn step(&mut self, context: Context, known_faults: Vec<FaultId>, out: &mut Vec<Action>) {
+    /// `known_faults`: what made it leave its holders before this one. `certified`: the standby whose certificates are good.
+    pub(crate) fn step(
+        &mut self,
+        context: Context,
+        known_faults: Vec<FaultId>,
+        certified: Option<String>,
+        out: &mut Vec<Action>,
+    ) {
         self.known_faults = known_faults;
+        self.certified = certified;
         self.paused = context.paused;
         self.watched = context.watched;
         for _ in 0..STAGES_MAX {

@@ -333,6 +333,7 @@ impl Group {
             (Some(FaultId::Unreached), _) => text::probes::WAS_UNREACHED,
             (_, Blame::Engine) => text::probes::ENGINE_DID_NOT_START,
             (_, Blame::Lasting) => text::probes::MUST_BE_MENDED,
+            (_, Blame::Certificate) => text::probes::RENEW_HERE,
             (_, Blame::Unknown) => text::probes::FAILED_HERE,
         }
     }

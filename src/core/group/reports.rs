@@ -2,7 +2,7 @@
 
 use super::{AfterStop, Group, ServiceState, Stage, StartCause, StopMode};
 use crate::epoch::Run;
-use crate::event::{Action, Trace};
+use crate::event::{Action, Outside, Trace};
 use crate::protocol::FaultId;
 use crate::protocol::bounds::is_damage;
 use crate::snapshot::code::Code;
@@ -121,12 +121,27 @@ impl Group {
         }
     }
 
-    /// The engine ends the container, on whose order it does not say. Ours come within a stop; the news may come after the end.
-    pub(crate) fn signalled(&mut self, now: Time, service: usize, run: Option<Run>, out: &mut Vec<Action>) {
+    /// The engine ends or freezes the container, on whose order it does not say. Ours come within a stop; the news may come after
+    /// the end.
+    pub(crate) fn signalled(
+        &mut self,
+        now: Time,
+        service: usize,
+        run: Option<Run>,
+        what: Outside,
+        out: &mut Vec<Action>,
+    ) {
         let Some(settings) = self.settings.services.get(service) else {
             return;
         };
         let Some(held) = &self.held else { return };
+        if what == Outside::Pauses {
+            if !held.latched && held.is_of(run) {
+                let text = text::start::paused_from_outside(&settings.name);
+                self.mention(now, Code::PausedFromOutside, text, out);
+            }
+            return;
+        }
         let ended = self.trouble == Some(FaultId::ServiceEnded(settings.name.clone()));
         let goes_on = !held.latched || (ended && held.after == AfterStop::Restart && !held.anew);
         // The next run may have begun by then.

@@ -126,6 +126,8 @@ pub(crate) struct Holding {
     /// What only one host may have mounted.
     pub(super) mounts: MountState,
     pub vip: VipStage,
+    /// Since when somebody else answers for an address of it.
+    pub(super) answered_since: Option<Time>,
     pub since: Time,
     pub probes: Vec<ProbeRun>,
     /// All probes passed once.
@@ -223,6 +225,7 @@ impl Holding {
             services: vec![ServiceRun::new(now); of.services.len()],
             mounts: MountState::new(of.exclusive_mounts),
             vip: VipStage::Off,
+            answered_since: None,
             since: now,
             probes: vec![ProbeRun::default(); of.probes.len()],
             probed: false,

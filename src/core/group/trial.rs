@@ -10,6 +10,8 @@ use crate::time::Time;
 
 /// After one that found a fault, or that could not be made.
 const AGAIN: Duration = Duration::from_secs(60);
+/// What a trial saw is believed for so long at most; the next is due before, in any file.
+const GOOD_MAX: Duration = Duration::from_secs(14 * 86_400);
 
 /// Where it stands.
 #[derive(Clone, Debug, Default)]
@@ -22,6 +24,10 @@ pub(super) struct Trial {
     under_way: Option<Vec<Made>>,
     /// What the last one found.
     fault: Option<String>,
+    /// Until when the certificates are good that the last one has seen.
+    good_until: Option<Time>,
+    /// The run that is over showed a fault which a trial would find: it is tried as soon as that may be.
+    doubted: bool,
     /// The vacancy, by the record's mod revision, for which it was repeated at once.
     repeated: Option<i64>,
 }
@@ -29,6 +35,14 @@ pub(super) struct Trial {
 impl Trial {
     pub(super) fn wakes(&self) -> Option<Time> {
         self.at
+    }
+
+    pub(super) fn doubt(&mut self) {
+        self.doubted = true;
+    }
+
+    pub(super) fn good_until(&self) -> Option<Time> {
+        self.good_until
     }
 
     /// Why a run could not start here.
@@ -50,10 +64,12 @@ impl Group {
             // Its run shows it.
             let at = Some(now.plus(every));
             let under_way = self.trial.under_way.take();
+            let doubted = self.trial.doubted;
             self.trial = Trial {
                 at,
-                last: made,
+                last: made.filter(|_| !doubted),
                 under_way,
+                doubted,
                 ..Trial::default()
             };
             return;
@@ -69,13 +85,15 @@ impl Group {
             self.trial.at = Some(now.plus(every));
             self.trial.last = Some(made.clone());
             self.trial.under_way = Some(made.clone());
+            self.trial.doubted = false;
             let group = self.settings.name.clone();
             out.push(Action::TryStart { group, made });
         }
     }
 
     /// What a trial found. One that could not be made says nothing, and neither does one of containers that were made anew since.
-    pub(crate) fn start_tried(&mut self, now: Time, made: &[Made], result: Result<(), ProbeFailure>) {
+    /// Once the certificates that it showed are good no more it is tried again.
+    pub(crate) fn start_tried(&mut self, now: Time, made: &[Made], result: Result<Option<Duration>, ProbeFailure>) {
         if self.trial.under_way.as_deref() == Some(made) {
             self.trial.under_way = None;
         }
@@ -83,9 +101,15 @@ impl Group {
             return;
         }
         match result {
-            Ok(()) => self.trial.fault = None,
+            Ok(certificates) => {
+                self.trial.fault = None;
+                self.trial.good_until = certificates.map(|good| now.plus(good.min(GOOD_MAX)));
+                let until = self.trial.good_until;
+                self.trial.at = [self.trial.at, until].into_iter().flatten().reduce(Time::earlier);
+            }
             Err(failure) => {
                 self.trial.at = Some(now.plus(AGAIN));
+                self.trial.good_until = self.trial.good_until.filter(|_| failure.kind == FailureKind::Unasked);
                 if failure.kind != FailureKind::Unasked {
                     self.trial.fault = Some(failure.text);
                 }

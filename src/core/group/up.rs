@@ -28,7 +28,7 @@ impl Group {
         let mut held = Holding::new(Run { epoch, n: 1 }, lease, deadlines, now, &self.settings);
         held.start_cause = self.taking;
         self.containers.wait_anew();
-        self.starts = Starts::default();
+        self.starts = Starts::begin(self.taking);
         self.output = Output::default();
         self.drift = None;
         self.lost = None;
@@ -143,6 +143,7 @@ impl Group {
         let addressed = self.settings.vips == 0 || held.vip == VipStage::Held;
         if held.stage == Stage::Checking && held.probed && addressed {
             held.enter(Stage::Active, now);
+            self.starts.served();
             self.served = Some(self.containers.startable_image()).filter(|image| !image.digest.is_empty());
             let (text, code) = (text::start::serving(held.run), held.start_cause.done());
             self.say(code, text, out);

@@ -45,6 +45,8 @@ pub(crate) struct Host {
     clock: Option<String>,
     /// Since when the interface has no link.
     without_link: Option<Time>,
+    /// The hardware address of the interface; empty while it is not known.
+    mac: String,
     /// What is wrong with etcd although it answers.
     etcd: EtcdMembers,
     smallest_ttl_ms: Option<u64>,
@@ -66,6 +68,7 @@ impl Host {
             engine: Engine::NotAsked,
             clock: None,
             without_link: None,
+            mac: String::new(),
             etcd: EtcdMembers::default(),
             smallest_ttl_ms,
             started: Time::default(),
@@ -125,7 +128,8 @@ impl Host {
     }
 
     /// Whether the interface had its link before.
-    pub(crate) fn link(&mut self, now: Time, up: bool) -> bool {
+    pub(crate) fn link(&mut self, now: Time, up: bool, mac: String) -> bool {
+        self.mac = mac;
         let before = self.without_link;
         self.without_link = (!up).then(|| before.unwrap_or(now));
         before.is_none()
@@ -133,6 +137,10 @@ impl Host {
 
     pub(crate) fn has_link(&self) -> bool {
         self.without_link.is_none()
+    }
+
+    pub(crate) fn mac(&self) -> &str {
+        &self.mac
     }
 
     pub(crate) fn without_link(&self) -> Option<Time> {
@@ -189,7 +197,13 @@ impl Node {
         }
     }
 
-    pub(super) fn start_tried(&mut self, now: Time, group: &str, made: &[Made], result: Result<(), ProbeFailure>) {
+    pub(super) fn start_tried(
+        &mut self,
+        now: Time,
+        group: &str,
+        made: &[Made],
+        result: Result<Option<Duration>, ProbeFailure>,
+    ) {
         if let Some(group) = self.groups.get_mut(group) {
             group.start_tried(now, made, result);
         }

@@ -213,6 +213,9 @@ pub struct Readiness {
     /// Of a standby that asked it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub opinion: Option<Opinion>,
+    /// Of a standby: the certificates that its host has for itself were good when it looked last, and are now.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub certified: bool,
 }
 
 impl Readiness {
@@ -284,6 +287,9 @@ pub struct NodeStatus {
     /// It was told to end, and will leave in order.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub ending: bool,
+    /// The hardware address of the interface with its virtual addresses; empty from a version that did not tell it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub mac: String,
 }
 
 impl NodeStatus {

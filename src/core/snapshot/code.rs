@@ -84,6 +84,8 @@ codes! {
     ServiceOutput = "service_output", Info, "recovery";
     /// The engine ends it, without us.
     EndedFromOutside = "ended_from_outside", Alarm, "recovery";
+    /// The engine freezes it, without us.
+    PausedFromOutside = "paused_from_outside", Alarm, "recovery";
     /// It starts again in place.
     RecoveryStarted = "recovery_started", Info, "recovery";
     /// It serves again.
@@ -239,6 +241,8 @@ codes! {
 
     /// Somebody answers for an address before it is taken.
     AddressConflict = "address_conflict", Alarm, "address";
+    /// Somebody goes on answering for it, and it is taken all the same.
+    AddressTaken = "address_taken", Alarm, "address";
     /// This host has an address of a group by itself.
     AddressOccupied = "address_occupied", Alarm, "address";
     /// Somebody else uses an address of a group that is held here.

@@ -356,14 +356,25 @@ impl Node {
 
     /// The best living standby that is ready for the group, first of those with the image of this node, or `wanted` if it is one.
     pub(crate) fn successor(&self, group: &str, wanted: Option<&str>) -> Option<String> {
+        self.best_standby(group, |node, _| wanted.is_none_or(|wanted| wanted == node))
+    }
+
+    /// The same of those that know their own certificates to be good.
+    fn certified(&self, group: &str) -> Option<String> {
+        self.best_standby(group, |_, ready| ready.certified)
+    }
+
+    fn best_standby(&self, group: &str, fits: impl Fn(&str, &Readiness) -> bool) -> Option<String> {
         let now = self.facts.now();
         self.facts
             .view()
             .statuses
             .iter()
             .filter(|(node, status)| **node != self.facts.me().name && self.alive_and_ready(now, group, node, status))
-            .filter(|(_, status)| status.groups.get(group).is_some_and(|ready| ready.why.is_empty()))
-            .filter(|(node, _)| wanted.is_none_or(|wanted| wanted == node.as_str()))
+            .filter(|(node, status)| {
+                let ready = status.groups.get(group);
+                ready.is_some_and(|ready| ready.why.is_empty() && fits(node, ready))
+            })
             .min_by_key(|(node, status)| {
                 let differs = !self.has_image_of(Some(self.facts.me().name.as_str()), node, group);
                 (differs, status.priority, (*node).clone())
@@ -516,6 +527,7 @@ impl Node {
                 used: group.used().map(str::to_owned),
                 serves: group.serves(),
                 opinion: group.opinion(),
+                certified: group.has_good_certificates(self.facts.now()),
             };
             (name.clone(), readiness)
         });
@@ -528,6 +540,7 @@ impl Node {
             clock: self.host.clock_doubt().unwrap_or_default().to_owned(),
             endpoints: self.host.endpoints().unwrap_or_default().to_owned(),
             ending: self.membership.ending().is_told(),
+            mac: self.host.mac().to_owned(),
         }
     }
 
@@ -536,8 +549,9 @@ impl Node {
         for name in names {
             let context = self.context(now, &name);
             let known_faults = self.known_faults(&name);
+            let certified = self.certified(&name);
             if let Some(group) = self.groups.get_mut(&name) {
-                group.step(context, known_faults, out);
+                group.step(context, known_faults, certified, out);
             }
         }
     }

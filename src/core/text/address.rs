@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::group::StayReason;
+use crate::group::{Answerer, StayReason};
 
 pub(crate) const LINK_LOST: &str = "the interface lost its link";
 pub(crate) const LINK_RESTORED: &str = "the interface has its link again";
@@ -22,9 +22,33 @@ pub(crate) fn link_stays(stays: StayReason) -> String {
     format!("the interface has no link, so no client gets through, and {stays}: it is not handed over")
 }
 
-/// Before it was taken.
-pub(crate) fn taken_already(vip: &str, mac: &str) -> String {
-    format!("{vip} is answered by {mac}: its holder is not fenced; the address is not taken while it answers")
+/// Before it was taken. `takes`: it is, if it is answered once more.
+pub(crate) fn taken_already(vip: &str, mac: &str, who: &Answerer, takes: bool) -> String {
+    let whose = whose(who);
+    match takes {
+        true => format!(
+            "{vip} is answered by {mac}, {whose}; it is asked again, then taken all the same (on_conflict: take)"
+        ),
+        false => format!("{vip} is answered by {mac}, {whose}; the address is not taken while it answers"),
+    }
+}
+
+pub(crate) fn taken_all_the_same(vip: &str, mac: &str, who: &Answerer) -> String {
+    let whose = whose(who);
+    format!("{vip} is still answered by {mac}, {whose}; it is taken all the same, and announced (on_conflict: take)")
+}
+
+fn whose(who: &Answerer) -> String {
+    match who {
+        Answerer::Living(node) => format!("the hardware address of {node}, whose lease lives"),
+        Answerer::Silent(node) => format!(
+            "the hardware address of {node}, whose lease is over: it still has the address, or a switch or a proxy answers for it"
+        ),
+        Answerer::Stranger => {
+            "no node's: another machine has the address, or a switch or a proxy answers for one".to_owned()
+        }
+        Answerer::Unknown => "maybe of a node that is not fenced".to_owned(),
+    }
 }
 
 /// While it is this node's.

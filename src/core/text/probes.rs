@@ -7,10 +7,15 @@ pub(crate) const REACHED_AGAIN: &str = "no standby says any more that it can't r
 /// Why it was handed over.
 pub(crate) const UNREACHED: &str = "failed: no standby reached it at its address";
 
+/// Why it was handed over.
+pub(crate) const CERTIFICATE: &str = "its certificate was out of date here";
+pub(crate) const CERTIFICATE_HERE: &str = "the certificate is out of date on this host alone: handing over";
+
 // Why nobody should hand over to this node.
 pub(crate) const WAS_UNREACHED: &str = "the standbys could not reach the service here";
 pub(crate) const ENGINE_DID_NOT_START: &str = "the Docker engine here did not start the service";
 pub(crate) const MUST_BE_MENDED: &str = "the service can't start here until that is mended";
+pub(crate) const RENEW_HERE: &str = "the service's certificate is out of date here: renew it on this host, too";
 pub(crate) const FAILED_HERE: &str = "the service failed here several times";
 
 pub(crate) fn passes_again(probe: &str) -> String {
@@ -32,6 +37,10 @@ pub(crate) fn warning_over(probe: &str) -> String {
 
 pub(crate) fn fault_everywhere(failure: &str) -> String {
     format!("{failure}: the same on every host, so nothing is restarted or moved until it is mended")
+}
+
+pub(crate) fn certificate_moves(failure: &str, node: &str) -> String {
+    format!("{failure}: that of {node} is good, so it is stopped here, to hand over; renew this host's, too")
 }
 
 pub(crate) fn restarts_here(failure: &str) -> String {

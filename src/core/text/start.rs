@@ -63,6 +63,13 @@ pub(crate) fn told_to_end(service: &str, group: &str) -> String {
     )
 }
 
+pub(crate) fn paused_from_outside(service: &str) -> String {
+    format!(
+        "the Docker engine pauses service {service} (docker pause, or a docker commit without --pause=false): nobody is served \
+         until it is unpaused; if that lasts, its probes fail and it is started again"
+    )
+}
+
 pub(crate) fn gate_not_reached(service: &str, within: Duration) -> String {
     format!("service {service} did not reach its gate within {within:?}")
 }

@@ -16,7 +16,7 @@ use super::engine::{
 use crate::node_context::NodeContext;
 use leasehold_base::epoch::Run;
 use leasehold_compose::model::{Project, Service};
-use leasehold_core::event::{Blame, Event, Intruder, NotStarted, ServiceKey};
+use leasehold_core::event::{Blame, Event, Intruder, NotStarted, Outside, ServiceKey};
 use leasehold_core::group::made::{Made, is_for};
 
 /// Between two looks for containers that may not run here, beside the engine's hints.
@@ -314,6 +314,11 @@ impl Shared {
         }
     }
 
+    async fn tell_of(&self, of: ServiceKey, what: Outside) {
+        let run = self.run_of(&of);
+        self.report(Event::Signalled { of, run, what }).await;
+    }
+
     async fn hinted(self: Arc<Self>, hint: Hint) {
         match hint {
             Hint::EngineLost(why) => self.report(Event::Engine { result: Err(why) }).await,
@@ -325,12 +330,10 @@ impl Shared {
             Hint::Container { id, kind, .. } => match (kind, self.key_of(&id)) {
                 (HintKind::Health, Some(of)) => self.look_at_soon(of, id),
                 (HintKind::Died { exit_code }, Some(of)) => self.tell_end_soon(of, id, exit_code),
-                (HintKind::Signalled, Some(of)) => {
-                    let run = self.run_of(&of);
-                    self.report(Event::Signalled { of, run }).await;
-                }
+                (HintKind::Signalled, Some(of)) => self.tell_of(of, Outside::Ends).await,
+                (HintKind::Paused, Some(of)) => self.tell_of(of, Outside::Pauses).await,
                 (HintKind::Started, None) | (HintKind::Destroyed, Some(_)) => self.look_around_soon(),
-                (HintKind::Health | HintKind::Destroyed | HintKind::Signalled, None)
+                (HintKind::Health | HintKind::Destroyed | HintKind::Signalled | HintKind::Paused, None)
                 | (HintKind::Started, Some(_))
                 | (HintKind::Died { .. }, None)
                 | (HintKind::OutOfMemory, _) => {}

@@ -96,10 +96,10 @@ impl World {
             Action::LookAtMounts { group, run } => self.look_at_mounts(h, group, run, soon),
             Action::Probe { of, run, .. } => {
                 let up = self.hosts[h].serves(&of.group);
-                let result = if up {
-                    Ok(())
-                } else {
-                    Err(ProbeFailure::wrong("refused"))
+                let result = match (up, self.hosts[h].expired) {
+                    (true, false) => Ok(()),
+                    (true, true) => Err(ProbeFailure::certificate("its certificate has run out")),
+                    (false, _) => Err(ProbeFailure::wrong("refused")),
                 };
                 self.push(
                     soon,
@@ -112,13 +112,21 @@ impl World {
             }
             Action::VipProbe { group } => {
                 let other = (0..self.hosts.len()).find(|o| *o != h && self.hosts[*o].has_vip(&group, self.now));
-                let news = match other {
-                    Some(other) => VipNews::Conflict {
-                        group,
-                        vip: "v".to_owned(),
-                        mac: self.hosts[other].name.clone(),
-                    },
-                    None => VipNews::Free { group },
+                let mac = other.map(|other| self.hosts[other].name.clone());
+                let proxy = self.proxy.clone().filter(|mac| *mac != self.hosts[h].name);
+                let news = match mac.or(proxy) {
+                    Some(mac) => {
+                        self.hosts[h].answered.insert(group.clone(), mac.clone());
+                        VipNews::Conflict {
+                            group,
+                            vip: "v".to_owned(),
+                            mac,
+                        }
+                    }
+                    None => {
+                        self.hosts[h].answered.remove(&group);
+                        VipNews::Free { group }
+                    }
                 };
                 self.push(
                     soon * 20,
@@ -193,6 +201,7 @@ impl World {
     }
 
     pub(crate) fn hold_vip(&mut self, h: usize, group: String, until: Time, coarse: bool, soon: u64) {
+        self.takes_rightly(h, &group);
         let life = self.hosts[h].life;
         let now = self.hosts[h].clock.read(self.now);
         let raw = now.awake();

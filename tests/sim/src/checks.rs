@@ -28,6 +28,8 @@
 //! | S24 | nothing is taken from an incarnation whose key stands | `taken.rs: taken_rightly` |
 //! | S25 | a node's key is never written over by another incarnation | `taken.rs: key_rightly` |
 //! | S26 | what one host alone may mount is unmounted before the group is given up | `mounts.rs` |
+//! | S27 | for its certificate a group moves only to a host that says that its own is good | `told.rs: moves_to_certified` |
+//! | S28 | no address is taken for which a node answers whose lease lives | `told.rs: takes_rightly` |
 //! | V1 | faults healed: one holder a group, in time | `swarm.rs: run` |
 //! | V2 | a disturbance that the sizing covers stops nothing | `calm.rs` |
 //! | V3 | a clean switchover never waits for a ttl | `calm.rs` |

@@ -292,6 +292,70 @@ fn a_service_that_no_standby_reaches_is_handed_over() {
     check(&world, took > 15_000, &format!("took {took} ms"));
 }
 
+/// Standbys try a start every 12 s, and see their certificates.
+fn tries() -> Policy {
+    Policy {
+        look: Some(Duration::from_secs(3)),
+        ..Policy::default()
+    }
+}
+
+#[test]
+fn a_certificate_that_ran_out_on_one_host_moves_the_group_at_once() {
+    let mut world = settled(3, 1, &tries(), false);
+    world.act(Act::Expire(0, true));
+    let took = until_active(&mut world, "mail", Some(1), 30_000);
+    check(
+        &world,
+        starts(&world) == 2,
+        &format!("one move and no restart, {took} ms"),
+    );
+}
+
+#[test]
+fn a_certificate_that_ran_out_everywhere_moves_nothing() {
+    let mut world = settled(3, 1, &tries(), false);
+    world.act(Act::Expire(1, true));
+    world.act(Act::Expire(2, true));
+    world.run_for(25_000);
+    world.act(Act::Expire(0, true));
+    world.run_for(60_000);
+    check(&world, saw(&world, "said probe_fault_shared"), "it is told");
+    check(&world, world.active("mail") == [0] && starts(&world) == 1, "it stays");
+}
+
+fn takes() -> Policy {
+    Policy {
+        take: true,
+        ..Policy::default()
+    }
+}
+
+#[test]
+fn an_address_that_a_switch_answers_for_a_dead_host_is_taken() {
+    let mut world = settled(3, 1, &takes(), false);
+    world.act(Act::Proxy(Some(world.hosts[0].name.clone())));
+    world.act(Act::PowerOff(0));
+    let took = until_active(&mut world, "mail", Some(1), 30_000);
+    check(
+        &world,
+        saw(&world, "said address_taken"),
+        &format!("taken after {took} ms"),
+    );
+}
+
+#[test]
+fn an_address_that_a_living_node_answers_for_is_not_taken() {
+    let mut world = settled(3, 1, &takes(), false);
+    world.act(Act::Proxy(Some(world.hosts[2].name.clone())));
+    world.act(Act::PowerOff(0));
+    world.run_for(60_000);
+    check(&world, saw(&world, "said address_conflict"), "it is told");
+    check(&world, world.active("mail").is_empty(), "it waits");
+    world.act(Act::Proxy(None));
+    until_active(&mut world, "mail", Some(1), 9000);
+}
+
 #[test]
 fn a_standby_that_is_cut_off_itself_moves_nothing() {
     let mut world = settled(3, 1, &acts(), false);

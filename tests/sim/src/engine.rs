@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use leasehold_core::epoch::Run;
 use leasehold_core::event::{Blame, Event, NotStarted, ServiceKey, Trace};
-use leasehold_core::group::{GroupSettings, OnFailure, ProbeSettings, SecondOpinion, ServiceSettings};
+use leasehold_core::group::{GroupSettings, OnConflict, OnFailure, ProbeSettings, SecondOpinion, ServiceSettings};
 use leasehold_core::host::stuck::OnStopFailure;
 use leasehold_core::protocol::records::Drift;
 use leasehold_core::takeover::confirm::Failover;
@@ -175,6 +175,7 @@ pub(crate) fn settings(group: &str) -> GroupSettings {
         grace: None,
         on_stop_failure: OnStopFailure::Hold,
         failover: Failover::Auto,
+        on_conflict: OnConflict::Wait,
         failback: None,
         second_opinion: SecondOpinion::Off,
         address: String::new(),

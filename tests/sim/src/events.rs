@@ -115,6 +115,10 @@ pub(crate) enum Act {
     Veil(usize, bool),
     /// The host reaches nobody's addresses, or does again.
     Blind(usize, bool),
+    /// The host's own certificate runs out, or is renewed.
+    Expire(usize, bool),
+    /// A switch answers for addresses that nobody has, by this hardware address, or does so no more.
+    Proxy(Option<String>),
     /// An operator keeps a copy of the cluster's keys; etcd is lost for good; the copy is put back.
     Export,
     LoseEtcd,

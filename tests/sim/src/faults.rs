@@ -152,6 +152,8 @@ impl World {
             Act::FenceHits(node) => self.fence_hits(&node),
             Act::Veil(h, on) => self.hosts[h].veiled = on,
             Act::Blind(h, on) => self.hosts[h].blind = on,
+            Act::Expire(h, on) => self.hosts[h].expired = on,
+            Act::Proxy(mac) => self.proxy = mac,
             Act::Export => self.export(),
             Act::LoseEtcd => self.lose_etcd(),
             Act::Import(h) => self.import(h),
@@ -267,6 +269,7 @@ impl World {
         self.etcd_up = true;
         self.swap_back();
         self.act(Act::Members);
+        self.proxy = None;
         if !self.lost {
             self.end_all_orders();
         }
@@ -275,7 +278,7 @@ impl World {
             host.manners = Manners::default();
             host.links = [(true, true); MEMBERS];
             host.crash_after = None;
-            (host.veiled, host.blind) = (false, false);
+            (host.veiled, host.blind, host.expired) = (false, false, false);
             let other_file = !host.dropped.is_empty();
             host.dropped.clear();
             self.engine(h, false, false, false);

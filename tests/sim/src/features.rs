@@ -26,6 +26,8 @@ pub(crate) fn try_out(world: &mut World, seed: u64, until: u64) {
     if world.policies.groups.values().any(|policy| policy.confirm) {
         give_words(world, &mut rng, until);
     }
+    expire(world, &mut Rng(seed ^ 0x6578_7069), until);
+    answer_for(world, &mut Rng(seed ^ 0x7072_6f78), until);
     if rng.chance(120) {
         lose_etcd(world, &mut rng);
     }
@@ -71,6 +73,42 @@ fn cut_off_clients(world: &mut World, rng: &mut Rng, until: u64) {
         world.schedule(at, cut);
         world.schedule(back, heal);
         at += rng.range(2 * S, 30 * S);
+    }
+}
+
+/// Certificates run out, on one host or on several, and are renewed.
+fn expire(world: &mut World, rng: &mut Rng, until: u64) {
+    if !rng.chance(250) {
+        return;
+    }
+    let mut at = rng.range(6 * S, 20 * S);
+    while at < until {
+        let host = rng.pick(world.hosts.len());
+        world.schedule(at, Act::Expire(host, true));
+        world.schedule(at + rng.range(5 * S, 60 * S), Act::Expire(host, false));
+        at += rng.range(5 * S, 40 * S);
+    }
+}
+
+/// A switch answers for a host's addresses when nobody has them, or a stranger does; mostly once that host is off.
+fn answer_for(world: &mut World, rng: &mut Rng, until: u64) {
+    if !rng.chance(200) {
+        return;
+    }
+    let mut at = rng.range(6 * S, 20 * S);
+    while at < until {
+        let host = rng.pick(world.hosts.len());
+        let mac = match rng.chance(300) {
+            true => "stranger".to_owned(),
+            false => world.hosts[host].name.clone(),
+        };
+        world.schedule(at, Act::Proxy(Some(mac)));
+        if rng.chance(700) {
+            world.schedule(at + rng.range(MS, S), Act::PowerOff(host));
+            world.schedule(at + rng.range(20 * S, 40 * S), Act::PowerOn(host));
+        }
+        world.schedule(at + rng.range(10 * S, 40 * S), Act::Proxy(None));
+        at += rng.range(20 * S, 50 * S);
     }
 }
 

@@ -225,6 +225,10 @@ pub(crate) struct Host {
     /// Nobody reaches its addresses; it reaches nobody's.
     pub(crate) veiled: bool,
     pub(crate) blind: bool,
+    /// By whom an address of the group was answered when it asked last.
+    pub(crate) answered: BTreeMap<String, String>,
+    /// Its own certificate has run out, and its service shows that.
+    pub(crate) expired: bool,
     /// Its compose file has these groups no more, from the next start of its sidecar on.
     pub(crate) dropped: BTreeSet<String>,
     pub(crate) handled: u64,
@@ -269,6 +273,8 @@ impl Host {
             trying: BTreeSet::new(),
             watched: BTreeMap::new(),
             veiled: false,
+            answered: BTreeMap::new(),
+            expired: false,
             blind: false,
             dropped: BTreeSet::new(),
             handled: 0,

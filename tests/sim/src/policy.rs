@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use leasehold_core::group::{GroupSettings, OnStandby, SecondOpinion};
+use leasehold_core::group::{GroupSettings, OnConflict, OnStandby, SecondOpinion};
 use leasehold_core::takeover::confirm::Failover;
 use leasehold_core::takeover::fencing::FenceSettings;
 
@@ -22,6 +22,8 @@ pub(crate) struct Policy {
     /// The quiet window before it goes back by itself.
     pub(crate) failback: Option<Duration>,
     pub(crate) act: bool,
+    /// An address is taken although somebody answers for it.
+    pub(crate) take: bool,
     pub(crate) look: Option<Duration>,
 }
 
@@ -62,6 +64,7 @@ impl Policies {
             confirm: rng.chance(250),
             failback: rng.chance(350).then(|| Duration::from_secs(rng.range(4, 12))),
             act: rng.chance(300),
+            take: rng.chance(500),
             look: rng.chance(400).then(|| Duration::from_secs(rng.range(3, 10))),
         };
         let groups = groups.iter().map(|name| (name.clone(), of_group(&mut rng))).collect();
@@ -85,6 +88,9 @@ impl World {
             settings.failover = Failover::Confirm;
         }
         settings.failback = policy.failback;
+        if policy.take {
+            settings.on_conflict = OnConflict::Take;
+        }
         settings.storage_look = policy.look;
         settings.start_trial = policy.look.map(|every| every * 4);
         if policy.act {

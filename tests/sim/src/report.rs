@@ -10,7 +10,7 @@ use crate::swarm;
 const ENOUGH: u64 = 2000;
 
 /// Every transaction and every fault must have been there, or the run proves nothing.
-pub(crate) const SOMETIMES: [&str; 63] = [
+pub(crate) const SOMETIMES: [&str; 67] = [
     "T1",
     "T2",
     "T3",
@@ -61,6 +61,10 @@ pub(crate) const SOMETIMES: [&str; 63] = [
     "applied in place",
     "act Veil",
     "act Blind",
+    "act Expire",
+    "act Proxy",
+    "said address_taken",
+    "moved to a good certificate",
     "moved for a second opinion",
     "went back by itself",
     "looked at the storage",

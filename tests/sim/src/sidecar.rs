@@ -1,6 +1,6 @@
 //! The sidecar of a host: the shipped core, its wake-ups, its crashes in the middle of anything.
 
-use leasehold_core::event::{Action, Event, ServiceKey};
+use leasehold_core::event::{Action, Event, ServiceKey, VipNews};
 use leasehold_core::node::{Identity, Node, Setup};
 use leasehold_core::protocol::records::ClusterConfig;
 
@@ -67,7 +67,13 @@ impl World {
         self.hosts[h].vip_excused = false;
         // What the adapters say first.
         let (doubt, wall) = (None, Some(WALL));
-        for event in [Event::Engine { result: Ok(()) }, Event::Clock { doubt, wall }] {
+        // What runs there is adopted with its addresses: an earlier sidecar asked for them.
+        self.hosts[h].answered.clear();
+        let link = Event::Vip(VipNews::Link {
+            up: true,
+            mac: self.hosts[h].name.clone(),
+        });
+        for event in [Event::Engine { result: Ok(()) }, Event::Clock { doubt, wall }, link] {
             self.push(3 * MS, Ev::Inbox { host: h, life, event });
         }
         let hellos: Vec<(ServiceKey, Container)> = self.hosts[h]

@@ -2,6 +2,7 @@
 //! holder's address; and an etcd that is lost for good, with what was exported before.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use leasehold_core::epoch::Run;
 use leasehold_core::event::{Event, FailureKind, ProbeFailure, ProbeKey, Request};
@@ -114,6 +115,12 @@ impl World {
             (false, false) => Ok(()),
         };
         let life = self.hosts[h].life;
+        // As a host's own certificates.
+        let result = match self.hosts[h].expired {
+            true => result.and(Err(ProbeFailure::wrong("its certificate has run out"))),
+            false => result,
+        };
+        let result = result.map(|()| Some(Duration::from_secs(20)));
         let event = Event::StartTried { group, made, result };
         self.push(soon * 5, Ev::Inbox { host: h, life, event });
     }

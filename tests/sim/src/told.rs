@@ -248,7 +248,7 @@ impl World {
         }
     }
 
-    /// S17 to S19, S22: what the core says that it does now.
+    /// S17 to S19, S22, S27: what the core says that it does now.
     pub(crate) fn decides_rightly(&mut self, h: usize, decision: &Decision) {
         let Some(group) = decision.group.clone().filter(|_| self.policies.watched) else {
             return;
@@ -272,6 +272,39 @@ impl World {
         }
         if decision.code == Code::UnreachedMoved {
             self.moves_rightly(h, &group);
+        }
+        if decision.code == Code::RecoveryGivenUp && decision.text.contains("certificate is out of date") {
+            self.moves_to_certified(h, &group);
+        }
+    }
+
+    /// S28: no address is taken that a node answers for whose lease lives, as far as this node was told.
+    pub(crate) fn takes_rightly(&mut self, h: usize, group: &str) {
+        let host = &mut self.hosts[h];
+        let Some(mac) = host.answered.remove(group).filter(|_| self.policies.watched) else {
+            return;
+        };
+        let (name, lease) = (host.name.clone(), host.told.view.lease_of(&mac));
+        let takes = self.policies.groups.get(group).is_some_and(|policy| policy.take);
+        let lives = lease != 0 && self.cover_of(&mac, lease).is_some_and(|cover| cover.until > self.now);
+        if !takes || lives {
+            self.fail(format!(
+                "S28: {name} takes the address of {group}, for which {mac} answers"
+            ));
+        }
+    }
+
+    /// S27: another host has said that its certificates are good.
+    fn moves_to_certified(&mut self, h: usize, group: &str) {
+        self.count("moved to a good certificate");
+        let host = &self.hosts[h];
+        let mut others = host.told.view.statuses.iter().filter(|(node, _)| **node != host.name);
+        if !others.any(|(_, status)| status.groups.get(group).is_some_and(|ready| ready.certified)) {
+            let why = format!(
+                "S27: {} moves {group}, and no host's certificate is known to be good",
+                host.name
+            );
+            self.fail(why);
         }
     }
 

@@ -56,6 +56,8 @@ pub(crate) struct World {
     /// When the fence agent hit a node, and when a person said last that it is off.
     pub(crate) fenced_at: BTreeMap<String, u64>,
     pub(crate) words_at: BTreeMap<String, u64>,
+    /// The hardware address by which a switch answers for every address that nobody has: a host's name, or a stranger's.
+    pub(crate) proxy: Option<String>,
     /// What an operator exported; and whether etcd was lost after that, and is still empty.
     pub(crate) exported: Option<Exported>,
     pub(crate) lost: bool,
@@ -127,6 +129,7 @@ impl World {
             policies: Policies::default(),
             fenced_at: BTreeMap::new(),
             words_at: BTreeMap::new(),
+            proxy: None,
             exported: None,
             lost: false,
             replies: Vec::new(),

@@ -1,46 +1,76 @@
 //! The certificates that each host has for itself: a trial start shows them as the service would find them there, and one that has
 //! run out is told before the service comes to this host.
 
+use std::fmt::Display;
+use std::time::Duration;
+
 use x509_parser::pem::parse_x509_pem;
 
 use leasehold_base::trial::{self, Shown};
 use leasehold_core::event::ProbeFailure;
 
+/// What a trial start saw of the certificates that its host has for itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// None is named.
+    #[default]
+    NoneNamed,
+    /// All are good, for so long from now on.
+    Good(Duration),
+    /// Nothing could be read back of one of them.
+    Unknown,
+}
+
+impl Seen {
+    pub(super) fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::NoneNamed, known) | (known, Self::NoneNamed) => known,
+            (Self::Good(one), Self::Good(other)) => Self::Good(one.min(other)),
+            (Self::Unknown, _) | (_, Self::Unknown) => Self::Unknown,
+        }
+    }
+
+    pub(super) fn good_for(self) -> Option<Duration> {
+        match self {
+            Self::Good(duration) => Some(duration),
+            Self::NoneNamed | Self::Unknown => None,
+        }
+    }
+}
+
 /// Whether those of a service are in date at `now`, in seconds since 1970. `output`: what its trial start wrote. Of a file of which
 /// nothing can be read back nothing is said: that is so with some log drivers.
-pub(super) fn judge(service: &str, paths: &[String], output: &str, now: i64) -> Result<(), ProbeFailure> {
+pub(super) fn judge(service: &str, paths: &[String], output: &str, now: i64) -> Result<Seen, ProbeFailure> {
     let found = trial::shown(output, paths.len());
+    let mut seen = Seen::default();
     for (path, shown) in paths.iter().zip(&found) {
         let Some(shown) = shown else {
             tracing::debug!(service, path, "the trial's output can't be read back");
+            seen = seen.and(Seen::Unknown);
             continue;
         };
-        if let Some(why) = fault(shown, now) {
+        let left = good_for(shown, now).map_err(|why| {
             let text = format!("the certificate {path} of service {service} {why} on this host: renew it here, too");
-            return Err(ProbeFailure::wrong(text));
-        }
+            ProbeFailure::wrong(text)
+        })?;
+        seen = seen.and(Seen::Good(left));
     }
-    Ok(())
+    Ok(seen)
 }
 
-fn fault(shown: &Shown, now: i64) -> Option<String> {
-    let block = match shown {
-        Ok(block) => block,
-        Err(why) => return Some(format!("can't be read ({why})")),
-    };
-    let unreadable = |error: String| Some(format!("can't be read ({error})"));
-    let pem = match parse_x509_pem(block.as_bytes()) {
-        Ok((_, pem)) => pem,
-        Err(error) => return unreadable(error.to_string()),
-    };
-    let validity = match pem.parse_x509() {
-        Ok(certificate) => certificate.validity().clone(),
-        Err(error) => return unreadable(error.to_string()),
-    };
-    if now > validity.not_after.timestamp() {
-        return Some(format!("has run out on {}", validity.not_after));
+/// How long it is good for, or what is wrong with it.
+fn good_for(shown: &Shown, now: i64) -> Result<Duration, String> {
+    let unreadable = |error: &dyn Display| format!("can't be read ({error})");
+    let block = shown.as_ref().map_err(|why| unreadable(why))?;
+    let (_, pem) = parse_x509_pem(block.as_bytes()).map_err(|error| unreadable(&error))?;
+    let certificate = pem.parse_x509().map_err(|error| unreadable(&error))?;
+    let validity = certificate.validity();
+    if now < validity.not_before.timestamp() {
+        return Err(format!("is valid only from {} on", validity.not_before));
     }
-    (now < validity.not_before.timestamp()).then(|| format!("is valid only from {} on", validity.not_before))
+    let left = validity.not_after.timestamp().saturating_sub(now);
+    let left = u64::try_from(left).map_err(|_| format!("has run out on {}", validity.not_after))?;
+    Ok(Duration::from_secs(left))
 }
 
 #[cfg(test)]
@@ -70,7 +100,11 @@ mod tests {
             judge("mail", &paths, &trial::show(0, shown), now).map_err(|failure| failure.text)
         };
         let good = Ok(block);
-        assert_eq!(said(&good, year(2025)), Ok(()));
+        let years = Duration::from_secs(u64::try_from(year(2030) - year(2025)).unwrap());
+        let Ok(Seen::Good(left)) = said(&good, year(2025)) else {
+            panic!("it is good");
+        };
+        assert!(left.abs_diff(years) < Duration::from_secs(60 * 86_400), "{left:?}");
         let late = said(&good, year(2031)).unwrap_err();
         assert!(
             late.starts_with("the certificate /etc/tls/cert.pem of service mail has run out on Jan  1 00:00:00 2030"),
@@ -87,7 +121,22 @@ mod tests {
         );
         assert_eq!(
             judge("mail", &["/a".to_owned()], "", year(2025)).map_err(|it| it.text),
-            Ok(())
+            Ok(Seen::Unknown)
         );
+        assert_eq!(
+            judge("mail", &[], "", year(2025)).map_err(|it| it.text),
+            Ok(Seen::NoneNamed)
+        );
+    }
+
+    #[test]
+    fn all_of_them_must_be_good() {
+        let seconds = |count| Seen::Good(Duration::from_secs(count));
+        assert_eq!(seconds(5).and(seconds(3)).good_for(), Some(Duration::from_secs(3)));
+        assert_eq!(Seen::NoneNamed.and(seconds(5)), seconds(5));
+        assert_eq!(seconds(5).and(Seen::NoneNamed), seconds(5));
+        assert_eq!(seconds(5).and(Seen::Unknown).good_for(), None);
+        assert_eq!(Seen::Unknown.and(seconds(5)).good_for(), None);
+        assert_eq!(Seen::default().good_for(), None);
     }
 }

@@ -1,6 +1,7 @@
 //! A standby's trial starts: one of a group at a time.
 
-use super::{Shared, certificates, gate};
+use super::certificates::{self, Seen};
+use super::{Shared, gate};
 use crate::adapters::engine::{EngineError, Tried};
 use leasehold_base::clock;
 use leasehold_core::event::{Event, ProbeFailure, ServiceKey};
@@ -8,22 +9,23 @@ use leasehold_core::group::made::Made;
 
 impl Shared {
     pub(super) async fn try_start(&self, group: String, made: Vec<Made>) {
-        let result = self.tried(&group, &made).await;
+        let result = self.tried(&group, &made).await.map(Seen::good_for);
         self.report(Event::StartTried { group, made, result }).await;
     }
 
-    async fn tried(&self, group: &str, made: &[Made]) -> Result<(), ProbeFailure> {
+    async fn tried(&self, group: &str, made: &[Made]) -> Result<Seen, ProbeFailure> {
+        let mut seen = Seen::default();
         for (service, made) in made.iter().enumerate() {
             let of = ServiceKey {
                 group: group.to_owned(),
                 service,
             };
-            self.tried_one(&of, made).await?;
+            seen = seen.and(self.tried_one(&of, made).await?);
         }
-        Ok(())
+        Ok(seen)
     }
 
-    async fn tried_one(&self, of: &ServiceKey, made: &Made) -> Result<(), ProbeFailure> {
+    async fn tried_one(&self, of: &ServiceKey, made: &Made) -> Result<Seen, ProbeFailure> {
         let project = self.project();
         let unasked = |error: EngineError| {
             tracing::debug!(%error, "trial start");

@@ -52,6 +52,8 @@ pub enum HintKind {
     Started,
     /// It was sent a signal that ends most programs.
     Signalled,
+    /// All its processes were frozen.
+    Paused,
     Died {
         exit_code: Option<i64>,
     },
@@ -154,7 +156,16 @@ impl Engine {
 
 fn wanted_events() -> bollard::query_parameters::EventsOptions {
     // What is `destroy` to Docker, Podman calls `remove`.
-    let events = vec!["start", "kill", "die", "destroy", "remove", "health_status", "oom"];
+    let events = vec![
+        "start",
+        "kill",
+        "pause",
+        "die",
+        "destroy",
+        "remove",
+        "health_status",
+        "oom",
+    ];
     let filters = HashMap::from([("type", vec!["container"]), ("event", events)]);
     EventsOptionsBuilder::new().filters(&filters).build()
 }
@@ -174,6 +185,7 @@ fn hint(event: EventMessage) -> Option<Hint> {
             exit_code: labels.remove("exitCode").and_then(|code| code.parse().ok()),
         },
         "kill" if ends(labels.get("signal").map(String::as_str)) => HintKind::Signalled,
+        "pause" => HintKind::Paused,
         "destroy" | "remove" => HintKind::Destroyed,
         "oom" => HintKind::OutOfMemory,
         // Docker puts the new one behind a colon, and speaks of changes alone; Podman says it elsewhere, after every check.

@@ -76,7 +76,10 @@ pub(super) fn from_vip(event: VipEvent) -> Option<Event> {
             vip: text(vip),
             mac: mac.to_string(),
         },
-        VipEvent::Link { up } => VipNews::Link { up },
+        VipEvent::Link { up, mac } => VipNews::Link {
+            up,
+            mac: mac.map(|mac| mac.to_string()).unwrap_or_default(),
+        },
         VipEvent::Lost { group, vip } => VipNews::Lost { group, vip: text(vip) },
         VipEvent::Expired { group } => {
             tracing::info!(

@@ -200,7 +200,7 @@ async fn tls_and_login_go_through_and_the_password_only_encrypted() {
 }
 
 #[tokio::test]
-async fn a_certificate_out_of_date_is_the_same_everywhere() {
+async fn a_certificate_out_of_date_is_told_as_one() {
     for (days, word) in [((-90, -1), "has run out"), ((1, 90), "only from")] {
         let script = Script {
             certificate: Some(days),
@@ -208,7 +208,7 @@ async fn a_certificate_out_of_date_is_the_same_everywhere() {
         };
         let (_, result) = against(script, mail(MailProtocol::Smtp, ProbeTls::Start, None)).await;
         let failure = result.unwrap_err();
-        assert_eq!(failure.kind, FailureKind::Shared);
+        assert_eq!(failure.kind, FailureKind::Certificate);
         assert!(failure.text.contains(word), "{}", failure.text);
     }
 }

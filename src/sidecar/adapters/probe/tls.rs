@@ -62,13 +62,13 @@ pub(super) fn in_date(certificate: &CertificateDer<'_>, now: i64) -> Result<(), 
         .map_err(|error| ProbeFailure::wrong(format!("TLS: the certificate cannot be read: {error}")))?;
     let validity = parsed.validity();
     if now > validity.not_after.timestamp() {
-        return Err(ProbeFailure::shared(format!(
-            "its certificate has run out on {}: replace it, a move would not help",
+        return Err(ProbeFailure::certificate(format!(
+            "its certificate has run out on {}: replace it",
             validity.not_after
         )));
     }
     if now < validity.not_before.timestamp() {
-        return Err(ProbeFailure::shared(format!(
+        return Err(ProbeFailure::certificate(format!(
             "its certificate is valid only from {} on: see the clock and the certificate",
             validity.not_before
         )));

@@ -92,7 +92,8 @@ pub enum VipEvent {
     /// Another machine uses an address that is probed or held here; at most once a second for each address.
     Foreign { group: String, vip: Vip, mac: Mac },
     /// The interface can carry traffic, or can't; the first one tells the state at the start.
-    Link { up: bool },
+    /// With its Ethernet address, as far as it has ever been known; another one is told, too.
+    Link { up: bool, mac: Option<Mac> },
     /// Somebody removed an address that is held; it was put back for the time that it had left.
     Lost { group: String, vip: Vip },
 }

@@ -52,7 +52,8 @@ pub(super) struct Task {
     /// The addresses that are probed or held.
     pub(super) watched: BTreeMap<IpAddr, Watch>,
     waiting: VecDeque<VipEvent>,
-    reported_up: Option<bool>,
+    /// Whether the interface is up, and its hardware address.
+    reported: Option<(bool, Option<Mac>)>,
     /// The Ethernet address of the interface that neighbours were told last.
     told_mac: Option<Mac>,
 }
@@ -94,7 +95,7 @@ pub(super) async fn run(interface: String, mut commands: mpsc::Receiver<VipComma
         theirs: Theirs::default(),
         watched: BTreeMap::new(),
         waiting: VecDeque::new(),
-        reported_up: None,
+        reported: None,
         told_mac: None,
     };
     task.read_links().await;
@@ -234,13 +235,13 @@ impl Task {
             // As a bridge or a bond does whose first port is another now: the neighbours send to the old one for up to minutes.
             self.announce_again();
         }
-        if self.reported_up == Some(up) {
+        let (before, mac) = (self.reported, self.told_mac);
+        if before.is_some_and(|(was, told)| was == up && (!up || told == mac)) {
             return;
         }
-        let first = self.reported_up.is_none();
-        self.reported_up = Some(up);
-        self.report(VipEvent::Link { up });
-        if up && !first {
+        self.reported = Some((up, mac));
+        self.report(VipEvent::Link { up, mac });
+        if up && before.is_some_and(|(was, _)| !was) {
             // A link that goes down takes IPv6 addresses with it, and the neighbours may have forgotten us.
             self.restore().await;
             self.announce_again();
