@@ -8,6 +8,7 @@ pub use leasehold_base::order::Order;
 use crate::epoch::Run;
 use crate::group::made::Made;
 use crate::observe::etcd::EtcdTrouble;
+use crate::promises::Message;
 use crate::protocol::records::{Drift, Pin, Saved};
 use crate::requests::exported::Exported;
 use crate::requests::fenced::Fenced;
@@ -168,6 +169,8 @@ pub enum Event {
         incarnation: i64,
         result: Result<String, String>,
     },
+    /// Another node says something directly; `from`: where an answer reaches it.
+    Heard { from: String, message: Message },
     /// The daemon shall end: hand over first.
     Terminate,
     /// An operator's request; `reply` names whom to answer.
@@ -588,6 +591,11 @@ pub enum Action {
     /// Reset the host now, without a sync; where that can't be done: [`Event::ResetFailed`].
     Reset {
         why: String,
+    },
+    /// Tell another node something directly; what can't be sent is lost.
+    Send {
+        to: String,
+        message: Message,
     },
     /// Make sure that the node can't write, with the fence agent; one at a time for a node.
     Fence {

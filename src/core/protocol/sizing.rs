@@ -51,6 +51,16 @@ impl Deadlines {
             end: self.end.earlier(other.end),
         }
     }
+
+    /// The later of each, where two proofs stand side by side.
+    #[must_use]
+    pub fn later(self, other: Self) -> Self {
+        Self {
+            soft: self.soft.later(other.soft),
+            hard: self.hard.later(other.hard),
+            end: self.end.later(other.end),
+        }
+    }
 }
 
 /// Why a ttl is refused.
