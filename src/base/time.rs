@@ -75,6 +75,16 @@ impl Time {
             .min(deadline.raw.saturating_sub(self.raw))
     }
 
+    /// The later of two deadlines, clock by clock.
+    #[must_use]
+    pub fn later(self, other: Self) -> Self {
+        Self {
+            boot: self.boot.max(other.boot),
+            raw: self.raw.max(other.raw),
+            slept: self.slept,
+        }
+    }
+
     /// The earlier of two deadlines, clock by clock.
     #[must_use]
     pub fn earlier(self, other: Self) -> Self {

@@ -74,9 +74,12 @@ fn read_cluster(at: &At<'_>, cluster: &mut Cluster, context: &Context<'_>, fault
         "etcd_user",
         "fence",
         "events",
+        "promises",
     ];
     for field in at.map_of(faults, &known) {
         match field.name {
+            // The core has its rules, and nothing that carries its messages (docs/promises.md).
+            "promises" => field.fault(faults, "is not in this version", "remove it"),
             "cluster" => cluster.name = name(&field, faults).unwrap_or_default(),
             "etcd" => cluster.etcd = urls(&field, faults),
             "ttl" => cluster.ttl = within(&field, TTL_MIN, TTL_MAX, faults).unwrap_or(TTL_DEFAULT),
@@ -502,6 +505,10 @@ mod tests {
             (
                 "cluster: c, etcd: ['http://a:1'], tls: {}",
                 ["x-leasehold.tls", "remove it"],
+            ),
+            (
+                "cluster: c, etcd: ['http://a:1'], promises: 1h",
+                ["x-leasehold.promises", "not in this version"],
             ),
             (
                 "cluster: c, etcd: ['http://a:1'], tll: 1s",

@@ -10,6 +10,7 @@ pub use crate::failure::{FailureKind, ProbeFailure};
 use crate::epoch::Run;
 use crate::group::made::Made;
 use crate::observe::etcd::EtcdTrouble;
+use crate::promises::Message;
 use crate::protocol::records::{Drift, Pin, Saved};
 use crate::requests::exported::Exported;
 use crate::requests::fenced::Fenced;
@@ -177,6 +178,8 @@ pub enum Event {
         incarnation: i64,
         result: Result<String, String>,
     },
+    /// Another node says something directly; `from`: where an answer reaches it.
+    Heard { from: String, message: Message },
     /// The daemon shall end: hand over first.
     Terminate,
     /// An operator's request; `reply` names whom to answer.
@@ -548,6 +551,11 @@ pub enum Action {
     /// Reset the host now, without a sync; where that can't be done: [`Event::ResetFailed`].
     Reset {
         why: String,
+    },
+    /// Tell another node something directly; what can't be sent is lost.
+    Send {
+        to: String,
+        message: Message,
     },
     /// Make sure that the node can't write, with the fence agent; one at a time for a node.
     Fence {

@@ -14,6 +14,7 @@ mod membership;
 pub mod node;
 pub mod observe;
 mod outbox;
+pub mod promises;
 pub mod protocol;
 mod random;
 pub mod requests;

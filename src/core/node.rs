@@ -13,6 +13,7 @@ use crate::group::{Context, Group, GroupSettings};
 use crate::host::Host;
 use crate::membership::Membership;
 use crate::outbox::Outbox;
+use crate::promises::{Promises, Vote};
 use crate::protocol::records::{Pin, Saved};
 use crate::protocol::sizing::Timing;
 use crate::requests::Requests;
@@ -53,6 +54,8 @@ pub struct Setup {
     pub saved: Option<Saved>,
     /// What the pages of those runs say.
     pub pages: BTreeMap<ServiceKey, PageOrder>,
+    /// This node's vote, where it can take part in promises.
+    pub vote: Option<Vote>,
     /// Randomness for lease ids and nonces.
     pub seed: u64,
 }
@@ -67,6 +70,7 @@ pub struct Node {
     pub(super) adoption: Adoption,
     pub(super) requests: Requests,
     pub(super) takeover: Takeover,
+    pub(super) promises: Promises,
     pub(super) host: Host,
     pub(super) speech: Speech,
     /// When it must be asked again.
@@ -89,6 +93,7 @@ impl Node {
             adoption: Adoption::new(saved, setup.pages),
             requests: Requests::default(),
             takeover: Takeover::new(setup.fence),
+            promises: Promises::new(setup.vote, setup.seed),
             host: Host::new(setup.timing.smallest().map(millis)),
             speech: Speech::default(),
             wake: None,
@@ -150,6 +155,7 @@ impl Node {
     /// 4. The groups come before the request: what they have proved is released with it. What they stop or shorten is in a page
     ///    before a shorter promise is sent; [`Node::request`](Self::request) steps them again where it sends one.
     /// 5. The fences come after the request, whose campaign finds out that one is wanted. Words for people see what came of it.
+    ///    What is asked of other nodes directly comes after it, too: a list counts from when it is sent.
     /// 6. The end comes when nothing can be taken up any more in this event.
     /// 7. The watchdog comes once more: the request and the end may have let go of the last run.
     /// 8. The memory comes last, because it is of all of it. The [`Outbox`] puts it before everything else.
@@ -162,6 +168,7 @@ impl Node {
         self.run_groups(now, outbox.effects());
         self.request(now, outbox.effects());
         self.look_out(now, outbox.effects());
+        self.step_promises(now, outbox.effects());
         self.part(outbox.effects());
         self.watch_over(now, outbox);
         self.remember(outbox);
@@ -290,6 +297,7 @@ impl Node {
                 incarnation,
                 result,
             } => self.fence_ended(now, &node, incarnation, result, out),
+            Event::Heard { from, message } => self.heard(now, &from, message, out),
             Event::Terminate => self.terminate(now, out),
             Event::Request { reply, request } => self.take_request(reply, request, out),
             Event::TetherHello {
@@ -398,6 +406,7 @@ impl Node {
         times.extend(self.switchover_deadlines());
         times.extend(self.feed_at());
         times.extend(self.link_heeded_at());
+        times.extend(self.promises_wake(now));
         let ahead = times.into_iter().filter(|at| !now.reached(*at));
         let soonest = ahead.min_by_key(|at| now.until(*at));
         // Never at once again: a condition that time cannot change must not spin the loop.

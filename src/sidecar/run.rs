@@ -104,6 +104,7 @@ pub async fn run(facts: &NodeArgs) -> Result<()> {
         pinned: pinned(&files)?,
         pages: outbox.pages()?,
         saved,
+        vote: None,
         seed: getrandom::u64().context("no randomness from the kernel")?,
     });
     let at = clock::now();

@@ -11,6 +11,7 @@ const LEAVES: &[&str] = &[
     "nodes/a",
     "status/a",
     "status/a/known",
+    "status/a/voter",
     "status/a/drained",
     "groups/g/record",
     "groups/g/intent",
@@ -42,7 +43,11 @@ fn read_view(leaf: &str, value: &str) -> View {
 /// Every number that is left in what was read.
 fn numbers(view: &View) -> Vec<u64> {
     let config = view.config.iter();
-    let configs = config.flat_map(|config| [config.generation, config.ttl_ms, config.longest_ms.unwrap_or(0)]);
+    let configs = config.flat_map(|config| {
+        let [longest, promises] = [config.longest_ms, config.promises_ms].map(Option::unwrap_or_default);
+        [config.generation, config.ttl_ms, longest, promises]
+    });
+    let voters = view.voters.values().map(|key| key.generation);
     let beats = view.nodes.values().filter_map(|key| Some(key.beat.as_ref()?.ttl_ms));
     let records = view.groups.values().filter_map(|keys| keys.record.as_ref());
     let records = records.flat_map(|record| {
@@ -59,6 +64,7 @@ fn numbers(view: &View) -> Vec<u64> {
         .chain(records)
         .chain(statuses)
         .chain(seen)
+        .chain(voters)
         .collect()
 }
 
@@ -70,13 +76,14 @@ fn json() -> impl Strategy<Value = String> {
         Just((GIVEN_MAX + 1).to_string()),
         (0..600_000_u64).prop_map(|number| number.to_string()),
     ];
-    let fields = proptest::collection::vec(number, 10);
+    let fields = proptest::collection::vec(number, 11);
     fields.prop_map(|n| {
         format!(
             r#"{{"generation":{},"ttl_ms":{},"longest_ms":{},"machine":"","boot":"","seq":1,"nonce":1,"epoch":{},"node":"b",
             "incarnation":{},"state":"active","reason":"","promise_ms":{},"past":{{"quiet_ms":{}}},"version":"","address":"",
-            "priority":1,"smallest_ttl_ms":{},"groups":{{"g":{{"ready":true,"claim":{}}}}},"id":"s","mounts":[],"seen":{}}}"#,
-            n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7], n[8], n[9]
+            "priority":1,"smallest_ttl_ms":{},"groups":{{"g":{{"ready":true,"claim":{}}}}},"id":"s","mounts":[],"seen":{},
+            "voter":"{:032x}","promises_ms":{}}}"#,
+            n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7], n[8], n[9], 5, n[10]
         )
     })
 }
@@ -92,6 +99,7 @@ proptest! {
         prop_assert!(named <= 1);
         prop_assert!(numbers(&view).iter().all(|number| *number <= COUNTED_MAX), "{value}");
         let kept = view.config.is_some() || !view.statuses.is_empty() || !view.drained.is_empty() || !view.known.is_empty()
+            || !view.voters.is_empty()
             || view.nodes.values().any(|key| key.beat.is_some())
             || view.groups.values().any(|keys| keys.record.is_some() || keys.intent.is_some() || keys.store.is_some()
                 || keys.stopped.is_some() || keys.paused.is_some() || keys.deleted.is_some() || !keys.excluded.is_empty());
@@ -113,6 +121,16 @@ fn each_number_has_its_bound_and_its_name() {
             "config",
             r#"{"generation":1,"ttl_ms":5000,"longest_ms":300001}"#,
             "longest_ms",
+        ),
+        (
+            "config",
+            r#"{"generation":1,"ttl_ms":5000,"promises_ms":9999}"#,
+            "promises_ms",
+        ),
+        (
+            "status/a/voter",
+            r#"{"voter":"000000000000000000000000000000ff","address":"h:1","generation":0}"#,
+            "generation",
         ),
         (
             "nodes/a",

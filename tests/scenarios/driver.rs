@@ -221,6 +221,7 @@ impl World {
             pinned: self.pin,
             saved: self.saved.clone(),
             pages: self.pages.clone(),
+            vote: None,
             seed: self.seed,
         });
         let mut out = Vec::new();

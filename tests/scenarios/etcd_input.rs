@@ -124,6 +124,7 @@ impl World {
                 _ => RecordState::Released,
             },
             reason: "told".to_owned(),
+            kept: None,
             cause: None,
             successor: option(rest, "successor").map(str::to_owned),
             stuck: (state == "stuck").then(|| "run 1.1 could not be stopped".to_owned()),

@@ -82,6 +82,7 @@ const KEYS: &[(&str, Held)] = &[
     ("status/b", Held::GoesOn),
     ("status/nobody", Held::GoesOn),
     ("status/b/known", Held::GoesOn),
+    ("status/b/voter", Held::GoesOn),
     ("status/b/drained", Held::GoesOn),
     ("groups/sams/record", Held::GoesOn),
     ("groups/sams/intent", Held::GoesOn),

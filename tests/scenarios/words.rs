@@ -337,6 +337,7 @@ pub(crate) fn action(names: &mut Names, now: Time, action: &Action) -> String {
         Action::Reply { result: Err(why), .. } => format!("reply refused: {why}"),
         Action::Reset { why } => format!("RESET THE HOST: {why}"),
         Action::Fence { node, incarnation } => format!("FENCE {node} {}", names.lease(*incarnation)),
+        Action::Send { .. } => unreachable!("the node of a story has no vote"),
         Action::Exit { detached } => if *detached { "exit detached" } else { "exit" }.to_owned(),
     }
 }

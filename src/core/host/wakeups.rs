@@ -50,12 +50,12 @@ impl Node {
         }
         let now_kept = timing.with_prompt(prompt);
         self.facts.take_timing(now_kept);
-        // The lease that runs has the time that was kept for it: more of it is kept at once.
-        if let Some((stamp, promise)) = self.membership.exchange().proof() {
-            self.shorten(stamp, promise, out);
-            self.shorten_adoptable(stamp, promise, out);
-        }
         if !prompt && timing.ttl < TIGHT {
+            // Of the lease that runs too little was kept so far.
+            if let Some((stamp, promise)) = self.membership.exchange().proof() {
+                self.shorten(stamp, promise, out);
+                self.shorten_adoptable(stamp, promise, out);
+            }
             let text = text::host::wakes_late(late, timing.kill_budget(), now_kept.kill_budget());
             self.mention(Code::TetherLate, text, out);
         }

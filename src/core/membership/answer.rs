@@ -22,6 +22,7 @@ impl Node {
         self.membership.member = Member::Arriving;
         self.facts.arrive();
         self.membership.exchange.drop_beats();
+        self.promises.drop_round();
         self.membership.publication.forget();
     }
 
@@ -60,6 +61,7 @@ impl Node {
                 self.refused(now, &pending, &why, out);
                 if pending.purpose != Purpose::Read {
                     self.membership.exchange.never_lands(pending.stamp);
+                    self.promises.never_lands(pending.stamp);
                 }
                 // etcd no longer knows the lease, or never did: the next one gets another id.
                 if pending.purpose == Purpose::Register {
@@ -232,13 +234,20 @@ impl Node {
             return;
         };
         self.membership.exchange.prove(attempt);
+        self.promises.settled(attempt.stamp);
+        let promised = self.round_proof(now, lease);
         for group in self.groups.values_mut() {
             if group.held().is_some_and(|held| held.lease == lease) {
                 let deadlines = self
                     .facts
                     .timing()
                     .deadlines(attempt.stamp, attempt.promise, group.settings().grace);
-                group.renew(deadlines, out);
+                group.renew(
+                    promised.map_or(deadlines, |proof| {
+                        deadlines.later(proof.deadlines(self.facts.timing(), group.settings().grace))
+                    }),
+                    out,
+                );
             }
         }
         if self

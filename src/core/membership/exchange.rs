@@ -130,6 +130,11 @@ impl Exchange {
         self.attempts.push(Attempt { nonce, stamp, promise });
     }
 
+    /// The least that a beat promises which was sent and may still land.
+    pub(crate) fn shortest_sent(&self) -> Option<Duration> {
+        self.attempts.iter().map(|attempt| attempt.promise).min()
+    }
+
     /// etcd has refused what was sent at this stamp: it never lands.
     pub(super) fn never_lands(&mut self, stamp: Time) {
         self.attempts.retain(|attempt| attempt.stamp != stamp);

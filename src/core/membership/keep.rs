@@ -17,6 +17,7 @@ impl Node {
         self.say(Code::PlaceLost, text::membership::place_lost(why), out);
         self.membership.member = Member::Lost { lease };
         self.membership.holding_until = None;
+        self.promises.drop_round();
         self.dismiss_requests(&Refusal::LostPlace, out);
         let adoptable = self.adoption.take_runs();
         let saved = Saved {

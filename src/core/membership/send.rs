@@ -34,7 +34,7 @@ impl Node {
                     self.membership.exchange.sent(now);
                     out.push(Action::Grant(Grant {
                         lease,
-                        ttl: self.facts.timing().lease_ttl(),
+                        ttl: self.lease_ttl(),
                     }));
                 }
             }
@@ -139,6 +139,7 @@ impl Node {
                 (txn, _) = self.promise_in_records(lease, None);
                 self.publish_in(lease, &mut txn);
                 self.introduce_in(&mut txn);
+                self.enroll_in(&mut txn);
                 self.settle_in(now, &mut txn);
                 purpose = Purpose::Beat;
             }
@@ -172,7 +173,15 @@ impl Node {
         self.shorten(now, self.facts.timing().ttl, out);
         self.shorten_adoptable(now, self.facts.timing().ttl, out);
         self.step_groups(now, out);
+        self.note_acceptance(now);
         self.send_plain(now, txn, purpose, out);
+    }
+
+    /// With promises a holder that is cut off alone must find its key again for as long as it may run on.
+    fn lease_ttl(&self) -> Duration {
+        let timing = self.facts.timing();
+        let alone = self.promises_bound().map(|bound| bound + timing.ttl * 3);
+        timing.lease_ttl().max(alone.unwrap_or_default())
     }
 
     /// OWN: compares that the key is still this incarnation's last beat, and beats again.
@@ -220,6 +229,8 @@ impl Node {
         };
         let txn = txn.with_beat(self.facts.keys(), &self.facts.me().name, lease, &beat);
         self.membership.exchange.attempt(nonce, now, promise);
+        self.note_lists(now, lease, &txn);
+        self.promises.shorter_sent(promise);
         // It may land unseen, and observers then wait no longer than it promises: nothing may count on more from here.
         self.shorten(now, promise, out);
         self.shorten_adoptable(now, promise, out);

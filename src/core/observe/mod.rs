@@ -127,6 +127,12 @@ impl Observer {
             .map(|seen| seen.at.plus(seen.promise))
     }
 
+    /// When what is known of it was first received; `None` if it was never seen.
+    #[must_use]
+    pub(crate) fn seen_at(&self, node: &str, lease: i64) -> Option<Time> {
+        self.seen.get(&(node.to_owned(), lease)).map(|seen| seen.at)
+    }
+
     /// Whether the incarnation has been silent, on this node's raw clock, for as long as it promised.
     #[must_use]
     pub fn ripe(&self, now: Time, node: &str, lease: i64) -> bool {
@@ -238,6 +244,7 @@ mod tests {
             successor: None,
             stuck: None,
             promise_ms: None,
+            kept: None,
             past: crate::protocol::records::Past::default(),
         };
         let group = GroupKeys {

@@ -1,6 +1,7 @@
 //! Transactions about a node's own key: OWN, and T1, T2, T9; and the first configuration, which a node without a key writes.
 
 use super::{AsRead, TxnKind, put};
+use crate::protocol::kept::VoterKey;
 use crate::protocol::keys::Keys;
 use crate::protocol::records::{Beat, ClusterConfig, KnownNode, Record, json};
 use crate::store::{Compare, Op, Txn};
@@ -59,6 +60,11 @@ impl Txn {
     /// The part of T2 that says who this node is, and that it was here; it stays when the lease ends.
     pub(crate) fn and_known(&mut self, keys: &Keys, me: &str, known: &KnownNode) {
         self.then.push(put(keys.known(me), json(known)));
+    }
+
+    /// The part of T2 that says where this node's vote is asked; it stays when the lease ends.
+    pub(crate) fn and_voter(&mut self, keys: &Keys, me: &str, voter: &VoterKey) {
+        self.then.push(put(keys.voter(me), json(voter)));
     }
 
     /// The part of T2 that confirms a shorter ttl: the configuration without the longer one.

@@ -5,6 +5,7 @@ use serde::de::DeserializeOwned;
 
 pub use leasehold_base::bounds::{COUNTED_MAX, GIVEN_MAX};
 
+use crate::protocol::kept::{BOUND_MAX_MS, BOUND_MIN_MS, VoterKey};
 use crate::protocol::records::{
     Beat, ClusterConfig, Intent, KnownNode, NodeStatus, Pin, Record, Saved, StandingOrder, StoreIds,
 };
@@ -99,7 +100,16 @@ impl Bounded for ClusterConfig {
     fn bounded(&self) -> Result<(), Fault> {
         within("generation", self.generation, 1, COUNTED_MAX)?;
         within("ttl_ms", self.ttl_ms, TTL_MIN_MS, PROMISE_MAX_MS)?;
-        within("longest_ms", self.longest_ms.unwrap_or(0), 0, PROMISE_MAX_MS)
+        within("longest_ms", self.longest_ms.unwrap_or(0), 0, PROMISE_MAX_MS)?;
+        let promises = self.promises_ms.unwrap_or(BOUND_MIN_MS);
+        within("promises_ms", promises, BOUND_MIN_MS, BOUND_MAX_MS)
+    }
+}
+
+impl Bounded for VoterKey {
+    fn bounded(&self) -> Result<(), Fault> {
+        within("generation", self.generation, 1, COUNTED_MAX)?;
+        self.is_plain().then_some(()).ok_or(Fault::NotOurs)
     }
 }
 
@@ -189,6 +199,7 @@ impl Pin {
             generation: if generation.is_some() { 0 } else { self.generation },
             longest_ms: self.longest_ms.min(PROMISE_MAX_MS),
             revision: self.revision.max(0),
+            promises_ms: self.promises_ms.map(|bound| bound.clamp(BOUND_MIN_MS, BOUND_MAX_MS)),
             ..self
         };
         (sound, generation.or(longest).or(revision))

@@ -114,7 +114,7 @@ impl Node {
             ["nodes", node] => text::damage::node(node),
             ["status", node] => text::damage::status(node),
             ["status", node, "drained"] => text::damage::drained(node),
-            ["status", node, "known"] => text::damage::known(node),
+            ["status", node, "known" | "voter"] => text::damage::known(node),
             ["groups", group, "record"] => text::damage::record(group),
             ["groups", group, "intent"] => text::damage::intent(group),
             ["groups", group, "store"] => self.store_advice(group),

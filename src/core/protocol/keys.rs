@@ -64,6 +64,12 @@ impl Keys {
         format!("{}status/{node}/known", self.prefix)
     }
 
+    /// Which disk has a vote on the node, and where it is asked.
+    #[must_use]
+    pub fn voter(&self, node: &str) -> String {
+        format!("{}status/{node}/voter", self.prefix)
+    }
+
     /// The prefix of every group's keys.
     #[must_use]
     pub fn groups(&self) -> String {

@@ -9,6 +9,7 @@ mod cause;
 pub mod damage;
 mod fault;
 pub mod image;
+pub mod kept;
 pub mod keys;
 mod kind;
 mod order;

@@ -135,7 +135,8 @@ impl Txn {
             found(drained.clone(), view.drained.get(node)),
         ];
         let gone = [key, keys.status(node), keys.known(node), drained];
-        let then = gone.into_iter().map(|key| Op::Delete { key }).collect();
+        let voter = view.voters.contains_key(node).then(|| keys.voter(node));
+        let then = gone.into_iter().chain(voter).map(|key| Op::Delete { key }).collect();
         let kind = TxnKind::Remove;
         let (mut txn, mut left) = (Self { kind, compare, then }, 0);
         for (group, orders) in &view.groups {

@@ -12,6 +12,7 @@ use crate::epoch::Run;
 use crate::event::Origin;
 use crate::protocol::bounds::{self, Bounded, Fault};
 use crate::protocol::image::ImageId;
+use crate::protocol::kept::{Kept, RecordInEtcd, VoterKey};
 use crate::protocol::keys::Keys;
 use crate::protocol::{FaultId, ReleaseCause, TroubleState};
 use crate::store::{Answer, KeyValue};
@@ -47,6 +48,7 @@ pub enum RecordState {
 
 /// A group's record: the only thing the rules read about who holds it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "RecordInEtcd", into = "RecordInEtcd")]
 pub struct Record {
     pub epoch: u64,
     pub node: String,
@@ -56,18 +58,15 @@ pub struct Record {
     /// In a sentence.
     pub reason: String,
     /// Of a released one: why. None from a version that said it in the sentence alone.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<ReleaseCause>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub successor: Option<String>,
     /// Its holder could not stop it: a fence frees it, or the holder; silence never does.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stuck: Option<String>,
     /// Under a hold, in milliseconds: what the long beat promised, for those who find its key gone and never saw it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promise_ms: Option<u64>,
-    #[serde(default, skip_serializing_if = "Past::is_empty")]
     pub past: Past,
+    /// Of an active one, with promises: who may take it after an ordinary promise.
+    pub kept: Option<Kept>,
 }
 
 /// What the next holder must know of earlier moves, so that nothing goes to and fro. Who may hold the group never depends
@@ -125,7 +124,7 @@ impl From<PastInEtcd> for Past {
 }
 
 impl Past {
-    fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 }
@@ -153,6 +152,9 @@ pub struct ClusterConfig {
     /// While the ttl changes, in milliseconds: the longest that a beat may have promised which nobody saw.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub longest_ms: Option<u64>,
+    /// With promises, in milliseconds: how long a holder may run on after its last landed beat.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promises_ms: Option<u64>,
 }
 
 impl ClusterConfig {
@@ -164,6 +166,7 @@ impl ClusterConfig {
             generation,
             ttl_ms: millis(ttl),
             longest_ms: (longest > ttl).then(|| millis(longest)),
+            promises_ms: None,
         }
     }
 
@@ -369,6 +372,9 @@ pub struct Pin {
     /// The longest that an ordinary beat may promise, in milliseconds, as last known: a restored etcd may know less.
     #[serde(default)]
     pub longest_ms: u64,
+    /// The bound of promises: a restored etcd may know nothing of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promises_ms: Option<u64>,
 }
 
 impl Pin {
@@ -465,6 +471,8 @@ pub struct View {
     pub drained: BTreeMap<String, (StandingOrder, i64)>,
     /// Every node that took part and was not removed.
     pub known: BTreeMap<String, KnownNode>,
+    /// Each node's vote.
+    pub voters: BTreeMap<String, VoterKey>,
     /// Keys whose value could not be read, and why.
     pub unreadable: BTreeMap<String, Fault>,
     /// Of all keys that were read.
@@ -517,12 +525,7 @@ impl View {
                 self.nodes.insert((*node).to_owned(), key);
                 fault
             }
-            ["status", node] => {
-                let mut status = None;
-                let fault = keep(&kv.value, &mut status);
-                self.statuses.extend(status.map(|status| ((*node).to_owned(), status)));
-                fault
-            }
+            ["status", node] => keep_of(&kv.value, node, &mut self.statuses),
             ["status", node, "drained"] => {
                 let (order, fault) = bounds::read_order(&kv.value);
                 self.drained.insert((*node).to_owned(), (order, kv.mod_revision));
@@ -535,6 +538,7 @@ impl View {
                 self.known.insert((*node).to_owned(), known.unwrap_or_default());
                 fault
             }
+            ["status", node, "voter"] => keep_of(&kv.value, node, &mut self.voters),
             ["groups", group, leaf] => {
                 let group = self.groups.entry((*group).to_owned()).or_default();
                 group.immortal_leader |= *leaf == "leader" && kv.lease == 0;
@@ -629,13 +633,15 @@ impl GroupKeys {
 
 /// Keeps what can be read, or says why it can't be.
 fn keep<T: DeserializeOwned + Bounded>(text: &str, place: &mut Option<T>) -> Option<Fault> {
-    match bounds::read(text) {
-        Ok(value) => {
-            *place = Some(value);
-            None
-        }
-        Err(fault) => Some(fault),
-    }
+    bounds::read(text).map(|value| *place = Some(value)).err()
+}
+
+/// The same of a node's own value.
+fn keep_of<T: DeserializeOwned + Bounded>(text: &str, node: &str, place: &mut BTreeMap<String, T>) -> Option<Fault> {
+    let mut value = None;
+    let fault = keep(text, &mut value);
+    place.extend(value.map(|value| (node.to_owned(), value)));
+    fault
 }
 
 /// A value as it is written to etcd.

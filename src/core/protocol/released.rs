@@ -23,6 +23,7 @@ pub(crate) fn released(record: &Record, cause: ReleaseCause, reason: String, suc
         successor,
         stuck: None,
         promise_ms: None,
+        kept: None,
         past: record.past.clone().after_loss(),
         ..record.clone()
     }

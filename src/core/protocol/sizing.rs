@@ -74,6 +74,17 @@ impl Deadlines {
             coarse: self.coarse || other.coarse,
         }
     }
+
+    /// The later of each, where two proofs stand side by side.
+    #[must_use]
+    pub fn later(self, other: Self) -> Self {
+        Self {
+            soft: self.soft.later(other.soft),
+            hard: self.hard.later(other.hard),
+            end: self.end.later(other.end),
+            coarse: self.coarse && other.coarse,
+        }
+    }
 }
 
 /// Why a ttl is refused.

@@ -2,6 +2,7 @@
 
 use super::{AsRead, TxnKind, put};
 use crate::protocol::ReleaseCause;
+use crate::protocol::kept::Kept;
 use crate::protocol::keys::Keys;
 use crate::protocol::records::{Past, Record, RecordState, json};
 use crate::protocol::released::lost;
@@ -14,6 +15,8 @@ pub(crate) struct Winner<'a> {
     pub lease: i64,
     pub reason: &'a str,
     pub past: Past,
+    /// With promises: who may take it from this node after an ordinary promise.
+    pub kept: Option<Kept>,
 }
 
 /// Another group of the incarnation that a T4 ends.
@@ -39,6 +42,7 @@ impl Winner<'_> {
             successor: None,
             stuck: None,
             promise_ms: None,
+            kept: self.kept,
             past: self.past,
         }
     }

@@ -59,6 +59,7 @@ fn held() -> GroupKeys {
 
 fn winner(reason: &str) -> Winner<'_> {
     Winner {
+        kept: None,
         node: "me",
         lease: 9,
         reason,

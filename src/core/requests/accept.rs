@@ -92,11 +92,11 @@ impl Node {
             + 1;
         let told = self.facts.view().config.map(|config| config.ttl());
         let kept = told.filter(|ttl| self.facts.timing().with_ttl(*ttl).check().is_ok());
-        ClusterConfig::new(
-            generation,
-            kept.unwrap_or(self.facts.timing().ttl),
-            self.longest_known(),
-        )
+        let ttl = kept.unwrap_or(self.facts.timing().ttl);
+        ClusterConfig {
+            promises_ms: self.trust.promises_ms(self.facts.view()),
+            ..ClusterConfig::new(generation, ttl, self.longest_known())
+        }
     }
 
     /// What everybody waits after T11, at least.
@@ -121,6 +121,7 @@ impl Node {
             successor: None,
             stuck: None,
             promise_ms: None,
+            kept: None,
             past: Past::default(),
         }
     }

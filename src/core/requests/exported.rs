@@ -147,7 +147,10 @@ impl Node {
         let known = self.trust.generation();
         let present = self.facts.view().config.map_or(0, |config| config.generation);
         let generation = exported.generation.max(known).max(present) + 1;
-        let config = ClusterConfig::new(generation, ttl, self.longest_known().max(longest));
+        let config = ClusterConfig {
+            promises_ms: self.trust.promises_ms(self.facts.view()),
+            ..ClusterConfig::new(generation, ttl, self.longest_known().max(longest))
+        };
         let keys = self.facts.keys();
         let mut txn = Txn::accept(keys, self.facts.view().config_mod, config);
         for (name, group) in &exported.groups {
@@ -182,6 +185,7 @@ impl Node {
             successor: None,
             stuck: None,
             promise_ms: None,
+            kept: None,
             past: Past::default(),
         }
     }

@@ -181,7 +181,17 @@ impl Node {
             .claim_above(group)
             .map(|claim| text::stuck::claimed(group, claim, epoch));
         let claim = claim.map(|why| Refusal::ClaimAbove { why });
-        claim.or_else(|| self.holder_may_run(group))
+        claim
+            .or_else(|| self.holder_may_run(group))
+            .or_else(|| self.promised_holder_may_run(group))
+    }
+
+    /// The same of one that runs on by promises, and was cut off when this etcd was accepted.
+    fn promised_holder_may_run(&self, group: &str) -> Option<Refusal> {
+        let now = self.facts.now();
+        let at = self.after_accept(now, self.facts.view().group(group))?;
+        let (group, left) = (group.to_owned(), now.until(at));
+        Some(Refusal::MayRunOn { group, left })
     }
 
     /// A record that nobody holds says nothing of a holder that an `accept` took it from, nor of one that a restored etcd has
@@ -287,6 +297,7 @@ impl Node {
             successor: None,
             stuck: None,
             promise_ms: None,
+            kept: None,
             past: Past::default(),
         }
     }

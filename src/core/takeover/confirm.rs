@@ -38,7 +38,7 @@ impl Node {
     pub(crate) fn word_awaited(&self, now: Time, group: &str, keys: &GroupKeys) -> Option<String> {
         let record = keys.active().filter(|record| self.needs_word(group, record))?;
         let node = &record.node;
-        let silent = self.facts.observer().ripe(now, node, record.incarnation) && record.stuck.is_none();
+        let silent = self.takeable(now, node, record.incarnation) && record.stuck.is_none();
         silent.then(|| text::takeover::word_awaited(node, group))
     }
 

@@ -52,12 +52,12 @@ impl Node {
             let Some(held) = group.held().filter(stopped) else {
                 continue;
             };
-            // A restart in place mounts the same again, on this host: it needs no proof of the unmount.
+            let sequel = sequel(&held.after, other_ready, wanted);
+            // What stays here, for a restart in place or because of a claim, mounts the same again: it needs no proof of the unmount.
             assert!(
-                held.after == AfterStop::Restart || held.proved_stopped(),
+                sequel == Sequel::Stays || held.proved_stopped(),
                 "a group is released only when its stop is proved"
             );
-            let sequel = sequel(&held.after, other_ready, wanted);
             let own = keys
                 .active()
                 .filter(|record| record.incarnation == lease && record.epoch == held.run.epoch);
@@ -137,21 +137,24 @@ impl Node {
             lease,
             reason,
             past: self.inherited(keys, lease),
+            kept: self.kept_list(),
         }
     }
 
     /// Rewrites each active record of this incarnation that says something else about a long promise: with the long beat
     /// of a hold, and with a beat after its end. Whoever finds the key gone and never saw that beat waits for the record's.
-    /// What is remembered of earlier moves goes the same way, once it is over. With it, how many records did not fit in.
+    /// What is remembered of earlier moves goes the same way, once it is over, and so does the list of promises. With it, how many records did not fit in.
     pub(crate) fn promise_in_records(&self, lease: i64, promise: Option<Duration>) -> (Txn, usize) {
         let promise_ms = promise.map(|promise| u64::try_from(promise.as_millis()).unwrap_or(u64::MAX));
+        let kept = self.kept_list();
         let changed = self.facts.view().groups.iter().filter_map(|(name, keys)| {
             let record = keys.active().filter(|record| record.incarnation == lease)?;
             let past = self.settled(name, record);
-            let is_news = record.promise_ms != promise_ms || past.is_some();
+            let is_news = record.promise_ms != promise_ms || past.is_some() || record.kept != kept;
             is_news.then(|| {
                 let changed = Record {
                     promise_ms,
+                    kept: kept.clone(),
                     past: past.unwrap_or_else(|| record.past.clone()),
                     ..record.clone()
                 };
@@ -230,14 +233,20 @@ impl Node {
         }
         match turn.wait(now, contact) {
             Some(TurnWait::NoContact) => return Claim::No(text::takeover::NO_CONTACT.to_owned()),
-            Some(TurnWait::Until(at)) => return Claim::At(at),
+            Some(TurnWait::Until(at)) => return Claim::At(self.inquire(now, &keys, at).unwrap_or(at)),
             None => {}
+        }
+        if let Some(at) = self.after_accept(now, &keys) {
+            return Claim::At(at);
         }
         let Some(txn) = self.claim_txn(now, name, &keys, lease) else {
             return Claim::No(text::takeover::NOT_SILENT_YET.to_owned());
         };
         if let Some(why) = self.word_awaited(now, name, &keys) {
             return Claim::No(why);
+        }
+        if let Some(at) = self.inquire(now, &keys, now) {
+            return Claim::At(at);
         }
         self.fence_first(now, &keys).unwrap_or(Claim::Now(txn))
     }
@@ -266,10 +275,9 @@ impl Node {
             }
             RecordState::Active => match &record.stuck {
                 Some(why) => Err(text::stuck::on(&record.node, why)),
+                None if record.kept.is_some() && !self.promises.has_vote() => Err(text::promises::NO_VOTE.to_owned()),
                 None => self
-                    .facts
-                    .observer()
-                    .ripe_at(&record.node, record.incarnation)
+                    .takeable_at(now, &record.node, record.incarnation)
                     .ok_or_else(|| text::takeover::held_by(&record.node)),
             },
         }
@@ -283,7 +291,7 @@ impl Node {
             return Some(Txn::take_free(self.facts.keys(), of, winner));
         };
         let (node, incarnation) = (holder.node.as_str(), holder.incarnation);
-        if !self.facts.observer().ripe(now, node, incarnation) {
+        if !self.takeable(now, node, incarnation) {
             return None;
         }
         let reason = text::membership::fell_silent(node);

@@ -13,6 +13,7 @@ pub(crate) mod membership;
 pub(crate) mod old;
 pub(crate) mod orders;
 pub(crate) mod probes;
+pub(crate) mod promises;
 mod refusal;
 pub(crate) mod start;
 pub(crate) mod stop;

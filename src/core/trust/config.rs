@@ -186,7 +186,10 @@ impl Node {
             out.push(Action::Reply { reply, result });
             return None;
         };
-        let wanted = ClusterConfig::new(config.generation, ttl, self.waiting());
+        let wanted = ClusterConfig {
+            promises_ms: config.promises_ms,
+            ..ClusterConfig::new(config.generation, ttl, self.waiting())
+        };
         let txn = Txn::change_ttl(self.facts.keys(), self.facts.view().config_mod, wanted);
         let done = text::orders::done::ttl_changed(ttl, config.ttl());
         Some((txn, Purpose::Request { reply, done }))

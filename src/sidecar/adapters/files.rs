@@ -257,6 +257,7 @@ mod tests {
             generation: 3,
             revision,
             longest_ms: 10_000,
+            promises_ms: None,
         }
     }
 
@@ -314,6 +315,7 @@ mod tests {
             generation: 0,
             revision: 7,
             longest_ms: PROMISE_MAX_MS,
+            promises_ms: None,
         };
         assert_eq!(pin, sound);
         let fault = fault.unwrap();

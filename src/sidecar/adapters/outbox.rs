@@ -234,6 +234,8 @@ impl Outbox {
                 self.fence(node, incarnation);
                 Ok(())
             }
+            // Nothing is said: this version gives its core no vote.
+            Action::Send { .. } => Ok(()),
             Action::Reset { why } => self.reset(why),
             Action::Exit { detached } => {
                 tracing::info!(code = "sidecar_ended", detached, "the sidecar ends");

@@ -195,6 +195,7 @@ impl World {
             Action::LookAtStorage { group, store } => self.look(h, group, store, soon),
             Action::WatchClaims { group, .. } => self.watch_claims(h, group, soon),
             Action::TryStart { group, made } => self.try_start(h, group, made, soon),
+            Action::Send { to, message } => self.say_directly(h, &to, message),
             Action::Fence { node, incarnation } => self.fence(h, node, incarnation),
             Action::KillForeign { .. } | Action::LookForClients { .. } | Action::Feed { .. } | Action::Disarm => {}
         }

@@ -45,6 +45,8 @@ use crate::world::World;
 pub(crate) struct Cover {
     /// Observers wait until then at least, after the last one that landed.
     pub(crate) until: u64,
+    /// The same for those who are on no list: nothing runs longer, whatever was promised.
+    run_until: u64,
     /// The latest hard deadline that any of them allows.
     hard: u64,
     /// The same after the last one: when it was sent, and what it promised.
@@ -70,10 +72,15 @@ impl World {
         let promise = beat.ttl_ms * MS;
         // An observer's raw clock may run 0.4 % fast.
         let wait = promise as f64 / 1.004;
-        let trusted = promise as f64 * (1.0 - self.timing.clock_margin) - self.kill_budget().as_nanos() as f64;
+        let budget = self.kill_budget().as_nanos() as f64;
+        let trusted = promise as f64 * (1.0 - self.timing.clock_margin) - budget;
         let cover = self.cover.entry(node.to_owned()).or_default().entry(lease).or_default();
+        // With promises a run may go on for the bound: whether it was promised so much, S1 and S7 tell.
+        let bound = self.direct.bound().unwrap_or(0).max(promise);
         cover.until = self.now + wait as u64;
-        cover.hard = cover.hard.max(sent + (trusted / SLOWEST) as u64 + 2 * MS);
+        cover.run_until = self.now + (bound as f64 / 1.004) as u64;
+        let longest = bound as f64 * (1.0 - self.timing.clock_margin) - budget;
+        cover.hard = cover.hard.max(sent + (trusted.max(longest) / SLOWEST) as u64 + 2 * MS);
         (cover.sent, cover.promise) = (sent, promise);
         if cover.since == 0 {
             cover.since = self.now;
@@ -219,7 +226,8 @@ impl World {
             .copied()
             .unwrap_or(0);
         let cover = self.cover_of(&name, lease).copied().unwrap_or_default();
-        let trusted = cover.promise as f64 * (1.0 - self.timing.clock_margin);
+        let promised = cover.promise.max(self.direct.bound().unwrap_or(0));
+        let trusted = promised as f64 * (1.0 - self.timing.clock_margin);
         let budget = (self.kill_budget() + self.timing.grace).as_nanos() as f64;
         let soft = cover.sent + ((trusted - budget).max(0.0) / SLOWEST) as u64 + 2 * MS;
         if self.now > soft {
@@ -256,7 +264,7 @@ impl World {
                 if c.life != Life::Up || c.excused {
                     continue;
                 }
-                let cover = self.cover_of(&host.name, c.lease).map_or(0, |cover| cover.until);
+                let cover = self.cover_of(&host.name, c.lease).map_or(0, |cover| cover.run_until);
                 if self.now > cover {
                     let why = format!("S3: {}/{} outlives its lease on {}", key.group, key.service, host.name);
                     return self.fail(why);

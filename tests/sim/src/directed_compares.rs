@@ -12,7 +12,7 @@ use crate::events::{Act, Call, Ev};
 use crate::world::World;
 
 /// Runs until such a transaction of the host is on its way.
-fn until_sent(world: &mut World, by: usize, limit_ms: u64, which: impl Fn(&World, &Txn) -> bool) {
+pub(crate) fn until_sent(world: &mut World, by: usize, limit_ms: u64, which: impl Fn(&World, &Txn) -> bool) {
     for _ in 0..limit_ms {
         let on_its_way = world.queue.iter().any(|Reverse(entry)| {
             let Ev::ToEtcd {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use leasehold_core::epoch::Run;
 use leasehold_core::event::{Event, OrderKind, ServiceKey};
+use leasehold_core::promises::Message;
 use leasehold_core::store::{Grant, RequestId, Txn};
 
 use crate::gate::Gate;
@@ -129,6 +130,19 @@ pub(crate) enum Act {
         group: String,
         dropped: bool,
     },
+    /// What one host says to another directly arrives, or does no more.
+    Direct {
+        from: usize,
+        to: usize,
+        open: bool,
+    },
+    /// Of what hosts say to each other directly so much is lost or late, in 1000.
+    Chatter {
+        lose: u64,
+        late: u64,
+    },
+    /// The state directory of a host is new: another vote, and nothing is pinned.
+    LoseDisk(usize),
     Snapshot,
     Restore {
         new_id: bool,
@@ -230,6 +244,12 @@ pub(crate) enum Ev {
     },
     LeaseEnd {
         lease: i64,
+    },
+    /// A message between two hosts arrives.
+    Direct {
+        from: usize,
+        to: usize,
+        message: Message,
     },
     Act(Act),
 }

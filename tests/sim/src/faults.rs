@@ -161,6 +161,9 @@ impl World {
             Act::Snapshot if self.swapped.is_none() => self.snapshot = Some(self.etcd.clone()),
             Act::Snapshot => {}
             Act::Restore { new_id } => self.restore(new_id),
+            Act::Direct { from, to, open } => self.direct.open(from, to, open),
+            Act::Chatter { lose, late } => self.direct.chatter(lose, late),
+            Act::LoseDisk(h) => self.lose_disk(h),
             Act::Heal => self.heal(),
         }
     }
@@ -267,6 +270,7 @@ impl World {
 
     pub(crate) fn heal(&mut self) {
         self.etcd_up = true;
+        self.direct.heal();
         self.swap_back();
         self.act(Act::Members);
         self.proxy = None;

@@ -36,6 +36,9 @@ mod plan;
 #[cfg(test)]
 mod planted;
 mod policy;
+mod promises;
+#[cfg(test)]
+mod promises_directed;
 mod report;
 mod rng;
 mod run;

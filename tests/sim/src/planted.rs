@@ -27,9 +27,10 @@ enum Seen {
 
 include!("planted_table.rs");
 include!("planted_policies.rs");
+include!("planted_promises.rs");
 
 fn bugs() -> impl Iterator<Item = &'static Bug> {
-    BUGS.iter().chain(POLICY_BUGS)
+    BUGS.iter().chain(POLICY_BUGS).chain(PROMISE_BUGS)
 }
 
 fn copy(from: &Path, to: &Path) {

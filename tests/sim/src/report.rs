@@ -10,7 +10,7 @@ use crate::swarm;
 const ENOUGH: u64 = 2000;
 
 /// Every transaction and every fault must have been there, or the run proves nothing.
-pub(crate) const SOMETIMES: [&str; 67] = [
+pub(crate) const SOMETIMES: [&str; 70] = [
     "T1",
     "T2",
     "T3",
@@ -78,6 +78,9 @@ pub(crate) const SOMETIMES: [&str; 67] = [
     "imported",
     "act ChangeFile",
     "said left_file",
+    "promised",
+    "not promised",
+    "told that it runs",
 ];
 
 /// The sum over all seeds.

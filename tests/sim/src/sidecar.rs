@@ -53,6 +53,7 @@ impl World {
             pinned: host.pin,
             saved: host.saved.clone(),
             pages: host.pages.clone(),
+            vote: self.direct.vote(h),
             seed,
         };
         let host = &mut self.hosts[h];

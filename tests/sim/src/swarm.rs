@@ -7,6 +7,7 @@ use crate::features::try_out;
 use crate::host::{MS, S};
 use crate::mutants::Mutant;
 use crate::plan::{change_ttl, give_orders, plan};
+use crate::promises::promise;
 use crate::rng::Rng;
 use crate::world::World;
 
@@ -44,6 +45,7 @@ fn build(seed: u64, mutant: Mutant, logged: bool) -> World {
     change_ttl(&mut world, seed, STORM);
     give_orders(&mut world, seed, STORM);
     try_out(&mut world, seed, STORM);
+    promise(&mut world, seed, STORM);
     world
 }
 
@@ -145,7 +147,9 @@ fn patience(world: &World) -> u64 {
         0
     };
     let unwell = if world.policies.watched { 30 * S } else { 0 };
-    fence + lost + unwell
+    // Who is on no list waits for the bound, and may do so once more after an accept.
+    let unlisted = world.direct.bound().map_or(0, |bound| 2 * bound + 15 * S);
+    fence + lost + unwell + unlisted
 }
 
 /// The host that a mark in etcd names.

@@ -16,6 +16,7 @@ use crate::host::{Clock, Host, MS, S};
 use crate::members::Members;
 use crate::mutants::Mutant;
 use crate::policy::Policies;
+use crate::promises::Direct;
 use crate::rng::Rng;
 use crate::storage::Storage;
 
@@ -53,6 +54,7 @@ pub(crate) struct World {
     pub(crate) queue: BinaryHeap<Reverse<Entry>>,
     pub(crate) order: u64,
     pub(crate) policies: Policies,
+    pub(crate) direct: Direct,
     /// When the fence agent hit a node, and when a person said last that it is off.
     pub(crate) fenced_at: BTreeMap<String, u64>,
     pub(crate) words_at: BTreeMap<String, u64>,
@@ -127,6 +129,7 @@ impl World {
             queue: BinaryHeap::new(),
             order: 0,
             policies: Policies::default(),
+            direct: Direct::default(),
             fenced_at: BTreeMap::new(),
             words_at: BTreeMap::new(),
             proxy: None,
@@ -254,6 +257,7 @@ impl World {
             Ev::Unmount { host, boot, group } => self.unmount(host, boot, &group),
             Ev::Election { term } => self.elect(term),
             Ev::LeaseEnd { lease } => self.lease_end(lease),
+            Ev::Direct { from, to, message } => self.hear_directly(from, to, message),
             Ev::Act(act) => self.act(act),
         }
     }
