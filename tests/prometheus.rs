@@ -85,6 +85,33 @@ fn configuration_and_rules_are_right() {
     );
 }
 
+/// The demo's Prometheus has its configuration in the compose file: the same rules, the demo's three hosts, an Alertmanager.
+#[test]
+fn the_configuration_beside_the_demo_is_right() {
+    let file = read("compose.yaml");
+    let block = file.split("  prometheus:\n    content: |\n").nth(1).unwrap();
+    let lines = block.lines().map_while(|line| line.strip_prefix("      "));
+    let text = lines
+        .collect::<Vec<&str>>()
+        .join("\n")
+        .replace("${DEMO_NET}", "192.0.2");
+    let folder = std::env::temp_dir().join(format!("leasehold-beside-{}", std::process::id()));
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("prometheus.yml"), &text).unwrap();
+    fs::write(folder.join("rules.yml"), read("rules.yml")).unwrap();
+    let path = folder.join("prometheus.yml");
+    let output = promtool(&["check", "config", &path.to_string_lossy()], "");
+    fs::remove_dir_all(&folder).unwrap();
+    let count = format!("SUCCESS: {} rules found", alerts().len());
+    assert!(
+        output.status.success() && said(&output).contains(&count),
+        "{}",
+        said(&output)
+    );
+    let hosts = r#"targets: ["192.0.2.11:8008", "192.0.2.12:8008", "192.0.2.13:8008"]"#;
+    assert!(text.contains(hosts) && text.contains("alertmanagers:"), "{text}");
+}
+
 #[test]
 fn every_alert_speaks_when_it_should_and_is_silent_before() {
     let output = promtool(&["test", "rules", "rules_test.yml"], "");
@@ -182,13 +209,25 @@ fn counters() -> Counters {
     let timings = &counters.timings;
     timings.sent(RequestId(1), TxnKind::Beat);
     timings.answered(RequestId(1), true);
-    timings.probed("mail", "smtp 25".to_owned(), Duration::from_millis(3));
+    timings.probed("mail", "smtp 25".to_owned(), Duration::from_millis(3), None);
+    for code in [Code::RecoveryStarted, Code::RecoveryDone] {
+        counters.decided(&Decision {
+            code,
+            ..decision.clone()
+        });
+    }
     timings.moved("mail", "silent", Duration::from_millis(5600));
     let (what, ms) = (PhaseKind::Silence, 5011);
     timings.phases("mail", &[Phase { what, ms }]);
     let (size, quota) = (Some(20 << 20), Some(2 << 30));
-    let leader = Some(true);
-    timings.member("http://10.0.0.1:2379", Some(MemberFigures { size, quota, leader }));
+    let (leader, took) = (Some(true), Duration::from_millis(12));
+    let said = MemberFigures {
+        size,
+        quota,
+        leader,
+        took,
+    };
+    timings.member("http://10.0.0.1:2379", Some(said));
     counters
 }
 
@@ -225,6 +264,7 @@ async fn endpoint(node: &str) -> SocketAddr {
         access: Access::new(None),
         tls: Ok(None),
         hosts: Vec::new(),
+        words: Vec::new(),
     };
     let asked = http::serve(wanted, turn, archive, inbox);
     // They are open: at once, or once whoever took the port meanwhile has let it go. Their files may be told of before.
@@ -250,8 +290,16 @@ async fn what_an_endpoint_says_has_no_fault_for_promtool() {
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let text = client.get(url).send().await.unwrap().text().await.unwrap();
     // What was timed is timed anew for each, and the process goes on meanwhile.
-    let moves_on =
-        |line: &&str| line.starts_with("process_") || line.contains("beat_round_trip_") || line.contains("_txn_");
+    let moves_on = |line: &&str| {
+        [
+            "process_",
+            "leasehold_beat_round_trip_",
+            "leasehold_txn_",
+            "leasehold_restart_seconds",
+        ]
+        .iter()
+        .any(|name| line.starts_with(name))
+    };
     let sorted =
         |text: &str| -> BTreeSet<String> { text.lines().filter(|line| !moves_on(line)).map(str::to_owned).collect() };
     let own = encode(&status("a"), &counters(), Format::Plain).unwrap();
@@ -370,6 +418,63 @@ fn queries() -> Vec<String> {
         "{queries:?}"
     );
     queries
+}
+
+/// What Grafana takes for granted of a dashboard and does not say: a panel that lies over another, two with one number, a query
+/// by a name that nothing defines.
+#[test]
+fn the_dashboard_holds_together() {
+    let dashboard: Value = serde_json::from_str(&read("dashboard.json")).unwrap();
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    assert!(!text(&dashboard["title"]).is_empty() && !text(&dashboard["uid"]).is_empty());
+    assert!(dashboard["schemaVersion"].as_u64().unwrap() >= 36 && dashboard["id"].is_null());
+    let variables = dashboard["templating"]["list"].as_array().unwrap();
+    let variables: BTreeSet<String> = variables.iter().map(|one| text(&one["name"])).collect();
+    let (mut numbers, mut titles, mut taken) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    for panel in dashboard["panels"].as_array().unwrap() {
+        let title = text(&panel["title"]);
+        assert!(
+            numbers.insert(panel["id"].as_u64().unwrap()),
+            "{title}: its number is another's"
+        );
+        assert!(!title.is_empty() && titles.insert(title.clone()), "{title}: twice");
+        let kinds = ["stat", "table", "timeseries", "state-timeline"];
+        assert!(
+            kinds.contains(&text(&panel["type"]).as_str()),
+            "{title}: {}",
+            panel["type"]
+        );
+        let side = |name: &str| panel["gridPos"][name].as_u64().unwrap();
+        let (x, y, width, height) = (side("x"), side("y"), side("w"), side("h"));
+        assert!(width > 0 && height > 0 && x + width <= 24, "{title}: beyond the page");
+        for place in (x..x + width).flat_map(|x| (y..y + height).map(move |y| (x, y))) {
+            assert!(taken.insert(place), "{title}: it lies over another one");
+        }
+        assert!(panel["fieldConfig"]["defaults"]["unit"].is_string(), "{title}: no unit");
+        let targets = panel["targets"].as_array().unwrap();
+        let names: BTreeSet<String> = targets.iter().map(|target| text(&target["refId"])).collect();
+        assert!(
+            !targets.is_empty() && names.len() == targets.len(),
+            "{title}: {names:?}"
+        );
+        for source in targets.iter().chain([panel]).map(|one| &one["datasource"]) {
+            assert_eq!(
+                (text(&source["type"]), text(&source["uid"])),
+                ("prometheus".to_owned(), "${datasource}".to_owned()),
+                "{title}"
+            );
+        }
+        for expression in targets.iter().map(|target| text(&target["expr"])) {
+            let used = expression.split('$').skip(1).map(|rest| {
+                let end = rest.find(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
+                rest[..end.unwrap_or(rest.len())].to_owned()
+            });
+            for name in used.filter(|name| !name.starts_with("__")) {
+                assert!(variables.contains(&name), "{title}: nothing defines ${name}");
+            }
+        }
+    }
+    assert!(titles.len() > 20, "{titles:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

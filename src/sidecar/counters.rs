@@ -106,6 +106,14 @@ impl Counters {
             group: group.clone(),
         };
         self.decisions.get_or_create(&labels).inc();
+        if code == Code::RecoveryStarted {
+            self.timings.restart_began(&group);
+        } else if matches!(
+            code,
+            Code::RecoveryDone | Code::RecoveryFailed | Code::RecoveryGivenUp | Code::Released
+        ) {
+            self.timings.restart_ended(&group, code == Code::RecoveryDone);
+        }
         if matches!(code, Code::FailoverDone | Code::SwitchoverDone) {
             let kind = code.kind();
             self.moves.get_or_create(&OfMove { group, kind }).inc();

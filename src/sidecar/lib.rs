@@ -9,6 +9,7 @@ pub mod adapters;
 pub mod counters;
 pub mod decision_log;
 pub mod etcd_history;
+pub mod film;
 pub mod left;
 pub mod node_args;
 pub mod node_context;

@@ -1,6 +1,7 @@
 //! What is particular to this host: from flags, or from the sidecar's environment.
 
-use std::path::PathBuf;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
 
 use crate::adapters::http::TlsFiles;
 
@@ -94,6 +95,77 @@ pub struct NodeArgs {
 }
 
 impl NodeArgs {
+    /// The flags that say the same to this program once more.
+    #[must_use]
+    pub fn words(&self) -> Vec<OsString> {
+        let Self {
+            node,
+            interface,
+            priority,
+            listen,
+            tokens,
+            hosts,
+            tls_cert,
+            tls_key,
+            tls_client_ca,
+            run_dir,
+            state_dir,
+            disk_floor,
+            tether_dir,
+            sysrq_trigger,
+            cgroup_dir,
+            watchdog,
+            engine,
+            project,
+            files,
+            project_name,
+        } = self;
+        let mut words: Vec<OsString> = Vec::new();
+        let mut say = |flag: &str, value: &OsStr| words.extend([flag.into(), value.to_owned()]);
+        let (priority, disk_floor) = (priority.to_string(), disk_floor.to_string());
+        for (flag, value) in [
+            ("--interface", interface),
+            ("--priority", &priority),
+            ("--disk-floor", &disk_floor),
+        ] {
+            say(flag, OsStr::new(value));
+        }
+        let paths = [
+            ("--run-dir", run_dir),
+            ("--state-dir", state_dir),
+            ("--tether-dir", tether_dir),
+            ("--sysrq-trigger", sysrq_trigger),
+            ("--cgroup-dir", cgroup_dir),
+            ("--engine", engine),
+            ("--project", project),
+        ];
+        for (flag, path) in paths {
+            say(flag, path.as_os_str());
+        }
+        let maybe = [
+            ("--tokens", tokens.as_deref().map(Path::as_os_str)),
+            ("--tls-cert", tls_cert.as_deref().map(Path::as_os_str)),
+            ("--tls-key", tls_key.as_deref().map(Path::as_os_str)),
+            ("--tls-client-ca", tls_client_ca.as_deref().map(Path::as_os_str)),
+            ("--watchdog", watchdog.as_deref().map(Path::as_os_str)),
+            ("--listen", listen.as_deref().map(OsStr::new)),
+            ("--project-name", project_name.as_deref().map(OsStr::new)),
+        ];
+        for (flag, value) in maybe {
+            value.into_iter().for_each(|value| say(flag, value));
+        }
+        if !node.is_empty() {
+            say("--node", OsStr::new(node));
+        }
+        if !hosts.is_empty() {
+            say("--hosts", OsStr::new(&hosts.join(",")));
+        }
+        for file in files {
+            say("--file", file.as_os_str());
+        }
+        words
+    }
+
     /// The local socket of the daemon.
     #[must_use]
     pub fn socket(&self) -> PathBuf {
@@ -126,5 +198,32 @@ impl NodeArgs {
             ));
         }
         Ok(name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Called {
+        #[command(flatten)]
+        facts: NodeArgs,
+    }
+
+    #[test]
+    fn its_words_say_the_same_once_more() {
+        let words = "leasehold --node a --interface lo --priority 7 --listen 127.0.0.1:1 --tokens /t --hosts x,y:1 --tls-cert /c \
+                     --tls-key /k --tls-client-ca /ca --run-dir /r --state-dir /s --disk-floor 3 --tether-dir /d \
+                     --sysrq-trigger /q --cgroup-dir /g --watchdog /w --engine /e --project /p --file /f1 --file /f2 \
+                     --project-name n";
+        let called = |words: Vec<OsString>| Called::try_parse_from(words).unwrap().facts;
+        for words in [words, "leasehold"] {
+            let given = called(words.split_whitespace().map(OsString::from).collect());
+            let again = ["leasehold".into()].into_iter().chain(given.words()).collect();
+            assert_eq!(format!("{:?}", called(again)), format!("{given:?}"));
+        }
     }
 }

@@ -157,6 +157,7 @@ fn endpoints(site: &NodeContext) -> Endpoints {
         access: Access::new(facts.tokens.clone()),
         tls: facts.tls(),
         hosts: facts.hosts.clone(),
+        words: facts.words(),
     }
 }
 

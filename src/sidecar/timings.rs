@@ -1,7 +1,7 @@
 //! How long things took, as histograms, and what etcd's members say of themselves, for the metrics. Clones count together.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -10,6 +10,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::film::{Beats, Film};
 use leasehold_base::clock;
 use leasehold_base::time::Time;
 use leasehold_core::history::Phase;
@@ -24,6 +25,10 @@ const CALLS: [f64; 13] = [
 const OUTAGES: [f64; 12] = [0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0];
 /// Requests that wait for an answer; the store has fewer under way.
 const WAITING_MAX: usize = 64;
+
+/// Checks whose last answers are kept, and letters of a fault.
+const ANSWERS_MAX: usize = 256;
+const FAULT_MAX: usize = 200;
 
 type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
 
@@ -52,6 +57,11 @@ struct OfPhase {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfGroup {
+    group: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfEndpoint {
     endpoint: String,
 }
@@ -64,6 +74,25 @@ pub struct MemberFigures {
     /// What the file may grow to, in bytes.
     pub quota: Option<u64>,
     pub leader: Option<bool>,
+    /// Until it had answered.
+    pub took: Duration,
+}
+
+/// A member of etcd as it was seen last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemberSeen {
+    pub at: Time,
+    /// None: it did not answer.
+    pub said: Option<MemberFigures>,
+}
+
+/// The last answer to a check of the service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProbeSeen {
+    pub at: Time,
+    pub took: Duration,
+    /// None: it passed.
+    pub fault: Option<String>,
 }
 
 /// The histograms, and the requests that wait for their answer.
@@ -74,11 +103,17 @@ pub struct Timings {
     probes: Histograms<OfProbe>,
     outages: Histograms<OfCause>,
     phases: Histograms<OfPhase>,
+    restarts: Histograms<OfGroup>,
     member_up: Family<OfEndpoint, Gauge>,
     member_size: Family<OfEndpoint, Gauge>,
     member_quota: Family<OfEndpoint, Gauge>,
     member_leads: Family<OfEndpoint, Gauge>,
     waiting: Arc<Mutex<BTreeMap<RequestId, (TxnKind, Time)>>>,
+    /// Starts in place that have not ended, by their groups.
+    restarting: Arc<Mutex<BTreeMap<String, Time>>>,
+    film: Arc<Mutex<Film>>,
+    members: Arc<Mutex<BTreeMap<String, MemberSeen>>>,
+    answers: Arc<Mutex<BTreeMap<(String, String), ProbeSeen>>>,
 }
 
 impl Default for Timings {
@@ -93,7 +128,12 @@ impl Default for Timings {
             member_size: Family::default(),
             member_quota: Family::default(),
             member_leads: Family::default(),
+            restarts: Family::new_with_constructor(of_outages),
             waiting: Arc::default(),
+            restarting: Arc::default(),
+            film: Arc::default(),
+            members: Arc::default(),
+            answers: Arc::default(),
         }
     }
 }
@@ -106,10 +146,14 @@ fn of_outages() -> Histogram {
     Histogram::new(OUTAGES)
 }
 
+fn lock<T>(kept: &Mutex<T>) -> MutexGuard<'_, T> {
+    kept.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Timings {
     /// A request goes out, which is a beat, too.
     pub fn sent(&self, id: RequestId, kind: TxnKind) {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = lock(&self.waiting);
         while waiting.len() >= WAITING_MAX {
             waiting.pop_first();
         }
@@ -118,9 +162,12 @@ impl Timings {
 
     /// It was answered, or was not in its time.
     pub fn answered(&self, id: RequestId, is_good: bool) {
-        let sent = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        let sent = lock(&self.waiting).remove(&id);
         let Some((kind, at)) = sent else { return };
-        let took = clock::now().since(at).as_secs_f64();
+        let now = clock::now();
+        let way = now.since(at);
+        lock(&self.film).add(now, is_good.then_some(way));
+        let took = way.as_secs_f64();
         let result = if is_good { "ok" } else { "failed" };
         let kind = kind.word();
         self.txns.get_or_create(&OfTxn { kind, result }).observe(took);
@@ -131,18 +178,71 @@ impl Timings {
 
     /// Histograms that begin at zero are there before they count.
     pub fn begin(&self, group: &str, probes: impl IntoIterator<Item = String>) {
+        let of = OfGroup {
+            group: group.to_owned(),
+        };
+        drop(self.restarts.get_or_create(&of));
         for probe in probes {
             let group = group.to_owned();
             drop(self.probes.get_or_create(&OfProbe { group, probe }));
         }
     }
 
-    /// A check of the service ended, well or not.
-    pub fn probed(&self, group: &str, probe: String, took: Duration) {
+    /// A check of the service ended; `fault`: why not well.
+    pub fn probed(&self, group: &str, probe: String, took: Duration, fault: Option<&str>) {
         let group = group.to_owned();
+        let fault = fault.map(|fault| fault.chars().take(FAULT_MAX).collect());
+        let (of, at) = ((group.clone(), probe.clone()), clock::now());
+        let mut answers = lock(&self.answers);
+        if answers.len() < ANSWERS_MAX || answers.contains_key(&of) {
+            answers.insert(of, ProbeSeen { at, took, fault });
+        }
+        drop(answers);
         self.probes
             .get_or_create(&OfProbe { group, probe })
             .observe(took.as_secs_f64());
+    }
+
+    /// The last answers to the checks of a group, on this node.
+    #[must_use]
+    pub fn probes_seen(&self, group: &str) -> BTreeMap<String, ProbeSeen> {
+        let answers = lock(&self.answers);
+        let of_it = answers.iter().filter(|((of, _), _)| of == group);
+        of_it.map(|((_, probe), seen)| (probe.clone(), seen.clone())).collect()
+    }
+
+    /// The service is about to be started again in place.
+    pub fn restart_began(&self, group: &str) {
+        let mut restarting = lock(&self.restarting);
+        if restarting.len() < WAITING_MAX {
+            restarting.insert(group.to_owned(), clock::now());
+        }
+    }
+
+    /// It serves again, or does not.
+    pub fn restart_ended(&self, group: &str, is_well: bool) {
+        let Some(began) = lock(&self.restarting).remove(group) else {
+            return;
+        };
+        if is_well {
+            let of = OfGroup {
+                group: group.to_owned(),
+            };
+            let took = clock::now().since(began).as_secs_f64();
+            self.restarts.get_or_create(&of).observe(took);
+        }
+    }
+
+    /// The last beats: `count` parts of `minutes` each, the oldest first; none: before this sidecar.
+    #[must_use]
+    pub fn beats(&self, count: usize, minutes: usize) -> Vec<Option<Beats>> {
+        lock(&self.film).parts(clock::now(), count, minutes)
+    }
+
+    /// Each member of etcd that was looked at, by its endpoint.
+    #[must_use]
+    pub fn members_seen(&self) -> BTreeMap<String, MemberSeen> {
+        lock(&self.members).clone()
     }
 
     /// This node serves what it took; the whole outage is known.
@@ -168,6 +268,9 @@ impl Timings {
             endpoint: endpoint.to_owned(),
         };
         self.member_up.get_or_create(&of).set(i64::from(said.is_some()));
+        // Their number is that of the compose file.
+        let at = clock::now();
+        lock(&self.members).insert(endpoint.to_owned(), MemberSeen { at, said });
         let said = said.unwrap_or_default();
         let sizes = [(&self.member_size, said.size), (&self.member_quota, said.quota)];
         for (family, bytes) in sizes {
@@ -192,6 +295,8 @@ impl Timings {
         registry.register_with_unit("outage", help, Unit::Seconds, self.outages.clone());
         let help = "Parts of moves, as this node timed them";
         registry.register_with_unit("phase", help, Unit::Seconds, self.phases.clone());
+        let help = "From the decision to start the service again in place until it served";
+        registry.register_with_unit("restart", help, Unit::Seconds, self.restarts.clone());
         let help = "Whether the member of etcd behind the endpoint answers this node";
         registry.register("etcd_member_up", help, self.member_up.clone());
         let help = "Whether the member of etcd behind the endpoint leads";
@@ -235,9 +340,31 @@ mod tests {
                 size: Some(7),
                 quota: Some(9),
                 leader: Some(true),
+                took: Duration::from_millis(12),
             }),
         );
+        let said = |timings: &Timings| timings.members_seen().get("http://a").unwrap().said;
+        assert_eq!(said(&timings).unwrap().took, Duration::from_millis(12));
         timings.member("http://a", None);
+        assert_eq!(said(&timings), None);
+        timings.restart_began("mail");
+        timings.restart_ended("mail", true);
+        timings.restart_began("mail");
+        timings.restart_ended("mail", false);
+        // Nobody began it.
+        timings.restart_ended("mail", true);
+        let beats = timings.beats(1, 1);
+        assert!(
+            matches!(
+                beats[..],
+                [Some(Beats {
+                    answered: 1,
+                    failed: 1,
+                    ..
+                })]
+            ),
+            "{beats:?}"
+        );
         let text = text(&timings);
         for line in [
             "leasehold_beat_round_trip_seconds_count 1",
@@ -246,12 +373,32 @@ mod tests {
             "leasehold_probe_seconds_count{group=\"mail\",probe=\"smtp 25\"} 0",
             "leasehold_outage_seconds_bucket{le=\"10.0\",group=\"mail\",cause=\"silent\"} 1",
             "leasehold_phase_seconds_sum{group=\"mail\",phase=\"silence\"} 5.011",
+            "leasehold_restart_seconds_count{group=\"mail\"} 1",
             "leasehold_etcd_member_up{endpoint=\"http://a\"} 0",
             "leasehold_etcd_member_leads{endpoint=\"http://a\"} 1",
             "leasehold_etcd_quota_bytes{endpoint=\"http://a\"} 9",
         ] {
             assert!(text.lines().any(|one| one == line), "{line} is missing in\n{text}");
         }
+    }
+
+    #[test]
+    fn the_last_answer_of_each_check_is_kept_and_no_more_than_there_can_be() {
+        let timings = Timings::default();
+        let check = |fault| timings.probed("mail", "smtp 25".to_owned(), Duration::from_millis(3), fault);
+        check(Some("refused"));
+        let seen = |probe: &str| timings.probes_seen("mail").get(probe).cloned().unwrap();
+        assert_eq!(seen("smtp 25").fault.as_deref(), Some("refused"));
+        check(None);
+        assert_eq!(seen("smtp 25").fault, None);
+        for number in 0..1000 {
+            timings.probed("web", format!("tcp {number}"), Duration::ZERO, Some(&"x".repeat(900)));
+        }
+        check(Some("again"));
+        assert_eq!(seen("smtp 25").fault.as_deref(), Some("again"));
+        let web = timings.probes_seen("web");
+        assert_eq!(web.len(), ANSWERS_MAX - 1);
+        assert!(web.values().all(|seen| seen.fault.as_ref().unwrap().len() == FAULT_MAX));
     }
 
     #[test]

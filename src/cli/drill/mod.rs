@@ -172,6 +172,9 @@ impl Drill<'_> {
         tokio::time::sleep(SETTLE).await;
         say(&format!("{group}: back from {to} to {from}"));
         self.marks.back_ordered = Some(self.watch.calm_moment().await);
+        for port in ports(&self.watch.seen(), self.marks) {
+            say(&port.on_the_way());
+        }
         self.back = Some(self.shift(&to, &from).await?);
         self.marks.ended = Some(self.watch.calm_moment().await);
         Ok(())

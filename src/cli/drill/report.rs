@@ -48,6 +48,18 @@ pub(super) struct Marks {
     pub(super) ended: Option<Duration>,
 }
 
+impl Port {
+    /// For whoever watches, once it is there.
+    pub(super) fn on_the_way(&self) -> String {
+        let name = &self.port;
+        match self.there_ms {
+            Some(0) => format!("{name}: no outage on the way there"),
+            Some(ms) => format!("{name}: {ms} ms without an answer on the way there"),
+            None => format!("{name}: not back yet"),
+        }
+    }
+}
+
 /// What was seen of each port, cut where the way back began.
 pub(super) fn ports(seen: &[(String, Vec<Sample>)], marks: Marks) -> Vec<Port> {
     let (cut, end) = (marks.back_ordered, marks.ended.unwrap_or(Duration::MAX));
@@ -168,6 +180,18 @@ mod tests {
              imap 143  580 ms        not back\n\n\
              there  a to b, epoch 5: 1200 ms until all was up again\n\
              back   b to a, run 6.1: 1200 ms until all was up again"
+        );
+    }
+
+    #[test]
+    fn whoever_watches_learns_of_the_way_there_before_the_way_back() {
+        let lines = report(None).ports.iter().map(Port::on_the_way).collect::<Vec<_>>();
+        assert_eq!(
+            lines,
+            [
+                "smtp 25: 612 ms without an answer on the way there",
+                "imap 143: 580 ms without an answer on the way there"
+            ]
         );
     }
 

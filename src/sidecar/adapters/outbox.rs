@@ -449,9 +449,9 @@ impl Outbox {
         tokio::spawn(async move {
             let began = clock::now();
             let result = prober.check(&probe, &target).await;
-            counters
-                .timings
-                .probed(&of.group, probe.check.name(), clock::now().since(began));
+            let fault = result.as_ref().err().map(|failure| failure.text.as_str());
+            let took = clock::now().since(began);
+            counters.timings.probed(&of.group, probe.check.name(), took, fault);
             if result.is_err() {
                 counters.probe_failed(&of.group, probe.check.name());
             }

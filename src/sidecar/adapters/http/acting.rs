@@ -27,7 +27,6 @@ use leasehold_api::{
 };
 use leasehold_base::clock;
 use leasehold_core::event::{Done, OrderKind, Origin, Request};
-use leasehold_core::requests::fenced::Fenced;
 
 /// A reason is a sentence, not a file.
 const WHY_MAX: usize = 200;
@@ -291,8 +290,7 @@ async fn remove(
     let Query(Reason { why }) =
         reason.map_err(|error| Problem::malformed(format!("the query does not fit: {error}")))?;
     // One that is removed already is no fault.
-    let kind = OrderKind::Remove { node };
-    done(order(&shared, &caller, Role::Admin, kind, why, None).await)
+    done(carry_out(&shared, &caller, Act::Remove { node }, why).await)
 }
 
 /// Your word that the storage of a stuck group was cut from its host: the group is freed.
@@ -304,8 +302,7 @@ async fn fenced_group(
     Name(group): Name<String>,
     Body(wanted): Body<FencedRequest>,
 ) -> Answer {
-    // A record may name a group that this node's file does not have any more: the core knows.
-    fenced(&shared, &caller, Fenced::Group(group), &wanted.by).await
+    done(carry_out(&shared, &caller, Act::FencedGroup { group }, wanted.by).await)
 }
 
 /// Your word that the node can't write any more: what it held is freed.
@@ -317,14 +314,7 @@ async fn fenced_node(
     Name(node): Name<String>,
     Body(wanted): Body<FencedRequest>,
 ) -> Answer {
-    // The same for a node whose key is gone.
-    fenced(&shared, &caller, Fenced::Node(node), &wanted.by).await
-}
-
-async fn fenced(shared: &Shared, caller: &Caller, what: Fenced, by: &str) -> Answer {
-    one_line("by", by)?;
-    let by = format!("{by} ({} on {}) at {}", caller.name, shared.node, clock::wall());
-    done(ask(shared, caller, Role::Admin, Request::Fenced { what, by }).await)
+    done(carry_out(&shared, &caller, Act::FencedNode { node }, wanted.by).await)
 }
 
 /// One long beat of this node, so that its sidecar can be replaced.
@@ -334,8 +324,8 @@ async fn hold(
     Extension(caller): Extension<Caller>,
     Body(wanted): Body<HoldRequest>,
 ) -> Answer {
-    let length = Duration::from_secs(wanted.seconds);
-    done(ask(&shared, &caller, Role::Admin, Request::Hold { length }).await)
+    let (node, length) = (shared.node.clone(), Duration::from_secs(wanted.seconds));
+    done(carry_out(&shared, &caller, Act::Hold { node, length }, String::new()).await)
 }
 
 /// Trust a restored or replaced etcd; every node starts over.
@@ -365,7 +355,7 @@ pub(super) fn known_node(shared: &Shared, node: &str) -> Result<(), Problem> {
     if known { Ok(()) } else { Err(unknown()) }
 }
 
-fn one_line(name: &str, text: &str) -> Result<(), Problem> {
+pub(super) fn one_line(name: &str, text: &str) -> Result<(), Problem> {
     if text.chars().count() > WHY_MAX || text.chars().any(char::is_control) {
         let message = format!("{name} is one line of {WHY_MAX} characters at most");
         return Err(Problem::malformed(message));

@@ -22,6 +22,7 @@ mod serve;
 pub mod testing;
 mod tls;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -69,6 +70,8 @@ const REPLY_TIMEOUT: Duration = Duration::from_secs(15);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 /// A name is no sentence.
 const USER_MAX: usize = 64;
+/// This very program, also where its file was replaced since.
+const OWN_PROGRAM: &str = "/proc/self/exe";
 /// No request has more to say.
 const BODY_MAX: usize = 16 * 1024;
 
@@ -143,6 +146,8 @@ pub struct Endpoints {
     pub tls: Result<Option<TlsFiles>, String>,
     /// LEASEHOLD_HOSTS: names by which a proxy calls this node.
     pub hosts: Vec<String>,
+    /// What says the same to this program once more: the console has it do what the command line does itself.
+    pub words: Vec<OsString>,
 }
 
 /// Starts both servers. What can't be opened is told to the loop, and tried again: it ends nothing.
@@ -157,6 +162,10 @@ pub fn serve(
     let node = turn.borrow().status.node.clone();
     let mut shared = Shared::new(turn, asked, &node, archive);
     shared.console.etcd = wanted.etcd.as_slice().into();
+    shared.console.program = Arc::new(console::Program {
+        file: PathBuf::from(OWN_PROGRAM),
+        words: wanted.words.clone(),
+    });
     let board = Arc::new(Board::new(inbox));
     let local = bind_local(&wanted.socket);
     let operators = on_this_host(shared.clone());

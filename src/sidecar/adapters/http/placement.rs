@@ -6,13 +6,12 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Shared;
-use super::access::{Caller, Role};
-use super::acting::{Answer, OfAGroup, Reason, done, known_group, order};
+use super::access::Caller;
+use super::acting::{Answer, OfAGroup, Reason, done};
 use super::acts::{Act, carry_out};
 use super::answer::Body;
 use super::problem::Problem;
 use leasehold_api::{ExtentRequest, OrderRequest};
-use leasehold_core::event::OrderKind;
 
 pub(super) fn routes() -> OpenApiRouter<Shared> {
     OpenApiRouter::new()
@@ -57,9 +56,7 @@ async fn create(
     Name(group): Name<String>,
     Body(wanted): Body<OrderRequest>,
 ) -> Answer {
-    known_group(&shared, &group)?;
-    let kind = OrderKind::Create { group };
-    done(order(&shared, &caller, Role::Admin, kind, wanted.why, None).await)
+    done(carry_out(&shared, &caller, Act::Create { group }, wanted.why).await)
 }
 
 /// Delete a group: no node starts it any more, its record and its storage stay. Refused while a node holds it.
@@ -75,7 +72,5 @@ async fn delete(
 ) -> Answer {
     let Query(Reason { why }) =
         reason.map_err(|error| Problem::malformed(format!("the query does not fit: {error}")))?;
-    // One that is in no file any more has keys all the same: the core knows.
-    let kind = OrderKind::Delete { group };
-    done(order(&shared, &caller, Role::Admin, kind, why, None).await)
+    done(carry_out(&shared, &caller, Act::Delete { group }, why).await)
 }

@@ -19,6 +19,7 @@ pub fn nowhere(socket: &Path) -> Endpoints {
         access: Access::default(),
         tls: Ok(None),
         hosts: Vec::new(),
+        words: Vec::new(),
     }
 }
 

@@ -98,10 +98,15 @@ impl Bench {
         let (publisher, turn) = watch::channel(Snapshot { at, status, recent });
         let (asked, commands) = mpsc::channel(ASKED_MAX);
         let kept = Arc::new(Kept::default());
-        let shared = Shared {
+        let mut shared = Shared {
             patience,
             ..Shared::new(turn, asked, "a", kept.clone())
         };
+        // A command line to which everything is right.
+        shared.console.program = Arc::new(console::Program {
+            file: PathBuf::from("/bin/sh"),
+            words: vec!["-c".into(), r#"echo '{"ok": true, "message": "done"}'"#.into()],
+        });
         Self {
             network: network(
                 shared.clone(),

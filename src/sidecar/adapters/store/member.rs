@@ -11,6 +11,7 @@ use super::Settings;
 use super::classify::classify;
 use super::client::{Purpose, connect, limited, read};
 use crate::timings::{MemberFigures, Timings};
+use leasehold_base::clock;
 use leasehold_core::event::Event;
 use leasehold_core::observe::etcd::EtcdMember;
 use leasehold_core::store::StoreError;
@@ -29,11 +30,14 @@ pub fn spawn_looks(settings: Settings, events: mpsc::Sender<Event>, timings: Tim
         loop {
             looks.tick().await;
             for url in &settings.endpoints {
+                let began = clock::now();
                 let looked = look(&settings, url).await;
+                let took = clock::now().since(began);
                 let figures = looked.as_ref().ok().map(|(said, leader)| MemberFigures {
                     size: said.size,
                     quota: said.quota,
                     leader: *leader,
+                    took,
                 });
                 timings.member(url, figures);
                 let Ok((found, _)) = looked else {

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use super::tests::Browser;
-use crate::adapters::http::tests::{Bench, OPERATOR, VIEWER};
+use crate::adapters::http::tests::{ADMIN, Bench, OPERATOR, VIEWER};
 use crate::adapters::http::tls::Shown;
 use leasehold_core::event::{Decision, OrderKind, Request};
+use leasehold_core::requests::fenced::Fenced;
 use leasehold_core::requests::refusal::Refusal;
 use leasehold_core::snapshot::code::Code;
 use leasehold_core::snapshot::status::{GroupLine, NodeLine, NodeState};
@@ -146,6 +147,107 @@ async fn an_act_goes_the_way_of_the_command_line_and_is_followed() {
     assert!(
         matches!(&seen[1], Request::Order { order, origin } if *order == OrderKind::Pause { group, length } && origin.until.is_some())
     );
+}
+
+/// Each act that takes an admin: what it takes besides the seal, and what the page that follows it is called.
+type Grave = (&'static str, &'static [(&'static str, &'static str)], &'static str);
+
+const GRAVE: [Grave; 6] = [
+    (
+        "/group/mail/delete",
+        &[("typed", "mail"), ("why", "moved away")],
+        "Delete: mail",
+    ),
+    ("/group/mail/create", &[], "Create: mail"),
+    (
+        "/group/mail/fenced",
+        &[("typed", "mail"), ("why", "cable pulled")],
+        "Its storage is cut",
+    ),
+    (
+        "/node/c/fenced",
+        &[("typed", "c"), ("why", "power off")],
+        "c is powered off",
+    ),
+    ("/node/c/remove", &[("typed", "c")], "Remove c"),
+    ("/node/a/hold", &[("seconds", "60")], "Hold a"),
+];
+
+#[tokio::test]
+async fn what_takes_an_admin_is_offered_to_admins_alone() {
+    let mut bench = serving();
+    let looped = bench.loops();
+    let mut operator = Browser::logged_in(&bench.network, OPERATOR).await;
+    let first = operator.get("/").await;
+    assert!(
+        !first.text.contains("/delete") && !first.text.contains("/hold"),
+        "{}",
+        first.text
+    );
+    let seal = first.seal();
+    for (path, fields, _) in GRAVE {
+        let asked = operator.get(path).await;
+        let fields = [&[("seal", seal.as_str())], fields].concat();
+        let done = operator.post(path, &fields).await;
+        for answer in [asked, done] {
+            assert!(
+                answer.code == 403 && answer.text.contains("o is operator: this takes admin"),
+                "{path}: {}",
+                answer.text
+            );
+        }
+    }
+    assert!(bench.kept.acts.lock().unwrap().is_empty());
+
+    let mut admin = Browser::logged_in(&bench.network, ADMIN).await;
+    let first = admin.get("/").await;
+    for part in ["href=\"/node/a/hold\"", "<b>Delete</b>", "a holds mail: stop it first"] {
+        assert!(first.text.contains(part), "{part} is missing in {}", first.text);
+    }
+    let seal = first.seal();
+    for (path, fields, name) in GRAVE {
+        let bare = admin.post(path, &[("seal", "x")]).await;
+        assert_eq!(bare.code, 403, "{path}: {}", bare.text);
+        let typed = fields.iter().any(|(name, _)| *name == "typed");
+        let without: Vec<(&str, &str)> = fields.iter().copied().filter(|(name, _)| *name != "typed").collect();
+        if typed {
+            let asked = admin
+                .post(path, &[&[("seal", seal.as_str())][..], &without].concat())
+                .await;
+            assert_eq!(asked.code, 422, "{path}: its name is not typed");
+        }
+        let done = admin.post(path, &[&[("seal", seal.as_str())], fields].concat()).await;
+        assert_eq!(done.code, 303, "{path}: {}", done.text);
+        let next = done.header(axum::http::header::LOCATION).to_owned();
+        let followed = admin.get(&next).await.text;
+        assert!(followed.contains(name), "{name}: {followed}");
+    }
+    // The form of one node's console holds no other node.
+    let other = admin.post("/node/b/hold", &[("seal", &seal), ("seconds", "60")]).await;
+    assert!(
+        other.code == 400 && other.text.contains("ask b itself"),
+        "{}",
+        other.text
+    );
+    let acts = bench.kept.acts.lock().unwrap().clone();
+    let told: Vec<&str> = acts.iter().map(|act| act.verb.as_str()).collect();
+    // What the command line does itself is written down with its own calls.
+    assert_eq!(told, ["fenced", "fenced", "remove", "hold 60 s"]);
+    drop((bench, operator, admin));
+    let seen = looped.await.unwrap();
+    let [
+        Request::Fenced { what: group, by },
+        Request::Fenced { what: node, .. },
+        ..,
+    ] = &seen[..]
+    else {
+        panic!("{seen:?}");
+    };
+    assert_eq!(
+        (group, node),
+        (&Fenced::Group("mail".to_owned()), &Fenced::Node("c".to_owned()))
+    );
+    assert!(by.starts_with("cable pulled (a on a) at "), "{by}");
 }
 
 #[tokio::test]
@@ -307,11 +409,14 @@ async fn what_others_wrote_is_text_and_the_last_decision_comes_first() {
 async fn each_page_has_one_main_part_one_heading_and_no_id_twice() {
     let mut bench = serving();
     let _looped = bench.loops();
-    let mut operator = Browser::logged_in(&bench.network, OPERATOR).await;
+    let mut operator = Browser::logged_in(&bench.network, ADMIN).await;
     let seal = operator.get("/").await.seal();
     operator.post("/node/b/drain", &[("seal", &seal)]).await;
     for path in [
         "/",
+        "/group/mail/fenced",
+        "/group/mail/create",
+        "/node/a/hold",
         "/group/mail",
         "/group/mail/stop",
         "/group/mail/pause",

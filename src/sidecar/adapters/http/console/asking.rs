@@ -1,5 +1,6 @@
 //! An act before it is done: what it will do, what it may cost, and one question. Then it goes the way of `/v1`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Form;
@@ -7,18 +8,19 @@ use axum::extract::rejection::{FormRejection, QueryRejection};
 use axum::extract::{Extension, Path as Name, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use maud::html;
+use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::entry::see_other;
+use super::job::{self, Job};
 use super::look::{said, way_back};
-use super::offer::{self, Verb};
 use super::past::Told;
 use super::progress::Deed;
+use super::verb::Verb;
 use super::{Page, Visitor, not_sealed, refusal};
+use super::{grave, offer};
 use crate::adapters::http::Shared;
-use crate::adapters::http::access::Role;
-use crate::adapters::http::acting::may;
+use crate::adapters::http::acting::{known_group, known_node, may, one_line};
 use crate::adapters::http::acts::{Act, carry_out};
 use crate::adapters::http::problem::{Cause, Problem};
 use leasehold_core::snapshot::status::Status;
@@ -46,6 +48,11 @@ pub(super) struct Asked {
     why: String,
     #[serde(default)]
     minutes: Option<u64>,
+    #[serde(default)]
+    seconds: Option<u64>,
+    /// The box that says that data which lies there already is this service's.
+    #[serde(default)]
+    adopt: Option<String>,
     /// The name, where it is to be typed.
     #[serde(default)]
     typed: String,
@@ -61,9 +68,9 @@ fn group_act(verb: &str, group: &str, to: Option<&str>, length: Duration) -> Res
     Ok((verb, act))
 }
 
-fn node_act(verb: &str, node: &str) -> Result<(Verb, Act), Problem> {
+fn node_act(verb: &str, node: &str, length: Duration) -> Result<(Verb, Act), Problem> {
     let verb = Verb::read(verb).ok_or_else(unknown_act)?;
-    let act = verb.on_node(node).ok_or_else(unknown_act)?;
+    let act = verb.on_node(node, length).ok_or_else(unknown_act)?;
     Ok((verb, act))
 }
 
@@ -86,7 +93,7 @@ pub(super) async fn ask_node(
     Extension(visitor): Extension<Visitor>,
     Name((node, verb)): Name<(String, String)>,
 ) -> Response {
-    match node_act(&verb, &node) {
+    match node_act(&verb, &node, Duration::ZERO) {
         Ok((_, act)) => question(&shared, &visitor, &act, StatusCode::OK, "").await,
         Err(problem) => refusal(problem),
     }
@@ -118,9 +125,12 @@ pub(super) async fn do_node(
     asked: Result<Form<Asked>, FormRejection>,
 ) -> Response {
     let Ok(Form(asked)) = asked else {
-        return refusal(Problem::malformed("the form does not fit: open the page again"));
+        return refusal(Problem::malformed(
+            "the form does not fit: a hold takes its length in whole seconds",
+        ));
     };
-    match node_act(&verb, &node) {
+    let length = Duration::from_secs(asked.seconds.unwrap_or(grave::HOLD_S));
+    match node_act(&verb, &node, length) {
         Ok((verb, act)) => act_now(&shared, &visitor, verb, act, asked).await,
         Err(problem) => refusal(problem),
     }
@@ -135,7 +145,7 @@ async fn act_now(shared: &Shared, visitor: &Visitor, verb: Verb, act: Act, asked
     if !visitor.is_sealed(&asked.seal) {
         return refusal(not_sealed());
     }
-    if let Err(problem) = may(&visitor.caller, Role::Operator) {
+    if let Err(problem) = may(&visitor.caller, act.role()) {
         return refusal(problem);
     }
     let status = shared.turn.borrow().status.clone();
@@ -144,15 +154,60 @@ async fn act_now(shared: &Shared, visitor: &Visitor, verb: Verb, act: Act, asked
         return question(shared, visitor, &act, StatusCode::UNPROCESSABLE_ENTITY, &fault).await;
     }
     let deed = Deed::before(&status, verb, act.clone(), &visitor.caller.name);
+    let why = asked.why.trim();
+    if let Some(words) = job::words(&act, why, asked.adopt.is_some()) {
+        let begun = begin(shared, visitor, &act, why, &words);
+        return match begun {
+            Ok(job) => see_other(&format!("/act/{}", shared.console.deeds.keep(deed.by_job(job)))),
+            Err(problem) => refusal(problem),
+        };
+    }
     match carry_out(shared, &visitor.caller, act, asked.why.trim().to_owned()).await {
         Ok(done) => see_other(&format!("/act/{}", shared.console.deeds.keep(deed.answered(done)))),
         Err(problem) => refusal(problem),
     }
 }
 
+/// What the command line does itself: its own calls of `/v1` are written down there.
+fn begin(shared: &Shared, visitor: &Visitor, act: &Act, why: &str, words: &[String]) -> Result<Arc<Job>, Problem> {
+    one_line("why", why)?;
+    if let Some(group) = act.group() {
+        known_group(shared, group)?;
+    }
+    if let Act::Drill { to: Some(node), .. } = act {
+        known_node(shared, node)?;
+    }
+    let parts = &shared.console;
+    let begun = parts.jobs.begin(&parts.program, &visitor.caller.name, words);
+    begun.map_err(|why| Problem::new(Cause::Busy, why))
+}
+
+/// What is dangerous about it.
+fn danger(act: &Act) -> &'static str {
+    match act {
+        Act::FencedGroup { .. } | Act::FencedNode { .. } => "If it is not true, the data is damaged.",
+        Act::Delete { .. } => "Nobody starts it any more.",
+        Act::Remove { .. } => "Nobody waits for it any more.",
+        Act::Drill { .. } => "Every connection ends, twice.",
+        Act::Switchover { .. }
+        | Act::Failback { .. }
+        | Act::Apply { .. }
+        | Act::Stop { .. }
+        | Act::Start { .. }
+        | Act::Pause { .. }
+        | Act::Resume { .. }
+        | Act::Extend { .. }
+        | Act::Unextend { .. }
+        | Act::Create { .. }
+        | Act::Drain { .. }
+        | Act::Undrain { .. }
+        | Act::Hold { .. } => "This takes the service away.",
+    }
+}
+
 /// What the act will do, and the question.
 async fn question(shared: &Shared, visitor: &Visitor, act: &Act, code: StatusCode, fault: &str) -> Response {
-    if let Err(problem) = may(&visitor.caller, Role::Operator) {
+    if let Err(problem) = may(&visitor.caller, act.role()) {
         return refusal(problem);
     }
     let Some(seal) = &visitor.seal else {
@@ -169,7 +224,13 @@ async fn question(shared: &Shared, visitor: &Visitor, act: &Act, code: StatusCod
         act.group()
             .map_or_else(|| "/".to_owned(), |group| format!("/group/{group}")),
     );
-    let is_dangerous = offer::is_dangerous(&status, act);
+    // The checks come first.
+    let is_created = matches!(act, Act::Create { .. }) && offer::why_not(&status, act).is_none();
+    let checked = if is_created {
+        Some(checks(shared, visitor).await)
+    } else {
+        None
+    };
     let body = html! {
         (way_back(&status, act.group()))
         h1 { (label) ": " (named(act)) }
@@ -183,25 +244,8 @@ async fn question(shared: &Shared, visitor: &Visitor, act: &Act, code: StatusCod
                     h2 #what { "What it will do" }
                     ul { @for sentence in effects(&status, &told, act) { li { (said(&sentence)) } } }
                 }
-                form method="post" {
-                    @if !fault.is_empty() { p.fault role="alert" { (fault) } }
-                    input type="hidden" name="seal" value=(seal);
-                    @if let Some(node) = act.node().filter(|_| act.group().is_some()) { input type="hidden" name="to" value=(node); }
-                    @if matches!(act, Act::Pause { .. }) {
-                        label for="minutes" { "It ends by itself after (minutes)" }
-                        input #minutes name="minutes" type="number" min="1" max="10080" value=(PAUSE_MIN) required;
-                    }
-                    label for="why" { "Why (for the log and the history)" }
-                    input #why name="why" maxlength=(WHY_MAX) autocomplete="off";
-                    @if is_dangerous {
-                        label for="typed" { "This takes the service away. Type " code { (named(act)) } " to say that you mean it" }
-                        input #typed name="typed" autocomplete="off" required;
-                    }
-                    p {
-                        button #do type="submit" class=[is_dangerous.then_some("danger")] { (label) }
-                        " " a.button.plain href=(back) { "Cancel" }
-                    }
-                }
+                @if let Some(checked) = &checked { section.card aria-labelledby="checks" { h2 #checks { "Checks" } (checked) } }
+                (form(&status, act, seal, &back, fault, checked.is_some()))
             }
         }
     };
@@ -213,6 +257,53 @@ async fn question(shared: &Shared, visitor: &Visitor, act: &Act, code: StatusCod
         body,
     };
     (code, page).into_response()
+}
+
+/// What is to be filled in. `creates`: its mounts may hold data.
+fn form(status: &Status, act: &Act, seal: &str, back: &str, fault: &str, creates: bool) -> Markup {
+    let label = offer::label(act);
+    let is_dangerous = offer::is_dangerous(status, act);
+    let is_word = matches!(act, Act::FencedGroup { .. } | Act::FencedNode { .. });
+    let least = grave::hold_least_s(status);
+    html! {
+        form method="post" {
+            @if !fault.is_empty() { p.fault role="alert" { (fault) } }
+            input type="hidden" name="seal" value=(seal);
+            @if let Some(node) = act.node().filter(|_| act.group().is_some()) { input type="hidden" name="to" value=(node); }
+            @if matches!(act, Act::Hold { .. }) {
+                label for="seconds" { "It lasts for (seconds)" }
+                input #seconds name="seconds" type="number" min=(least) max=(grave::HOLD_MAX_S) value=(grave::HOLD_S.max(least)) required;
+            }
+            @if matches!(act, Act::Pause { .. }) {
+                label for="minutes" { "It ends by itself after (minutes)" }
+                input #minutes name="minutes" type="number" min="1" max="10080" value=(PAUSE_MIN) required;
+            }
+            // Neither has a place for a reason.
+            @if !matches!(act, Act::Hold { .. } | Act::Drill { .. }) {
+                label for="why" { @if is_word { "How you made sure (for the log and the record)" } @else { "Why (for the log and the history)" } }
+                input #why name="why" maxlength=(WHY_MAX) autocomplete="off" required[is_word];
+            }
+            @if creates {
+                label for="adopt" { input #adopt name="adopt" type="checkbox" value="yes"; " Data that lies in its mounts already is this service's own" }
+            }
+            @if is_dangerous {
+                label for="typed" { (danger(act)) " Type " code { (named(act)) } " to say that you mean it" }
+                input #typed name="typed" autocomplete="off" required;
+            }
+            p {
+                button #do type="submit" class=[is_dangerous.then_some("danger")] { (label) }
+                " " a.button.plain href=(back) { "Cancel" }
+            }
+        }
+    }
+}
+
+async fn checks(shared: &Shared, visitor: &Visitor) -> Markup {
+    let parts = &shared.console;
+    match parts.jobs.check(&parts.program, &visitor.caller.name).await {
+        Ok(found) => found,
+        Err(why) => html! { p.fault { "They could not be made: " (why) } },
+    }
 }
 
 /// What will happen, and the outage to expect.
@@ -229,6 +320,7 @@ fn effects(status: &Status, told: &Told, act: &Act) -> Vec<String> {
                 .to_owned(),
             "The pause ends by itself after the time that you give.".to_owned(),
         ],
+        Act::Drill { group, to } => of_drill(status, told, group, to.as_deref(), holder),
         Act::Resume { group } => vec![format!(
             "{group} is looked after again: restarts, moves and take-overs. No outage by itself."
         )],
@@ -241,6 +333,12 @@ fn effects(status: &Status, told: &Told, act: &Act) -> Vec<String> {
         Act::Undrain { node } => vec![format!(
             "{node} may take groups again. Nothing moves there by itself, unless a group's failback says so."
         )],
+        Act::Create { .. }
+        | Act::Delete { .. }
+        | Act::FencedGroup { .. }
+        | Act::FencedNode { .. }
+        | Act::Remove { .. }
+        | Act::Hold { .. } => grave::effects(status, act),
     };
     said.retain(|sentence| !sentence.is_empty());
     said
@@ -286,16 +384,37 @@ fn of_runs(status: &Status, told: &Told, act: &Act, holder: &str) -> Vec<String>
             [first, told.move_takes()].into_iter().chain(warnings).collect()
         }
         Act::Switchover { .. }
+        | Act::Drill { .. }
         | Act::Pause { .. }
         | Act::Resume { .. }
         | Act::Extend { .. }
         | Act::Unextend { .. }
+        | Act::Create { .. }
+        | Act::Delete { .. }
+        | Act::FencedGroup { .. }
+        | Act::FencedNode { .. }
+        | Act::Remove { .. }
+        | Act::Hold { .. }
         | Act::Drain { .. }
         | Act::Undrain { .. } => {
             let first = format!("{holder} stops {group}. Then {to} starts it, and its addresses go along.");
             [first, told.move_takes()].into_iter().chain(warnings).collect()
         }
     }
+}
+
+fn of_drill(status: &Status, told: &Told, group: &str, to: Option<&str>, holder: &str) -> Vec<String> {
+    let to = to
+        .or_else(|| offer::best_standby(status, group))
+        .unwrap_or("the best ready node");
+    vec![
+        format!("{group} moves from {holder} to {to}, and back again after some seconds: two outages."),
+        "Meanwhile this node asks every port twenty times a second, as a client. At the end a table says how long each was without \
+         an answer."
+            .to_owned(),
+        format!("If the service fails on {to}, it may be down for longer."),
+        told.move_takes(),
+    ]
 }
 
 fn of_drain(status: &Status, node: &str) -> Vec<String> {

@@ -16,9 +16,9 @@
   const ago = (then) => {
     const signed = Math.round((Date.now() - then) / 1000);
     const s = Math.abs(signed);
-    const units = [[90, 1, 's'], [5400, 60, 'min'], [129600, 3600, 'h'], [Infinity, 86400, 'days']];
+    const units = [[60, 1, 's'], [7200, 60, 'min'], [172800, 3600, 'h'], [Infinity, 86400, 'days']];
     const [, length, unit] = units.find(([most]) => s < most);
-    const span = `${Math.round(s / length)} ${unit}`;
+    const span = `${Math.floor(s / length)} ${unit}`;
     return signed < 0 ? `in ${span}` : `${span} ago`;
   };
 

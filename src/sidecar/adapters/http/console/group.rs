@@ -1,5 +1,8 @@
 //! `/group/NAME`: why it is where it is, what it went through, and what would come next.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use axum::extract::{Extension, Path as Name, State};
 use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
@@ -10,7 +13,9 @@ use super::past::Told;
 use super::{Page, Visitor, cell, offer, refusal, timeline};
 use crate::adapters::http::Shared;
 use crate::adapters::http::reading::unknown_group;
+use crate::timings::ProbeSeen;
 use leasehold_api::LoggedDecision;
+use leasehold_base::clock;
 use leasehold_core::snapshot::status::{GroupLine, HeldLine, NodeState, Status};
 
 /// Decisions and acts shown.
@@ -30,7 +35,7 @@ pub(super) async fn show(
     };
     let told = shared.console.past.of_one(&shared, &status, &name).await;
     let offers = if visitor.acts() {
-        offer::of_group(&status, &name)
+        offer::of_group(&status, &name, visitor.caller.role)
     } else {
         Vec::new()
     };
@@ -42,7 +47,7 @@ pub(super) async fn show(
         (on_nodes(&status, &name, line))
         (what_if(&status, &name, line, &told))
         (timeline::show(&told))
-        (service(&status, line))
+        (service(&status, line, &recent.counters.timings.probes_seen(&name)))
         (differences(line))
         (decisions(&recent.about(&name)))
         (acts(&told))
@@ -166,11 +171,11 @@ fn sentences(status: &Status, name: &str, line: &GroupLine) -> Vec<String> {
     told
 }
 
-fn service(status: &Status, line: &GroupLine) -> Markup {
+fn service(status: &Status, line: &GroupLine, probes: &BTreeMap<String, ProbeSeen>) -> Markup {
     html! {
         h2 #service { "Service and probes" }
         @match (&line.held, &line.holder) {
-            (Some(held), _) => (held_here(line, held)),
+            (Some(held), _) => (held_here(line, held, probes)),
             (None, Some(holder)) => {
                 p { "It runs on " (holder) ", whose own console shows its containers and probes." }
                 @if let Some(address) = status.nodes.get(holder).map(|node| &node.address).filter(|at| is_address(at)) {
@@ -182,7 +187,21 @@ fn service(status: &Status, line: &GroupLine) -> Markup {
     }
 }
 
-fn held_here(line: &GroupLine, held: &HeldLine) -> Markup {
+/// What the last check said, and when.
+fn last_answer(seen: Option<&ProbeSeen>) -> Markup {
+    let millis = |length: Duration| u64::try_from(length.as_millis()).unwrap_or(u64::MAX);
+    html! {
+        @if let Some(seen) = seen {
+            " " span.quiet {
+                "last "
+                @if let Some(fault) = &seen.fault { "failed: " (fault) } @else { "answered within " (span(millis(seen.took))) }
+                ", " (span(millis(clock::now().since(seen.at)))) " ago"
+            }
+        }
+    }
+}
+
+fn held_here(line: &GroupLine, held: &HeldLine, probes: &BTreeMap<String, ProbeSeen>) -> Markup {
     html! {
         dl {
             dt { "Run" } dd { (held.run.to_string()) ", " (held.stage.word()) }
@@ -191,9 +210,13 @@ fn held_here(line: &GroupLine, held: &HeldLine) -> Markup {
             @for (name, service) in &held.services { dt { "Container " (name) } dd { (service) } }
             @for (name, passes) in &held.probes {
                 dt { "Probe " (name) }
-                dd { @if *passes { (word(Tone::Good, "passes")) } @else { (word(Tone::Bad, "fails")) } }
+                dd { @if *passes { (word(Tone::Good, "passes")) } @else { (word(Tone::Bad, "fails")) } (last_answer(probes.get(name))) }
             }
-            @if held.probes.is_empty() { dt { "Probes" } dd { "none has passed yet, or there is none" } }
+            @for (name, seen) in probes.iter().filter(|(name, _)| !held.probes.contains_key(*name)) {
+                dt { "Probe " (name) }
+                dd { (word(Tone::Warn, "has not passed yet")) (last_answer(Some(seen))) }
+            }
+            @if held.probes.is_empty() && probes.is_empty() { dt { "Probes" } dd { "none has passed yet, or there is none" } }
             @if let Some(failure) = &held.probe_failure { dt { "Last failure" } dd { (failure) } }
         }
     }

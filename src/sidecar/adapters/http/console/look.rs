@@ -173,6 +173,12 @@ mod tests {
         ] {
             assert_eq!(span(ms), text);
         }
+        // The script changes its units where this does.
+        let units = "[[60, 1, 's'], [7200, 60, 'min'], [172800, 3600, 'h'], [Infinity, 86400, 'days']]";
+        assert!(super::super::SCRIPT.contains(units));
+        for (seconds, length, unit) in [(7199, 60, "min"), (172_799, 3600, "h"), (172_800, 86_400, "days")] {
+            assert_eq!(span(seconds * 1000), format!("{} {unit}", seconds / length));
+        }
         let text = time("2026-11-30T18:02:50.123456Z").into_string();
         assert!(text.contains(">2026-11-30 18:02:50 UTC<"), "{text}");
         assert!(time("<b>").into_string().contains("&lt;b&gt;"));

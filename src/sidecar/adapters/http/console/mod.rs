@@ -3,8 +3,10 @@
 //! functions as `/v1`.
 //!
 //! - [`entry`], [`session`]: who is let in
-//! - [`overview`], [`group`]: what is shown; [`cell`], [`advice`], [`timeline`]: parts of it
-//! - [`offer`]: what can be asked now; [`asking`]: the question before an act; [`progress`]: what becomes of it
+//! - [`overview`], [`group`]: what is shown; [`cell`], [`advice`], [`timeline`], [`members`], [`picture`]: parts
+//!   of it
+//! - [`verb`], [`offer`]: what can be asked now; [`grave`]: what takes an admin; [`asking`]: the question before an act; [`progress`]: what becomes of it;
+//!   [`job`]: what the command line does itself
 //! - [`past`]: the history, as far as it was read
 //! - [`look`]: words, colours and icons that all pages share
 
@@ -12,14 +14,19 @@ mod advice;
 mod asking;
 mod cell;
 mod entry;
+mod grave;
 mod group;
+mod job;
 mod look;
+mod members;
 mod offer;
 mod overview;
 mod past;
+mod picture;
 mod progress;
 mod session;
 mod timeline;
+mod verb;
 
 use std::sync::Arc;
 
@@ -33,6 +40,7 @@ use maud::{DOCTYPE, Markup, html};
 use serde::Deserialize;
 
 pub(super) use self::entry::Gate;
+pub(super) use self::job::Program;
 use super::Shared;
 use super::access::{Caller, Role};
 use super::problem::{Cause, Problem};
@@ -83,8 +91,11 @@ impl Visitor {
 pub(super) struct Parts {
     /// Members of etcd that this node's compose file names.
     pub(super) etcd: Arc<[String]>,
+    /// This program, for what the command line does itself.
+    pub(super) program: Arc<Program>,
     past: Arc<past::Past>,
     deeds: Arc<progress::Deeds>,
+    jobs: Arc<job::Jobs>,
 }
 
 /// A form without anything else.

@@ -3,97 +3,13 @@
 
 use std::time::Duration;
 
+use super::grave;
+use super::verb::Verb;
+use crate::adapters::http::access::Role;
 use crate::adapters::http::acts::Act;
 use leasehold_core::group::Stage;
 use leasehold_core::requests::refusal::Refusal;
 use leasehold_core::snapshot::status::{GroupLine, MemberState, NodeState, Status};
-
-/// The part of a path that names an act.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verb {
-    Switchover,
-    Failback,
-    Apply,
-    Stop,
-    Start,
-    Pause,
-    Resume,
-    Extend,
-    Unextend,
-    Drain,
-    Undrain,
-}
-
-impl Verb {
-    const ALL: [Self; 11] = [
-        Self::Switchover,
-        Self::Failback,
-        Self::Apply,
-        Self::Stop,
-        Self::Start,
-        Self::Pause,
-        Self::Resume,
-        Self::Extend,
-        Self::Unextend,
-        Self::Drain,
-        Self::Undrain,
-    ];
-
-    pub(super) fn word(self) -> &'static str {
-        match self {
-            Self::Switchover => "switchover",
-            Self::Failback => "failback",
-            Self::Apply => "apply",
-            Self::Stop => "stop",
-            Self::Start => "start",
-            Self::Pause => "pause",
-            Self::Resume => "resume",
-            Self::Extend => "extend",
-            Self::Unextend => "unextend",
-            Self::Drain => "drain",
-            Self::Undrain => "undrain",
-        }
-    }
-
-    pub(super) fn read(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|verb| verb.word() == word)
-    }
-
-    /// The act on a group, with what a form says besides.
-    pub(super) fn on_group(self, group: &str, node: Option<&str>, length: Duration) -> Option<Act> {
-        let group = group.to_owned();
-        let named = node.filter(|node| !node.is_empty()).map(str::to_owned);
-        Some(match self {
-            Self::Switchover => Act::Switchover { group, to: named },
-            Self::Failback => Act::Failback { group },
-            Self::Apply => Act::Apply { group },
-            Self::Stop => Act::Stop { group },
-            Self::Start => Act::Start { group },
-            Self::Pause => Act::Pause { group, length },
-            Self::Resume => Act::Resume { group },
-            Self::Extend => Act::Extend { group, node: named? },
-            Self::Unextend => Act::Unextend { group, node: named? },
-            Self::Drain | Self::Undrain => return None,
-        })
-    }
-
-    pub(super) fn on_node(self, node: &str) -> Option<Act> {
-        let node = node.to_owned();
-        match self {
-            Self::Drain => Some(Act::Drain { node }),
-            Self::Undrain => Some(Act::Undrain { node }),
-            Self::Switchover
-            | Self::Failback
-            | Self::Apply
-            | Self::Stop
-            | Self::Start
-            | Self::Pause
-            | Self::Resume
-            | Self::Extend
-            | Self::Unextend => None,
-        }
-    }
-}
 
 /// An act that a page offers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,6 +26,8 @@ pub(super) fn label(act: &Act) -> String {
         Act::Switchover { to: Some(to), .. } => format!("Move to {to}"),
         Act::Switchover { to: None, .. } => "Move to the best standby".to_owned(),
         Act::Failback { .. } => "Move back to the preferred node".to_owned(),
+        Act::Drill { to: Some(to), .. } => format!("Drill: to {to} and back"),
+        Act::Drill { to: None, .. } => "Drill: to the best standby and back".to_owned(),
         Act::Apply { .. } => "Start again with the changed file".to_owned(),
         Act::Stop { .. } => "Stop".to_owned(),
         Act::Start { .. } => "Start".to_owned(),
@@ -119,6 +37,12 @@ pub(super) fn label(act: &Act) -> String {
         Act::Unextend { node, .. } => format!("Unextend from {node}"),
         Act::Drain { node } => format!("Drain {node}"),
         Act::Undrain { node } => format!("Undrain {node}"),
+        Act::Create { .. } => "Create".to_owned(),
+        Act::Delete { .. } => "Delete".to_owned(),
+        Act::FencedGroup { .. } => "Its storage is cut from its host".to_owned(),
+        Act::FencedNode { node } => format!("{node} is powered off"),
+        Act::Remove { node } => format!("Remove {node}"),
+        Act::Hold { node, .. } => format!("Hold {node}"),
     }
 }
 
@@ -135,8 +59,8 @@ fn offer(status: &Status, verb: Verb, act: &Act) -> Offer {
     }
 }
 
-/// What an operator may want of a group as it is now: of two opposites the one that makes sense.
-pub(super) fn of_group(status: &Status, group: &str) -> Vec<Offer> {
+/// What somebody of this role may want of a group as it is now: of two opposites the one that makes sense.
+pub(super) fn of_group(status: &Status, group: &str, role: Role) -> Vec<Offer> {
     let Some(line) = status.groups.get(group) else {
         return Vec::new();
     };
@@ -148,6 +72,7 @@ pub(super) fn of_group(status: &Status, group: &str) -> Vec<Offer> {
     let moves = others.map(|node| on(Verb::Switchover, Some(node)));
     let standing = [
         on(Verb::Failback, None),
+        on(Verb::Drill, None),
         on(Verb::Apply, None),
         on(
             if line.paused.is_some() {
@@ -178,23 +103,34 @@ pub(super) fn of_group(status: &Status, group: &str) -> Vec<Offer> {
         };
         on(verb, Some(node))
     });
-    moves.chain(standing).chain(extents).flatten().collect()
+    let there = if line.deleted.is_some() {
+        Verb::Create
+    } else {
+        Verb::Delete
+    };
+    let grave = [there, Verb::Fenced].map(|verb| on(verb, None).filter(|_| role >= Role::Admin));
+    moves.chain(standing).chain(extents).chain(grave).flatten().collect()
 }
 
 /// The same of a node.
-pub(super) fn of_node(status: &Status, node: &str) -> Vec<Offer> {
+pub(super) fn of_node(status: &Status, node: &str, role: Role) -> Vec<Offer> {
     let Some(line) = status.nodes.get(node) else {
         return Vec::new();
     };
-    let verb = if line.drained.is_some() {
+    let first = if line.drained.is_some() {
         Verb::Undrain
     } else {
         Verb::Drain
     };
-    verb.on_node(node)
-        .map(|act| offer(status, verb, &act))
-        .into_iter()
-        .collect()
+    let grave = if *node == status.node {
+        [Verb::Hold, Verb::Fenced]
+    } else {
+        [Verb::Remove, Verb::Fenced]
+    };
+    let verbs = [first].into_iter().chain(grave);
+    let acts = verbs.filter_map(|verb| Some((verb, verb.on_node(node, Duration::ZERO)?)));
+    let acts = acts.filter(|(_, act)| role >= act.role());
+    acts.map(|(verb, act)| offer(status, verb, &act)).collect()
 }
 
 /// The best ready standby of a group, as the core would choose it.
@@ -232,7 +168,7 @@ fn not_ready(status: &Status, group: &str, line: &GroupLine, name: &str) -> Opti
 }
 
 /// An order that stands, or a move, or that it runs nowhere.
-fn not_movable(group: &str, line: &GroupLine, to_apply: bool) -> Option<String> {
+pub(super) fn not_movable(group: &str, line: &GroupLine, to_apply: bool) -> Option<String> {
     let named = || group.to_owned();
     if let Some(why) = not_there(group, line) {
         return Some(why);
@@ -272,7 +208,7 @@ pub(super) fn why_not(status: &Status, act: &Act) -> Option<String> {
         return Some(Refusal::NotMember.to_string());
     }
     let Some(group) = act.group() else {
-        return why_not_node(status, act);
+        return why_not_node(status, act).or_else(|| grave::why_not_node(status, act));
     };
     let Some(line) = status.groups.get(group) else {
         let known: Vec<&str> = status.groups.keys().map(String::as_str).collect();
@@ -284,6 +220,9 @@ pub(super) fn why_not(status: &Status, act: &Act) -> Option<String> {
             not_movable(group, line, false).or_else(|| why_no_move(status, group, line, to.as_deref()))
         }
         Act::Failback { .. } => not_movable(group, line, false).or_else(|| why_no_failback(status, group, line)),
+        Act::Drill { to, .. } => not_movable(group, line, false)
+            .or_else(|| why_no_drill(status, group, line))
+            .or_else(|| why_no_move(status, group, line, to.as_deref())),
         Act::Apply { .. } => not_movable(group, line, true).or_else(|| {
             let none = line.drift.is_none();
             none.then(|| format!("{group} runs as the file and the image say"))
@@ -304,7 +243,12 @@ pub(super) fn why_not(status: &Status, act: &Act) -> Option<String> {
         }
         Act::Extend { node, .. } => not_there(group, line).or_else(|| why_no_extension(status, line, node)),
         Act::Unextend { node, .. } => not_there(group, line).or_else(|| why_no_unextension(status, group, line, node)),
-        Act::Drain { .. } | Act::Undrain { .. } => None,
+        Act::Create { .. } => grave::why_not_create(group, line),
+        Act::Delete { .. } => grave::why_not_delete(group, line),
+        Act::FencedGroup { .. } => grave::why_not_free(status, group, line),
+        Act::Drain { .. } | Act::Undrain { .. } | Act::FencedNode { .. } | Act::Remove { .. } | Act::Hold { .. } => {
+            None
+        }
     }
 }
 
@@ -349,6 +293,22 @@ fn why_no_failback(status: &Status, group: &str, line: &GroupLine) -> Option<Str
     }
 }
 
+/// A drill asks as a client does, and comes back.
+fn why_no_drill(status: &Status, group: &str, line: &GroupLine) -> Option<String> {
+    if line.vips.is_empty() {
+        return Some(format!(
+            "{group} has no virtual IP, so no client can be moved with it: set `vips`"
+        ));
+    }
+    let trouble = line.trouble.as_ref().map(|trouble| trouble.why.as_str());
+    let failure = line.held.as_ref().and_then(|held| held.probe_failure.as_deref());
+    let holder = line.holder.as_deref()?;
+    if let Some(why) = trouble.or(failure) {
+        return Some(format!("{group} is not well on {holder} ({why}): mend that first"));
+    }
+    not_ready(status, group, line, holder).map(|why| format!("{group} could not come back: {why}"))
+}
+
 fn why_no_extension(status: &Status, line: &GroupLine, node: &str) -> Option<String> {
     if !line.excluded.contains_key(node) {
         return Some(format!("it is extended to {node} already"));
@@ -383,10 +343,16 @@ fn why_no_unextension(status: &Status, group: &str, line: &GroupLine, node: &str
     })
 }
 
-/// Whether it ends the service, or takes the last node away that could go on: then its name is to be typed.
+/// Whether it ends the service, takes the last node away that could go on, or rests on a person's word: then its name is to be
+/// typed.
 pub(super) fn is_dangerous(status: &Status, act: &Act) -> bool {
     match act {
-        Act::Stop { .. } => true,
+        Act::Stop { .. }
+        | Act::Drill { .. }
+        | Act::Delete { .. }
+        | Act::FencedGroup { .. }
+        | Act::FencedNode { .. }
+        | Act::Remove { .. } => true,
         Act::Unextend { group, node } => {
             let line = status.groups.get(group);
             let others = status.nodes.iter().filter(|(name, other)| {
@@ -409,6 +375,8 @@ pub(super) fn is_dangerous(status: &Status, act: &Act) -> bool {
         | Act::Pause { .. }
         | Act::Resume { .. }
         | Act::Extend { .. }
+        | Act::Create { .. }
+        | Act::Hold { .. }
         | Act::Undrain { .. } => false,
     }
 }
@@ -449,7 +417,7 @@ mod tests {
 
     fn act(verb: Verb, node: Option<&str>) -> Act {
         verb.on_group("mail", node, Duration::from_secs(60))
-            .or_else(|| verb.on_node(node?))
+            .or_else(|| verb.on_node(node?, Duration::from_secs(60)))
             .unwrap()
     }
 
@@ -461,7 +429,32 @@ mod tests {
         &'static str,
     );
 
-    const ROWS: [Row; 27] = [
+    const ROWS: [Row; 31] = [
+        (
+            |_, line| line.vips = vec!["192.0.2.10".to_owned()],
+            Verb::Drill,
+            None,
+            "",
+        ),
+        (|_, _| {}, Verb::Drill, None, "no virtual IP"),
+        (
+            |status, line| {
+                line.vips = vec!["192.0.2.10".to_owned()];
+                status.nodes.get_mut("a").unwrap().drained = Some("by ann".to_owned());
+            },
+            Verb::Drill,
+            None,
+            "could not come back: a is not ready",
+        ),
+        (
+            |status, line| {
+                line.vips = vec!["192.0.2.10".to_owned()];
+                status.nodes.retain(|name, _| name == "a");
+            },
+            Verb::Drill,
+            None,
+            "no standby",
+        ),
         (|_, _| {}, Verb::Switchover, Some("b"), ""),
         (|_, _| {}, Verb::Switchover, None, ""),
         (|_, _| {}, Verb::Switchover, Some("a"), "a"),
@@ -583,8 +576,12 @@ mod tests {
     #[test]
     fn of_two_opposites_one_is_offered_and_each_leads_to_its_page() {
         let mut status = status();
-        let paths =
-            |status: &Status| -> Vec<String> { of_group(status, "mail").into_iter().map(|offer| offer.path).collect() };
+        let paths = |status: &Status| -> Vec<String> {
+            of_group(status, "mail", Role::Operator)
+                .into_iter()
+                .map(|offer| offer.path)
+                .collect()
+        };
         let before = paths(&status);
         for path in [
             "/group/mail/switchover?to=b",
@@ -599,10 +596,17 @@ mod tests {
         let after = paths(&status);
         assert!(after.contains(&"/group/mail/start".to_owned()) && after.contains(&"/group/mail/resume".to_owned()));
         assert!(!after.contains(&"/group/mail/stop".to_owned()), "{after:?}");
-        assert_eq!(of_node(&status, "b")[0].path, "/node/b/drain");
-        for verb in Verb::ALL {
-            assert_eq!(Verb::read(verb.word()), Some(verb));
-        }
+        let of_node = |role| -> Vec<String> {
+            of_node(&status, "b", role)
+                .into_iter()
+                .map(|offer| offer.path)
+                .collect()
+        };
+        assert_eq!(of_node(Role::Operator), ["/node/b/drain"]);
+        assert_eq!(
+            of_node(Role::Admin),
+            ["/node/b/drain", "/node/b/remove", "/node/b/fenced"]
+        );
     }
 
     #[test]

@@ -7,21 +7,34 @@ use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
 
 use super::look::{Tone, elsewhere, said, span, time, word};
+use super::members::{self, Members};
 use super::offer::{self, Offer};
 use super::past::Told;
-use super::{Page, Visitor, advice, cell};
+use super::{Page, Visitor, advice, cell, picture};
 use crate::adapters::http::Shared;
+use crate::adapters::http::access::Role;
+use crate::timings::Timings;
+use leasehold_base::clock;
 use leasehold_core::snapshot::status::{GroupLine, MemberState, NodeLine, NodeState, Status};
 
 pub(super) async fn show(State(shared): State<Shared>, Extension(visitor): Extension<Visitor>) -> Response {
-    let status = shared.turn.borrow().status.clone();
+    let (status, timings) = {
+        let turn = shared.turn.borrow();
+        (turn.status.clone(), turn.recent.counters.timings.clone())
+    };
     let groups: Vec<&str> = status.groups.keys().map(String::as_str).collect();
     let past = shared.console.past.of(&shared, &status, &groups).await;
     let seen = Seen {
         status: &status,
         past: &past,
-        etcd: &shared.console.etcd,
+        members: Members {
+            names: &shared.console.etcd,
+            seen: timings.members_seen(),
+            now: clock::now(),
+        },
+        timings: &timings,
         acts: visitor.acts(),
+        role: visitor.caller.role,
     };
     Page {
         title: format!("{}: {}", status.overall.health.word(), status.cluster),
@@ -37,9 +50,11 @@ pub(super) async fn show(State(shared): State<Shared>, Extension(visitor): Exten
 struct Seen<'a> {
     status: &'a Status,
     past: &'a BTreeMap<String, Told>,
-    etcd: &'a [String],
+    members: Members<'a>,
+    timings: &'a Timings,
     /// Whoever looks may act.
     acts: bool,
+    role: Role,
 }
 
 impl Seen<'_> {
@@ -48,7 +63,8 @@ impl Seen<'_> {
             (health(self.status, self.acts))
             (self.matrix())
             (self.nodes())
-            (etcd(self.status, self.etcd))
+            (members::show(self.status, &self.members))
+            (picture::show(&self.status.node, self.status.ttl_ms, self.timings, self.past))
         }
     }
 
@@ -82,7 +98,7 @@ impl Seen<'_> {
 
     fn row(&self, name: &str, line: &GroupLine) -> Markup {
         let offers = if self.acts {
-            offer::of_group(self.status, name)
+            offer::of_group(self.status, name, self.role)
         } else {
             Vec::new()
         };
@@ -148,8 +164,18 @@ impl Seen<'_> {
                 td role="cell" data-of="Priority" { @if node.state != NodeState::Away { (node.priority) } }
                 td role="cell" data-of="Version" { (node.version) }
                 td role="cell" data-of="Endpoints" { (node.address) @if !node.endpoints.is_empty() { p { (node.endpoints) } } }
-                @if self.acts { td role="cell" { (buttons(&offer::of_node(self.status, name))) } }
+                @if self.acts { td role="cell" { (self.of_node(name)) } }
             }
+        }
+    }
+
+    /// The first as a button; what takes an admin behind another one.
+    fn of_node(&self, name: &str) -> Markup {
+        let offers = offer::of_node(self.status, name, self.role);
+        let (first, grave) = offers.split_at(offers.len().min(1));
+        html! {
+            (buttons(first))
+            @if !grave.is_empty() { (menu(&format!("node-acts-{name}"), grave)) }
         }
     }
 
@@ -296,53 +322,5 @@ fn button(id: &str, offer: &Offer) -> Markup {
             None => a.button.plain.small #(id) href=(offer.path) { (offer.label) },
             Some(why) => span.off { b { (offer.label) } small { (said(why)) } }
         }
-    }
-}
-
-fn etcd(status: &Status, members: &[String]) -> Markup {
-    let known = match (status.etcd_age_ms, &status.etcd_failure) {
-        (_, Some(failure)) => format!("It does not answer this node: {failure}."),
-        (Some(age), None) => format!("Its last good answer to this node is {} old.", span(age)),
-        (None, None) => "It has not answered this node yet.".to_owned(),
-    };
-    let held = status
-        .groups
-        .iter()
-        .filter_map(|(name, line)| Some((name, line.held.as_ref()?)));
-    html! {
-        h2 #etcd { "etcd" }
-        p { (known) }
-        ul {
-            @for (name, held) in held {
-                li { "If it falls silent now, " (name) " is stopped here in " strong { (span(held.valid_ms)) } "." }
-            }
-            li {
-                "Every holder stops its service within " (span(status.ttl_ms)) " after its last beat that etcd took. "
-                "The service notices nothing of an outage of etcd that is much shorter."
-            }
-            @if let Some(longest) = status.longest_ms { li { "Until every node has confirmed that: within " (span(longest)) "." } }
-        }
-        @if !members.is_empty() {
-            div.scroll role="region" aria-labelledby="etcd" tabindex="0" {
-                table {
-                    caption { "Members that this node's compose file names. One that is down tells nothing." }
-                    thead { tr { th scope="col" { "Member" } th scope="col" { "What is known of it" } } }
-                    tbody { @for member in members { tr { th scope="row" { (member) } td { (member_line(status, member)) } } } }
-                }
-            }
-        }
-    }
-}
-
-/// What is told of one member; the sentences name those that they are about.
-fn member_line(status: &Status, member: &str) -> Markup {
-    let of_it: Vec<&String> = status
-        .etcd_troubles
-        .iter()
-        .filter(|text| text.contains(member))
-        .collect();
-    html! {
-        @if of_it.is_empty() { "it has told no trouble" }
-        @for text in of_it { p { (text) } }
     }
 }

@@ -9,9 +9,11 @@ use axum::extract::{Extension, Path as Name, State};
 use axum::response::{IntoResponse, Response};
 use maud::html;
 
+use super::job::Job;
 use super::look::{Tone, said, span, time, way_back, word};
-use super::offer::{self, Verb};
+use super::offer;
 use super::past::Told;
+use super::verb::Verb;
 use super::{Page, Visitor, refusal};
 use crate::adapters::http::Shared;
 use crate::adapters::http::acts::Act;
@@ -45,6 +47,8 @@ pub(super) struct Deed {
     epoch: u64,
     holder: Option<String>,
     run: Option<String>,
+    /// The command line does it.
+    job: Option<Arc<Job>>,
     end: OnceLock<Stand>,
 }
 
@@ -70,6 +74,7 @@ impl Deed {
             epoch: line.map_or(0, |line| line.epoch),
             holder: line.and_then(|line| line.holder.clone()),
             run: line.and_then(run_of),
+            job: None,
             end: OnceLock::new(),
             act,
         }
@@ -84,6 +89,13 @@ impl Deed {
         }
     }
 
+    /// The same of what the command line does.
+    pub(super) fn by_job(self, job: Arc<Job>) -> Self {
+        let answer = "the command line does it, on this node".to_owned();
+        let job = Some(job);
+        Self { answer, job, ..self }
+    }
+
     /// Where it stands; an end stays.
     fn stand(&self, status: &Status, told: &Told, now: Time) -> Stand {
         if let Some(end) = self.end.get() {
@@ -91,7 +103,7 @@ impl Deed {
         }
         let waited = now.since(self.since);
         let stand = match self.judge(status, told, waited) {
-            Stand::Going(what) if waited >= PATIENCE => {
+            Stand::Going(what) if waited >= PATIENCE && self.job.as_ref().is_none_or(|job| job.end().is_some()) => {
                 Stand::Failed(format!("Not done within {} min: {what}", PATIENCE.as_secs() / 60))
             }
             stand @ (Stand::Going(_) | Stand::Done(_) | Stand::Failed(_)) => stand,
@@ -103,14 +115,25 @@ impl Deed {
     }
 
     fn judge(&self, status: &Status, told: &Told, waited: Duration) -> Stand {
+        match (self.job.as_ref().map(|job| (job, job.end())), &self.act) {
+            (Some((job, None)), _) => return Stand::Going(job.last()),
+            (Some((_, Some(Err(why)))), _) => return Stand::Failed(why.to_owned()),
+            (Some((_, Some(Ok(done)))), Act::Drill { .. }) => return Stand::Done(done.to_owned()),
+            (Some((_, Some(Ok(_)))), _) | (None, _) => {}
+        }
         let Some(group) = self.act.group() else {
             return self.judge_node(status);
         };
         let Some(line) = status.groups.get(group) else {
             return Stand::Failed(format!("{group} is not in this node's compose file any more."));
         };
-        if let Some(stuck) = &line.stuck {
-            return Stand::Failed(format!("{group} is stuck: {stuck}"));
+        let is_freed = line.holder.is_none() || line.epoch > self.epoch;
+        match (&self.act, &line.stuck) {
+            (Act::FencedGroup { .. }, _) if !is_freed => {
+                return Stand::Going("The record is on its way.".to_owned());
+            }
+            (_, Some(stuck)) => return Stand::Failed(format!("{group} is stuck: {stuck}")),
+            (_, None) => {}
         }
         let seen = |is_done: bool, done: String| match is_done {
             true => Stand::Done(done),
@@ -120,7 +143,16 @@ impl Deed {
             Act::Switchover { .. } | Act::Failback { .. } => self.judge_move(group, line, told, waited),
             Act::Apply { .. } => self.judge_apply(group, line, told, waited),
             Act::Stop { .. } => judge_stop(group, line),
-            Act::Start { .. } => judge_start(group, line, told),
+            Act::Drill { .. } => Stand::Going("It goes on.".to_owned()),
+            Act::Start { .. } | Act::FencedGroup { .. } => judge_start(group, line, told),
+            Act::Create { .. } if line.deleted.is_some() => Stand::Going("The order is on its way.".to_owned()),
+            Act::Create { .. } => judge_start(group, line, told),
+            Act::Delete { .. } => seen(
+                line.deleted.is_some(),
+                format!(
+                    "{group} is deleted. No node starts it. `leasehold group delete {group}` on a host prints the way back to plain services."
+                ),
+            ),
             Act::Pause { .. } => seen(line.paused.is_some(), format!("{group} is on pause.")),
             Act::Resume { .. } => seen(line.paused.is_none(), format!("{group} is looked after again.")),
             Act::Extend { node, .. } => seen(
@@ -130,7 +162,11 @@ impl Deed {
             Act::Unextend { node, .. } => {
                 seen(line.excluded.contains_key(node), format!("{node} never takes {group}."))
             }
-            Act::Drain { .. } | Act::Undrain { .. } => self.judge_node(status),
+            Act::Drain { .. }
+            | Act::Undrain { .. }
+            | Act::FencedNode { .. }
+            | Act::Remove { .. }
+            | Act::Hold { .. } => self.judge_node(status),
         }
     }
 
@@ -142,6 +178,32 @@ impl Deed {
             .iter()
             .filter(|(_, line)| line.holder.as_deref() == Some(name));
         let held: Vec<&str> = held.map(|(group, _)| group.as_str()).collect();
+        match self.verb {
+            // It landed, or was refused: that is the answer.
+            Verb::Hold => return Stand::Done(self.answer.clone()),
+            Verb::Remove if status.nodes.contains_key(name) => {
+                return Stand::Going("The order is on its way.".to_owned());
+            }
+            Verb::Remove => return Stand::Done(format!("{name} is removed: nobody waits for it.")),
+            Verb::Fenced if held.is_empty() => {
+                return Stand::Done(format!("What {name} held is free. Who is ready takes it over."));
+            }
+            Verb::Fenced => return Stand::Going(format!("The records still name {name}, of {}.", held.join(", "))),
+            Verb::Switchover
+            | Verb::Failback
+            | Verb::Drill
+            | Verb::Apply
+            | Verb::Stop
+            | Verb::Start
+            | Verb::Pause
+            | Verb::Resume
+            | Verb::Extend
+            | Verb::Unextend
+            | Verb::Create
+            | Verb::Delete
+            | Verb::Drain
+            | Verb::Undrain => {}
+        }
         match (self.verb == Verb::Drain, is_drained, held.is_empty()) {
             (true, true, true) => Stand::Done(format!("{name} is drained and holds nothing.")),
             (true, true, false) => Stand::Going(format!("{name} still holds {}.", held.join(", "))),
@@ -319,6 +381,7 @@ pub(super) async fn show(
             p.say role="status" { (said(sentence)) }
             p.quiet { "Asked by " (deed.by) ", " (time(&deed.at)) ": " (deed.answer) }
         }
+        @if let Some(job) = &deed.job { (job.page()) }
         h2 { "Since then, on this node" }
         ol.steps { @for told in since { li class=(told.level.word()) { (time(&told.at)) " " (said(&told.text)) } } }
         @if !matches!(stand, Stand::Going(_)) { p { a.button href="/" { "To the cluster" } } }
