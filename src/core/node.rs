@@ -322,9 +322,7 @@ impl Node {
             Event::Probed { of, run, result } => {
                 self.tell(&of.group, |group| group.probed(now, run, of.probe, result, out));
             }
-            Event::Inspected { of, run, trace } => {
-                self.tell(&of.group, |group| group.inspected(now, of.service, run, trace));
-            }
+            Event::Inspected { of, run, trace } => self.tell(&of.group, |it| it.inspected(now, of.service, run, trace)),
             Event::Health { of, run, healthy } => self.tell(&of.group, |group| group.health(of.service, run, healthy)),
             Event::Ended { of, run, code, lines } => {
                 self.tell(&of.group, |group| group.ended(now, of.service, run, code, &lines, out));

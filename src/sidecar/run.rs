@@ -107,13 +107,7 @@ pub async fn run(facts: &NodeArgs) -> Result<()> {
         vote: None,
         seed: getrandom::u64().context("no randomness from the kernel")?,
     });
-    let at = clock::now();
-    let status = node.status(at);
-    let (published, turns) = watch::channel(Snapshot {
-        at,
-        status,
-        recent: Arc::default(),
-    });
+    let (published, turns) = watch::channel(first_snapshot(&node));
     let asked = http::serve(endpoints(&site), turns, archive, inbox);
     tracing::info!(
         code = "sidecar_started",
@@ -125,6 +119,16 @@ pub async fn run(facts: &NodeArgs) -> Result<()> {
     turn(node, outbox, events, asked, &published, &facts.run_dir, manager).await?;
     last_words(&writer, &engine, events_kept.as_ref()).await;
     Ok(())
+}
+
+/// Before anything has happened.
+fn first_snapshot(node: &Node) -> Snapshot {
+    let at = clock::now();
+    Snapshot {
+        at,
+        status: node.status(at),
+        recent: Arc::default(),
+    }
 }
 
 /// Before anything starts; one that what runs already counts on is not tried.

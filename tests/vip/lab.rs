@@ -274,10 +274,11 @@ impl Task {
 
 /// By which hardware address the link is up is no matter of most tests.
 fn without_mac(event: &VipEvent) -> VipEvent {
-    match event {
-        VipEvent::Link { up, .. } => VipEvent::Link { up: *up, mac: None },
-        other => other.clone(),
+    let mut event = event.clone();
+    if let VipEvent::Link { mac, .. } = &mut event {
+        *mac = None;
     }
+    event
 }
 
 pub(crate) fn mail() -> String {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::event::Action;
-use crate::group::{AfterStop, Holding, Stage, StartCause};
+use crate::group::{Holding, Stage, StartCause};
 use crate::membership::{LastBeat, Purpose, WriteKind};
 use crate::node::Node;
 use crate::protocol::image::ImageId;

@@ -38,6 +38,7 @@ use leasehold_core::protocol::records::{Pin, Saved};
 use leasehold_core::protocol::sizing::Timing;
 use leasehold_core::requests::refusal::Refusal;
 use leasehold_core::snapshot::status::Status;
+use leasehold_core::store::{Grant, RequestId};
 
 mod inward;
 mod moves;
@@ -165,21 +166,9 @@ impl Outbox {
     /// A file that can't be written, or an adapter that takes no more orders.
     pub fn dispatch(&mut self, action: Action) -> io::Result<()> {
         match action {
-            Action::Txn { id, txn } => {
-                self.recent.counters.timings.sent(id, txn.kind);
-                give(&self.store, StoreCommand::Txn { id, txn })
-            }
-            Action::Read { id } => {
-                self.recent.counters.timings.sent(id, TxnKind::Read);
-                give(&self.store, StoreCommand::Read { id })
-            }
-            Action::Grant(grant) => give(
-                &self.store,
-                StoreCommand::Grant {
-                    lease: grant.lease,
-                    ttl: grant.ttl,
-                },
-            ),
+            Action::Txn { id, txn } => self.ask_store(id, txn.kind, StoreCommand::Txn { id, txn }),
+            Action::Read { id } => self.ask_store(id, TxnKind::Read, StoreCommand::Read { id }),
+            Action::Grant(Grant { lease, ttl }) => give(&self.store, StoreCommand::Grant { lease, ttl }),
             Action::KeepAlive { lease } => give(&self.store, StoreCommand::KeepAlive { lease }),
             Action::Attempt(limit) => give(&self.store, StoreCommand::Attempt(limit)),
             Action::Revoke { lease } => give(&self.store, StoreCommand::Revoke { lease }),
@@ -242,6 +231,12 @@ impl Outbox {
                 Ok(())
             }
         }
+    }
+
+    /// What is answered under this number; the time from here to the answer is told.
+    fn ask_store(&mut self, id: RequestId, kind: TxnKind, command: StoreCommand) -> io::Result<()> {
+        self.recent.counters.timings.sent(id, kind);
+        give(&self.store, command)
     }
 
     fn probe_vips(&self, group: String) -> io::Result<()> {

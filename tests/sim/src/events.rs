@@ -10,7 +10,7 @@ use leasehold_core::store::{Grant, RequestId, Txn};
 
 use crate::gate::Gate;
 use crate::members::State;
-use crate::storage::{Fault, Standing};
+use crate::storage::{ClaimLook, Fault};
 use crate::tether::End;
 
 /// What stands in the way of a call.
@@ -208,12 +208,7 @@ pub(crate) enum Ev {
         gate: Gate,
     },
     /// A standby's helper looks at the claim: for the first time, or after two beats.
-    Watched {
-        host: usize,
-        boot: u64,
-        group: String,
-        first: Option<Standing>,
-    },
+    Watched(ClaimLook),
     /// A beat of the claim.
     Beat {
         host: usize,

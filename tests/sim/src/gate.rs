@@ -114,16 +114,7 @@ impl World {
                 }
                 Step::Refuse => {
                     let above = store.claim.as_ref().map_or(0, |claim| claim.owner.run.epoch);
-                    self.claim_refused = true;
-                    let event = Event::ClaimAbove {
-                        of: key.clone(),
-                        run,
-                        epoch: above,
-                        connection: instance,
-                    };
-                    let life = self.hosts[h].life;
-                    self.push(2 * MS, Ev::Inbox { host: h, life, event });
-                    self.leave_gate(h, &key, instance, "claim of a higher epoch refused the start");
+                    self.meet_later_claim(h, &key, instance, (run, above));
                 }
             },
             Gate::Watched(found) => {
@@ -141,6 +132,20 @@ impl World {
             }
             Gate::Hello => self.hello(h, key, instance, run),
         }
+    }
+
+    /// The tether tells of the later epoch, and leaves.
+    fn meet_later_claim(&mut self, h: usize, key: &ServiceKey, instance: u64, (run, epoch): (Run, u64)) {
+        self.claim_refused = true;
+        let event = Event::ClaimAbove {
+            of: key.clone(),
+            run,
+            epoch,
+            connection: instance,
+        };
+        let life = self.hosts[h].life;
+        self.push(2 * MS, Ev::Inbox { host: h, life, event });
+        self.leave_gate(h, key, instance, "claim of a higher epoch refused the start");
     }
 
     /// The claim is taken: beats from here, and the hello.

@@ -77,6 +77,11 @@ impl World {
         for event in [Event::Engine { result: Ok(()) }, Event::Clock { doubt, wall }, link] {
             self.push(3 * MS, Ev::Inbox { host: h, life, event });
         }
+        self.tethers_report(h, life);
+    }
+
+    /// The tethers of what runs find the new sidecar.
+    fn tethers_report(&mut self, h: usize, life: u64) {
         let hellos: Vec<(ServiceKey, Container)> = self.hosts[h]
             .containers
             .iter()

@@ -56,6 +56,16 @@ pub(crate) struct Standing {
     since: Duration,
 }
 
+/// A look of a helper at the claim of a group.
+#[derive(Clone, Debug)]
+pub(crate) struct ClaimLook {
+    host: usize,
+    boot: u64,
+    group: String,
+    /// What it saw two beats ago.
+    first: Option<Standing>,
+}
+
 impl Standing {
     /// Whether it has stood like this for two beats by now, and was seen not too long ago.
     fn shows(&self, claim: Option<&Claim>, now: Duration) -> bool {
@@ -118,20 +128,23 @@ impl World {
             return;
         }
         let boot = self.hosts[host].boot;
-        let first = None;
-        self.push(
-            soon * 5,
-            Ev::Watched {
-                host,
-                boot,
-                group,
-                first,
-            },
-        );
+        let look = ClaimLook {
+            host,
+            boot,
+            group,
+            first: None,
+        };
+        self.push(soon * 5, Ev::Watched(look));
     }
 
     /// The helper has looked.
-    pub(crate) fn claim_watched(&mut self, h: usize, boot: u64, group: String, first: Option<Standing>) {
+    pub(crate) fn claim_watched(&mut self, look: ClaimLook) {
+        let ClaimLook {
+            host: h,
+            boot,
+            group,
+            first,
+        } = look;
         let host = &self.hosts[h];
         if host.boot != boot || !host.awake() || host.manners.storage != Fault::Fine {
             return;
@@ -144,15 +157,13 @@ impl World {
         match first {
             None => {
                 let first = Some(Standing { claim, since: now });
-                self.push(
-                    WATCH,
-                    Ev::Watched {
-                        host: h,
-                        boot,
-                        group,
-                        first,
-                    },
-                );
+                let again = ClaimLook {
+                    host: h,
+                    boot,
+                    group,
+                    first,
+                };
+                self.push(WATCH, Ev::Watched(again));
             }
             Some(standing) if standing.claim == claim => {
                 self.hosts[h].watched.insert(group, standing);

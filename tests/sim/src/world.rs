@@ -240,12 +240,7 @@ impl World {
                 instance,
                 gate,
             } => self.gate(host, key, instance, gate),
-            Ev::Watched {
-                host,
-                boot,
-                group,
-                first,
-            } => self.claim_watched(host, boot, group, first),
+            Ev::Watched(look) => self.claim_watched(look),
             Ev::Beat { host, key, instance } => self.beat(host, &key, instance),
             Ev::Flush {
                 host,
