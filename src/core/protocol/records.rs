@@ -69,8 +69,7 @@ pub struct Record {
     pub kept: Option<Kept>,
 }
 
-/// What the next holder must know of earlier moves, so that nothing goes to and fro. Who may hold the group never depends
-/// on it.
+/// What the next holder must know of earlier moves, so that nothing goes to and fro. No rule of the election reads it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "PastInEtcd", into = "PastInEtcd")]
 pub struct Past {

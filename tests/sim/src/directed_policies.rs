@@ -324,6 +324,14 @@ fn a_certificate_that_ran_out_everywhere_moves_nothing() {
     check(&world, world.active("mail") == [0] && starts(&world) == 1, "it stays");
 }
 
+#[test]
+fn a_certificate_that_ran_out_moves_nothing_where_nobody_knows_of_a_good_one() {
+    let mut world = settled(3, 1, &Policy::default(), false);
+    world.act(Act::Expire(0, true));
+    world.run_for(60_000);
+    check(&world, world.active("mail") == [0] && starts(&world) == 1, "it stays");
+}
+
 fn takes() -> Policy {
     Policy {
         take: true,

@@ -123,7 +123,7 @@ const POLICY_BUGS: &[Bug] = &[
         file: "takeover/election.rs",
         old: "self.best_standby(group, |_, ready| ready.certified)",
         new: "self.best_standby(group, |_, ready| ready.certified || crate::planted::on(\"any standby's certificate is good\"))",
-        seen_by: Seen::Rule("directed_policies::a_certificate_that_ran_out_everywhere_moves_nothing", "S27"),
+        seen_by: Seen::Rule("directed_policies::a_certificate_that_ran_out_moves_nothing_where_nobody_knows_of_a_good_one", "S27"),
     },
     Bug {
         name: "a living node is passed over",

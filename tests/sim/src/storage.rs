@@ -79,6 +79,8 @@ pub(crate) struct Storage {
     pub(crate) claim: Option<Claim>,
     /// The highest epoch that wrote, and on which host.
     highest: Option<(u64, usize)>,
+    /// Of whose services one was killed: it is named in the claim, which none of the others releases any more.
+    killed: Option<Owner>,
 }
 
 /// What a tether makes of the claim that it finds.
@@ -111,8 +113,16 @@ impl Storage {
         });
     }
 
+    /// A service of the owner was killed, and nothing of it synced.
+    pub(crate) fn note_killed(&mut self, owner: Owner) {
+        self.killed = Some(owner);
+    }
+
     /// A claim that is another's by now stays as it is.
     pub(crate) fn release_claim(&mut self, owner: &Owner) {
+        if self.killed.as_ref() == Some(owner) {
+            return;
+        }
         if let Some(claim) = self.claim.as_mut().filter(|claim| claim.owner == *owner) {
             claim.beat += 1;
             claim.released = true;

@@ -237,6 +237,8 @@ impl World {
             return self.flush_later(h, &key.group, run.epoch, known_open);
         }
         if end == End::Forced {
+            let owner = self.owner(h, run);
+            self.stores.entry(key.group.clone()).or_default().note_killed(owner);
             // The services of a run share its claim: one that ends orderly marks it released while another still runs.
             let claim = self.stores.get(&key.group).and_then(|store| store.claim.as_ref());
             let early = end == End::Forced && claim.is_some_and(|claim| claim.owner.host == h && claim.released);

@@ -14,6 +14,8 @@ use crate::world::World;
 
 /// How long ago a successor may have been ready: its holder stops meanwhile.
 const CHOSEN: u64 = 15 * S;
+/// The longest cut of a world with promises, and the time around it.
+const LONG_CUT: u64 = 60 * S;
 
 /// What a standby has found it has published by then, where etcd answers.
 const PUBLISHED: u64 = 10 * S;
@@ -44,6 +46,7 @@ impl World {
             return;
         }
         let view = View::read(&self.keys, answer);
+        let bound = self.direct.bound();
         let told = &mut self.hosts[h].told;
         let since = if self.now - told.heard.1 > UNHEARD {
             self.now
@@ -64,8 +67,10 @@ impl World {
                 }
             }
         }
+        // With promises a cut may last for so long; whoever was chosen before it is named after it.
+        let chosen = if bound.is_some() { LONG_CUT } else { CHOSEN };
         told.ready
-            .retain(|who, (_, last)| still.contains(who) || self.now - *last < CHOSEN);
+            .retain(|who, (_, last)| still.contains(who) || self.now - *last < chosen);
         for who in still {
             told.ready.entry(who).or_insert((self.now, self.now)).1 = self.now;
         }
@@ -286,7 +291,12 @@ impl World {
         };
         let (name, lease) = (host.name.clone(), host.told.view.lease_of(&mac));
         let takes = self.policies.groups.get(group).is_some_and(|policy| policy.take);
-        let lives = lease != 0 && self.cover_of(&mac, lease).is_some_and(|cover| cover.until > self.now);
+        // One that was silent, and is back by a beat that has just landed, nobody has been told of.
+        let lives = lease != 0
+            && self.cover_of(&mac, lease).is_some_and(|cover| {
+                let landed = cover.until.saturating_sub(cover.promise);
+                cover.until > self.now && landed + cover.promise / 5 < self.now
+            });
         if !takes || lives {
             self.fail(format!(
                 "S28: {name} takes the address of {group}, for which {mac} answers"
