@@ -119,13 +119,6 @@ const POLICY_BUGS: &[Bug] = &[
         seen_by: Seen::Rule("directed_compares::a_key_that_is_back_keeps_its_record", "S24"),
     },
     Bug {
-        name: "any standby's certificate is good",
-        file: "takeover/election.rs",
-        old: "self.best_standby(group, |_, ready| ready.certified)",
-        new: "self.best_standby(group, |_, ready| ready.certified || crate::planted::on(\"any standby's certificate is good\"))",
-        seen_by: Seen::Rule("directed_policies::a_certificate_that_ran_out_moves_nothing_where_nobody_knows_of_a_good_one", "S27"),
-    },
-    Bug {
         name: "a living node is passed over",
         file: "group/address.rs",
         old: "            Self::Living(_) | Self::Unknown => false,",
