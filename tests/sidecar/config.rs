@@ -48,7 +48,7 @@ async fn the_ttl_of_the_edited_file_becomes_the_clusters_while_everything_runs()
     node.edit("ttl: 4s", "ttl: 1s");
     let (code, text) = node.said(&["config", "apply"]);
     assert!(
-        code == Some(1) && text.contains("smallest ttl that would do here is 3000 ms"),
+        code == Some(1) && text.contains("smallest ttl that would do here is 2500 ms"),
         "{text}"
     );
     node.edit("ttl: 1s", "ttl: soon");
