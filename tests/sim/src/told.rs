@@ -293,10 +293,9 @@ impl World {
         let takes = self.policies.groups.get(group).is_some_and(|policy| policy.take);
         // One that was silent, and is back by a beat that has just landed, nobody has been told of.
         let lives = lease != 0
-            && self.cover_of(&mac, lease).is_some_and(|cover| {
-                let landed = cover.until.saturating_sub(cover.promise);
-                cover.until > self.now && landed + cover.promise / 5 < self.now
-            });
+            && self
+                .cover_of(&mac, lease)
+                .is_some_and(|cover| cover.until > self.now && cover.back + cover.promise / 5 < self.now);
         if !takes || lives {
             self.fail(format!(
                 "S28: {name} takes the address of {group}, for which {mac} answers"
