@@ -119,14 +119,10 @@ fn run(world: &mut World) -> Option<String> {
             next = world.now;
         }
     }
-    // Of two machines of one name the other one beats: nobody can say by that name that the one with the mark was powered off.
-    let marked = world.counts.contains_key("two machines of one name") && stuck_on(world).is_some();
+    let marked = is_marked_twin(world);
     if world.failure.is_none() && !settled(world) && !marked {
-        let who: Vec<_> = world
-            .groups
-            .iter()
-            .map(|group| (group, world.active(group), world.record(group)))
-            .collect();
+        let of = |group: &String| (group.clone(), world.active(group), world.record(group));
+        let who: Vec<_> = world.groups.iter().map(of).collect();
         world.fail(format!("not healed after {} s: {who:?}", bound / S));
     }
     world.run_until(world.now + 5 * S);
@@ -152,6 +148,11 @@ fn patience(world: &World) -> u64 {
     // Who is on no list waits for the bound, and may do so once more after an accept.
     let unlisted = world.direct.bound().map_or(0, |bound| 2 * bound + 15 * S);
     fence + lost + unwell + unlisted
+}
+
+/// Of two machines of one name the other one beats: nobody can say by that name that the one with the mark was powered off.
+fn is_marked_twin(world: &World) -> bool {
+    world.counts.contains_key("two machines of one name") && stuck_on(world).is_some()
 }
 
 /// The host that a mark in etcd names.
