@@ -52,8 +52,6 @@ pub(crate) struct Cover {
     /// The same after the last one: when it was sent, and what it promised.
     sent: u64,
     pub(crate) promise: u64,
-    /// When a beat of it landed after a silence that was longer than what the one before promised.
-    pub(crate) back: u64,
     /// The first one.
     pub(crate) since: u64,
 }
@@ -79,9 +77,6 @@ impl World {
         let cover = self.cover.entry(node.to_owned()).or_default().entry(lease).or_default();
         // With promises a run may go on for the bound: whether it was promised so much, S1 and S7 tell.
         let bound = self.direct.bound().unwrap_or(0).max(promise);
-        if self.now > cover.until {
-            cover.back = self.now;
-        }
         cover.until = self.now + wait as u64;
         cover.run_until = self.now + (bound as f64 / 1.004) as u64;
         let longest = bound as f64 * (1.0 - self.timing.clock_margin) - budget;

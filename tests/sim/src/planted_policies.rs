@@ -123,7 +123,7 @@ const POLICY_BUGS: &[Bug] = &[
         file: "group/address.rs",
         old: "            Self::Living(_) | Self::Unknown => false,",
         new: "            Self::Living(_) | Self::Unknown => crate::planted::on(\"a living node is passed over\"),",
-        seen_by: Seen::Rule("directed_policies::an_address_that_a_living_node_answers_for_is_not_taken", "S28"),
+        seen_by: Seen::Schedule("directed_policies::an_address_that_a_living_node_answers_for_is_not_taken"),
     },
     Bug {
         name: "T1 does not compare the absence",

@@ -295,7 +295,7 @@ impl World {
         let lives = lease != 0
             && self
                 .cover_of(&mac, lease)
-                .is_some_and(|cover| cover.until > self.now && cover.back + cover.promise / 5 < self.now);
+                .is_some_and(|cover| cover.until > self.now && cover.until < self.now + cover.promise / 5 * 4);
         if !takes || lives {
             self.fail(format!(
                 "S28: {name} takes the address of {group}, for which {mac} answers"
