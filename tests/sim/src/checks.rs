@@ -51,7 +51,7 @@ pub(crate) struct Cover {
     hard: u64,
     /// The same after the last one: when it was sent, and what it promised.
     sent: u64,
-    pub(crate) promise: u64,
+    promise: u64,
     /// The first one.
     pub(crate) since: u64,
 }

@@ -119,11 +119,18 @@ const POLICY_BUGS: &[Bug] = &[
         seen_by: Seen::Rule("directed_compares::a_key_that_is_back_keeps_its_record", "S24"),
     },
     Bug {
+        name: "any standby's certificate is good",
+        file: "takeover/election.rs",
+        old: "self.best_standby(group, |_, ready| ready.certified)",
+        new: "self.best_standby(group, |_, ready| ready.certified || crate::planted::on(\"any standby's certificate is good\"))",
+        seen_by: Seen::Rule("directed_policies::a_certificate_that_ran_out_moves_nothing_where_nobody_knows_of_a_good_one", "S27"),
+    },
+    Bug {
         name: "a living node is passed over",
         file: "group/address.rs",
         old: "            Self::Living(_) | Self::Unknown => false,",
         new: "            Self::Living(_) | Self::Unknown => crate::planted::on(\"a living node is passed over\"),",
-        seen_by: Seen::Schedule("directed_policies::an_address_that_a_living_node_answers_for_is_not_taken"),
+        seen_by: Seen::Rule("directed_policies::an_address_that_a_living_node_answers_for_is_not_taken", "S28"),
     },
     Bug {
         name: "T1 does not compare the absence",

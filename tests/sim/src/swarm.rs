@@ -119,8 +119,7 @@ fn run(world: &mut World) -> Option<String> {
             next = world.now;
         }
     }
-    let marked = is_marked_twin(world);
-    if world.failure.is_none() && !settled(world) && !marked {
+    if world.failure.is_none() && !settled(world) {
         let of = |group: &String| (group.clone(), world.active(group), world.record(group));
         let who: Vec<_> = world.groups.iter().map(of).collect();
         world.fail(format!("not healed after {} s: {who:?}", bound / S));
@@ -130,7 +129,7 @@ fn run(world: &mut World) -> Option<String> {
     while world.moves_by_itself() && world.failure.is_none() && !settled(world) && world.now < moved_by {
         world.run_until(world.now + 100 * MS);
     }
-    if world.failure.is_none() && !settled(world) && !world.restored && !marked {
+    if world.failure.is_none() && !settled(world) && !world.restored {
         world.fail("healed, but not for long".to_owned());
     }
     world.failure.clone()
@@ -150,11 +149,6 @@ fn patience(world: &World) -> u64 {
     fence + lost + unwell + unlisted
 }
 
-/// Of two machines of one name the other one beats: nobody can say by that name that the one with the mark was powered off.
-fn is_marked_twin(world: &World) -> bool {
-    world.counts.contains_key("two machines of one name") && stuck_on(world).is_some()
-}
-
 /// The host that a mark in etcd names.
 fn stuck_on(world: &World) -> Option<usize> {
     let marked = |group: &String| world.record(group).filter(|record| record.stuck.is_some());
@@ -162,10 +156,15 @@ fn stuck_on(world: &World) -> Option<usize> {
     world.hosts.iter().position(|host| host.name == node)
 }
 
-/// An operator does what the alarm says: power off, say so on another node once it is silent, power on.
+/// An operator does what the alarm says: power off, say so on another node once it is silent, power on. Of two machines that bear
+/// the name he takes both: the mark does not say which.
 fn power_cycle_what_is_stuck(world: &mut World) {
     let Some(node) = stuck_on(world) else { return };
-    world.act(Act::PowerOff(node));
+    let of_name = |host: &usize| world.hosts[*host].name == world.hosts[node].name;
+    let (named, others): (Vec<usize>, Vec<usize>) = (0..world.hosts.len()).partition(of_name);
+    for host in &named {
+        world.act(Act::PowerOff(*host));
+    }
     // Silent for as long as its last beat promised, under whatever ttl.
     let silence = if world.counts.contains_key("act ChangeTtl") {
         20
@@ -173,12 +172,14 @@ fn power_cycle_what_is_stuck(world: &mut World) {
         10
     };
     world.run_until(world.now + silence * S);
-    // One that is no member, such as the second of two machines of one name, says: say it on another one.
-    for host in (0..world.hosts.len()).filter(|other| *other != node) {
+    // One that is no member says: say it on another one.
+    for host in others {
         world.act(Act::Fenced { host, node });
         world.run_until(world.now + S);
     }
-    world.act(Act::PowerOn(node));
+    for host in named {
+        world.act(Act::PowerOn(host));
+    }
 }
 
 fn settled(world: &World) -> bool {

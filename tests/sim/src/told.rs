@@ -2,10 +2,11 @@
 //! no order of messages excuses anything. Followed in worlds with policies and operators' orders only.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use leasehold_core::epoch::Run;
 use leasehold_core::event::{Decision, ServiceKey};
-use leasehold_core::protocol::records::{GroupKeys, Intent, Record, RecordState, View};
+use leasehold_core::protocol::records::{Beat, GroupKeys, Intent, Record, RecordState, View};
 use leasehold_core::snapshot::code::Code;
 use leasehold_core::store::{Answer, Compare, Op, Txn};
 
@@ -14,8 +15,6 @@ use crate::world::World;
 
 /// How long ago a successor may have been ready: its holder stops meanwhile.
 const CHOSEN: u64 = 15 * S;
-/// The longest cut of a world with promises, and the time around it.
-const LONG_CUT: u64 = 60 * S;
 
 /// What a standby has found it has published by then, where etcd answers.
 const PUBLISHED: u64 = 10 * S;
@@ -38,6 +37,38 @@ pub(crate) struct Told {
     ending: bool,
     /// Since when etcd has answered it without a long break, and when it did last.
     heard: (u64, u64),
+    /// By node: its last beat that it was told of.
+    beats: BTreeMap<String, HeardBeat>,
+}
+
+/// A beat, when it was heard of first, and what it promised.
+#[derive(Clone, Copy, Debug)]
+struct HeardBeat {
+    lease: i64,
+    revision: i64,
+    at: u64,
+    promise: Duration,
+}
+
+impl Told {
+    fn hear_beats(&mut self, view: &View, now: u64) {
+        self.beats.retain(|node, beat| view.lease_of(node) == beat.lease);
+        for (node, key) in &view.nodes {
+            let Some(promise) = key.beat.as_ref().map(Beat::promise) else {
+                continue;
+            };
+            let heard = HeardBeat {
+                lease: key.lease,
+                revision: key.mod_revision,
+                at: now,
+                promise,
+            };
+            let known = self.beats.entry(node.clone()).or_insert(heard);
+            if (known.lease, known.revision) != (heard.lease, heard.revision) {
+                *known = heard;
+            }
+        }
+    }
 }
 
 impl World {
@@ -46,7 +77,6 @@ impl World {
             return;
         }
         let view = View::read(&self.keys, answer);
-        let bound = self.direct.bound();
         let told = &mut self.hosts[h].told;
         let since = if self.now - told.heard.1 > UNHEARD {
             self.now
@@ -54,6 +84,7 @@ impl World {
             told.heard.0
         };
         told.heard = (since, self.now);
+        told.hear_beats(&view, self.now);
         let mut still = BTreeSet::new();
         for (node, status) in &view.statuses {
             let lease = view.lease_of(node);
@@ -67,10 +98,8 @@ impl World {
                 }
             }
         }
-        // With promises a cut may last for so long; whoever was chosen before it is named after it.
-        let chosen = if bound.is_some() { LONG_CUT } else { CHOSEN };
         told.ready
-            .retain(|who, (_, last)| still.contains(who) || self.now - *last < chosen);
+            .retain(|who, (_, last)| still.contains(who) || self.now - *last < CHOSEN);
         for who in still {
             told.ready.entry(who).or_insert((self.now, self.now)).1 = self.now;
         }
@@ -253,7 +282,7 @@ impl World {
         }
     }
 
-    /// S17 to S19, S22, S27: what the core says that it does now.
+    /// S17 to S19, S22, S27, S28: what the core says that it does now.
     pub(crate) fn decides_rightly(&mut self, h: usize, decision: &Decision) {
         let Some(group) = decision.group.clone().filter(|_| self.policies.watched) else {
             return;
@@ -278,28 +307,39 @@ impl World {
         if decision.code == Code::UnreachedMoved {
             self.moves_rightly(h, &group);
         }
+        if decision.code == Code::AddressTaken {
+            self.passes_over_rightly(h, &group);
+        }
         if decision.code == Code::RecoveryGivenUp && decision.text.contains("certificate is out of date") {
             self.moves_to_certified(h, &group);
         }
     }
 
-    /// S28: no address is taken that a node answers for whose lease lives, as far as this node was told.
+    /// S28: an address that was answered for is taken only after it was said so.
     pub(crate) fn takes_rightly(&mut self, h: usize, group: &str) {
         let host = &mut self.hosts[h];
-        let Some(mac) = host.answered.remove(group).filter(|_| self.policies.watched) else {
-            return;
-        };
-        let (name, lease) = (host.name.clone(), host.told.view.lease_of(&mac));
+        if let Some(mac) = host.answered.remove(group).filter(|_| self.policies.watched) {
+            let name = &host.name;
+            let why = format!("S28: {name} takes the address of {group}, for which {mac} answers");
+            self.fail(why);
+        }
+    }
+
+    /// S28: it may be taken where the file says so, unless the one who answers has been heard of within his promise.
+    fn passes_over_rightly(&mut self, h: usize, group: &str) {
+        self.count("passed over who answers for an address");
+        let host = &mut self.hosts[h];
+        let Some(mac) = host.answered.remove(group) else { return };
         let takes = self.policies.groups.get(group).is_some_and(|policy| policy.take);
-        // One that was silent, and is back by a beat that has just landed, nobody has been told of.
-        let lives = lease != 0
-            && self
-                .cover_of(&mac, lease)
-                .is_some_and(|cover| cover.until > self.now && cover.until < self.now + cover.promise / 5 * 4);
+        // An observer's raw clock may run 0.4 % fast.
+        let lives = host.told.beats.get(&mac).is_some_and(|beat| {
+            let wait = beat.promise.as_nanos() as f64 / 1.004;
+            (self.now - beat.at) as f64 + (MS as f64) < wait
+        });
         if !takes || lives {
-            self.fail(format!(
-                "S28: {name} takes the address of {group}, for which {mac} answers"
-            ));
+            let name = &host.name;
+            let why = format!("S28: {name} takes the address of {group}, for which {mac} answers and lives");
+            self.fail(why);
         }
     }
 
