@@ -77,13 +77,14 @@ impl Group {
         self.reported.truncate(count);
     }
 
-    /// A campaign of an earlier sidecar landed, and nothing was started under it: the record is only to be released.
+    /// A campaign of an earlier sidecar landed, and nothing was started under it: the record is only to be released, once nothing
+    /// is mounted of a run before it.
     pub(super) fn take_to_release(&mut self, now: Time, run: Run, lease: i64, deadlines: Deadlines, me: &str) {
         self.forget_left();
         let mut held = Holding::new(run, lease, deadlines, now, &self.settings);
         held.latched = true;
         held.after = self.sequel(run, true, me).after;
-        held.enter(Stage::Stopped, now);
+        held.enter(Stage::Withdrawing, now);
         self.held = Some(held);
     }
 }

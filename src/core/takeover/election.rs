@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::event::Action;
-use crate::group::{Holding, Stage, StartCause};
+use crate::group::{AfterStop, Holding, Stage, StartCause};
 use crate::membership::{LastBeat, Purpose, WriteKind};
 use crate::node::Node;
 use crate::protocol::image::ImageId;
@@ -52,12 +52,12 @@ impl Node {
             let Some(held) = group.held().filter(stopped) else {
                 continue;
             };
-            let sequel = sequel(&held.after, other_ready, wanted);
-            // What stays here, for a restart in place or because of a claim, mounts the same again: it needs no proof of the unmount.
+            // A restart in place mounts the same again, on this host: it needs no proof of the unmount.
             assert!(
-                sequel == Sequel::Stays || held.proved_stopped(),
+                held.after == AfterStop::Restart || held.proved_stopped(),
                 "a group is released only when its stop is proved"
             );
+            let sequel = sequel(&held.after, other_ready, wanted);
             let own = keys
                 .active()
                 .filter(|record| record.incarnation == lease && record.epoch == held.run.epoch);
@@ -143,7 +143,8 @@ impl Node {
 
     /// Rewrites each active record of this incarnation that says something else about a long promise: with the long beat
     /// of a hold, and with a beat after its end. Whoever finds the key gone and never saw that beat waits for the record's.
-    /// What is remembered of earlier moves goes the same way, once it is over, and so does the list of promises. With it, how many records did not fit in.
+    /// What is remembered of earlier moves goes the same way, once it is over, and so does the list of promises. With it, how many
+    /// records did not fit in.
     pub(crate) fn promise_in_records(&self, lease: i64, promise: Option<Duration>) -> (Txn, usize) {
         let promise_ms = promise.map(|promise| u64::try_from(promise.as_millis()).unwrap_or(u64::MAX));
         let kept = self.kept_list();
