@@ -1,11 +1,13 @@
 //! A standby's look at the storage, through a helper container with the real program in it.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use leasehold::base::clock;
+use leasehold::base::page::checksum;
+use leasehold::base::watched::{self, Watched};
 use leasehold::compose::model::Service;
 use leasehold::sidecar::adapters::engine::{EngineError, Look};
 use nix::sys::signal::{Signal, kill};
@@ -25,20 +27,27 @@ fn lay_out(bed: &Bed) {
     fs::copy(shipped(), bin.join("real")).unwrap();
 }
 
-async fn look(bed: &Bed, service: &Service, within: Duration) -> Result<Option<String>, EngineError> {
-    let look = Look {
+fn of<'a>(bed: &'a Bed, service: &'a Service) -> Look<'a> {
+    Look {
         project: &bed.project,
         service,
         node: NODE,
         binary: &bed.tether.binary,
         store: "one",
-    };
-    bed.engine.within(within).look(&look).await
+    }
+}
+
+async fn look(bed: &Bed, service: &Service, within: Duration) -> Result<Option<String>, EngineError> {
+    bed.engine.within(within).look(&of(bed, service)).await
 }
 
 /// Containers of looks, in whatever state.
 fn helpers(bed: &Bed) -> usize {
-    let filter = format!("name={}-sams-{NODE}-look", bed.project.name);
+    helpers_named(bed, "look")
+}
+
+fn helpers_named(bed: &Bed, name: &str) -> usize {
+    let filter = format!("name={}-sams-{NODE}-{name}", bed.project.name);
     let listed = Command::new("docker")
         .args(["ps", "-aq", "--filter", &filter])
         .output()
@@ -83,8 +92,51 @@ async fn storage_is_found_missed_and_found_again() {
     assert_eq!(left.len(), 1, "something is left behind");
 }
 
+/// A claim of another node, as its tether writes it.
+fn claim(beat: u64, state: &str) -> Vec<u8> {
+    let line = format!("leasehold-claim-1 c sams 7 1 n2 {} {beat} {state}", "ab".repeat(16));
+    let sum = checksum(line.as_bytes());
+    format!("{:511}\n", format!("{line} {sum:016x}")).into_bytes()
+}
+
+#[tokio::test]
+async fn a_claim_that_stands_still_is_told_and_one_that_moves_or_was_released_is_not() {
+    let bed = Bed::new().await;
+    lay_out(&bed);
+    let store = bed.directory.join("store");
+    fs::create_dir(&store).unwrap();
+    fs::write(store.join(MARK), "one\n").unwrap();
+    let file = store.join(".leasehold-claim");
+    let mut service = bed.service();
+    service.mounts = vec![bind(&store, "/store")];
+    bed.prepare(&service).await.unwrap();
+    let watched = async || {
+        let before = clock::now();
+        let lines = bed.engine.watch_claims(&of(&bed, &service)).await.unwrap();
+        assert_eq!(helpers_named(&bed, "watch"), 0, "left behind");
+        let all: Vec<Watched> = watched::read(&lines).collect();
+        assert!(all.iter().all(|one| one.since >= before.awake()), "{lines}");
+        all.into_iter().map(|one| (one.path, one.sum)).collect::<Vec<_>>()
+    };
+    let still = claim(5, "held:sams");
+    fs::write(&file, &still).unwrap();
+    let seen = (PathBuf::from("/store/.leasehold-claim"), checksum(&still));
+    assert_eq!(watched().await, [seen]);
+    fs::write(&file, claim(6, "released")).unwrap();
+    assert_eq!(watched().await, []);
+
+    let beats = tokio::spawn(async move {
+        for beat in 7_u64.. {
+            fs::write(&file, claim(beat, "held:sams")).unwrap();
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    });
+    assert_eq!(watched().await, []);
+    beats.abort();
+}
+
 /// A file system that hangs for everybody while its process is stopped.
-struct Through(Child, std::path::PathBuf);
+struct Through(Child, PathBuf);
 
 impl Through {
     fn new(from: &Path, at: &Path) -> Self {

@@ -21,6 +21,9 @@ const COARSE_ADDRESS: Duration = Duration::from_secs(2);
 /// The longest promise that `leasehold hold` may make.
 pub const HOLD_MAX: Duration = Duration::from_secs(300);
 
+/// The shortest one, in ttls.
+pub const HOLD_TTLS_MIN: u32 = 4;
+
 /// Every time that the election counts with.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Timing {

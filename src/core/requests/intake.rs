@@ -3,7 +3,7 @@
 use crate::event::{Action, Request};
 use crate::node::Node;
 use crate::protocol::bounds::GIVEN_MAX;
-use crate::protocol::sizing::HOLD_MAX;
+use crate::protocol::sizing::{HOLD_MAX, HOLD_TTLS_MIN};
 use crate::requests::PendingAccept;
 use crate::requests::refusal::Refusal;
 
@@ -14,7 +14,7 @@ impl Node {
             Request::Hold { length } => {
                 if length > HOLD_MAX {
                     Some(Refusal::HoldTooLong { length, most: HOLD_MAX })
-                } else if length < self.facts.timing().ttl * 4 {
+                } else if length < self.facts.timing().ttl * HOLD_TTLS_MIN {
                     Some(Refusal::HoldTooShort {
                         ttl: self.facts.timing().ttl,
                     })

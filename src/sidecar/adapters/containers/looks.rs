@@ -19,9 +19,6 @@ const LOOK_MAX: Duration = Duration::from_secs(30);
 /// A call that hangs in the engine, as where it mounts what does not answer, is waited for so long before the next is made.
 const CALL_MAX: Duration = Duration::from_secs(300);
 
-/// A watch of the claims that takes longer comes too late.
-const WATCH_MAX: Duration = Duration::from_secs(10);
-
 /// What is told of a group whose last look has not ended.
 pub(super) fn hangs(group: String, store: String) -> Event {
     let result = Err(ProbeFailure::silent(format!(
@@ -47,8 +44,9 @@ impl Shared {
     }
 
     /// Watches the claims of a holder that has fallen silent, and lays down for the tethers which stand still. What can't be
-    /// watched is watched by the start itself.
+    /// watched is watched by the start itself, and what comes late does no harm. As a look it ends with its helpers.
     pub(super) async fn watch_claims(&self, group: &str, store: &str) {
+        let engine = self.engine.within(CALL_MAX);
         let project = self.project();
         let services = project.groups.get(group).into_iter().flat_map(|group| &group.services);
         let watches = services.map(|service| async {
@@ -59,13 +57,11 @@ impl Shared {
                 binary: &self.site.binary,
                 store,
             };
-            let lines = match timeout(WATCH_MAX, self.engine.watch_claims(&look)).await {
-                Ok(Ok(lines)) => lines,
-                Ok(Err(error)) => return tracing::debug!(%error, "watch of the claims"),
-                Err(_) => return tracing::debug!("the watch of the claims did not end in time"),
+            let lines = match engine.watch_claims(&look).await {
+                Ok(lines) => lines,
+                Err(error) => return tracing::debug!(%error, "watch of the claims"),
             };
-            let written = lay_down(&self.site.page_dir(group, &service.name), &lines);
-            if let Err(error) = written {
+            if let Err(error) = lay_down(&self.site.page_dir(group, &service.name), &lines) {
                 tracing::debug!(%error, "watched claims");
             }
         });

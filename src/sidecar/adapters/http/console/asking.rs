@@ -18,7 +18,7 @@ use super::past::Told;
 use super::progress::Deed;
 use super::verb::Verb;
 use super::{Page, Visitor, not_sealed, refusal};
-use super::{grave, offer};
+use super::{admin, offer};
 use crate::adapters::http::Shared;
 use crate::adapters::http::acting::{known_group, known_node, may, one_line};
 use crate::adapters::http::acts::{Act, carry_out};
@@ -129,7 +129,7 @@ pub(super) async fn do_node(
             "the form does not fit: a hold takes its length in whole seconds",
         ));
     };
-    let length = Duration::from_secs(asked.seconds.unwrap_or(grave::HOLD_S));
+    let length = Duration::from_secs(asked.seconds.unwrap_or(admin::HOLD_S));
     match node_act(&verb, &node, length) {
         Ok((verb, act)) => act_now(&shared, &visitor, verb, act, asked).await,
         Err(problem) => refusal(problem),
@@ -264,7 +264,7 @@ fn form(status: &Status, act: &Act, seal: &str, back: &str, fault: &str, creates
     let label = offer::label(act);
     let is_dangerous = offer::is_dangerous(status, act);
     let is_word = matches!(act, Act::FencedGroup { .. } | Act::FencedNode { .. });
-    let least = grave::hold_least_s(status);
+    let least = admin::hold_least_s(status);
     html! {
         form method="post" {
             @if !fault.is_empty() { p.fault role="alert" { (fault) } }
@@ -272,7 +272,7 @@ fn form(status: &Status, act: &Act, seal: &str, back: &str, fault: &str, creates
             @if let Some(node) = act.node().filter(|_| act.group().is_some()) { input type="hidden" name="to" value=(node); }
             @if matches!(act, Act::Hold { .. }) {
                 label for="seconds" { "It lasts for (seconds)" }
-                input #seconds name="seconds" type="number" min=(least) max=(grave::HOLD_MAX_S) value=(grave::HOLD_S.max(least)) required;
+                input #seconds name="seconds" type="number" min=(least) max=(admin::HOLD_MAX_S) value=(admin::HOLD_S.max(least)) required;
             }
             @if matches!(act, Act::Pause { .. }) {
                 label for="minutes" { "It ends by itself after (minutes)" }
@@ -338,7 +338,7 @@ fn effects(status: &Status, told: &Told, act: &Act) -> Vec<String> {
         | Act::FencedGroup { .. }
         | Act::FencedNode { .. }
         | Act::Remove { .. }
-        | Act::Hold { .. } => grave::effects(status, act),
+        | Act::Hold { .. } => admin::effects(status, act),
     };
     said.retain(|sentence| !sentence.is_empty());
     said

@@ -266,8 +266,8 @@ fn start(program: &Program, caller: &str, words: &[String]) -> Result<Child, Str
 async fn follow(mut child: Child, job: Arc<Job>, most: Duration, slot: OwnedSemaphorePermit) {
     let group = child.id().and_then(|id| i32::try_from(id).ok()).filter(|id| *id > 1);
     let ended = tokio::time::timeout(most, hear(&mut child, &job)).await;
-    if let Some(group) = group {
-        // ESRCH: nothing of it is left, which is as wished.
+    // Only while it is not reaped: from then on its number may be another's.
+    if let (Err(_), Some(group)) = (&ended, group) {
         let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
     }
     let end = ended.unwrap_or_else(|_| Err(format!("it did not end within {most:?} and was killed")));

@@ -5,16 +5,16 @@
 //! - [`entry`], [`session`]: who is let in
 //! - [`overview`], [`group`]: what is shown; [`cell`], [`advice`], [`timeline`], [`members`], [`picture`]: parts
 //!   of it
-//! - [`verb`], [`offer`]: what can be asked now; [`grave`]: what takes an admin; [`asking`]: the question before an act; [`progress`]: what becomes of it;
+//! - [`verb`], [`offer`]: what can be asked now; [`admin`]: what takes an admin; [`asking`]: the question before an act; [`progress`]: what becomes of it;
 //!   [`job`]: what the command line does itself
 //! - [`past`]: the history, as far as it was read
 //! - [`look`]: words, colours and icons that all pages share
 
+mod admin;
 mod advice;
 mod asking;
 mod cell;
 mod entry;
-mod grave;
 mod group;
 mod job;
 mod look;

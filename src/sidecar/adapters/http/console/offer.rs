@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::grave;
+use super::admin;
 use super::verb::Verb;
 use crate::adapters::http::access::Role;
 use crate::adapters::http::acts::Act;
@@ -208,7 +208,7 @@ pub(super) fn why_not(status: &Status, act: &Act) -> Option<String> {
         return Some(Refusal::NotMember.to_string());
     }
     let Some(group) = act.group() else {
-        return why_not_node(status, act).or_else(|| grave::why_not_node(status, act));
+        return why_not_node(status, act).or_else(|| admin::why_not_node(status, act));
     };
     let Some(line) = status.groups.get(group) else {
         let known: Vec<&str> = status.groups.keys().map(String::as_str).collect();
@@ -243,9 +243,9 @@ pub(super) fn why_not(status: &Status, act: &Act) -> Option<String> {
         }
         Act::Extend { node, .. } => not_there(group, line).or_else(|| why_no_extension(status, line, node)),
         Act::Unextend { node, .. } => not_there(group, line).or_else(|| why_no_unextension(status, group, line, node)),
-        Act::Create { .. } => grave::why_not_create(group, line),
-        Act::Delete { .. } => grave::why_not_delete(group, line),
-        Act::FencedGroup { .. } => grave::why_not_free(status, group, line),
+        Act::Create { .. } => admin::why_not_create(group, line),
+        Act::Delete { .. } => admin::why_not_delete(group, line),
+        Act::FencedGroup { .. } => admin::why_not_free(status, group, line),
         Act::Drain { .. } | Act::Undrain { .. } | Act::FencedNode { .. } | Act::Remove { .. } | Act::Hold { .. } => {
             None
         }

@@ -3,19 +3,18 @@
 use std::time::Duration;
 
 use crate::adapters::http::acts::Act;
+use leasehold_core::protocol::sizing::{HOLD_MAX, HOLD_TTLS_MIN};
 use leasehold_core::requests::refusal::Refusal;
 use leasehold_core::snapshot::status::{GroupLine, NodeState, Status};
 
 /// What a hold lasts where nobody says it, in seconds: a sidecar is replaced within it.
 pub(super) const HOLD_S: u64 = 120;
 /// The longest hold, in seconds.
-pub(super) const HOLD_MAX_S: u64 = 300;
-/// The core takes none that is shorter than so many ttls.
-const HOLD_TTLS: u64 = 4;
+pub(super) const HOLD_MAX_S: u64 = HOLD_MAX.as_secs();
 
 /// The shortest hold of this cluster, in seconds.
 pub(super) fn hold_least_s(status: &Status) -> u64 {
-    status.ttl_ms.saturating_mul(HOLD_TTLS).div_ceil(1000)
+    status.ttl_ms.saturating_mul(HOLD_TTLS_MIN.into()).div_ceil(1000)
 }
 
 pub(super) fn why_not_create(group: &str, line: &GroupLine) -> Option<String> {
