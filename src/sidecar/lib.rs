@@ -6,10 +6,10 @@
 //! - [`etcd_history`], [`decision_log`], [`counters`]: the history in etcd, the last decisions, the counters
 
 pub mod adapters;
+pub mod beats;
 pub mod counters;
 pub mod decision_log;
 pub mod etcd_history;
-pub mod film;
 pub mod left;
 pub mod node_args;
 pub mod node_context;

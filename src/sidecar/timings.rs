@@ -10,7 +10,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::film::{Beats, Film};
+use crate::beats::{Beats, Day};
 use leasehold_base::clock;
 use leasehold_base::time::Time;
 use leasehold_core::history::Phase;
@@ -111,7 +111,7 @@ pub struct Timings {
     waiting: Arc<Mutex<BTreeMap<RequestId, (TxnKind, Time)>>>,
     /// Starts in place that have not ended, by their groups.
     restarting: Arc<Mutex<BTreeMap<String, Time>>>,
-    film: Arc<Mutex<Film>>,
+    day: Arc<Mutex<Day>>,
     members: Arc<Mutex<BTreeMap<String, MemberSeen>>>,
     answers: Arc<Mutex<BTreeMap<(String, String), ProbeSeen>>>,
 }
@@ -131,7 +131,7 @@ impl Default for Timings {
             restarts: Family::new_with_constructor(of_outages),
             waiting: Arc::default(),
             restarting: Arc::default(),
-            film: Arc::default(),
+            day: Arc::default(),
             members: Arc::default(),
             answers: Arc::default(),
         }
@@ -166,7 +166,7 @@ impl Timings {
         let Some((kind, at)) = sent else { return };
         let now = clock::now();
         let way = now.since(at);
-        lock(&self.film).add(now, is_good.then_some(way));
+        lock(&self.day).add(now, is_good.then_some(way));
         let took = way.as_secs_f64();
         let result = if is_good { "ok" } else { "failed" };
         let kind = kind.word();
@@ -236,7 +236,7 @@ impl Timings {
     /// The last beats: `count` parts of `minutes` each, the oldest first; none: before this sidecar.
     #[must_use]
     pub fn beats(&self, count: usize, minutes: usize) -> Vec<Option<Beats>> {
-        lock(&self.film).parts(clock::now(), count, minutes)
+        lock(&self.day).parts(clock::now(), count, minutes)
     }
 
     /// Each member of etcd that was looked at, by its endpoint.

@@ -6,7 +6,7 @@ use maud::{Markup, html};
 
 use super::look::span;
 use super::past::Told;
-use crate::film::Beats;
+use crate::beats::Beats;
 use crate::timings::Timings;
 use leasehold_base::clock;
 
@@ -72,7 +72,7 @@ fn picture(
     let words = in_words(name, node, beats, outages);
     html! {
         figure {
-            svg.film viewBox={ "0 0 " (WIDTH) " 56" } preserveAspectRatio="none" role="img" aria-label=(words) {
+            svg.beats viewBox={ "0 0 " (WIDTH) " 56" } preserveAspectRatio="none" role="img" aria-label=(words) {
                 @for (x, height, beats) in bars {
                     rect.(class(beats)) x=(x) y=(BARS_MAX - height) width=(step.saturating_sub(1).max(1)) height=(height) {}
                 }

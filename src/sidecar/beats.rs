@@ -1,4 +1,4 @@
-//! The last day of this node's beats, minute by minute, in memory: for the pictures of the console.
+//! The beats of the last day of this node, minute by minute, in memory: for the pictures of the console.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -31,16 +31,16 @@ impl Beats {
 
 /// The minutes that this sidecar has seen, a day of them at most.
 #[derive(Clone, Debug, Default)]
-pub struct Film {
+pub struct Day {
     /// The number of the newest, since the host's boot.
     newest: u64,
     minutes: VecDeque<Beats>,
 }
 
-impl Film {
+impl Day {
     /// A beat ended now. `took`: until its good answer; none: there was none.
     pub fn add(&mut self, now: Time, took: Option<Duration>) {
-        self.wind_on(now);
+        self.begin_minutes(now);
         let beat = match took {
             Some(took) => Beats {
                 answered: 1,
@@ -57,7 +57,7 @@ impl Film {
         }
     }
 
-    fn wind_on(&mut self, now: Time) {
+    fn begin_minutes(&mut self, now: Time) {
         let number = now.boot.as_secs() / MINUTE_S;
         let gap = number.saturating_sub(self.newest);
         if self.minutes.is_empty() || gap >= MINUTES_MAX as u64 {
@@ -78,12 +78,12 @@ impl Film {
     /// The last `count` parts of `length` minutes each, the oldest first; none: before this sidecar.
     #[must_use]
     pub fn parts(&self, now: Time, count: usize, length: usize) -> Vec<Option<Beats>> {
-        let mut film = self.clone();
-        if film.minutes.is_empty() {
+        let mut day = self.clone();
+        if day.minutes.is_empty() {
             return vec![None; count];
         }
-        film.wind_on(now);
-        let seen: Vec<Beats> = film
+        day.begin_minutes(now);
+        let seen: Vec<Beats> = day
             .minutes
             .iter()
             .rev()
@@ -118,35 +118,32 @@ mod tests {
 
     #[test]
     fn each_minute_has_its_beats_and_what_was_before_is_not_known() {
-        let mut film = Film::default();
-        assert_eq!(film.parts(at(0), 2, 1), [None, None]);
-        film.add(at(600), Some(Duration::from_millis(7)));
-        film.add(at(601), Some(Duration::from_millis(250)));
-        film.add(at(790), None);
+        let mut day = Day::default();
+        assert_eq!(day.parts(at(0), 2, 1), [None, None]);
+        day.add(at(600), Some(Duration::from_millis(7)));
+        day.add(at(601), Some(Duration::from_millis(250)));
+        day.add(at(790), None);
         let failed = Beats {
             failed: 1,
             ..Beats::default()
         };
         let (quiet, failed) = (Some(Beats::default()), Some(failed));
-        assert_eq!(
-            film.parts(at(800), 5, 1),
-            [None, answered(2, 250), quiet, quiet, failed]
-        );
-        assert_eq!(film.parts(at(860), 2, 1), [failed, quiet], "nothing since");
-        let both = film.parts(at(800), 2, 2);
+        assert_eq!(day.parts(at(800), 5, 1), [None, answered(2, 250), quiet, quiet, failed]);
+        assert_eq!(day.parts(at(860), 2, 1), [failed, quiet], "nothing since");
+        let both = day.parts(at(800), 2, 2);
         assert_eq!(both, [answered(2, 250), failed]);
     }
 
     #[test]
     fn it_never_holds_more_than_a_day() {
-        let mut film = Film::default();
+        let mut day = Day::default();
         for minute in 0..3000 {
-            film.add(at(minute * 60), Some(Duration::from_millis(minute)));
+            day.add(at(minute * 60), Some(Duration::from_millis(minute)));
         }
-        assert_eq!(film.minutes.len(), MINUTES_MAX);
-        assert_eq!(film.parts(at(2999 * 60), 1, 1), [answered(1, 2999)]);
+        assert_eq!(day.minutes.len(), MINUTES_MAX);
+        assert_eq!(day.parts(at(2999 * 60), 1, 1), [answered(1, 2999)]);
         // A host that slept for a week.
-        film.add(at(u64::from(u32::MAX)), None);
-        assert_eq!(film.minutes.len(), 1);
+        day.add(at(u64::from(u32::MAX)), None);
+        assert_eq!(day.minutes.len(), 1);
     }
 }
