@@ -96,6 +96,12 @@ impl Facts {
         &self.contact
     }
 
+    /// Whether the last good word of etcd is young enough: what it says of other nodes may be acted on.
+    pub(crate) fn is_fresh(&self) -> bool {
+        let age = self.contact.age(self.now);
+        age.is_some_and(|age| age <= self.timing.contact_gap())
+    }
+
     /// An event happens now.
     pub(crate) fn pass_to(&mut self, now: Time) {
         self.now = now;

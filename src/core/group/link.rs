@@ -27,7 +27,7 @@ impl Node {
         if self.host.has_link() {
             self.groups.values_mut().for_each(|group| group.link_stays = None);
         }
-        if !self.link_heeded_at().is_some_and(|at| now.reached(at)) || !self.hears(now) {
+        if !self.link_heeded_at().is_some_and(|at| now.reached(at)) || !self.hears() {
             return;
         }
         let held = self.groups.iter().filter(|(_, group)| group.is_behind_link());

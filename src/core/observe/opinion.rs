@@ -22,7 +22,7 @@ impl Node {
         let names: Vec<String> = asked.map(|(name, _)| name.clone()).collect();
         for name in names {
             let (of, context) = (self.asks(now, &name), self.context(now, &name));
-            let (heard, doubt) = (self.hears(now), self.doubt(&name, &self.opinions(&name)));
+            let (heard, doubt) = (self.hears(), self.doubt(&name, &self.opinions(&name)));
             if let Some(group) = self.groups.get_mut(&name) {
                 group.step_asking(now, of, out);
                 match heard {
@@ -47,19 +47,14 @@ impl Node {
     }
 
     /// A member that has had a word of etcd of late: what it read is no older than that.
-    pub(crate) fn hears(&self, now: Time) -> bool {
-        let fresh = self
-            .facts
-            .contact()
-            .age(now)
-            .is_some_and(|age| age <= self.facts.timing().contact_gap());
-        fresh && !self.membership.ending().is_told() && self.membership.is_joined()
+    pub(crate) fn hears(&self) -> bool {
+        self.facts.is_fresh() && !self.membership.ending().is_told() && self.membership.is_joined()
     }
 
     /// The run that this node, as a standby that is ready, asks.
     fn asks(&self, now: Time, name: &str) -> Option<Run> {
         let holds = self.groups.get(name).is_none_or(|group| group.is_held());
-        if holds || !self.hears(now) || self.not_a_successor(name).is_some() {
+        if holds || !self.hears() || self.not_a_successor(name).is_some() {
             return None;
         }
         self.serving(now, name)

@@ -34,7 +34,7 @@ impl Node {
             return;
         }
         let gap = self.facts.timing().contact_gap();
-        let cut_off = self.facts.contact().age(now).is_none_or(|age| age > gap);
+        let cut_off = !self.facts.is_fresh();
         if cut_off != self.speech.peers().cut_off {
             self.speech.peers_mut().cut_off = cut_off;
             let (code, text) = match cut_off {

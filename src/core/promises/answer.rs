@@ -24,7 +24,7 @@ impl Node {
                         voter,
                         challenge,
                     })
-                } else if self.refuses(now, &ask) {
+                } else if self.refuses(&ask) {
                     Some(Message::No { round, voter })
                 } else {
                     let length = ask.length;
@@ -51,7 +51,7 @@ impl Node {
     }
 
     /// P11, P13: why not, by what this node knows itself.
-    fn refuses(&self, now: Time, ask: &Ask) -> bool {
+    fn refuses(&self, ask: &Ask) -> bool {
         let known = self.trust.generation();
         let full = self.promises.given.len() >= GIVEN_MAX && !self.promises.given.contains_key(&ask.incarnation);
         let long = ask.length > Duration::from_millis(PROMISE_MAX_MS) || ask.length.is_zero();
@@ -61,7 +61,7 @@ impl Node {
                 .runs
                 .iter()
                 .any(|(group, epoch)| self.knows_better(group, *epoch, ask));
-        full || long || strange || later || self.campaigns_against(now, ask)
+        full || long || strange || later || self.campaigns_against(ask)
     }
 
     /// A higher epoch, or another holder.
@@ -77,11 +77,9 @@ impl Node {
         self.facts.view().group(group).active().is_none()
     }
 
-    /// What this node has sent to take a group may still land.
-    fn campaigns_against(&self, now: Time, ask: &Ask) -> bool {
-        let unknown = self.membership.exchange().is_unknown();
-        let ripe = self.facts.observer().ripe(now, &ask.node, ask.incarnation);
-        unknown && ripe && self.promises.inquiries.contains_key(&ask.incarnation)
+    /// What this node has sent to take a group of that incarnation may still land.
+    fn campaigns_against(&self, ask: &Ask) -> bool {
+        self.promises.taking == Some(ask.incarnation) && self.membership.exchange().is_unknown()
     }
 
     /// P5. False: an old message, to which there is nothing to say.

@@ -100,6 +100,8 @@ pub(crate) struct Promises {
     challenges: BTreeMap<VoterId, u64>,
     /// By the incarnation that it is about.
     inquiries: BTreeMap<i64, Inquiry>,
+    /// The incarnation from which this node was about to take a group when it last sent something of that kind.
+    taking: Option<i64>,
     /// Since when this generation is known, and since when every vote is registered under it.
     generation: Option<(u64, Time)>,
     all_registered: Option<Time>,
@@ -184,6 +186,7 @@ impl Promises {
             sent: Vec::new(),
             challenges: BTreeMap::new(),
             inquiries: BTreeMap::new(),
+            taking: None,
             generation: None,
             all_registered: None,
             seq: 0,
@@ -202,6 +205,11 @@ impl Promises {
             let to = to.to_owned();
             self.out.push(Action::Send { to, message });
         }
+    }
+
+    /// A T4 or T5 goes out, against that incarnation; none: the group is free.
+    pub(crate) fn note_taking(&mut self, from: Option<i64>) {
+        self.taking = from;
     }
 
     /// The place is lost: what was sent and promised under it counts for nothing. What this node has promised stays.

@@ -133,6 +133,7 @@ impl Node {
             records.map(|record| record.incarnation).collect()
         };
         self.promises.inquiries.retain(|lease, _| held.contains(lease));
+        self.promises.taking = self.promises.taking.filter(|_| self.membership.exchange().is_unknown());
         self.note_generation(now);
     }
 

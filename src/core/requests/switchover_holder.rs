@@ -39,7 +39,8 @@ impl Node {
         if held.after == AfterStop::Claimed {
             return Verdict::Refuse(text::switchover::claimed(name));
         }
-        if held.latched {
+        // While etcd does not answer, it is not known who could take it: nothing is refused for that.
+        if held.latched || !self.facts.is_fresh() {
             return Verdict::Nothing;
         }
         match (self.successor(name, to.as_deref()), begun, self.forbidden(name)) {

@@ -69,7 +69,9 @@ impl Node {
                 }
                 (Sequel::StartsAgain(again), Some(_)) => again,
                 (Sequel::Released(cause, reason, named), Some(record)) => {
+                    // It was chosen before the stop, which may have had to wait for etcd since.
                     let successor = named
+                        .and_then(|named| self.successor(&name, Some(&named)))
                         .or_else(|| self.successor(&name, None))
                         .filter(|_| keys.stopped.is_none() && keys.deleted.is_none());
                     let release = Release {
@@ -181,7 +183,13 @@ impl Node {
                     .wait_because(&name, text::takeover::ETCD_REFUSED.to_owned());
                 continue;
             }
-            match self.claim(now, &name, lease) {
+            let claim = self.claim(now, &name, lease);
+            if matches!(claim, Claim::Now(_) | Claim::Free(_)) {
+                let record = self.facts.view().group(&name).active();
+                let from = record.map(|record| record.incarnation);
+                self.promises.note_taking(from);
+            }
+            match claim {
                 Claim::Now(txn) => {
                     let keys = self.facts.view().group(&name);
                     let taking = StartCause::after(keys.record.as_ref());
@@ -364,6 +372,7 @@ impl Node {
     }
 
     /// The best living standby that is ready for the group, first of those with the image of this node, or `wanted` if it is one.
+    /// Without a word of etcd there is none: nobody could be told that the group is free, and who was ready may not live.
     pub(crate) fn successor(&self, group: &str, wanted: Option<&str>) -> Option<String> {
         self.best_standby(group, |node, _| wanted.is_none_or(|wanted| wanted == node))
     }
@@ -374,6 +383,9 @@ impl Node {
     }
 
     fn best_standby(&self, group: &str, fits: impl Fn(&str, &Readiness) -> bool) -> Option<String> {
+        if !self.facts.is_fresh() {
+            return None;
+        }
         let now = self.facts.now();
         self.facts
             .view()

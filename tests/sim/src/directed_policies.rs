@@ -147,7 +147,7 @@ fn nothing_is_won_on_pause_which_ends_by_itself() {
     until_active(&mut world, "mail", Some(1), 10_000);
 }
 
-fn goes_back(seconds: u64) -> Policy {
+pub(crate) fn goes_back(seconds: u64) -> Policy {
     Policy {
         failback: Some(Duration::from_secs(seconds)),
         ..Policy::default()
@@ -176,6 +176,37 @@ fn a_group_goes_back_only_where_it_has_served_well_for_as_long() {
     world.act(Act::CrashApp(1, mail()));
     let back = until_active(&mut world, "mail", Some(0), 30_000);
     check(&world, back > 11_500, &format!("took {took} ms, back after {back} ms"));
+}
+
+/// The successor is chosen before the stop. Its release waits for etcd, and much may be otherwise by then.
+#[test]
+fn whoever_is_not_ready_any_more_is_not_named_after_a_cut() {
+    let mut world = settled(3, 1, &Policy::default(), false);
+    let cut = |world: &mut World, host: usize, open: bool| {
+        let (to, from) = (open, open);
+        world.act(Act::Network { host, to, from });
+    };
+    world.act(Act::Switchover(0, mail(), Some("c".to_owned())));
+    let begun = |world: &World| {
+        let intent = world.etcd.keys.get(&world.keys.intent("mail"));
+        intent.is_some_and(|kv| kv.value.contains("begun"))
+    };
+    for _ in 0..200 {
+        if !begun(&world) {
+            world.run_for(10);
+        }
+    }
+    check(&world, begun(&world), "the move begins");
+    world.run_for(20);
+    (0..3).for_each(|host| cut(&mut world, host, false));
+    world.run_for(16_000);
+    cut(&mut world, 2, true);
+    world.run_for(1500);
+    let (group, node) = (mail(), "c".to_owned());
+    order(&mut world, 2, OrderKind::Unextend { group, node });
+    (0..2).for_each(|host| cut(&mut world, host, true));
+    let took = until_active(&mut world, "mail", None, 9000);
+    check(&world, world.active("mail") != [2], &format!("took {took} ms"));
 }
 
 #[test]

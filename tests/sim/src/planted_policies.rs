@@ -56,6 +56,20 @@ const POLICY_BUGS: &[Bug] = &[
         seen_by: Seen::Rule("directed_policies::a_group_goes_back_once_the_preferred_node_has_been_ready_for_long", "S18"),
     },
     Bug {
+        name: "a standby is one while etcd is silent",
+        file: "takeover/election.rs",
+        old: "        if !self.facts.is_fresh() {",
+        new: "        if !self.facts.is_fresh() && !crate::planted::on(\"a standby is one while etcd is silent\") {",
+        seen_by: Seen::Schedule("promises_directed::nothing_goes_back_in_an_outage"),
+    },
+    Bug {
+        name: "whoever was chosen before a stop is named after it",
+        file: "takeover/election.rs",
+        old: "                        .and_then(|named| self.successor(&name, Some(&named)))",
+        new: "                        .and_then(|named| self.successor(&name, Some(&named)).or(Some(named).filter(|_| crate::planted::on(\"whoever was chosen before a stop is named after it\"))))",
+        seen_by: Seen::Rule("directed_policies::whoever_is_not_ready_any_more_is_not_named_after_a_cut", "S21"),
+    },
+    Bug {
         name: "a failback from a group that just started",
         file: "takeover/failback.rs",
         old: "let well = way.served.is_some_and(|served| served >= way.quiet);",

@@ -36,6 +36,13 @@ const PROMISE_BUGS: &[Bug] = &[
         seen_by: Seen::Schedule("promises_directed::a_promise_binds_whoever_gave_it"),
     },
     Bug {
+        name: "whoever has asked once promises nothing",
+        file: "promises/answer.rs",
+        old: "        self.promises.taking == Some(ask.incarnation) &&",
+        new: "        (self.promises.taking == Some(ask.incarnation) || (crate::planted::on(\"whoever has asked once promises nothing\") && self.promises.inquiries.contains_key(&ask.incarnation))) &&",
+        seen_by: Seen::Schedule("promises_directed::nothing_goes_back_in_an_outage"),
+    },
+    Bug {
         name: "a yes counts for any round",
         file: "promises/ask.rs",
         old: "round.nonce == nonce && !round.over",

@@ -9,9 +9,11 @@ use leasehold_core::store::{Op, Txn};
 
 use crate::directed::{check, starts, until_active};
 use crate::directed_compares::until_sent;
+use crate::directed_policies::goes_back;
 use crate::events::{Act, Call, Ev};
 use crate::host::{MS, S};
 use crate::mutants::Mutant;
+use crate::policy::Policies;
 use crate::world::World;
 
 /// How long a holder may run on in these.
@@ -31,8 +33,13 @@ fn on_the_list(world: &World) -> usize {
 
 /// A running cluster of `started` of the hosts, with promises; a holds the group, and its list has all of them.
 fn kept(hosts: usize, started: usize) -> World {
+    kept_under(hosts, started, Policies::default())
+}
+
+fn kept_under(hosts: usize, started: usize, policies: Policies) -> World {
     let mut world = World::new(7, hosts, 1, Mutant::None);
     world.log = Some(Vec::new());
+    world.policies = policies;
     world.with_promises(Duration::from_secs(BOUND));
     for h in 0..started {
         world.act(Act::StartSidecar(h));
@@ -166,6 +173,40 @@ fn a_holder_that_is_cut_off_alone_serves_on() {
         starts(&world) == 1 && world.active("mail") == [0],
         "it never stopped",
     );
+}
+
+#[test]
+fn a_service_that_fails_in_an_outage_is_started_again_where_it_is() {
+    let mut world = kept(3, 3);
+    world.act(Act::EtcdDown);
+    world.run_for(6000);
+    for _ in 0..2 {
+        world.act(Act::CrashApp(0, "mail".to_owned()));
+        world.run_for(3000);
+    }
+    world.run_for(6000);
+    check(&world, world.active("mail") == [0], "nobody else could start it");
+}
+
+#[test]
+fn nothing_goes_back_in_an_outage() {
+    let mut policies = Policies::default();
+    policies.groups.insert("mail".to_owned(), goes_back(12));
+    let mut world = kept_under(2, 2, policies);
+    world.act(Act::PowerOff(0));
+    until_active(&mut world, "mail", Some(1), 9000);
+    world.run_for(15_000);
+    world.act(Act::PowerOn(0));
+    world.run_for(12_000);
+    world.act(Act::EtcdDown);
+    world.run_for(25_000);
+    check(
+        &world,
+        world.active("mail") == [1],
+        "it stopped for a node that could not start it",
+    );
+    world.act(Act::EtcdUp);
+    until_active(&mut world, "mail", Some(0), 20_000);
 }
 
 #[test]
