@@ -106,6 +106,59 @@ fn several_addresses_are_probed_in_the_time_of_one() {
     });
 }
 
+#[test]
+fn what_an_earlier_sidecar_left_here_is_free_unasked_even_without_a_carrier() {
+    let name = "what_an_earlier_sidecar_left_here_is_free_unasked_even_without_a_carrier";
+    run(name, |lab| async move {
+        let (host, other) = (lab.host(2).await, lab.host(3).await);
+        host.sh(&format!("ip addr add {V4}/32 dev eth0 {OURS_V4}"));
+        // Another machine has both, and would answer.
+        for address in [V4, "192.0.2.11"] {
+            other.sh(&format!("ip addr add {address}/24 dev eth0"));
+            other.until_has(vip(address), true).await;
+        }
+        let mut task = host.task();
+        task.start().await;
+        task.probe(&[vip(V4)]).await;
+        task.expect(&VipEvent::Free { group: mail() }, nothing).await;
+        task.probe(&[vip(V4), vip("192.0.2.11")]).await;
+        let (group, mac) = (mail(), other.mac());
+        let vip_asked = vip("192.0.2.11");
+        let conflict = VipEvent::Conflict {
+            group,
+            vip: vip_asked,
+            mac,
+        };
+        task.expect(&conflict, nothing).await;
+        lab.plug(&host, "down");
+        task.expect(&VipEvent::Link { up: false, mac: None }, nothing).await;
+        task.probe(&[vip(V4)]).await;
+        task.expect(&VipEvent::Free { group: mail() }, nothing).await;
+    });
+}
+
+#[test]
+fn what_an_earlier_sidecar_left_is_shortened_and_what_it_did_not_is_not_added() {
+    let name = "what_an_earlier_sidecar_left_is_shortened_and_what_it_did_not_is_not_added";
+    run(name, |lab| async move {
+        let host = lab.host(2).await;
+        host.sh(&format!("ip addr add {V4}/32 dev eth0 {OURS_V4}"));
+        let mut task = host.task();
+        task.start().await;
+        let until = after(2500);
+        task.shorten(&[vip(V4), vip("192.0.2.11")], until).await;
+        task.expect(&held(), nothing).await;
+        assert!(host.has(vip(V4)) && !host.has(vip("192.0.2.11")));
+        host.until_has(vip(V4), false).await;
+        assert_ended(until);
+        task.shorten(&[vip(V4)], after(2500)).await;
+        task.probe(&[]).await;
+        let expired = |event: &VipEvent| matches!(event, VipEvent::Expired { .. });
+        task.expect(&VipEvent::Free { group: mail() }, expired).await;
+        assert!(!host.has(vip(V4)));
+    });
+}
+
 async fn expiry(lab: Lab, address: &str) {
     let host = lab.host(2).await;
     let vip = vip(address);

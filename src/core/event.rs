@@ -527,6 +527,12 @@ pub enum Action {
         coarse: bool,
         announce: bool,
     },
+    /// What is there of the addresses ends at `until`, if it does not end before. Nothing is added.
+    VipShorten {
+        group: String,
+        until: Time,
+        coarse: bool,
+    },
     VipDrop {
         group: String,
     },

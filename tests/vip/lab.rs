@@ -243,6 +243,15 @@ impl Task {
         self.commands.send(command).await.unwrap();
     }
 
+    pub(crate) async fn shorten(&self, vips: &[Vip], end: Time) {
+        let command = VipCommand::Shorten {
+            group: mail(),
+            vips: vips.to_vec(),
+            until: Until { end, coarse: false },
+        };
+        self.commands.send(command).await.unwrap();
+    }
+
     pub(crate) async fn drop(&self, vips: &[Vip]) {
         let (group, vips) = (mail(), vips.to_vec());
         self.commands.send(VipCommand::Drop { group, vips }).await.unwrap();

@@ -126,11 +126,10 @@ impl Adoption {
             });
         }
         if group.settings().vips > 0 && !saved.latched {
-            out.push(Action::VipHold {
+            out.push(Action::VipShorten {
                 group: name.clone(),
                 until: end,
                 coarse: deadlines.coarse,
-                announce: false,
             });
         }
     }

@@ -34,6 +34,11 @@ impl Group {
         self.lost = None;
         self.held = Some(held);
         self.say(self.taking.started(), text::start::won(epoch), out);
+        self.ask_for_addresses(out);
+    }
+
+    /// Those that this host has, of an earlier sidecar, are free. It may have ended while somebody answered for one.
+    fn ask_for_addresses(&mut self, out: &mut Vec<Action>) {
         if self.settings.vips > 0 {
             self.set_vip(VipStage::Probing);
             out.push(Action::VipProbe {
@@ -47,7 +52,6 @@ impl Group {
         let mut held = Holding::new(run, lease, deadlines, now, &self.settings);
         held.stage = Stage::Adopting;
         held.start_cause = StartCause::Adoption;
-        held.vip = VipStage::Free;
         for (place, service) in held.services.iter_mut().enumerate() {
             service.tether = self.reporter(place, run);
             service.state = match service.tether {
@@ -57,6 +61,7 @@ impl Group {
         }
         self.held = Some(held);
         self.say(Code::AdoptionStarted, text::start::adopting(run), out);
+        self.ask_for_addresses(out);
     }
 
     pub(super) fn step_adopting(&mut self, now: Time, out: &mut Vec<Action>) {

@@ -111,10 +111,11 @@ impl World {
                 );
             }
             Action::VipProbe { group } => {
+                let here = self.hosts[h].has_vip(&group, self.now);
                 let other = (0..self.hosts.len()).find(|o| *o != h && self.hosts[*o].has_vip(&group, self.now));
                 let mac = other.map(|other| self.hosts[other].name.clone());
                 let proxy = self.proxy.clone().filter(|mac| *mac != self.hosts[h].name);
-                let news = match mac.or(proxy) {
+                let news = match mac.or(proxy).filter(|_| !here) {
                     Some(mac) => {
                         self.hosts[h].answered.insert(group.clone(), mac.clone());
                         VipNews::Conflict {
@@ -140,6 +141,11 @@ impl World {
             Action::VipHold {
                 group, until, coarse, ..
             } => self.hold_vip(h, group, until, coarse, soon),
+            Action::VipShorten { group, until, coarse } => {
+                if self.hosts[h].has_vip(&group, self.now) {
+                    self.hold_vip(h, group, until, coarse, soon);
+                }
+            }
             Action::VipDrop { group } => {
                 self.hosts[h].vips.remove(&group);
                 self.push(

@@ -396,6 +396,30 @@ fn an_address_that_a_living_node_answers_for_is_not_taken() {
 }
 
 #[test]
+fn a_sidecar_that_restarts_while_somebody_answers_for_the_address_asks_again() {
+    let mut world = settled(2, 1, &Policy::default(), false);
+    world.act(Act::Proxy(Some("a switch".to_owned())));
+    world.act(Act::PowerOff(0));
+    while world.hosts[1].answered.is_empty() && world.now < 40_000 * MS {
+        world.run_for(10);
+    }
+    world.run_for(2000);
+    check(&world, saw(&world, "said address_conflict"), "it is told");
+    world.act(Act::KillSidecar(1));
+    world.run_for(300);
+    world.act(Act::StartSidecar(1));
+    world.run_for(15_000);
+    check(
+        &world,
+        saw(&world, "adopted") && !world.hosts[1].has_vip("mail", world.now),
+        "it waits",
+    );
+    world.act(Act::Proxy(None));
+    world.run_for(9000);
+    check(&world, world.hosts[1].has_vip("mail", world.now), "it takes it");
+}
+
+#[test]
 fn a_standby_that_is_cut_off_itself_moves_nothing() {
     let mut world = settled(3, 1, &acts(), false);
     world.act(Act::Blind(1, true));

@@ -105,6 +105,13 @@ const POLICY_BUGS: &[Bug] = &[
         seen_by: Seen::Rule("directed_policies::an_accept_goes_above_the_claims_that_were_met", "S20"),
     },
     Bug {
+        name: "an adopted run takes its address unasked",
+        file: "group/up.rs",
+        old: "        self.say(Code::AdoptionStarted, text::start::adopting(run), out);\n        self.ask_for_addresses(out);",
+        new: "        self.say(Code::AdoptionStarted, text::start::adopting(run), out);\n        if crate::planted::on(\"an adopted run takes its address unasked\") { self.set_vip(VipStage::Free); } else { self.ask_for_addresses(out); }",
+        seen_by: Seen::Rule("directed_policies::a_sidecar_that_restarts_while_somebody_answers_for_the_address_asks_again", "S28"),
+    },
+    Bug {
         name: "a look finds nothing",
         file: "group/known.rs",
         old: "self.look.fault().filter(|_| self.held.is_none())",

@@ -68,8 +68,6 @@ impl World {
         self.hosts[h].vip_excused = false;
         // What the adapters say first.
         let (doubt, wall) = (None, Some(WALL));
-        // What runs there is adopted with its addresses: an earlier sidecar asked for them.
-        self.hosts[h].answered.clear();
         let link = Event::Vip(VipNews::Link {
             up: true,
             mac: self.hosts[h].name.clone(),

@@ -52,7 +52,7 @@ pub struct Until {
 /// What the task is told to do; the group's name comes back in every answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum VipCommand {
-    /// Ask the network whether somebody has these addresses; answered by `Free`, `Conflict`, `Occupied` or `Failed`.
+    /// Ask the network whether somebody has these addresses, but for those that an earlier sidecar left here; answered by `Free`, `Conflict`, `Occupied` or `Failed`.
     Probe { group: String, vips: Vec<Vip> },
     /// Have these addresses on the interface, and no others of the group, for no longer than `until`. A deadline and
     /// not a duration, so that time spent in the queue counts. `announce` starts the announcements, once for a group
@@ -62,6 +62,12 @@ pub enum VipCommand {
         vips: Vec<Vip>,
         until: Until,
         announce: bool,
+    },
+    /// As `Hold` of those that an earlier sidecar left on the interface, and nothing where it left none.
+    Shorten {
+        group: String,
+        vips: Vec<Vip>,
+        until: Until,
     },
     /// Take the addresses that we added, and what else the group holds, off every interface; answered by `Dropped` or `Failed`.
     Drop { group: String, vips: Vec<Vip> },

@@ -183,6 +183,12 @@ impl Task {
                 self.probes.remove(&group);
                 self.hold(group, vips, until, announce).await;
             }
+            VipCommand::Shorten { group, vips, until } => {
+                let there = self.left_here(&vips).await;
+                if !there.is_empty() {
+                    self.hold(group, there, until, false).await;
+                }
+            }
             VipCommand::Drop { group, vips } => {
                 self.probes.remove(&group);
                 self.release(group, vips).await;
@@ -299,9 +305,27 @@ impl Task {
         }
     }
 
-    async fn probe(&mut self, group: String, vips: Vec<Vip>) {
+    /// Those of ours that are on the interface. None where the kernel can't be asked: then the network is.
+    async fn left_here(&self, vips: &[Vip]) -> Vec<Vip> {
+        let addresses: Vec<IpAddr> = vips.iter().map(|vip| vip.address).collect();
+        let (Ok(link), Ok(found)) = (self.link(), self.netlink.find(&addresses).await) else {
+            return Vec::new();
+        };
+        let of_ours = |vip: &Vip| {
+            found
+                .iter()
+                .any(|it| it.is_at(link.index, *vip) && it.clone().ours().is_some())
+        };
+        vips.iter().copied().filter(of_ours).collect()
+    }
+
+    async fn probe(&mut self, group: String, mut vips: Vec<Vip>) {
         if self.link().is_err() {
             self.read_links().await;
+        }
+        let here = self.left_here(&vips).await;
+        if !vips.is_empty() && here.len() == vips.len() {
+            return self.report(VipEvent::Free { group });
         }
         let ready = match (self.link().map(|link| link.up), self.open_wire()) {
             (Err(error), _) | (Ok(true), Err(error)) => Err(error),
@@ -323,6 +347,7 @@ impl Task {
         if !self.holdings.contains_key(&group) {
             self.watch(&group, &vips);
         }
+        vips.retain(|vip| !here.contains(vip));
         let (sent, due) = (0, now());
         self.probes.insert(group, Probing { vips, sent, due });
     }
