@@ -21,6 +21,17 @@ struct Known {
     /// Of each virtual IP.
     names: Vec<(IpAddr, Vec<String>)>,
     mail_hosts: Vec<String>,
+    /// What other servers judge its mail by.
+    proofs: Proofs,
+}
+
+/// The texts of a domain that say who sends its mail.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Proofs {
+    spf: Vec<String>,
+    dmarc: Vec<String>,
+    /// Of the selector that the server signs with, where one is known.
+    dkim: Option<(String, Vec<String>)>,
 }
 
 /// All warnings about a group; none where it takes no mail.
@@ -96,11 +107,74 @@ async fn ask(group: &Group, name: &str, domain: &str) -> Result<Known, String> {
         addresses: resolver.addresses(name).await?,
         mail_hosts: resolver.mail_hosts(domain).await?,
         names: Vec::new(),
+        proofs: proofs(group, domain, &resolver).await?,
     };
     for vip in &group.vips {
         known.names.push((vip.address, resolver.names(vip.address).await?));
     }
     Ok(known)
+}
+
+async fn proofs(group: &Group, domain: &str, resolver: &Names) -> Result<Proofs, String> {
+    let of = |mut texts: Vec<String>, mark: &str| {
+        texts.retain(|text| text.to_ascii_lowercase().starts_with(mark));
+        texts
+    };
+    let dkim = match selector(group) {
+        None => None,
+        Some(selector) => {
+            let key = format!("{selector}._domainkey.{domain}");
+            let texts = resolver.texts(&key).await?;
+            Some((key, texts))
+        }
+    };
+    Ok(Proofs {
+        spf: of(resolver.texts(domain).await?, "v=spf1"),
+        dmarc: of(resolver.texts(&format!("_dmarc.{domain}")).await?, "v=dmarc1"),
+        dkim,
+    })
+}
+
+fn selector(group: &Group) -> Option<&String> {
+    let of = |service: &Service| service.environment.get("MAIL_DKIM_SELECTOR");
+    group
+        .services
+        .iter()
+        .find_map(of)
+        .filter(|selector| !selector.is_empty())
+}
+
+/// What the proofs lack. Whether an SPF record names the virtual IP is not asked: it may do so through other names.
+fn judge_proofs(domain: &str, proofs: &Proofs) -> Vec<String> {
+    let mut warnings = Vec::new();
+    match proofs.spf.len() {
+        0 => warnings.push(format!(
+            "DNS: {domain} has no SPF record, and other mail servers may take its mail for forged: add the text \"v=spf1 mx -all\""
+        )),
+        1 => {}
+        count => warnings.push(format!(
+            "DNS: {domain} has {count} SPF records, and other mail servers then heed none: keep one"
+        )),
+    }
+    if let Some((key, texts)) = &proofs.dkim {
+        // An empty key is one that was taken back.
+        let given = |text: &String| {
+            let fields = text.split(';').filter_map(|field| field.split_once('='));
+            let mut keys = fields.filter(|(name, _)| name.trim() == "p");
+            keys.any(|(_, key)| !key.trim().is_empty())
+        };
+        if !texts.iter().any(given) {
+            warnings.push(format!(
+                "DNS: {key} has no key, so nobody can check the signatures of {domain}: `sams-dkim` in the container prints the line"
+            ));
+        }
+    }
+    if proofs.dmarc.is_empty() {
+        warnings.push(format!(
+            "DNS: _dmarc.{domain} says nothing, and some mail servers refuse mail for it: add the text \"v=DMARC1; p=none\" to begin with"
+        ));
+    }
+    warnings
 }
 
 fn judge(group: &Group, name: &str, domain: &str, known: &Known) -> Vec<String> {
@@ -141,6 +215,10 @@ fn judge(group: &Group, name: &str, domain: &str, known: &Known) -> Vec<String> 
             "DNS: the mail of {domain} goes to {}, not to {name}",
             known.mail_hosts.join(", ")
         ));
+    }
+    // A name that is in no DNS is one of a trial.
+    if !known.addresses.is_empty() {
+        warnings.extend(judge_proofs(domain, &known.proofs));
     }
     warnings
 }
@@ -190,6 +268,11 @@ mod tests {
             addresses: vec![vip],
             names: vec![(vip, vec!["mail.example.org".to_owned()])],
             mail_hosts: vec!["backup.example.net".to_owned(), "mail.example.org".to_owned()],
+            proofs: Proofs {
+                spf: vec!["v=spf1 mx -all".to_owned()],
+                dmarc: vec!["v=DMARC1; p=none".to_owned()],
+                dkim: None,
+            },
         };
         let judged = |known: &Known| judge(&group, "mail.example.org", "example.org", known);
         assert_eq!(judged(&good), Vec::<String>::new());
@@ -202,6 +285,7 @@ mod tests {
             addresses: vec!["192.0.2.11".parse().unwrap()],
             names: vec![(vip, Vec::new())],
             mail_hosts: vec!["old.example.org".to_owned()],
+            proofs: Proofs::default(),
         };
         let said = judged(&wrong);
         for part in [
@@ -215,5 +299,40 @@ mod tests {
                 "{part:?} is not in {said:?}"
             );
         }
+    }
+
+    #[test]
+    fn what_other_servers_judge_mail_by_is_missed() {
+        let good = Proofs {
+            spf: vec!["v=spf1 mx -all".to_owned()],
+            dmarc: vec!["v=DMARC1; p=reject".to_owned()],
+            dkim: Some((
+                "a._domainkey.example.org".to_owned(),
+                vec!["v=DKIM1; k=rsa; p=AAAA".to_owned()],
+            )),
+        };
+        let judged = |proofs: &Proofs| judge_proofs("example.org", proofs);
+        assert_eq!(judged(&good), Vec::<String>::new());
+        let taken_back = ("a._domainkey.example.org".to_owned(), vec!["v=DKIM1; p=".to_owned()]);
+        let bad = Proofs {
+            spf: Vec::new(),
+            dmarc: Vec::new(),
+            dkim: Some(taken_back),
+        };
+        let said = judged(&bad);
+        assert_eq!(said.len(), 3, "{said:?}");
+        assert!(
+            said[0].contains("no SPF") && said[1].contains("a._domainkey.example.org has no key"),
+            "{said:?}"
+        );
+        assert!(said[2].contains("_dmarc.example.org says nothing"), "{said:?}");
+        let twice = Proofs {
+            spf: vec!["v=spf1 mx -all".to_owned(), "v=spf1 a -all".to_owned()],
+            ..good
+        };
+        assert!(judged(&twice)[0].contains("2 SPF records"));
+        let signed = group(MAIL, "environment: {MAIL_DKIM_SELECTOR: a}");
+        assert_eq!(selector(&signed).map(String::as_str), Some("a"));
+        assert_eq!(selector(&group(MAIL, "environment: {MAIL_DKIM_SELECTOR: ''}")), None);
     }
 }

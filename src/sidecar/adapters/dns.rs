@@ -89,6 +89,19 @@ impl Names {
         self.ask(rooted(domain), RecordType::MX, exchange).await
     }
 
+    /// The texts of a name, each put together from its parts.
+    ///
+    /// # Errors
+    /// What kept the servers from answering.
+    pub async fn texts(&self, name: &str) -> Result<Vec<String>, String> {
+        let text = |data: &RData| {
+            let RData::TXT(text) = data else { return None };
+            let whole: Vec<u8> = text.txt_data.iter().flat_map(|part| part.iter().copied()).collect();
+            Some(String::from_utf8_lossy(&whole).into_owned())
+        };
+        self.ask(rooted(name), RecordType::TXT, text).await
+    }
+
     async fn ask<T>(&self, name: String, kind: RecordType, of: impl Fn(&RData) -> Option<T>) -> Result<Vec<T>, String> {
         match self.0.lookup(name.as_str(), kind).await {
             Ok(found) => Ok(found.answers().iter().filter_map(|record| of(&record.data)).collect()),
@@ -111,12 +124,12 @@ fn plain(name: &Name) -> String {
 mod tests {
     use hickory_resolver::proto::op::{Message, ResponseCode};
     use hickory_resolver::proto::rr::Record;
-    use hickory_resolver::proto::rr::rdata::{A, MX, PTR};
+    use hickory_resolver::proto::rr::rdata::{A, MX, PTR, TXT};
     use tokio::net::UdpSocket;
 
     use super::*;
 
-    /// A name server with three records.
+    /// A name server with four records.
     async fn server() -> SocketAddr {
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let at = socket.local_addr().unwrap();
@@ -130,6 +143,9 @@ mod tests {
                     ("mail.example.org.", RecordType::A) => Some(RData::A(A::new(192, 0, 2, 10))),
                     ("example.org.", RecordType::MX) => Some(RData::MX(MX::new(10, name("Mail.example.org.")))),
                     ("10.2.0.192.in-addr.arpa.", RecordType::PTR) => Some(RData::PTR(PTR(name("mail.example.org.")))),
+                    ("example.org.", RecordType::TXT) => {
+                        Some(RData::TXT(TXT::new(vec!["v=spf1 ".to_owned(), "mx -all".to_owned()])))
+                    }
                     _ => None,
                 };
                 let mut answer = question.into_response();
@@ -144,7 +160,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn names_addresses_and_mail_hosts_are_found() {
+    async fn names_addresses_mail_hosts_and_texts_are_found() {
         let names = Names::of(server().await).unwrap();
         let address: IpAddr = "192.0.2.10".parse().unwrap();
         assert_eq!(names.addresses("mail.example.org").await, Ok(vec![address]));
@@ -153,6 +169,7 @@ mod tests {
             names.mail_hosts("example.org").await,
             Ok(vec!["mail.example.org".to_owned()])
         );
+        assert_eq!(names.texts("example.org").await, Ok(vec!["v=spf1 mx -all".to_owned()]));
         assert_eq!(names.mail_hosts("nowhere.example").await, Ok(Vec::new()));
     }
 
