@@ -6,6 +6,9 @@ use std::net::IpAddr;
 use leasehold_compose::model::{Check, Group, MailProtocol, Service};
 use leasehold_sidecar::adapters::dns::Names;
 
+/// Names that are asked for one domain's policy.
+const POLICIES_MAX: usize = 5;
+
 /// Where mail servers keep what they have accepted and not delivered: sendmail's two, Postfix's, Exim's.
 const QUEUES: [&str; 4] = [
     "/var/spool/mqueue",
@@ -128,20 +131,36 @@ async fn proofs(group: &Group, domain: &str, resolver: &Names) -> Result<Proofs,
             Some((key, texts))
         }
     };
+    let mut dmarc = Vec::new();
+    for name in policies_of(domain) {
+        dmarc = of(resolver.texts(&name).await?, "v=dmarc1");
+        if !dmarc.is_empty() {
+            break;
+        }
+    }
     Ok(Proofs {
         spf: of(resolver.texts(domain).await?, "v=spf1"),
-        dmarc: of(resolver.texts(&format!("_dmarc.{domain}")).await?, "v=dmarc1"),
+        dmarc,
         dkim,
     })
 }
 
+/// Where the policy of a domain may stand: its own, and that of a domain above it (RFC 7489, 6.6.3). No top level has one.
+fn policies_of(domain: &str) -> Vec<String> {
+    let mut rest = domain;
+    let mut names = vec![format!("_dmarc.{domain}")];
+    while let Some((_, above)) = rest.split_once('.').filter(|(_, above)| above.contains('.')) {
+        names.push(format!("_dmarc.{above}"));
+        rest = above;
+    }
+    names.truncate(POLICIES_MAX);
+    names
+}
+
 fn selector(group: &Group) -> Option<&String> {
-    let of = |service: &Service| service.environment.get("MAIL_DKIM_SELECTOR");
-    group
-        .services
-        .iter()
-        .find_map(of)
-        .filter(|selector| !selector.is_empty())
+    let mut services = group.services.iter();
+    let stated = services.find_map(|service| service.environment.get("MAIL_DKIM_SELECTOR"));
+    stated.filter(|selector| !selector.is_empty())
 }
 
 /// What the proofs lack. Whether an SPF record names the virtual IP is not asked: it may do so through other names.
@@ -333,6 +352,10 @@ mod tests {
         assert!(judged(&twice)[0].contains("2 SPF records"));
         let signed = group(MAIL, "environment: {MAIL_DKIM_SELECTOR: a}");
         assert_eq!(selector(&signed).map(String::as_str), Some("a"));
+        assert_eq!(policies_of("example.org"), ["_dmarc.example.org"]);
+        let inherited = ["_dmarc.post.example.org", "_dmarc.example.org"];
+        assert_eq!(policies_of("post.example.org"), inherited);
+        assert_eq!(policies_of("localhost"), ["_dmarc.localhost"]);
         assert_eq!(selector(&group(MAIL, "environment: {MAIL_DKIM_SELECTOR: ''}")), None);
     }
 }
