@@ -1,12 +1,16 @@
 //! The health of the cluster in one word, and the sentences behind it: what is wrong, and what would hurt next (jeopardy).
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::protocol::TroubleState;
 use crate::protocol::records::Trouble;
 use crate::snapshot::status::{GroupLine, MemberState, NodeLine, NodeState, Status};
 use crate::text;
 use crate::text::health::because;
+
+/// What is left of a hold is told in steps of so long.
+const HOLD_STEP_MS: u64 = 10_000;
 
 /// One word, in the order of the exit codes of monitoring plugins: 0 to 3.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -85,6 +89,9 @@ impl Status {
                 (NodeState::Alive, Some(order)) => found.push((Health::Warning, text::health::drained(name, order))),
                 (NodeState::Alive, None) => found.extend(self.unready(name, node)),
             }
+            if let Some(left) = self.hold_left(node) {
+                found.push((Health::Warning, text::health::on_hold(name, left)));
+            }
         }
         let doubted = self.nodes.iter().filter(|(_, node)| !node.clock.is_empty());
         found.extend(doubted.map(|(name, node)| (Health::Warning, text::health::of(name, &node.clock))));
@@ -103,6 +110,15 @@ impl Status {
             health: found.first().map_or(Health::Normal, |(health, _)| *health),
             sentences: found.into_iter().map(|(_, sentence)| sentence).collect(),
         }
+    }
+
+    /// For how long a node may still be silent because it promised a longer beat than the cluster's, in whole steps.
+    fn hold_left(&self, node: &NodeLine) -> Option<Duration> {
+        let promised = node.ttl_ms.filter(|promised| *promised > self.ttl_ms)?;
+        let left = promised.checked_sub(node.beat_ms?)?;
+        let steps = left.div_ceil(HOLD_STEP_MS);
+        let shown = node.state == NodeState::Alive && left > self.ttl_ms;
+        shown.then(|| Duration::from_millis(steps * HOLD_STEP_MS))
     }
 
     /// A standby that could not take what it should: were its holder to fail, fewer hosts are left than the operator believes.
@@ -253,7 +269,7 @@ mod tests {
     #[test]
     fn each_trouble_has_its_word_and_its_sentence() {
         type Change = fn(&mut Status, &mut GroupLine);
-        let cases: [(Change, Health, &str); 11] = [
+        let cases: [(Change, Health, &str); 12] = [
             (|_, line| line.holder = None, Health::Failed, "mail is active nowhere"),
             (
                 |_, line| (line.holder, line.stopped) = (None, Some("by root".to_owned())),
@@ -276,6 +292,15 @@ mod tests {
                 |status, _| status.nodes.get_mut("b").unwrap().drained = Some("by root".to_owned()),
                 Health::Warning,
                 "b is drained by root",
+            ),
+            (
+                |status, _| {
+                    status.ttl_ms = 5000;
+                    let node = status.nodes.get_mut("a").unwrap();
+                    (node.ttl_ms, node.beat_ms) = (Some(120_000), Some(52_000));
+                },
+                Health::Warning,
+                "a is on hold for 70 s more",
             ),
             (
                 |_, line| line.warnings = vec!["mail would be another image on b".to_owned()],
@@ -319,6 +344,18 @@ mod tests {
                 got == health && sentences.contains(words),
                 "{words}: {got:?} {sentences}"
             );
+        }
+    }
+
+    #[test]
+    fn an_ordinary_beat_is_no_hold_and_one_that_ends_is_none_any_more() {
+        for (promised, age) in [(5000, 400), (120_000, 115_500), (120_000, 130_000)] {
+            let (health, said) = judged(|status, _| {
+                status.ttl_ms = 5000;
+                let node = status.nodes.get_mut("a").unwrap();
+                (node.ttl_ms, node.beat_ms) = (Some(promised), Some(age));
+            });
+            assert_eq!(health, Health::Normal, "{said}");
         }
     }
 

@@ -1,6 +1,7 @@
 //! What is wrong with the cluster as one node sees it, a line each.
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::group::ServiceState;
 use crate::protocol::TroubleState;
@@ -73,6 +74,11 @@ fn span(seconds: u64) -> String {
 
 pub(crate) fn unready(node: &str, groups: &[&str], why: &str) -> String {
     format!("{node} could not take {}: {why}", groups.join(", "))
+}
+
+pub(crate) fn on_hold(node: &str, left: Duration) -> String {
+    let left = left.as_secs();
+    format!("{node} is on hold for {left} s more: it may be silent, and were it to fail, nobody takes over before")
 }
 
 pub(crate) fn drained(node: &str, order: &str) -> String {
