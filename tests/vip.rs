@@ -123,13 +123,27 @@ fn what_an_earlier_sidecar_left_here_is_free_unasked_even_without_a_carrier() {
         task.expect(&VipEvent::Free { group: mail() }, nothing).await;
         task.probe(&[vip(V4), vip("192.0.2.11")]).await;
         let (group, mac) = (mail(), other.mac());
-        let vip_asked = vip("192.0.2.11");
-        let conflict = VipEvent::Conflict {
+        let asked = vip("192.0.2.11");
+        let conflict = VipEvent::Conflict { group, vip: asked, mac };
+        task.expect(&conflict, nothing).await;
+        // What is here is kept, and what is asked about beside it is still listened for; once it is known, no more.
+        task.keep(&[vip(V4), asked], after(20_000)).await;
+        task.expect(&held(), nothing).await;
+        task.probe(&[vip(V4), asked]).await;
+        task.keep(&[vip(V4), asked], after(20_000)).await;
+        task.expect(&conflict, nothing).await;
+        // The other kernel announces both.
+        other.sh(&format!("ip link set eth0 address {}", other.mac()));
+        let (group, mac) = (mail(), other.mac());
+        let foreign = VipEvent::Foreign {
             group,
-            vip: vip_asked,
+            vip: vip(V4),
             mac,
         };
-        task.expect(&conflict, nothing).await;
+        task.expect(&foreign, nothing).await;
+        task.probe(&[]).await;
+        task.expect(&VipEvent::Free { group: mail() }, nothing).await;
+        assert!(host.has(vip(V4)) && !host.has(asked));
         lab.plug(&host, "down");
         task.expect(&VipEvent::Link { up: false, mac: None }, nothing).await;
         task.probe(&[vip(V4)]).await;
@@ -146,12 +160,12 @@ fn what_an_earlier_sidecar_left_is_shortened_and_what_it_did_not_is_not_added() 
         let mut task = host.task();
         task.start().await;
         let until = after(2500);
-        task.shorten(&[vip(V4), vip("192.0.2.11")], until).await;
+        task.keep(&[vip(V4), vip("192.0.2.11")], until).await;
         task.expect(&held(), nothing).await;
         assert!(host.has(vip(V4)) && !host.has(vip("192.0.2.11")));
         host.until_has(vip(V4), false).await;
         assert_ended(until);
-        task.shorten(&[vip(V4)], after(2500)).await;
+        task.keep(&[vip(V4)], after(2500)).await;
         task.probe(&[]).await;
         let expired = |event: &VipEvent| matches!(event, VipEvent::Expired { .. });
         task.expect(&VipEvent::Free { group: mail() }, expired).await;

@@ -527,8 +527,8 @@ pub enum Action {
         coarse: bool,
         announce: bool,
     },
-    /// What is there of the addresses ends at `until`, if it does not end before. Nothing is added.
-    VipShorten {
+    /// What an earlier sidecar left of the addresses ends at `until`. Nothing is added.
+    VipKeep {
         group: String,
         until: Time,
         coarse: bool,

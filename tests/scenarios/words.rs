@@ -319,7 +319,7 @@ pub(crate) fn action(names: &mut Names, now: Time, action: &Action) -> String {
             let announce = if *announce { " announce" } else { "" };
             format!("vip hold {group} until {}{announce}", ahead(now, *until))
         }
-        Action::VipShorten { group, until, .. } => format!("vip shorten {group} to {}", ahead(now, *until)),
+        Action::VipKeep { group, until, .. } => format!("vip keep {group} until {}", ahead(now, *until)),
         Action::VipDrop { group } => format!("vip drop {group}"),
         Action::Feed { until } => format!("feed the watchdog until {}", ahead(now, *until)),
         Action::Compare { group, .. } => format!("compare {group}"),

@@ -243,8 +243,8 @@ impl Task {
         self.commands.send(command).await.unwrap();
     }
 
-    pub(crate) async fn shorten(&self, vips: &[Vip], end: Time) {
-        let command = VipCommand::Shorten {
+    pub(crate) async fn keep(&self, vips: &[Vip], end: Time) {
+        let command = VipCommand::Keep {
             group: mail(),
             vips: vips.to_vec(),
             until: Until { end, coarse: false },

@@ -126,7 +126,7 @@ impl Adoption {
             });
         }
         if group.settings().vips > 0 && !saved.latched {
-            out.push(Action::VipShorten {
+            out.push(Action::VipKeep {
                 group: name.clone(),
                 until: end,
                 coarse: deadlines.coarse,

@@ -27,6 +27,8 @@ pub(super) struct Starts {
     engine_since: Option<Time>,
     /// It was handed over by a node that could run it, and has not served here since.
     is_handed_over: bool,
+    /// It was started in place since then.
+    has_retried: bool,
 }
 
 /// How a holder gives a group up that it can't start.
@@ -54,9 +56,14 @@ impl Starts {
         self.is_handed_over = false;
     }
 
-    /// Whether no pause is worth its while: who had it until a moment ago could run it.
-    pub(super) fn is_handed_over(&self) -> bool {
-        self.is_handed_over
+    /// Whether it is handed on without a further try: who had it until a moment ago could run it.
+    pub(super) fn is_given_back(&self) -> bool {
+        self.is_handed_over && self.has_retried
+    }
+
+    /// Whether the one try in place is still to come, at once.
+    pub(super) fn is_first_retry(&self) -> bool {
+        self.is_handed_over && !self.has_retried
     }
 
     fn engine_patience(&self) -> Duration {
@@ -78,7 +85,14 @@ impl Starts {
     }
 
     pub(super) fn charged(&mut self) {
-        self.is_charged = true;
+        (self.is_charged, self.has_retried) = (true, true);
+    }
+
+    /// The restart that led to this run has tried nothing: true if it is given back.
+    fn uncharged(&mut self) -> bool {
+        let was = std::mem::take(&mut self.is_charged);
+        self.has_retried &= !was;
+        was
     }
 
     /// A container stands at its gate: the engine does its work.
@@ -117,8 +131,7 @@ impl Group {
 
     fn blamed(&mut self, now: Time, text: String, blame: Blame, out: &mut Vec<Action>) {
         self.failed_by(now, text, blame, out);
-        // The restart that led to this run has tried nothing.
-        if blame == Blame::Engine && std::mem::take(&mut self.starts.is_charged) {
+        if blame == Blame::Engine && self.starts.uncharged() {
             self.restarts.pop();
         }
     }

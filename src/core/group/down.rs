@@ -389,15 +389,17 @@ impl Group {
             Blame::Unknown | Blame::Certificate => false,
         };
         let at_once = lasting || self.starts.blamed() == Blame::Certificate;
-        let vain = self.starts.is_handed_over() && !self.restarts.is_empty();
-        let spent =
-            at_once || vain || self.restarts.len() >= usize::try_from(self.settings.restarts).unwrap_or(usize::MAX);
+        let most = usize::try_from(self.settings.restarts).unwrap_or(usize::MAX);
+        // What failed here before the hand-over says nothing of the run that was handed over.
+        let over = self.restarts.len() >= most && (most == 0 || !self.starts.is_first_retry());
+        let spent = at_once || over || self.starts.is_given_back();
         let stays = self.why_it_stays(context);
         if spent && stays.is_none() {
             return self.move_on(now, out);
         }
         let pause = match self.restarts.len() {
             _ if lasting => LASTING_PAUSE,
+            _ if self.starts.is_first_retry() => Duration::ZERO,
             0 => Duration::ZERO,
             count => Duration::from_secs(1 << count.min(5)).min(BACK_OFF_MAX),
         };

@@ -325,6 +325,15 @@ impl Group {
                 announce: false,
             });
         }
+        // One is asked about, or somebody else has it. The others of an adopted run are in use.
+        let asks = matches!(held.vip, VipStage::Probing | VipStage::Conflict { .. });
+        if asks && held.start_cause == StartCause::Adoption {
+            out.push(Action::VipKeep {
+                group: self.settings.name.clone(),
+                until: deadlines.end,
+                coarse: deadlines.coarse,
+            });
+        }
     }
 
     /// Moves the run on as far as it goes now, then writes what changed to the pages.

@@ -205,11 +205,11 @@ impl Outbox {
                 coarse,
                 announce,
             } => self.hold_vips(group, Until { end, coarse }, announce),
-            Action::VipShorten {
+            Action::VipKeep {
                 group,
                 until: end,
                 coarse,
-            } => self.shorten_vips(group, Until { end, coarse }),
+            } => self.keep_vips(group, Until { end, coarse }),
             Action::VipDrop { group } => self.drop_vips(group),
             Action::Feed { until } => self.watchdog.as_mut().map_or(Ok(()), |watchdog| watchdog.feed(until)),
             Action::Disarm => {
@@ -249,9 +249,9 @@ impl Outbox {
         give(&self.vip, VipCommand::Probe { group, vips })
     }
 
-    fn shorten_vips(&self, group: String, until: Until) -> io::Result<()> {
+    fn keep_vips(&self, group: String, until: Until) -> io::Result<()> {
         let vips = self.vips(&group);
-        give(&self.vip, VipCommand::Shorten { group, vips, until })
+        give(&self.vip, VipCommand::Keep { group, vips, until })
     }
 
     fn drop_vips(&self, group: String) -> io::Result<()> {

@@ -141,7 +141,7 @@ impl World {
             Action::VipHold {
                 group, until, coarse, ..
             } => self.hold_vip(h, group, until, coarse, soon),
-            Action::VipShorten { group, until, coarse } => {
+            Action::VipKeep { group, until, coarse } => {
                 if self.hosts[h].has_vip(&group, self.now) {
                     self.hold_vip(h, group, until, coarse, soon);
                 }

@@ -30,6 +30,12 @@ pub(super) struct Holding {
     reported: bool,
 }
 
+impl Holding {
+    pub(super) fn vips(&self) -> &[Vip] {
+        &self.vips
+    }
+}
+
 impl Task {
     pub(super) async fn hold(&mut self, group: String, vips: Vec<Vip>, until: Until, announce: bool) {
         let before = self

@@ -64,7 +64,7 @@ pub enum VipCommand {
         announce: bool,
     },
     /// As `Hold` of those that an earlier sidecar left on the interface, and nothing where it left none.
-    Shorten {
+    Keep {
         group: String,
         vips: Vec<Vip>,
         until: Until,

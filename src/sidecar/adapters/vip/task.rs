@@ -183,10 +183,11 @@ impl Task {
                 self.probes.remove(&group);
                 self.hold(group, vips, until, announce).await;
             }
-            VipCommand::Shorten { group, vips, until } => {
+            VipCommand::Keep { group, vips, until } => {
                 let there = self.left_here(&vips).await;
                 if !there.is_empty() {
-                    self.hold(group, there, until, false).await;
+                    self.hold(group.clone(), there, until, false).await;
+                    self.watch_asked(&group);
                 }
             }
             VipCommand::Drop { group, vips } => {
@@ -349,7 +350,20 @@ impl Task {
         }
         vips.retain(|vip| !here.contains(vip));
         let (sent, due) = (0, now());
-        self.probes.insert(group, Probing { vips, sent, due });
+        self.probes.insert(group.clone(), Probing { vips, sent, due });
+        self.watch_asked(&group);
+    }
+
+    /// What is asked about is listened for, also beside what the group holds.
+    fn watch_asked(&mut self, group: &str) {
+        let Some(probing) = self.probes.get(group) else { return };
+        for vip in &probing.vips {
+            self.watched.entry(vip.address).or_insert_with(|| Watch {
+                group: group.to_owned(),
+                vip: *vip,
+                quiet_until: Time::default(),
+            });
+        }
     }
 
     fn step_probes(&mut self) {
@@ -403,9 +417,8 @@ impl Task {
         let probed = self.probes.get(&group);
         if probed.is_some_and(|probing| probing.vips.iter().any(|it| it.address == address)) {
             self.probes.remove(&group);
-            if !self.holdings.contains_key(&group) {
-                self.watch(&group, &[]);
-            }
+            let held = self.holdings.get(&group).map(|holding| holding.vips().to_vec());
+            self.watch(&group, &held.unwrap_or_default());
             self.report(VipEvent::Conflict { group, vip, mac });
             return;
         }
