@@ -200,6 +200,8 @@ impl From<status::Status> for Status {
             etcd_failure,
             engine_failure,
             etcd_troubles,
+            // The same, for the console.
+            etcd_members: _,
             watchdog,
             ttl_ms,
             longest_ms,

@@ -182,6 +182,7 @@ fn filled() -> status::Status {
         etcd_failure: Some(text("timed out")),
         engine_failure: Some(text("down")),
         etcd_troubles: vec![text("etcd http://a: full")],
+        etcd_members: BTreeMap::new(),
         watchdog: status::WatchdogState::NotFed,
         ttl_ms: 5000,
         longest_ms: Some(9000),

@@ -176,6 +176,7 @@ impl Node {
 
     /// What the time alone demands, whatever the event.
     fn pass_time(&mut self, now: Time, out: &mut Vec<Action>) {
+        self.heed_wakeups(now, out);
         self.check_time(now, out);
         self.drop_overdue(now, out);
     }

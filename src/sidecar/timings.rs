@@ -295,7 +295,7 @@ impl Timings {
         registry.register_with_unit("outage", help, Unit::Seconds, self.outages.clone());
         let help = "Parts of moves, as this node timed them";
         registry.register_with_unit("phase", help, Unit::Seconds, self.phases.clone());
-        let help = "From the decision to start the service again in place until it served";
+        let help = "From the start of a new run in place until it served";
         registry.register_with_unit("restart", help, Unit::Seconds, self.restarts.clone());
         let help = "Whether the member of etcd behind the endpoint answers this node";
         registry.register("etcd_member_up", help, self.member_up.clone());

@@ -5,6 +5,7 @@ pub mod stuck;
 mod wakeups;
 pub mod watchdog;
 
+use std::collections::BTreeMap;
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -149,6 +150,10 @@ impl Host {
 
     pub(crate) fn etcd_troubles(&self) -> Vec<String> {
         self.etcd.sentences()
+    }
+
+    pub(crate) fn etcd_members(&self) -> BTreeMap<String, Vec<String>> {
+        self.etcd.by_member()
     }
 
     /// What is wrong with the endpoints.

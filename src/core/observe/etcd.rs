@@ -96,6 +96,13 @@ impl EtcdMembers {
             .collect()
     }
 
+    /// What each of them has, in words.
+    pub(crate) fn by_member(&self) -> BTreeMap<String, Vec<String>> {
+        let words = |troubles: &Vec<EtcdTrouble>| troubles.iter().map(ToString::to_string).collect();
+        let all = self.troubles.iter();
+        all.map(|(url, troubles)| (url.clone(), words(troubles))).collect()
+    }
+
     /// The worst of each kind, and who has it.
     fn by_kind(&self) -> Vec<(&EtcdTrouble, Vec<&str>)> {
         let mut found: Vec<(&EtcdTrouble, Vec<&str>)> = Vec::new();

@@ -25,6 +25,8 @@ pub struct Status {
     pub engine_failure: Option<String>,
     /// What is wrong with etcd although it answers: it fills up, or is damaged.
     pub etcd_troubles: Vec<String>,
+    /// The same of each member, by its url.
+    pub etcd_members: BTreeMap<String, Vec<String>>,
     pub watchdog: WatchdogState,
     /// What every beat of the cluster promises.
     pub ttl_ms: u64,
@@ -305,6 +307,7 @@ impl Node {
             etcd_failure: self.membership.exchange().failure().map(str::to_owned),
             engine_failure: self.host.engine_failure().map(str::to_owned),
             etcd_troubles: self.host.etcd_troubles(),
+            etcd_members: self.host.etcd_members(),
             watchdog: self.watchdog_state(),
             ttl_ms: millis(self.facts.timing().ttl),
             longest_ms: (self.waiting() > self.facts.timing().ttl).then(|| millis(self.waiting())),

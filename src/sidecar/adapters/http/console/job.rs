@@ -263,12 +263,36 @@ fn start(program: &Program, caller: &str, words: &[String]) -> Result<Child, Str
         .map_err(|error| format!("{}: {error}", program.file.display()))
 }
 
+/// The processes of a job. Killed with it when dropped, also where nobody waits for the job any more.
+struct ProcessGroup(Option<Pid>);
+
+impl ProcessGroup {
+    fn of(child: &Child) -> Self {
+        let id = child.id().and_then(|id| i32::try_from(id).ok());
+        Self(id.filter(|id| *id > 1).map(Pid::from_raw))
+    }
+
+    /// Its number may be another's from here on.
+    fn reaped(&mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for ProcessGroup {
+    fn drop(&mut self) {
+        if let Some(group) = self.0 {
+            let _ = killpg(group, Signal::SIGKILL);
+        }
+    }
+}
+
 async fn follow(mut child: Child, job: Arc<Job>, most: Duration, slot: OwnedSemaphorePermit) {
-    let group = child.id().and_then(|id| i32::try_from(id).ok()).filter(|id| *id > 1);
+    let mut group = ProcessGroup::of(&child);
     let ended = tokio::time::timeout(most, hear(&mut child, &job)).await;
-    // Only while it is not reaped: from then on its number may be another's.
-    if let (Err(_), Some(group)) = (&ended, group) {
-        let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
+    if ended.is_ok() {
+        group.reaped();
+    } else {
+        drop(group);
     }
     let end = ended.unwrap_or_else(|_| Err(format!("it did not end within {most:?} and was killed")));
     let _ = job.end.set(end);

@@ -71,8 +71,7 @@ fn table(status: &Status, members: &Members<'_>) -> Markup {
 fn row(status: &Status, name: &str, seen: Option<&MemberSeen>, now: Time) -> Markup {
     let said = seen.and_then(|seen| seen.said);
     let millis = |length: std::time::Duration| u64::try_from(length.as_millis()).unwrap_or(u64::MAX);
-    // The sentences name those that they are about.
-    let troubles: Vec<&String> = status.etcd_troubles.iter().filter(|text| text.contains(name)).collect();
+    let troubles = status.etcd_members.get(name).map_or(&[][..], Vec::as_slice);
     html! {
         tr role="row" {
             th scope="row" role="rowheader" { (name) }
@@ -144,7 +143,11 @@ mod tests {
             ("http://b".to_owned(), MemberSeen { at, said: None }),
         ];
         let status = Status {
-            etcd_troubles: vec!["etcd http://b fills up".to_owned()],
+            etcd_members: [
+                ("http://b".to_owned(), vec!["it fills up".to_owned()]),
+                ("http://b:1".to_owned(), vec!["it is of another port".to_owned()]),
+            ]
+            .into(),
             ttl_ms: 8000,
             ..Status::default()
         };
@@ -160,7 +163,7 @@ mod tests {
             "20.0 MiB of 2.0 GiB (0 %)",
             "no answer</span><small>20.0 s ago</small>",
             "not looked at yet",
-            "<p>etcd http://b fills up</p>",
+            "<p>it fills up</p>",
             "stops its service within 8.0 s",
         ] {
             assert!(page.contains(part), "{part} is missing in {page}");

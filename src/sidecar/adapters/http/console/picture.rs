@@ -11,7 +11,8 @@ use crate::timings::Timings;
 use leasehold_base::clock;
 
 /// The picture in its own units: a bar is as high as its slowest beat, by the number of its digits; below are the outages.
-const WIDTH: u64 = 720;
+/// A multiple of the bars of each span, so that bars and marks have one scale.
+const WIDTH: u64 = 960;
 const BARS_MAX: u64 = 36;
 const MARKS_FROM: u64 = 42;
 const MARK_LEAST: u64 = 4;
@@ -191,8 +192,8 @@ mod tests {
             "{heights:?}"
         );
         assert_eq!(height(beats(1, 0, u32::MAX), 0), BARS_MAX);
-        assert_eq!((place(0, 3600), place(3600, 3600), place(i64::MAX, 1)), (716, 0, 0));
-        assert_eq!((mark(0, 3600), mark(60_000, 3600), mark(u64::MAX, 1)), (4, 12, 720));
+        assert_eq!((place(0, 3600), place(3600, 3600), place(i64::MAX, 1)), (956, 0, 0));
+        assert_eq!((mark(0, 3600), mark(60_000, 3600), mark(u64::MAX, 1)), (4, 16, 960));
     }
 
     #[test]
