@@ -10,6 +10,7 @@ use crate::process::Sidecar;
 /// A debug build beside a browser may lose the processor for a while.
 const TTL: &str = "8s";
 pub(crate) const OPERATOR: &str = "0123456789abcdef-operator";
+pub(crate) const ADMIN: &str = "0123456789abcdef-admin";
 pub(crate) const VIEWER: &str = "0123456789abcdef-viewer";
 
 /// What goes first is declared first: the sidecars, what they left on the engine, etcd.
@@ -27,7 +28,11 @@ impl Bed {
             let sidecar = Sidecar::new(&[etcd.url(0)], TTL, &[]).with("LEASEHOLD_NODE", node);
             let tokens = sidecar.dir.join("tokens");
             let mut lines = String::new();
-            for (role, name, token) in [("operator", "ann", OPERATOR), ("viewer", "vic", VIEWER)] {
+            for (role, name, token) in [
+                ("operator", "ann", OPERATOR),
+                ("viewer", "vic", VIEWER),
+                ("admin", "kim", ADMIN),
+            ] {
                 writeln!(lines, "{role} {name} {token}").unwrap();
             }
             std::fs::write(&tokens, lines).unwrap();

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::bed::{Bed, OPERATOR, VIEWER};
+use crate::bed::{ADMIN, Bed, OPERATOR, VIEWER};
 use crate::driver::Browser;
 
 /// Where the pictures go.
@@ -249,6 +249,63 @@ async fn a_viewer_only_looks(browser: &Browser, bed: &Bed) {
     );
     browser.open(&bed.url(0, "/group/mail/stop")).await;
     browser.sees("vic is viewer: this takes operator").await;
+}
+
+/// What the command line does itself is done from the browser as well, by the program that runs here: the way back is shown, and
+/// the checks before a group is there again.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_admin_deletes_creates_and_holds() {
+    let bed = Bed::start().await;
+    let browser = Browser::start(&bed.nodes[0].dir).await;
+    log_in(&browser, &bed.url(0, "/"), ADMIN).await;
+    let admin = Operator {
+        browser: &browser,
+        bed: &bed,
+    };
+    admin.first_screen().await;
+    browser.click("#acts-mail-open").await;
+    browser
+        .sees("mail has no virtual IP, so no client can be moved with it")
+        .await;
+    browser.sees("stop it first").await;
+    admin.choose("/group/mail/stop").await;
+    browser.write("#typed", "mail").await;
+    admin.go("mail is stopped. Nobody runs it.").await;
+    is_deleted(&admin).await;
+
+    admin.choose("/group/mail/create").await;
+    browser.sees("a is alive and has mail in its compose file.").await;
+    browser.sees("Checks").await;
+    browser.picture(&picture("create")).await;
+    admin.go("serves mail.").await;
+
+    admin.first_screen().await;
+    browser.click("#node-acts-a-open").await;
+    browser.click("#node-acts-a a[href='/node/a/hold']").await;
+    browser.sees("What it will do").await;
+    browser.write("#seconds", "40").await;
+    admin.go("held for ").await;
+    admin.first_screen().await;
+    browser.sees("a is on hold for ").await;
+}
+
+async fn is_deleted(admin: &Operator<'_>) {
+    let Operator { browser, bed } = admin;
+    admin.choose("/group/mail/delete").await;
+    browser.write("#why", "moves to another cluster").await;
+    browser.write("#typed", "mail").await;
+    admin.go("mail is deleted. No node starts it.").await;
+    browser.sees("The way back to plain services").await;
+    browser.sees("docker compose up -d").await;
+    let text = browser.text().await;
+    assert!(text.contains("-    scale: 0"), "{text}");
+    browser.picture(&picture("deleted")).await;
+    assert_eq!(line(bed, 0)["state"], "deleted");
+    let history = String::from_utf8(bed.nodes[0].cli(&["history", "mail"]).stdout).unwrap();
+    assert!(
+        history.contains("kim on a") && history.contains("moves to another"),
+        "{history}"
+    );
 }
 
 /// A sidecar that ends is told; one that is back knows no session.
