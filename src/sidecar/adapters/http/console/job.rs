@@ -232,9 +232,9 @@ impl Jobs {
 
 fn findings(told: &Told) -> Markup {
     html! {
-        @if told.faults.is_empty() { p { "`leasehold check` finds no fault on this node." } }
+        @if told.faults.is_empty() { p { code { "leasehold check" } " finds no fault on this node." } }
         @else {
-            p.fault { "This node would refuse it. `leasehold check` says:" }
+            p.fault { "This node would refuse it. " code { "leasehold check" } " says:" }
             ul { @for fault in &told.faults { li { (said(fault)) } } }
         }
         @if !told.warnings.is_empty() {
