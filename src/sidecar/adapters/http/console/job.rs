@@ -190,12 +190,16 @@ fn way_back(told: &Told) -> Markup {
 #[derive(Debug)]
 pub(super) struct Jobs {
     slots: Arc<Semaphore>,
+    /// A page that only looks takes no place of what acts.
+    checks: Arc<Semaphore>,
 }
 
 impl Default for Jobs {
     fn default() -> Self {
-        let slots = Arc::new(Semaphore::new(AT_ONCE_MAX));
-        Self { slots }
+        Self {
+            slots: Arc::new(Semaphore::new(AT_ONCE_MAX)),
+            checks: Arc::new(Semaphore::new(1)),
+        }
     }
 }
 
@@ -217,8 +221,8 @@ impl Jobs {
 
     /// What `leasehold check` finds on this node.
     pub(super) async fn check(&self, program: &Program, caller: &str) -> Result<Markup, String> {
-        let busy = |_| "others are under way: try again in a minute".to_owned();
-        let slot = Arc::clone(&self.slots).try_acquire_owned().map_err(busy)?;
+        let busy = |_| "another check is under way: open this page again in some seconds".to_owned();
+        let slot = Arc::clone(&self.checks).try_acquire_owned().map_err(busy)?;
         let child = start(program, caller, &["check".to_owned()])?;
         let job = Arc::new(Job::default());
         follow(child, Arc::clone(&job), CHECK_MAX, slot).await;
