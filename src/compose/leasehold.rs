@@ -34,6 +34,8 @@ const TRIAL_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How long a preferred node must be ready before a group goes back to it by itself.
 const QUIET_DEFAULT: Duration = Duration::from_secs(300);
 const QUIET_MIN: Duration = Duration::from_secs(30);
+const PROMISES_MIN: Duration = Duration::from_secs(10);
+const PROMISES_MAX: Duration = Duration::from_secs(86_400);
 const CLOCK_MARGIN_DEFAULT: f64 = 0.01;
 const CLOCK_MARGIN_MAX: f64 = 0.2;
 
@@ -52,6 +54,7 @@ pub(super) fn cluster(context: &Context<'_>, faults: &mut Faults) -> Cluster {
         etcd_user: None,
         fence: None,
         events: None,
+        promises: None,
     };
     match context.root.get("x-leasehold") {
         Some(at) => read_cluster(&at, &mut cluster, context, faults),
@@ -78,8 +81,7 @@ fn read_cluster(at: &At<'_>, cluster: &mut Cluster, context: &Context<'_>, fault
     ];
     for field in at.map_of(faults, &known) {
         match field.name {
-            // The core has its rules, and nothing that carries its messages (docs/promises.md).
-            "promises" => field.fault(faults, "is not in this version", "remove it"),
+            "promises" => cluster.promises = within(&field, PROMISES_MIN, PROMISES_MAX, faults),
             "cluster" => cluster.name = name(&field, faults).unwrap_or_default(),
             "etcd" => cluster.etcd = urls(&field, faults),
             "ttl" => cluster.ttl = within(&field, TTL_MIN, TTL_MAX, faults).unwrap_or(TTL_DEFAULT),
@@ -97,6 +99,14 @@ fn read_cluster(at: &At<'_>, cluster: &mut Cluster, context: &Context<'_>, fault
         if at.get(required).is_none() {
             at.fault(faults, format!("does not name {required}"), EXAMPLE);
         }
+    }
+    if let Some(promises) = cluster.promises.filter(|promises| *promises <= cluster.ttl) {
+        let ttl = cluster.ttl;
+        at.fault(
+            faults,
+            format!("has promises of {promises:?}, and a beat promises {ttl:?} by itself"),
+            "write a longer time, such as `promises: 1h`, or remove it",
+        );
     }
     if cluster.etcd_tls.is_some() && !cluster.etcd.iter().any(|url| url.starts_with("https:")) {
         at.fault(faults, "has etcd_tls and no https:// URL", "write https:// in etcd");

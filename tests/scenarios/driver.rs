@@ -222,6 +222,7 @@ impl World {
             saved: self.saved.clone(),
             pages: self.pages.clone(),
             vote: None,
+            promises: None,
             seed: self.seed,
         });
         let mut out = Vec::new();

@@ -175,6 +175,7 @@ impl World {
             clock: String::new(),
             endpoints: String::new(),
             ending: false,
+            votes: words.contains(&"votes"),
             mac: option(words, "mac").unwrap_or_default().to_owned(),
         };
         self.etcd.put(&self.keys.status(node), &json(&status), lease);

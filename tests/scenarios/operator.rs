@@ -133,7 +133,10 @@ pub(super) fn order_kind(words: &[&str]) -> Option<OrderKind> {
         },
         ["create", group] => OrderKind::Create { group: named(group) },
         ["delete", group] => OrderKind::Delete { group: named(group) },
-        ["ttl", ttl] => OrderKind::Configure { ttl: time(ttl)? },
+        ["ttl", ttl] => OrderKind::Configure {
+            ttl: time(ttl)?,
+            promises: None,
+        },
         _ => return None,
     })
 }

@@ -16,6 +16,7 @@ mod order;
 pub mod records;
 mod release;
 pub(crate) mod released;
+pub mod secret;
 pub mod sizing;
 mod take;
 #[cfg(test)]

@@ -14,6 +14,7 @@ use crate::protocol::bounds::{self, Bounded, Fault};
 use crate::protocol::image::ImageId;
 use crate::protocol::kept::{Kept, RecordInEtcd, VoterKey};
 use crate::protocol::keys::Keys;
+use crate::protocol::secret::Secret;
 use crate::protocol::{FaultId, ReleaseCause, TroubleState};
 use crate::store::{Answer, KeyValue};
 use crate::text;
@@ -154,6 +155,16 @@ pub struct ClusterConfig {
     /// With promises, in milliseconds: how long a holder may run on after its last landed beat.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promises_ms: Option<u64>,
+    /// With promises: under which nodes speak to each other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promises_secret: Option<Secret>,
+}
+
+/// What the configuration says of promises: the bound in milliseconds, and the secret. Both are there, or promises are off.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Promised {
+    pub bound_ms: Option<u64>,
+    pub secret: Option<Secret>,
 }
 
 impl ClusterConfig {
@@ -166,6 +177,26 @@ impl ClusterConfig {
             ttl_ms: millis(ttl),
             longest_ms: (longest > ttl).then(|| millis(longest)),
             promises_ms: None,
+            promises_secret: None,
+        }
+    }
+
+    /// What it says of promises.
+    #[must_use]
+    pub fn promised(&self) -> Promised {
+        Promised {
+            bound_ms: self.promises_ms,
+            secret: self.promises_secret,
+        }
+    }
+
+    /// The same with promises, or without.
+    #[must_use]
+    pub fn with(self, promised: Promised) -> Self {
+        Self {
+            promises_ms: promised.bound_ms,
+            promises_secret: promised.secret,
+            ..self
         }
     }
 
@@ -289,6 +320,9 @@ pub struct NodeStatus {
     /// It was told to end, and will leave in order.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub ending: bool,
+    /// It has a vote, and takes part in promises once they are turned on; not from a version without them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub votes: bool,
     /// The hardware address of the interface with its virtual addresses; empty from a version that did not tell it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub mac: String,
@@ -374,9 +408,21 @@ pub struct Pin {
     /// The bound of promises: a restored etcd may know nothing of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promises_ms: Option<u64>,
+    /// Their secret: a voter that starts while etcd is away needs it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promises_secret: Option<Secret>,
 }
 
 impl Pin {
+    /// What it knows of promises.
+    #[must_use]
+    pub fn promised(&self) -> Promised {
+        Promised {
+            bound_ms: self.promises_ms,
+            secret: self.promises_secret,
+        }
+    }
+
     /// This one, or a later one of the same etcd.
     #[must_use]
     pub fn or_later(self, later: Self) -> Self {

@@ -90,6 +90,7 @@ impl Status {
         found.extend(doubted.map(|(name, node)| (Health::Warning, text::health::of(name, &node.clock))));
         let faulty = self.nodes.iter().filter(|(_, node)| !node.endpoints.is_empty());
         found.extend(faulty.map(|(name, node)| (Health::Warning, text::health::endpoints(name, &node.endpoints))));
+        found.extend(self.promises_troubles());
         found.extend(self.etcd_troubles.iter().map(|text| (Health::Warning, text.clone())));
         found.extend(self.versions());
         let troubles = [("etcd", &self.etcd_failure), ("engine", &self.engine_failure)];
@@ -119,6 +120,19 @@ impl Status {
         }
         let sentence = |(why, groups): (&str, Vec<&str>)| text::health::unready(name, &groups, why);
         groups.into_iter().map(|one| (Health::Warning, sentence(one))).collect()
+    }
+
+    /// Were etcd away, what this node holds would stop all the same.
+    fn promises_troubles(&self) -> Vec<(Health, String)> {
+        let Some(promises) = &self.promises else {
+            return Vec::new();
+        };
+        let alone = promises.alone.then(|| text::promises::alone(&self.node));
+        let lacking = (!promises.lacking.is_empty()).then(|| text::promises::lacking(&self.node, &promises.lacking));
+        let fault = promises.fault.as_ref();
+        let fault = fault.map(|fault| text::promises::unreachable(&self.node, fault));
+        let sentences = [alone, lacking, fault].into_iter().flatten();
+        sentences.map(|text| (Health::Warning, text)).collect()
     }
 
     /// An upgrade that is not finished, or a node that was forgotten.
