@@ -457,7 +457,7 @@ mod tests {
     #[test]
     fn every_key_of_the_cluster_is_read() {
         let cluster = cluster_of(
-            "ttl: 30s, etcd_election_timeout: 1s, clock_margin: 0.2, \
+            "ttl: 30s, promises: 1h, etcd_election_timeout: 1s, clock_margin: 0.2, \
             etcd_tls: {ca: ./tls/ca.pem, certificate: /run/secrets/c, key: /srv/mail/k}, \
             etcd_user: {name: u, password_file: /run/secrets/p}",
         );
@@ -465,6 +465,7 @@ mod tests {
             (cluster.ttl, cluster.election_timeout),
             (Duration::from_secs(30), Some(Duration::from_secs(1)))
         );
+        assert_eq!(cluster.promises, Some(Duration::from_secs(3600)));
         assert!((cluster.clock_margin - 0.2).abs() < 1e-9);
         let tls = cluster.etcd_tls.unwrap();
         assert!(
@@ -517,8 +518,16 @@ mod tests {
                 ["x-leasehold.tls", "remove it"],
             ),
             (
-                "cluster: c, etcd: ['http://a:1'], promises: 1h",
-                ["x-leasehold.promises", "not in this version"],
+                "cluster: c, etcd: ['http://a:1'], promises: 9s",
+                ["x-leasehold.promises", "between 10s and 86400s, not 9s"],
+            ),
+            (
+                "cluster: c, etcd: ['http://a:1'], promises: always",
+                ["x-leasehold.promises", "always"],
+            ),
+            (
+                "cluster: c, etcd: ['http://a:1'], ttl: 60s, promises: 1m",
+                ["x-leasehold", "promises of 60s, and a beat promises 60s by itself"],
             ),
             (
                 "cluster: c, etcd: ['http://a:1'], tll: 1s",

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use leasehold::core::protocol::FaultId;
 use leasehold::core::protocol::records::{
-    ClusterConfig, NodeStatus, Past, Readiness, Record, RecordState, StandingOrder, json,
+    ClusterConfig, NodeStatus, Past, Promised, Readiness, Record, RecordState, StandingOrder, json,
 };
 
 use super::driver::World;
@@ -26,7 +26,13 @@ impl World {
                 let generation = option(rest, "generation").map_or(1, |word| word.parse().unwrap());
                 let ttl = option(rest, "ttl").and_then(time).unwrap_or(Duration::from_secs(5));
                 let longest = option(rest, "longest").and_then(time).unwrap_or(ttl);
-                let config = ClusterConfig::new(generation, ttl, longest);
+                let promised = Promised {
+                    bound_ms: option(rest, "promises")
+                        .and_then(time)
+                        .map(|bound| bound.as_secs() * 1000),
+                    secret: None,
+                };
+                let config = ClusterConfig::new(generation, ttl, longest).with(promised);
                 self.etcd.put(&self.keys.config(), &json(&config), 0);
             }
             ["lives", node, rest @ ..] => {

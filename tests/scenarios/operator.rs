@@ -1,7 +1,10 @@
 //! What operators ask for, and what etcd answers.
 
-use leasehold::core::event::{Event, OrderKind, Request};
+use std::time::Duration;
+
+use leasehold::core::event::{Event, OrderKind, PromisesWanted, Request};
 use leasehold::core::protocol::records::View;
+use leasehold::core::protocol::secret::Secret;
 use leasehold::core::requests::exported::Exported;
 use leasehold::core::requests::fenced::Fenced;
 use leasehold::core::store::StoreError;
@@ -136,6 +139,13 @@ pub(super) fn order_kind(words: &[&str]) -> Option<OrderKind> {
         ["ttl", ttl] => OrderKind::Configure {
             ttl: time(ttl)?,
             promises: None,
+        },
+        ["promises", bound] => OrderKind::Configure {
+            ttl: Duration::from_secs(5),
+            promises: Some(PromisesWanted {
+                bound: time(bound),
+                secret: Secret::new([7; 32]),
+            }),
         },
         _ => return None,
     })

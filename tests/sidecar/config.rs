@@ -92,3 +92,107 @@ async fn what_was_exported_comes_back_when_etcd_has_lost_everything() {
     let stopped = back["groups"]["mail"]["stopped"].as_str().unwrap_or_default();
     assert!(stopped.contains("new disk"), "{back}");
 }
+
+/// A datagram socket's port that was free a moment ago.
+fn free_port() -> u16 {
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.local_addr().unwrap().port()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn promises_are_turned_on_and_off_by_the_file_and_their_secret_is_told_nobody() {
+    let etcd = Cluster::start(1, &FAST).await;
+    let port = free_port();
+    let address = format!("127.0.0.1:{port}");
+    let mut node = Sidecar::new(&[etcd.url(0)], "3s", &[]).with("LEASEHOLD_PROMISES_LISTEN", &*address);
+    node.start();
+    let status = node.wait("joined", |status| status["member"] == "joined");
+    let cluster = status["cluster"].as_str().unwrap().to_owned();
+    assert!(status["promises"].is_null(), "{status}");
+    assert!(
+        std::net::UdpSocket::bind(&address).is_ok(),
+        "nothing is open without promises"
+    );
+
+    // A node of an earlier version was here.
+    let mut client = Client::connect([etcd.url(0)], None).await.unwrap();
+    let old = format!("/leasehold/{cluster}/status/b");
+    client
+        .put(
+            &*old,
+            r#"{"version":"0.1.0","address":"","priority":1,"groups":{}}"#,
+            None,
+        )
+        .await
+        .unwrap();
+    node.wait("it to be seen", |status| !status["nodes"]["b"].is_null());
+    node.edit("  ttl: 3s\n", "  ttl: 3s\n  promises: 10m\n");
+    let (code, text) = node.said(&["config", "apply"]);
+    assert!(
+        code == Some(1) && text.contains("b does not say that it knows promises"),
+        "{text}"
+    );
+    client.delete(&*old, None).await.unwrap();
+    node.wait("it to be gone", |status| status["nodes"]["b"].is_null());
+    let (code, text) = node.said(&["config", "diff"]);
+    assert!(
+        code == Some(1) && text.contains("the file says promises 600s, the cluster off"),
+        "{text}"
+    );
+    let (code, text) = node.said(&["config", "apply"]);
+    assert!(code == Some(0) && text.contains("promises are on"), "{text}");
+    node.wait("promises", |status| status["promises"]["bound_ms"] == 600_000);
+    let (code, text) = node.said(&["config", "diff"]);
+    assert!(code == Some(0) && text.contains("the cluster 600s"), "{text}");
+
+    let read = |key: String| {
+        let mut client = client.clone();
+        async move {
+            let answer = client.get(key, None).await.unwrap();
+            let value = answer.kvs().first().map(|kv| kv.value_str().unwrap().to_owned());
+            value.unwrap_or_default()
+        }
+    };
+    let mut voter = String::new();
+    for _ in 0..100 {
+        voter = read(format!("/leasehold/{cluster}/status/a/voter")).await;
+        if !voter.is_empty() {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    assert!(voter.contains(&address), "{voter}");
+    assert!(std::net::UdpSocket::bind(&address).is_err(), "it is asked there");
+    let config = read(format!("/leasehold/{cluster}/config")).await;
+    let config: serde_json::Value = serde_json::from_str(&config).unwrap();
+    let secret = config["promises_secret"].as_str().unwrap().to_owned();
+    let pin = std::fs::read_to_string(node.dir.join("state/trusted-etcd.json")).unwrap();
+    assert!(secret.len() == 64 && pin.contains(&secret), "the secret is on the disk");
+    let mut told = vec![node.log(), node.status().unwrap().to_string()];
+    for verb in [
+        &["config", "export"][..],
+        &["config", "diff", "--json"],
+        &["history", "mail"],
+        &["why", "mail"],
+    ] {
+        told.push(node.said(verb).1);
+    }
+    assert!(told.iter().all(|text| !text.contains(&secret)), "a secret is told");
+
+    // The next sidecar knows it from its disk, and has the same vote.
+    let vote = std::fs::read_to_string(node.dir.join("state/voter.json")).unwrap();
+    node.crash();
+    node.start();
+    node.wait("joined again", |status| status["member"] == "joined");
+    assert_eq!(
+        std::fs::read_to_string(node.dir.join("state/voter.json")).unwrap(),
+        vote
+    );
+    node.edit("  promises: 10m\n", "");
+    let (code, text) = node.said(&["config", "apply"]);
+    assert!(code == Some(0) && text.contains("promises are off"), "{text}");
+    node.wait("none", |status| status["promises"].is_null());
+    let config = read(format!("/leasehold/{cluster}/config")).await;
+    assert!(!config.contains("promises"), "{config}");
+    assert!(!node.log().contains("panicked"), "{}", node.log());
+}
