@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use leasehold::core::protocol::FaultId;
 use leasehold::core::protocol::records::{
-    ClusterConfig, NodeStatus, Past, Promised, Readiness, Record, RecordState, StandingOrder, json,
+    ClusterConfig, NodeStatus, Past, Readiness, Record, RecordState, StandingOrder, json,
 };
+use leasehold::core::protocol::secret::Promised;
 
 use super::driver::World;
 use super::parse::{option, origin, priority, run, time, trouble};
@@ -181,7 +182,7 @@ impl World {
             clock: String::new(),
             endpoints: String::new(),
             ending: false,
-            votes: words.contains(&"votes"),
+            votes: option(words, "votes").is_some(),
             mac: option(words, "mac").unwrap_or_default().to_owned(),
         };
         self.etcd.put(&self.keys.status(node), &json(&status), lease);

@@ -13,6 +13,7 @@ pub mod kept;
 pub mod keys;
 mod kind;
 mod order;
+mod pin;
 pub mod records;
 mod release;
 pub(crate) mod released;

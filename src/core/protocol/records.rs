@@ -160,13 +160,6 @@ pub struct ClusterConfig {
     pub promises_secret: Option<Secret>,
 }
 
-/// What the configuration says of promises: the bound in milliseconds, and the secret. Both are there, or promises are off.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Promised {
-    pub bound_ms: Option<u64>,
-    pub secret: Option<Secret>,
-}
-
 impl ClusterConfig {
     /// With `longest` where it is more than the ttl.
     #[must_use]
@@ -178,25 +171,6 @@ impl ClusterConfig {
             longest_ms: (longest > ttl).then(|| millis(longest)),
             promises_ms: None,
             promises_secret: None,
-        }
-    }
-
-    /// What it says of promises.
-    #[must_use]
-    pub fn promised(&self) -> Promised {
-        Promised {
-            bound_ms: self.promises_ms,
-            secret: self.promises_secret,
-        }
-    }
-
-    /// The same with promises, or without.
-    #[must_use]
-    pub fn with(self, promised: Promised) -> Self {
-        Self {
-            promises_ms: promised.bound_ms,
-            promises_secret: promised.secret,
-            ..self
         }
     }
 
@@ -411,37 +385,6 @@ pub struct Pin {
     /// Their secret: a voter that starts while etcd is away needs it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promises_secret: Option<Secret>,
-}
-
-impl Pin {
-    /// What it knows of promises.
-    #[must_use]
-    pub fn promised(&self) -> Promised {
-        Promised {
-            bound_ms: self.promises_ms,
-            secret: self.promises_secret,
-        }
-    }
-
-    /// This one, or a later one of the same etcd.
-    #[must_use]
-    pub fn or_later(self, later: Self) -> Self {
-        let same = (later.cluster_id, later.generation) == (self.cluster_id, self.generation);
-        if same && later.revision > self.revision {
-            later
-        } else {
-            self
-        }
-    }
-
-    /// The longest promise that is known, or the file's where an earlier version pinned none.
-    #[must_use]
-    pub fn longest(&self, file: Duration) -> Duration {
-        match self.longest_ms {
-            0 => file,
-            known => Duration::from_millis(known),
-        }
-    }
 }
 
 /// What a restarted sidecar needs to adopt its running containers; kept in a boot-scoped file.

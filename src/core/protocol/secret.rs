@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::protocol::records::ClusterConfig;
 use crate::text;
 
 /// Bytes of it.
@@ -55,6 +56,34 @@ impl TryFrom<String> for Secret {
             *byte = u8::from_str_radix(two, 16).map_err(|_| text::promises::NO_SECRET)?;
         }
         Ok(Self(bytes))
+    }
+}
+
+/// What the configuration says of promises: the bound in milliseconds, and the secret. Both are there, or promises are off.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Promised {
+    pub bound_ms: Option<u64>,
+    pub secret: Option<Secret>,
+}
+
+impl ClusterConfig {
+    /// What it says of promises.
+    #[must_use]
+    pub fn promised(&self) -> Promised {
+        Promised {
+            bound_ms: self.promises_ms,
+            secret: self.promises_secret,
+        }
+    }
+
+    /// The same with promises, or without.
+    #[must_use]
+    pub fn with(self, promised: Promised) -> Self {
+        Self {
+            promises_ms: promised.bound_ms,
+            promises_secret: promised.secret,
+            ..self
+        }
     }
 }
 

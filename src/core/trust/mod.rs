@@ -6,7 +6,8 @@ pub(crate) mod config;
 use std::time::Duration;
 
 use crate::event::Action;
-use crate::protocol::records::{ClusterConfig, Pin, Promised, View};
+use crate::protocol::records::{ClusterConfig, Pin, View};
+use crate::protocol::secret::Promised;
 use crate::text;
 
 /// How far the revision may grow before the pin on disk follows.
