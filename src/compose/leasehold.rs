@@ -481,6 +481,31 @@ mod tests {
     }
 
     #[test]
+    fn promises_are_bounded() {
+        for (keys, words) in [
+            (
+                "cluster: c, etcd: ['http://a:1'], promises: 9s",
+                ["x-leasehold.promises", "between 10s and 86400s, not 9s"],
+            ),
+            (
+                "cluster: c, etcd: ['http://a:1'], promises: always",
+                ["x-leasehold.promises", "always"],
+            ),
+            (
+                "cluster: c, etcd: ['http://a:1'], ttl: 60s, promises: 1m",
+                ["x-leasehold", "promises of 60s, and a beat promises 60s by itself"],
+            ),
+        ] {
+            let found = said(&with_cluster(keys));
+            let main: Vec<_> = found
+                .into_iter()
+                .filter(|fault| !fault.contains("must be a list"))
+                .collect();
+            assert_one(&main, &words, keys);
+        }
+    }
+
+    #[test]
     fn what_is_wrong_with_the_cluster_is_refused() {
         for (keys, words) in [
             ("etcd: ['http://a:1']", ["does not name cluster", "add at the top"]),
@@ -516,18 +541,6 @@ mod tests {
             (
                 "cluster: c, etcd: ['http://a:1'], tls: {}",
                 ["x-leasehold.tls", "remove it"],
-            ),
-            (
-                "cluster: c, etcd: ['http://a:1'], promises: 9s",
-                ["x-leasehold.promises", "between 10s and 86400s, not 9s"],
-            ),
-            (
-                "cluster: c, etcd: ['http://a:1'], promises: always",
-                ["x-leasehold.promises", "always"],
-            ),
-            (
-                "cluster: c, etcd: ['http://a:1'], ttl: 60s, promises: 1m",
-                ["x-leasehold", "promises of 60s, and a beat promises 60s by itself"],
             ),
             (
                 "cluster: c, etcd: ['http://a:1'], tll: 1s",

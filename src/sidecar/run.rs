@@ -79,8 +79,7 @@ pub async fn run(facts: &NodeArgs) -> Result<()> {
     let mut manager = Manager::of_environment();
     manager.ready();
     let pinned = pinned(&files)?;
-    let is_voter = pinned.is_some_and(|pin| pin.promises_ms.is_some());
-    let kept = files.election().filter(|_| is_voter);
+    let kept = kept_election(&files, pinned.as_ref());
     let timing = site.timing(election_timeout(&site, &mut manager, kept).await)?;
 
     // Not before it is known to do: what keeps a sidecar from starting is mended in the file.
@@ -236,6 +235,12 @@ fn pinned(files: &Files) -> Result<Option<Pin>> {
         tracing::warn!(code = "pin_damaged", alarm = true, "{fault}: it is taken as not known");
     }
     Ok(Some(pin))
+}
+
+/// What etcd takes to elect a leader, as a voter's earlier sidecar learned it: this one is asked for promises while etcd is away.
+fn kept_election(files: &Files, pinned: Option<&Pin>) -> Option<Duration> {
+    let votes = pinned.is_some_and(|pin| pin.promises_ms.is_some());
+    files.election().filter(|_| votes)
 }
 
 /// This node's vote. Where it is asked is told once the socket is open. Without one it takes nothing that is kept by promises, and

@@ -11,13 +11,15 @@ mod codec;
 
 use std::net::{AddrParseError, SocketAddr};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 
 use codec::{Dropped, MESSAGE_MAX, Seal};
+use leasehold_base::clock;
+use leasehold_base::time::Time;
 use leasehold_core::event::Event;
 use leasehold_core::promises::Message;
 use leasehold_core::protocol::secret::Secret;
@@ -203,7 +205,7 @@ impl Talk {
 
     async fn serve(&mut self, socket: &UdpSocket, address: SocketAddr, mut seal: Seal) -> Closed {
         let mut buffer = [0; MESSAGE_MAX + 1];
-        let mut room = Room::new(Instant::now());
+        let mut room = Room::new(clock::now());
         let moved = moved(Arc::clone(&self.finder), address);
         tokio::pin!(moved);
         loop {
@@ -239,7 +241,7 @@ impl Talk {
         };
         // The other half of the inbox is for what the node lives on.
         let fits = self.inbox.capacity() > self.inbox.max_capacity() / 2;
-        if !fits || !room.takes(Instant::now()) {
+        if !fits || !room.takes(clock::now()) {
             return self.counters.message_dropped("too_many");
         }
         let from = from.to_string();
@@ -269,19 +271,19 @@ impl Talk {
 #[derive(Debug)]
 struct Room {
     left: u32,
-    since: Instant,
+    since: Time,
 }
 
 impl Room {
-    fn new(now: Instant) -> Self {
+    fn new(now: Time) -> Self {
         Self {
             left: TAKEN_MAX,
             since: now,
         }
     }
 
-    fn takes(&mut self, now: Instant) -> bool {
-        if now.saturating_duration_since(self.since) >= Duration::from_secs(1) {
+    fn takes(&mut self, now: Time) -> bool {
+        if now.since(self.since) >= Duration::from_secs(1) {
             *self = Self::new(now);
         }
         let takes = self.left > 0;
@@ -409,10 +411,10 @@ mod tests {
 
     #[test]
     fn no_more_is_taken_in_within_a_second() {
-        let start = Instant::now();
+        let start = clock::now();
         let mut room = Room::new(start);
         let taken = (0..1000).filter(|_| room.takes(start)).count();
         assert_eq!(taken, 400);
-        assert!(room.takes(start + Duration::from_secs(1)));
+        assert!(room.takes(start.plus(Duration::from_secs(1))));
     }
 }
