@@ -235,7 +235,7 @@ sentences! {
         "{node} does not say that it knows promises: run this version there and restart its sidecar, or take a node that is gone \
          for good out with `leasehold node remove {node}`; nothing is changed";
     PromisesTooMany { most } =>
-        "promises work among {most} nodes at most: remove the promises from the file; nothing is changed";
+        "promises work among {most} nodes at most (`leasehold node list`): take them out of the file; nothing is changed";
 }
 
 #[cfg(test)]
