@@ -275,6 +275,24 @@ mod tests {
         render(status, VIEW).text()
     }
 
+    #[test]
+    fn it_says_for_how_long_etcd_may_be_away() {
+        let mut seen = status(None, Some("a"));
+        assert!(!shown(&seen).contains("without etcd") && !shown(&seen).contains("etcd may"));
+        let mut promises = PromisesLine {
+            bound_ms: 3_600_000,
+            ..PromisesLine::default()
+        };
+        seen.promises = Some(promises.clone());
+        assert!(shown(&seen).contains("a holder runs on for up to 1 h 0 min without etcd"));
+        promises.left_ms = Some(3_500_000);
+        seen.promises = Some(promises.clone());
+        assert!(shown(&seen).contains("etcd may be away for up to 58 min 20 s"));
+        (promises.left_ms, promises.lacking) = (None, vec!["b".to_owned()]);
+        seen.promises = Some(promises);
+        assert!(shown(&seen).contains("etcd may not be away for longer than a ttl"));
+    }
+
     fn with_health(mut status: Status, health: Health, sentence: &str) -> Status {
         let sentences = vec![sentence.to_owned()];
         status.overall = Overall { health, sentences };

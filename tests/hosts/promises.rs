@@ -116,6 +116,10 @@ fn holder_and_voter_cut(cluster: &mut Cluster) -> Figure {
         let silenced = format!("ip daddr {} udp dport 8009", cluster.hosts[voter].address());
         let seen = cluster.under_mail(|cluster| {
             cluster.hosts[holder].drop_sent(&["tcp dport 2379", &silenced]);
+            until("the holder to say whose promise it lacks", TTL, || {
+                let promises = cluster.hosts[holder].status()?.promises?;
+                (promises.lacking == [cluster.hosts[voter].name] && promises.left_ms.is_none()).then_some(())
+            });
             await_another(cluster, &cluster.hosts[holder]);
             cluster.hosts[holder].drop_sent(&[]);
             cluster.settle();

@@ -215,7 +215,7 @@ impl Status {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::snapshot::status::HeldLine;
+    use crate::snapshot::status::{HeldLine, PromisesLine};
 
     fn node(state: NodeState, unready: &str) -> NodeLine {
         NodeLine {
@@ -262,6 +262,28 @@ mod tests {
     #[test]
     fn a_service_with_a_ready_standby_is_normal() {
         assert_eq!(judged(|_, _| {}), (Health::Normal, String::new()));
+    }
+
+    #[test]
+    fn a_promise_that_is_missing_would_hurt_next() {
+        let with = |promises: PromisesLine| judged(|status, _| status.promises = Some(promises));
+        assert_eq!(with(PromisesLine::default()), (Health::Normal, String::new()));
+        let (lacking, alone) = (vec!["b".to_owned(), "c".to_owned()], true);
+        let fault = Some("UDP is taken".to_owned());
+        let (health, text) = with(PromisesLine {
+            lacking,
+            alone,
+            fault,
+            ..PromisesLine::default()
+        });
+        assert_eq!(health, Health::Warning);
+        for words in [
+            "no promise from b, c",
+            "no other node has a vote",
+            "a can't be asked for a promise: UDP is taken",
+        ] {
+            assert!(text.contains(words), "{text}");
+        }
     }
 
     #[test]

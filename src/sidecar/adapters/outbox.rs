@@ -393,7 +393,8 @@ impl Outbox {
         self.files.save_pin(pin)?;
         let secret = secret_of(pin);
         if secret.is_some() {
-            self.files.save_election(self.election)?;
+            // Without it a voter that starts while etcd is away waits for etcd, and is silent until then.
+            let _ = self.files.save_election(self.election);
         }
         self.promises.take(secret);
         Ok(())
