@@ -47,6 +47,8 @@ mod opinions;
 mod pace;
 #[path = "hosts/parts.rs"]
 mod parts;
+#[path = "hosts/promises.rs"]
+mod promises;
 #[path = "hosts/record.rs"]
 mod record;
 #[path = "hosts/repairs.rs"]
@@ -82,6 +84,7 @@ use faults::{LONG_FAULTS, SHORT_FAULTS};
 use operators::OPERATORS;
 use opinions::OPINIONS;
 use pace::Pace;
+use promises::{LONG_PROMISES, PROMISES};
 use row::{Fault, Figure};
 use runbooks::RUNBOOKS;
 use scenarios::{Body, SCENARIOS};
@@ -156,10 +159,12 @@ fn rows() -> Vec<Row> {
     rows.extend(OPERATORS.into_iter().map(|it| story(it, false)));
     rows.extend(EDITED.into_iter().map(|it| story(it, false)));
     rows.extend(RUNBOOKS.into_iter().map(|it| story(it, false)));
+    rows.extend(PROMISES.into_iter().map(|it| story(it, false)));
     rows.extend(UPGRADES.into_iter().map(|it| story(it, false)));
     rows.extend(SICKNESSES.into_iter().map(|it| sickness(it, false)));
     rows.extend(OPINIONS.into_iter().map(|it| sickness(it, true)));
     rows.extend(LONG_SICKNESSES.into_iter().map(|it| sickness(it, true)));
+    rows.extend(LONG_PROMISES.into_iter().map(|it| story(it, true)));
     rows.extend(LONG_UPGRADES.into_iter().map(|it| story(it, true)));
     rows.extend(LONG_EDITED.into_iter().map(|it| story(it, true)));
     rows.extend(LONG_FAULTS.iter().map(|it| fault(it, true)));

@@ -17,11 +17,17 @@ pub struct Configuration {
     /// The ttl in this node's compose file, as it is now, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file_ttl_ms: Option<u64>,
+    /// How long a holder may run on without etcd by this node's compose file, in milliseconds; none: promises are off there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file_promises_ms: Option<u64>,
     /// Why the file can't be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file_fault: Option<String>,
     /// The ttl that is everybody's.
     pub cluster_ttl_ms: u64,
+    /// How long a holder may run on without etcd, in milliseconds; none: promises are off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster_promises_ms: Option<u64>,
     /// While not every node has confirmed a shorter one: how long a node that nobody sees is waited for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub longest_ms: Option<u64>,

@@ -34,6 +34,9 @@ pub struct Status {
     /// While not every node has confirmed a shorter one: how long a node that nobody sees is waited for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub longest_ms: Option<u64>,
+    /// For how long this node would run on without etcd; none where promises are off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promises: Option<PromisesLine>,
     /// The node's last decision that is not about one group.
     pub reason: String,
     /// The health of all of it in one word.
@@ -44,6 +47,26 @@ pub struct Status {
     pub damaged: BTreeMap<String, String>,
     pub nodes: BTreeMap<String, NodeLine>,
     pub groups: BTreeMap<String, GroupLine>,
+}
+
+/// Promises, as far as this node's own runs go.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PromisesLine {
+    /// How long a holder may run on after its last answered beat, in milliseconds.
+    pub bound_ms: u64,
+    /// Milliseconds until the stop signal, were no further beat answered while all others go on to promise. None where this node
+    /// holds nothing, or somebody's word is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_ms: Option<u64>,
+    /// Nodes without whose word it stops as without promises.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lacking: Vec<String>,
+    /// It holds something, and no other node has a vote.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub alone: bool,
+    /// Why nobody can ask this node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<String>,
 }
 
 /// A node as this one sees it.
@@ -205,6 +228,7 @@ impl From<status::Status> for Status {
             watchdog,
             ttl_ms,
             longest_ms,
+            promises,
             reason,
             overall,
             damaged,
@@ -223,11 +247,31 @@ impl From<status::Status> for Status {
             watchdog: watchdog.into(),
             ttl_ms,
             longest_ms,
+            promises: promises.map(PromisesLine::from),
             reason,
             overall: overall.into(),
             damaged,
             nodes: each(nodes),
             groups: each(groups),
+        }
+    }
+}
+
+impl From<status::PromisesLine> for PromisesLine {
+    fn from(line: status::PromisesLine) -> Self {
+        let status::PromisesLine {
+            bound_ms,
+            left_ms,
+            lacking,
+            alone,
+            fault,
+        } = line;
+        Self {
+            bound_ms,
+            left_ms,
+            lacking,
+            alone,
+            fault,
         }
     }
 }

@@ -186,6 +186,13 @@ fn filled() -> status::Status {
         watchdog: status::WatchdogState::NotFed,
         ttl_ms: 5000,
         longest_ms: Some(9000),
+        promises: Some(status::PromisesLine {
+            bound_ms: 3_600_000,
+            left_ms: Some(3_590_000),
+            lacking: vec![text("b")],
+            alone: true,
+            fault: Some(text("UDP is taken")),
+        }),
         reason: text("joined"),
         overall: health::Overall {
             health: health::Health::Warning,
@@ -224,6 +231,9 @@ fn the_status_is_written_as_it_always_was() {
     let mut wanted = json!({
         "node": "a", "cluster": "mail", "version": "1", "member": "joined", "etcd_age_ms": 7, "etcd_failure": "timed out",
         "engine_failure": "down", "etcd_troubles": ["etcd http://a: full"], "watchdog": "not fed", "ttl_ms": 5000, "longest_ms": 9000, "reason": "joined",
+    });
+    wanted["promises"] = json!({
+        "bound_ms": 3_600_000, "left_ms": 3_590_000, "lacking": ["b"], "alone": true, "fault": "UDP is taken",
     });
     wanted["overall"] = json!({ "health": "warning", "sentences": ["b is silent"] });
     wanted["damaged"] = json!({ "/k": "can't be read" });

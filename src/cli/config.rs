@@ -20,10 +20,11 @@ pub(super) enum ConfigVerb {
     ///
     /// The file is read as it is now, not as it was when the sidecar started.
     Diff,
-    /// Make the ttl of this host's compose file the cluster's, while everything runs
+    /// Make ttl and promises of this host's compose file the cluster's, while everything runs
     ///
     /// Edit the file on every host first, so that no sidecar says otherwise when it starts next. Each node takes the new ttl
-    /// with its next beat; nothing stops. It is refused where it would be too short for some node, which is named.
+    /// with its next beat; nothing stops. It is refused where it would be too short for some node, which is named. Promises
+    /// are refused until every node that is known says that it knows them.
     Apply {
         /// For the log and the history
         #[arg(long, default_value = "", hide_default_value = true)]
@@ -108,8 +109,30 @@ fn render(configuration: &Configuration, view: View) -> Page {
         let until = format!("until every node beats with {cluster}, a holder that nobody sees is waited for {longest}");
         page.line(&[plain(until)], 2);
     }
+    let promises = |ms: Option<u64>| ms.map_or("off".to_owned(), |ms| format!("{:?}", Duration::from_millis(ms)));
+    if configuration.cluster_promises_ms.is_some() || configuration.file_promises_ms.is_some() {
+        let (cluster, file) = (
+            promises(configuration.cluster_promises_ms),
+            promises(configuration.file_promises_ms),
+        );
+        page.line(
+            &[plain(format!(
+                "promises: the cluster {cluster}, the compose file here {file}"
+            ))],
+            2,
+        );
+    }
     let verdict = match &configuration.file_fault {
         Some(fault) => format!("the compose file here can't be used: {fault}; `leasehold check` has every fault"),
+        None if configuration.file_promises_ms != configuration.cluster_promises_ms => {
+            let (file, cluster) = (
+                promises(configuration.file_promises_ms),
+                promises(configuration.cluster_promises_ms),
+            );
+            format!(
+                "the file says promises {file}, the cluster {cluster}: `leasehold config apply` makes it {file} everywhere"
+            )
+        }
         None if configuration.file_ttl_ms != Some(configuration.cluster_ttl_ms) => {
             format!("the file says {file}, the cluster {cluster}: `leasehold config apply` makes it {file} everywhere")
         }

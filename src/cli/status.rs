@@ -6,7 +6,7 @@ use super::answer::Answer;
 use super::client::{self, Daemon};
 use super::page::{Page, Piece, Tone, View, plain};
 use super::when;
-use leasehold_api::status::{GroupLine, NodeLine, Status};
+use leasehold_api::status::{GroupLine, NodeLine, PromisesLine, Status};
 use leasehold_api::words::{GroupState, Health, MemberState, NodeState};
 
 /// What must be thought about first, and is never the next thing to type.
@@ -64,11 +64,31 @@ pub(super) fn render(status: &Status, view: View) -> Page {
     let (cluster, node, member) = (&status.cluster, &status.node, &status.member);
     let seen = format!("cluster {cluster}, seen from {node} ({member}; etcd {age}; ttl {ttl})");
     page.line(&[Piece::new(Tone::Faint, seen)], 2);
+    if let Some(promises) = &status.promises {
+        page.line(&[without_etcd(promises)], 2);
+    }
     if !status.reason.is_empty() {
         let said = format!("last decision of {node}: {}", when::said(&status.reason, view.now));
         page.line(&[Piece::new(Tone::Faint, said)], 2);
     }
     page
+}
+
+/// For how long etcd may be away, as far as this node's groups go.
+fn without_etcd(promises: &PromisesLine) -> Piece {
+    match promises.left_ms {
+        Some(left) => Piece::new(Tone::Faint, format!("etcd may be away for up to {}", when::took(left))),
+        None if promises.alone || !promises.lacking.is_empty() => {
+            Piece::new(Tone::Warning, "etcd may not be away for longer than a ttl")
+        }
+        None => {
+            let bound = when::took(promises.bound_ms);
+            Piece::new(
+                Tone::Faint,
+                format!("with promises a holder runs on for up to {bound} without etcd"),
+            )
+        }
+    }
 }
 
 fn tone(health: &Health) -> Tone {
@@ -253,6 +273,24 @@ mod tests {
 
     fn shown(status: &Status) -> String {
         render(status, VIEW).text()
+    }
+
+    #[test]
+    fn it_says_for_how_long_etcd_may_be_away() {
+        let mut seen = status(None, Some("a"));
+        assert!(!shown(&seen).contains("without etcd") && !shown(&seen).contains("etcd may"));
+        let mut promises = PromisesLine {
+            bound_ms: 3_600_000,
+            ..PromisesLine::default()
+        };
+        seen.promises = Some(promises.clone());
+        assert!(shown(&seen).contains("a holder runs on for up to 1 h 0 min without etcd"));
+        promises.left_ms = Some(3_500_000);
+        seen.promises = Some(promises.clone());
+        assert!(shown(&seen).contains("etcd may be away for up to 58 min 20 s"));
+        (promises.left_ms, promises.lacking) = (None, vec!["b".to_owned()]);
+        seen.promises = Some(promises);
+        assert!(shown(&seen).contains("etcd may not be away for longer than a ttl"));
     }
 
     fn with_health(mut status: Status, health: Health, sentence: &str) -> Status {

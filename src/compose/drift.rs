@@ -124,7 +124,7 @@ pub fn takeable(before: &Project, read: Result<Project, Vec<Fault>>) -> Result<P
 }
 
 /// What a sidecar goes on with that comes after a crash of one which took `taken`: an edit that is not finished, or that takes a
-/// new sidecar, is not taken by the crash. The ttl is the cluster's to say, whatever stands in the file. With
+/// new sidecar, is not taken by the crash. Ttl and promises are the cluster's to say, whatever stands in the file. With
 /// it, whether that is what was taken before.
 ///
 /// # Errors
@@ -136,6 +136,7 @@ pub fn after_crash(taken: Option<Project>, read: Result<Project, Vec<Fault>>) ->
     let is_taken_by_living = |now: &Project| {
         let cluster = Cluster {
             ttl: now.cluster.ttl,
+            promises: now.cluster.promises,
             ..taken.cluster.clone()
         };
         let taken = Project {

@@ -34,6 +34,8 @@ const TRIAL_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How long a preferred node must be ready before a group goes back to it by itself.
 const QUIET_DEFAULT: Duration = Duration::from_secs(300);
 const QUIET_MIN: Duration = Duration::from_secs(30);
+const PROMISES_MIN: Duration = Duration::from_secs(10);
+const PROMISES_MAX: Duration = Duration::from_secs(86_400);
 const CLOCK_MARGIN_DEFAULT: f64 = 0.01;
 const CLOCK_MARGIN_MAX: f64 = 0.2;
 
@@ -52,6 +54,7 @@ pub(super) fn cluster(context: &Context<'_>, faults: &mut Faults) -> Cluster {
         etcd_user: None,
         fence: None,
         events: None,
+        promises: None,
     };
     match context.root.get("x-leasehold") {
         Some(at) => read_cluster(&at, &mut cluster, context, faults),
@@ -78,8 +81,7 @@ fn read_cluster(at: &At<'_>, cluster: &mut Cluster, context: &Context<'_>, fault
     ];
     for field in at.map_of(faults, &known) {
         match field.name {
-            // The core has its rules, and nothing that carries its messages (docs/promises.md).
-            "promises" => field.fault(faults, "is not in this version", "remove it"),
+            "promises" => cluster.promises = within(&field, PROMISES_MIN, PROMISES_MAX, faults),
             "cluster" => cluster.name = name(&field, faults).unwrap_or_default(),
             "etcd" => cluster.etcd = urls(&field, faults),
             "ttl" => cluster.ttl = within(&field, TTL_MIN, TTL_MAX, faults).unwrap_or(TTL_DEFAULT),
@@ -97,6 +99,14 @@ fn read_cluster(at: &At<'_>, cluster: &mut Cluster, context: &Context<'_>, fault
         if at.get(required).is_none() {
             at.fault(faults, format!("does not name {required}"), EXAMPLE);
         }
+    }
+    if let Some(promises) = cluster.promises.filter(|promises| *promises <= cluster.ttl) {
+        let ttl = cluster.ttl;
+        at.fault(
+            faults,
+            format!("has promises of {promises:?}, and a beat promises {ttl:?} by itself"),
+            "write a longer time, such as `promises: 1h`, or remove it",
+        );
     }
     if cluster.etcd_tls.is_some() && !cluster.etcd.iter().any(|url| url.starts_with("https:")) {
         at.fault(faults, "has etcd_tls and no https:// URL", "write https:// in etcd");
@@ -447,7 +457,7 @@ mod tests {
     #[test]
     fn every_key_of_the_cluster_is_read() {
         let cluster = cluster_of(
-            "ttl: 30s, etcd_election_timeout: 1s, clock_margin: 0.2, \
+            "ttl: 30s, promises: 1h, etcd_election_timeout: 1s, clock_margin: 0.2, \
             etcd_tls: {ca: ./tls/ca.pem, certificate: /run/secrets/c, key: /srv/mail/k}, \
             etcd_user: {name: u, password_file: /run/secrets/p}",
         );
@@ -455,6 +465,7 @@ mod tests {
             (cluster.ttl, cluster.election_timeout),
             (Duration::from_secs(30), Some(Duration::from_secs(1)))
         );
+        assert_eq!(cluster.promises, Some(Duration::from_secs(3600)));
         assert!((cluster.clock_margin - 0.2).abs() < 1e-9);
         let tls = cluster.etcd_tls.unwrap();
         assert!(
@@ -467,6 +478,31 @@ mod tests {
                 .is_some_and(|key| key.ends_with("k") && !key.starts_with("/srv/mail"))
         );
         assert_eq!(cluster.etcd_user.unwrap().name, "u");
+    }
+
+    #[test]
+    fn promises_are_bounded() {
+        for (keys, words) in [
+            (
+                "cluster: c, etcd: ['http://a:1'], promises: 9s",
+                ["x-leasehold.promises", "between 10s and 86400s, not 9s"],
+            ),
+            (
+                "cluster: c, etcd: ['http://a:1'], promises: always",
+                ["x-leasehold.promises", "always"],
+            ),
+            (
+                "cluster: c, etcd: ['http://a:1'], ttl: 60s, promises: 1m",
+                ["x-leasehold", "promises of 60s, and a beat promises 60s by itself"],
+            ),
+        ] {
+            let found = said(&with_cluster(keys));
+            let main: Vec<_> = found
+                .into_iter()
+                .filter(|fault| !fault.contains("must be a list"))
+                .collect();
+            assert_one(&main, &words, keys);
+        }
     }
 
     #[test]
@@ -505,10 +541,6 @@ mod tests {
             (
                 "cluster: c, etcd: ['http://a:1'], tls: {}",
                 ["x-leasehold.tls", "remove it"],
-            ),
-            (
-                "cluster: c, etcd: ['http://a:1'], promises: 1h",
-                ["x-leasehold.promises", "not in this version"],
             ),
             (
                 "cluster: c, etcd: ['http://a:1'], tll: 1s",

@@ -53,6 +53,9 @@ pub struct Cluster {
     pub etcd_user: Option<EtcdUser>,
     pub fence: Option<Fence>,
     pub events: Option<Events>,
+    /// How long a holder may run on without etcd, while every other node promises to take nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promises: Option<Duration>,
 }
 
 /// A margin to its twelfth digit. So it is the same one after it was kept as what is left of 1, and no edit of the file is seen in it.

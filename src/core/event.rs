@@ -12,6 +12,7 @@ use crate::group::made::Made;
 use crate::observe::etcd::EtcdTrouble;
 use crate::promises::Message;
 use crate::protocol::records::{Drift, Pin, Saved};
+use crate::protocol::secret::Secret;
 use crate::requests::exported::Exported;
 use crate::requests::fenced::Fenced;
 use crate::requests::refusal::Refusal;
@@ -178,6 +179,8 @@ pub enum Event {
         incarnation: i64,
         result: Result<String, String>,
     },
+    /// Where other nodes ask this one's vote, if anywhere, and what is wrong with it.
+    Reachable { address: String, fault: Option<String> },
     /// Another node says something directly; `from`: where an answer reaches it.
     Heard { from: String, message: Message },
     /// The daemon shall end: hand over first.
@@ -373,10 +376,20 @@ pub enum OrderKind {
     Delete {
         group: String,
     },
-    /// The cluster's ttl changes, on every node and while it runs.
+    /// The cluster's ttl changes, on every node and while it runs, and promises; without a word about these they stay.
     Configure {
         ttl: Duration,
+        promises: Option<PromisesWanted>,
     },
+}
+
+/// What is wanted of promises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PromisesWanted {
+    /// How long a holder may run on without etcd; none: they are off.
+    pub bound: Option<Duration>,
+    /// Freshly drawn, for a cluster that has none.
+    pub secret: Secret,
 }
 
 /// What is told to an operator whose command is taken.

@@ -56,6 +56,8 @@ pub struct Setup {
     pub pages: BTreeMap<ServiceKey, PageOrder>,
     /// This node's vote, where it can take part in promises.
     pub vote: Option<Vote>,
+    /// How long a holder may run on without etcd, as the compose file says: the cluster's configuration counts.
+    pub promises: Option<Duration>,
     /// Randomness for lease ids and nonces.
     pub seed: u64,
 }
@@ -93,7 +95,7 @@ impl Node {
             adoption: Adoption::new(saved, setup.pages),
             requests: Requests::default(),
             takeover: Takeover::new(setup.fence),
-            promises: Promises::new(setup.vote, setup.seed),
+            promises: Promises::new(setup.vote, setup.promises, setup.seed),
             host: Host::new(setup.timing.smallest().map(millis)),
             speech: Speech::default(),
             wake: None,
@@ -298,6 +300,7 @@ impl Node {
                 incarnation,
                 result,
             } => self.fence_ended(now, &node, incarnation, result, out),
+            Event::Reachable { address, fault } => self.reachable(address, fault),
             Event::Heard { from, message } => self.heard(now, &from, message, out),
             Event::Terminate => self.terminate(now, out),
             Event::Request { reply, request } => self.take_request(reply, request, out),

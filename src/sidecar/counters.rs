@@ -53,6 +53,11 @@ struct OfProbe {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfMessage {
+    why: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfReceiver {
     receiver: &'static str,
 }
@@ -70,6 +75,7 @@ pub struct Counters {
     delivered: Family<OfReceiver, Counter>,
     failed: Family<OfReceiver, Counter>,
     dropped: Family<OfReceiver, Counter>,
+    messages_dropped: Family<OfMessage, Counter>,
 }
 
 impl Counters {
@@ -148,6 +154,11 @@ impl Counters {
         count(&self.dropped, receiver);
     }
 
+    /// A message between nodes was not sent, or not taken in.
+    pub fn message_dropped(&self, why: &'static str) {
+        self.messages_dropped.get_or_create(&OfMessage { why }).inc();
+    }
+
     /// Adds all of it to the metrics.
     pub fn register(&self, registry: &mut Registry) {
         self.timings.register(registry);
@@ -183,6 +194,11 @@ impl Counters {
             "events_dropped",
             "Events that found the receiver's queue full",
             self.dropped.clone(),
+        );
+        registry.register(
+            "promise_messages_dropped",
+            "Messages of promises that were not sent or not taken in, by why",
+            self.messages_dropped.clone(),
         );
     }
 }

@@ -8,7 +8,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::sync::Semaphore;
 
-use crate::adapters::http::Archive;
+use crate::adapters::http::{Archive, FileConfig};
 use crate::adapters::store::{self, HistoryWriter, Settings};
 use crate::node_context::NodeContext;
 use leasehold_base::clock;
@@ -85,18 +85,18 @@ impl Archive for EtcdHistory {
         .boxed()
     }
 
-    fn file_ttl_ms(&self) -> BoxFuture<'_, Result<u64, String>> {
+    fn file_config(&self) -> BoxFuture<'_, Result<FileConfig, String>> {
         async move {
             let busy = || "the compose file is being read: try again".to_owned();
             let permit = Arc::clone(&self.file).try_acquire_owned().map_err(|_| busy())?;
             let sources = Arc::clone(&self.sources);
             let read = tokio::task::spawn_blocking(move || {
-                let ttl = NodeContext::ttl_now(&sources);
+                let config = NodeContext::config_now(&sources);
                 drop(permit);
-                ttl
+                config
             });
             match tokio::time::timeout(FILE_TIMEOUT, read).await {
-                Ok(Ok(Ok(ttl))) => Ok(u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX)),
+                Ok(Ok(Ok(config))) => Ok(config),
                 Ok(Ok(Err(fault))) => Err(fault.to_string()),
                 Ok(Err(error)) => Err(format!("reading the compose file: {error}")),
                 Err(_) => Err(format!("the project directory does not answer within {FILE_TIMEOUT:?}")),

@@ -27,6 +27,10 @@ pub struct NodeArgs {
     /// Address and port of the health endpoints [default: the address used towards etcd, port 8008]
     #[arg(long, env = "LEASEHOLD_LISTEN", global = true)]
     pub listen: Option<String>,
+    /// Address and UDP port at which other nodes ask this one, where promises are on [default: the address used towards etcd, port
+    /// 8009]
+    #[arg(long, env = "LEASEHOLD_PROMISES_LISTEN", global = true)]
+    pub promises_listen: Option<String>,
     /// File of tokens for `/v1` over the network, a line each: ROLE NAME TOKEN, or ROLE NAME cert [default: nobody is let in]
     #[arg(long, env = "LEASEHOLD_TOKENS", global = true)]
     pub tokens: Option<PathBuf>,
@@ -103,6 +107,7 @@ impl NodeArgs {
             interface,
             priority,
             listen,
+            promises_listen,
             tokens,
             hosts,
             tls_cert,
@@ -149,6 +154,7 @@ impl NodeArgs {
             ("--tls-client-ca", tls_client_ca.as_deref().map(Path::as_os_str)),
             ("--watchdog", watchdog.as_deref().map(Path::as_os_str)),
             ("--listen", listen.as_deref().map(OsStr::new)),
+            ("--promises-listen", promises_listen.as_deref().map(OsStr::new)),
             ("--project-name", project_name.as_deref().map(OsStr::new)),
         ];
         for (flag, value) in maybe {
@@ -215,7 +221,7 @@ mod tests {
 
     #[test]
     fn its_words_say_the_same_once_more() {
-        let words = "leasehold --node a --interface lo --priority 7 --listen 127.0.0.1:1 --tokens /t --hosts x,y:1 --tls-cert /c \
+        let words = "leasehold --node a --interface lo --priority 7 --listen 127.0.0.1:1 --promises-listen 127.0.0.1:2 --tokens /t --hosts x,y:1 --tls-cert /c \
                      --tls-key /k --tls-client-ca /ca --run-dir /r --state-dir /s --disk-floor 3 --tether-dir /d \
                      --sysrq-trigger /q --cgroup-dir /g --watchdog /w --engine /e --project /p --file /f1 --file /f2 \
                      --project-name n";

@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::adapters::cgroup::Cgroups;
 use crate::adapters::engine::{self, Engine, EngineError, MountSource, OwnProject, TetherMounts};
 use crate::adapters::files::Taken;
+use crate::adapters::http::FileConfig;
 use crate::adapters::store;
 use crate::adapters::vip::{self, VipError};
 use crate::adapters::watchdog::{Device, WatchdogError};
@@ -130,13 +131,16 @@ impl NodeContext {
         }
     }
 
-    /// The ttl as the compose file states it now, which may have been edited since.
+    /// What the compose file states for the whole cluster now, which may have been edited since.
     ///
     /// # Errors
     /// [`SiteError::File`] with all its faults.
-    pub fn ttl_now(sources: &Sources) -> Result<Duration, SiteError> {
+    pub fn config_now(sources: &Sources) -> Result<FileConfig, SiteError> {
         let project = leasehold_compose::read(sources).map_err(SiteError::File)?;
-        Ok(project.cluster.ttl)
+        Ok(FileConfig {
+            ttl: project.cluster.ttl,
+            promises: project.cluster.promises,
+        })
     }
 
     /// What every protected container of this service gets from the sidecar.

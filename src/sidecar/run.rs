@@ -20,6 +20,7 @@ use crate::adapters::manager::{self, Manager};
 use crate::adapters::outbox::Outbox;
 use crate::adapters::store::{self, HistoryWriter};
 use crate::adapters::tether;
+use crate::adapters::voter::{self, Machine};
 use crate::etcd_history::EtcdHistory;
 use crate::left::{self, Left};
 use crate::node_args::NodeArgs;
@@ -33,6 +34,7 @@ use leasehold_core::group::{
 };
 use leasehold_core::host::stuck;
 use leasehold_core::node::{Identity, Node, Setup};
+use leasehold_core::promises::Vote;
 use leasehold_core::protocol::records::{Pin, Saved};
 use leasehold_core::takeover::confirm::Failover;
 use leasehold_core::takeover::fencing::FenceSettings;
@@ -76,7 +78,9 @@ pub async fn run(facts: &NodeArgs) -> Result<()> {
     // From here on it waits for what is away, and does not end.
     let mut manager = Manager::of_environment();
     manager.ready();
-    let timing = site.timing(election_timeout(&site, &mut manager).await)?;
+    let pinned = pinned(&files)?;
+    let kept = kept_election(&files, pinned.as_ref());
+    let timing = site.timing(election_timeout(&site, &mut manager, kept).await)?;
 
     // Not before it is known to do: what keeps a sidecar from starting is mended in the file.
     site.remember(&site.project);
@@ -86,25 +90,28 @@ pub async fn run(facts: &NodeArgs) -> Result<()> {
     let writer = HistoryWriter::spawn(store());
     let archive = EtcdHistory::new(&site.name, store(), writer.clone(), Arc::clone(&site.sources));
     let engine = site.engine.clone();
+    let me = identity(&site)?;
     let outbox = Outbox::open(
         &site,
         timing,
         files.clone(),
         saved.as_ref(),
+        pinned.as_ref(),
         writer.clone(),
         inbox.clone(),
     )?;
     let events_kept = outbox.events_kept();
     let node = Node::new(Setup {
-        me: identity(&site)?,
+        vote: vote(&facts.state_dir, &me),
+        promises: site.project.cluster.promises,
+        me,
         cluster: site.project.cluster.name.clone(),
         timing,
         fence: site.project.cluster.fence.as_ref().map(fence_settings),
         groups: site.project.groups.values().map(settings).collect(),
-        pinned: pinned(&files)?,
+        pinned,
         pages: outbox.pages()?,
         saved,
-        vote: None,
         seed: getrandom::u64().context("no randomness from the kernel")?,
     });
     let (published, turns) = watch::channel(first_snapshot(&node));
@@ -230,8 +237,30 @@ fn pinned(files: &Files) -> Result<Option<Pin>> {
     Ok(Some(pin))
 }
 
-/// What etcd may take to elect a leader: stated in the file, or bounded by the lowest lease that it grants.
-async fn election_timeout(site: &NodeContext, manager: &mut Manager) -> Duration {
+/// What etcd takes to elect a leader, as a voter's earlier sidecar learned it: this one is asked for promises while etcd is away.
+fn kept_election(files: &Files, pinned: Option<&Pin>) -> Option<Duration> {
+    let votes = pinned.is_some_and(|pin| pin.promises_ms.is_some());
+    files.election().filter(|_| votes)
+}
+
+/// This node's vote. Where it is asked is told once the socket is open. Without one it takes nothing that is kept by promises, and
+/// they can't be turned on.
+fn vote(state_dir: &Path, me: &Identity) -> Option<Vote> {
+    match voter::of(state_dir, &Machine::of_host(&me.machine)) {
+        Ok(id) => {
+            let address = String::new();
+            Some(Vote { id, address })
+        }
+        Err(error) => {
+            tracing::warn!(code = "no_vote", %error, "this node has no vote in promises");
+            None
+        }
+    }
+}
+
+/// What etcd may take to elect a leader: stated in the file, or bounded by the lowest lease that it grants. `kept`: by an earlier
+/// sidecar of a voter, which is asked for promises while etcd is away.
+async fn election_timeout(site: &NodeContext, manager: &mut Manager, kept: Option<Duration>) -> Duration {
     if let Some(stated) = site.project.cluster.election_timeout {
         return stated;
     }
@@ -246,6 +275,9 @@ async fn election_timeout(site: &NodeContext, manager: &mut Manager) -> Duration
                 ?error,
                 "etcd does not answer yet: its election timeout is not known"
             ),
+        }
+        if let Some(kept) = kept {
+            return kept;
         }
         tokio::time::sleep(ETCD_PAUSE).await;
     }

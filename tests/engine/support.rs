@@ -281,6 +281,7 @@ fn project(name: &str) -> Project {
             etcd_user: None,
             fence: None,
             events: None,
+            promises: None,
         },
         groups: BTreeMap::new(),
         networks: BTreeMap::new(),

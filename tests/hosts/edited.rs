@@ -29,13 +29,13 @@ const CANARY: &str =
     "        - { canary: alice@example.test, login_file: ./login, tls: start, interval: 30s, timeout: 10s, fall: 1 }\n";
 
 /// The compose file of every host, or of one; as it was when dropped.
-struct Edited {
+pub(crate) struct Edited {
     files: Vec<PathBuf>,
     before: String,
 }
 
 impl Edited {
-    fn new(cluster: &Cluster, old: &str, new: &str) -> Self {
+    pub(crate) fn new(cluster: &Cluster, old: &str, new: &str) -> Self {
         Self::of(&cluster.hosts.iter().collect::<Vec<_>>(), old, new)
     }
 

@@ -8,6 +8,8 @@ use leasehold::core::event::Event;
 use leasehold::core::group::{OnConflict, OnFailure, SecondOpinion};
 use leasehold::core::history::{Entry, Phase};
 use leasehold::core::host::stuck::OnStopFailure;
+use leasehold::core::promises::Vote;
+use leasehold::core::protocol::kept::VoterId;
 use leasehold::core::protocol::records::{Saved, SavedRun};
 use leasehold::core::protocol::sizing::Timing;
 use leasehold::core::snapshot::status::{MemberState, Status};
@@ -26,6 +28,10 @@ impl World {
                 self.me.boot = format!("{name}1");
                 self.me.priority = priority(name);
                 self.groups = rest.iter().map(|group| (*group).to_owned()).collect();
+            }
+            ["vote"] => {
+                let (id, address) = (VoterId(1), "192.0.2.1:8009".to_owned());
+                self.vote = Some(Vote { id, address });
             }
             ["notify"] => self.on_failure = OnFailure::Notify,
             ["watchdog", timeout] => self.timing = self.timing.with_watchdog(time(timeout)),

@@ -16,6 +16,7 @@ use leasehold::core::group::{OnConflict, OnFailure, SecondOpinion};
 use leasehold::core::history::{Entry, EpochRecorder};
 use leasehold::core::host::stuck::OnStopFailure;
 use leasehold::core::node::{Identity, Node, Setup};
+use leasehold::core::promises::Vote;
 use leasehold::core::protocol::TxnKind;
 use leasehold::core::protocol::keys::Keys;
 use leasehold::core::protocol::records::{Pin, Saved};
@@ -97,6 +98,7 @@ pub(crate) struct World {
     /// What a standby finds at the address by itself.
     pub(crate) afar: Result<(), ProbeFailure>,
     pub(crate) fence: Option<FenceSettings>,
+    pub(crate) vote: Option<Vote>,
     /// What was asked for last, so that an answer says what it answers: the store of each group's containers,
     pub(crate) prepared_for: BTreeMap<String, Option<String>>,
     /// the run that was started last and the one that was asked about,
@@ -172,6 +174,7 @@ impl World {
             exclusive_mounts: false,
             afar: Ok(()),
             fence: None,
+            vote: None,
             prepared_for: BTreeMap::new(),
             started: BTreeMap::new(),
             inspected: BTreeMap::new(),
@@ -221,7 +224,8 @@ impl World {
             pinned: self.pin,
             saved: self.saved.clone(),
             pages: self.pages.clone(),
-            vote: None,
+            vote: self.vote.clone(),
+            promises: None,
             seed: self.seed,
         });
         let mut out = Vec::new();

@@ -6,12 +6,27 @@ use leasehold::core::protocol::FaultId;
 use leasehold::core::protocol::records::{
     ClusterConfig, NodeStatus, Past, Readiness, Record, RecordState, StandingOrder, json,
 };
+use leasehold::core::protocol::secret::Promised;
 
 use super::driver::World;
 use super::parse::{option, origin, priority, run, time, trouble};
 use super::words;
 
 impl World {
+    fn put_config(&mut self, rest: &[&str]) {
+        let generation = option(rest, "generation").map_or(1, |word| word.parse().unwrap());
+        let ttl = option(rest, "ttl").and_then(time).unwrap_or(Duration::from_secs(5));
+        let longest = option(rest, "longest").and_then(time).unwrap_or(ttl);
+        let promised = Promised {
+            bound_ms: option(rest, "promises")
+                .and_then(time)
+                .map(|bound| bound.as_secs() * 1000),
+            secret: None,
+        };
+        let config = ClusterConfig::new(generation, ttl, longest).with(promised);
+        self.etcd.put(&self.keys.config(), &json(&config), 0);
+    }
+
     pub(super) fn etcd_input(&mut self, words: &[&str]) -> bool {
         match words {
             // Lost for good, and put up anew.
@@ -22,13 +37,7 @@ impl World {
                 self.alive.clear();
             }
             ["store", group, rest @ ..] => self.put_store(group, rest.first().unwrap_or(&"s1")),
-            ["config", rest @ ..] => {
-                let generation = option(rest, "generation").map_or(1, |word| word.parse().unwrap());
-                let ttl = option(rest, "ttl").and_then(time).unwrap_or(Duration::from_secs(5));
-                let longest = option(rest, "longest").and_then(time).unwrap_or(ttl);
-                let config = ClusterConfig::new(generation, ttl, longest);
-                self.etcd.put(&self.keys.config(), &json(&config), 0);
-            }
+            ["config", rest @ ..] => self.put_config(rest),
             ["lives", node, rest @ ..] => {
                 self.alive.insert((*node).to_owned(), self.now);
                 let lease = self.names.named(&format!("L{node}"));
@@ -175,6 +184,7 @@ impl World {
             clock: String::new(),
             endpoints: String::new(),
             ending: false,
+            votes: option(words, "votes").is_some(),
             mac: option(words, "mac").unwrap_or_default().to_owned(),
         };
         self.etcd.put(&self.keys.status(node), &json(&status), lease);

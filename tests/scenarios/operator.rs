@@ -1,7 +1,10 @@
 //! What operators ask for, and what etcd answers.
 
-use leasehold::core::event::{Event, OrderKind, Request};
+use std::time::Duration;
+
+use leasehold::core::event::{Event, OrderKind, PromisesWanted, Request};
 use leasehold::core::protocol::records::View;
+use leasehold::core::protocol::secret::Secret;
 use leasehold::core::requests::exported::Exported;
 use leasehold::core::requests::fenced::Fenced;
 use leasehold::core::store::StoreError;
@@ -133,7 +136,17 @@ pub(super) fn order_kind(words: &[&str]) -> Option<OrderKind> {
         },
         ["create", group] => OrderKind::Create { group: named(group) },
         ["delete", group] => OrderKind::Delete { group: named(group) },
-        ["ttl", ttl] => OrderKind::Configure { ttl: time(ttl)? },
+        ["ttl", ttl] => OrderKind::Configure {
+            ttl: time(ttl)?,
+            promises: None,
+        },
+        ["promises", bound] => OrderKind::Configure {
+            ttl: Duration::from_secs(5),
+            promises: Some(PromisesWanted {
+                bound: if *bound == "off" { None } else { Some(time(bound)?) },
+                secret: Secret::new([7; 32]),
+            }),
+        },
         _ => return None,
     })
 }

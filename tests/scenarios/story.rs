@@ -77,6 +77,7 @@ impl World {
             "etcd"
                 | "node"
                 | "notify"
+                | "vote"
                 | "watchdog"
                 | "saved"
                 | "sleep"
@@ -88,8 +89,8 @@ impl World {
         );
         let understood = match words[0] {
             "etcd" => self.etcd_input(&words[1..]),
-            "node" | "notify" | "watchdog" | "start" | "restart" | "kill" | "saved" | "sleep" | "run" | "quick"
-            | "status" | "history" | "policy" | "hangs" | "afar" | "without" => self.control(words),
+            "node" | "notify" | "vote" | "watchdog" | "start" | "restart" | "kill" | "saved" | "sleep" | "run"
+            | "quick" | "status" | "history" | "policy" | "hangs" | "afar" | "without" => self.control(words),
             "health" if words.len() == 1 => self.control(words),
             "answer" | "timeout" | "landed" | "late" | "refused" => self.answer_input(words),
             "term" | "hold" | "switchover" | "failback" | "apply" | "accept" | "fenced" | "order" | "export"

@@ -185,10 +185,19 @@ fn value(names: &mut Names, key: &str, value: &str) -> String {
             let longest = config
                 .longest_ms
                 .map(|_| format!(" longest {}", seconds(config.longest())));
+            let promises = config.promises_ms.map(|bound| {
+                let signed = if config.promises_secret.is_some() {
+                    " signed"
+                } else {
+                    ""
+                };
+                format!(" promises {}{signed}", seconds(Duration::from_millis(bound)))
+            });
             format!(
-                "generation {} ttl {ttl}{}",
+                "generation {} ttl {ttl}{}{}",
                 config.generation,
-                longest.unwrap_or_default()
+                longest.unwrap_or_default(),
+                promises.unwrap_or_default()
             )
         }),
         ["status", _] => serde_json::from_str::<NodeStatus>(value).ok().map(|read| status(&read)),
@@ -338,7 +347,7 @@ pub(crate) fn action(names: &mut Names, now: Time, action: &Action) -> String {
         Action::Reply { result: Err(why), .. } => format!("reply refused: {why}"),
         Action::Reset { why } => format!("RESET THE HOST: {why}"),
         Action::Fence { node, incarnation } => format!("FENCE {node} {}", names.lease(*incarnation)),
-        Action::Send { .. } => unreachable!("the node of a story has no vote"),
+        Action::Send { .. } => unreachable!("nobody else in a story has a vote"),
         Action::Exit { detached } => if *detached { "exit detached" } else { "exit" }.to_owned(),
     }
 }

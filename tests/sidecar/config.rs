@@ -92,3 +92,117 @@ async fn what_was_exported_comes_back_when_etcd_has_lost_everything() {
     let stopped = back["groups"]["mail"]["stopped"].as_str().unwrap_or_default();
     assert!(stopped.contains("new disk"), "{back}");
 }
+
+/// A node with promises at a port that was free a moment ago, once it has joined; its address, and the cluster's prefix in etcd.
+async fn joined(etcd: &Cluster) -> (Sidecar, String, Keys) {
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap().to_string();
+    drop(socket);
+    let mut node = Sidecar::new(&[etcd.url(0)], "3s", &[]).with("LEASEHOLD_PROMISES_LISTEN", &*address);
+    node.start();
+    let status = node.wait("joined", |status| status["member"] == "joined");
+    assert!(status["promises"].is_null(), "{status}");
+    assert!(
+        std::net::UdpSocket::bind(&address).is_ok(),
+        "nothing is open without promises"
+    );
+    node.edit("  ttl: 3s\n", "  ttl: 3s\n  promises: 10m\n");
+    let prefix = format!("/leasehold/{}/", status["cluster"].as_str().unwrap());
+    let client = Client::connect([etcd.url(0)], None).await.unwrap();
+    (node, address, Keys { client, prefix })
+}
+
+/// What lies in etcd.
+struct Keys {
+    client: Client,
+    prefix: String,
+}
+
+impl Keys {
+    async fn get(&mut self, key: &str) -> String {
+        let answer = self.client.get(format!("{}{key}", self.prefix), None).await.unwrap();
+        let value = answer.kvs().first().map(|kv| kv.value_str().unwrap().to_owned());
+        value.unwrap_or_default()
+    }
+
+    async fn wait(&mut self, key: &str) -> String {
+        for _ in 0..100 {
+            let value = self.get(key).await;
+            if !value.is_empty() {
+                return value;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+        panic!("no {key}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn promises_are_refused_while_a_node_does_not_know_them() {
+    let etcd = Cluster::start(1, &FAST).await;
+    let (node, address, mut keys) = joined(&etcd).await;
+    // A node of an earlier version was here.
+    let old = format!("{}status/b", keys.prefix);
+    let status = r#"{"version":"0.1.0","address":"","priority":1,"groups":{}}"#;
+    keys.client.put(&*old, status, None).await.unwrap();
+    node.wait("it to be seen", |status| !status["nodes"]["b"].is_null());
+    let (code, text) = node.said(&["config", "apply"]);
+    assert!(
+        code == Some(1) && text.contains("b does not say that it knows promises"),
+        "{text}"
+    );
+    assert!(!keys.get("config").await.contains("promises"));
+    assert!(
+        std::net::UdpSocket::bind(&address).is_ok(),
+        "nothing is open without promises"
+    );
+    keys.client.delete(&*old, None).await.unwrap();
+    node.wait("it to be gone", |status| status["nodes"]["b"].is_null());
+    let (code, text) = node.said(&["config", "diff"]);
+    assert!(
+        code == Some(1) && text.contains("the file says promises 600s, the cluster off"),
+        "{text}"
+    );
+    let (code, text) = node.said(&["config", "apply"]);
+    assert!(code == Some(0) && text.contains("promises are on"), "{text}");
+    node.wait("promises", |status| status["promises"]["bound_ms"] == 600_000);
+    let (code, text) = node.said(&["config", "diff"]);
+    assert!(code == Some(0) && text.contains("the cluster 600s"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn promises_are_turned_on_and_off_and_their_secret_is_told_nobody() {
+    let etcd = Cluster::start(1, &FAST).await;
+    let (mut node, address, mut keys) = joined(&etcd).await;
+    assert!(node.cli(&["config", "apply"]).status.success());
+    let voter = keys.wait("status/a/voter").await;
+    assert!(voter.contains(&address), "{voter}");
+    assert!(std::net::UdpSocket::bind(&address).is_err(), "it is asked there");
+    let config: serde_json::Value = serde_json::from_str(&keys.get("config").await).unwrap();
+    let secret = config["promises_secret"].as_str().unwrap().to_owned();
+    let pin = std::fs::read_to_string(node.dir.join("state/trusted-etcd.json")).unwrap();
+    assert!(secret.len() == 64 && pin.contains(&secret), "the secret is on the disk");
+    let mut told = vec![node.log(), node.status().unwrap().to_string()];
+    let verbs = [
+        &["config", "export"][..],
+        &["config", "diff", "--json"],
+        &["history", "mail"],
+        &["why", "mail"],
+    ];
+    told.extend(verbs.iter().map(|verb| node.said(verb).1));
+    assert!(told.iter().all(|text| !text.contains(&secret)), "a secret is told");
+
+    // The next sidecar knows it from its disk, and has the same vote.
+    let vote = std::fs::read_to_string(node.dir.join("state/voter.json")).unwrap();
+    node.crash();
+    node.start();
+    node.wait("joined again", |status| status["member"] == "joined");
+    let kept = std::fs::read_to_string(node.dir.join("state/voter.json")).unwrap();
+    assert_eq!(kept, vote);
+    node.edit("  promises: 10m\n", "");
+    let (code, text) = node.said(&["config", "apply"]);
+    assert!(code == Some(0) && text.contains("promises are off"), "{text}");
+    node.wait("none", |status| status["promises"].is_null());
+    assert!(!keys.get("config").await.contains("promises"));
+    assert!(!node.log().contains("panicked"), "{}", node.log());
+}

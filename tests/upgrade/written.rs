@@ -68,6 +68,7 @@ fn beats_and_the_configuration() {
         ttl_ms: 5000,
         longest_ms: Some(7000),
         promises_ms: None,
+        promises_secret: None,
     };
     same::<before::ClusterConfig>(&config, &[]);
 }
@@ -142,9 +143,13 @@ fn what_a_node_tells() {
         clock: words("hpet"),
         endpoints: words("in use"),
         ending: true,
+        votes: true,
         mac: words("02:00:00:00:00:0b"),
     };
-    same::<before::NodeStatus>(&status, &["content", "file", "endpoints", "ending", "certified", "mac"]);
+    same::<before::NodeStatus>(
+        &status,
+        &["content", "file", "endpoints", "ending", "votes", "certified", "mac"],
+    );
 }
 
 #[test]
@@ -280,6 +285,7 @@ fn files() {
         revision: 17,
         longest_ms: 7000,
         promises_ms: None,
+        promises_secret: None,
     };
     same::<before::Pin>(&pin, &[]);
 }

@@ -7,6 +7,7 @@ pub(super) mod images;
 mod mail;
 mod members;
 mod nfs;
+mod promises;
 mod prospect;
 #[cfg(test)]
 pub(super) mod testing;
@@ -91,6 +92,10 @@ async fn look(facts: &NodeArgs, site: &NodeContext, found: &mut Findings) {
     warnings.extend(Access::new(facts.tokens.clone()).warning());
     warnings.extend(members.warnings.clone());
     warnings.extend(certificates.warnings);
+    let asked = promises::look(facts, site);
+    found.report.extend(asked.report);
+    found.warnings.extend(asked.warnings);
+    found.faults.extend(asked.faults);
     let addresses = addresses::look(&site.project, &facts.interface).await;
     found.faults.extend(addresses.faults);
     found.warnings.extend(addresses.warnings);

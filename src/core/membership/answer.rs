@@ -102,6 +102,7 @@ impl Node {
         self.mend_own_status();
         self.suspect_leases(now, out);
         self.adopt_config(out);
+        self.adopt_promises(out);
         self.settle_config(now, out);
         self.prepare_groups(out);
         self.locate(now, out);

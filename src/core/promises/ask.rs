@@ -13,7 +13,7 @@ use crate::time::Time;
 /// Between two requests to one that is silent.
 const REPEAT: Duration = Duration::from_millis(100);
 /// In fair weather a round is tried now and then, so that everybody knows who is missing.
-const TRIAL: Duration = Duration::from_secs(60);
+pub(super) const TRIAL: Duration = Duration::from_secs(60);
 
 /// What a round allows: stamps, each with what counts from it.
 #[derive(Clone, Copy, Debug)]
@@ -92,6 +92,8 @@ impl Node {
         let clock = u64::try_from(now.raw.as_millis()).unwrap_or(u64::MAX);
         self.promises.seq = self.promises.seq.saturating_add(1).max(clock);
         self.promises.challenges.retain(|voter, _| asked.contains(voter));
+        let before = self.promises.round.as_ref().map(Round::missing);
+        self.promises.lacked = before.unwrap_or_default();
         self.promises.round = Some(Round {
             nonce: self.promises.random.draw(),
             seq: self.promises.seq,
@@ -102,6 +104,7 @@ impl Node {
             yes: BTreeSet::new(),
             repeated: now,
             over: false,
+            refused: None,
         });
         self.ask_the_silent(now);
     }
@@ -155,6 +158,7 @@ impl Node {
     pub(super) fn heard_no(&mut self, nonce: u64, voter: VoterId) {
         if let Some(round) = self.round_of(nonce, voter) {
             round.over = true;
+            round.refused = Some(voter);
         }
     }
 

@@ -45,7 +45,9 @@ impl Node {
         };
         let me = &self.facts.me().name;
         let is_told = self.facts.view().voters.get(me) == Some(&key);
-        if config.promises_ms.is_some() && !is_told && txn.has_room(0, 1) {
+        // Not before it can be asked: whoever is on no list is waited for, and needs not be heard.
+        let can_be_asked = !key.address.is_empty();
+        if config.promises_ms.is_some() && can_be_asked && !is_told && txn.has_room(0, 1) {
             txn.and_voter(self.facts.keys(), me, &key);
         }
     }

@@ -4,7 +4,9 @@
 
 mod answer;
 mod ask;
+mod config;
 mod list;
+mod told;
 mod wait;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -108,6 +110,14 @@ pub(crate) struct Promises {
     seq: u64,
     random: Random,
     out: Vec<Action>,
+    /// Who did not say yes in the round before this one.
+    lacked: BTreeSet<VoterId>,
+    /// The bound as the compose file says it.
+    in_file: Option<Duration>,
+    /// The same as this node took it from etcd last.
+    adopted: Option<Option<u64>>,
+    /// Why nobody can ask this node.
+    fault: Option<String>,
 }
 
 /// A promise of this node: it takes nothing of that incarnation until the end.
@@ -139,6 +149,8 @@ struct Round {
     repeated: Time,
     /// All said yes, or one said no.
     over: bool,
+    /// Who said no.
+    refused: Option<VoterId>,
 }
 
 /// What all have promised, from that stamp on.
@@ -175,7 +187,7 @@ struct Inquiry {
 
 impl Promises {
     /// `seed`: as of the membership, but another stream.
-    pub(crate) fn new(vote: Option<Vote>, seed: u64) -> Self {
+    pub(crate) fn new(vote: Option<Vote>, in_file: Option<Duration>, seed: u64) -> Self {
         let mut random = Random::new(seed ^ 0x7072_6f6d_6973_6573);
         Self {
             vote,
@@ -192,6 +204,10 @@ impl Promises {
             seq: 0,
             random,
             out: Vec::new(),
+            lacked: BTreeSet::new(),
+            in_file,
+            adopted: None,
+            fault: None,
         }
     }
 
@@ -283,7 +299,7 @@ mod tests {
 
     #[test]
     fn what_was_sent_counts_until_it_is_settled_and_is_bounded() {
-        let mut promises = Promises::new(None, 1);
+        let mut promises = Promises::new(None, None, 1);
         for second in 1..=40 {
             promises.note_sent(at(second), listed(Some(&[u128::from(second)]), 60));
         }
@@ -302,7 +318,7 @@ mod tests {
 
     #[test]
     fn a_beat_that_promises_less_ends_what_was_promised_more() {
-        let mut promises = Promises::new(None, 1);
+        let mut promises = Promises::new(None, None, 1);
         promises.proof = Some(Proof {
             lease: 7,
             stamp: at(1),

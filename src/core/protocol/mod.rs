@@ -13,9 +13,11 @@ pub mod kept;
 pub mod keys;
 mod kind;
 mod order;
+mod pin;
 pub mod records;
 mod release;
 pub(crate) mod released;
+pub mod secret;
 pub mod sizing;
 mod take;
 #[cfg(test)]

@@ -14,6 +14,7 @@ use crate::protocol::bounds::{self, Bounded, Fault};
 use crate::protocol::image::ImageId;
 use crate::protocol::kept::{Kept, RecordInEtcd, VoterKey};
 use crate::protocol::keys::Keys;
+use crate::protocol::secret::Secret;
 use crate::protocol::{FaultId, ReleaseCause, TroubleState};
 use crate::store::{Answer, KeyValue};
 use crate::text;
@@ -154,6 +155,9 @@ pub struct ClusterConfig {
     /// With promises, in milliseconds: how long a holder may run on after its last landed beat.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promises_ms: Option<u64>,
+    /// With promises: under which nodes speak to each other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promises_secret: Option<Secret>,
 }
 
 impl ClusterConfig {
@@ -166,6 +170,7 @@ impl ClusterConfig {
             ttl_ms: millis(ttl),
             longest_ms: (longest > ttl).then(|| millis(longest)),
             promises_ms: None,
+            promises_secret: None,
         }
     }
 
@@ -289,6 +294,9 @@ pub struct NodeStatus {
     /// It was told to end, and will leave in order.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub ending: bool,
+    /// It has a vote, and takes part in promises once they are turned on; not from a version without them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub votes: bool,
     /// The hardware address of the interface with its virtual addresses; empty from a version that did not tell it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub mac: String,
@@ -374,28 +382,9 @@ pub struct Pin {
     /// The bound of promises: a restored etcd may know nothing of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promises_ms: Option<u64>,
-}
-
-impl Pin {
-    /// This one, or a later one of the same etcd.
-    #[must_use]
-    pub fn or_later(self, later: Self) -> Self {
-        let same = (later.cluster_id, later.generation) == (self.cluster_id, self.generation);
-        if same && later.revision > self.revision {
-            later
-        } else {
-            self
-        }
-    }
-
-    /// The longest promise that is known, or the file's where an earlier version pinned none.
-    #[must_use]
-    pub fn longest(&self, file: Duration) -> Duration {
-        match self.longest_ms {
-            0 => file,
-            known => Duration::from_millis(known),
-        }
-    }
+    /// Their secret: a voter that starts while etcd is away needs it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promises_secret: Option<Secret>,
 }
 
 /// What a restarted sidecar needs to adopt its running containers; kept in a boot-scoped file.

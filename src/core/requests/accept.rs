@@ -93,10 +93,8 @@ impl Node {
         let told = self.facts.view().config.map(|config| config.ttl());
         let kept = told.filter(|ttl| self.facts.timing().with_ttl(*ttl).check().is_ok());
         let ttl = kept.unwrap_or(self.facts.timing().ttl);
-        ClusterConfig {
-            promises_ms: self.trust.promises_ms(self.facts.view()),
-            ..ClusterConfig::new(generation, ttl, self.longest_known())
-        }
+        let promised = self.trust.promised(self.facts.view());
+        ClusterConfig::new(generation, ttl, self.longest_known()).with(promised)
     }
 
     /// What everybody waits after T11, at least.

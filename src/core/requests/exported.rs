@@ -147,10 +147,8 @@ impl Node {
         let known = self.trust.generation();
         let present = self.facts.view().config.map_or(0, |config| config.generation);
         let generation = exported.generation.max(known).max(present) + 1;
-        let config = ClusterConfig {
-            promises_ms: self.trust.promises_ms(self.facts.view()),
-            ..ClusterConfig::new(generation, ttl, self.longest_known().max(longest))
-        };
+        let promised = self.trust.promised(self.facts.view());
+        let config = ClusterConfig::new(generation, ttl, self.longest_known().max(longest)).with(promised);
         let keys = self.facts.keys();
         let mut txn = Txn::accept(keys, self.facts.view().config_mod, config);
         for (name, group) in &exported.groups {

@@ -98,7 +98,7 @@ impl Node {
             // The rest once etcd was read anew: its storage may have been initialised a moment ago.
             OrderKind::Create { group } => self.unknown_group(group),
             OrderKind::Delete { group } => self.not_deletable(group),
-            OrderKind::Configure { ttl } => self.unfit_ttl(*ttl),
+            OrderKind::Configure { ttl, promises } => self.unfit(*ttl, *promises),
         }
     }
 
@@ -168,7 +168,7 @@ impl Node {
                 let order = self.facts.view().group(group).deleted.as_ref()?;
                 Some(already::deleted(group, &order.0))
             }
-            OrderKind::Configure { ttl } => self.configured(*ttl),
+            OrderKind::Configure { ttl, promises } => self.configured(*ttl, *promises),
             // A new one starts over, with its own end.
             OrderKind::Pause { .. } => None,
         }
@@ -201,7 +201,7 @@ impl Node {
         let txn = match kind {
             OrderKind::Remove { node } => return self.removal(reply, &node, out),
             OrderKind::Withdraw { group, id } => return self.withdrawal(reply, &group, id, out),
-            OrderKind::Configure { ttl } => return self.configuration(reply, ttl, out),
+            OrderKind::Configure { ttl, promises } => return self.configuration(reply, ttl, promises, out),
             OrderKind::Unextend { group, node } => return self.unextension(reply, &group, &node, origin, out),
             OrderKind::Create { group } => return self.creation(reply, &group, out),
             OrderKind::Delete { group } => return self.deletion(reply, &group, origin, out),
@@ -270,7 +270,7 @@ impl Node {
                 let keys = view.group(group);
                 (names.deleted(group), revision(keys.deleted.as_ref()), String::new())
             }
-            OrderKind::Configure { ttl } => (names.config(), view.config_mod, done::ttl(*ttl)),
+            OrderKind::Configure { ttl, .. } => (names.config(), view.config_mod, done::ttl(*ttl)),
         }
     }
 

@@ -167,6 +167,10 @@ refusals! {
     TtlTooShort { why: String, stays: Duration } = "ttl_too_short", Refused;
     TtlTooShortFor { node: String, ttl: Duration, least: Duration, stays: Duration } = "ttl_too_short", Refused;
     TtlNotTold { node: String } = "ttl_not_told", Refused;
+
+    // Promises.
+    PromisesNotKnown { node: String } = "promises_not_known", Refused;
+    PromisesTooMany { most: usize } = "promises_too_many", Refused;
 }
 
 #[cfg(test)]

@@ -222,6 +222,10 @@ codes! {
     TtlChanged = "ttl_changed", Info, "etcd";
     /// Every node beats with it, and the earlier one counts for nothing.
     TtlConfirmed = "ttl_confirmed", Info, "etcd";
+    /// The compose file says something else of promises than etcd.
+    PromisesDiffer = "promises_differ", Alarm, "etcd";
+    /// The cluster has promises from here on, others, or none.
+    PromisesChanged = "promises_changed", Info, "etcd";
     /// The record of a group is unreadable.
     RecordUnreadable = "record_unreadable", Alarm, "etcd";
     /// The record of a held group names another holder.

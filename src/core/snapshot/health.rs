@@ -97,6 +97,7 @@ impl Status {
         found.extend(doubted.map(|(name, node)| (Health::Warning, text::health::of(name, &node.clock))));
         let faulty = self.nodes.iter().filter(|(_, node)| !node.endpoints.is_empty());
         found.extend(faulty.map(|(name, node)| (Health::Warning, text::health::endpoints(name, &node.endpoints))));
+        found.extend(self.promises_troubles());
         found.extend(self.etcd_troubles.iter().map(|text| (Health::Warning, text.clone())));
         found.extend(self.versions());
         let troubles = [("etcd", &self.etcd_failure), ("engine", &self.engine_failure)];
@@ -135,6 +136,19 @@ impl Status {
         }
         let sentence = |(why, groups): (&str, Vec<&str>)| text::health::unready(name, &groups, why);
         groups.into_iter().map(|one| (Health::Warning, sentence(one))).collect()
+    }
+
+    /// Were etcd away, what this node holds would stop all the same.
+    fn promises_troubles(&self) -> Vec<(Health, String)> {
+        let Some(promises) = &self.promises else {
+            return Vec::new();
+        };
+        let alone = promises.alone.then(|| text::promises::alone(&self.node));
+        let lacking = (!promises.lacking.is_empty()).then(|| text::promises::lacking(&self.node, &promises.lacking));
+        let fault = promises.fault.as_ref();
+        let fault = fault.map(|fault| text::promises::unreachable(&self.node, fault));
+        let sentences = [alone, lacking, fault].into_iter().flatten();
+        sentences.map(|text| (Health::Warning, text)).collect()
     }
 
     /// An upgrade that is not finished, or a node that was forgotten.
@@ -217,7 +231,7 @@ impl Status {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::snapshot::status::HeldLine;
+    use crate::snapshot::status::{HeldLine, PromisesLine};
 
     fn node(state: NodeState, unready: &str) -> NodeLine {
         NodeLine {
@@ -264,6 +278,28 @@ mod tests {
     #[test]
     fn a_service_with_a_ready_standby_is_normal() {
         assert_eq!(judged(|_, _| {}), (Health::Normal, String::new()));
+    }
+
+    #[test]
+    fn a_promise_that_is_missing_would_hurt_next() {
+        let with = |promises: PromisesLine| judged(|status, _| status.promises = Some(promises));
+        assert_eq!(with(PromisesLine::default()), (Health::Normal, String::new()));
+        let (lacking, alone) = (vec!["b".to_owned(), "c".to_owned()], true);
+        let fault = Some("UDP is taken".to_owned());
+        let (health, text) = with(PromisesLine {
+            lacking,
+            alone,
+            fault,
+            ..PromisesLine::default()
+        });
+        assert_eq!(health, Health::Warning);
+        for words in [
+            "no promise from b, c",
+            "no other node has a vote",
+            "a can't be asked for a promise: UDP is taken",
+        ] {
+            assert!(text.contains(words), "{text}");
+        }
     }
 
     #[test]

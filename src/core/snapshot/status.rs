@@ -32,6 +32,8 @@ pub struct Status {
     pub ttl_ms: u64,
     /// While not every node has confirmed a shorter one: how long a node that nobody sees is waited for.
     pub longest_ms: Option<u64>,
+    /// For how long this node would run on without etcd; none where promises are off.
+    pub promises: Option<PromisesLine>,
     /// The node's last decision that is not about one group.
     pub reason: String,
     /// The health of all of it in one word.
@@ -40,6 +42,22 @@ pub struct Status {
     pub damaged: BTreeMap<String, String>,
     pub nodes: BTreeMap<String, NodeLine>,
     pub groups: BTreeMap<String, GroupLine>,
+}
+
+/// Promises, as far as this node's own runs go.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PromisesLine {
+    /// After its last answered beat, in milliseconds.
+    pub bound_ms: u64,
+    /// Milliseconds until the stop signal, were no further beat answered while all others go on to promise. None where this node
+    /// holds nothing, or somebody's word is missing.
+    pub left_ms: Option<u64>,
+    /// Nodes without whose word it stops as without promises.
+    pub lacking: Vec<String>,
+    /// It holds something, and no other node has a vote.
+    pub alone: bool,
+    /// Why nobody can ask this node.
+    pub fault: Option<String>,
 }
 
 /// A node as this one sees it.
@@ -311,6 +329,7 @@ impl Node {
             watchdog: self.watchdog_state(),
             ttl_ms: millis(self.facts.timing().ttl),
             longest_ms: (self.waiting() > self.facts.timing().ttl).then(|| millis(self.waiting())),
+            promises: self.promises_line(now),
             reason: self.speech.text().unwrap_or_default().to_owned(),
             nodes: self.node_lines(now),
             groups: self

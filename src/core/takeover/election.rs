@@ -561,6 +561,7 @@ impl Node {
             clock: self.host.clock_doubt().unwrap_or_default().to_owned(),
             endpoints: self.host.endpoints().unwrap_or_default().to_owned(),
             ending: self.membership.ending().is_told(),
+            votes: self.promises.has_vote(),
             mac: self.host.mac().to_owned(),
         }
     }

@@ -229,6 +229,13 @@ sentences! {
          stays {stays:?}";
     TtlNotTold { node } =>
         "{node} does not tell which ttl it could keep: run the same version there (`leasehold node list`), and try again";
+
+    // Promises.
+    PromisesNotKnown { node } =>
+        "{node} does not say that it knows promises: run this version there and restart its sidecar, or take a node that is gone \
+         for good out with `leasehold node remove {node}`; nothing is changed";
+    PromisesTooMany { most } =>
+        "promises work among {most} nodes at most (`leasehold node list`): take them out of the file; nothing is changed";
 }
 
 #[cfg(test)]

@@ -8,10 +8,11 @@
 
 use std::time::Duration;
 
-use crate::event::Action;
+use crate::event::{Action, PromisesWanted};
 use crate::membership::Purpose;
 use crate::node::Node;
 use crate::protocol::records::{Beat, ClusterConfig};
+use crate::protocol::secret::Promised;
 use crate::requests::refusal::Refusal;
 use crate::snapshot::code::Code;
 use crate::store::Txn;
@@ -137,8 +138,13 @@ impl Node {
             })
     }
 
-    /// Why the cluster can't have this ttl: each node must be able to keep it.
-    pub(crate) fn unfit_ttl(&self, ttl: Duration) -> Option<Refusal> {
+    /// Why the cluster can't have this configuration.
+    pub(crate) fn unfit(&self, ttl: Duration, promises: Option<PromisesWanted>) -> Option<Refusal> {
+        self.unfit_ttl(ttl).or_else(|| self.unfit_promises(promises?))
+    }
+
+    /// Each node must be able to keep it.
+    fn unfit_ttl(&self, ttl: Duration) -> Option<Refusal> {
         let stays = self.facts.timing().ttl;
         if let Err(short) = self.facts.timing().with_ttl(ttl).check() {
             let why = short.to_string();
@@ -172,26 +178,49 @@ impl Node {
     }
 
     /// What to answer where it is the cluster's already.
-    pub(crate) fn configured(&self, ttl: Duration) -> Option<String> {
-        let same =
-            self.facts.view().config.is_some_and(|config| config.ttl() == ttl) && !self.facts.damage().of_config();
+    pub(crate) fn configured(&self, ttl: Duration, promises: Option<PromisesWanted>) -> Option<String> {
+        let config = self.facts.view().config.filter(|_| !self.facts.damage().of_config())?;
+        let same = config.ttl() == ttl && config.with(wanted(&config, promises)) == config;
         same.then(|| text::orders::already::ttl(ttl))
     }
 
     /// One transaction that compares the configuration as read, so that of two operators one wins.
-    pub(crate) fn configuration(&self, reply: u64, ttl: Duration, out: &mut Vec<Action>) -> Option<(Txn, Purpose)> {
-        let refused = self.unfit_ttl(ttl);
+    pub(crate) fn configuration(
+        &self,
+        reply: u64,
+        ttl: Duration,
+        promises: Option<PromisesWanted>,
+        out: &mut Vec<Action>,
+    ) -> Option<(Txn, Purpose)> {
+        let refused = self.unfit(ttl, promises);
         let Some(config) = self.facts.view().config.filter(|_| refused.is_none()) else {
             let result = Err(refused.unwrap_or(Refusal::NoConfiguration));
             out.push(Action::Reply { reply, result });
             return None;
         };
-        let wanted = ClusterConfig {
-            promises_ms: config.promises_ms,
-            ..ClusterConfig::new(config.generation, ttl, self.waiting())
-        };
+        let promised = wanted(&config, promises);
+        let wanted = ClusterConfig::new(config.generation, ttl, self.waiting()).with(promised);
         let txn = Txn::change_ttl(self.facts.keys(), self.facts.view().config_mod, wanted);
-        let done = text::orders::done::ttl_changed(ttl, config.ttl());
+        let news = (promised != config.promised()).then(|| text::promises::changed(promised.bound_ms));
+        let done = match (news, ttl == config.ttl()) {
+            (Some(news), true) => news,
+            (Some(news), false) => format!("{}; {news}", text::orders::done::ttl_changed(ttl, config.ttl())),
+            (None, _) => text::orders::done::ttl_changed(ttl, config.ttl()),
+        };
         Some((txn, Purpose::Request { reply, done }))
+    }
+}
+
+/// What the configuration is to say of promises. A secret that it has stays: nobody would hear the others while it changes.
+fn wanted(config: &ClusterConfig, promises: Option<PromisesWanted>) -> Promised {
+    let Some(PromisesWanted { bound, secret }) = promises else {
+        return config.promised();
+    };
+    match bound {
+        Some(bound) => Promised {
+            bound_ms: Some(u64::try_from(bound.as_millis()).unwrap_or(u64::MAX)),
+            secret: config.promises_secret.or(Some(secret)),
+        },
+        None => Promised::default(),
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::event::Action;
 use crate::protocol::records::{ClusterConfig, Pin, View};
+use crate::protocol::secret::Promised;
 use crate::text;
 
 /// How far the revision may grow before the pin on disk follows.
@@ -20,8 +21,8 @@ pub(crate) struct Trust {
     written: i64,
     /// The longest that an ordinary beat may have promised which this node did not see; 0 before anything is known.
     longest: Duration,
-    /// The bound of promises by the etcd that was trusted last, in milliseconds.
-    promises_ms: Option<u64>,
+    /// Promises, by the etcd that was trusted last.
+    promised: Promised,
     /// Whether the ttl in force is the cluster's yet, and not the file's.
     adopted: bool,
 }
@@ -33,14 +34,15 @@ impl Trust {
             pinned,
             written: pinned.map_or(0, |pin| pin.revision),
             longest: pinned.map_or(Duration::ZERO, |pin| pin.longest(ttl)),
-            promises_ms: pinned.and_then(|pin| pin.promises_ms),
+            promised: pinned.map(|pin| pin.promised()).unwrap_or_default(),
             adopted: false,
         }
     }
 
-    /// The bound of promises that counts after an accept: etcd's, or the one that it has forgotten.
-    pub(crate) fn promises_ms(&self, view: &View) -> Option<u64> {
-        view.config.and_then(|config| config.promises_ms).or(self.promises_ms)
+    /// The promises that count after an accept: etcd's, or those that it has forgotten.
+    pub(crate) fn promised(&self, view: &View) -> Promised {
+        let told = view.config.map(|config| config.promised());
+        told.filter(|told| told.bound_ms.is_some()).unwrap_or(self.promised)
     }
 
     /// Why this etcd is not the one that was pinned.
@@ -72,10 +74,7 @@ impl Trust {
     pub(crate) fn expect_config(&mut self, revision: i64, ttl: Duration) -> Option<ClusterConfig> {
         let pin = self.pinned.as_mut()?;
         pin.revision = pin.revision.max(revision);
-        Some(ClusterConfig {
-            promises_ms: self.promises_ms,
-            ..ClusterConfig::new(pin.generation, ttl, self.longest.max(ttl))
-        })
+        Some(ClusterConfig::new(pin.generation, ttl, self.longest.max(ttl)).with(self.promised))
     }
 
     /// Whether an operator has accepted this etcd on another node.
@@ -101,10 +100,7 @@ impl Trust {
     pub(crate) fn config(&self, ttl: Duration) -> Option<ClusterConfig> {
         let pin = self.pinned.filter(|pin| pin.generation > 0 && pin.longest_ms > 0)?;
         let longest = Duration::from_millis(pin.longest_ms);
-        Some(ClusterConfig {
-            promises_ms: pin.promises_ms,
-            ..ClusterConfig::new(pin.generation, ttl.min(longest), longest)
-        })
+        Some(ClusterConfig::new(pin.generation, ttl.min(longest), longest).with(pin.promised()))
     }
 
     /// Trusts what was read, and gives what the disk must know of it.
@@ -116,14 +112,15 @@ impl Trust {
             revision: view.revision,
             longest_ms: u64::try_from(self.longest.as_millis()).unwrap_or(u64::MAX),
             promises_ms: config.promises_ms,
+            promises_secret: config.promises_secret,
         };
-        self.promises_ms = config.promises_ms;
+        self.promised = config.promised();
         let old = self.pinned.replace(pin);
         // What somebody may count on must be on the disk first. A revision that is behind there, or a promise that is too
         // long, costs nothing but time.
         let counts = old.is_none_or(|old| {
-            let other = (old.cluster_id, old.generation, old.promises_ms);
-            other != (pin.cluster_id, pin.generation, pin.promises_ms) || old.longest_ms < pin.longest_ms
+            let other = (old.cluster_id, old.generation, old.promised());
+            other != (pin.cluster_id, pin.generation, pin.promised()) || old.longest_ms < pin.longest_ms
         });
         let far = pin.revision.saturating_sub(self.written) >= PIN_STEP;
         let action = if counts {
@@ -236,6 +233,7 @@ mod tests {
             revision: 5,
             longest_ms: 0,
             promises_ms: None,
+            promises_secret: None,
         };
         let trust = Trust::new(Some(pin), TTL);
         assert!(!trust.accepted_elsewhere(&view(9, 4, 9)));

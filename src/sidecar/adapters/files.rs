@@ -7,6 +7,7 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use rustix::fs::FlockOperation;
 use serde::de::DeserializeOwned;
@@ -20,6 +21,9 @@ use leasehold_core::protocol::records::{Pin, Saved};
 /// Of a file that this program wrote itself.
 const KEPT_MAX: u64 = 64 * 1024 * 1024;
 
+/// etcd itself refuses more.
+const ELECTION_MAX: Duration = Duration::from_secs(50);
+
 /// Where they lie.
 #[derive(Clone, Debug)]
 pub struct Files {
@@ -28,10 +32,17 @@ pub struct Files {
     /// The same with a later revision, in a file of its own: it is written beside the loop, and must never replace a pin that
     /// the loop has written meanwhile.
     later: PathBuf,
+    /// What etcd takes to elect a leader, as learned last.
+    election: PathBuf,
     /// That is under way.
     is_pinning: Arc<AtomicBool>,
     /// Which containers were started; see [`super::cgroup::Memory`].
     pub containers: PathBuf,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Election {
+    timeout_ms: u64,
 }
 
 /// Held as long as the process lives: one sidecar per host.
@@ -54,6 +65,7 @@ impl Files {
             containers: run_dir.join("containers.json"),
             pin: state_dir.join("trusted-etcd.json"),
             later: state_dir.join("trusted-etcd-later.json"),
+            election: state_dir.join("election.json"),
             is_pinning: Arc::default(),
         })
     }
@@ -119,6 +131,23 @@ impl Files {
     /// The disk's.
     pub fn save_pin(&self, pin: &Pin) -> io::Result<()> {
         write(&self.pin, pin)
+    }
+
+    /// With promises: what etcd takes to elect a leader, for a sidecar that starts while etcd is away.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn save_election(&self, timeout: Duration) -> io::Result<()> {
+        let timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
+        write(&self.election, &Election { timeout_ms })
+    }
+
+    /// The same as it was learned last; none where nobody wrote it, or it can't be read: then etcd is waited for.
+    #[must_use]
+    pub fn election(&self) -> Option<Duration> {
+        let kept: Option<Election> = read(&self.election).ok().flatten();
+        let timeout = Duration::from_millis(kept?.timeout_ms);
+        (!timeout.is_zero() && timeout <= ELECTION_MAX).then_some(timeout)
     }
 
     /// Writes a later pin in a thread of its own, one at a time: a disk that hangs holds up nothing else, the end of this
@@ -191,7 +220,7 @@ fn read<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
     }
 }
 
-fn write<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
+pub(super) fn write<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
     let next = path.with_extension("next");
     let file = File::options()
         .create(true)
@@ -211,21 +240,19 @@ fn damaged(path: &Path, fault: &Fault) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, text)
 }
 
-fn named(path: &Path, error: &io::Error) -> io::Error {
+pub(super) fn named(path: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-    use std::os::unix::fs::PermissionsExt;
-    use std::sync::mpsc::channel;
-    use std::time::Duration;
-
     use super::*;
     use leasehold_core::adoption::left::Parts;
     use leasehold_core::protocol::bounds::PROMISE_MAX_MS;
     use leasehold_core::protocol::records::SavedRun;
+    use std::collections::BTreeMap;
+    use std::os::unix::fs::PermissionsExt;
+    use std::sync::mpsc::channel;
 
     struct Place(PathBuf);
 
@@ -258,6 +285,7 @@ mod tests {
             revision,
             longest_ms: 10_000,
             promises_ms: None,
+            promises_secret: None,
         }
     }
 
@@ -316,6 +344,7 @@ mod tests {
             revision: 7,
             longest_ms: PROMISE_MAX_MS,
             promises_ms: None,
+            promises_secret: None,
         };
         assert_eq!(pin, sound);
         let fault = fault.unwrap();

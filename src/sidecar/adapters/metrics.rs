@@ -156,6 +156,15 @@ fn about_node(status: &Status, registry: &mut Registry) {
     let ttl: Gauge<f64, AtomicU64> = Gauge::default();
     ttl.set(seconds(status.ttl_ms));
     registry.register("ttl_seconds", "What a beat promises", ttl);
+    if let Some(promises) = &status.promises {
+        let gauge: Gauge<f64, AtomicU64> = Gauge::default();
+        gauge.set(promises.left_ms.map_or(0.0, seconds));
+        registry.register(
+            "promises_seconds",
+            "How long this node would run on without etcd; 0 where it holds nothing, or a promise is missing",
+            gauge,
+        );
+    }
     if let Some(age) = status.etcd_age_ms {
         let gauge: Gauge<f64, AtomicU64> = Gauge::default();
         gauge.set(seconds(age));

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -18,6 +19,7 @@ use super::files::Files;
 use super::fitness;
 use super::http::{PendingRequest, Snapshot};
 use super::probe::{Inside, Prober, Target};
+use super::promises::{self, Promises};
 use super::reset;
 use super::store::{self, HistoryWriter, StoreCommand};
 use super::tether::TetherHost;
@@ -35,6 +37,7 @@ use leasehold_core::event::{Action, Decision, Done, Event, Level, PageOrder, Pro
 use leasehold_core::history::EpochRecorder;
 use leasehold_core::protocol::TxnKind;
 use leasehold_core::protocol::records::{Pin, Saved};
+use leasehold_core::protocol::secret::Secret;
 use leasehold_core::protocol::sizing::Timing;
 use leasehold_core::requests::refusal::Refusal;
 use leasehold_core::snapshot::status::Status;
@@ -71,6 +74,8 @@ pub struct Outbox {
     moves: Moves,
     writer: HistoryWriter,
     notifier: Option<Notifier>,
+    promises: Promises,
+    election: Duration,
 }
 
 impl Outbox {
@@ -83,6 +88,7 @@ impl Outbox {
         timing: Timing,
         files: Files,
         saved: Option<&Saved>,
+        pinned: Option<&Pin>,
         writer: HistoryWriter,
         inbox: mpsc::Sender<Event>,
     ) -> io::Result<Self> {
@@ -121,6 +127,8 @@ impl Outbox {
             vip,
             containers,
             tethers: tethers(site, saved, &inbox)?,
+            election: timing.election_timeout,
+            promises: promises_of(site, pinned, &inbox, &recent.counters),
             stores: BTreeMap::new(),
             watchdog: site.watchdog.clone().map(WatchdogDevice::new),
             inbox,
@@ -173,7 +181,7 @@ impl Outbox {
             Action::Attempt(limit) => give(&self.store, StoreCommand::Attempt(limit)),
             Action::Revoke { lease } => give(&self.store, StoreCommand::Revoke { lease }),
             Action::Save(saved) => self.files.save(&saved),
-            Action::Pin(pin) => self.files.save_pin(&pin),
+            Action::Pin(pin) => self.pin(&pin),
             Action::PinLater(pin) => {
                 self.pin_later(pin);
                 Ok(())
@@ -205,11 +213,7 @@ impl Outbox {
                 coarse,
                 announce,
             } => self.hold_vips(group, Until { end, coarse }, announce),
-            Action::VipKeep {
-                group,
-                until: end,
-                coarse,
-            } => self.keep_vips(group, Until { end, coarse }),
+            Action::VipKeep { group, until, coarse } => self.keep_vips(group, until, coarse),
             Action::VipDrop { group } => self.drop_vips(group),
             Action::Feed { until } => self.watchdog.as_mut().map_or(Ok(()), |watchdog| watchdog.feed(until)),
             Action::Disarm => {
@@ -228,8 +232,10 @@ impl Outbox {
                 self.fence(node, incarnation);
                 Ok(())
             }
-            // Nothing is said: this version gives its core no vote.
-            Action::Send { .. } => Ok(()),
+            Action::Send { to, message } => {
+                self.promises.say(to, message);
+                Ok(())
+            }
             Action::Reset { why } => self.reset(why),
             Action::Exit { detached } => {
                 tracing::info!(code = "sidecar_ended", detached, "the sidecar ends");
@@ -249,8 +255,8 @@ impl Outbox {
         give(&self.vip, VipCommand::Probe { group, vips })
     }
 
-    fn keep_vips(&self, group: String, until: Until) -> io::Result<()> {
-        let vips = self.vips(&group);
+    fn keep_vips(&self, group: String, end: Time, coarse: bool) -> io::Result<()> {
+        let (vips, until) = (self.vips(&group), Until { end, coarse });
         give(&self.vip, VipCommand::Keep { group, vips, until })
     }
 
@@ -386,6 +392,18 @@ impl Outbox {
                 announce,
             },
         )
+    }
+
+    /// The disk has a secret before anything is said under it.
+    fn pin(&self, pin: &Pin) -> io::Result<()> {
+        self.files.save_pin(pin)?;
+        let secret = secret_of(pin);
+        if secret.is_some() {
+            // Without it a voter that starts while etcd is away waits for etcd, and is silent until then.
+            let _ = self.files.save_election(self.election);
+        }
+        self.promises.take(secret);
+        Ok(())
     }
 
     /// Beside the loop: nothing depends on it.
@@ -526,6 +544,19 @@ fn drop_left(site: &NodeContext, vip: &mpsc::Sender<VipCommand>) -> io::Result<(
         give(vip, VipCommand::Forget { vips })?;
     }
     Ok(())
+}
+
+/// None: promises are off.
+fn secret_of(pin: &Pin) -> Option<Secret> {
+    let promised = pin.promised();
+    promised.bound_ms.and(promised.secret)
+}
+
+fn promises_of(site: &NodeContext, pinned: Option<&Pin>, inbox: &mpsc::Sender<Event>, counters: &Counters) -> Promises {
+    let (given, etcd) = (site.facts.promises_listen.clone(), site.project.cluster.etcd.clone());
+    let finder = Arc::new(move || promises::asked_at(given.as_deref(), &etcd));
+    let secret = pinned.and_then(secret_of);
+    Promises::spawn(&site.project.cluster.name, secret, finder, inbox.clone(), counters)
 }
 
 /// Whoever wants to be told of decisions; what would keep them from it is said now.

@@ -136,7 +136,7 @@ impl World {
             }
             Act::Hold(h, length) => self.request(h, Request::Hold { length }),
             Act::ChangeTtl(h, ttl) => {
-                let (order, origin) = (OrderKind::Configure { ttl }, Origin::default());
+                let (order, origin) = (OrderKind::Configure { ttl, promises: None }, Origin::default());
                 self.request(h, Request::Order { order, origin });
             }
             Act::Order(h, order) => self.order(h, order),

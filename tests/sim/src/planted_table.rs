@@ -78,7 +78,7 @@ const BUGS: &[Bug] = &[
     },
     Bug {
         name: "a restored ttl is believed",
-        file: "protocol/records.rs",
+        file: "protocol/pin.rs",
         old: "            0 => file,",
         new: "            known if known == 0 || crate::planted::on(\"a restored ttl is believed\") => file,",
         seen_by: Seen::Schedule("ttl::a_restored_etcd_that_knows_only_the_shorter_ttl_is_accepted_with_the_longer_wait"),

@@ -54,6 +54,7 @@ impl World {
             saved: host.saved.clone(),
             pages: host.pages.clone(),
             vote: self.direct.vote(h),
+            promises: self.direct.bound().map(std::time::Duration::from_nanos),
             seed,
         };
         let host = &mut self.hosts[h];

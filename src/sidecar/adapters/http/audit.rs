@@ -75,7 +75,10 @@ fn ordered(act: &mut AuditEntry, order: &OrderKind) {
     };
     act.verb = match order {
         OrderKind::Pause { length, .. } => format!("{verb} {} s", length.as_secs()),
-        OrderKind::Configure { ttl } => format!("{verb}: ttl {ttl:?}"),
+        OrderKind::Configure { ttl, promises } => match promises.and_then(|promises| promises.bound) {
+            Some(bound) => format!("{verb}: ttl {ttl:?}, promises {bound:?}"),
+            None => format!("{verb}: ttl {ttl:?}"),
+        },
         OrderKind::Stop { .. }
         | OrderKind::Start { .. }
         | OrderKind::Resume { .. }

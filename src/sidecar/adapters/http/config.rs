@@ -1,6 +1,7 @@
 //! `/v1/config`: what all nodes must agree on, beside what this node's compose file says.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Extension, State};
@@ -8,15 +9,16 @@ use serde_json::Value;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::Shared;
 use super::access::{Caller, Role};
 use super::acting::{Answer, OfTheNode, ask, done, may, order};
 use super::answer::Body;
 use super::problem::{Cause, Problem};
+use super::{FileConfig, Shared};
 use leasehold_api::exported::Exported;
 use leasehold_api::number::whole;
 use leasehold_api::{Configuration, Confirmed, OrderRequest, Outcome};
-use leasehold_core::event::{OrderKind, Request};
+use leasehold_core::event::{OrderKind, PromisesWanted, Request};
+use leasehold_core::protocol::secret::Secret;
 use leasehold_core::snapshot::status::{NodeState, Status};
 
 pub(super) fn routes() -> OpenApiRouter<Shared> {
@@ -27,7 +29,7 @@ pub(super) fn routes() -> OpenApiRouter<Shared> {
         .routes(routes!(import))
 }
 
-fn beside(status: &Status, file: Result<u64, String>) -> Configuration {
+fn beside(status: &Status, file: Result<FileConfig, String>) -> Configuration {
     let nodes = status.nodes.iter().map(|(name, line)| {
         let confirmed = Confirmed {
             state: line.state.into(),
@@ -39,16 +41,19 @@ fn beside(status: &Status, file: Result<u64, String>) -> Configuration {
     let cluster = status.ttl_ms;
     let mut beating = status.nodes.values().filter(|line| line.state == NodeState::Alive);
     let confirmed = beating.all(|line| line.ttl_ms == Some(cluster));
-    let (file_ttl_ms, file_fault) = match file {
-        Ok(ttl) => (Some(ttl), None),
-        Err(why) => (None, Some(why)),
-    };
+    let millis = |length: Duration| u64::try_from(length.as_millis()).unwrap_or(u64::MAX);
+    let file_ttl_ms = file.as_ref().ok().map(|file| millis(file.ttl));
+    let file_promises_ms = file.as_ref().ok().and_then(|file| file.promises).map(millis);
+    let cluster_promises_ms = status.promises.as_ref().map(|promises| promises.bound_ms);
+    let same = file_ttl_ms == Some(cluster) && file_promises_ms == cluster_promises_ms;
     Configuration {
         node: status.node.clone(),
-        equal: file_ttl_ms == Some(cluster) && confirmed,
+        equal: same && confirmed,
         file_ttl_ms,
-        file_fault,
+        file_promises_ms,
+        file_fault: file.err(),
         cluster_ttl_ms: cluster,
+        cluster_promises_ms,
         longest_ms: status.longest_ms,
         nodes,
     }
@@ -60,7 +65,7 @@ fn beside(status: &Status, file: Result<u64, String>) -> Configuration {
     (status = 401, body = Outcome), (status = 403, body = Outcome),
 ))]
 async fn config(State(shared): State<Shared>) -> Json<Configuration> {
-    let file = shared.archive.file_ttl_ms().await;
+    let file = shared.archive.file_config().await;
     Json(beside(&shared.turn.borrow().status, file))
 }
 
@@ -72,10 +77,17 @@ async fn apply(
     Body(wanted): Body<OrderRequest>,
 ) -> Answer {
     may(&caller, Role::Admin)?;
-    let file = shared.archive.file_ttl_ms().await;
-    let ttl = file.map_err(|why| Problem::new(Cause::FileUnreadable, why))?;
+    let file = shared.archive.file_config().await;
+    let file = file.map_err(|why| Problem::new(Cause::FileUnreadable, why))?;
+    let mut secret = [0; 32];
+    getrandom::fill(&mut secret).map_err(|error| Problem::new(Cause::Unread, format!("no randomness: {error}")))?;
+    let promises = PromisesWanted {
+        bound: file.promises,
+        secret: Secret::new(secret),
+    };
     let kind = OrderKind::Configure {
-        ttl: std::time::Duration::from_millis(ttl),
+        ttl: file.ttl,
+        promises: Some(promises),
     };
     done(order(&shared, &caller, Role::Admin, kind, wanted.why, None).await)
 }

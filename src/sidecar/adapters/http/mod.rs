@@ -40,7 +40,7 @@ use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 
 pub use access::{Access, Role};
-pub use open::listen_address;
+pub use open::{address_towards, listen_address};
 pub use tls::TlsFiles;
 
 use self::access::Caller;
@@ -91,14 +91,22 @@ pub struct Snapshot {
     pub recent: Arc<DecisionLog>,
 }
 
+/// What a compose file says for the whole cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileConfig {
+    pub ttl: Duration,
+    /// How long a holder may run on without etcd.
+    pub promises: Option<Duration>,
+}
+
 /// What lies behind the endpoints beside the loop: where acts are kept, the history and the compose file.
 pub trait Archive: Send + Sync {
     /// Never waits.
     fn keep(&self, act: AuditEntry);
     /// What is kept of a group; within a deadline, or why not.
     fn history<'a>(&'a self, group: &'a str) -> BoxFuture<'a, Result<History, String>>;
-    /// The ttl in this node's compose file as it is now; within a deadline, or why not.
-    fn file_ttl_ms(&self) -> BoxFuture<'_, Result<u64, String>>;
+    /// What this node's compose file says for the whole cluster as it is now; within a deadline, or why not.
+    fn file_config(&self) -> BoxFuture<'_, Result<FileConfig, String>>;
     /// The cluster's own keys; within a deadline, or why not.
     fn export(&self) -> BoxFuture<'_, Result<Exported, String>>;
 }

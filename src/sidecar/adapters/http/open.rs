@@ -57,17 +57,22 @@ pub fn listen_address(given: Option<&str>, etcd: &[String]) -> Result<SocketAddr
             .parse()
             .map_err(|why| format!("LEASEHOLD_LISTEN={given}: {why}; write ADDRESS or ADDRESS:PORT"));
     }
-    let towards = etcd.iter().find_map(|url| {
+    let address = address_towards(etcd)
+        .ok_or("this host has no address towards etcd yet: see to its network, or set LEASEHOLD_LISTEN")?;
+    Ok(SocketAddr::new(address, PORT))
+}
+
+/// This host's own address on its way to etcd, if it has one yet. May ask a name server.
+#[must_use]
+pub fn address_towards(etcd: &[String]) -> Option<IpAddr> {
+    etcd.iter().find_map(|url| {
         let host = url.split("://").nth(1)?.trim_end_matches('/');
         let target = host.to_socket_addrs().ok()?.next()?;
         let socket = UdpSocket::bind(if target.is_ipv6() { "[::]:0" } else { "0.0.0.0:0" }).ok()?;
         // Connecting a datagram socket sends nothing: it only asks the kernel which address it would use.
         socket.connect(target).ok()?;
         socket.local_addr().ok().map(|local| local.ip())
-    });
-    let address =
-        towards.ok_or("this host has no address towards etcd yet: see to its network, or set LEASEHOLD_LISTEN")?;
-    Ok(SocketAddr::new(address, PORT))
+    })
 }
 
 /// Beside everything else: a name server that does not answer holds up one thread.

@@ -1,13 +1,14 @@
 //! The command line's end of the endpoints, for tests of the verbs.
 
 use std::path::Path;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
 use leasehold_core::history::{AuditEntry, History};
 use leasehold_core::requests::exported::Exported;
 
-use super::{Access, Archive, Endpoints};
+use super::{Access, Archive, Endpoints, FileConfig};
 
 /// The command line's end alone, for tests: the rest listens on any port.
 #[must_use]
@@ -34,8 +35,13 @@ impl Archive for Nowhere {
         Box::pin(async { Ok(History::default()) })
     }
 
-    fn file_ttl_ms(&self) -> BoxFuture<'_, Result<u64, String>> {
-        Box::pin(async { Ok(10_000) })
+    fn file_config(&self) -> BoxFuture<'_, Result<FileConfig, String>> {
+        Box::pin(async {
+            Ok(FileConfig {
+                ttl: Duration::from_secs(10),
+                promises: None,
+            })
+        })
     }
 
     fn export(&self) -> BoxFuture<'_, Result<Exported, String>> {

@@ -52,13 +52,16 @@ impl Archive for Kept {
         Box::pin(async { Ok(exported) })
     }
 
-    fn file_ttl_ms(&self) -> BoxFuture<'_, Result<u64, String>> {
+    fn file_config(&self) -> BoxFuture<'_, Result<FileConfig, String>> {
         let silent = self.silent.load(std::sync::atomic::Ordering::Relaxed);
         Box::pin(async move {
             if silent {
                 Err("line 3: no ttl".to_owned())
             } else {
-                Ok(8000)
+                Ok(FileConfig {
+                    ttl: Duration::from_secs(8),
+                    promises: None,
+                })
             }
         })
     }
@@ -349,7 +352,7 @@ async fn the_file_is_read_anew_and_applied_as_it_is() {
     let seen = looped.await.unwrap();
     let ttl = Duration::from_secs(8);
     assert!(
-        matches!(&seen[..], [event::Request::Order { order: OrderKind::Configure { ttl: asked }, .. }] if *asked == ttl),
+        matches!(&seen[..], [event::Request::Order { order: OrderKind::Configure { ttl: asked, .. }, .. }] if *asked == ttl),
         "{seen:?}"
     );
 }
