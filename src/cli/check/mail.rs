@@ -168,7 +168,7 @@ fn judge_proofs(domain: &str, proofs: &Proofs) -> Vec<String> {
     let mut warnings = Vec::new();
     match proofs.spf.len() {
         0 => warnings.push(format!(
-            "DNS: {domain} has no SPF record, and other mail servers may take its mail for forged: add the text \"v=spf1 mx -all\""
+            "DNS: {domain} has no SPF record, and other mail servers may take its mail for forged: add the text \"v=spf1 mx ~all\""
         )),
         1 => {}
         count => warnings.push(format!(
