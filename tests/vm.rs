@@ -8,15 +8,27 @@
     reason = "helpers of tests, some of which run within the machine and speak to the one outside"
 )]
 
+#[path = "vm/apparmor.rs"]
+mod apparmor;
+#[path = "vm/away.rs"]
+mod away;
 #[path = "vm/blocks.rs"]
 mod blocks;
 #[path = "tether/harness.rs"]
 #[allow(dead_code, reason = "other tests use the rest")]
 mod harness;
+#[path = "vm/late.rs"]
+mod late;
+#[path = "vm/locks.rs"]
+mod locks;
 #[path = "vm/machine.rs"]
 mod machine;
 #[path = "vm/nfs.rs"]
 mod nfs;
+#[path = "vm/node.rs"]
+mod node;
+#[path = "vm/rpc.rs"]
+mod rpc;
 #[path = "vm/server.rs"]
 mod server;
 
