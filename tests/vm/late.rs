@@ -51,10 +51,13 @@ pub(crate) fn of_a_killed_service() {
         ));
     };
     old(INTERVAL.as_millis() / 10, INTERVAL.as_millis() / 10);
-    let (_hosts, [mut first, mut second]) = pair(15, Export::Plain, "vers=4.2");
+    let (_hosts, [mut first, _]) = pair(15, Export::Plain, "vers=4.2");
     first.init();
     through_a_file(&mut first);
     mapped_and_ordered(&mut first);
+    // That every write waits for the server does not help: this is none.
+    let (_hosts, [mut first, mut second]) = pair(17, Export::Plain, "vers=4.2,sync");
+    first.init();
     mapped_and_killed(&mut first, &mut second);
     old(3000, 500);
     sh(&format!("rm {MAIL}"));
