@@ -28,8 +28,14 @@ const MONITOR: u32 = 100_024;
 /// Only root may have such a port, which is how the kernel knows the monitor.
 const PRIVILEGED: u16 = 700;
 
-/// Whom the kernels want to hear of: the name, the version to call, and a cookie.
-static MONITORED: Mutex<Vec<(Vec<u8>, u32, Vec<u8>)>> = Mutex::new(Vec::new());
+/// Whom a kernel wants to hear of, and how it is told.
+struct Monitored {
+    host: Vec<u8>,
+    version: u32,
+    cookie: Vec<u8>,
+}
+
+static MONITORED: Mutex<Vec<Monitored>> = Mutex::new(Vec::new());
 
 /// Answers there, in the network of this process if it is another.
 pub(crate) fn listen(port: u16, of: Option<u32>) {
@@ -105,11 +111,13 @@ fn answer(program: u32, procedure: u32, arguments: &[u8], host: &str) -> Vec<u8>
         }
         // Noted, in the first state of this host.
         (MONITOR, 2) => {
-            let (name, rest) = text(arguments);
+            let (host, rest) = text(arguments);
             let (_, rest) = text(rest);
-            let version = u32::from_be_bytes(rest[4..8].try_into().unwrap());
-            let noted = (name.to_vec(), version, rest[12..28].to_vec());
-            MONITORED.lock().unwrap().push(noted);
+            MONITORED.lock().unwrap().push(Monitored {
+                host: host.to_vec(),
+                version: u32::from_be_bytes(rest[4..8].try_into().unwrap()),
+                cookie: rest[12..28].to_vec(),
+            });
             bytes(&[0, 1])
         }
         (MONITOR, 3) => bytes(&[1]),
@@ -127,21 +135,21 @@ fn text(arguments: &[u8]) -> (&[u8], &[u8]) {
 /// The monitor hears that a host has restarted, and passes it on to the kernel.
 pub(crate) fn restarted(host: &str) {
     let monitored = MONITORED.lock().unwrap();
-    let (name, version, cookie) = monitored
+    let of = monitored
         .iter()
-        .find(|(name, _, _)| name == host.as_bytes())
+        .find(|one| one.host == host.as_bytes())
         .unwrap_or_else(|| panic!("{host} is not monitored"));
     let local = |port| SocketAddrV4::new(Ipv4Addr::LOCALHOST, port).into();
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.bind(&local(PRIVILEGED)).unwrap();
     socket.connect(&local(LOCKS_PORT)).unwrap();
     let mut stream = TcpStream::from(socket);
-    let mut call = bytes(&[7, 0, 2, LOCKS, *version, 16, 0, 0, 0, 0]);
-    call.extend(bytes(&[u32::try_from(name.len()).unwrap()]));
-    call.extend(name);
+    let mut call = bytes(&[7, 0, 2, LOCKS, of.version, 16, 0, 0, 0, 0]);
+    call.extend(bytes(&[u32::try_from(of.host.len()).unwrap()]));
+    call.extend(&of.host);
     call.resize(call.len().next_multiple_of(4), 0);
     call.extend(bytes(&[3]));
-    call.extend(cookie);
+    call.extend(&of.cookie);
     send(&mut stream, &call).unwrap();
     let mut reply = [0; 28];
     stream.read_exact(&mut reply).unwrap();
