@@ -14,6 +14,8 @@ mod apparmor;
 mod away;
 #[path = "vm/blocks.rs"]
 mod blocks;
+#[path = "vm/drbd.rs"]
+mod drbd;
 #[path = "tether/harness.rs"]
 #[allow(dead_code, reason = "other tests use the rest")]
 mod harness;

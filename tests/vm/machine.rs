@@ -13,10 +13,12 @@ use super::TIMEOUT_S;
 const TAIL: usize = 60;
 
 /// In the order in which they are loaded.
-const STORAGE: [&str; 16] = [
+const STORAGE: [&str; 18] = [
     "loop.ko",
     "veth.ko",
     "libcrc32c.ko",
+    "lru_cache.ko",
+    "drbd.ko usermode_helper=disabled",
     "xfs.ko",
     "sunrpc.ko",
     "grace.ko",
@@ -46,6 +48,9 @@ const PROGRAMS: [&str; 11] = [
     "xfs_io",
     "tune2fs",
 ];
+
+/// Beside the kernel, of packages that would change this machine.
+const OF_DEBIAN: [&str; 3] = ["apparmor_parser", "drbdmeta", "drbdsetup-84"];
 
 /// In the environment: scenes whose names have one of these words, with commas between them; all without it.
 pub(crate) const ONLY: &str = "LEASEHOLD_VM";
@@ -201,13 +206,15 @@ fn storage(place: &Path, directory: &Path, test: &str) -> Archive {
     let only = std::env::var(ONLY).unwrap_or_default();
     let script = format!("{ONLY}='{only}' /feeder --exact {test} --ignored --nocapture");
     let mut archive = memory(place, directory, &STORAGE, &script);
-    let parser = place.join("apparmor_parser");
-    assert!(
-        parser.exists(),
-        "{} is missing: run docker/requirements vm target/vm",
-        parser.display()
-    );
-    archive.program(&parser, "usr/bin/apparmor_parser", directory);
+    for name in OF_DEBIAN {
+        let program = place.join(name);
+        assert!(
+            program.exists(),
+            "{} is missing: run docker/requirements vm target/vm",
+            program.display()
+        );
+        archive.program(&program, &format!("usr/bin/{name}"), directory);
+    }
     let tether = env!("CARGO_BIN_EXE_leasehold-tether");
     archive.program(Path::new(tether), &tether[1..], directory);
     archive.directories_of(concat!(env!("CARGO_TARGET_TMPDIR"), "/x"));

@@ -14,7 +14,7 @@ use super::harness::{Container, await_that};
 use super::machine::{Ended, ONLY, run_test};
 use super::node::pair;
 use super::server::{self, Export, sh};
-use super::{apparmor, away, blocks, late, locks};
+use super::{apparmor, away, blocks, drbd, late, locks};
 
 pub(crate) const REFUSED: i32 = Code::Environment.number() as i32;
 pub(crate) const KILLED: i32 = Code::Killed.number() as i32;
@@ -43,8 +43,9 @@ const SCENES: [Scene; 10] = [
 ];
 
 /// They need no server, and wait for most of their time.
-const BESIDE: [Scene; 2] = [
+const BESIDE: [Scene; 3] = [
     ("file systems of one host alone", blocks::one_host_alone),
+    ("a disk that two hosts mirror", drbd::two_hosts),
     ("AppArmor with execs in flight", apparmor::execs_in_flight),
 ];
 
