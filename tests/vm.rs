@@ -1,5 +1,6 @@
-//! The watchdog against a real kernel's: a virtual machine whose only user is this very program, as the feeder. And storage on a
-//! real server of NFS and on disks that two hosts see, and containers under AppArmor, in one machine. Needs qemu and a kernel: `docker/requirements vm target/vm`.
+//! What depends on the kernel alone, in a virtual machine with Debian's. The watchdog: a machine whose only user is this very
+//! program, as the feeder. Storage on a real server of NFS and on disks that two hosts see, and containers under AppArmor: scenes
+//! in one machine. Needs qemu and a kernel: `docker/requirements vm target/vm`.
 
 #![allow(
     clippy::unwrap_used,

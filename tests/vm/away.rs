@@ -16,7 +16,7 @@ use super::server::{self, Client, Export, sh};
 const AWAY: Duration = Duration::from_secs(30);
 
 /// Longer than a sidecar waits for a proof before it says `stuck`.
-const UNPROVED: Duration = Duration::from_secs(12);
+const UNPROVED: Duration = Duration::from_secs(7);
 
 /// Takes TERM for no reason to end.
 const STUBBORN: &str = "trap '' TERM; echo up > $OUT/up; sleep 1000 & wait";
