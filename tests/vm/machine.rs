@@ -119,7 +119,7 @@ fn boot(image: impl FnOnce(&Path, &Path) -> Archive, megabytes: &str) -> (Vec<St
             "-append",
             // On a busy machine the kernel would find that its emulated timer does not tick, and panic.
             // What AppArmor denies is read from the log, all of it.
-            "console=ttyS0 quiet panic=-1 no_timer_check apparmor=1 security=apparmor log_buf_len=4M",
+            "console=ttyS0 quiet panic=-1 no_timer_check apparmor=1 security=apparmor log_buf_len=4M audit_backlog_limit=8192",
         ])
         .arg("-kernel")
         .arg(kernel)
