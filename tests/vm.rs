@@ -1,5 +1,6 @@
-//! The watchdog against a real kernel's: a virtual machine whose only user is this very program, as the feeder. And storage on a
-//! real server of NFS and on disks that two hosts see, in one machine. Needs qemu and a kernel: `docker/requirements vm target/vm`.
+//! What depends on the kernel alone, in a virtual machine with Debian's. The watchdog: a machine whose only user is this very
+//! program, as the feeder. Storage on a real server of NFS and on disks that two hosts see, and containers under AppArmor: scenes
+//! in one machine. Needs qemu and a kernel: `docker/requirements vm target/vm`.
 
 #![allow(
     clippy::unwrap_used,
@@ -8,15 +9,29 @@
     reason = "helpers of tests, some of which run within the machine and speak to the one outside"
 )]
 
+#[path = "vm/apparmor.rs"]
+mod apparmor;
+#[path = "vm/away.rs"]
+mod away;
 #[path = "vm/blocks.rs"]
 mod blocks;
+#[path = "vm/drbd.rs"]
+mod drbd;
 #[path = "tether/harness.rs"]
 #[allow(dead_code, reason = "other tests use the rest")]
 mod harness;
+#[path = "vm/late.rs"]
+mod late;
+#[path = "vm/locks.rs"]
+mod locks;
 #[path = "vm/machine.rs"]
 mod machine;
 #[path = "vm/nfs.rs"]
 mod nfs;
+#[path = "vm/node.rs"]
+mod node;
+#[path = "vm/rpc.rs"]
+mod rpc;
 #[path = "vm/server.rs"]
 mod server;
 

@@ -56,7 +56,7 @@ fn mount(options: &str, disk: &str, at: &str) -> bool {
 }
 
 /// What a helper container says of it.
-fn device(words: &[&str], disk: &str) -> String {
+pub(crate) fn device(words: &[&str], disk: &str) -> String {
     let output = Command::new(binary())
         .arg("device")
         .args(words)

@@ -13,14 +13,16 @@ use super::TIMEOUT_S;
 const TAIL: usize = 60;
 
 /// In the order in which they are loaded.
-const STORAGE: [&str; 16] = [
+const STORAGE: [&str; 18] = [
     "loop.ko",
     "veth.ko",
     "libcrc32c.ko",
+    "lru_cache.ko",
+    "drbd.ko usermode_helper=disabled",
     "xfs.ko",
     "sunrpc.ko",
     "grace.ko",
-    "lockd.ko",
+    "lockd.ko nlm_tcpport=32803 nlm_udpport=32803 nlm_grace_period=1",
     "nfs_acl.ko",
     "auth_rpcgss.ko",
     "netfs.ko",
@@ -33,7 +35,7 @@ const STORAGE: [&str; 16] = [
 ];
 
 /// Of this machine, with their libraries; the shell's own are too small for it.
-const PROGRAMS: [&str; 10] = [
+const PROGRAMS: [&str; 11] = [
     "flock",
     "unshare",
     "setpriv",
@@ -43,8 +45,15 @@ const PROGRAMS: [&str; 10] = [
     "ip",
     "mkfs.ext4",
     "mkfs.xfs",
+    "xfs_io",
     "tune2fs",
 ];
+
+/// Beside the kernel, of packages that would change this machine.
+const OF_DEBIAN: [&str; 3] = ["apparmor_parser", "drbdmeta", "drbdsetup-84"];
+
+/// In the environment: scenes whose names have one of these words, with commas between them; all without it.
+pub(crate) const ONLY: &str = "LEASEHOLD_VM";
 
 static MACHINES: AtomicU32 = AtomicU32::new(0);
 
@@ -109,7 +118,8 @@ fn boot(image: impl FnOnce(&Path, &Path) -> Archive, megabytes: &str) -> (Vec<St
             "stdio",
             "-append",
             // On a busy machine the kernel would find that its emulated timer does not tick, and panic.
-            "console=ttyS0 quiet panic=-1 no_timer_check",
+            // What AppArmor denies is read from the log, all of it.
+            "console=ttyS0 quiet panic=-1 no_timer_check apparmor=1 security=apparmor log_buf_len=4M audit_backlog_limit=8192",
         ])
         .arg("-kernel")
         .arg(kernel)
@@ -125,8 +135,12 @@ fn boot(image: impl FnOnce(&Path, &Path) -> Archive, megabytes: &str) -> (Vec<St
     let mut said = Vec::new();
     let mut ended = Ended::Otherwise;
     let (mut tail, mut failed) = (VecDeque::new(), false);
+    let aloud = std::env::var_os(ONLY).is_some();
     // Ends with the machine; a test that hangs is ended by the runner.
     for line in lines.map_while(Result::ok) {
+        if aloud {
+            println!("{line}");
+        }
         match line.trim().split_once("vm says ") {
             Some((_, "over")) => ended = Ended::PoweredOff,
             Some((_, word)) => said.push(word.to_owned()),
@@ -162,7 +176,8 @@ fn init(modules: &[&str], script: &str) -> String {
          }}\n\
          {script}\n\
          say over\n\
-         poweroff -f\n"
+         : a sync would wait for a server that is gone\n\
+         poweroff -nf\n"
     )
 }
 
@@ -188,8 +203,18 @@ fn memory(place: &Path, directory: &Path, modules: &[&str], script: &str) -> Arc
 
 /// The same with programs of this machine, and the tether where the tests look for it.
 fn storage(place: &Path, directory: &Path, test: &str) -> Archive {
-    let script = format!("/feeder --exact {test} --ignored --nocapture");
+    let only = std::env::var(ONLY).unwrap_or_default();
+    let script = format!("{ONLY}='{only}' /feeder --exact {test} --ignored --nocapture");
     let mut archive = memory(place, directory, &STORAGE, &script);
+    for name in OF_DEBIAN {
+        let program = place.join(name);
+        assert!(
+            program.exists(),
+            "{} is missing: run docker/requirements vm target/vm",
+            program.display()
+        );
+        archive.program(&program, &format!("usr/bin/{name}"), directory);
+    }
     let tether = env!("CARGO_BIN_EXE_leasehold-tether");
     archive.program(Path::new(tether), &tether[1..], directory);
     archive.directories_of(concat!(env!("CARGO_TARGET_TMPDIR"), "/x"));

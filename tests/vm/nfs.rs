@@ -2,32 +2,30 @@
 //! end of a service do there.
 
 use std::fs;
-use std::io::Read;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
 use std::thread::{self, sleep};
 use std::time::Duration;
 
 use leasehold::base::clock;
 use leasehold::base::exit::Code;
-use leasehold::base::page::Order;
-use leasehold::base::storage_probe::Verdict;
 
-use super::blocks;
-use super::harness::{Container, Host, Place, Setup, await_that, page};
-use super::machine::{Ended, run_test};
-use super::server::{self, Client, Export, sh};
+use super::harness::{Container, await_that};
+use super::machine::{Ended, ONLY, run_test};
+use super::node::pair;
+use super::server::{self, Export, sh};
+use super::{apparmor, away, blocks, drbd, late, locks};
 
-const REFUSED: i32 = Code::Environment.number() as i32;
-const KILLED: i32 = Code::Killed.number() as i32;
+pub(crate) const REFUSED: i32 = Code::Environment.number() as i32;
+pub(crate) const KILLED: i32 = Code::Killed.number() as i32;
 /// Of the server, as short as it can be.
-const LEASE: Duration = Duration::from_secs(10);
-const AWAY: Duration = Duration::from_secs(30);
-const POLITE: &str = "trap 'exit 7' TERM; echo up > $OUT/up; sleep 1000 & wait";
+pub(crate) const LEASE: Duration = Duration::from_secs(10);
+pub(crate) const POLITE: &str = "trap 'exit 7' TERM; echo up > $OUT/up; sleep 1000 & wait";
 
-/// The scenes, in the order in which they are told.
-const SCENES: [(&str, fn()); 8] = [
+type Scene = (&'static str, fn());
+
+/// The scenes, in the order in which they are told. After the last there is no server.
+const SCENES: [Scene; 10] = [
     ("a claim, v4.2", || claims(1, Export::Plain, "vers=4.2")),
     ("a claim, v3 from a server with coarse times", || {
         claims(3, Export::Coarse, "vers=3,actimeo=0");
@@ -35,26 +33,48 @@ const SCENES: [(&str, fn()); 8] = [
     ("a claim, v3 without close-to-open", || {
         claims(4, Export::Coarse, "vers=3,nocto,actimeo=60");
     }),
-    ("locks of a dead host", locks),
+    ("locks of a dead host", locks::of_a_dead_host),
     ("root is nobody", squashed),
     ("stale handles", stale),
-    ("what a killed host still writes", late),
-    ("a server that is away", away),
+    ("what a killed host still writes", late::of_a_host_cut_off),
+    ("what a killed service still writes", late::of_a_killed_service),
+    ("a server that is away", away::for_a_while),
+    ("a server that is gone for good", away::for_good),
 ];
 
-const BESIDE: &str = "file systems of one host alone";
+/// They need no server, and wait for most of their time.
+const BESIDE: [Scene; 3] = [
+    ("file systems of one host alone", blocks::one_host_alone),
+    ("a disk that two hosts mirror", drbd::two_hosts),
+    ("AppArmor with execs in flight", apparmor::execs_in_flight),
+];
 
 /// Begins a line that is not compared.
 const TOOK: &str = "took ";
+
+/// A figure, for whoever runs the test by hand.
+pub(crate) fn took(what: &str) {
+    println!("vm says {TOOK}{what}");
+}
 
 #[test]
 fn storage_on_nfs() {
     let (said, ended) = run_test("nfs::scenes");
     let (took, said): (Vec<String>, Vec<String>) = said.into_iter().partition(|line| line.starts_with(TOOK));
     println!("{}", took.join("\n"));
-    let mut names = SCENES.map(|(name, _)| name.to_owned()).to_vec();
-    names.push(BESIDE.to_owned());
+    let names: Vec<String> = wanted(&SCENES)
+        .chain(wanted(&BESIDE))
+        .map(|scene| scene.0.to_owned())
+        .collect();
     assert_eq!((said, ended), (names, Ended::PoweredOff));
+}
+
+/// As [`ONLY`] says.
+fn wanted(scenes: &'static [Scene]) -> impl Iterator<Item = &'static Scene> {
+    let only = std::env::var(ONLY).unwrap_or_default();
+    scenes
+        .iter()
+        .filter(move |(name, _)| only.split(',').any(|word| name.contains(word)))
 }
 
 /// Within the machine.
@@ -62,16 +82,22 @@ fn storage_on_nfs() {
 #[ignore = "runs within the virtual machine of the test above"]
 fn scenes() {
     server::start();
-    // It waits for most of its time, and needs no server.
-    let beside = thread::spawn(blocks::one_host_alone);
-    for (name, scene) in SCENES {
-        let since = clock::now();
-        scene();
-        println!("vm says {TOOK}{:?}: {name}", clock::now().since(since));
-        println!("vm says {name}");
+    // One after the other: together they would take the only processor from the scenes.
+    let beside = thread::spawn(|| wanted(&BESIDE).for_each(play));
+    for scene in wanted(&SCENES) {
+        play(scene);
+        println!("vm says {}", scene.0);
     }
     beside.join().unwrap();
-    println!("vm says {BESIDE}");
+    for (name, _) in wanted(&BESIDE) {
+        println!("vm says {name}");
+    }
+}
+
+fn play((name, scene): &Scene) {
+    let since = clock::now();
+    scene();
+    took(&format!("{:?}: {name}", clock::now().since(since)));
 }
 
 /// One that beats is not taken, whatever the client of the second host remembers; one that is overwritten ends its holder; one
@@ -124,28 +150,6 @@ fn overwritten(export: Export, claim: &Path, holder: &mut Container) {
     panic!("a holder beside a foreign claim");
 }
 
-/// They are free once the lease of the server ran out, and not before: as long as a start may have to wait.
-fn locks() {
-    let (hosts, [first, second]) = pair(6, Export::Plain, "vers=4.2");
-    let held = format!("flock -x {}/lock -c 'echo held; exec sleep 1000'", second.at.display());
-    let mut holder = Command::new("sh")
-        .args(["-c", &held])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut line = [0; 5];
-    holder.stdout.take().unwrap().read_exact(&mut line).unwrap();
-    hosts[1].cable("down");
-    let since = clock::now();
-    sh(&format!("flock -x {}/lock true", first.at.display()));
-    let span = clock::now().since(since);
-    println!("a lock of a dead host, with a lease of {LEASE:?}: {span:?}");
-    assert!(span > LEASE / 2 && span < LEASE * 4, "{span:?}");
-    holder.kill().unwrap();
-    holder.wait().unwrap();
-    hosts[1].cable("up");
-}
-
 /// What the server refuses to root is told as that.
 fn squashed() {
     let (_hosts, [first, mut second]) = pair(7, Export::Squash, "vers=4.2");
@@ -184,190 +188,6 @@ fn stale() {
     let mut container = second.up(POLITE);
     assert_eq!(second.stop(&mut container), 7);
     sh("rm -r /export/plain/sub");
-}
-
-/// Not guaranteed: what a killed service had written to a server out of reach is still in its kernel's memory, and comes back with
-/// the cable.
-fn late() {
-    let (hosts, [mut first, mut second]) = pair(9, Export::Plain, "vers=4.2");
-    first.init();
-    let script = "exec 3> /run/a/mail; echo of the first >&3; sync; echo up > $OUT/up; \
-        until [ -e $OUT/go ]; do sleep 0.1; done; echo LATE >&3; exec sleep 1000";
-    let mut container = first.up(script);
-    hosts[0].cable("down");
-    fs::write(first.place.path("out/go"), "").unwrap();
-    sleep(Duration::from_secs(2));
-    first.host.host.write_page(&page(Order::Open, 100, 200)).unwrap();
-    let mut next = second.up(POLITE);
-    fs::write(second.at.join("mail"), "of the second, and longer\n").unwrap();
-    hosts[0].cable("up");
-    await_that("what was in memory", || {
-        fs::read_to_string("/export/plain/mail").unwrap().contains("LATE")
-    });
-    first.host.await_gone();
-    assert_eq!(container.wait(), KILLED);
-    assert_eq!(second.stop(&mut next), 7);
-    sh("rm /export/plain/mail");
-}
-
-/// Hard mounts wait for it; what has a deadline does not.
-fn away() {
-    let (hosts, [mut first, mut second]) = pair(11, Export::Plain, "vers=4.2");
-    let third = Client::new(40, Export::Plain);
-    let mut third = Node::new("n3", &third.mount("vers=4.2"));
-    for (node, sub) in [(&mut first, "a"), (&mut second, "b"), (&mut third, "c")] {
-        sh(&format!(
-            "mkdir -p /export/plain/{sub}; echo s > /export/plain/{sub}/.leasehold-store"
-        ));
-        node.at = node.at.join(sub);
-    }
-    let mut waits = first.up(POLITE);
-    let mut ends = second.up("trap '' TERM; echo up > $OUT/up; sleep 1000 & wait");
-    let mut stops = third.up(POLITE);
-    let before = first.beat();
-    server::stop();
-    let since = clock::now();
-    sleep(Duration::from_secs(1));
-    let (code, said) = first.tether(&["store", "look", "--id", "s"]);
-    assert!(code == 1 && said.contains("no answer within 5s"), "{code}: {said}");
-    let mut probe = first.probe(&waits);
-    sleep(Duration::from_secs(1));
-    let (code, said) = first.exec(&waits, &["probe-storage", "0", "/run/a"]);
-    assert_eq!(code, Verdict::Unended as i32, "{said}");
-
-    let ordered = page(Order::Open, 500, 1000);
-    second.host.host.write_page(&ordered).unwrap();
-    second.host.await_gone();
-    let late = clock::now().since(ordered.hard);
-    println!("deadline to the proof, the server away: {late:?}");
-    assert!(late < Duration::from_secs(2), "{late:?}");
-    assert_eq!(ends.wait(), KILLED);
-
-    let asked = clock::now();
-    assert_eq!(third.stop(&mut stops), 7);
-    let span = clock::now().since(asked);
-    println!("order to the proof of a stop, the server away: {span:?}");
-    assert!(span < Duration::from_secs(5), "{span:?}");
-
-    while clock::now().since(since) < AWAY {
-        sleep(Duration::from_millis(100));
-    }
-    assert!(waits.running(), "{}", first.place.stderr());
-    server::start_again();
-    await_that("the end of the probe", || probe.try_wait().unwrap().is_some());
-    await_that("beats", || first.beat() > before + 1);
-    assert_eq!(first.stop(&mut waits), 7);
-    drop(hosts);
-}
-
-/// Two hosts with a node each.
-fn pair(scene: u32, export: Export, options: &str) -> ([Client; 2], [Node; 2]) {
-    let hosts = [0, 1].map(|one| Client::new(scene * 2 + one, export));
-    sh("rm -rf /export/*/.leasehold*");
-    let [first, second] = hosts.each_ref().map(|host| host.mount(options));
-    let nodes = [Node::new("n1", &first), Node::new("n2", &second)];
-    (hosts, nodes)
-}
-
-/// A node of the group with its sidecar's end of the tether.
-struct Node {
-    place: Place,
-    host: Host,
-    name: &'static str,
-    at: PathBuf,
-}
-
-impl Node {
-    fn new(name: &'static str, at: &Path) -> Self {
-        let place = Place::new();
-        let host = Host::open(&place.home(), false);
-        host.host.write_page(&page(Order::Open, 600_000, 600_000)).unwrap();
-        let at = at.to_owned();
-        Self { place, host, name, at }
-    }
-
-    fn start(&self, script: &str) -> Container {
-        let setup = Setup {
-            before: &format!("mkdir /run/a && mount --bind {} /run/a &&", self.at.display()),
-            ..Setup::default()
-        };
-        let args = [
-            "--service",
-            "mail",
-            "--group",
-            "g",
-            "--node",
-            self.name,
-            "--cluster",
-            "c",
-            "--store",
-            "s=/run/a",
-            "--",
-            "sh",
-            "-c",
-            script,
-        ];
-        self.place.start(&setup, &args)
-    }
-
-    fn up(&mut self, script: &str) -> Container {
-        let _ = fs::remove_file(self.place.path("out/up"));
-        let container = self.start(script);
-        self.host.admit();
-        self.place.await_out("up");
-        container
-    }
-
-    /// Refused at the gate; the line that says why.
-    fn refused(&self) -> String {
-        let mut container = self.start(POLITE);
-        assert_eq!(container.wait(), REFUSED, "{}", self.place.stderr());
-        self.place.stderr()
-    }
-
-    fn stop(&mut self, container: &mut Container) -> i32 {
-        self.host.host.write_page(&page(Order::Stop, 600_000, 600_000)).unwrap();
-        self.host.await_gone();
-        container.wait()
-    }
-
-    fn tether(&self, words: &[&str]) -> (i32, String) {
-        let mut command = Command::new(self.place.path("tether"));
-        let output = command.args(words).arg(&self.at).output().unwrap();
-        let said = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
-        (output.status.code().unwrap_or(-1), said)
-    }
-
-    fn init(&self) {
-        assert_eq!(self.tether(&["store", "init", "--id", "s"]), (0, String::new()));
-    }
-
-    /// As the engine starts one beside the service.
-    fn inside(&self, container: &Container, words: &[&str]) -> Command {
-        let mut command = Command::new("nsenter");
-        let process = container.pid().to_string();
-        command.args(["--target", &process, "--mount", "--pid", "--"]);
-        command.arg(self.place.path("tether")).args(words);
-        command
-    }
-
-    fn exec(&self, container: &Container, words: &[&str]) -> (i32, String) {
-        let output = self.inside(container, words).output().unwrap();
-        let said = String::from_utf8_lossy(&output.stdout).into_owned();
-        (output.status.code().unwrap_or(-1), said)
-    }
-
-    fn probe(&self, container: &Container) -> Child {
-        self.inside(container, &["probe-storage", "0", "/run/a"])
-            .spawn()
-            .unwrap()
-    }
-
-    fn beat(&self) -> u64 {
-        let text = fs::read_to_string(self.at.join(".leasehold-claim")).unwrap_or_default();
-        let word = text.split_whitespace().nth(7).and_then(|word| word.parse().ok());
-        word.unwrap_or(0)
-    }
 }
 
 fn line_of(body: &str) -> String {

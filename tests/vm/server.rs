@@ -1,20 +1,18 @@
 //! Within the machine: the kernel's own NFS server, and hosts that are its clients, each with a network and a name of its own.
 //!
-//! The programs around that server are stood in for by what it needs of them: exports are written into its caches, and one
-//! thread answers as the port mapper and the mount daemon, which version 3 asks.
+//! The programs around that server are stood in for by what it needs of them: exports are written into its caches, and threads
+//! answer as those that version 3 asks.
 
 use std::fs;
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::sync::Mutex;
-use std::thread;
 
-const RPC: &str = "/proc/net/rpc";
-const NFSD: &str = "/proc/fs/nfsd";
-const MOUNTD_PORT: u32 = 20048;
+use super::rpc::{MAPPER_PORT, MONITOR_PORT, MOUNTD_PORT, listen};
+
+pub(crate) const RPC: &str = "/proc/net/rpc";
+pub(crate) const NFSD: &str = "/proc/fs/nfsd";
 
 /// Flags of an export: any port, no check of subtrees, a number of its own; root is nobody.
 const PLAIN: u32 = 0x2402;
@@ -84,8 +82,9 @@ pub(crate) fn start() {
         ));
     }
     sh("ip link set lo up; mkdir -p /var/lib/nfs/v4recovery; mount -t nfsd nfsd /proc/fs/nfsd");
-    listen(111);
-    listen(MOUNTD_PORT);
+    for port in [MAPPER_PORT, MONITOR_PORT, MOUNTD_PORT] {
+        listen(port, None);
+    }
     put(&format!("{NFSD}/nfsv4leasetime"), "10");
     put(&format!("{NFSD}/nfsv4gracetime"), "10");
     threads(4);
@@ -149,7 +148,16 @@ impl Client {
         let server = format!("10.0.{number}.1");
         let (kind, path, more) = if options.contains("vers=3") {
             let mount = format!("mountaddr={server},mountport={MOUNTD_PORT},mountproto=tcp");
-            ("nfs", self.export.path(), format!("port=2049,nolock,{mount}"))
+            // With locks the kernel asks the host's own programs.
+            let locks = if options.contains(",lock") {
+                for port in [MAPPER_PORT, MONITOR_PORT] {
+                    listen(port, Some(self.keeper.id()));
+                }
+                ""
+            } else {
+                "nolock,"
+            };
+            ("nfs", self.export.path(), format!("port=2049,{locks}{mount}"))
         } else {
             ("nfs4", "/", format!("clientaddr=10.0.{number}.2"))
         };
@@ -160,6 +168,11 @@ impl Client {
             at.display()
         ));
         at
+    }
+
+    /// The address as the server knows it.
+    pub(crate) fn address(&self) -> String {
+        format!("10.0.{}.2", self.number)
     }
 
     /// The cable, out or in.
@@ -176,82 +189,4 @@ impl Drop for Client {
         let _ = self.keeper.kill();
         let _ = self.keeper.wait();
     }
-}
-
-fn listen(port: u32) {
-    let listener = TcpListener::bind(("0.0.0.0", u16::try_from(port).unwrap())).unwrap();
-    thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            thread::spawn(move || converse(stream));
-        }
-    });
-}
-
-/// One call after the other, each in one piece: a length, then words of four bytes.
-fn converse(mut stream: TcpStream) -> Option<()> {
-    loop {
-        let mut head = [0; 4];
-        stream.read_exact(&mut head).ok()?;
-        let mut body = vec![0; (u32::from_be_bytes(head) & 0x7fff_ffff) as usize];
-        stream.read_exact(&mut body).ok()?;
-        let words: Vec<u32> = body
-            .chunks_exact(4)
-            .map(|word| u32::from_be_bytes(word.try_into().unwrap()))
-            .collect();
-        let host = stream.peer_addr().ok()?.ip().to_string();
-        // xid, reply, accepted, a verifier of no kind and length, success.
-        let mut reply: Vec<u8> = [words[0], 1, 0, 0, 0, 0]
-            .into_iter()
-            .flat_map(u32::to_be_bytes)
-            .collect();
-        reply.extend(answer(words[3], words[5], &host));
-        let length = u32::try_from(reply.len()).unwrap() | 0x8000_0000;
-        stream.write_all(&length.to_be_bytes()).ok()?;
-        stream.write_all(&reply).ok()?;
-    }
-}
-
-fn answer(program: u32, procedure: u32, host: &str) -> Vec<u8> {
-    match (program, procedure) {
-        // The port mapper: a port is noted, or taken out.
-        (100_000, 1 | 2) => 1_u32.to_be_bytes().to_vec(),
-        // The mount daemon: the handle of the only export that this host has, and the one way to say who one is.
-        (100_005, 1) => {
-            let handle = handle(host);
-            let length = u32::try_from(handle.len()).unwrap();
-            let mut reply = [0, length].into_iter().flat_map(u32::to_be_bytes).collect::<Vec<u8>>();
-            reply.extend(handle);
-            reply.resize(reply.len().next_multiple_of(4), 0);
-            reply.extend([1_u32, 1].into_iter().flat_map(u32::to_be_bytes));
-            reply
-        }
-        _ => Vec::new(),
-    }
-}
-
-/// As the server makes it.
-fn handle(host: &str) -> Vec<u8> {
-    let of_host = sh(&format!("cat {RPC}/auth.unix.ip/content"));
-    let found = of_host.lines().find(|line| line.split(' ').nth(1) == Some(host));
-    let domain = found
-        .and_then(|line| line.split(' ').nth(2))
-        .expect("a host with an export");
-    let path = if domain == "coarse" {
-        Export::Coarse.path()
-    } else {
-        Export::Plain.path()
-    };
-    let file = fs::OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open(Path::new(NFSD).join("filehandle"));
-    let mut file = file.unwrap();
-    file.write_all(format!("{domain} {path} 64\n").as_bytes()).unwrap();
-    let mut text = String::new();
-    file.read_to_string(&mut text).unwrap();
-    let digits = text.trim().trim_start_matches("\\x").as_bytes();
-    digits
-        .chunks(2)
-        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
-        .collect()
 }

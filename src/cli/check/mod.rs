@@ -203,7 +203,7 @@ fn reset_fault(site: &NodeContext, group: &Group) -> Option<String> {
 async fn warn(site: &NodeContext, found: &mut Findings) {
     for group in site.project.groups.values() {
         found.warnings.extend(mail::warnings(group).await);
-        let guard = volumes::guard(site, group);
+        let guard = volumes::Guard::of(site, group);
         found
             .warnings
             .extend(nfs::warnings(&site.project, &site.sources, group, guard));

@@ -7,6 +7,8 @@ use leasehold_compose::Sources;
 use leasehold_compose::model::{Group, MountKind, Project};
 use leasehold_compose::nfs::{Harm, harms_of_lasting, is_nfs};
 
+use super::volumes::Guard;
+
 /// A file system that is mounted on this host.
 #[derive(Debug, PartialEq, Eq)]
 struct Mounted {
@@ -16,14 +18,14 @@ struct Mounted {
 }
 
 /// Warnings of the storage of a group. Directories are looked at where this host's own paths are seen, as without a sidecar.
-pub(super) fn warnings(project: &Project, sources: &Sources, group: &Group, guard: Option<&str>) -> Vec<String> {
+pub(super) fn warnings(project: &Project, sources: &Sources, group: &Group, guard: Option<Guard>) -> Vec<String> {
     let sees_host = sources.host_directory == sources.local_directory;
     let table = small_file::read_text(Path::new("/proc/self/mountinfo"), small_file::MAX);
     let mounted = mounted(&table.ok().filter(|_| sees_host).unwrap_or_default());
     of_group(project, group, guard, &mounted)
 }
 
-fn of_group(project: &Project, group: &Group, guard: Option<&str>, mounted: &[Mounted]) -> Vec<String> {
+fn of_group(project: &Project, group: &Group, guard: Option<Guard>, mounted: &[Mounted]) -> Vec<String> {
     let mut told: Vec<String> = Vec::new();
     let mounts = group.services.iter().flat_map(|service| &service.mounts);
     for mount in mounts.filter(|mount| mount.is_protected()) {
@@ -56,8 +58,11 @@ fn of_group(project: &Project, group: &Group, guard: Option<&str>, mounted: &[Mo
             }
             MountKind::Tmpfs { .. } | MountKind::File { .. } => None,
         };
-        if let (Some(place), None) = (place, guard) {
-            told.push(late(&group.name, &place));
+        let Some(place) = place else { continue };
+        match guard {
+            None => told.push(late(&group.name, &place)),
+            Some(Guard::Watchdog) => told.push(mapped(&group.name, &place)),
+            Some(Guard::Fence | Guard::Person) => {}
         }
     }
     told.dedup();
@@ -69,6 +74,15 @@ fn late(group: &str, place: &str) -> String {
     format!(
         "group {group}: {place} lies on NFS: a host that is cut off from etcd and from the server at once writes what it still \
          has in memory when the server is back, over what the next holder wrote meanwhile: configure a fence or a watchdog"
+    )
+}
+
+/// Pages of a mapping whose file was closed hold up no end, which is proved at once: then no watchdog strikes.
+fn mapped(group: &str, place: &str) -> String {
+    format!(
+        "group {group}: {place} lies on NFS: what a service wrote through a mapping (mmap) before it was killed at its deadline may \
+         come later, over what the next holder wrote meanwhile, and the watchdog does not prevent that: configure a fence if the \
+         service writes so"
     )
 }
 
@@ -145,7 +159,10 @@ mod tests {
             assert!(line.contains(words), "{line}");
         }
         // A host that is reset forgets what it had in memory.
-        let told = of_group(&project, group, Some("the watchdog"), &mounted);
+        let told = of_group(&project, group, Some(Guard::Fence), &mounted);
         assert_eq!(told.len(), 2, "{told:?}");
+        let told = of_group(&project, group, Some(Guard::Watchdog), &mounted);
+        let mapped = told.iter().filter(|line| line.contains("mmap")).count();
+        assert_eq!((told.len(), mapped), (4, 2), "{told:?}");
     }
 }

@@ -1,5 +1,6 @@
 //! Volumes that one host alone may mount: what keeps a second host from it once nobody can wait for the first.
 
+use std::fmt;
 use std::path::Path;
 
 use leasehold_base::device::Kind;
@@ -68,7 +69,7 @@ async fn of_service(
     volumes: &[(String, Sharing)],
     told: &mut Told,
 ) {
-    let guard = guard(site, group);
+    let guard = Guard::of(site, group);
     for (volume, sharing) in volumes {
         match sharing {
             Sharing::Several => {}
@@ -113,14 +114,34 @@ async fn kind(site: &NodeContext, service: &Service, device: &String) -> Kind {
 }
 
 /// What else makes sure that a silent holder does not write.
-pub(super) fn guard(site: &NodeContext, group: &Group) -> Option<&'static str> {
-    use leasehold_compose::model::Failover;
-    if site.project.cluster.fence.is_some() {
-        Some("the fence agent")
-    } else if site.watchdog.is_some() {
-        Some("the watchdog")
-    } else {
-        (group.failover == Failover::Confirm).then_some("a person's word")
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Guard {
+    Fence,
+    /// It strikes only where the end of a service is not proved.
+    Watchdog,
+    Person,
+}
+
+impl Guard {
+    pub(super) fn of(site: &NodeContext, group: &Group) -> Option<Self> {
+        use leasehold_compose::model::Failover;
+        if site.project.cluster.fence.is_some() {
+            Some(Self::Fence)
+        } else if site.watchdog.is_some() {
+            Some(Self::Watchdog)
+        } else {
+            (group.failover == Failover::Confirm).then_some(Self::Person)
+        }
+    }
+}
+
+impl fmt::Display for Guard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Fence => "the fence agent",
+            Self::Watchdog => "the watchdog",
+            Self::Person => "a person's word",
+        })
     }
 }
 
@@ -133,7 +154,7 @@ fn unknown(group: &Group, volume: &str, driver: &str) -> String {
 }
 
 /// And whether it is a warning.
-fn sentence(group: &str, volume: &str, device: &str, kind: &Kind, guard: Option<&str>) -> (String, bool) {
+fn sentence(group: &str, volume: &str, device: &str, kind: &Kind, guard: Option<Guard>) -> (String, bool) {
     let place = format!("group {group}: the volume {volume} lies on {device}");
     let late = "a hand-over waits until it is unmounted";
     let open = "but not a take-over from a host that fell silent, whose engine may hang with it mounted";
@@ -182,7 +203,7 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    fn of(kind: &Kind, guard: Option<&str>) -> (String, bool) {
+    fn of(kind: &Kind, guard: Option<Guard>) -> (String, bool) {
         sentence("mail", "store", "/dev/sdb", kind, guard)
     }
 
@@ -195,7 +216,7 @@ mod tests {
         );
         let (text, warns) = of(&Kind::Xfs, None);
         assert!(warns && text.contains("fence or a watchdog"), "{text}");
-        let (text, warns) = of(&Kind::Hidden("no such device".to_owned()), Some("the watchdog"));
+        let (text, warns) = of(&Kind::Hidden("no such device".to_owned()), Some(Guard::Watchdog));
         assert!(
             warns && text.contains("can't be looked at from here (no such device)"),
             "{text}"
@@ -207,7 +228,7 @@ mod tests {
         let mmp = Some(Duration::from_secs(42));
         let (text, warns) = of(&Kind::Ext { mmp }, None);
         assert!(!warns && text.contains("takes 42 s"), "{text}");
-        let (text, warns) = of(&Kind::Btrfs, Some("the fence agent"));
+        let (text, warns) = of(&Kind::Btrfs, Some(Guard::Fence));
         assert!(!warns && text.contains("the fence agent comes before"), "{text}");
     }
 }
