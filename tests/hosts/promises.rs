@@ -12,18 +12,18 @@ use crate::scenarios::{Body, FAILOVER_LIMIT, TTL, figure, no_outage};
 use crate::shell::{now, until, words};
 
 pub(crate) const PROMISES: [(&str, Body); 2] = [
-    ("promises: every etcd member away for 60 s", etcd_away),
+    ("promises: every etcd member away for 20 s", etcd_away),
     ("promises: holder cut from etcd and a voter", holder_and_voter_cut),
 ];
 
 pub(crate) const LONG_PROMISES: [(&str, Body); 2] = [
-    ("promises: holder alone cut from etcd 30 s", holder_cut),
+    ("promises: holder alone cut from etcd 15 s", holder_cut),
     ("promises: standby's sidecar killed, etcd away", standby_restarts),
 ];
 
 const STATED: (&str, &str) = ("  ttl: ${TTL}\n", "  ttl: ${TTL}\n  promises: 10m\n");
-const AWAY: Duration = Duration::from_secs(60);
-const CUT: Duration = Duration::from_secs(30);
+const AWAY: Duration = Duration::from_secs(20);
+const CUT: Duration = Duration::from_secs(15);
 /// A round a minute in fair weather, and the first one at once.
 const TOLD: Duration = Duration::from_secs(90);
 /// A voter that said yes last waits that out, a ttl, before anybody takes over.
