@@ -84,7 +84,7 @@ use faults::{LONG_FAULTS, SHORT_FAULTS};
 use operators::OPERATORS;
 use opinions::OPINIONS;
 use pace::Pace;
-use promises::{LONG_PROMISES, PROMISES};
+use promises::PROMISES;
 use row::{Fault, Figure};
 use runbooks::RUNBOOKS;
 use scenarios::{Body, SCENARIOS};
@@ -164,7 +164,6 @@ fn rows() -> Vec<Row> {
     rows.extend(SICKNESSES.into_iter().map(|it| sickness(it, false)));
     rows.extend(OPINIONS.into_iter().map(|it| sickness(it, true)));
     rows.extend(LONG_SICKNESSES.into_iter().map(|it| sickness(it, true)));
-    rows.extend(LONG_PROMISES.into_iter().map(|it| story(it, true)));
     rows.extend(LONG_UPGRADES.into_iter().map(|it| story(it, true)));
     rows.extend(LONG_EDITED.into_iter().map(|it| story(it, true)));
     rows.extend(LONG_FAULTS.iter().map(|it| fault(it, true)));

@@ -11,12 +11,9 @@ use crate::row::{Figure, await_another};
 use crate::scenarios::{Body, FAILOVER_LIMIT, TTL, figure, no_outage};
 use crate::shell::{now, until, words};
 
-pub(crate) const PROMISES: [(&str, Body); 2] = [
+pub(crate) const PROMISES: [(&str, Body); 4] = [
     ("promises: every etcd member away for 20 s", etcd_away),
     ("promises: holder cut from etcd and a voter", holder_and_voter_cut),
-];
-
-pub(crate) const LONG_PROMISES: [(&str, Body); 2] = [
     ("promises: holder alone cut from etcd 15 s", holder_cut),
     ("promises: standby's sidecar killed, etcd away", standby_restarts),
 ];
