@@ -5,8 +5,7 @@ pub mod stuck;
 mod wakeups;
 pub mod watchdog;
 
-use std::collections::BTreeMap;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use crate::event::{Action, Intruder, ProbeFailure};
