@@ -232,7 +232,7 @@ impl Node {
     pub(super) fn context(&self, now: Time, group: &str) -> Context {
         Context {
             now,
-            other_ready: self.successor(group, None).is_some(),
+            other_ready: self.has_successor(group),
             engine_away: self.host.engine_is_away(),
             watched: self.is_watched(),
             paused: self.on_pause(group),

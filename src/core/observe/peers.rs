@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::event::Action;
+use crate::group::Group;
 use crate::node::Node;
 use crate::protocol::records::NodeStatus;
 use crate::snapshot::code::Code;
@@ -103,14 +104,14 @@ impl Node {
     fn look_for_standbys(&mut self, now: Time, out: &mut Vec<Action>) {
         let names: Vec<String> = self.groups.keys().cloned().collect();
         for name in names {
+            let known = self.speech.peers_mut().alone.remove(&name);
+            if !self.groups.get(&name).is_some_and(Group::active) {
+                continue;
+            }
             let next = self.successor(&name, None);
             let Some(group) = self.groups.get_mut(&name) else {
                 continue;
             };
-            let known = self.speech.peers_mut().alone.remove(&name);
-            if !group.active() {
-                continue;
-            }
             match next {
                 None => {
                     let (since, told) = known.unwrap_or((now, false));

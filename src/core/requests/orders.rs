@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use crate::event::{Action, OrderKind, Origin};
-use crate::group::{AfterStop, StopMode};
+use crate::group::{AfterStop, Group, StopMode};
 use crate::membership::Purpose;
 use crate::node::Node;
 use crate::protocol::ReleaseCause;
@@ -352,20 +352,21 @@ impl Node {
         let names: Vec<String> = self.groups.keys().cloned().collect();
         for name in names {
             let ended = self.ended(&name);
-            let leaving = self.leaving(&name);
-            let successor = self.successor(&name, None);
-            let paused = self.on_pause(&name);
-            let Some(group) = self.groups.get_mut(&name) else {
-                continue;
-            };
             // What stops for another reason goes on with it; what would start again does not.
-            let after = group.held().map(|held| &held.after);
+            let held = self.groups.get(&name).and_then(Group::held);
+            let after = held.map(|held| &held.after);
             let goes_on = matches!(after, Some(AfterStop::Restart | AfterStop::RanOut));
             // The same order may be why it was stopped, before the sidecar ended in the middle of it.
             let interrupted = matches!(after, Some(AfterStop::Interrupted)) && ended.is_some();
             if !goes_on && !interrupted {
                 continue;
             }
+            let leaving = self.leaving(&name);
+            let successor = self.successor(&name, None);
+            let paused = self.on_pause(&name);
+            let Some(group) = self.groups.get_mut(&name) else {
+                continue;
+            };
             let (code, cause, reason, successor, text) = match (ended, leaving) {
                 (Some((cause, reason)), _) => {
                     let text = text::stop::here(&reason);

@@ -36,7 +36,11 @@ impl Node {
         let contact = self.contact_holds();
         let names: Vec<String> = self.groups.keys().cloned().collect();
         for name in names {
-            let other_ready = self.successor(&name, None).is_some();
+            let stopped = |held: &&Holding| held.stage == Stage::Stopped && held.lease == lease;
+            if self.groups.get(&name)?.held().filter(stopped).is_none() {
+                continue;
+            }
+            let other_ready = self.has_successor(&name);
             let keys = self.facts.view().group(&name);
             if keys.unreadable() || self.membership.put_off(now, &WriteKind::Release(name.clone())) {
                 continue;
@@ -48,7 +52,6 @@ impl Node {
             };
             let wanted = wanted.and_then(|wanted| self.successor(&name, Some(wanted)));
             let group = self.groups.get_mut(&name)?;
-            let stopped = |held: &&Holding| held.stage == Stage::Stopped && held.lease == lease;
             let Some(held) = group.held().filter(stopped) else {
                 continue;
             };
@@ -382,25 +385,27 @@ impl Node {
         self.best_standby(group, |_, ready| ready.certified)
     }
 
+    /// Whether there is any.
+    pub(crate) fn has_successor(&self, group: &str) -> bool {
+        self.standbys(group).next().is_some()
+    }
+
     fn best_standby(&self, group: &str, fits: impl Fn(&str, &Readiness) -> bool) -> Option<String> {
-        if !self.facts.is_fresh() {
-            return None;
-        }
-        let now = self.facts.now();
-        self.facts
-            .view()
-            .statuses
-            .iter()
-            .filter(|(node, status)| **node != self.facts.me().name && self.alive_and_ready(now, group, node, status))
-            .filter(|(node, status)| {
-                let ready = status.groups.get(group);
-                ready.is_some_and(|ready| ready.why.is_empty() && fits(node, ready))
-            })
-            .min_by_key(|(node, status)| {
-                let differs = !self.has_image_of(Some(self.facts.me().name.as_str()), node, group);
-                (differs, status.priority, (*node).clone())
-            })
-            .map(|(node, _)| node.clone())
+        let me = self.facts.me().name.as_str();
+        self.standbys(group)
+            .filter(|(node, _, ready)| fits(node, ready))
+            .min_by_key(|(node, status, _)| (!self.has_image_of(Some(me), node, group), status.priority, *node))
+            .map(|(node, ..)| node.to_owned())
+    }
+
+    fn standbys<'a>(&'a self, group: &'a str) -> impl Iterator<Item = (&'a str, &'a NodeStatus, &'a Readiness)> {
+        let (now, is_fresh) = (self.facts.now(), self.facts.is_fresh());
+        let all = self.facts.view().statuses.iter().filter(move |_| is_fresh);
+        all.filter_map(move |(node, status)| {
+            let ready = status.groups.get(group).filter(|ready| ready.why.is_empty())?;
+            let is_other = *node != self.facts.me().name && self.alive_and_ready(now, group, node, status);
+            is_other.then_some((node.as_str(), status, ready))
+        })
     }
 
     /// Why nobody should hand the group over to this node, as far as it is known here.
