@@ -12,6 +12,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use leasehold::base::epoch::Run;
 use leasehold::core::event::{Decision, Event};
 use leasehold::core::group::{ServiceState, Stage};
 use leasehold::core::history::{Phase, PhaseKind};
@@ -209,7 +210,13 @@ fn counters() -> Counters {
     let timings = &counters.timings;
     timings.sent(RequestId(1), TxnKind::Beat);
     timings.answered(RequestId(1), true);
-    timings.probed("mail", "smtp 25".to_owned(), Duration::from_millis(3), None);
+    timings.probed(
+        "mail",
+        Run { epoch: 1, n: 1 },
+        "smtp 25".to_owned(),
+        Duration::from_millis(3),
+        None,
+    );
     for code in [Code::RecoveryStarted, Code::RecoveryDone] {
         counters.decided(&Decision {
             code,

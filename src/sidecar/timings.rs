@@ -12,6 +12,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::beats::{Beats, Day};
 use leasehold_base::clock;
+use leasehold_base::epoch::Run;
 use leasehold_base::time::Time;
 use leasehold_core::history::Phase;
 use leasehold_core::protocol::TxnKind;
@@ -26,7 +27,7 @@ const OUTAGES: [f64; 12] = [0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.
 /// Requests that wait for an answer; the store has fewer under way.
 const WAITING_MAX: usize = 64;
 
-/// Checks whose last answers are kept, and letters of a fault.
+/// Checks of a group whose last answers are kept, and letters of a fault.
 const ANSWERS_MAX: usize = 256;
 const FAULT_MAX: usize = 200;
 
@@ -113,7 +114,14 @@ pub struct Timings {
     restarting: Arc<Mutex<BTreeMap<String, Time>>>,
     day: Arc<Mutex<Day>>,
     members: Arc<Mutex<BTreeMap<String, MemberSeen>>>,
-    answers: Arc<Mutex<BTreeMap<(String, String), ProbeSeen>>>,
+    answers: Arc<Mutex<BTreeMap<String, Answers>>>,
+}
+
+/// The last answer to each check of a run, which began with the checks that the file had then.
+#[derive(Debug)]
+struct Answers {
+    run: Run,
+    of: BTreeMap<String, ProbeSeen>,
 }
 
 impl Default for Timings {
@@ -188,14 +196,22 @@ impl Timings {
         }
     }
 
-    /// A check of the service ended; `fault`: why not well.
-    pub fn probed(&self, group: &str, probe: String, took: Duration, fault: Option<&str>) {
+    /// A check of a run ended; `fault`: why not well.
+    pub fn probed(&self, group: &str, run: Run, probe: String, took: Duration, fault: Option<&str>) {
         let group = group.to_owned();
         let fault = fault.map(|fault| fault.chars().take(FAULT_MAX).collect());
-        let (of, at) = ((group.clone(), probe.clone()), clock::now());
+        let at = clock::now();
         let mut answers = lock(&self.answers);
-        if answers.len() < ANSWERS_MAX || answers.contains_key(&of) {
-            answers.insert(of, ProbeSeen { at, took, fault });
+        let of = BTreeMap::new();
+        let last = answers.entry(group.clone()).or_insert(Answers { run, of });
+        if last.run < run {
+            last.run = run;
+            last.of.clear();
+        }
+        // A check of the run before may end after the first of this one.
+        let is_kept = last.run == run && (last.of.len() < ANSWERS_MAX || last.of.contains_key(&probe));
+        if is_kept {
+            last.of.insert(probe.clone(), ProbeSeen { at, took, fault });
         }
         drop(answers);
         self.probes
@@ -203,12 +219,11 @@ impl Timings {
             .observe(took.as_secs_f64());
     }
 
-    /// The last answers to the checks of a group, on this node.
+    /// The last answers to the checks of a group, by its last run on this node.
     #[must_use]
     pub fn probes_seen(&self, group: &str) -> BTreeMap<String, ProbeSeen> {
         let answers = lock(&self.answers);
-        let of_it = answers.iter().filter(|((of, _), _)| of == group);
-        of_it.map(|((_, probe), seen)| (probe.clone(), seen.clone())).collect()
+        answers.get(group).map(|last| last.of.clone()).unwrap_or_default()
     }
 
     /// The service is about to be started again in place.
@@ -385,20 +400,31 @@ mod tests {
     #[test]
     fn the_last_answer_of_each_check_is_kept_and_no_more_than_there_can_be() {
         let timings = Timings::default();
-        let check = |fault| timings.probed("mail", "smtp 25".to_owned(), Duration::from_millis(3), fault);
-        check(Some("refused"));
-        let seen = |probe: &str| timings.probes_seen("mail").get(probe).cloned().unwrap();
-        assert_eq!(seen("smtp 25").fault.as_deref(), Some("refused"));
-        check(None);
-        assert_eq!(seen("smtp 25").fault, None);
+        let run = |n| Run { epoch: 3, n };
+        let check = |n, probe: &str, fault: Option<&str>| {
+            timings.probed("mail", run(n), probe.to_owned(), Duration::from_millis(3), fault);
+        };
+        let seen = |probe: &str| timings.probes_seen("mail").get(probe).map(|seen| seen.fault.clone());
+        check(1, "smtp 25", Some("refused"));
+        assert_eq!(seen("smtp 25"), Some(Some("refused".to_owned())));
+        check(1, "smtp 25", None);
+        assert_eq!(seen("smtp 25"), Some(None));
         for number in 0..1000 {
-            timings.probed("web", format!("tcp {number}"), Duration::ZERO, Some(&"x".repeat(900)));
+            check(1, &format!("tcp {number}"), Some(&"x".repeat(900)));
         }
-        check(Some("again"));
-        assert_eq!(seen("smtp 25").fault.as_deref(), Some("again"));
-        let web = timings.probes_seen("web");
-        assert_eq!(web.len(), ANSWERS_MAX - 1);
-        assert!(web.values().all(|seen| seen.fault.as_ref().unwrap().len() == FAULT_MAX));
+        check(1, "smtp 25", Some("again"));
+        assert_eq!(seen("smtp 25"), Some(Some("again".to_owned())));
+        let all = timings.probes_seen("mail");
+        assert_eq!(all.len(), ANSWERS_MAX);
+        assert_eq!(all.get("tcp 0").unwrap().fault.as_ref().unwrap().len(), FAULT_MAX);
+
+        // The next run was made of a file without these.
+        check(2, "imap 143", None);
+        check(1, "smtp 25", None);
+        assert_eq!(
+            timings.probes_seen("mail").into_keys().collect::<Vec<_>>(),
+            ["imap 143"]
+        );
     }
 
     #[test]

@@ -474,7 +474,7 @@ impl Outbox {
             let result = prober.check(&probe, &target).await;
             let fault = result.as_ref().err().map(|failure| failure.text.as_str());
             let took = clock::now().since(began);
-            counters.timings.probed(&of.group, probe.check.name(), took, fault);
+            counters.timings.probed(&of.group, run, probe.check.name(), took, fault);
             if result.is_err() {
                 counters.probe_failed(&of.group, probe.check.name());
             }
