@@ -2,6 +2,7 @@
 //!
 //! - [`status`], [`history`], [`config`], [`exported`], [`reading`]: what is read
 //! - [`acting`]: what acts take; [`outcome`]: what they are answered with; [`problem`]: the words of a refusal
+//! - [`follow`]: what becomes of an order once it is taken
 //! - [`words`]: what the sidecar chooses from, with room for the words of a later version
 //!
 //! What the core knows comes in through a `From` that names every field, so that neither can drift from the other.
@@ -11,6 +12,7 @@ use std::collections::BTreeMap;
 pub mod acting;
 pub mod config;
 pub mod exported;
+pub mod follow;
 pub mod history;
 pub mod number;
 pub mod outcome;

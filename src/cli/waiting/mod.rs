@@ -1,7 +1,6 @@
 //! Verbs that wait for what they ordered: the order is given, then followed until the service serves where it was sent, or until
 //! it is known that it will not. What ends the waiting early ends nothing else.
 
-mod follow;
 mod progress;
 mod told;
 
@@ -12,15 +11,15 @@ use clap::Args;
 use serde::Serialize;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use self::follow::{End, Follower, Goal, Look};
 use self::progress::Printer;
 use self::told::Cut;
 use super::answer::Answer;
 use super::client::{self, Daemon};
 use super::text;
+use leasehold_api::follow::{End, Follower, Goal, Look, Progress, is_known, told_of_all};
 use leasehold_api::history::Epoch;
 use leasehold_api::status::{GroupLine, Status};
-use leasehold_api::words::{GroupState, MemberState};
+use leasehold_api::words::MemberState;
 use leasehold_api::{OrderRequest, Outcome, SwitchoverRequest};
 use leasehold_base::clock;
 
@@ -171,7 +170,7 @@ impl<'a> Waiting<'a> {
         let cut = self.until_ended(&mut all, &mut printer, interrupted).await;
         printer.close();
         Ok(match cut {
-            None => told::answer(&all),
+            None => told::answer(told_of_all(&all).context("nothing was waited for")?),
             Some(cut) => told::cut_short(&all, &cut),
         })
     }
@@ -205,7 +204,7 @@ async fn look_on(
     daemon: &Daemon,
     patience: Duration,
     all: &mut [(Follower, Option<End>)],
-    mut show: impl FnMut(follow::Progress),
+    mut show: impl FnMut(Progress),
 ) -> Option<Cut> {
     let began = clock::now().boot;
     let (mut told, mut read) = (began, None);
@@ -217,7 +216,7 @@ async fn look_on(
                 let may_read = read.is_none_or(|at| now.saturating_sub(at) >= READ_AGAIN);
                 let mut all_known = true;
                 for (of, end) in all.iter_mut().filter(|(_, end)| end.is_none()) {
-                    let Some(line) = status.groups.get(&of.group).filter(|line| is_known(line)) else {
+                    let Some(line) = status.groups.get(of.group()).filter(|line| is_known(line)) else {
                         all_known = false;
                         continue;
                     };
@@ -226,7 +225,7 @@ async fn look_on(
                         (true, false) => continue,
                         (true, true) => {
                             read = Some(now);
-                            epochs(daemon, &of.group).await
+                            epochs(daemon, of.group()).await
                         }
                     };
                     let (at, nodes) = (now.saturating_sub(began), &status.nodes);
@@ -271,16 +270,10 @@ async fn look(daemon: &Daemon) -> Result<Status, String> {
     }
 }
 
-fn is_known(line: &GroupLine) -> bool {
-    !matches!(line.state, GroupState::Unknown | GroupState::Other(_))
-}
-
 async fn epochs(daemon: &Daemon, group: &str) -> Vec<Epoch> {
     let history = client::history(daemon, group).await.ok().and_then(Result::ok);
     history.map(|history| history.epochs).unwrap_or_default()
 }
 
-#[cfg(test)]
-mod follow_tests;
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
 use super::super::plain::part;
-use super::follow::Progress;
+use leasehold_api::follow::Progress;
 
 /// Where the lines go.
 #[derive(Debug)]

@@ -163,7 +163,10 @@ async fn act_now(shared: &Shared, visitor: &Visitor, verb: Verb, act: Act, asked
         };
     }
     match carry_out(shared, &visitor.caller, act, asked.why.trim().to_owned()).await {
-        Ok(done) => see_other(&format!("/act/{}", shared.console.deeds.keep(deed.answered(done)))),
+        Ok(done) => see_other(&format!(
+            "/act/{}",
+            shared.console.deeds.keep(deed.answered(&status, done))
+        )),
         Err(problem) => refusal(problem),
     }
 }

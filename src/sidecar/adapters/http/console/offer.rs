@@ -7,7 +7,6 @@ use super::admin;
 use super::verb::Verb;
 use crate::adapters::http::access::Role;
 use crate::adapters::http::acts::Act;
-use leasehold_core::group::Stage;
 use leasehold_core::requests::refusal::Refusal;
 use leasehold_core::snapshot::status::{GroupLine, MemberState, NodeState, Status};
 
@@ -379,13 +378,6 @@ pub(super) fn is_dangerous(status: &Status, act: &Act) -> bool {
         | Act::Hold { .. }
         | Act::Undrain { .. } => false,
     }
-}
-
-/// Whether the group serves, as far as this node can see.
-pub(super) fn serves(line: &GroupLine) -> bool {
-    let here = line.held.as_ref().map(|held| held.stage == Stage::Active);
-    let is_well = line.trouble.is_none() && line.stuck.is_none() && line.holder.is_some();
-    is_well && here.unwrap_or(line.serving.is_some())
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! What becomes of an act that somebody asked for here, until it is done or failed.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -18,19 +18,21 @@ use super::{Page, Visitor, refusal};
 use crate::adapters::http::Shared;
 use crate::adapters::http::acts::Act;
 use crate::adapters::http::problem::{Cause, Problem};
+use leasehold_api::follow::{End, Follower, Goal, Look, is_known, told_of_all};
+use leasehold_api::history::Epoch;
+use leasehold_api::status as seen;
 use leasehold_base::clock;
 use leasehold_base::time::Time;
-use leasehold_core::event::Done;
-use leasehold_core::group::Stage;
-use leasehold_core::protocol::records::Intent;
-use leasehold_core::snapshot::status::{GroupLine, Status};
+use leasehold_core::event::{Done, IntentRef};
+use leasehold_core::snapshot::status::{MemberState, Status};
 
 /// Acts that are remembered.
 const KEPT_MAX: usize = 64;
-/// An act shows in the status within this: a turn of the loop here, a beat of another node.
-const SETTLED: Duration = Duration::from_secs(5);
 /// After so long nobody waits any more.
 const PATIENCE: Duration = Duration::from_secs(300);
+
+/// What is known of the groups' history.
+type Past = BTreeMap<String, Told>;
 
 /// An act that was asked for.
 #[derive(Debug)]
@@ -42,14 +44,18 @@ pub(super) struct Deed {
     since: Time,
     /// What was answered.
     answer: String,
-    intent: Option<i64>,
-    /// Of the group, as it was before.
-    epoch: u64,
-    holder: Option<String>,
-    run: Option<String>,
     /// The command line does it.
     job: Option<Arc<Job>>,
+    /// Of an act that the command line does: once that has ended.
+    followed: Mutex<Option<Followed>>,
     end: OnceLock<Stand>,
+}
+
+/// The groups that the act is about, each with what became of it.
+#[derive(Debug)]
+struct Followed {
+    since: Time,
+    all: Vec<(Follower, Option<End>)>,
 }
 
 /// Where it stands.
@@ -60,50 +66,174 @@ pub(super) enum Stand {
     Failed(String),
 }
 
+impl Followed {
+    /// `status`: before the act. Empty where there is nothing to wait for.
+    fn new(act: &Act, status: &Status, now: Time) -> Self {
+        let is_of_act = |name: &str, line: &seen::GroupLine| match act {
+            Act::Drain { node } => line.holder.as_deref() == Some(node),
+            act => act.group() == Some(name),
+        };
+        let groups = seen::Status::from(status.clone()).groups;
+        let groups = groups.into_iter().filter(|(name, line)| is_of_act(name, line));
+        let all = groups.filter_map(|(name, line)| {
+            let goal = goal(act, &line)?;
+            Some((Follower::new(&name, goal, &line), None))
+        });
+        let all = all.collect();
+        Self { since: now, all }
+    }
+
+    /// Takes a look at each that has not ended; None where nothing is followed.
+    fn stand(&mut self, status: &Status, told: &Past, now: Time) -> Option<Stand> {
+        if self.all.is_empty() {
+            return None;
+        }
+        if !matches!(status.member, MemberState::Joined | MemberState::Waiting) {
+            return Some(Stand::Going(format!(
+                "{} is no member now, and sees nothing.",
+                status.node
+            )));
+        }
+        let seen = seen::Status::from(status.clone());
+        for (of, end) in self.all.iter_mut().filter(|(_, end)| end.is_none()) {
+            let group = of.group().to_owned();
+            let Some(line) = seen.groups.get(&group) else {
+                let why = format!("{group} is not in this node's compose file any more.");
+                return Some(Stand::Failed(why));
+            };
+            let epochs = told.get(&group).map(Told::epochs).unwrap_or_default();
+            let epochs: Vec<Epoch> = epochs.iter().cloned().map(Epoch::from).collect();
+            if is_known(line) {
+                *end = of.see(&Look {
+                    at: now.since(self.since),
+                    line,
+                    nodes: &seen.nodes,
+                    epochs: &epochs,
+                });
+            }
+        }
+        Some(match told_of_all(&self.all) {
+            Some(all) if all.is_good => Stand::Done(format!("{}.{}", all.text, self.outages(&seen, told))),
+            Some(all) => Stand::Failed(format!("{}.", all.text)),
+            None => Stand::Going(self.goes_on()),
+        })
+    }
+
+    fn goes_on(&self) -> String {
+        let open = self.all.iter().filter(|(_, end)| end.is_none());
+        let doing: Vec<String> = open.filter_map(|(of, _)| Some(format!("{}.", of.doing()?))).collect();
+        match doing.is_empty() {
+            true => "The order is on its way.".to_owned(),
+            false => doing.join(" "),
+        }
+    }
+
+    /// What it cost, as far as that is written.
+    fn outages(&self, seen: &seen::Status, told: &Past) -> String {
+        let served = self.all.iter().filter(|(_, end)| matches!(end, Some(End::Serves(_))));
+        let outage = |of: &Follower| {
+            let last = told.get(of.group())?.last()?;
+            let is_of_now = seen.groups.get(of.group())?.epoch == last.epoch;
+            let outage = last.total_ms.filter(|_| is_of_now)?;
+            Some(format!(" It was without service for {}.", span(outage)))
+        };
+        served.filter_map(|(of, _)| outage(of)).collect()
+    }
+}
+
+/// What is waited for, of an act that needs no request of its own; None: what is seen at once, or is none of a group.
+fn goal(act: &Act, line: &seen::GroupLine) -> Option<Goal> {
+    match act {
+        Act::Apply { .. } => {
+            let own = line.held.as_ref().map(|held| held.run.clone());
+            let run = own.or_else(|| line.serving.clone());
+            let node = line.holder.clone().unwrap_or_default();
+            Some(Goal::Anew { node, run })
+        }
+        Act::Stop { .. } => Some(Goal::Stops),
+        Act::Start { .. } | Act::Create { .. } | Act::FencedGroup { .. } => {
+            Some(Goal::Serves { unless_stopped: false })
+        }
+        Act::Resume { .. } => Some(Goal::Serves { unless_stopped: true }),
+        Act::Drain { node } => Some(Goal::Leaves { node: node.clone() }),
+        Act::Switchover { .. }
+        | Act::Failback { .. }
+        | Act::Drill { .. }
+        | Act::Delete { .. }
+        | Act::Pause { .. }
+        | Act::Extend { .. }
+        | Act::Unextend { .. }
+        | Act::Undrain { .. }
+        | Act::FencedNode { .. }
+        | Act::Remove { .. }
+        | Act::Hold { .. } => None,
+    }
+}
+
 impl Deed {
     /// What was so before it.
     pub(super) fn before(status: &Status, verb: Verb, act: Act, by: &str) -> Self {
-        let line = act.group().and_then(|group| status.groups.get(group));
+        let since = clock::now();
         Self {
             verb,
             by: by.to_owned(),
             at: clock::wall(),
-            since: clock::now(),
+            since,
             answer: String::new(),
-            intent: None,
-            epoch: line.map_or(0, |line| line.epoch),
-            holder: line.and_then(|line| line.holder.clone()),
-            run: line.and_then(run_of),
             job: None,
+            followed: Mutex::new(Some(Followed::new(&act, status, since))),
             end: OnceLock::new(),
             act,
         }
     }
 
-    pub(super) fn answered(self, done: Done) -> Self {
+    /// With a request that stands in etcd it is that which is followed.
+    pub(super) fn answered(self, status: &Status, done: Done) -> Self {
         let Done { text, intent } = done;
+        let line = self.act.group().and_then(|group| status.groups.get(group));
+        let followed = match (intent, self.act.group(), line) {
+            (Some(IntentRef { id, to }), Some(group), Some(line)) => {
+                let goal = Goal::Moves { wish: id, to };
+                let of = Follower::new(group, goal, &line.clone().into());
+                let all = vec![(of, None)];
+                Mutex::new(Some(Followed { since: self.since, all }))
+            }
+            (None, _, _) | (_, None, _) | (_, _, None) => self.followed,
+        };
         Self {
             answer: text,
-            intent: intent.map(|intent| intent.id),
+            followed,
             ..self
         }
     }
 
     /// The same of what the command line does.
     pub(super) fn by_job(self, job: Arc<Job>) -> Self {
-        let answer = "the command line does it, on this node".to_owned();
-        let job = Some(job);
-        Self { answer, job, ..self }
+        Self {
+            answer: "the command line does it, on this node".to_owned(),
+            job: Some(job),
+            followed: Mutex::default(),
+            ..self
+        }
+    }
+
+    /// The groups whose history tells what became of it.
+    fn groups(&self) -> Vec<String> {
+        let followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = followed.iter().flat_map(|followed| &followed.all);
+        let names = all.map(|(of, _)| of.group());
+        names.chain(self.act.group()).map(str::to_owned).collect()
     }
 
     /// Where it stands; an end stays.
-    fn stand(&self, status: &Status, told: &Told, now: Time) -> Stand {
+    fn stand(&self, status: &Status, told: &Past, now: Time) -> Stand {
         if let Some(end) = self.end.get() {
             return end.clone();
         }
-        let waited = now.since(self.since);
-        let stand = match self.judge(status, told, waited) {
-            Stand::Going(what) if waited >= PATIENCE && self.job.as_ref().is_none_or(|job| job.end().is_some()) => {
+        let stand = match self.judge(status, told, now) {
+            Stand::Going(what)
+                if now.since(self.since) >= PATIENCE && self.job.as_ref().is_none_or(|job| job.end().is_some()) =>
+            {
                 Stand::Failed(format!("Not done within {} min: {what}", PATIENCE.as_secs() / 60))
             }
             stand @ (Stand::Going(_) | Stand::Done(_) | Stand::Failed(_)) => stand,
@@ -114,59 +244,63 @@ impl Deed {
         stand
     }
 
-    fn judge(&self, status: &Status, told: &Told, waited: Duration) -> Stand {
+    fn judge(&self, status: &Status, told: &Past, now: Time) -> Stand {
         match (self.job.as_ref().map(|job| (job, job.end())), &self.act) {
             (Some((job, None)), _) => return Stand::Going(job.last()),
             (Some((_, Some(Err(why)))), _) => return Stand::Failed(why.to_owned()),
             (Some((_, Some(Ok(done)))), Act::Drill { .. }) => return Stand::Done(done.to_owned()),
             (Some((_, Some(Ok(_)))), _) | (None, _) => {}
         }
-        let Some(group) = self.act.group() else {
-            return self.judge_node(status);
-        };
+        let mut followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
+        let followed = followed.get_or_insert_with(|| Followed::new(&self.act, status, now));
+        if let Some(stand) = followed.stand(status, told, now) {
+            return stand;
+        }
+        match self.act.group() {
+            Some(group) => self.judge_group(status, group),
+            None => self.judge_node(status),
+        }
+    }
+
+    /// What shows in the status as soon as it landed.
+    fn judge_group(&self, status: &Status, group: &str) -> Stand {
         let Some(line) = status.groups.get(group) else {
             return Stand::Failed(format!("{group} is not in this node's compose file any more."));
         };
-        let is_freed = line.holder.is_none() || line.epoch > self.epoch;
-        match (&self.act, &line.stuck) {
-            (Act::FencedGroup { .. }, _) if !is_freed => {
-                return Stand::Going("The record is on its way.".to_owned());
+        let (is_done, done) = match &self.act {
+            Act::Delete { .. } => {
+                let way_back =
+                    format!("`leasehold group delete {group}` on a host prints the way back to plain services.");
+                (
+                    line.deleted.is_some(),
+                    format!("{group} is deleted. No node starts it. {way_back}"),
+                )
             }
-            (_, Some(stuck)) => return Stand::Failed(format!("{group} is stuck: {stuck}")),
-            (_, None) => {}
-        }
-        let seen = |is_done: bool, done: String| match is_done {
-            true => Stand::Done(done),
-            false => Stand::Going("The order is on its way.".to_owned()),
-        };
-        match &self.act {
-            Act::Switchover { .. } | Act::Failback { .. } => self.judge_move(group, line, told, waited),
-            Act::Apply { .. } => self.judge_apply(group, line, told, waited),
-            Act::Stop { .. } => judge_stop(group, line),
-            Act::Drill { .. } => Stand::Going("It goes on.".to_owned()),
-            Act::Start { .. } | Act::FencedGroup { .. } => judge_start(group, line, told),
-            Act::Create { .. } if line.deleted.is_some() => Stand::Going("The order is on its way.".to_owned()),
-            Act::Create { .. } => judge_start(group, line, told),
-            Act::Delete { .. } => seen(
-                line.deleted.is_some(),
-                format!(
-                    "{group} is deleted. No node starts it. `leasehold group delete {group}` on a host prints the way back to plain services."
-                ),
-            ),
-            Act::Pause { .. } => seen(line.paused.is_some(), format!("{group} is on pause.")),
-            Act::Resume { .. } => seen(line.paused.is_none(), format!("{group} is looked after again.")),
-            Act::Extend { node, .. } => seen(
+            Act::Pause { .. } => (line.paused.is_some(), format!("{group} is on pause.")),
+            Act::Extend { node, .. } => (
                 !line.excluded.contains_key(node),
                 format!("{node} may take {group} again."),
             ),
-            Act::Unextend { node, .. } => {
-                seen(line.excluded.contains_key(node), format!("{node} never takes {group}."))
-            }
-            Act::Drain { .. }
+            Act::Unextend { node, .. } => (line.excluded.contains_key(node), format!("{node} never takes {group}.")),
+            // Without a request it is where it shall be.
+            Act::Switchover { .. }
+            | Act::Failback { .. }
+            | Act::Drill { .. }
+            | Act::Apply { .. }
+            | Act::Stop { .. }
+            | Act::Start { .. }
+            | Act::Resume { .. }
+            | Act::Create { .. }
+            | Act::FencedGroup { .. }
+            | Act::Drain { .. }
             | Act::Undrain { .. }
             | Act::FencedNode { .. }
             | Act::Remove { .. }
-            | Act::Hold { .. } => self.judge_node(status),
+            | Act::Hold { .. } => (true, self.answer.clone()),
+        };
+        match is_done {
+            true => Stand::Done(done),
+            false => Stand::Going("The order is on its way.".to_owned()),
         }
     }
 
@@ -211,112 +345,6 @@ impl Deed {
             (true, false, _) | (false, true, _) => Stand::Going("The order is on its way.".to_owned()),
         }
     }
-
-    fn judge_move(&self, group: &str, line: &GroupLine, told: &Told, waited: Duration) -> Stand {
-        let Some(intent) = self.intent else {
-            return Stand::Done(self.answer.clone());
-        };
-        let holder = line.holder.as_deref().unwrap_or("its holder");
-        match &line.intent {
-            Some((Intent::Refused { of, .. }, _)) if *of == intent => {
-                let why = line.refused.clone().unwrap_or_else(|| format!("{holder} refused it."));
-                return Stand::Failed(why);
-            }
-            Some((Intent::Switchover { begun: Some(of), .. }, _)) if *of == intent => {
-                return Stand::Going(format!("{holder} stops {group}."));
-            }
-            Some((Intent::Switchover { begun: None, .. }, revision)) if *revision == intent => {
-                return Stand::Going(format!("{holder} is asked to hand {group} over."));
-            }
-            Some((Intent::Switchover { .. } | Intent::Refused { .. } | Intent::Apply { .. }, _)) | None => {}
-        }
-        match &line.holder {
-            None => match line.deleted.as_ref().or(line.stopped.as_ref()) {
-                Some(order) => Stand::Failed(format!(
-                    "Somebody ordered something else meanwhile: {group} is stopped or deleted {order}."
-                )),
-                None => Stand::Going(format!("{group} is free: the next node takes it. {}", line.reason)),
-            },
-            Some(holder) if line.epoch > self.epoch && self.holder.as_ref() == Some(holder) => {
-                Stand::Failed(format!("{group} is on {holder} again: {}", line.record))
-            }
-            Some(holder) if line.epoch > self.epoch => serving(group, holder, line, told),
-            Some(_) if waited < SETTLED => Stand::Going("The order is on its way.".to_owned()),
-            Some(holder) => Stand::Failed(format!(
-                "{holder} keeps {group}: the request was refused or withdrawn. {}",
-                line.reason
-            )),
-        }
-    }
-
-    fn judge_apply(&self, group: &str, line: &GroupLine, told: &Told, waited: Duration) -> Stand {
-        if matches!(line.intent, Some((Intent::Apply { .. }, _))) {
-            return Stand::Going("Its holder looks at the file and the image.".to_owned());
-        }
-        let Some(holder) = &line.holder else {
-            return Stand::Going(format!("{group} is free: {}", line.reason));
-        };
-        let is_anew = run_of(line) != self.run || line.epoch > self.epoch;
-        match (&line.drift, is_anew) {
-            (None, true) => serving(group, holder, line, told),
-            (_, false) if waited < SETTLED => Stand::Going("The order is on its way.".to_owned()),
-            // Of another node's run it may be known only that nothing differs any more.
-            (None, false) if line.trouble.is_some() => Stand::Going(format!("{holder} starts {group} again.")),
-            (None, false) => Stand::Done(format!("{group} runs as the file and the image say.")),
-            (Some(drift), _) if waited >= SETTLED => Stand::Failed(drift.clone()),
-            (Some(_), _) => Stand::Going(format!("{holder} starts {group} again.")),
-        }
-    }
-}
-
-/// The run that is known: this node's own, or the one that its holder lets others ask.
-fn run_of(line: &GroupLine) -> Option<String> {
-    let own = line.held.as_ref().map(|held| held.run.to_string());
-    own.or_else(|| line.serving.map(|run| run.to_string()))
-}
-
-fn judge_stop(group: &str, line: &GroupLine) -> Stand {
-    match &line.holder {
-        None if line.stopped.is_some() => Stand::Done(format!("{group} is stopped. Nobody runs it.")),
-        None => Stand::Going("The order is on its way.".to_owned()),
-        Some(holder) => Stand::Going(format!("{holder} stops {group}.")),
-    }
-}
-
-fn judge_start(group: &str, line: &GroupLine, told: &Told) -> Stand {
-    match (&line.holder, &line.paused) {
-        (Some(holder), _) => serving(group, holder, line, told),
-        (None, Some(order)) if line.stopped.is_none() => {
-            Stand::Failed(format!("Nobody starts {group}: it is on pause {order}. End the pause."))
-        }
-        (None, _) => Stand::Going(format!("{group} is free: {}", line.reason)),
-    }
-}
-
-/// Who has it starts it; done once it serves.
-fn serving(group: &str, holder: &str, line: &GroupLine, told: &Told) -> Stand {
-    let last = told.last().filter(|last| last.epoch == line.epoch);
-    let is_told = last
-        .and_then(|last| last.begun.as_ref())
-        .is_some_and(|begun| begun.served);
-    let is_up = offer::serves(line) || (line.held.is_none() && line.trouble.is_none() && is_told);
-    if is_up {
-        let outage = last.and_then(|last| last.total_ms);
-        let outage = outage.map_or_else(String::new, |ms| format!(" It was without service for {}.", span(ms)));
-        return Stand::Done(format!("{holder} serves {group}.{outage}"));
-    }
-    match (&line.trouble, line.held.as_ref().map(|held| held.stage)) {
-        (Some(trouble), _) => Stand::Going(format!(
-            "{holder} has {group}, which is {}: {}",
-            trouble.state, trouble.why
-        )),
-        (None, Some(stage @ (Stage::Checking | Stage::Starting | Stage::Adopting))) => {
-            Stand::Going(format!("{holder} starts {group}: {}.", stage.word()))
-        }
-        (None, Some(Stage::Active | Stage::Stopping | Stage::Withdrawing | Stage::Stopped) | None) => {
-            Stand::Going(format!("{holder} has {group}, and has not said yet that it serves."))
-        }
-    }
 }
 
 /// The last acts that were asked for here.
@@ -359,10 +387,9 @@ pub(super) async fn show(
         let turn = shared.turn.borrow();
         (turn.status.clone(), turn.recent.clone())
     };
-    let told = match deed.act.group() {
-        Some(group) => shared.console.past.of_one(&shared, &status, group).await,
-        None => Told::default(),
-    };
+    let groups = deed.groups();
+    let groups: Vec<&str> = groups.iter().map(String::as_str).collect();
+    let told = shared.console.past.of(&shared, &status, &groups).await;
     let stand = deed.stand(&status, &told, clock::now());
     let (tone, state, sentence) = match &stand {
         Stand::Going(what) => (Tone::Calm, "In progress", what),
@@ -399,11 +426,17 @@ pub(super) async fn show(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use leasehold_core::event::IntentRef;
     use leasehold_core::history::{Before, Begun, Epoch, History};
+    use leasehold_core::protocol::records::Intent;
+    use leasehold_core::snapshot::status::{GroupLine, GroupState, NodeLine, NodeState};
 
     fn line(holder: Option<&str>, epoch: u64) -> GroupLine {
         GroupLine {
+            state: if holder.is_some() {
+                GroupState::Standby
+            } else {
+                GroupState::Free
+            },
             holder: holder.map(str::to_owned),
             epoch,
             reason: "why".to_owned(),
@@ -412,8 +445,20 @@ mod tests {
     }
 
     fn status(line: GroupLine) -> Status {
+        let node = |name: &str| {
+            let state = NodeState::Alive;
+            let groups = [("mail".to_owned(), String::new())].into();
+            let line = NodeLine {
+                state,
+                groups,
+                ..NodeLine::default()
+            };
+            (name.to_owned(), line)
+        };
         Status {
+            member: MemberState::Joined,
             groups: [("mail".to_owned(), line)].into(),
+            nodes: ["a", "b", "c"].map(node).into(),
             ..Status::default()
         }
     }
@@ -423,11 +468,10 @@ mod tests {
             group: "mail".to_owned(),
             to: Some("b".to_owned()),
         };
-        let deed = Deed::before(&status(line(Some("a"), 4)), Verb::Switchover, act, "ann");
-        deed.answered(Done {
-            text: "asked".to_owned(),
-            intent: Some(IntentRef { id: 7, to: None }),
-        })
+        let before = status(line(Some("a"), 4));
+        let deed = Deed::before(&before, Verb::Switchover, act, "ann");
+        let (text, intent) = ("asked".to_owned(), Some(IntentRef { id: 7, to: None }));
+        deed.answered(&before, Done { text, intent })
     }
 
     fn intent(begun: Option<i64>) -> Option<(Intent, i64)> {
@@ -435,7 +479,7 @@ mod tests {
         Some((Intent::Switchover { to, by, why, begun }, 7))
     }
 
-    fn told(epoch: u64, served: bool) -> Told {
+    fn told(epoch: u64, served: bool) -> Past {
         let begun = Begun {
             epoch,
             from: Some("a".to_owned()),
@@ -452,47 +496,40 @@ mod tests {
             total_ms: Some(1200),
             ..Epoch::default()
         };
-        Told::of(History {
+        let told = Told::of(History {
             epochs: vec![epoch],
             ..History::default()
-        })
+        });
+        [("mail".to_owned(), told)].into()
     }
 
     /// What a look says, after so many seconds.
-    fn look(deed: &Deed, line: GroupLine, told: &Told, seconds: u64) -> Stand {
+    fn look(deed: &Deed, line: GroupLine, told: &Past, seconds: u64) -> Stand {
         deed.stand(&status(line), told, deed.since.plus(Duration::from_secs(seconds)))
+    }
+
+    fn asked(begun: Option<i64>) -> GroupLine {
+        GroupLine {
+            intent: intent(begun),
+            ..line(Some("a"), 4)
+        }
     }
 
     #[test]
     fn a_move_is_followed_until_it_serves_and_stays_done() {
-        let (deed, none) = (moved(), Told::default());
-        let going = |line, told: &Told, words: &str| {
+        let (deed, none) = (moved(), Past::new());
+        for (line, told, words) in [
+            (asked(None), &none, "a is asked"),
+            (asked(Some(7)), &none, "a stops mail"),
+            (line(Some("b"), 5), &told(5, false), "b starts mail"),
+        ] {
             let stand = look(&deed, line, told, 1);
             assert!(
                 matches!(&stand, Stand::Going(text) if text.contains(words)),
                 "{words}: {stand:?}"
             );
-        };
-        going(line(Some("a"), 4), &none, "on its way");
-        going(
-            GroupLine {
-                intent: intent(None),
-                ..line(Some("a"), 4)
-            },
-            &none,
-            "a is asked",
-        );
-        going(
-            GroupLine {
-                intent: intent(Some(7)),
-                ..line(Some("a"), 4)
-            },
-            &none,
-            "a stops mail",
-        );
-        going(line(None, 4), &none, "free");
-        going(line(Some("b"), 5), &told(5, false), "has not said yet");
-        let done = Stand::Done("b serves mail. It was without service for 1.2 s.".to_owned());
+        }
+        let done = Stand::Done("mail moved to b. It was without service for 1.2 s.".to_owned());
         assert_eq!(look(&deed, line(Some("b"), 5), &told(5, true), 1), done);
         assert_eq!(
             look(&deed, line(None, 5), &none, 1),
@@ -520,18 +557,54 @@ mod tests {
         };
         for (line, seconds, words) in [
             (refused, 1, "b is not ready"),
-            (line(Some("a"), 4), 6, "keeps mail"),
-            (line(Some("a"), 6), 1, "on a again"),
+            (line(Some("a"), 4), 6, "the request was withdrawn"),
             (stopped, 1, "by vic"),
             (stuck, 1, "kill it"),
             (line(None, 4), 400, "Not done within 5 min"),
         ] {
-            let stand = look(&moved(), line, &Told::default(), seconds);
+            let stand = look(&moved(), line, &Past::new(), seconds);
             assert!(
                 matches!(&stand, Stand::Failed(why) if why.contains(words)),
                 "{words}: {stand:?}"
             );
         }
+    }
+
+    #[test]
+    fn an_act_without_a_request_is_followed_by_what_it_is_for() {
+        let deed = |verb, act| {
+            let before = status(line(Some("a"), 4));
+            let done = Done {
+                text: "ordered".to_owned(),
+                intent: None,
+            };
+            Deed::before(&before, verb, act, "ann").answered(&before, done)
+        };
+        let group = || "mail".to_owned();
+        let stop = deed(Verb::Stop, Act::Stop { group: group() });
+        let ordered = |holder| GroupLine {
+            stopped: Some("by ann".to_owned()),
+            ..line(holder, 4)
+        };
+        let going = Stand::Going("a stops mail.".to_owned());
+        assert_eq!(look(&stop, ordered(Some("a")), &Past::new(), 1), going);
+        let stand = look(&stop, ordered(None), &Past::new(), 2);
+        assert!(
+            matches!(&stand, Stand::Done(text) if text.starts_with("mail is stopped")),
+            "{stand:?}"
+        );
+
+        // There is no better node than the one that has it.
+        let back = deed(Verb::Failback, Act::Failback { group: group() });
+        let done = Stand::Done("ordered".to_owned());
+        assert_eq!(look(&back, line(Some("a"), 4), &Past::new(), 1), done);
+
+        let drain = deed(Verb::Drain, Act::Drain { node: "a".to_owned() });
+        let stand = look(&drain, line(Some("b"), 5), &told(5, true), 2);
+        assert_eq!(
+            stand,
+            Stand::Done("mail moved to b. It was without service for 1.2 s.".to_owned())
+        );
     }
 
     #[test]

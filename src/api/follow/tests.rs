@@ -1,13 +1,11 @@
 //! Stories of what a verb sees after its order: one look after the other.
 
-use leasehold_api::history::{Begun, Left};
-use leasehold_api::status::{HeldLine, StandingIntent, Trouble};
-use leasehold_api::words::Before;
+use std::collections::BTreeSet;
 
-use super::follow::*;
 use super::*;
-use leasehold_api::status::NodeLine;
-use leasehold_api::words::{IntentKind, IntentState, NodeState, Stage, TroubleState};
+use crate::history::{Begun, Left};
+use crate::status::{HeldLine, StandingIntent, Trouble};
+use crate::words::{Before, GroupState, IntentKind, IntentState, NodeState, Stage, TroubleState};
 
 const WISH: i64 = 7;
 
@@ -90,7 +88,7 @@ fn epoch(number: u64, to: &str, served: bool, left: Option<&str>) -> Epoch {
 }
 
 /// a, b and c, all ready; b is drained where it says so.
-fn nodes(drained: bool, ready: bool) -> std::collections::BTreeMap<String, NodeLine> {
+fn nodes(drained: bool, ready: bool) -> BTreeMap<String, NodeLine> {
     let node = |name: &str| {
         let why = if ready { "" } else { "no image" };
         let node = NodeLine {
@@ -108,7 +106,7 @@ fn nodes(drained: bool, ready: bool) -> std::collections::BTreeMap<String, NodeL
 struct Bench {
     of: Follower,
     ms: u64,
-    nodes: std::collections::BTreeMap<String, NodeLine>,
+    nodes: BTreeMap<String, NodeLine>,
     lines: Vec<String>,
 }
 
@@ -604,4 +602,66 @@ fn what_does_not_start_anew_and_moves_is_a_failure() {
     bench.goes_on(1, &line(3, None), &[epoch(3, "b", true, Some("failed 4 times here"))]);
     let failure = bench.fails(1, &line(4, Some("c")), &[epoch(4, "c", true, None)]);
     assert!(matches!(failure, Failure::Lost(lost) if lost.node == "b" && lost.cause == "failed 4 times here"));
+}
+
+fn of(goal: Goal) -> Follower {
+    Follower::new("mail", goal, &GroupLine::default())
+}
+
+/// Every end, each with an order that may come to it.
+fn ends() -> Vec<(Follower, End)> {
+    let text = || "why".to_owned();
+    let node = || "b".to_owned();
+    let lost = Lost {
+        node: node(),
+        cause: text(),
+    };
+    let to = Some("c".to_owned());
+    let moves = || of(Goal::Moves { wish: 7, to: None });
+    let failures = [
+        Failure::Refused(text()),
+        Failure::Withdrawn,
+        Failure::Lost(lost),
+        Failure::Fails {
+            node: node(),
+            why: text(),
+        },
+        Failure::Overtaken(text()),
+        Failure::Stuck(text()),
+        Failure::Stays {
+            node: node(),
+            why: text(),
+        },
+        Failure::Forbidden(text()),
+        Failure::Unready(text()),
+        Failure::Differs(text()),
+    ];
+    let mut all: Vec<_> = failures.into_iter().map(|one| (moves(), End::Failed(one))).collect();
+    all.extend([
+        (moves(), End::Serves(node())),
+        (of(Goal::Moves { wish: 7, to }), End::Serves(node())),
+        (of(Goal::Stops), End::Stopped),
+        (of(Goal::Serves { unless_stopped: true }), End::AsItWas),
+        (
+            of(Goal::Anew {
+                node: node(),
+                run: None,
+            }),
+            End::Unseen(node()),
+        ),
+    ]);
+    all
+}
+
+#[test]
+fn every_end_stands_in_the_page() {
+    let page = include_str!("../../../docs/command-line.md");
+    let (_, table) = page.split_once("| `end` |").unwrap();
+    let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
+    let cells = rows.filter_map(|line| line.split('|').nth(1));
+    let words = cells.flat_map(|cell| cell.split(','));
+    let listed: BTreeSet<&str> = words.map(|word| word.trim().trim_matches('`')).collect();
+    let mut said: BTreeSet<&str> = ends().iter().map(|(of, end)| told(of, end).word).collect();
+    said.extend(["timed_out", "interrupted", "no_answer"]);
+    assert_eq!(listed, said, "docs/command-line.md, and what the program says");
 }

@@ -1,12 +1,11 @@
-//! What becomes of an order once it is taken: one look at the status after the other, folded into lines of progress and an end.
-//! Pure: it decides on the words of the API alone, and its sentences are made elsewhere.
+//! One order that is followed: a look at the status after the other, folded into lines of progress and an end.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use leasehold_api::history::Epoch;
-use leasehold_api::status::{GroupLine, NodeLine};
-use leasehold_api::words::{GroupState, IntentKind, IntentState, NodeState, Stage, TroubleState};
+use super::{End, Failure, Goal, Look, Lost, Place, Progress};
+use crate::history::Epoch;
+use crate::status::{GroupLine, NodeLine};
+use crate::words::{GroupState, IntentKind, IntentState, NodeState, Stage, TroubleState};
 
 /// What an order does shows in the status within this: a turn of the loop here, a beat of another node.
 const SETTLED: Duration = Duration::from_secs(3);
@@ -17,105 +16,11 @@ const FAILED_PATIENCE: Duration = Duration::from_secs(30);
 /// A free group is taken in no time; after this it is worth a line.
 const FREE_QUIETLY: Duration = Duration::from_secs(2);
 
-/// What was ordered of a group.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Goal {
-    /// That another node serves it: this one, where it is known.
-    Moves { wish: i64, to: Option<String> },
-    /// That another node than this one serves it.
-    Leaves { node: String },
-    /// That some node serves it; or that it may stay stopped.
-    Serves { unless_stopped: bool },
-    /// That nobody runs it.
-    Stops,
-    /// That its holder runs it anew, after this run of it.
-    Anew { node: String, run: Option<String> },
-}
-
-/// What came of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum End {
-    /// This node serves it.
-    Serves(String),
-    /// Nobody runs it.
-    Stopped,
-    /// There was nothing to do.
-    AsItWas,
-    /// This node has begun, and what comes of it can't be seen from here.
-    Unseen(String),
-    Failed(Failure),
-}
-
-/// Why it is not as it was ordered.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Failure {
-    /// By its holder, in its words.
-    Refused(String),
-    /// The request was taken back while it had not begun.
-    Withdrawn,
-    /// Whoever took it up lost it again.
-    Lost(Lost),
-    /// It keeps failing on this node, which tries on.
-    Fails { node: String, why: String },
-    /// Somebody ordered something else meanwhile.
-    Overtaken(String),
-    /// It could not be stopped.
-    Stuck(String),
-    /// Its node keeps it.
-    Stays { node: String, why: String },
-    /// An order that stands keeps it from starting.
-    Forbidden(String),
-    /// Nobody holds it, and no node could take it.
-    Unready(String),
-    /// What runs is still not what the file says.
-    Differs(String),
-}
-
-/// A node that had it and does not hold it any more.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Lost {
-    pub(super) node: String,
-    /// As it wrote into the history itself; empty if it did not.
-    pub(super) cause: String,
-}
-
-/// Where a group is.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) enum Place {
-    #[default]
-    Unknown,
-    Nobody,
-    Serves(String),
-    /// It has not said that it serves.
-    Holds(String),
-    /// The record names it, and it does not beat.
-    Silent(String),
-}
-
-/// A line for whoever watches.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Progress {
-    Begins(String),
-    Ends { what: String, took: Duration },
-    Note(String),
-}
-
-/// What was seen of a group at one moment.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Look<'a> {
-    /// Since the order was taken.
-    pub(super) at: Duration,
-    pub(super) line: &'a GroupLine,
-    pub(super) nodes: &'a BTreeMap<String, NodeLine>,
-    /// As far as it was read.
-    pub(super) epochs: &'a [Epoch],
-}
-
 /// An order about one group that is followed.
 #[derive(Debug)]
-pub(super) struct Follower {
-    pub(super) group: String,
-    pub(super) goal: Goal,
+pub struct Follower {
+    group: String,
+    goal: Goal,
     /// The last epoch that is known to have begun without this order.
     before: u64,
     /// The last one that began while its holder had begun with the request: it was silent, and the next one goes on with it.
@@ -142,7 +47,7 @@ pub(super) struct Follower {
 
 impl Follower {
     /// Of what was seen of the group before the order.
-    pub(super) fn new(group: &str, goal: Goal, line: &GroupLine) -> Self {
+    pub fn new(group: &str, goal: Goal, line: &GroupLine) -> Self {
         let taken = match &goal {
             Goal::Anew { node, .. } => Some((line.epoch, node.clone())),
             Goal::Moves { .. } | Goal::Leaves { .. } | Goal::Serves { .. } | Goal::Stops => None,
@@ -167,28 +72,47 @@ impl Follower {
         }
     }
 
+    /// Which group it is of.
+    #[must_use]
+    pub fn group(&self) -> &str {
+        &self.group
+    }
+
+    /// What was ordered.
+    #[must_use]
+    pub fn goal(&self) -> &Goal {
+        &self.goal
+    }
+
+    /// What goes on, by the last look: what was said last of a trouble, or the phase.
+    #[must_use]
+    pub fn doing(&self) -> Option<&str> {
+        let phase = self.phase.as_ref().map(|(what, _)| what.as_str());
+        self.told.as_deref().or(phase)
+    }
+
     /// What is new for whoever watches.
-    pub(super) fn progress(&mut self) -> Vec<Progress> {
+    pub fn progress(&mut self) -> Vec<Progress> {
         std::mem::take(&mut self.progress)
     }
 
     /// Where it was last seen.
-    pub(super) fn place(&self) -> &Place {
+    pub fn place(&self) -> &Place {
         &self.place
     }
 
     /// Whether the request can still be withdrawn, as far as it was seen.
-    pub(super) fn is_withdrawable(&self) -> bool {
+    pub fn is_withdrawable(&self) -> bool {
         matches!(self.goal, Goal::Moves { .. }) && !self.begun && self.taken.is_none()
     }
 
     /// Who had it meanwhile and lost it again.
-    pub(super) fn lost(&self) -> Option<&Lost> {
+    pub fn lost(&self) -> Option<&Lost> {
         self.lost.as_ref().map(|(lost, _)| lost)
     }
 
     /// Whether the history has to be read: of another node's run the status may know only that it was won.
-    pub(super) fn wants_history(&self, line: &GroupLine) -> bool {
+    pub fn wants_history(&self, line: &GroupLine) -> bool {
         let of_interest = match self.goal {
             Goal::Moves { .. } | Goal::Anew { .. } => line.epoch > self.before,
             Goal::Leaves { .. } | Goal::Serves { .. } => true,
@@ -201,7 +125,7 @@ impl Follower {
     }
 
     /// Takes a look; the end, once it is there.
-    pub(super) fn see(&mut self, look: &Look<'_>) -> Option<End> {
+    pub fn see(&mut self, look: &Look<'_>) -> Option<End> {
         self.place = place(look);
         self.note_lost(look);
         self.note_trouble(look);
