@@ -1,7 +1,5 @@
 //! Stories of what a verb sees after its order: one look after the other.
 
-use std::collections::BTreeSet;
-
 use super::*;
 use crate::history::{Begun, Left};
 use crate::status::{HeldLine, StandingIntent, Trouble};
@@ -602,66 +600,4 @@ fn what_does_not_start_anew_and_moves_is_a_failure() {
     bench.goes_on(1, &line(3, None), &[epoch(3, "b", true, Some("failed 4 times here"))]);
     let failure = bench.fails(1, &line(4, Some("c")), &[epoch(4, "c", true, None)]);
     assert!(matches!(failure, Failure::Lost(lost) if lost.node == "b" && lost.cause == "failed 4 times here"));
-}
-
-fn of(goal: Goal) -> Follower {
-    Follower::new("mail", goal, &GroupLine::default())
-}
-
-/// Every end, each with an order that may come to it.
-fn ends() -> Vec<(Follower, End)> {
-    let text = || "why".to_owned();
-    let node = || "b".to_owned();
-    let lost = Lost {
-        node: node(),
-        cause: text(),
-    };
-    let to = Some("c".to_owned());
-    let moves = || of(Goal::Moves { wish: 7, to: None });
-    let failures = [
-        Failure::Refused(text()),
-        Failure::Withdrawn,
-        Failure::Lost(lost),
-        Failure::Fails {
-            node: node(),
-            why: text(),
-        },
-        Failure::Overtaken(text()),
-        Failure::Stuck(text()),
-        Failure::Stays {
-            node: node(),
-            why: text(),
-        },
-        Failure::Forbidden(text()),
-        Failure::Unready(text()),
-        Failure::Differs(text()),
-    ];
-    let mut all: Vec<_> = failures.into_iter().map(|one| (moves(), End::Failed(one))).collect();
-    all.extend([
-        (moves(), End::Serves(node())),
-        (of(Goal::Moves { wish: 7, to }), End::Serves(node())),
-        (of(Goal::Stops), End::Stopped),
-        (of(Goal::Serves { unless_stopped: true }), End::AsItWas),
-        (
-            of(Goal::Anew {
-                node: node(),
-                run: None,
-            }),
-            End::Unseen(node()),
-        ),
-    ]);
-    all
-}
-
-#[test]
-fn every_end_stands_in_the_page() {
-    let page = include_str!("../../../docs/command-line.md");
-    let (_, table) = page.split_once("| `end` |").unwrap();
-    let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
-    let cells = rows.filter_map(|line| line.split('|').nth(1));
-    let words = cells.flat_map(|cell| cell.split(','));
-    let listed: BTreeSet<&str> = words.map(|word| word.trim().trim_matches('`')).collect();
-    let mut said: BTreeSet<&str> = ends().iter().map(|(of, end)| told(of, end).word).collect();
-    said.extend(["timed_out", "interrupted", "no_answer"]);
-    assert_eq!(listed, said, "docs/command-line.md, and what the program says");
 }

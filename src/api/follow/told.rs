@@ -174,3 +174,73 @@ fn words(of: &Follower, end: &End) -> (bool, &'static str, String) {
         (End::Serves(node), Goal::Serves { .. } | Goal::Stops) => (true, "serves", format!("{node} serves {group}")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::status::GroupLine;
+
+    fn of(goal: Goal) -> Follower {
+        Follower::new("mail", goal, &GroupLine::default())
+    }
+
+    /// Every end, each with an order that may come to it.
+    fn ends() -> Vec<(Follower, End)> {
+        let text = || "why".to_owned();
+        let node = || "b".to_owned();
+        let lost = Lost {
+            node: node(),
+            cause: text(),
+        };
+        let to = Some("c".to_owned());
+        let moves = || of(Goal::Moves { wish: 7, to: None });
+        let failures = [
+            Failure::Refused(text()),
+            Failure::Withdrawn,
+            Failure::Lost(lost),
+            Failure::Fails {
+                node: node(),
+                why: text(),
+            },
+            Failure::Overtaken(text()),
+            Failure::Stuck(text()),
+            Failure::Stays {
+                node: node(),
+                why: text(),
+            },
+            Failure::Forbidden(text()),
+            Failure::Unready(text()),
+            Failure::Differs(text()),
+        ];
+        let mut all: Vec<_> = failures.into_iter().map(|one| (moves(), End::Failed(one))).collect();
+        all.extend([
+            (moves(), End::Serves(node())),
+            (of(Goal::Moves { wish: 7, to }), End::Serves(node())),
+            (of(Goal::Stops), End::Stopped),
+            (of(Goal::Serves { unless_stopped: true }), End::AsItWas),
+            (
+                of(Goal::Anew {
+                    node: node(),
+                    run: None,
+                }),
+                End::Unseen(node()),
+            ),
+        ]);
+        all
+    }
+
+    #[test]
+    fn every_end_stands_in_the_page() {
+        let page = include_str!("../../../docs/command-line.md");
+        let (_, table) = page.split_once("| `end` |").unwrap();
+        let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
+        let cells = rows.filter_map(|line| line.split('|').nth(1));
+        let words = cells.flat_map(|cell| cell.split(','));
+        let listed: BTreeSet<&str> = words.map(|word| word.trim().trim_matches('`')).collect();
+        let mut said: BTreeSet<&str> = ends().iter().map(|(of, end)| told(of, end).word).collect();
+        said.extend(["timed_out", "interrupted", "no_answer"]);
+        assert_eq!(listed, said, "docs/command-line.md, and what the program says");
+    }
+}

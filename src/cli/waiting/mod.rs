@@ -169,9 +169,10 @@ impl<'a> Waiting<'a> {
         let mut all: Vec<(Follower, Option<End>)> = followers.into_iter().map(|of| (of, None)).collect();
         let cut = self.until_ended(&mut all, &mut printer, interrupted).await;
         printer.close();
-        Ok(match cut {
-            None => told::answer(told_of_all(&all).context("nothing was waited for")?),
-            Some(cut) => told::cut_short(&all, &cut),
+        Ok(match (cut, told_of_all(&all)) {
+            (None, Some(told)) => told::answer(told),
+            (None, None) => client::conclude(&outcome),
+            (Some(cut), _) => told::cut_short(&all, &cut),
         })
     }
 
