@@ -27,6 +27,8 @@ pub(super) struct Admitted {
     pub(super) link: Link,
     /// The protected mounts, to be synced at the end.
     pub(super) stores: Vec<File>,
+    /// Those of them that other hosts reach by the network.
+    pub(super) remote: Vec<File>,
     /// On their file systems.
     pub(super) claims: Claims,
     /// Held to the end of PID 1, never used again.
@@ -64,6 +66,7 @@ pub(super) fn pass(signals: &Signals, args: &Args) -> Result<Admitted, Refusal> 
         .map(store::open)
         .collect::<Result<_, _>>()
         .map_err(Refusal::Storage)?;
+    let remote = store::remote(&stores).map_err(|error| Refusal::Environment(format!("storage: {error}")))?;
     let claims =
         Claims::take(args, &stores, &file, &before, signals).inspect_err(|refusal| tell(refusal, before.run))?;
     match admitted(&file, &before, args, signals) {
@@ -72,6 +75,7 @@ pub(super) fn pass(signals: &Signals, args: &Args) -> Result<Admitted, Refusal> 
             page,
             link,
             stores,
+            remote,
             claims,
             _lock: lock,
         }),

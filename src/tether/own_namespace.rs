@@ -56,14 +56,17 @@ impl OwnNamespace {
     }
 
     /// Kills every other process of the namespace, and again until none is left or this one must leave the rest to the
-    /// exit of PID 1, which no permission stops. No allocation, no output.
-    pub(super) fn kill_now(&self) {
+    /// exit of PID 1, which no permission stops: true if none is left. No allocation, no output.
+    pub(super) fn kill_now(&self) -> bool {
         for _ in 0..KILL_ROUNDS {
-            if !matches!(self.round(), Round::Some) {
-                return;
+            match self.round() {
+                Round::Some => {}
+                Round::None => return true,
+                Round::Forbidden | Round::Lost => return false,
             }
             let _ = nanosleep(&KILL_PAUSE);
         }
+        false
     }
 
     /// The same with time: true once none is left at all, false if some are at `until`. No allocation, no output.

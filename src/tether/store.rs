@@ -13,7 +13,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use rustix::fs::{Access, access};
+use rustix::fs::{Access, FsWord, NFS_SUPER_MAGIC, access, fstatfs};
 
 use super::args;
 use super::beat::LOOK;
@@ -39,6 +39,17 @@ const CLAIM_WATCH: Duration = Duration::from_secs(1);
 
 /// Storage that takes longer for one file does not answer.
 const LOOK_MAX: Duration = Duration::from_secs(5);
+
+/// File systems of servers, by the numbers of `linux/magic.h`: NFS, CIFS, SMB 2, Ceph, FUSE, 9P, AFS.
+const REMOTE: [FsWord; 7] = [
+    NFS_SUPER_MAGIC,
+    0xFF53_4D42,
+    0xFE53_4D42,
+    0x00C3_6400,
+    0x6573_5546,
+    0x0102_1997,
+    0x5346_414F,
+];
 
 /// What is refused to root on storage that is not read-only.
 pub(super) const SQUASHED: &str =
@@ -93,6 +104,18 @@ pub(super) fn open(store: &args::Store) -> Result<File, String> {
         Ok(None) => Err(fault(&"it has no store id: not mounted, or never initialised")),
         Err(error) => Err(fault(&error)),
     }
+}
+
+/// Those that another host may write to meanwhile, while this one's kernel still has something to write: an end of the lease
+/// waits for them. A disk of this host alone is proved by its unmount, and a cluster's file system keeps its hosts in order.
+pub(super) fn remote(stores: &[File]) -> io::Result<Vec<File>> {
+    let mut remote = Vec::new();
+    for store in stores {
+        if REMOTE.contains(&fstatfs(store)?.f_type) {
+            remote.push(store.try_clone()?);
+        }
+    }
+    Ok(remote)
 }
 
 /// One line of `/proc/self/mountinfo`, as far as it matters here.

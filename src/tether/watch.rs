@@ -77,10 +77,10 @@ pub(super) fn watch(
                 let code = ExitCode::from(Code::Killed.number());
                 return end(own, admitted, code, now.plus(FORCED));
             }
-            Verdict::Kill => kill(own, Code::Killed),
+            Verdict::Kill => kill(own, &admitted, Code::Killed),
         }
         if standing.is_lowered() {
-            kill(own, Code::Tampered);
+            kill(own, &admitted, Code::Tampered);
         }
         let more = match service.reap(|pid| admitted.claims.ended(pid)) {
             Reaped::Service(code) => {
@@ -92,8 +92,8 @@ pub(super) fn watch(
         };
         match admitted.claims.fate(now, service.is_stopping()) {
             Fate::Kept => {}
-            Fate::Lost => kill(own, Code::Killed),
-            Fate::Unwatched => kill(own, Code::Tampered),
+            Fate::Lost => kill(own, &admitted, Code::Killed),
+            Fate::Unwatched => kill(own, &admitted, Code::Tampered),
         }
         signals.drain(|signal| service.signal(signal));
         admitted.link.keep(now);
@@ -137,10 +137,18 @@ impl Lateness {
     }
 }
 
-/// The end of the lease: the claims stay held, because nothing was synced. At once, from here, and past every handler of
+/// The end of the lease: the claims stay held, because nobody waits for a sync. At once, from here, and past every handler of
 /// an exit: what they and the way back would free and close is the kernel's business.
-fn kill(own: &OwnNamespace, code: Code) -> ! {
-    own.kill_now();
+///
+/// What the dead had written through a mapping of a closed file holds up no end of theirs. On storage of the network this
+/// kernel would send it seconds later, over what the next holder writes. So it holds up the proof of stop, and a watchdog
+/// strikes if it takes too long.
+fn kill(own: &OwnNamespace, admitted: &Admitted, code: Code) -> ! {
+    if own.kill_now() {
+        for store in &admitted.remote {
+            let _ = syncfs(store);
+        }
+    }
     signal_hook::low_level::exit(i32::from(code.number()))
 }
 
