@@ -70,7 +70,8 @@ pub(super) fn not_started(error: &EngineError) -> NotStarted {
     let blame = match error {
         EngineError::Unreachable(_) => Blame::Engine,
         EngineError::Refused { status: 500.., message } if is_of_runtime(message) => Blame::Engine,
-        EngineError::Refused { .. } | EngineError::Missing { .. } | EngineError::Invalid { .. } => Blame::Unknown,
+        EngineError::Invalid { .. } => Blame::Lasting,
+        EngineError::Refused { .. } | EngineError::Missing { .. } => Blame::Unknown,
     };
     NotStarted {
         why: error.to_string(),
@@ -165,6 +166,11 @@ mod tests {
             what: "image".to_owned(),
         };
         assert_eq!(not_started(&missing).blame, Blame::Unknown);
+        // Such as its name, which another container has: until somebody mends that.
+        let taken = EngineError::Invalid {
+            message: "the name is taken".to_owned(),
+        };
+        assert_eq!(not_started(&taken).blame, Blame::Lasting);
     }
 
     #[test]
