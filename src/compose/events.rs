@@ -1,7 +1,10 @@
 //! `x-leasehold: events:`: who is told of decisions, and of which.
 
+use std::path::PathBuf;
+
 use super::context::Context;
 use super::cursor::At;
+use super::email;
 use super::fault::Faults;
 use super::leasehold::seen_here;
 use super::model::{Events, Webhook, WebhookUrl};
@@ -16,8 +19,17 @@ pub(super) fn read(at: &At<'_>, context: &Context<'_>, faults: &mut Faults) -> O
     let (mut url, mut secret_file, mut ca) = (None, None, None);
     let mut command = Vec::new();
     let mut only = Vec::new();
-    let path = |field: &At<'_>, faults: &mut Faults| field.text(faults).map(|path| seen_here(&path, context));
-    let known = ["webhook", "webhook_file", "secret_file", "ca", "command", "only"];
+    let mut by_email = None;
+    let path = |field: &At<'_>, faults: &mut Faults| seen(field, context, faults);
+    let known = [
+        "webhook",
+        "webhook_file",
+        "secret_file",
+        "ca",
+        "command",
+        "email",
+        "only",
+    ];
     for field in at.map_of(faults, &known) {
         match field.name {
             "webhook" | "webhook_file" if url.is_some() => {
@@ -35,12 +47,17 @@ pub(super) fn read(at: &At<'_>, context: &Context<'_>, faults: &mut Faults) -> O
             "secret_file" => secret_file = path(&field, faults),
             "ca" => ca = path(&field, faults),
             "command" => command = program(&field, context, faults),
+            "email" => by_email = email::read(&field, context, faults),
             _ => only = choice(&field, faults),
         }
     }
     let has_url = at.get("webhook").is_some() || at.get("webhook_file").is_some();
-    if !has_url && at.get("command").is_none() {
-        at.fault(faults, "tells nobody: it names neither webhook nor command", EXAMPLE);
+    if !has_url && at.get("command").is_none() && at.get("email").is_none() {
+        at.fault(
+            faults,
+            "tells nobody: it names neither webhook nor command nor email",
+            EXAMPLE,
+        );
         return None;
     }
     for of_webhook in ["secret_file", "ca"] {
@@ -49,7 +66,17 @@ pub(super) fn read(at: &At<'_>, context: &Context<'_>, faults: &mut Faults) -> O
         }
     }
     let webhook = url.map(|url| Webhook { url, secret_file, ca });
-    Some(Events { webhook, command, only })
+    Some(Events {
+        webhook,
+        command,
+        email: by_email,
+        only,
+    })
+}
+
+/// A file that the sidecar reads.
+pub(super) fn seen(field: &At<'_>, context: &Context<'_>, faults: &mut Faults) -> Option<PathBuf> {
+    field.text(faults).map(|path| seen_here(&path, context))
 }
 
 /// Whether a webhook's URL can be used: a secret part of it is the path's affair, a password would be sent to any proxy.
@@ -124,8 +151,6 @@ impl Events {
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
-
     use super::super::model::Project;
     use super::super::testing::{REST, assert_one, file, read_files, said};
     use super::*;
@@ -166,7 +191,10 @@ mod tests {
     #[test]
     fn what_is_wrong_is_refused() {
         for (keys, words) in [
-            ("only: [alarm]", ["x-leasehold.events", "neither webhook nor command"]),
+            (
+                "only: [alarm]",
+                ["x-leasehold.events", "neither webhook nor command nor email"],
+            ),
             ("webhook: 'ftp://h/'", ["events.webhook", "https://alerts.example.org"]),
             (
                 "webhook: 'https://u:p@h/'",

@@ -20,6 +20,7 @@ mod depends;
 mod dotenv;
 mod drift;
 mod elsewhere;
+mod email;
 mod environment;
 pub mod events;
 mod fault;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use super::email::{Email, EmailLogin, EmailTls, Relay};
 pub use super::policy::{Failover, OnConflict};
 
 /// Time that the sidecar needs besides its services to end in order: addresses, release, exit.
@@ -83,6 +84,8 @@ pub struct Events {
     pub webhook: Option<Webhook>,
     /// A program as the sidecar sees it, and its arguments; empty: none.
     pub command: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub email: Option<Email>,
     /// Codes, kinds of codes, or `alarm`; empty: all.
     pub only: Vec<String>,
 }

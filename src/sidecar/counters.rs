@@ -15,6 +15,7 @@ use leasehold_core::snapshot::code::Code;
 pub enum Receiver {
     Webhook,
     Command,
+    Email,
 }
 
 impl Receiver {
@@ -24,6 +25,7 @@ impl Receiver {
         match self {
             Self::Webhook => "webhook",
             Self::Command => "command",
+            Self::Email => "email",
         }
     }
 }

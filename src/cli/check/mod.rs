@@ -9,6 +9,7 @@ mod members;
 mod nfs;
 mod promises;
 mod prospect;
+mod relay;
 #[cfg(test)]
 pub(super) mod testing;
 pub(super) mod volumes;
@@ -87,6 +88,7 @@ async fn look(facts: &NodeArgs, site: &NodeContext, found: &mut Findings) {
     faults.extend(endpoints(facts));
     faults.extend(site.project.cluster.fence.iter().flat_map(fence::faults));
     faults.extend(site.project.cluster.events.iter().flat_map(events::faults));
+    faults.extend(relay::faults(&site.project).await);
     let certificates = certificates::look(&site.project.cluster, facts).await;
     faults.extend(certificates.faults);
     warnings.extend(Access::new(facts.tokens.clone()).warning());

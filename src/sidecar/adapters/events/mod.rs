@@ -1,11 +1,13 @@
-//! Decisions told to the world: one JSON line each, to a webhook and to a command.
+//! Decisions told to the world: one JSON line each, to a webhook and to a command; and to people by e-mail.
 //!
 //! The loop only puts an event into a bounded queue for each receiver; what finds it full is dropped and counted. Each is told
 //! at least once, as long as its tries last: an answer that is lost, or a sidecar that ends in the middle, makes a second
 //! delivery, with the same `id`. What nobody has taken yet is kept in a file for the next sidecar.
 
 mod command;
+mod email;
 mod kept;
+mod tries;
 mod webhook;
 
 use std::borrow::Cow;
@@ -67,6 +69,8 @@ pub struct Pace {
     pub pauses: Vec<Duration>,
     /// Until a command that still runs is killed, with everything that it started.
     pub command: Duration,
+    /// From one e-mail to the next; what happens meanwhile goes into one.
+    pub email: Duration,
 }
 
 impl Default for Pace {
@@ -75,6 +79,7 @@ impl Default for Pace {
             deadline: Duration::from_secs(5),
             pauses: [1, 2, 4, 8].map(Duration::from_secs).to_vec(),
             command: Duration::from_secs(30),
+            email: Duration::from_secs(60),
         }
     }
 }
@@ -132,6 +137,17 @@ impl Notifier {
             tokio::spawn(command::deliver(
                 words,
                 pace.command,
+                told,
+                counters.clone(),
+                kept.clone(),
+            ));
+            queues.push(own);
+        }
+        if let Some(email) = wanted.email.clone() {
+            let (own, told) = begin(Receiver::Email);
+            tokio::spawn(email::deliver(
+                email,
+                pace.clone(),
                 told,
                 counters.clone(),
                 kept.clone(),
@@ -203,6 +219,7 @@ impl Notifier {
 pub fn faults(wanted: &Events) -> Vec<String> {
     let mut faults = wanted.webhook.as_ref().map_or_else(Vec::new, webhook::faults);
     faults.extend(command::fault(&wanted.command));
+    faults.extend(wanted.email.iter().flat_map(email::faults));
     faults
 }
 

@@ -90,6 +90,7 @@ fn quick() -> Pace {
         deadline: Duration::from_millis(300),
         pauses: vec![Duration::from_millis(10); 3],
         command: Duration::from_millis(700),
+        email: Duration::from_millis(500),
     }
 }
 
@@ -103,6 +104,7 @@ fn notifier_in(state_dir: &Path, life: u64, webhook: Option<Webhook>, command: V
     let wanted = Events {
         webhook,
         command,
+        email: None,
         only: Vec::new(),
     };
     let counters = Counters::default();
@@ -294,6 +296,7 @@ async fn no_secret_is_said_of_what_does_not_work() {
     let wanted = |hook: Webhook| Events {
         webhook: Some(hook),
         command: vec!["/nowhere/tell".to_owned()],
+        email: None,
         only: Vec::new(),
     };
     let said = faults(&wanted(hook.clone())).join("\n");

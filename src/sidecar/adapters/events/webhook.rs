@@ -1,6 +1,5 @@
 //! Delivery by HTTP: in order, each event with its own tries.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +9,7 @@ use reqwest::redirect::Policy;
 use sha2::Sha256;
 use tokio::sync::mpsc;
 
+use super::tries::{Down, Failure, first_line, with_tries};
 use super::{EventMessage, Kept, Pace};
 use crate::counters::{Counters, Receiver};
 use leasehold_base::clock;
@@ -21,14 +21,6 @@ use leasehold_compose::model::{Webhook, WebhookUrl};
 const SIGNATURE: &str = "leasehold-signature";
 const EVENT: &str = "leasehold-event";
 
-/// Why a try failed.
-enum Failure {
-    /// Another try may go better.
-    Passing(String),
-    /// The receiver does not want this one.
-    Refused(String),
-}
-
 pub(super) async fn deliver(
     hook: Webhook,
     pace: Pace,
@@ -36,19 +28,18 @@ pub(super) async fn deliver(
     counters: Counters,
     kept: Kept,
 ) {
-    let mut down = false;
+    let mut down = Down::default();
     while let Some(told) = queue.recv().await {
-        match with_tries(&hook, &pace, &told).await {
+        match with_tries(&pace.pauses, || one_try(&hook, pace.deadline, &told)).await {
             Ok(()) => {
                 counters.delivered(Receiver::Webhook);
-                if std::mem::take(&mut down) {
+                if down.ends() {
                     tracing::info!(code = "webhook_restored", "the webhook takes events again");
                 }
             }
             Err(why) => {
                 counters.failed(Receiver::Webhook);
-                // Said once: the metric counts the others.
-                if !std::mem::replace(&mut down, true) {
+                if down.begins() {
                     tracing::warn!(
                         code = "webhook_failed",
                         id = told.id,
@@ -60,21 +51,6 @@ pub(super) async fn deliver(
             }
         }
         kept.done(Receiver::Webhook, &told.id);
-    }
-}
-
-async fn with_tries(hook: &Webhook, pace: &Pace, told: &EventMessage) -> Result<(), String> {
-    let mut pauses = pace.pauses.iter();
-    loop {
-        let why = match one_try(hook, pace.deadline, told).await {
-            Ok(()) => return Ok(()),
-            Err(Failure::Refused(why)) => return Err(why),
-            Err(Failure::Passing(why)) => why,
-        };
-        match pauses.next() {
-            Some(pause) => tokio::time::sleep(*pause).await,
-            None => return Err(why),
-        }
     }
 }
 
@@ -131,16 +107,6 @@ fn url(wanted: &WebhookUrl) -> Result<String, String> {
             web_url(&line).ok_or_else(|| format!("webhook_file: {} holds no http:// or https:// URL", path.display()))
         }
     }
-}
-
-fn first_line(key: &str, path: &Path) -> Result<String, String> {
-    let text =
-        small_file::read_text(path, small_file::MAX).map_err(|error| format!("{key}: {}: {error}", path.display()))?;
-    let line = text.lines().next().unwrap_or_default().trim();
-    if line.is_empty() {
-        return Err(format!("{key}: {} is empty: write its one line", path.display()));
-    }
-    Ok(line.to_owned())
 }
 
 fn sign(secret: &str, at: i64, body: &str) -> String {
