@@ -16,10 +16,12 @@ pub enum Lent {
     SysAdmin,
     /// To take capabilities away for good.
     Setpcap,
+    /// To lead a health check to the mounts of the service.
+    SysChroot,
 }
 
 impl Lent {
-    pub const ALL: [Self; 2] = [Self::SysAdmin, Self::Setpcap];
+    pub const ALL: [Self; 3] = [Self::SysAdmin, Self::Setpcap, Self::SysChroot];
 
     /// As compose files and engines write it.
     #[must_use]
@@ -27,6 +29,7 @@ impl Lent {
         match self {
             Self::SysAdmin => "SYS_ADMIN",
             Self::Setpcap => "SETPCAP",
+            Self::SysChroot => "SYS_CHROOT",
         }
     }
 }

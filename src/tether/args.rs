@@ -155,7 +155,11 @@ mod tests {
 
     #[test]
     fn an_own_init_comes_with_what_was_lent() {
-        let loan = |line: &str| parse(&format!("--service s --group g --node n {line} -- sh")).unwrap().own_init;
+        let loan = |line: &str| {
+            parse(&format!("--service s --group g --node n {line} -- sh"))
+                .unwrap()
+                .own_init
+        };
         assert_eq!(loan(""), None);
         for word in ["none", "SYS_ADMIN", "SYS_ADMIN,SETPCAP"] {
             let read = loan(&format!("--own-init {word}"));

@@ -31,8 +31,15 @@ pub(super) fn show() -> io::Result<bool> {
         .map(|path| openat(CWD, &path, flags, Mode::empty()).map(|held| (path, held)))
         .collect::<Result<Vec<_>, _>>()?;
     // Nothing of it goes back to the container's own namespace.
-    let tried = mount_change(PROC, MountPropagationFlags::PRIVATE)
-        .and_then(|()| mount("proc", PROC, "proc", MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC, None));
+    let tried = mount_change(PROC, MountPropagationFlags::PRIVATE).and_then(|()| {
+        mount(
+            "proc",
+            PROC,
+            "proc",
+            MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC,
+            None,
+        )
+    });
     match tried {
         Ok(()) => {}
         Err(Errno::ACCESS | Errno::PERM) => return Ok(false),

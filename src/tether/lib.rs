@@ -56,6 +56,7 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
         Some((first, rest)) if first == leasehold_base::trial::FORM => return trial::main(rest),
         Some((first, rest)) if first == own_init::FORM => return own_init::main(rest),
         Some((first, rest)) if first == leasehold_base::own_init::WITHIN => return within::main(rest),
+        Some((first, rest)) if first == within::LED => return within::led(rest),
         Some(_) | None => {}
     }
     let own = match OwnNamespace::prove() {

@@ -19,8 +19,8 @@ use rustix::thread::{
 };
 
 use super::exit::{Refusal, report_exec};
-use super::service::exec_failure;
 use super::inner_proc;
+use super::service::exec_failure;
 use leasehold_base::own_init::{self, Lent};
 use leasehold_base::small_file;
 
@@ -36,20 +36,12 @@ pub(super) struct Loan(CapabilitySet);
 
 impl Loan {
     pub(super) fn parse(word: &OsStr) -> Option<Self> {
-        let all = own_init::read(word.to_str()?)?.into_iter().map(|one| match one {
-            Lent::SysAdmin => CapabilitySet::SYS_ADMIN,
-            Lent::Setpcap => CapabilitySet::SETPCAP,
-        });
-        Some(Self(all.collect()))
+        let all = own_init::read(word.to_str()?)?;
+        Some(Self(all.into_iter().map(capability).collect()))
     }
 
     fn word(self) -> String {
-        let is_in = |one: &Lent| {
-            self.0.contains(match one {
-                Lent::SysAdmin => CapabilitySet::SYS_ADMIN,
-                Lent::Setpcap => CapabilitySet::SETPCAP,
-            })
-        };
+        let is_in = |one: &Lent| self.0.contains(capability(*one));
         own_init::word(&Lent::ALL.into_iter().filter(is_in).collect::<Vec<_>>())
     }
 
@@ -67,6 +59,14 @@ impl Loan {
     }
 }
 
+fn capability(one: Lent) -> CapabilitySet {
+    match one {
+        Lent::SysAdmin => CapabilitySet::SYS_ADMIN,
+        Lent::Setpcap => CapabilitySet::SETPCAP,
+        Lent::SysChroot => CapabilitySet::SYS_CHROOT,
+    }
+}
+
 /// Whether a start could do all of it here; before the gate, and in a trial.
 pub(super) fn check(loan: Loan) -> Result<(), Refusal> {
     let refused = |why: &str| {
@@ -74,7 +74,9 @@ pub(super) fn check(loan: Loan) -> Result<(), Refusal> {
             "own_init: this container can't give the image's init a PID namespace of its own: {why}"
         ))
     };
-    let had = capabilities(None).map_err(|error| refused(&error.to_string()))?.effective;
+    let had = capabilities(None)
+        .map_err(|error| refused(&error.to_string()))?
+        .effective;
     if !had.contains(CapabilitySet::SYS_ADMIN) {
         return Err(refused("it has no CAP_SYS_ADMIN; is its user root?"));
     }
@@ -155,9 +157,8 @@ fn enter(loan: Loan, command: &[OsString]) -> io::Result<ExitCode> {
 }
 
 /// It may hang at a pipe that is full, which holds up the service and nothing else.
-const PROC_STAYS: &str = "leasehold: a security module of the host (AppArmor, SELinux) lets the tether mount no /proc of the \
-    service's own: programs that look for other processes there (ps, pkill) find wrong numbers; see `own_init` in the \
-    documentation\n";
+const PROC_STAYS: &str = "leasehold: this host lets the tether mount no /proc of the service's own (AppArmor, SELinux or a user \
+    namespace): programs that look for others there, such as ps and pkill, find wrong numbers; the service runs all the same\n";
 
 /// What was lent, and the command behind `--`.
 pub(super) fn parse(words: &[OsString]) -> Result<(Loan, &[OsString]), String> {
@@ -186,7 +187,8 @@ mod tests {
 
     #[test]
     fn an_inner_init_is_a_child_of_pid_1_and_pid_1_itself() {
-        let status = |parent: &str, own: &str| format!("Name:\ts6\nPid:\t12\nPPid:\t{parent}\nNSpid:\t{own}\nNSsid:\t1\n");
+        let status =
+            |parent: &str, own: &str| format!("Name:\ts6\nPid:\t12\nPPid:\t{parent}\nNSpid:\t{own}\nNSsid:\t1\n");
         for (parent, own, is_it) in [
             ("1", "12\t1", true),
             ("7", "12\t1", false),

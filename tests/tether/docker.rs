@@ -32,14 +32,22 @@ const HARDENED: [&str; 4] = [
     "--pids-limit=20",
 ];
 
-/// A service that needs no shell: `polite` ends at SIGTERM, `stubborn` does not, and neither does its child.
+/// A service that needs no shell: `polite` ends at SIGTERM, `stubborn` does not, and neither does its child. With `init` it must be
+/// PID 1, with `within` beside that one; then nothing that was lent is left, and the host's switches can't be written.
 const SERVICE: &str = r#"
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 static void end(int signal) { _exit(12); }
+static int lent(int own) { return prctl(PR_CAPBSET_READ, own) == 1; }
 int main(int count, char **words) {
+    int init = count > 3 && !strcmp(words[3], "init"), within = count > 3 && !strcmp(words[3], "within");
+    if (init != (getpid() == 1)) return 3;
+    if ((init || within) && lent(21)) return 4;
+    if ((init || within) && open("/proc/sysrq-trigger", O_WRONLY) >= 0) return 5;
+    if (within) return kill(1, 0) ? 6 : 33;
     int polite = !strcmp(words[1], "polite");
     signal(SIGTERM, polite ? end : SIG_IGN);
     if (!polite && !fork()) setsid();
@@ -376,4 +384,99 @@ fn a_limit_on_locked_memory_that_is_too_small_is_said() {
     docker(&["stop", &name.0]);
     assert_eq!(exit_code(&name), 12);
     assert!(all_stderr(&name).contains("ulimits.memlock"), "{}", all_stderr(&name));
+}
+
+/// As the sidecar asks for it where the file has `own_init`: the tether's own arguments and the container's capabilities.
+fn is_an_init(base: Base, lent: &str, options: &[&str]) {
+    let form = |kind: &'static str| {
+        let (dashes, form) = FORM.split_last().unwrap();
+        let init = ["/service", kind, "/out/up", "init"];
+        [form, &["--own-init", lent, dashes], &init].concat().join(" ")
+    };
+    let what = format!("{base:?}, {options:?}");
+    let (place, mut host) = prepared();
+    let case = Case {
+        place: &place,
+        base,
+        user: "0",
+        options,
+    };
+    let name = case.run(&form("stubborn").split(' ').collect::<Vec<_>>());
+    let pid = host.admit();
+    place.await_out("up");
+    let outer = namespace(pid);
+    await_that("tether and keeper are above it", || members(outer).len() == 2);
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+    let of = |pid: &str| namespace(pid.parse().unwrap());
+    let inner = children.split_whitespace().map(of).find(|one| *one != outer).unwrap();
+    let led = ["exec", &name.0, "/leasehold/tether", "within", lent, "--", "/service"];
+    let check = docker(&[&led[..], &["polite", "/out/within", "within"]].concat());
+    assert_eq!(
+        check.status.code(),
+        Some(33),
+        "{what}: {}",
+        String::from_utf8_lossy(&check.stderr)
+    );
+    assert!(
+        docker(&["exec", "--detach", &name.0, "/service", "stubborn", "/out/exec"])
+            .status
+            .success()
+    );
+    place.await_out("exec");
+    host.host.write_page(&page(Order::Open, 0, 100)).unwrap();
+    host.await_gone();
+    assert!(members(outer).is_empty() && members(inner).is_empty(), "{what}");
+    assert_eq!(exit_code(&name), i32::from(Code::Killed.number()), "{what}");
+    assert_eq!(stderr(&name), "", "{what}");
+    drop(name);
+
+    let (place, mut host) = prepared();
+    let case = Case { place: &place, ..case };
+    let name = case.run(&form("polite").split(' ').collect::<Vec<_>>());
+    host.admit();
+    place.await_out("up");
+    docker(&["stop", "--time", "10", &name.0]);
+    host.await_gone();
+    assert_eq!(exit_code(&name), 12, "{what}");
+    assert_eq!(case.claim(), "released", "{what}");
+}
+
+#[test]
+fn an_init_of_the_images_own_is_pid_1_without_what_was_lent() {
+    is_an_init(Base::Glibc, "SYS_ADMIN", &["--cap-add=SYS_ADMIN"]);
+    let hardened = [
+        &HARDENED[..],
+        &["--cap-add=SYS_ADMIN", "--cap-add=SETPCAP", "--cap-add=SYS_CHROOT"],
+    ]
+    .concat();
+    is_an_init(Base::Scratch, "SYS_ADMIN,SETPCAP,SYS_CHROOT", &hardened);
+}
+
+/// Neither the engine's profile nor another user lets it make one.
+#[test]
+fn without_the_capability_no_init_is_started() {
+    for (user, options) in [("0", &[][..]), ("65534", &["--cap-add=SYS_ADMIN"])] {
+        let (place, host) = prepared();
+        let case = Case {
+            place: &place,
+            base: Base::Scratch,
+            user,
+            options,
+        };
+        let (dashes, form) = FORM.split_last().unwrap();
+        let words = [
+            "--own-init",
+            "SYS_ADMIN",
+            dashes,
+            "/service",
+            "polite",
+            "/out/up",
+            "init",
+        ];
+        let name = case.run(&[form, &words[..]].concat());
+        assert_eq!(exit_code(&name), i32::from(Code::Environment.number()));
+        assert!(stderr(&name).contains("no CAP_SYS_ADMIN"), "{}", stderr(&name));
+        assert_eq!(place.out("up"), None);
+        drop(host);
+    }
 }

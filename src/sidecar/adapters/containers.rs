@@ -15,6 +15,7 @@ use super::engine::{
 };
 use crate::node_context::NodeContext;
 use leasehold_base::epoch::Run;
+use leasehold_base::own_init;
 use leasehold_compose::model::{Project, Service};
 use leasehold_core::event::{Blame, Event, Intruder, NotStarted, Outside, ServiceKey};
 use leasehold_core::group::made::{Made, is_for};
@@ -557,12 +558,8 @@ impl Shared {
         let service = self.service(project, of)?;
         let image = self.engine.image(&service.image).await?;
         let command_line = leasehold_compose::command_line(image.entrypoint.as_deref(), image.cmd.as_deref(), service);
-        if leasehold_compose::must_be_pid_one(&command_line) {
-            let message = format!(
-                "image {} must be PID 1 itself ({}): it can't run behind the tether",
-                service.image,
-                command_line.join(" ")
-            );
+        if let Err(unfit) = leasehold_compose::fits(&command_line, service, image.user.as_deref()) {
+            let message = format!("service {}: image {} {unfit}", service.name, service.image);
             return Err(EngineError::Invalid { message });
         }
         Ok(Drawn {
@@ -580,6 +577,10 @@ impl Shared {
         let mut flags = vec!["--cluster".to_owned(), self.site.project.cluster.name.clone()];
         if let Some(signal) = service.stop_signal.as_deref().or(image_signal) {
             flags.extend(["--stop-signal".to_owned(), signal.to_owned()]);
+        }
+        if service.own_init {
+            let lent = own_init::word(&leasehold_compose::lent(service));
+            flags.extend([own_init::FLAG.to_owned(), lent]);
         }
         if let Some(id) = store {
             for mount in service.mounts.iter().filter(|mount| mount.is_protected()) {

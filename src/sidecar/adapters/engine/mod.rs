@@ -21,6 +21,7 @@ mod mounts;
 mod names;
 mod networking;
 mod own;
+mod own_init;
 mod prepare;
 mod supplies;
 mod trial;
@@ -49,6 +50,7 @@ pub use looks::Look;
 pub use mounts::{MountSource, TetherMounts};
 pub use names::container_name;
 pub use own::OwnProject;
+pub use own_init::within;
 pub use prepare::{Prepared, Wanted};
 pub use trial::Tried;
 
