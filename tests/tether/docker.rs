@@ -46,7 +46,7 @@ int main(int count, char **words) {
     int init = count > 3 && !strcmp(words[3], "init"), within = count > 3 && !strcmp(words[3], "within");
     if (init != (getpid() == 1)) return 3;
     if ((init || within) && lent(21)) return 4;
-    if ((init || within) && open("/proc/sysrq-trigger", O_WRONLY) >= 0) return 5;
+    if ((init || within) && open("/proc/sys/kernel/core_pattern", O_WRONLY) >= 0) return 5;
     if (within) return kill(1, 0) ? 6 : 33;
     int polite = !strcmp(words[1], "polite");
     signal(SIGTERM, polite ? end : SIG_IGN);
