@@ -241,11 +241,14 @@ fn where_no_proc_can_be_mounted_the_service_runs_and_it_is_said() {
         before: "mount --bind /dev/null /proc/kcore",
         ..Setup::default()
     };
-    let script = format!("{LOOK} while :; do sleep 1; done");
+    // Number 424 is `pidfd_send_signal`, which takes a directory of /proc, too.
+    let kill = r#"perl -e 'opendir(my $d, "/proc/1") or die; print syscall(424, fileno($d), 9, 0, 0), " ", $!+0, "\n"' > $OUT/killed"#;
+    let script = format!("{kill}; {LOOK} while :; do sleep 1; done");
     let mut inner = up_in(&setup, "SYS_ADMIN", 60_000, 60_000, &script);
     assert_eq!(inner.place.out("up").unwrap(), "1\n");
     let first = inner.place.out("first").unwrap();
     assert!(first.contains("--own-init"), "the container's /proc: {first}");
+    assert_eq!(inner.place.out("killed").unwrap(), "-1 22\n", "seen, and out of reach");
     let said = inner.place.stderr();
     assert!(said.contains("mount no /proc") && said.lines().count() == 1, "{said}");
     assert!(

@@ -15,7 +15,6 @@ use super::engine::{
 };
 use crate::node_context::NodeContext;
 use leasehold_base::epoch::Run;
-use leasehold_base::own_init;
 use leasehold_compose::model::{Project, Service};
 use leasehold_core::event::{Blame, Event, Intruder, NotStarted, Outside, ServiceKey};
 use leasehold_core::group::made::{Made, is_for};
@@ -577,10 +576,6 @@ impl Shared {
         let mut flags = vec!["--cluster".to_owned(), self.site.project.cluster.name.clone()];
         if let Some(signal) = service.stop_signal.as_deref().or(image_signal) {
             flags.extend(["--stop-signal".to_owned(), signal.to_owned()]);
-        }
-        if service.own_init {
-            let lent = own_init::word(&leasehold_compose::lent(service));
-            flags.extend([own_init::FLAG.to_owned(), lent]);
         }
         if let Some(id) = store {
             for mount in service.mounts.iter().filter(|mount| mount.is_protected()) {

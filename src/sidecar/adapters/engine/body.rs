@@ -130,6 +130,7 @@ fn tether_arguments(wanted: &Wanted<'_>) -> Vec<String> {
         words.extend([flag.to_owned(), value.to_owned()]);
     }
     words.extend_from_slice(wanted.tether_flags);
+    words.extend(own_init::flags(wanted.service));
     words.push("--".to_owned());
     words.extend_from_slice(wanted.command_line);
     words

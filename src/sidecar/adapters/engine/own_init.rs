@@ -7,6 +7,15 @@ use super::body::{self, TETHER};
 use leasehold_base::own_init;
 use leasehold_compose::model::Service;
 
+/// What the tether is told of it.
+pub(super) fn flags(service: &Service) -> Vec<String> {
+    let lent = own_init::word(&leasehold_compose::lent(service));
+    match service.own_init {
+        true => vec![own_init::FLAG.to_owned(), lent],
+        false => Vec::new(),
+    }
+}
+
 /// What the tether needs for an init of the service's own, and gives away before that starts.
 pub(super) fn lend(host: &mut HostConfig, service: &Service) {
     for lent in leasehold_compose::lent(service) {
@@ -79,6 +88,8 @@ mod tests {
         lend(&mut host, &Service::default());
         assert_eq!(host.cap_add.as_ref().unwrap().len(), 1);
         lend(&mut host, &service);
+        assert_eq!(flags(&service), ["--own-init", "SYS_ADMIN,SETPCAP"]);
+        assert_eq!(flags(&Service::default()), [""; 0]);
         assert_eq!(host.cap_add.unwrap(), ["NET_ADMIN", "SYS_ADMIN", "SETPCAP"]);
         assert_eq!(host.cap_drop.unwrap(), ["MKNOD"]);
     }
