@@ -33,8 +33,11 @@ const HARDENED: [&str; 4] = [
 ];
 
 /// A service that needs no shell: `polite` ends at SIGTERM, `stubborn` does not, and neither does its child. With `init` it must be
-/// PID 1, with `within` beside that one; then nothing that was lent is left, and the host's switches can't be written.
+/// PID 1, with `within` beside that one; then nothing that was lent is left, and the host's switches can't be written. With a word
+/// more it sees the tether, and can't kill it.
 const SERVICE: &str = r#"
+#define _GNU_SOURCE
+#define PIDFD_SEND_SIGNAL 424
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
@@ -48,6 +51,7 @@ int main(int count, char **words) {
     if ((init || within) && lent(21)) return 4;
     if ((init || within) && open("/proc/sys/kernel/core_pattern", O_WRONLY) >= 0) return 5;
     if (within) return kill(1, 0) ? 6 : 33;
+    if (count > 4 && syscall(PIDFD_SEND_SIGNAL, open("/proc/1", O_RDONLY | O_DIRECTORY), SIGKILL, 0, 0) == 0) return 7;
     int polite = !strcmp(words[1], "polite");
     signal(SIGTERM, polite ? end : SIG_IGN);
     if (!polite && !fork()) setsid();
@@ -264,13 +268,17 @@ fn is_stopped(base: Base, user: &str, options: &[&str]) {
     };
     let what = format!("{base:?}, user {user}, {options:?}");
     let name = case.run(&[&FORM[..], &["/service", "polite", "/out/up"]].concat());
+    ends_in_order(&case, &mut host, &name, &what);
+}
+
+fn ends_in_order(case: &Case<'_>, host: &mut Host, name: &Named, what: &str) {
     host.admit();
-    place.await_out("up");
+    case.place.await_out("up");
     docker(&["stop", "--time", "10", &name.0]);
     host.await_gone();
-    assert_eq!(exit_code(&name), 12, "{what}");
+    assert_eq!(exit_code(name), 12, "{what}");
     assert_eq!(case.claim(), "released", "{what}");
-    assert_eq!(stderr(&name), "", "{what}");
+    assert_eq!(stderr(name), "", "{what}");
 }
 
 fn on(base: Base) {
@@ -433,12 +441,7 @@ fn is_an_init(base: Base, lent: &str, options: &[&str]) {
     let (place, mut host) = prepared();
     let case = Case { place: &place, ..case };
     let name = case.run(&form("polite").split(' ').collect::<Vec<_>>());
-    host.admit();
-    place.await_out("up");
-    docker(&["stop", "--time", "10", &name.0]);
-    host.await_gone();
-    assert_eq!(exit_code(&name), 12, "{what}");
-    assert_eq!(case.claim(), "released", "{what}");
+    ends_in_order(&case, &mut host, &name, &what);
 }
 
 #[test]
@@ -450,6 +453,44 @@ fn an_init_of_the_images_own_is_pid_1_without_what_was_lent() {
     ]
     .concat();
     is_an_init(Base::Scratch, "SYS_ADMIN,SETPCAP,SYS_CHROOT", &hardened);
+}
+
+/// As AppArmor has it, too: the container's `/proc` stays, so the tether is seen there.
+#[test]
+fn where_no_proc_can_be_mounted_the_init_runs_and_it_is_said() {
+    let (place, mut host) = prepared();
+    let rule = r#"{"names":["mount"],"action":"SCMP_ACT_ERRNO","errnoRet":1}"#;
+    let profile = format!(r#"{{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{rule}]}}"#);
+    let file = place.path("seccomp.json");
+    fs::write(&file, profile).unwrap();
+    let case = Case {
+        place: &place,
+        base: Base::Scratch,
+        user: "0",
+        options: &[
+            "--cap-add=SYS_ADMIN",
+            &format!("--security-opt=seccomp={}", file.display()),
+        ],
+    };
+    let (dashes, form) = FORM.split_last().unwrap();
+    let words = [
+        "--own-init",
+        "SYS_ADMIN",
+        dashes,
+        "/service",
+        "polite",
+        "/out/up",
+        "init",
+        "seen",
+    ];
+    let name = case.run(&[form, &words[..]].concat());
+    host.admit();
+    place.await_out("up");
+    let said = stderr(&name);
+    assert!(said.contains("mount no /proc") && said.lines().count() == 1, "{said}");
+    docker(&["stop", "--time", "10", &name.0]);
+    host.await_gone();
+    assert_eq!(exit_code(&name), 12);
 }
 
 /// Neither the engine's profile nor another user lets it make one.

@@ -29,14 +29,10 @@ struct Inner {
 }
 
 fn up(own: &str, soft_ms: u64, hard_ms: u64, script: &str) -> Inner {
-    up_in(&Setup::default(), own, soft_ms, hard_ms, script)
-}
-
-fn up_in(setup: &Setup, own: &str, soft_ms: u64, hard_ms: u64, script: &str) -> Inner {
     let place = Place::new();
     let mut host = Host::open(&place.home(), false);
     host.host.write_page(&page(Order::Open, soft_ms, hard_ms)).unwrap();
-    let container = place.start(setup, &args(own, script));
+    let container = place.tether(&args(own, script));
     let tether = host.admit();
     place.await_out("up");
     let namespaces = [namespace(tether), namespace(child(tether))];
@@ -230,39 +226,6 @@ fn a_command_is_led_into_the_namespace() {
     for words in [&["init", "none", "--", "true"][..], &["within", "ALL", "--", "true"]] {
         assert_eq!(inner.exec(words).1, i32::from(Code::NotOurs.number()), "{words:?}");
     }
-}
-
-/// In a user namespace the kernel mounts none while a part of the old one is covered, as an engine covers it. Where AppArmor
-/// forbids it the tether hears the same.
-#[test]
-fn where_no_proc_can_be_mounted_the_service_runs_and_it_is_said() {
-    let setup = Setup {
-        unshare: &["--user", "--map-root-user"],
-        before: "mount --bind /dev/null /proc/kcore",
-        ..Setup::default()
-    };
-    // Number 424 is `pidfd_send_signal`, which takes a directory of /proc, too.
-    let kill = r#"perl -e 'opendir(my $d, "/proc/1") or die; print syscall(424, fileno($d), 9, 0, 0), " ", $!+0, "\n"' > $OUT/killed"#;
-    let script = format!("{kill}; {LOOK} while :; do sleep 1; done");
-    let mut inner = up_in(&setup, "SYS_ADMIN", 60_000, 60_000, &script);
-    assert_eq!(inner.place.out("up").unwrap(), "1\n");
-    let first = inner.place.out("first").unwrap();
-    assert!(first.contains("--own-init"), "the container's /proc: {first}");
-    assert_eq!(inner.place.out("killed").unwrap(), "-1 22\n", "seen, and out of reach");
-    let said = inner.place.stderr();
-    assert!(said.contains("mount no /proc") && said.lines().count() == 1, "{said}");
-    assert!(
-        capabilities(&inner.place.out("status").unwrap())
-            .iter()
-            .all(|set| set & SYS_ADMIN == 0)
-    );
-    inner
-        .host
-        .host
-        .write_page(&page(Order::Closed, 60_000, 60_000))
-        .unwrap();
-    inner.host.await_gone();
-    inner.is_empty();
 }
 
 /// Before the hello, so before anything waits for it; a trial says the same.
