@@ -394,22 +394,25 @@ fn a_limit_on_locked_memory_that_is_too_small_is_said() {
     assert!(all_stderr(&name).contains("ulimits.memlock"), "{}", all_stderr(&name));
 }
 
-/// As the sidecar asks for it where the file has `own_init`: the tether's own arguments and the container's capabilities.
-fn is_an_init(base: Base, lent: &str, options: &[&str]) {
-    let form = |kind: &'static str| {
-        let (dashes, form) = FORM.split_last().unwrap();
-        let init = ["/service", kind, "/out/up", "init"];
-        [form, &["--own-init", lent, dashes], &init].concat().join(" ")
-    };
-    let what = format!("{base:?}, {options:?}");
+/// The arguments of the sidecar where the file has `own_init`, around the service with these words.
+fn as_init<'a>(lent: &'a str, service: &[&'a str]) -> Vec<&'a str> {
+    let (dashes, form) = FORM.split_last().unwrap();
+    [form, &["--own-init", lent, dashes, "/service"], service].concat()
+}
+
+/// Dropped to nothing but what is lent: all of it is needed, and none of it is left.
+#[test]
+fn an_init_of_the_images_own_is_pid_1_without_what_was_lent() {
+    let lent = "SYS_ADMIN,SETPCAP,SYS_CHROOT";
+    let added = ["--cap-add=SYS_ADMIN", "--cap-add=SETPCAP", "--cap-add=SYS_CHROOT"];
     let (place, mut host) = prepared();
     let case = Case {
         place: &place,
-        base,
+        base: Base::Scratch,
         user: "0",
-        options,
+        options: &[&HARDENED[..], &added].concat(),
     };
-    let name = case.run(&form("stubborn").split(' ').collect::<Vec<_>>());
+    let name = case.run(&as_init(lent, &["stubborn", "/out/up", "init"]));
     let pid = host.admit();
     place.await_out("up");
     let outer = namespace(pid);
@@ -419,40 +422,29 @@ fn is_an_init(base: Base, lent: &str, options: &[&str]) {
     let inner = children.split_whitespace().map(of).find(|one| *one != outer).unwrap();
     let led = ["exec", &name.0, "/leasehold/tether", "within", lent, "--", "/service"];
     let check = docker(&[&led[..], &["polite", "/out/within", "within"]].concat());
-    assert_eq!(
-        check.status.code(),
-        Some(33),
-        "{what}: {}",
-        String::from_utf8_lossy(&check.stderr)
-    );
-    assert!(
-        docker(&["exec", "--detach", &name.0, "/service", "stubborn", "/out/exec"])
-            .status
-            .success()
-    );
+    let said = String::from_utf8_lossy(&check.stderr);
+    assert_eq!(check.status.code(), Some(33), "{said}");
+    let exec = docker(&["exec", "--detach", &name.0, "/service", "stubborn", "/out/exec"]);
+    assert!(exec.status.success());
     place.await_out("exec");
     host.host.write_page(&page(Order::Open, 0, 100)).unwrap();
     host.await_gone();
-    assert!(members(outer).is_empty() && members(inner).is_empty(), "{what}");
-    assert_eq!(exit_code(&name), i32::from(Code::Killed.number()), "{what}");
-    assert_eq!(stderr(&name), "", "{what}");
-    drop(name);
-
-    let (place, mut host) = prepared();
-    let case = Case { place: &place, ..case };
-    let name = case.run(&form("polite").split(' ').collect::<Vec<_>>());
-    ends_in_order(&case, &mut host, &name, &what);
+    assert!(members(outer).is_empty() && members(inner).is_empty());
+    assert_eq!(exit_code(&name), i32::from(Code::Killed.number()));
+    assert_eq!(stderr(&name), "");
 }
 
 #[test]
-fn an_init_of_the_images_own_is_pid_1_without_what_was_lent() {
-    is_an_init(Base::Glibc, "SYS_ADMIN", &["--cap-add=SYS_ADMIN"]);
-    let hardened = [
-        &HARDENED[..],
-        &["--cap-add=SYS_ADMIN", "--cap-add=SETPCAP", "--cap-add=SYS_CHROOT"],
-    ]
-    .concat();
-    is_an_init(Base::Scratch, "SYS_ADMIN,SETPCAP,SYS_CHROOT", &hardened);
+fn an_init_of_the_images_own_is_stopped_in_order() {
+    let (place, mut host) = prepared();
+    let case = Case {
+        place: &place,
+        base: Base::Glibc,
+        user: "0",
+        options: &["--cap-add=SYS_ADMIN"],
+    };
+    let name = case.run(&as_init("SYS_ADMIN", &["polite", "/out/up", "init"]));
+    ends_in_order(&case, &mut host, &name, "an init");
 }
 
 /// As AppArmor has it, too: the container's `/proc` stays, so the tether is seen there.
@@ -472,18 +464,7 @@ fn where_no_proc_can_be_mounted_the_init_runs_and_it_is_said() {
             &format!("--security-opt=seccomp={}", file.display()),
         ],
     };
-    let (dashes, form) = FORM.split_last().unwrap();
-    let words = [
-        "--own-init",
-        "SYS_ADMIN",
-        dashes,
-        "/service",
-        "polite",
-        "/out/up",
-        "init",
-        "seen",
-    ];
-    let name = case.run(&[form, &words[..]].concat());
+    let name = case.run(&as_init("SYS_ADMIN", &["polite", "/out/up", "init", "seen"]));
     host.admit();
     place.await_out("up");
     let said = stderr(&name);
@@ -493,31 +474,19 @@ fn where_no_proc_can_be_mounted_the_init_runs_and_it_is_said() {
     assert_eq!(exit_code(&name), 12);
 }
 
-/// Neither the engine's profile nor another user lets it make one.
+/// The engine gives it to root alone.
 #[test]
-fn without_the_capability_no_init_is_started() {
-    for (user, options) in [("0", &[][..]), ("65534", &["--cap-add=SYS_ADMIN"])] {
-        let (place, host) = prepared();
-        let case = Case {
-            place: &place,
-            base: Base::Scratch,
-            user,
-            options,
-        };
-        let (dashes, form) = FORM.split_last().unwrap();
-        let words = [
-            "--own-init",
-            "SYS_ADMIN",
-            dashes,
-            "/service",
-            "polite",
-            "/out/up",
-            "init",
-        ];
-        let name = case.run(&[form, &words[..]].concat());
-        assert_eq!(exit_code(&name), i32::from(Code::Environment.number()));
-        assert!(stderr(&name).contains("no CAP_SYS_ADMIN"), "{}", stderr(&name));
-        assert_eq!(place.out("up"), None);
-        drop(host);
-    }
+fn another_user_than_root_starts_no_init() {
+    let (place, host) = prepared();
+    let case = Case {
+        place: &place,
+        base: Base::Scratch,
+        user: "65534",
+        options: &["--cap-add=SYS_ADMIN"],
+    };
+    let name = case.run(&as_init("SYS_ADMIN", &["polite", "/out/up", "init"]));
+    assert_eq!(exit_code(&name), i32::from(Code::Environment.number()));
+    assert!(stderr(&name).contains("no CAP_SYS_ADMIN"), "{}", stderr(&name));
+    assert_eq!(place.out("up"), None);
+    drop(host);
 }
