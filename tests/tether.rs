@@ -19,6 +19,8 @@ mod host;
 mod init;
 #[path = "tether/kill_path.rs"]
 mod kill_path;
+#[path = "tether/own_init.rs"]
+mod own_init;
 #[path = "tether/running.rs"]
 mod running;
 #[path = "tether/starved.rs"]

@@ -13,6 +13,7 @@ pub mod epoch;
 pub mod exit;
 pub mod hello;
 pub mod order;
+pub mod own_init;
 pub mod page;
 pub mod small_file;
 pub mod storage_probe;

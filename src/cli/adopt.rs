@@ -125,11 +125,11 @@ async fn protect(facts: &NodeArgs, subjects: &[Subject], wanted: &Wanted, file: 
         return Ok(refused(&draft.faults));
     };
     let own = node_context::own_addresses(project).await.context(LOOK)?;
-    let inits = subjects.iter().zip(&images).filter_map(|(subject, image)| {
+    let unfit = subjects.iter().zip(&images).filter_map(|(subject, image)| {
         let service = service_of(project, &subject.name)?;
-        images::must_be_pid_one(service, image.as_ref()?)
+        images::unfit(service, image.as_ref()?)
     });
-    let reasons: Vec<String> = own.into_iter().chain(inits).collect();
+    let reasons: Vec<String> = own.into_iter().chain(unfit).collect();
     if !reasons.is_empty() {
         say(&format!("leasehold: nothing was printed:\n  {}", reasons.join("\n  ")));
         return Ok(ExitCode::FAILURE);
@@ -181,12 +181,14 @@ async fn image(engine: &Engine, subject: &Subject) -> Result<Option<Image>> {
     }
 }
 
-/// What it says of its ports and its health.
+/// What it says of its ports, its health and its start.
 fn hints(image: &Image) -> Hints {
     let check = image.healthcheck.as_ref().and_then(|test| test.first());
     Hints {
         exposed: image.exposed.clone(),
         healthcheck: check.is_some_and(|word| word != "NONE"),
+        entrypoint: image.entrypoint.clone(),
+        cmd: image.cmd.clone(),
     }
 }
 

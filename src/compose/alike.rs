@@ -93,6 +93,10 @@ impl Prints {
         self.add_secret(key("environment"), &service.environment);
         self.add_secret(key("command"), &service.command);
         self.add_secret(key("entrypoint"), &service.entrypoint);
+        // So that nothing changes for whoever does without.
+        if service.own_init {
+            self.add(key("own_init"), &service.own_init);
+        }
         self.add_secret(key("healthcheck"), &service.healthcheck);
         self.add(key("user"), &service.user);
         self.add(key("userns_mode"), &service.userns_mode);

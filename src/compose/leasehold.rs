@@ -211,6 +211,7 @@ pub(super) type Stated<'a, T> = Option<(T, At<'a>)>;
 pub(super) struct Settings<'a> {
     pub(super) group: String,
     pub(super) entrypoint: Option<Vec<String>>,
+    pub(super) own_init: bool,
     pub(super) vips: Stated<'a, Vec<Vip>>,
     pub(super) probes: Stated<'a, Vec<Probe>>,
     pub(super) start_timeout: Stated<'a, Duration>,
@@ -247,6 +248,7 @@ pub(super) fn settings<'a>(
         "on_failure",
         "restarts",
         "entrypoint",
+        "own_init",
         "lease_loss_grace",
         "vip_first",
         "on_stop_failure",
@@ -261,6 +263,7 @@ pub(super) fn settings<'a>(
         match field.name {
             "group" => settings.group = name(&field, faults).unwrap_or(settings.group),
             "entrypoint" => settings.entrypoint = service::command(&field, faults),
+            "own_init" => settings.own_init = field.bool(faults).unwrap_or_default(),
             "vips" => settings.vips = Some((vips(&field, faults), field)),
             "probes" => settings.probes = Some((probes::read(&field, service_at.name, context, faults), field)),
             "start_timeout" => settings.start_timeout = start_timeout(&field, faults).zip(Some(field)),

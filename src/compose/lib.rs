@@ -58,7 +58,7 @@ mod testing;
 mod words;
 mod yaml;
 
-pub use command::{command_line, must_be_pid_one};
+pub use command::{Init, Unfit, command_line, fits, init_of, lent};
 pub use drift::{Misfit, after_crash, changed, fingerprints, takeable};
 pub use fault::Fault;
 pub use files::{Sources, files, override_of};

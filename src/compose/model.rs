@@ -492,6 +492,9 @@ pub struct Service {
     /// `x-leasehold: certificates:`, paths in the container at which each host has a certificate of its own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub certificates: Vec<String>,
+    /// `x-leasehold: own_init:`, the image's init must be PID 1: it is given a PID namespace of its own.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub own_init: bool,
 }
 
 /// Devices that a driver of the engine finds.

@@ -128,6 +128,7 @@ fn member<'a>(at: At<'a>, own: &At<'a>, context: &Context<'_>, faults: &mut Faul
     let settings = leasehold::settings(&at, own, context, faults);
     let mut service = service::read(&at, context, faults);
     service.entrypoint.clone_from(&settings.entrypoint);
+    service.own_init = settings.own_init;
     service.certificates = certificates::read(own, &service.mounts, faults);
     refusals::service(&at, &service, faults);
     Member { at, service, settings }

@@ -1,6 +1,6 @@
 //! What `check` refuses although every key could be carried out, and what it warns of.
 
-use super::command::must_be_pid_one;
+use super::command::fits;
 use super::cursor::At;
 use super::fault::Faults;
 use super::model::{Check, MailCheck, MailProtocol, NetworkMode, Port, Probe, Service};
@@ -151,14 +151,18 @@ pub(super) fn service(at: &At<'_>, service: &Service, faults: &mut Faults) {
         Some(NetworkMode::Service(_) | NetworkMode::Container(_)) => shared_network(at, faults),
         Some(NetworkMode::None | NetworkMode::Bridge) | None => {}
     }
-    let starts = [&service.entrypoint, &service.command];
-    if starts.into_iter().flatten().any(|words| must_be_pid_one(words)) {
-        let message = "starts an init system that must be PID 1, where the tether is";
-        at.fault(
-            faults,
-            message,
-            "use an image without s6 or systemd, or start its program directly",
-        );
+    own_init(at, service, faults);
+}
+
+/// As far as the file alone tells it; the image's part is told where the image is.
+fn own_init(at: &At<'_>, service: &Service, faults: &mut Faults) {
+    let starts = [&service.entrypoint, &service.command].into_iter().flatten();
+    let unfit = starts
+        .map(Vec::as_slice)
+        .chain([&[][..]])
+        .find_map(|words| fits(words, service, None).err());
+    if let Some(unfit) = unfit {
+        at.fault(faults, unfit.to_string(), "");
     }
 }
 
@@ -330,14 +334,27 @@ mod tests {
     }
 
     #[test]
-    fn init_systems_are_refused() {
-        for (own, keys) in [
-            ("entrypoint: [/init]", ""),
-            ("entrypoint: /sbin/init", ""),
-            ("entrypoint: /lib/systemd/systemd", ""),
-            ("", "command: /sbin/init"),
+    fn init_systems_are_refused_without_their_key() {
+        for (own, keys, words) in [
+            ("entrypoint: [/init]", "", ["starts /init,", "own_init: true"]),
+            ("", "command: /init -x", ["starts /init -x", "own_init: true"]),
+            ("entrypoint: /sbin/init", "", ["starts /sbin/init", "systemd"]),
+            (
+                "entrypoint: /lib/systemd/systemd, own_init: true",
+                "",
+                ["a whole system", "cgroups"],
+            ),
+            ("own_init: true", "user: '1000'", ["runs as user 1000", "only root"]),
+            ("own_init: maybe", "", ["own_init", "true or false"]),
         ] {
-            assert_one(&faults(own, keys), &["must be PID 1", "without s6 or systemd"], own);
+            assert_one(&faults(own, keys), &words, own);
+        }
+        for (own, keys) in [
+            ("entrypoint: [/init], own_init: true", "user: root"),
+            ("own_init: false", "user: app"),
+            ("own_init: true", "cap_drop: [ALL]"),
+        ] {
+            assert_eq!(faults(own, keys), [""; 0], "{own}");
         }
     }
 

@@ -8,7 +8,10 @@ use std::str::FromStr;
 use nix::sys::signal;
 use rustix::process::Signal;
 
-/// `--service S --group G --node N [--cluster C] [--stop-signal X] [--store ID=PATH]... -- command arguments...`
+use super::own_init::Loan;
+use leasehold_base::own_init;
+
+/// `--service S --group G --node N [--cluster C] [--stop-signal X] [--own-init LENT] [--store ID=PATH]... -- command...`
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Args {
     pub(super) service: OsString,
@@ -17,6 +20,8 @@ pub(super) struct Args {
     /// Whose claims on the stores count; always there beside a store.
     pub(super) cluster: Option<OsString>,
     pub(super) stop_signal: Signal,
+    /// The command must be PID 1 itself; with what the container got for that.
+    pub(super) own_init: Option<Loan>,
     /// The protected mounts, with the id that each must have.
     pub(super) stores: Vec<Store>,
     pub(super) command: OsString,
@@ -33,7 +38,8 @@ pub(super) struct Store {
 impl Args {
     /// Parses them; anything else comes from somebody who is not the sidecar.
     pub(super) fn parse(args: &[OsString]) -> Result<Self, String> {
-        let (mut service, mut group, mut node, mut cluster, mut stop_signal) = (None, None, None, None, None);
+        let (mut service, mut group, mut node, mut cluster) = (None, None, None, None);
+        let (mut stop_signal, mut lent) = (None, None);
         let mut stores = Vec::new();
         let mut rest = args.iter();
         loop {
@@ -55,6 +61,7 @@ impl Args {
                 Some("--node") => &mut node,
                 Some("--cluster") => &mut cluster,
                 Some("--stop-signal") => &mut stop_signal,
+                Some(own_init::FLAG) => &mut lent,
                 Some(_) | None => return Err(format!("unknown argument {name:?}")),
             };
             let value = rest.next().ok_or_else(|| format!("{name:?} without a value"))?;
@@ -75,11 +82,16 @@ impl Args {
             node: node.ok_or("no --node")?,
             cluster,
             stop_signal,
+            own_init: lent.map(|word| parse_loan(&word)).transpose()?,
             stores,
             command: rest.next().ok_or("no command after `--`")?.clone(),
             arguments: rest.cloned().collect(),
         })
     }
+}
+
+fn parse_loan(word: &OsStr) -> Result<Loan, String> {
+    Loan::parse(word).ok_or_else(|| format!("unknown capabilities {word:?}"))
 }
 
 /// `ID=PATH`; an id has no equals sign, a path may.
@@ -142,6 +154,20 @@ mod tests {
     }
 
     #[test]
+    fn an_own_init_comes_with_what_was_lent() {
+        let loan = |line: &str| {
+            parse(&format!("--service s --group g --node n {line} -- sh"))
+                .unwrap()
+                .own_init
+        };
+        assert_eq!(loan(""), None);
+        for word in ["none", "SYS_ADMIN", "SYS_ADMIN,SETPCAP"] {
+            let read = loan(&format!("--own-init {word}"));
+            assert!(read.is_some() && read == Loan::parse(OsStr::new(word)), "{word}");
+        }
+    }
+
+    #[test]
     fn any_other_form_is_refused() {
         for line in [
             "",
@@ -153,6 +179,9 @@ mod tests {
             "--service s --service s --group g --node n -- sh",
             "--service s --group g --node n --stop-signal SIGRTMIN+3 -- sh",
             "--service -- sh",
+            "--service s --group g --node n --own-init -- sh",
+            "--service s --group g --node n --own-init NET_ADMIN -- sh",
+            "--service s --group g --node n --own-init none --own-init none -- sh",
             "--service s --group g --node n --store a=/x -- sh",
         ] {
             assert!(parse(line).is_err(), "{line}");

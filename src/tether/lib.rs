@@ -1,10 +1,11 @@
 //! PID 1 of the protected container: starts the service behind a gate and kills it when the lease runs out.
 //!
-//! `tether --service S --group G --node N [--cluster C] [--stop-signal X] [--store ID=PATH]... -- command...` is the form
-//! the sidecar uses; it replaces docker-init. `tether store show|init` prepares storage for `leasehold init`; `tether claim`
+//! `tether --service S --group G --node N [--cluster C] [--stop-signal X] [--own-init LENT] [--store ID=PATH]... -- command...`
+//! is the form the sidecar uses; it replaces docker-init. `tether store show|init` prepares storage for `leasehold init`; `tether claim`
 //! is what the tether itself starts beside the service, `tether probe-storage` what the sidecar starts to try the storage,
 //! `tether device` what it starts to see whether a block device is still mounted, `tether try` what it starts on a standby to
-//! see whether a start would come to its gate. Anything else meets the closed gate.
+//! see whether a start would come to its gate. `tether init` is what the tether starts, and what then becomes an init that must
+//! be PID 1; `tether within` leads a health check into its namespace. Anything else meets the closed gate.
 //! Exit codes: [`exit::Code`].
 
 mod args;
@@ -16,8 +17,10 @@ mod device;
 mod exit;
 mod gate;
 mod home;
+mod inner_proc;
 mod link;
 mod memory;
+mod own_init;
 mod own_namespace;
 mod service;
 mod signals;
@@ -26,6 +29,7 @@ mod storage_probe;
 mod store;
 mod trial;
 mod watch;
+mod within;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -50,6 +54,9 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
         Some((first, rest)) if first == leasehold_base::storage_probe::FORM => return storage_probe::main(rest),
         Some((first, rest)) if first == leasehold_base::device::FORM => return device::main(rest),
         Some((first, rest)) if first == leasehold_base::trial::FORM => return trial::main(rest),
+        Some((first, rest)) if first == own_init::FORM => return own_init::main(rest),
+        Some((first, rest)) if first == leasehold_base::own_init::WITHIN => return within::main(rest),
+        Some((first, rest)) if first == within::LED => return within::led(rest),
         Some(_) | None => {}
     }
     let own = match OwnNamespace::prove() {
@@ -73,6 +80,9 @@ fn enter(own: &OwnNamespace, args: &[OsString]) -> Result<ExitCode, Refusal> {
     let signals = Signals::install().map_err(|error| environment("signals", error))?;
     let timer = watch::timer().map_err(|error| environment("timer", error.into()))?;
     let mut standing = Standing::of_init().map_err(|error| environment("/proc/1/stat", error))?;
+    if let Some(loan) = args.own_init {
+        own_init::check(loan)?;
+    }
     let admitted = gate::pass(&signals, &args)?;
     // Once more: for what was allocated since.
     memory::hold();

@@ -1,12 +1,13 @@
 //! The service: the one child that counts, and the orphans that only PID 1 can reap.
 
 use std::io;
-use std::os::unix::process::CommandExt;
-use std::process::{Command, ExitCode};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Command, ExitCode, ExitStatus};
 
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process, wait};
 
 use super::args::Args;
+use super::own_init;
 use leasehold_base::epoch::Run;
 
 /// Zombies reaped before the time is looked at again.
@@ -23,14 +24,21 @@ pub(super) struct Service {
 impl Service {
     /// Starts it as docker-init would: in a process group of its own, in the foreground if there is a terminal.
     pub(super) fn start(args: &Args, run: Run) -> io::Result<Self> {
-        let child = Command::new(&args.command)
+        let mut command = match args.own_init {
+            None => Command::new(&args.command),
+            Some(loan) => own_init::command(loan, &args.command),
+        };
+        command
             .args(&args.arguments)
             .env("LEASEHOLD_GROUP", &args.group)
             .env("LEASEHOLD_NODE", &args.node)
             .env("LEASEHOLD_EPOCH", run.epoch.to_string())
             .env("LEASEHOLD_RUN", run.to_string())
-            .process_group(0)
-            .spawn()?;
+            .process_group(0);
+        let child = match args.own_init {
+            None => command.spawn()?,
+            Some(loan) => own_init::start(loan, &mut command)?,
+        };
         let pid = i32::try_from(child.id())
             .ok()
             .and_then(Pid::from_raw)
@@ -98,6 +106,12 @@ pub(super) fn exec_failure(error: &io::Error) -> ExitCode {
     } else {
         126
     })
+}
+
+/// The same of a command that was waited for.
+pub(super) fn exit_code_of(status: ExitStatus) -> ExitCode {
+    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
+    ExitCode::from(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(255))
 }
 
 fn exit_code(status: WaitStatus) -> ExitCode {

@@ -18,7 +18,7 @@ use super::own_namespace::OwnNamespace;
 use super::service;
 use super::signals::Signals;
 use super::standing::Standing;
-use super::{gate, watch};
+use super::{gate, own_init, watch};
 use leasehold_base::trial::{self, ABSENT, CERTIFICATE, Shown};
 use leasehold_base::{clock, small_file};
 
@@ -56,6 +56,9 @@ fn attempt(args: &[OsString]) -> Result<ExitCode, Refusal> {
     Standing::of_init().map_err(|error| environment("/proc/1/stat", error))?;
     pidfd_open(getpid(), PidfdFlags::empty()).map_err(|error| environment("pidfd", error.into()))?;
     clock::unshifted().map_err(Refusal::Environment)?;
+    if let Some(loan) = args.own_init {
+        own_init::check(loan)?;
+    }
     let boot_id = clock::boot_id().map_err(|error| environment("boot id", error))?;
     let file = PageFile::open().map_err(|error| Refusal::NoPage(error.to_string()))?;
     if gate::read(&file)?.boot_id != boot_id {

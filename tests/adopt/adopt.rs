@@ -46,7 +46,11 @@ impl Place {
     }
 
     fn protect(&self, service: Option<&str>, request: &Request) -> Draft {
-        let drafted = self.subject(service).protect(request, &Hints::default());
+        self.protect_from(service, request, &Hints::default())
+    }
+
+    fn protect_from(&self, service: Option<&str>, request: &Request, hints: &Hints) -> Draft {
+        let drafted = self.subject(service).protect(request, hints);
         drafted.unwrap_or_else(|faults| panic!("{faults:#?}"))
     }
 
@@ -471,4 +475,36 @@ fn edits(text: &str, name: &str, path: &Path) -> bool {
     let back = back.unwrap_or_else(|faults| panic!("{}: {name}: {faults:#?}", path.display()));
     place.patch(&back);
     true
+}
+
+/// An image of s6-overlay, as the engine shows it; and a file that starts such an init itself.
+#[test]
+fn an_init_that_must_be_pid_1_gets_its_key() {
+    let place = Place::of("init.yaml");
+    let hints = Hints {
+        entrypoint: Some(vec!["/init".to_owned()]),
+        ..Hints::default()
+    };
+    let draft = place.protect_from(Some("wiki"), &request(&["10.20.0.53/24"]), &hints);
+    assert_golden("init.expected", &draft);
+    place.patch(&draft);
+    let project = read(&place.sources()).unwrap_or_else(|faults| panic!("{faults:#?}"));
+    assert!(project.groups["wiki"].services[0].own_init);
+    let again = place.protect_from(Some("wiki"), &request(&[]), &hints);
+    assert_eq!((again.diff("x"), again.notes), (String::new(), Vec::new()));
+    // Of what is protected already no line is changed, but it is told.
+    std::fs::write(place.file(), place.text().replace("      own_init: true\n", "")).unwrap();
+    let told = place.protect_from(Some("wiki"), &request(&[]), &hints);
+    assert_eq!(told.diff("x"), "");
+    assert!(told.notes[0].contains("services.wiki") && told.notes[0].contains("`own_init: true`"));
+
+    let draft = place.protect(Some("feeds"), &request(&[]));
+    assert_eq!(draft.faults, []);
+    assert!(
+        draft
+            .after
+            .contains("      entrypoint: [\"/init\"]\n      own_init: true\n"),
+        "{}",
+        draft.after
+    );
 }

@@ -124,6 +124,25 @@ async fn what_would_keep_it_from_its_gate_is_found() {
     assert!(why(&found).contains("nobody-of-the-image"), "{}", why(&found));
 }
 
+/// With what the container gets for it; and where the engine's profile does not let the tether make the namespace.
+#[tokio::test]
+async fn an_init_of_its_own_is_tried_as_well() {
+    let bed = bed().await;
+    let mut service = Service {
+        own_init: true,
+        cap_drop: vec!["ALL".to_owned()],
+        ..bed.service()
+    };
+    let found = tried(&bed, &service, &SLEEPS).await;
+    assert!(passed(&found), "{}", why(&found));
+    let rule = r#"{"names":["unshare"],"action":"SCMP_ACT_ERRNO","errnoRet":1}"#;
+    let profile = format!(r#"seccomp={{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{rule}]}}"#);
+    service.security_opt = vec![profile];
+    let found = tried(&bed, &service, &SLEEPS).await;
+    let why = why(&found);
+    assert!(why.starts_with("208 ") && why.contains("own_init"), "{why}");
+}
+
 #[tokio::test]
 async fn a_file_that_is_gone_is_found() {
     let bed = bed().await;

@@ -32,14 +32,26 @@ const HARDENED: [&str; 4] = [
     "--pids-limit=20",
 ];
 
-/// A service that needs no shell: `polite` ends at SIGTERM, `stubborn` does not, and neither does its child.
+/// A service that needs no shell: `polite` ends at SIGTERM, `stubborn` does not, and neither does its child. With `init` it must be
+/// PID 1, with `within` beside that one; then nothing that was lent is left, and the host's switches can't be written. With a word
+/// more it sees the tether, and can't kill it.
 const SERVICE: &str = r#"
+#define _GNU_SOURCE
+#define PIDFD_SEND_SIGNAL 424
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 static void end(int signal) { _exit(12); }
+static int lent(int own) { return prctl(PR_CAPBSET_READ, own) == 1; }
 int main(int count, char **words) {
+    int init = count > 3 && !strcmp(words[3], "init"), within = count > 3 && !strcmp(words[3], "within");
+    if (init != (getpid() == 1)) return 3;
+    if ((init || within) && lent(21)) return 4;
+    if ((init || within) && open("/proc/sys/kernel/core_pattern", O_WRONLY) >= 0) return 5;
+    if (within) return kill(1, 0) ? 6 : 33;
+    if (count > 4 && syscall(PIDFD_SEND_SIGNAL, open("/proc/1", O_RDONLY | O_DIRECTORY), SIGKILL, 0, 0) == 0) return 7;
     int polite = !strcmp(words[1], "polite");
     signal(SIGTERM, polite ? end : SIG_IGN);
     if (!polite && !fork()) setsid();
@@ -256,13 +268,17 @@ fn is_stopped(base: Base, user: &str, options: &[&str]) {
     };
     let what = format!("{base:?}, user {user}, {options:?}");
     let name = case.run(&[&FORM[..], &["/service", "polite", "/out/up"]].concat());
+    ends_in_order(&case, &mut host, &name, &what);
+}
+
+fn ends_in_order(case: &Case<'_>, host: &mut Host, name: &Named, what: &str) {
     host.admit();
-    place.await_out("up");
+    case.place.await_out("up");
     docker(&["stop", "--time", "10", &name.0]);
     host.await_gone();
-    assert_eq!(exit_code(&name), 12, "{what}");
+    assert_eq!(exit_code(name), 12, "{what}");
     assert_eq!(case.claim(), "released", "{what}");
-    assert_eq!(stderr(&name), "", "{what}");
+    assert_eq!(stderr(name), "", "{what}");
 }
 
 fn on(base: Base) {
@@ -376,4 +392,101 @@ fn a_limit_on_locked_memory_that_is_too_small_is_said() {
     docker(&["stop", &name.0]);
     assert_eq!(exit_code(&name), 12);
     assert!(all_stderr(&name).contains("ulimits.memlock"), "{}", all_stderr(&name));
+}
+
+/// The arguments of the sidecar where the file has `own_init`, around the service with these words.
+fn as_init<'a>(lent: &'a str, service: &[&'a str]) -> Vec<&'a str> {
+    let (dashes, form) = FORM.split_last().unwrap();
+    [form, &["--own-init", lent, dashes, "/service"], service].concat()
+}
+
+/// Dropped to nothing but what is lent: all of it is needed, and none of it is left.
+#[test]
+fn an_init_of_the_images_own_is_pid_1_without_what_was_lent() {
+    let lent = "SYS_ADMIN,SETPCAP,SYS_CHROOT";
+    let added = ["--cap-add=SYS_ADMIN", "--cap-add=SETPCAP", "--cap-add=SYS_CHROOT"];
+    let (place, mut host) = prepared();
+    let case = Case {
+        place: &place,
+        base: Base::Scratch,
+        user: "0",
+        options: &[&HARDENED[..], &added].concat(),
+    };
+    let name = case.run(&as_init(lent, &["stubborn", "/out/up", "init"]));
+    let pid = host.admit();
+    place.await_out("up");
+    let outer = namespace(pid);
+    await_that("tether and keeper are above it", || members(outer).len() == 2);
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+    let of = |pid: &str| namespace(pid.parse().unwrap());
+    let inner = children.split_whitespace().map(of).find(|one| *one != outer).unwrap();
+    let led = ["exec", &name.0, "/leasehold/tether", "within", lent, "--", "/service"];
+    let check = docker(&[&led[..], &["polite", "/out/within", "within"]].concat());
+    let said = String::from_utf8_lossy(&check.stderr);
+    assert_eq!(check.status.code(), Some(33), "{said}");
+    let exec = docker(&["exec", "--detach", &name.0, "/service", "stubborn", "/out/exec"]);
+    assert!(exec.status.success());
+    place.await_out("exec");
+    host.host.write_page(&page(Order::Open, 0, 100)).unwrap();
+    host.await_gone();
+    assert!(members(outer).is_empty() && members(inner).is_empty());
+    assert_eq!(exit_code(&name), i32::from(Code::Killed.number()));
+    assert_eq!(stderr(&name), "");
+}
+
+#[test]
+fn an_init_of_the_images_own_is_stopped_in_order() {
+    let (place, mut host) = prepared();
+    let case = Case {
+        place: &place,
+        base: Base::Glibc,
+        user: "0",
+        options: &["--cap-add=SYS_ADMIN"],
+    };
+    let name = case.run(&as_init("SYS_ADMIN", &["polite", "/out/up", "init"]));
+    ends_in_order(&case, &mut host, &name, "an init");
+}
+
+/// As AppArmor has it, too: the container's `/proc` stays, so the tether is seen there.
+#[test]
+fn where_no_proc_can_be_mounted_the_init_runs_and_it_is_said() {
+    let (place, mut host) = prepared();
+    let rule = r#"{"names":["mount"],"action":"SCMP_ACT_ERRNO","errnoRet":1}"#;
+    let profile = format!(r#"{{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{rule}]}}"#);
+    let file = place.path("seccomp.json");
+    fs::write(&file, profile).unwrap();
+    let case = Case {
+        place: &place,
+        base: Base::Scratch,
+        user: "0",
+        options: &[
+            "--cap-add=SYS_ADMIN",
+            &format!("--security-opt=seccomp={}", file.display()),
+        ],
+    };
+    let name = case.run(&as_init("SYS_ADMIN", &["polite", "/out/up", "init", "seen"]));
+    host.admit();
+    place.await_out("up");
+    let said = stderr(&name);
+    assert!(said.contains("mount no /proc") && said.lines().count() == 1, "{said}");
+    docker(&["stop", "--time", "10", &name.0]);
+    host.await_gone();
+    assert_eq!(exit_code(&name), 12);
+}
+
+/// The engine gives it to root alone.
+#[test]
+fn another_user_than_root_starts_no_init() {
+    let (place, host) = prepared();
+    let case = Case {
+        place: &place,
+        base: Base::Scratch,
+        user: "65534",
+        options: &["--cap-add=SYS_ADMIN"],
+    };
+    let name = case.run(&as_init("SYS_ADMIN", &["polite", "/out/up", "init"]));
+    assert_eq!(exit_code(&name), i32::from(Code::Environment.number()));
+    assert!(stderr(&name).contains("no CAP_SYS_ADMIN"), "{}", stderr(&name));
+    assert_eq!(place.out("up"), None);
+    drop(host);
 }

@@ -1,7 +1,7 @@
 //! What the engine of this host is set to do that protected services can't live with, or that has surprised others.
 
 use leasehold_compose::model::{MountKind, Project, Service};
-use leasehold_sidecar::adapters::engine::Settings;
+use leasehold_sidecar::adapters::engine::{Confinement, Settings};
 use leasehold_sidecar::node_context::NodeContext;
 
 /// From these versions on an engine leaves volumes with options mounted when it starts under live-restore.
@@ -33,6 +33,9 @@ fn judge(settings: &Settings, project: &Project) -> Found {
     found
         .warnings
         .extend(services(project).filter_map(|service| logs(service, settings)));
+    let confined = settings.confined_by.into_iter();
+    let no_proc = confined.flat_map(|by| services(project).filter_map(move |service| own_proc(service, by)));
+    found.warnings.extend(no_proc);
     if settings.remaps_users {
         let mapped = services(project).filter(|service| service.userns_mode.is_none());
         found.faults.extend(mapped.map(|service| {
@@ -94,6 +97,26 @@ fn logs(service: &Service, settings: &Settings) -> Option<String> {
              under `logging`",
             service.name,
             settings.log_drivers.join(", ")
+        )
+    })
+}
+
+/// An init of its own that will see the container's `/proc` in place of its own.
+fn own_proc(service: &Service, by: Confinement) -> Option<String> {
+    let off = by.off();
+    let is_off = service
+        .security_opt
+        .iter()
+        .any(|option| option.replacen(':', "=", 1) == off);
+    (service.own_init && !is_off).then(|| {
+        format!(
+            "service {}: {} keeps the tether from mounting a /proc for its init (own_init): programs in it that look for others, such \
+             as ps and pkill, find wrong numbers; if it needs them, write `security_opt: [\"{off}\"]` into it, on every host",
+            service.name,
+            match by {
+                Confinement::AppArmor => "AppArmor",
+                Confinement::SeLinux => "SELinux",
+            }
         )
     })
 }
@@ -197,6 +220,29 @@ mod tests {
         ] {
             assert_eq!(judge(engine, &with(driver)), Found::default(), "{driver}");
         }
+    }
+
+    #[test]
+    fn what_lets_no_init_have_its_own_proc_is_told() {
+        let by = |confined_by| Settings {
+            confined_by,
+            ..Settings::default()
+        };
+        let with = |keys: &str| super::super::testing::project("", ", own_init: true", keys);
+        for (by, words, off) in [
+            (by(Some(Confinement::AppArmor)), "AppArmor", "apparmor:unconfined"),
+            (by(Some(Confinement::SeLinux)), "SELinux", "label=disable"),
+        ] {
+            let found = judge(&by, &with(""));
+            assert!(found.faults.is_empty() && found.warnings.len() == 1, "{found:?}");
+            assert!(found.warnings[0].contains(words), "{found:?}");
+            assert_eq!(judge(&by, &with(&format!("security_opt: [{off}]"))), Found::default());
+            assert_eq!(
+                judge(&by, &super::super::testing::project("", "", "")),
+                Found::default()
+            );
+        }
+        assert_eq!(judge(&by(None), &with("")), Found::default());
     }
 
     #[test]

@@ -26,18 +26,11 @@ fn read(keys: &Keys, answer: &Answer) -> Vec<(String, NodeStatus)> {
     answer.keys.iter().filter_map(of_node).collect()
 }
 
-/// Why a service can't run from this image: it starts an init system, which would have to be what the tether is.
-pub(crate) fn must_be_pid_one(service: &Service, image: &Image) -> Option<String> {
+/// Why a service can't run from this image behind a tether.
+pub(crate) fn unfit(service: &Service, image: &Image) -> Option<String> {
     let line = leasehold_compose::command_line(image.entrypoint.as_deref(), image.cmd.as_deref(), service);
-    leasehold_compose::must_be_pid_one(&line).then(|| {
-        format!(
-            "service {}: image {} starts {}, which must be PID 1, as the tether must: it can't be protected; use an image without \
-             s6 or systemd, or start its program directly with `x-leasehold: entrypoint:`",
-            service.name,
-            service.image,
-            line.join(" ")
-        )
-    })
+    let unfit = leasehold_compose::fits(&line, service, image.user.as_deref()).err()?;
+    Some(format!("service {}: image {} {unfit}", service.name, service.image))
 }
 
 /// Variables that name a directory which a program sets up only while nothing at all is in it, the ids of a store included.
@@ -116,12 +109,21 @@ mod tests {
             entrypoint: Some(words.iter().map(|word| (*word).to_owned()).collect()),
             ..Image::default()
         };
-        let told = must_be_pid_one(service, &image(&["/init", "--x"])).unwrap();
+        let told = unfit(service, &image(&["/init", "--x"])).unwrap();
         assert!(
-            told.contains("service sams: image sams starts /init --x") && told.contains("s6"),
+            told.contains("service sams: image sams starts /init --x") && told.contains("`own_init: true`"),
             "{told}"
         );
-        assert_eq!(must_be_pid_one(service, &image(&["/entrypoint.sh"])), None);
+        assert_eq!(unfit(service, &image(&["/entrypoint.sh"])), None);
+        let own = super::super::testing::project("", ", own_init: true", "");
+        let service = &own.groups["mail"].services[0];
+        assert_eq!(unfit(service, &image(&["/init"])), None);
+        assert!(unfit(service, &image(&["/sbin/init"])).unwrap().contains("systemd"));
+        let app = Image {
+            user: Some("app".to_owned()),
+            ..image(&["/init"])
+        };
+        assert!(unfit(service, &app).unwrap().contains("runs as user app"));
     }
 
     #[test]
@@ -156,10 +158,7 @@ mod tests {
             ..Image::default()
         };
         let own = super::super::testing::project("", ", entrypoint: /bin/mail", "");
-        assert_eq!(
-            must_be_pid_one(&own.groups["mail"].services[0], &image(&["/init"])),
-            None
-        );
+        assert_eq!(unfit(&own.groups["mail"].services[0], &image(&["/init"])), None);
     }
 
     use super::*;

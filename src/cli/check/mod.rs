@@ -173,7 +173,7 @@ async fn group_here<'g>(site: &NodeContext, group: &'g Group) -> (Vec<(&'g Servi
     for service in &group.services {
         match site.engine.image(&service.image).await {
             Ok(image) => {
-                faults.extend(images::must_be_pid_one(service, &image));
+                faults.extend(images::unfit(service, &image));
                 images.push((service, image));
             }
             Err(error) => faults.push(format!("service {}: {error}", service.name)),

@@ -11,6 +11,9 @@ pub struct Hints {
     pub exposed: Vec<u16>,
     /// Whether the image has a health check.
     pub healthcheck: bool,
+    /// What it starts.
+    pub entrypoint: Option<Vec<String>>,
+    pub cmd: Option<Vec<String>>,
 }
 
 /// The probes as they are written into the file; `host`: in the host's network, where nothing is published.
@@ -144,6 +147,7 @@ mod tests {
         let hints = Hints {
             exposed: vec![25, 110],
             healthcheck: true,
+            ..Hints::default()
         };
         assert_eq!(
             probes(&service, true, &hints),

@@ -9,6 +9,7 @@ mod release;
 
 use std::path::{Path, PathBuf};
 
+use super::command::{Init, command_line, init_of};
 use super::context::Context;
 use super::cursor::At;
 use super::fault::{Fault, Faults, Mark};
@@ -184,26 +185,49 @@ impl Subject {
     /// As [`Self::protect`].
     pub fn protect_all(subjects: &[Self], request: &Request, hints: &[Hints]) -> Result<Draft, Vec<Fault>> {
         let sum = subjects.iter().map(|subject| subject.service.stop_grace_period).sum();
-        let draft = Self::drafted(subjects, request, hints, sum)?;
+        let draft = Self::drafted(subjects, request, hints, &[], sum)?;
+        let inits = Self::inits(subjects, hints, draft.project.as_ref());
+        let draft = if inits.is_empty() {
+            draft
+        } else {
+            Self::drafted(subjects, request, hints, &inits, sum)?
+        };
         let longest = draft
             .project
             .as_ref()
             .and_then(|project| sidecar::longest_stop(&project.groups));
         match longest {
             // Others of the group are protected already, and stop as well.
-            Some(longest) if longest > sum => Self::drafted(subjects, request, hints, longest),
+            Some(longest) if longest > sum => Self::drafted(subjects, request, hints, &inits, longest),
             Some(_) | None => Ok(draft),
         }
+    }
+
+    /// The services whose image starts an init that must be PID 1, and whose lines do not say so yet.
+    fn inits<'s>(subjects: &'s [Self], hints: &[Hints], project: Option<&Project>) -> Vec<&'s str> {
+        let services = || project.into_iter().flat_map(|project| project.groups.values());
+        let is_one = |(subject, hints): &(&Self, &Hints)| {
+            let mut services = services().flat_map(|group| &group.services);
+            services
+                .find(|service| service.name == subject.name)
+                .is_some_and(|service| {
+                    let line = command_line(hints.entrypoint.as_deref(), hints.cmd.as_deref(), service);
+                    init_of(&line) == Some(Init::Own) && !service.own_init
+                })
+        };
+        let found = subjects.iter().zip(hints).filter(is_one);
+        found.map(|(subject, _)| subject.name.as_str()).collect()
     }
 
     fn drafted(
         subjects: &[Self],
         request: &Request,
         hints: &[Hints],
+        inits: &[&str],
         longest: std::time::Duration,
     ) -> Result<Draft, Vec<Fault>> {
         let [first, ..] = subjects else { return Err(Vec::new()) };
-        let plan = protect::plan(subjects, request, hints, longest).map_err(|fault| vec![fault])?;
+        let plan = protect::plan(subjects, request, hints, inits, longest).map_err(|fault| vec![fault])?;
         let names: Vec<&str> = subjects.iter().map(|subject| subject.name.as_str()).collect();
         let mut edits = plan.edits;
         edits.extend(beside::dependants(first, &names));

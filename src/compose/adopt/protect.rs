@@ -26,6 +26,17 @@ pub(super) struct Plan {
     pub(super) notes: Vec<String>,
 }
 
+/// What of a service's lines only its own `x-leasehold` says.
+struct OwnKeys {
+    /// That it had, in words of the file.
+    entrypoint: Option<String>,
+    own_init: bool,
+}
+
+const OWN_INIT: &str = "its image's init must be PID 1, where the tether is: `own_init: true` in its x-leasehold gives it a PID \
+                        namespace of its own; for that the container gets CAP_SYS_ADMIN, which the tether gives away before the \
+                        init starts";
+
 /// One edit in the making.
 struct Work<'a> {
     subject: &'a Subject,
@@ -37,8 +48,14 @@ struct Work<'a> {
     head: Vec<String>,
 }
 
-/// `longest`: what the services of a group may take to stop.
-pub(super) fn plan(subjects: &[Subject], request: &Request, hints: &[Hints], longest: Duration) -> Result<Plan, Fault> {
+/// `inits`: the services that need a PID namespace of their own; `longest`: what the services of a group may take to stop.
+pub(super) fn plan(
+    subjects: &[Subject],
+    request: &Request,
+    hints: &[Hints],
+    inits: &[&str],
+    longest: Duration,
+) -> Result<Plan, Fault> {
     let mut plan = Plan::default();
     let mut probes = Vec::new();
     let mut works = Vec::new();
@@ -63,7 +80,11 @@ pub(super) fn plan(subjects: &[Subject], request: &Request, hints: &[Hints], lon
     let names: Vec<&str> = subjects.iter().map(|subject| subject.name.as_str()).collect();
     for (index, (mut work, entrypoint)) in works.into_iter().enumerate() {
         let stated = (index == 0).then(|| std::mem::take(&mut probes));
-        work.leasehold(request, stated, &names, entrypoint);
+        let own = OwnKeys {
+            entrypoint,
+            own_init: inits.contains(&work.subject.name.as_str()),
+        };
+        work.leasehold(request, stated, &names, own);
         if index == 0 {
             work.cluster(request)?;
             work.sidecar(longest)?;
@@ -177,13 +198,12 @@ impl Work<'_> {
     }
 
     /// The first of several services states what is the group's.
-    fn leasehold(
-        &mut self,
-        request: &Request,
-        stated: Option<Vec<String>>,
-        subjects: &[&str],
-        entrypoint: Option<String>,
-    ) {
+    fn leasehold(&mut self, request: &Request, stated: Option<Vec<String>>, subjects: &[&str], own: OwnKeys) {
+        if own.own_init {
+            self.plan
+                .notes
+                .push(format!("services.{}: {OWN_INIT}", self.subject.name));
+        }
         let is_done = self.value("x-leasehold").is_some();
         let first = subjects.first().copied().unwrap_or_default();
         let group = request.group.clone().unwrap_or_else(|| first.to_owned());
@@ -220,7 +240,8 @@ impl Work<'_> {
             }
             return;
         }
-        keys.extend(entrypoint.map(|words| format!("entrypoint: {words}")));
+        keys.extend(own.entrypoint.map(|words| format!("entrypoint: {words}")));
+        keys.extend(own.own_init.then(|| "own_init: true".to_owned()));
         let own = format!("{}x-leasehold:", self.indent);
         let keys = keys.into_iter().map(|key| format!("{}  {key}", self.indent));
         self.plan.edits.push(Edit {

@@ -557,12 +557,8 @@ impl Shared {
         let service = self.service(project, of)?;
         let image = self.engine.image(&service.image).await?;
         let command_line = leasehold_compose::command_line(image.entrypoint.as_deref(), image.cmd.as_deref(), service);
-        if leasehold_compose::must_be_pid_one(&command_line) {
-            let message = format!(
-                "image {} must be PID 1 itself ({}): it can't run behind the tether",
-                service.image,
-                command_line.join(" ")
-            );
+        if let Err(unfit) = leasehold_compose::fits(&command_line, service, image.user.as_deref()) {
+            let message = format!("service {}: image {} {unfit}", service.name, service.image);
             return Err(EngineError::Invalid { message });
         }
         Ok(Drawn {

@@ -451,7 +451,7 @@ impl Outbox {
         let Some(group) = self.group(&of.group) else {
             return Ok(());
         };
-        let Some(probe) = group.probes.get(of.probe).cloned() else {
+        let Some(mut probe) = group.probes.get(of.probe).cloned() else {
             return Ok(());
         };
         let own = IpAddr::from([127, 0, 0, 1]);
@@ -461,6 +461,11 @@ impl Outbox {
             Check::Tcp { .. } | Check::Mail(_) | Check::Http(_) | Check::Canary(_) | Check::Gateway { .. } => None,
         };
         let service = inside.and_then(|name| group.services.iter().find(|service| service.name == *name));
+        if let (Check::Exec { command, .. }, Some(service)) = (&mut probe.check, service)
+            && let Some(led) = super::engine::within(service, command)
+        {
+            *command = led;
+        }
         let target = Target {
             address: vip.map_or(own, |vip| vip.address),
             container: service.and_then(|service| self.site.container_name(&service.name)),

@@ -11,11 +11,11 @@ use bollard::models::{
 
 use super::networking::Joined;
 use super::prepare::Wanted;
-use super::{EngineError, Image, Result, labels, mounts};
+use super::{EngineError, Image, Result, labels, mounts, own_init};
 use leasehold_compose::model::{DeviceRequest, Healthcheck, Logging, Port, Service};
 
 /// The tether as the container sees it.
-const TETHER: &str = "/leasehold/tether";
+pub(super) const TETHER: &str = "/leasehold/tether";
 
 /// The whole request for the protected container.
 pub(super) fn protected(wanted: &Wanted<'_>, image: &Image, joined: &Joined) -> Result<ContainerCreateBody> {
@@ -23,6 +23,7 @@ pub(super) fn protected(wanted: &Wanted<'_>, image: &Image, joined: &Joined) -> 
     let mut all = mounts::of_service(wanted.project, service)?;
     all.extend(wanted.tether.mounts());
     let mut host = host(service, all)?;
+    own_init::lend(&mut host, service);
     host.network_mode = Some(joined.mode.clone());
     host.port_bindings = Some(port_bindings(&service.ports));
     Ok(ContainerCreateBody {
@@ -39,7 +40,7 @@ pub(super) fn protected(wanted: &Wanted<'_>, image: &Image, joined: &Joined) -> 
         open_stdin: Some(service.stdin_open),
         stop_signal: service.stop_signal.clone(),
         stop_timeout: Some(whole_seconds(service.stop_grace_period)),
-        healthcheck: service.healthcheck.as_ref().map(healthcheck),
+        healthcheck: own_init::health_check(service, image),
         labels: Some(container_labels(wanted, image)),
         host_config: Some(host),
         networking_config: Some(NetworkingConfig {
@@ -129,6 +130,7 @@ fn tether_arguments(wanted: &Wanted<'_>) -> Vec<String> {
         words.extend([flag.to_owned(), value.to_owned()]);
     }
     words.extend_from_slice(wanted.tether_flags);
+    words.extend(own_init::flags(wanted.service));
     words.push("--".to_owned());
     words.extend_from_slice(wanted.command_line);
     words
@@ -227,7 +229,7 @@ fn logging(logging: &Logging) -> HostConfigLogConfig {
     }
 }
 
-fn healthcheck(check: &Healthcheck) -> HealthConfig {
+pub(super) fn healthcheck(check: &Healthcheck) -> HealthConfig {
     HealthConfig {
         test: check.test.clone(),
         interval: check.interval.map(nanoseconds),

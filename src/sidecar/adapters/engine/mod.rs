@@ -21,6 +21,7 @@ mod mounts;
 mod names;
 mod networking;
 mod own;
+mod own_init;
 mod prepare;
 mod supplies;
 mod trial;
@@ -49,6 +50,7 @@ pub use looks::Look;
 pub use mounts::{MountSource, TetherMounts};
 pub use names::container_name;
 pub use own::OwnProject;
+pub use own_init::within;
 pub use prepare::{Prepared, Wanted};
 pub use trial::Tried;
 
@@ -89,6 +91,26 @@ pub struct Settings {
     pub rootless: bool,
     /// The log drivers that it has by its own word; none where it says nothing.
     pub log_drivers: Vec<String>,
+    /// What keeps its containers from mounting anything, whatever capabilities they have.
+    pub confined_by: Option<Confinement>,
+}
+
+/// A security module by which an engine confines containers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Confinement {
+    AppArmor,
+    SeLinux,
+}
+
+impl Confinement {
+    /// The option of a service that takes it off.
+    #[must_use]
+    pub const fn off(self) -> &'static str {
+        match self {
+            Self::AppArmor => "apparmor=unconfined",
+            Self::SeLinux => "label=disable",
+        }
+    }
 }
 
 impl Settings {
@@ -104,6 +126,11 @@ impl Settings {
             live_restore: info.live_restore_enabled.unwrap_or_default(),
             remaps_users: has("name=userns"),
             rootless: has("name=rootless"),
+            confined_by: match (has("name=apparmor"), has("name=selinux")) {
+                (true, _) => Some(Confinement::AppArmor),
+                (false, true) => Some(Confinement::SeLinux),
+                (false, false) => None,
+            },
             log_drivers: info.plugins.and_then(|plugins| plugins.log).unwrap_or_default(),
         }
     }
