@@ -69,9 +69,10 @@ pub(super) enum Stand {
 impl Followed {
     /// `status`: before the act. Empty where there is nothing to wait for.
     fn new(act: &Act, status: &Status, now: Time) -> Self {
-        let is_of_act = |name: &str, line: &seen::GroupLine| match act {
-            Act::Drain { node } => line.holder.as_deref() == Some(node),
-            act => act.group() == Some(name),
+        let is_of_act = |name: &str, line: &seen::GroupLine| match act.group() {
+            Some(group) => group == name,
+            // Those that a drain takes away; no other act of a node has a goal.
+            None => line.holder.as_deref() == act.node(),
         };
         let groups = seen::Status::from(status.clone()).groups;
         let groups = groups.into_iter().filter(|(name, line)| is_of_act(name, line));
