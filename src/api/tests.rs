@@ -193,6 +193,11 @@ fn filled() -> status::Status {
             alone: true,
             fault: Some(text("UDP is taken")),
         }),
+        measured: Some(status::MeasuredLine {
+            for_s: 86_400,
+            stops_a_day: 0.5,
+            would_carry_ms: Some(3000),
+        }),
         reason: text("joined"),
         overall: health::Overall {
             health: health::Health::Warning,
@@ -235,6 +240,7 @@ fn the_status_is_written_as_it_always_was() {
     wanted["promises"] = json!({
         "bound_ms": 3_600_000, "left_ms": 3_590_000, "lacking": ["b"], "alone": true, "fault": "UDP is taken",
     });
+    wanted["measured"] = json!({ "for_s": 86_400, "stops_a_day": 0.5, "would_carry_ms": 3000 });
     wanted["overall"] = json!({ "health": "warning", "sentences": ["b is silent"] });
     wanted["damaged"] = json!({ "/k": "can't be read" });
     wanted["nodes"] = json!({ "a": node });

@@ -100,7 +100,7 @@ pub async fn run(facts: &NodeArgs) -> Result<()> {
         writer.clone(),
         inbox.clone(),
     )?;
-    let events_kept = outbox.events_kept();
+    let (events_kept, measure) = (outbox.events_kept(), outbox.measure());
     let node = Node::new(Setup {
         vote: vote(&facts.state_dir, &me),
         promises: site.project.cluster.promises,
@@ -124,6 +124,7 @@ pub async fn run(facts: &NodeArgs) -> Result<()> {
         env!("CARGO_PKG_VERSION")
     );
     turn(node, outbox, events, asked, &published, &facts.run_dir, manager).await?;
+    measure.save(&facts.state_dir);
     last_words(&writer, &engine, events_kept.as_ref()).await;
     Ok(())
 }
