@@ -67,6 +67,9 @@ pub struct PromisesLine {
     /// It holds something, and no other node has a vote.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub alone: bool,
+    /// It holds so many groups, which one question can't name: nobody is asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub too_many: Option<u64>,
     /// Why nobody can ask this node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<String>,
@@ -296,6 +299,7 @@ impl From<status::PromisesLine> for PromisesLine {
             left_ms,
             lacking,
             alone,
+            too_many,
             fault,
         } = line;
         Self {
@@ -303,6 +307,7 @@ impl From<status::PromisesLine> for PromisesLine {
             left_ms,
             lacking,
             alone,
+            too_many,
             fault,
         }
     }

@@ -93,7 +93,7 @@ fn too_short(ttl: &str, measured: &MeasuredLine) -> Piece {
 fn without_etcd(promises: &PromisesLine) -> Piece {
     match promises.left_ms {
         Some(left) => Piece::new(Tone::Faint, format!("etcd may be away for up to {}", when::took(left))),
-        None if promises.alone || !promises.lacking.is_empty() => {
+        None if promises.alone || promises.too_many.is_some() || !promises.lacking.is_empty() => {
             Piece::new(Tone::Warning, "etcd may not be away for longer than a ttl")
         }
         None => {
@@ -304,6 +304,9 @@ mod tests {
         seen.promises = Some(promises.clone());
         assert!(shown(&seen).contains("etcd may be away for up to 58 min 20 s"));
         (promises.left_ms, promises.lacking) = (None, vec!["b".to_owned()]);
+        seen.promises = Some(promises.clone());
+        assert!(shown(&seen).contains("etcd may not be away for longer than a ttl"));
+        (promises.too_many, promises.lacking) = (Some(60), Vec::new());
         seen.promises = Some(promises);
         assert!(shown(&seen).contains("etcd may not be away for longer than a ttl"));
     }

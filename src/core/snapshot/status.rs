@@ -58,6 +58,8 @@ pub struct PromisesLine {
     pub lacking: Vec<String>,
     /// It holds something, and no other node has a vote.
     pub alone: bool,
+    /// It holds so many groups, which one question can't name: nobody is asked.
+    pub too_many: Option<u64>,
     /// Why nobody can ask this node.
     pub fault: Option<String>,
 }
