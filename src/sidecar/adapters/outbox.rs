@@ -47,6 +47,8 @@ mod inward;
 mod kept;
 mod moves;
 
+pub use kept::Lasting;
+
 use inward::{forward, from_store, from_tether, from_vip};
 use moves::Moves;
 

@@ -1,15 +1,14 @@
 //! The last day in parts of half an hour, and its file.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fs::File;
-use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::disks::{self, PartDisk};
+use crate::adapters::files::{self, Outlives};
 use leasehold_base::small_file;
 use leasehold_core::advice::{Measured, Spread};
 
@@ -108,7 +107,12 @@ pub fn read(state_dir: &Path, wall: u64) -> io::Result<Option<Measured>> {
 }
 
 pub(super) fn load(state_dir: &Path) -> io::Result<Option<Day>> {
-    let text = match small_file::read_text(&state_dir.join(FILE), FILE_MAX) {
+    let path = state_dir.join(FILE);
+    load_from(&path).map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
+}
+
+fn load_from(path: &Path) -> io::Result<Option<Day>> {
+    let text = match small_file::read_text(path, FILE_MAX) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         text => text?,
     };
@@ -123,14 +127,5 @@ pub(super) fn load(state_dir: &Path) -> io::Result<Option<Day>> {
 
 /// Without a sync: what it would cost etcd on the same disk is worth more than the last minutes before a power cut.
 pub(super) fn save(state_dir: &Path, day: &Day) -> io::Result<()> {
-    let path = state_dir.join(FILE);
-    let next = path.with_extension("json.next");
-    let mut file = File::options()
-        .create(true)
-        .truncate(true)
-        .write(true)
-        .mode(0o600)
-        .open(&next)?;
-    file.write_all(serde_json::to_string(day)?.as_bytes())?;
-    std::fs::rename(&next, path)
+    files::replace(&state_dir.join(FILE), day, Outlives::Process)
 }

@@ -16,14 +16,14 @@ const WRITE_EVERY: Duration = Duration::from_secs(60);
 pub(super) fn start(measure: Measure, state_dir: &Path) {
     match day::load(state_dir) {
         Ok(known) => measure.lock().day = known.unwrap_or_default(),
-        Err(error) => tell(state_dir, &error),
+        Err(error) => tell(&error),
     }
     let dir = state_dir.to_owned();
     let spawned = thread::Builder::new()
         .name("measure".to_owned())
         .spawn(move || watch(&measure, &dir));
     if let Err(error) = spawned {
-        tell(state_dir, &error);
+        tell(&error);
     }
 }
 
@@ -39,19 +39,17 @@ fn watch(measure: &Measure, state_dir: &Path) {
             continue;
         }
         written = now;
-        let day = measure.lock().day.clone();
-        let result = day::save(state_dir, &day);
+        let result = measure.write(state_dir);
         let failed_before = std::mem::replace(&mut has_failed, result.is_err());
         if let Some(error) = result.err().filter(|_| !failed_before) {
-            tell(state_dir, &error);
+            tell(&error);
         }
     }
 }
 
-pub(super) fn tell(state_dir: &Path, error: &io::Error) {
+pub(super) fn tell(error: &io::Error) {
     tracing::warn!(
         code = "not_measured",
-        "what `leasehold check` advises by is incomplete: {}: {error}",
-        state_dir.join("measured.json").display()
+        "what `leasehold check` advises by is incomplete: {error}"
     );
 }

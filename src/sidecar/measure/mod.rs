@@ -6,6 +6,7 @@ mod day;
 mod disks;
 mod keep;
 
+use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -32,7 +33,11 @@ const FRESH: Duration = Duration::from_secs(60);
 
 /// Clones measure together.
 #[derive(Clone, Debug, Default)]
-pub struct Measure(Arc<Mutex<State>>);
+pub struct Measure {
+    state: Arc<Mutex<State>>,
+    /// Held while the file is written.
+    writing: Arc<Mutex<()>>,
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -87,9 +92,8 @@ impl Measure {
 
     /// The last minute, too, is there for the next sidecar.
     pub fn save(&self, state_dir: &Path) {
-        let day = self.lock().day.clone();
-        if let Err(error) = day::save(state_dir, &day) {
-            keep::tell(state_dir, &error);
+        if let Err(error) = self.write(state_dir) {
+            keep::tell(&error);
         }
     }
 
@@ -134,8 +138,14 @@ impl Measure {
         line
     }
 
+    fn write(&self, state_dir: &Path) -> io::Result<()> {
+        let _alone = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let day = self.lock().day.clone();
+        day::save(state_dir, &day)
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
