@@ -84,7 +84,7 @@ use faults::{LONG_FAULTS, SHORT_FAULTS};
 use operators::OPERATORS;
 use opinions::OPINIONS;
 use pace::Pace;
-use promises::PROMISES;
+use promises::{LONG_PROMISES, PROMISES};
 use row::{Fault, Figure};
 use runbooks::RUNBOOKS;
 use scenarios::{Body, SCENARIOS};
@@ -166,6 +166,7 @@ fn rows() -> Vec<Row> {
     rows.extend(LONG_SICKNESSES.into_iter().map(|it| sickness(it, true)));
     rows.extend(LONG_UPGRADES.into_iter().map(|it| story(it, true)));
     rows.extend(LONG_EDITED.into_iter().map(|it| story(it, true)));
+    rows.extend(LONG_PROMISES.into_iter().map(|it| story(it, true)));
     rows.extend(LONG_FAULTS.iter().map(|it| fault(it, true)));
     rows.push(story(("30 switchovers in a row", mixture::many_switchovers), true));
     rows.push(story(("host frozen and thawed, 10 times", mixture::many_thaws), true));

@@ -29,6 +29,8 @@ mod json;
 mod left;
 #[path = "sidecar/manager.rs"]
 mod manager;
+#[path = "sidecar/measured.rs"]
+mod measured;
 #[path = "engine/own.rs"]
 #[allow(dead_code, reason = "the engine tests use the rest")]
 mod own;

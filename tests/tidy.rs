@@ -96,6 +96,7 @@ const BESIDE_THE_SIDECAR: [&str; 20] = [
     "check/engine.rs",
     "check/images.rs",
     "check/mail.rs",
+    "check/measured.rs",
     "check/members.rs",
     "check/mod.rs",
     "check/promises.rs",

@@ -37,6 +37,9 @@ pub struct Status {
     /// For how long this node would run on without etcd; none where promises are off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promises: Option<PromisesLine>,
+    /// What the last day was like for the cluster's ttl; none before it was measured for an hour.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measured: Option<MeasuredLine>,
     /// The node's last decision that is not about one group.
     pub reason: String,
     /// The health of all of it in one word.
@@ -64,9 +67,24 @@ pub struct PromisesLine {
     /// It holds something, and no other node has a vote.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub alone: bool,
+    /// It holds so many groups, which one question can't name: nobody is asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub too_many: Option<u64>,
     /// Why nobody can ask this node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<String>,
+}
+
+/// What this node has measured for the advice of `check`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct MeasuredLine {
+    /// For how long, in seconds; a day at most.
+    pub for_s: u64,
+    /// How often in a day etcd and this host would have stopped a service, with the ttl of now.
+    pub stops_a_day: f64,
+    /// The smallest ttl that would have stopped none, in milliseconds; none: none of those that are tried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub would_carry_ms: Option<u64>,
 }
 
 /// A node as this one sees it.
@@ -229,6 +247,7 @@ impl From<status::Status> for Status {
             ttl_ms,
             longest_ms,
             promises,
+            measured,
             reason,
             overall,
             damaged,
@@ -248,11 +267,27 @@ impl From<status::Status> for Status {
             ttl_ms,
             longest_ms,
             promises: promises.map(PromisesLine::from),
+            measured: measured.map(MeasuredLine::from),
             reason,
             overall: overall.into(),
             damaged,
             nodes: each(nodes),
             groups: each(groups),
+        }
+    }
+}
+
+impl From<status::MeasuredLine> for MeasuredLine {
+    fn from(line: status::MeasuredLine) -> Self {
+        let status::MeasuredLine {
+            for_s,
+            stops_a_day,
+            would_carry_ms,
+        } = line;
+        Self {
+            for_s,
+            stops_a_day,
+            would_carry_ms,
         }
     }
 }
@@ -264,6 +299,7 @@ impl From<status::PromisesLine> for PromisesLine {
             left_ms,
             lacking,
             alone,
+            too_many,
             fault,
         } = line;
         Self {
@@ -271,6 +307,7 @@ impl From<status::PromisesLine> for PromisesLine {
             left_ms,
             lacking,
             alone,
+            too_many,
             fault,
         }
     }

@@ -191,7 +191,13 @@ fn filled() -> status::Status {
             left_ms: Some(3_590_000),
             lacking: vec![text("b")],
             alone: true,
+            too_many: Some(60),
             fault: Some(text("UDP is taken")),
+        }),
+        measured: Some(status::MeasuredLine {
+            for_s: 86_400,
+            stops_a_day: 0.5,
+            would_carry_ms: Some(3000),
         }),
         reason: text("joined"),
         overall: health::Overall {
@@ -233,8 +239,9 @@ fn the_status_is_written_as_it_always_was() {
         "engine_failure": "down", "etcd_troubles": ["etcd http://a: full"], "watchdog": "not fed", "ttl_ms": 5000, "longest_ms": 9000, "reason": "joined",
     });
     wanted["promises"] = json!({
-        "bound_ms": 3_600_000, "left_ms": 3_590_000, "lacking": ["b"], "alone": true, "fault": "UDP is taken",
+        "bound_ms": 3_600_000, "left_ms": 3_590_000, "lacking": ["b"], "alone": true, "too_many": 60, "fault": "UDP is taken",
     });
+    wanted["measured"] = json!({ "for_s": 86_400, "stops_a_day": 0.5, "would_carry_ms": 3000 });
     wanted["overall"] = json!({ "health": "warning", "sentences": ["b is silent"] });
     wanted["damaged"] = json!({ "/k": "can't be read" });
     wanted["nodes"] = json!({ "a": node });

@@ -6,7 +6,7 @@ use super::answer::Answer;
 use super::client::{self, Daemon};
 use super::page::{Page, Piece, Tone, View, plain};
 use super::when;
-use leasehold_api::status::{GroupLine, NodeLine, PromisesLine, Status};
+use leasehold_api::status::{GroupLine, MeasuredLine, NodeLine, PromisesLine, Status};
 use leasehold_api::words::{GroupState, Health, MemberState, NodeState};
 
 /// What must be thought about first, and is never the next thing to type.
@@ -16,6 +16,9 @@ const GRAVE: [&str; 4] = [
     "leasehold node remove",
     "leasehold group delete",
 ];
+
+/// A stop in ten days is nothing to be warned of.
+const RARE: f64 = 0.1;
 
 /// Where no sidecar answers, nothing is known: that is no mere warning.
 pub(super) async fn show(daemon: &Daemon) -> Result<Answer> {
@@ -67,6 +70,9 @@ pub(super) fn render(status: &Status, view: View) -> Page {
     if let Some(promises) = &status.promises {
         page.line(&[without_etcd(promises)], 2);
     }
+    if let Some(measured) = status.measured.as_ref().filter(|line| line.stops_a_day >= RARE) {
+        page.line(&[too_short(&ttl, measured)], 2);
+    }
     if !status.reason.is_empty() {
         let said = format!("last decision of {node}: {}", when::said(&status.reason, view.now));
         page.line(&[Piece::new(Tone::Faint, said)], 2);
@@ -74,11 +80,20 @@ pub(super) fn render(status: &Status, view: View) -> Page {
     page
 }
 
+/// What the measurements say against the ttl of now.
+fn too_short(ttl: &str, measured: &MeasuredLine) -> Piece {
+    let stops = measured.stops_a_day;
+    let said = format!(
+        "with ttl {ttl}, what was measured here would have stopped a service {stops:.1} times a day; see `leasehold check`"
+    );
+    Piece::new(Tone::Warning, said)
+}
+
 /// For how long etcd may be away, as far as this node's groups go.
 fn without_etcd(promises: &PromisesLine) -> Piece {
     match promises.left_ms {
         Some(left) => Piece::new(Tone::Faint, format!("etcd may be away for up to {}", when::took(left))),
-        None if promises.alone || !promises.lacking.is_empty() => {
+        None if promises.alone || promises.too_many.is_some() || !promises.lacking.is_empty() => {
             Piece::new(Tone::Warning, "etcd may not be away for longer than a ttl")
         }
         None => {
@@ -289,8 +304,31 @@ mod tests {
         seen.promises = Some(promises.clone());
         assert!(shown(&seen).contains("etcd may be away for up to 58 min 20 s"));
         (promises.left_ms, promises.lacking) = (None, vec!["b".to_owned()]);
+        seen.promises = Some(promises.clone());
+        assert!(shown(&seen).contains("etcd may not be away for longer than a ttl"));
+        (promises.too_many, promises.lacking) = (Some(60), Vec::new());
         seen.promises = Some(promises);
         assert!(shown(&seen).contains("etcd may not be away for longer than a ttl"));
+    }
+
+    #[test]
+    fn it_warns_of_a_ttl_that_was_too_short_for_what_was_measured() {
+        let mut seen = status(None, Some("a"));
+        seen.ttl_ms = 1000;
+        let mut measured = MeasuredLine {
+            for_s: 86_400,
+            stops_a_day: 0.05,
+            would_carry_ms: Some(1000),
+        };
+        seen.measured = Some(measured.clone());
+        assert!(!shown(&seen).contains("measured"));
+        measured.stops_a_day = 0.3;
+        seen.measured = Some(measured);
+        let text = shown(&seen).split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(
+            text.contains("would have stopped a service 0.3 times a day; see `leasehold check`"),
+            "{text}"
+        );
     }
 
     fn with_health(mut status: Status, health: Health, sentence: &str) -> Status {

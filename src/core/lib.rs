@@ -3,6 +3,7 @@
 pub use leasehold_base::{epoch, time};
 
 pub mod adoption;
+pub mod advice;
 pub mod event;
 mod facts;
 mod failure;

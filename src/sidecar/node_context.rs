@@ -207,6 +207,14 @@ impl NodeContext {
     /// # Errors
     /// [`TooShort`] with the smallest ttl that would do.
     pub fn timing(&self, election_timeout: Duration) -> Result<Timing, TooShort> {
+        let timing = self.wanted_timing(election_timeout);
+        timing.check()?;
+        Ok(timing)
+    }
+
+    /// The same, whatever the sums say.
+    #[must_use]
+    pub fn wanted_timing(&self, election_timeout: Duration) -> Timing {
         let cluster = &self.project.cluster;
         let grace = self
             .project
@@ -215,9 +223,7 @@ impl NodeContext {
             .filter_map(|group| group.lease_loss_grace)
             .max();
         let watchdog = self.watchdog.as_ref().map(|device| device.timeout);
-        let timing = Timing::new(cluster.ttl, cluster.clock_margin, grace, election_timeout).with_watchdog(watchdog);
-        timing.check()?;
-        Ok(timing)
+        Timing::new(cluster.ttl, cluster.clock_margin, grace, election_timeout).with_watchdog(watchdog)
     }
 
     /// Before anything starts: an address that this host has by itself is no virtual one.

@@ -12,12 +12,11 @@ use tokio::sync::{mpsc, watch};
 
 use crate::adapters::alarm::Alarm;
 use crate::adapters::engine::Engine;
-use crate::adapters::events::Kept;
 use crate::adapters::fence;
 use crate::adapters::files::{Files, Taken};
 use crate::adapters::http::{self, Access, Endpoints, PendingRequest, Snapshot};
 use crate::adapters::manager::{self, Manager};
-use crate::adapters::outbox::Outbox;
+use crate::adapters::outbox::{Lasting, Outbox};
 use crate::adapters::store::{self, HistoryWriter};
 use crate::adapters::tether;
 use crate::adapters::voter::{self, Machine};
@@ -100,7 +99,7 @@ pub async fn run(facts: &NodeArgs) -> Result<()> {
         writer.clone(),
         inbox.clone(),
     )?;
-    let events_kept = outbox.events_kept();
+    let lasting = outbox.lasting();
     let node = Node::new(Setup {
         vote: vote(&facts.state_dir, &me),
         promises: site.project.cluster.promises,
@@ -124,7 +123,7 @@ pub async fn run(facts: &NodeArgs) -> Result<()> {
         env!("CARGO_PKG_VERSION")
     );
     turn(node, outbox, events, asked, &published, &facts.run_dir, manager).await?;
-    last_words(&writer, &engine, events_kept.as_ref()).await;
+    last_words(&writer, &engine, &lasting).await;
     Ok(())
 }
 
@@ -150,13 +149,12 @@ fn arm_watchdog(site: &NodeContext, may_run: bool) -> Result<()> {
 }
 
 /// What is left to be done when nothing is held any more.
-async fn last_words(writer: &HistoryWriter, engine: &Engine, events: Option<&Kept>) {
-    let keep_events = async {
-        if let Some(events) = events {
-            events.flush(LAST_WORDS).await;
-        }
-    };
-    tokio::join!(writer.flush(LAST_WORDS), engine.end_helpers(LAST_HELPERS), keep_events);
+async fn last_words(writer: &HistoryWriter, engine: &Engine, lasting: &Lasting) {
+    tokio::join!(
+        writer.flush(LAST_WORDS),
+        engine.end_helpers(LAST_HELPERS),
+        lasting.flush(LAST_WORDS)
+    );
 }
 
 fn endpoints(site: &NodeContext) -> Endpoints {

@@ -11,6 +11,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::beats::{Beats, Day};
+use crate::measure::{self, DiskCounts, Measure};
 use leasehold_base::clock;
 use leasehold_base::epoch::Run;
 use leasehold_base::time::Time;
@@ -99,6 +100,8 @@ pub struct ProbeSeen {
 /// The histograms, and the requests that wait for their answer.
 #[derive(Clone, Debug)]
 pub struct Timings {
+    /// The last day, for advice.
+    pub measure: Measure,
     beats: Histogram,
     txns: Histograms<OfTxn>,
     probes: Histograms<OfProbe>,
@@ -127,6 +130,7 @@ struct Answers {
 impl Default for Timings {
     fn default() -> Self {
         Self {
+            measure: Measure::default(),
             beats: of_calls(),
             txns: Family::new_with_constructor(of_calls),
             probes: Family::new_with_constructor(of_calls),
@@ -165,7 +169,9 @@ impl Timings {
         while waiting.len() >= WAITING_MAX {
             waiting.pop_first();
         }
-        waiting.insert(id, (kind, clock::now()));
+        let now = clock::now();
+        waiting.insert(id, (kind, now));
+        self.measure.sent(now);
     }
 
     /// It was answered, or was not in its time.
@@ -175,6 +181,7 @@ impl Timings {
         let now = clock::now();
         let way = now.since(at);
         lock(&self.day).add(now, is_good.then_some(way));
+        self.measure.answered(now, at, is_good, measure::wall());
         let took = way.as_secs_f64();
         let result = if is_good { "ok" } else { "failed" };
         let kind = kind.word();
@@ -296,6 +303,11 @@ impl Timings {
         if let Some(leads) = said.leader {
             self.member_leads.get_or_create(&of).set(i64::from(leads));
         }
+    }
+
+    /// What a member that answers shows of its disk; none: nothing.
+    pub fn disk(&self, endpoint: &str, counts: Option<&DiskCounts>) {
+        self.measure.disk(endpoint, counts, measure::wall());
     }
 
     /// Adds all of it to the metrics.

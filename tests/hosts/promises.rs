@@ -3,6 +3,9 @@
 
 use std::time::Duration;
 
+use leasehold::api::words::MemberState;
+
+use crate::by_hand;
 use crate::cluster::Cluster;
 use crate::edited::Edited;
 use crate::host::Host;
@@ -18,7 +21,19 @@ pub(crate) const PROMISES: [(&str, Body); 4] = [
     ("promises: standby's sidecar killed, etcd away", standby_restarts),
 ];
 
-const STATED: (&str, &str) = ("  ttl: ${TTL}\n", "  ttl: ${TTL}\n  promises: 10m\n");
+/// What `./test faults` alone runs.
+pub(crate) const LONG_PROMISES: [(&str, Body); 2] = [
+    ("promises: etcd away for longer than 20 s of bound", bound_over),
+    ("promises: etcd restored, accepted by hand", restored),
+];
+
+/// Longer than any row takes.
+const BOUND: &str = "10m";
+const SHORT_BOUND: Duration = Duration::from_secs(20);
+/// Well past it.
+const BOUND_OVER: Duration = Duration::from_secs(35);
+/// From an `accept` on: every vote is registered anew, then a ttl passes, then the service starts.
+const ACCEPTED: Duration = Duration::from_secs(TTL.as_secs() * 2 + 8);
 const AWAY: Duration = Duration::from_secs(20);
 const CUT: Duration = Duration::from_secs(15);
 /// A round a minute in fair weather, and the first one at once.
@@ -28,8 +43,13 @@ const WAITED: Duration = Duration::from_secs(FAILOVER_LIMIT.as_secs() + TTL.as_s
 
 /// What the row does with promises on.
 fn promised(cluster: &mut Cluster, body: impl FnOnce(&mut Cluster) -> Figure) -> Figure {
+    promised_for(cluster, BOUND, body)
+}
+
+fn promised_for(cluster: &mut Cluster, bound: &str, body: impl FnOnce(&mut Cluster) -> Figure) -> Figure {
     cluster.await_successors();
-    let edited = Edited::new(cluster, STATED.0, STATED.1);
+    let ttl = "  ttl: ${TTL}\n";
+    let edited = Edited::new(cluster, ttl, &format!("{ttl}  promises: {bound}\n"));
     apply(cluster);
     until("the holder to have every promise", TOLD, || {
         let status = cluster.hosts[cluster.leader()?].status()?;
@@ -147,6 +167,68 @@ fn standby_restarts(cluster: &mut Cluster) -> Figure {
         });
         same_run(cluster, &before);
         no_outage(&seen, &format!("run {} stays", before.run))
+    })
+}
+
+/// Everybody goes on to promise, and the holder stops all the same: whoever has no vote waits no longer than that.
+fn bound_over(cluster: &mut Cluster) -> Figure {
+    let bound = format!("{}s", SHORT_BOUND.as_secs());
+    promised_for(cluster, &bound, |cluster| {
+        let before = cluster.last_run();
+        let mut ran_on = Duration::ZERO;
+        let seen = cluster.under_mail(|cluster| {
+            cluster.hosts.iter_mut().for_each(Host::kill_etcd);
+            let began = now();
+            until("the holder to stop", BOUND_OVER, || {
+                let serves = cluster.hosts.iter().any(|host| !host.serving().is_empty());
+                (!serves).then_some(())
+            });
+            ran_on = now() - began;
+            last(BOUND_OVER.saturating_sub(ran_on));
+            cluster.mend();
+        });
+        let bound = SHORT_BOUND.as_secs_f64();
+        let ran = ran_on.as_secs_f64();
+        assert!(ran <= bound, "it ran on for {ran:.1} s of {bound} s");
+        assert!(ran >= bound - 4.0, "it ran on for {ran:.1} s of {bound} s alone");
+        let after = cluster.last_run();
+        let note = format!(
+            "it ran on for {ran:.1} s; run {} on {} to {} on {}",
+            before.run, before.node, after.run, after.node
+        );
+        figure(&seen, BOUND_OVER - SHORT_BOUND + WAITED, &note)
+    })
+}
+
+/// All members come back with what a snapshot holds, in which the service is elsewhere: everybody finds that strange, so nobody
+/// promises anything, and nothing runs before somebody has accepted it.
+fn restored(cluster: &mut Cluster) -> Figure {
+    promised(cluster, |cluster| {
+        let before = cluster.last_run();
+        let mut back = Duration::ZERO;
+        let seen = cluster.under_mail(|cluster| {
+            let snapshot = cluster.save_etcd();
+            let leader = cluster.await_leader();
+            by_hand::switch_over(cluster, leader);
+            await_another(cluster, &cluster.hosts[leader]);
+            cluster.restore_all_etcd(&snapshot);
+            until("nothing to run, and everybody to find it strange", TOLD, || {
+                let quiet = |host: &Host| {
+                    let member = host.status().map(|status| status.member);
+                    host.serving().is_empty() && member == Some(MemberState::Frozen)
+                };
+                cluster.hosts.iter().all(quiet).then_some(())
+            });
+            by_hand::accept(cluster, 0);
+            let accepted = now();
+            back = cluster.await_greeting().saturating_sub(accepted);
+        });
+        let after = cluster.last_run();
+        let note = format!(
+            "run {} on {} to {} on {}",
+            before.run, before.node, after.run, after.node
+        );
+        Figure::new(&seen, Some(back), ACCEPTED, &note)
     })
 }
 

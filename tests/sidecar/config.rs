@@ -206,3 +206,41 @@ async fn promises_are_turned_on_and_off_and_their_secret_is_told_nobody() {
     assert!(!keys.get("config").await.contains("promises"));
     assert!(!node.log().contains("panicked"), "{}", node.log());
 }
+
+/// A voter whose host was restarted while etcd is away: it knows from its disk what etcd takes to elect, and can be asked.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_voter_that_starts_while_etcd_is_away_is_there_to_be_asked() {
+    let mut etcd = Cluster::start(1, &FAST).await;
+    let (mut node, address, mut keys) = joined(&etcd).await;
+    assert!(node.cli(&["config", "apply"]).status.success());
+    keys.wait("status/a/voter").await;
+    // Stated in no file: etcd tells it, or nobody.
+    node.edit("  etcd_election_timeout: 500ms\n", "");
+    node.crash();
+    etcd.kill(0);
+    let (kept, aside) = (node.dir.join("state/election.json"), node.dir.join("aside"));
+    std::fs::rename(&kept, &aside).unwrap();
+    node.start();
+    wait_for_log(&node, "etcd_awaited");
+    assert!(node.status().is_none(), "it waits for etcd");
+    assert!(std::net::UdpSocket::bind(&address).is_ok(), "and can't be asked");
+    node.crash();
+
+    std::fs::rename(&aside, &kept).unwrap();
+    node.start();
+    node.wait("up without etcd", |status| status["node"] == "a");
+    assert!(std::net::UdpSocket::bind(&address).is_err(), "it is asked there");
+    assert!(node.log().contains("etcd_awaited"), "{}", node.log());
+    etcd.run(0);
+    node.wait("joined", |status| status["member"] == "joined");
+}
+
+fn wait_for_log(node: &Sidecar, word: &str) {
+    for _ in 0..200 {
+        if node.log().contains(word) {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    panic!("{word} is not in\n{}", node.log());
+}

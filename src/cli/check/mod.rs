@@ -5,6 +5,7 @@ mod certificates;
 mod engine;
 pub(super) mod images;
 mod mail;
+mod measured;
 mod members;
 mod nfs;
 mod promises;
@@ -33,6 +34,9 @@ use leasehold_sidecar::node_context::{NodeContext, SiteError};
 
 /// Of one call to etcd.
 const ETCD_PATIENCE: Duration = Duration::from_secs(2);
+
+/// etcd's election timeout and how it is known, or why it is not.
+type Election = Result<(Duration, &'static str), String>;
 
 /// What was found, in the order in which it is told.
 #[derive(Debug, Default)]
@@ -82,7 +86,8 @@ async fn look(facts: &NodeArgs, site: &NodeContext, found: &mut Findings) {
     found.faults.extend(volumes::files(&site.project, &site.sources));
     let members = members::look(&site.store(ETCD_PATIENCE)).await;
     found.report.extend(members.lines.iter().cloned());
-    let timing = timing(site, found).await;
+    let election = election(site).await;
+    let timing = timing(site, &election, found);
     found.faults.extend(clock::unshifted().err());
     let Findings { faults, warnings, .. } = found;
     faults.extend(endpoints(facts));
@@ -106,6 +111,14 @@ async fn look(facts: &NodeArgs, site: &NodeContext, found: &mut Findings) {
     found.warnings.extend(engine.warnings);
     images(site, found).await;
     warn(site, found).await;
+    if let Ok((timeout, _)) = election {
+        let told = measured::tell(
+            facts,
+            &site.wanted_timing(timeout),
+            site.project.cluster.promises.is_some(),
+        );
+        found.report.push(format!("\n{told}"));
+    }
     if let Some(timing) = timing {
         let prospect = prospect::tell(&site.project, &timing, members.voters);
         found.report.push(format!("\n{prospect}"));
@@ -146,10 +159,10 @@ async fn images(site: &NodeContext, found: &mut Findings) {
 }
 
 /// The times of the election, where they can be kept here.
-async fn timing(site: &NodeContext, found: &mut Findings) -> Option<Timing> {
-    let (timeout, source) = election(site).await.map_err(|why| found.faults.push(why)).ok()?;
+fn timing(site: &NodeContext, election: &Election, found: &mut Findings) -> Option<Timing> {
+    let (timeout, source) = election.as_ref().map_err(|why| found.faults.push(why.clone())).ok()?;
     let timing = site
-        .timing(timeout)
+        .timing(*timeout)
         .map_err(|short| found.faults.push(short.to_string()))
         .ok()?;
     let times = times(&timing, source, site.project.cluster.fence.as_ref());
@@ -246,7 +259,7 @@ fn endpoints(facts: &NodeArgs) -> Vec<String> {
     [listen, tls, access].into_iter().filter_map(Result::err).collect()
 }
 
-async fn election(site: &NodeContext) -> Result<(Duration, &'static str), String> {
+async fn election(site: &NodeContext) -> Election {
     if let Some(stated) = site.project.cluster.election_timeout {
         return Ok((stated, "stated in the file"));
     }

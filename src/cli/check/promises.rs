@@ -3,6 +3,7 @@
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
+use leasehold_core::promises::fits;
 use leasehold_sidecar::adapters::promises::asked_at;
 use leasehold_sidecar::node_args::NodeArgs;
 use leasehold_sidecar::node_context::NodeContext;
@@ -23,7 +24,27 @@ pub(super) fn look(facts: &NodeArgs, site: &NodeContext) -> Asked {
     };
     let at = asked_at(facts.promises_listen.as_deref(), &cluster.etcd);
     // The sidecar of this host has it already, where one runs and promises are on.
-    tell(bound, at, facts.socket().exists())
+    let mut asked = tell(bound, at, facts.socket().exists());
+    asked
+        .warnings
+        .extend(too_many(&cluster.name, &site.name, site.project.groups.keys()));
+    asked
+}
+
+/// One node may come to hold all of them.
+fn too_many<'g>(
+    cluster: &str,
+    node: &str,
+    groups: impl ExactSizeIterator<Item = &'g String> + Clone,
+) -> Option<String> {
+    let fit = fits(cluster, node, groups.clone().map(String::as_str));
+    (!fit).then(|| {
+        format!(
+            "promises: a node that holds all {} groups could not name them in one question, and would stop without etcd as without \
+             promises; spread them over the nodes",
+            groups.len()
+        )
+    })
 }
 
 fn tell(bound: Duration, at: Result<SocketAddr, String>, sidecar: bool) -> Asked {
@@ -56,6 +77,14 @@ fn tell(bound: Duration, at: Result<SocketAddr, String>, sidecar: bool) -> Asked
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn more_groups_than_one_question_names_are_warned_of() {
+        let named = |count: usize| (0..count).map(|at| format!("customer-{at:03}")).collect::<Vec<_>>();
+        assert_eq!(too_many("mail", "a", named(40).iter()), None);
+        let told = too_many("mail", "a", named(60).iter()).unwrap();
+        assert!(told.contains("all 60 groups"), "{told}");
+    }
 
     #[test]
     fn a_port_that_somebody_else_has_is_a_fault() {

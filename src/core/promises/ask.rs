@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::{Ask, Message, Proof, RUNS_MAX, Round};
+use super::{Ask, Message, Proof, Round};
 use crate::event::Action;
 use crate::node::Node;
 use crate::protocol::kept::VoterId;
@@ -125,9 +125,6 @@ impl Node {
         let Some(to) = self.address_of(voter) else { return };
         let runs = self.lasting(now, round.lease);
         let runs: Vec<(String, u64)> = runs.map(|(name, held)| (name.to_owned(), held.run.epoch)).collect();
-        if runs.len() > RUNS_MAX {
-            return;
-        }
         let ask = Ask {
             generation: self.trust.generation(),
             node: self.facts.me().name.clone(),

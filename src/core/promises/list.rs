@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::Listed;
+use super::{Listed, fits};
 use crate::group::{Group, Holding};
 use crate::membership::Member;
 use crate::node::Node;
@@ -79,6 +79,14 @@ impl Node {
         })
     }
 
+    /// How many groups run, where one question can't name them all.
+    pub(super) fn too_many(&self, now: Time, lease: i64) -> Option<usize> {
+        let cluster = self.facts.keys().cluster();
+        let names = self.lasting(now, lease).map(|(name, _)| name);
+        let fit = fits(cluster, &self.facts.me().name, names);
+        (!fit).then(|| self.lasting(now, lease).count())
+    }
+
     /// P2, P3: everybody who may take anything of this incarnation after an ordinary promise, by what has landed and by what may
     /// still land. None: anybody may, or there is nothing to ask for.
     fn listed_all(&self, now: Time, lease: i64) -> Option<Listed> {
@@ -109,6 +117,9 @@ impl Node {
         self.promises_bound()?;
         let me = self.promises.vote.as_ref()?.id;
         self.lasting(now, lease).next()?;
+        if self.too_many(now, lease).is_some() {
+            return None;
+        }
         let listed = self.listed_all(now, lease)?;
         let mut voters = listed.voters?;
         voters.remove(&me);

@@ -25,6 +25,15 @@ const SENT_MAX: usize = 16;
 const OUT_MAX: usize = 256;
 /// Groups in one message.
 pub const RUNS_MAX: usize = 256;
+/// Bytes of one datagram: no way cuts it into pieces, of which each could be lost (1280 bytes of IPv6 without its headers). Some forty
+/// groups fit into a question. A node that holds more asks nobody, has no promises, and says so.
+pub const MESSAGE_MAX: usize = 1232;
+/// Of a question: all but the names and the groups.
+const QUESTION_FRAME: usize = 86;
+/// Of a group: all but its name.
+const RUN_FRAME: usize = 9;
+/// Letters of a name in a message.
+const NAME_MAX: usize = 255;
 
 /// This node's vote.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,6 +73,19 @@ pub enum Message {
         round: u64,
         left: Duration,
     },
+}
+
+/// Whether a node of this name can ask for groups of these names in one question.
+#[must_use]
+pub fn fits<'n>(cluster: &str, node: &str, groups: impl Iterator<Item = &'n str>) -> bool {
+    let (mut bytes, mut count) = (QUESTION_FRAME + cluster.len() + node.len(), 0);
+    let mut names_fit = cluster.len() <= NAME_MAX && node.len() <= NAME_MAX;
+    for group in groups {
+        bytes += RUN_FRAME + group.len();
+        count += 1;
+        names_fit &= group.len() <= NAME_MAX;
+    }
+    names_fit && count <= RUNS_MAX && bytes <= MESSAGE_MAX
 }
 
 /// A holder's question.

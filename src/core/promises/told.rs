@@ -39,8 +39,18 @@ impl Node {
             left_ms: self.left_without_etcd(now, &lacking),
             lacking: names.map(|(name, _)| name.clone()).collect(),
             alone: self.holds_alone(now),
+            too_many: self.holds_too_many(now),
             fault: self.promises.fault.clone(),
         })
+    }
+
+    /// What this node runs does not fit into one question.
+    fn holds_too_many(&self, now: Time) -> Option<u64> {
+        let Member::Joined { lease, .. } = *self.membership.place() else {
+            return None;
+        };
+        let count = self.promises_bound().and_then(|_| self.too_many(now, lease))?;
+        u64::try_from(count).ok()
     }
 
     /// What this node runs has nobody to promise anything.

@@ -187,6 +187,13 @@ impl Timing {
             .saturating_sub(self.grace)
     }
 
+    /// In which share of all cases a time without answers ends in a stop: it begins somewhere between two beats.
+    #[must_use]
+    pub fn share_stopped(&self, silence: Duration) -> f64 {
+        let (soft, beat) = (self.soft_after().as_secs_f64(), self.beat.as_secs_f64());
+        ((silence.as_secs_f64() + beat - soft) / beat).clamp(0.0, 1.0)
+    }
+
     /// The longest gap between two good reads that still counts as contact: an election after the crash of a host must
     /// fit in, with the two attempts that are lost on the endpoints of that host before it is noticed; a restore must not.
     #[must_use]
@@ -322,6 +329,16 @@ mod tests {
         assert_eq!((deadlines.hard.boot, deadlines.soft.boot), (ms(840), ms(790)));
         assert!(deadlines.coarse);
         assert!(!tight.deadlines(stamp, ms(2_000), None).coarse);
+    }
+
+    #[test]
+    fn a_time_without_answers_stops_a_service_by_when_it_begins_between_two_beats() {
+        let (ms, tight) = (Duration::from_millis, timing(1_000, 200).with_prompt(true));
+        // The stop is at 790 ms, the beat every 62.5 ms.
+        for (silence, share) in [(0, 0.0), (727, 0.0), (759, 0.5), (790, 1.0), (9_000, 1.0)] {
+            let told = tight.share_stopped(ms(silence));
+            assert!((told - share).abs() < 0.02, "{silence} ms: {told}");
+        }
     }
 
     #[test]

@@ -145,9 +145,12 @@ impl Status {
         };
         let alone = promises.alone.then(|| text::promises::alone(&self.node));
         let lacking = (!promises.lacking.is_empty()).then(|| text::promises::lacking(&self.node, &promises.lacking));
+        let many = promises
+            .too_many
+            .map(|count| text::promises::too_many(&self.node, count));
         let fault = promises.fault.as_ref();
         let fault = fault.map(|fault| text::promises::unreachable(&self.node, fault));
-        let sentences = [alone, lacking, fault].into_iter().flatten();
+        let sentences = [alone, many, lacking, fault].into_iter().flatten();
         sentences.map(|text| (Health::Warning, text)).collect()
     }
 
@@ -289,6 +292,7 @@ mod tests {
         let (health, text) = with(PromisesLine {
             lacking,
             alone,
+            too_many: Some(60),
             fault,
             ..PromisesLine::default()
         });
@@ -296,6 +300,7 @@ mod tests {
         for words in [
             "no promise from b, c",
             "no other node has a vote",
+            "its 60 groups do not fit into one question; move some of them to another node",
             "a can't be asked for a promise: UDP is taken",
         ] {
             assert!(text.contains(words), "{text}");

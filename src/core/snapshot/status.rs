@@ -34,6 +34,8 @@ pub struct Status {
     pub longest_ms: Option<u64>,
     /// For how long this node would run on without etcd; none where promises are off.
     pub promises: Option<PromisesLine>,
+    /// What the last day was like for the cluster's ttl; none before it was measured for long enough.
+    pub measured: Option<MeasuredLine>,
     /// The node's last decision that is not about one group.
     pub reason: String,
     /// The health of all of it in one word.
@@ -56,8 +58,20 @@ pub struct PromisesLine {
     pub lacking: Vec<String>,
     /// It holds something, and no other node has a vote.
     pub alone: bool,
+    /// It holds so many groups, which one question can't name: nobody is asked.
+    pub too_many: Option<u64>,
     /// Why nobody can ask this node.
     pub fault: Option<String>,
+}
+
+/// What this node has measured for the advice of `check`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct MeasuredLine {
+    pub for_s: u64,
+    /// How often in a day etcd and this host would have stopped a service, with the ttl of now.
+    pub stops_a_day: f64,
+    /// The smallest ttl that would have stopped none; none: none of those that are tried.
+    pub would_carry_ms: Option<u64>,
 }
 
 /// A node as this one sees it.
@@ -330,6 +344,8 @@ impl Node {
             ttl_ms: millis(self.facts.timing().ttl),
             longest_ms: (self.waiting() > self.facts.timing().ttl).then(|| millis(self.waiting())),
             promises: self.promises_line(now),
+            // Who measures fills it in.
+            measured: None,
             reason: self.speech.text().unwrap_or_default().to_owned(),
             nodes: self.node_lines(now),
             groups: self

@@ -3,6 +3,7 @@
 
 pub(crate) mod accept;
 pub(crate) mod address;
+pub(crate) mod advice;
 pub(crate) mod damage;
 pub(crate) mod etcd;
 pub(crate) mod fencing;

@@ -44,6 +44,13 @@ pub(crate) fn alone(node: &str) -> String {
     format!("were etcd away now, {node} would stop what it holds after a ttl: no other node has a vote in promises")
 }
 
+pub(crate) fn too_many(node: &str, groups: u64) -> String {
+    format!(
+        "were etcd away now, {node} would stop what it holds after a ttl: its {groups} groups do not fit into one question; \
+         move some of them to another node (`leasehold switchover GROUP`)"
+    )
+}
+
 pub(crate) fn unreachable(node: &str, fault: &str) -> String {
     format!("{node} can't be asked for a promise: {fault}")
 }

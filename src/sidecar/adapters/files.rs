@@ -220,7 +220,20 @@ fn read<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
     }
 }
 
+/// What a file must outlive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outlives {
+    PowerCut,
+    /// After a power cut it may be empty, or an earlier one.
+    Process,
+}
+
 pub(super) fn write<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
+    replace(path, value, Outlives::PowerCut)
+}
+
+/// In one step: whoever reads it finds the value before or this one.
+pub(crate) fn replace<T: Serialize>(path: &Path, value: &T, what: Outlives) -> io::Result<()> {
     let next = path.with_extension("next");
     let file = File::options()
         .create(true)
@@ -230,7 +243,10 @@ pub(super) fn write<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
         .open(&next);
     let mut file = file.map_err(|error| named(&next, &error))?;
     let written = file.write_all(serde_json::to_string(value)?.as_bytes());
-    let written = written.and_then(|()| file.sync_data());
+    let written = written.and_then(|()| match what {
+        Outlives::PowerCut => file.sync_data(),
+        Outlives::Process => Ok(()),
+    });
     written.map_err(|error| named(&next, &error))?;
     std::fs::rename(&next, path).map_err(|error| named(path, &error))
 }

@@ -44,7 +44,10 @@ use leasehold_core::snapshot::status::Status;
 use leasehold_core::store::{Grant, RequestId};
 
 mod inward;
+mod kept;
 mod moves;
+
+pub use kept::Lasting;
 
 use inward::{forward, from_store, from_tether, from_vip};
 use moves::Moves;
@@ -75,7 +78,7 @@ pub struct Outbox {
     writer: HistoryWriter,
     notifier: Option<Notifier>,
     promises: Promises,
-    election: Duration,
+    timing: Timing,
 }
 
 impl Outbox {
@@ -117,6 +120,7 @@ impl Outbox {
         );
         containers::spawn(site.clone(), memory, container_commands, inbox.clone());
 
+        recent.counters.timings.measure.keep(&site.facts.state_dir);
         drop_left(site, &vip)?;
         Ok(Self {
             site: site.clone(),
@@ -127,7 +131,7 @@ impl Outbox {
             vip,
             containers,
             tethers: tethers(site, saved, &inbox)?,
-            election: timing.election_timeout,
+            timing,
             promises: promises_of(site, pinned, &inbox, &recent.counters),
             stores: BTreeMap::new(),
             watchdog: site.watchdog.clone().map(WatchdogDevice::new),
@@ -141,12 +145,6 @@ impl Outbox {
             recorder: EpochRecorder::default(),
             writer,
         })
-    }
-
-    /// The events that no receiver has taken yet; none where nobody is told of any.
-    #[must_use]
-    pub fn events_kept(&self) -> Option<Kept> {
-        self.notifier.as_ref().map(Notifier::kept)
     }
 
     /// What the pages that an earlier sidecar left say.
@@ -315,6 +313,9 @@ impl Outbox {
             self.moves.told(&entry);
         }
         self.moves.seen(&status);
+        let timing = self.timing.with_ttl(Duration::from_millis(status.ttl_ms));
+        let measure = &self.recent.counters.timings.measure;
+        status.measured = measure.line(at, &timing, status.promises.is_some());
         for (name, line) in &mut status.groups {
             line.vips = self
                 .vips(name)
@@ -400,7 +401,7 @@ impl Outbox {
         let secret = secret_of(pin);
         if secret.is_some() {
             // Without it a voter that starts while etcd is away waits for etcd, and is silent until then.
-            let _ = self.files.save_election(self.election);
+            let _ = self.files.save_election(self.timing.election_timeout);
         }
         self.promises.take(secret);
         Ok(())

@@ -6,13 +6,11 @@ use std::time::Duration;
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
+pub(super) use leasehold_core::promises::MESSAGE_MAX;
 use leasehold_core::promises::{Ask, Message, RUNS_MAX};
 use leasehold_core::protocol::kept::VoterId;
 use leasehold_core::protocol::secret::Secret;
 
-/// Bytes of one datagram: no way cuts it into pieces, of which each could be lost (1280 bytes of IPv6 without its headers). Some forty
-/// groups fit into a question. A node that holds more asks nobody, and has no promises.
-pub(super) const MESSAGE_MAX: usize = 1232;
 const VERSION: u8 = 1;
 const MAC_LENGTH: usize = 32;
 
@@ -264,6 +262,7 @@ impl<'a> Left<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use leasehold_core::promises::fits;
 
     const SECRET: [u8; 32] = [7; 32];
 
@@ -324,6 +323,42 @@ mod tests {
         long.node = "n".repeat(256);
         assert!(seal().encode(&Message::Ask(long)).is_none());
         assert_eq!(seal().decode(&[1; MESSAGE_MAX + 1]), Err(Dropped::TooLong));
+    }
+
+    /// The core asks nobody where a question would not fit, and counts its bytes for that.
+    #[test]
+    fn what_the_core_takes_for_a_question_that_fits_is_one() {
+        let name = |length| "n".repeat(length);
+        let cases = [
+            (1, 1, 1),
+            (60, 4, 6),
+            (10, 255, 200),
+            (3, 200, 255),
+            (3, 255, 255),
+            (3, 255, 256),
+        ];
+        let mut seen = Vec::new();
+        for (groups, group, node) in cases
+            .into_iter()
+            .chain((1..130).map(|groups| (groups, 1 + groups % 9, 7)))
+        {
+            let (node, group) = (name(node), name(group));
+            let runs = vec![(group.clone(), 1); groups];
+            let Message::Ask(ask) = ask(0) else { unreachable!() };
+            let message = Message::Ask(Ask {
+                node: node.clone(),
+                runs,
+                ..ask
+            });
+            let fits = fits("mail", &node, std::iter::repeat_n(group.as_str(), groups));
+            assert_eq!(
+                seal().encode(&message).is_some(),
+                fits,
+                "{groups} groups, {group:?}, {node:?}"
+            );
+            seen.push(fits);
+        }
+        assert!(seen.contains(&true) && seen.contains(&false));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::Settings;
 use super::classify::classify;
 use super::client::{Purpose, connect, limited, read};
+use crate::measure::DiskCounts;
 use crate::timings::{MemberFigures, Timings};
 use leasehold_base::clock;
 use leasehold_core::event::Event;
@@ -18,6 +19,7 @@ use leasehold_core::store::StoreError;
 
 /// A page of metrics is some 100 KiB.
 const METRICS_MAX: usize = 4 << 20;
+const METRICS_PATIENCE: Duration = Duration::from_secs(1);
 /// Between two looks at all members: what fills up does so for days.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 
@@ -33,17 +35,18 @@ pub fn spawn_looks(settings: Settings, events: mpsc::Sender<Event>, timings: Tim
                 let began = clock::now();
                 let looked = look(&settings, url).await;
                 let took = clock::now().since(began);
-                let figures = looked.as_ref().ok().map(|(said, leader)| MemberFigures {
-                    size: said.size,
-                    quota: said.quota,
-                    leader: *leader,
+                let figures = looked.as_ref().ok().map(|seen| MemberFigures {
+                    size: seen.member.size,
+                    quota: seen.member.quota,
+                    leader: seen.leader,
                     took,
                 });
                 timings.member(url, figures);
-                let Ok((found, _)) = looked else {
+                let Ok(seen) = looked else {
                     continue;
                 };
-                let (url, troubles) = (url.clone(), found.troubles());
+                timings.disk(url, seen.disk.as_ref());
+                let (url, troubles) = (url.clone(), seen.member.troubles());
                 if events.send(Event::EtcdMember { url, troubles }).await.is_err() {
                     return;
                 }
@@ -58,21 +61,36 @@ pub fn spawn_looks(settings: Settings, events: mpsc::Sender<Event>, timings: Tim
 /// # Errors
 /// As [`StoreError`] says, where the member does not answer or refuses this node.
 pub async fn member(settings: &Settings, url: &str) -> Result<EtcdMember, StoreError> {
-    look(settings, url).await.map(|(member, _)| member)
+    look(settings, url).await.map(|seen| seen.member)
 }
 
-/// The same, and whether it leads; none: it does not say.
-async fn look(settings: &Settings, url: &str) -> Result<(EtcdMember, Option<bool>), StoreError> {
+/// All that a member tells.
+struct Seen {
+    member: EtcdMember,
+    /// None: it does not say.
+    leader: Option<bool>,
+    /// None: its metrics can't be read, or do not say.
+    disk: Option<DiskCounts>,
+}
+
+async fn look(settings: &Settings, url: &str) -> Result<Seen, StoreError> {
     let (mut member, mut leader) = limited(settings, url, status(settings, url)).await?;
-    let metrics = limited(settings, url, metrics(settings, url)).await;
-    match metrics {
+    // A page takes longer than a call, and nothing waits for it.
+    let attempt = settings.attempt.max(METRICS_PATIENCE);
+    let patient = Settings {
+        attempt,
+        ..settings.clone()
+    };
+    let mut disk = None;
+    match limited(&patient, url, metrics(&patient, url)).await {
         Ok(text) => {
             add_metrics(&mut member, &text);
             leader = leader.or_else(|| leads(&text));
+            disk = DiskCounts::of_metrics(&text);
         }
         Err(error) => tracing::debug!(?error, "etcd's metrics are not read"),
     }
-    Ok((member, leader))
+    Ok(Seen { member, leader, disk })
 }
 
 /// Whether the member leads, by its metrics.
