@@ -131,6 +131,34 @@ fn a_mail_server_put_right_is_read_whole() {
     assert_eq!(project.warnings, [""; 0]);
 }
 
+/// What people copy: each example with the settings that it comes with.
+#[test]
+fn the_examples_are_read_without_a_fault_or_a_warning() {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("compose/examples");
+    let mut read_so_far = 0;
+    for entry in std::fs::read_dir(&top).unwrap() {
+        let directory = entry.unwrap().path();
+        let settings = std::fs::read_to_string(directory.join(".env.example")).unwrap();
+        let environment: Vec<_> = settings.lines().filter_map(|line| line.split_once('=')).collect();
+        let from = Sources {
+            local_directory: directory.clone(),
+            ..sources(&["compose.yaml"], &environment)
+        };
+        let project = read(&from).unwrap_or_else(|faults| panic!("{}: {}", directory.display(), lines(&faults)));
+        assert_eq!(project.warnings, [""; 0], "{}", directory.display());
+        for service in project.groups.values().flat_map(|group| &group.services) {
+            let bare = service.mounts.iter().find(|mount| !mount.is_protected());
+            assert!(
+                !service.mounts.is_empty() && bare.is_none(),
+                "{}: {bare:?} is lost with the host",
+                service.name
+            );
+        }
+        read_so_far += 1;
+    }
+    assert!(read_so_far > 0, "no example in {}", top.display());
+}
+
 #[test]
 fn a_suite_shares_one_group() {
     let project = good(&["like-mailcow.yaml"], &[("DBROOT", "secret"), ("SQL_PORT", "3306")]);

@@ -185,6 +185,49 @@ fn every_page_stands_in_the_book() {
     }
 }
 
+/// All text of the program, with sentences that go over several lines in one.
+fn program_text() -> String {
+    fn collect(folder: &Path, text: &mut String) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                collect(&path, text);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let lines = fs::read_to_string(&path).unwrap();
+                for line in lines.lines().map(str::trim_start) {
+                    match line.strip_suffix('\\') {
+                        Some(begun) => text.push_str(begun),
+                        None => text.extend([line, "\n"]),
+                    }
+                }
+            }
+        }
+    }
+    let mut text = String::new();
+    collect(&root().join("src"), &mut text);
+    text
+}
+
+/// What the table says that a program says.
+#[test]
+fn the_preflight_table_quotes_the_program() {
+    let (page, text) = (read("docs/preflight.md"), program_text());
+    let rows: Vec<&str> = page.lines().filter(|line| line.starts_with("| ")).skip(2).collect();
+    let mut quoted = 0;
+    for row in &rows {
+        let page = row.split(" | ").nth(1).unwrap_or_default();
+        assert!(
+            page.starts_with(|c: char| c.is_ascii_digit()),
+            "no page of the guide: {row}"
+        );
+        for words in row.split('"').skip(1).step_by(2) {
+            assert!(text.contains(words), "nothing says {words:?}");
+            quoted += 1;
+        }
+    }
+    assert!(rows.len() >= 20 && quoted >= 15, "{} rows, {quoted} quotes", rows.len());
+}
+
 /// Parted after a full stop, a question mark or an exclamation mark that ends a word.
 fn sentences(text: &str) -> Vec<String> {
     let mut found = vec![String::new()];

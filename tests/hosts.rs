@@ -27,6 +27,8 @@ mod faults;
 mod freezer;
 #[path = "hosts/host.rs"]
 mod host;
+#[path = "hosts/imap_load.rs"]
+mod imap_load;
 #[path = "hosts/lab.rs"]
 mod lab;
 #[path = "hosts/ledger.rs"]
@@ -169,6 +171,13 @@ fn rows() -> Vec<Row> {
     rows.extend(LONG_PROMISES.into_iter().map(|it| story(it, true)));
     rows.extend(LONG_FAULTS.iter().map(|it| fault(it, true)));
     rows.push(story(("30 switchovers in a row", mixture::many_switchovers), true));
+    rows.push(story(
+        (
+            "ten minutes of IMAP clients, a failover each minute",
+            imap_load::ten_minutes,
+        ),
+        true,
+    ));
     rows.push(story(("host frozen and thawed, 10 times", mixture::many_thaws), true));
     if std::env::var_os("LEASEHOLD_FAULTS_MINUTES").is_some() {
         rows.push(story(("random mixture", mixture::mixture), true));

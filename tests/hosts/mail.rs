@@ -18,6 +18,8 @@ pub(crate) fn at(address: &str, port: u16) -> SocketAddr {
 
 const USER: &str = "alice";
 const PASSWORD: &str = "secret";
+/// The same in IMAP's words.
+pub(crate) const LOGIN: &str = "LOGIN alice secret";
 /// Commands sent ahead of their answers.
 const PIPELINE: usize = 200;
 
@@ -28,12 +30,13 @@ const WITHIN_TLS: [u16; 2] = [993, 995];
 trait Wire: Read + Write {}
 impl<T: Read + Write> Wire for T {}
 
-struct Talk {
+/// A conversation by lines.
+pub(crate) struct Talk {
     reader: BufReader<Box<dyn Wire>>,
 }
 
 impl Talk {
-    fn open(to: SocketAddr, connect: Duration, answer: Duration) -> io::Result<Self> {
+    pub(crate) fn open(to: SocketAddr, connect: Duration, answer: Duration) -> io::Result<Self> {
         let stream = TcpStream::connect_timeout(&to, connect)?;
         stream.set_read_timeout(Some(answer))?;
         stream.set_write_timeout(Some(answer))?;
@@ -48,7 +51,7 @@ impl Talk {
         })
     }
 
-    fn line(&mut self) -> io::Result<String> {
+    pub(crate) fn line(&mut self) -> io::Result<String> {
         let mut bytes = Vec::new();
         self.reader.read_until(b'\n', &mut bytes)?;
         if bytes.last() != Some(&b'\n') {
@@ -57,7 +60,7 @@ impl Talk {
         Ok(String::from_utf8_lossy(&bytes).trim_end().to_owned())
     }
 
-    fn send(&mut self, text: &str) -> io::Result<()> {
+    pub(crate) fn send(&mut self, text: &str) -> io::Result<()> {
         self.reader.get_mut().write_all(text.as_bytes())
     }
 
@@ -167,7 +170,7 @@ pub(crate) fn send(to: SocketAddr, subject: &str, connect: Duration, answer: Dur
 pub(crate) fn imap(to: SocketAddr, limit: Duration) -> io::Result<BTreeSet<String>> {
     let mut talk = Talk::open(to, limit, limit)?;
     talk.expect("* OK")?;
-    talk.send(&format!("a LOGIN {USER} {PASSWORD}\r\nb SELECT INBOX\r\n"))?;
+    talk.send(&format!("a {LOGIN}\r\nb SELECT INBOX\r\n"))?;
     let mut exists = false;
     loop {
         let line = talk.line()?;
@@ -199,10 +202,10 @@ pub(crate) fn empty(to: SocketAddr, limit: Duration) -> io::Result<()> {
     let mut talk = Talk::open(to, limit, limit)?;
     talk.expect("* OK")?;
     let commands = [
-        ("a", format!("LOGIN {USER} {PASSWORD}")),
-        ("b", "SELECT INBOX".to_owned()),
-        ("c", "STORE 1:* +FLAGS.SILENT (\\Deleted)".to_owned()),
-        ("d", "EXPUNGE".to_owned()),
+        ("a", LOGIN),
+        ("b", "SELECT INBOX"),
+        ("c", "STORE 1:* +FLAGS.SILENT (\\Deleted)"),
+        ("d", "EXPUNGE"),
     ];
     for (tag, command) in commands {
         talk.send(&format!("{tag} {command}\r\n"))?;
