@@ -10,6 +10,7 @@ use crate::membership::Purpose;
 use crate::node::Node;
 use crate::protocol::ReleaseCause;
 use crate::protocol::bounds::{GIVEN_MAX, PROMISE_MAX_MS};
+use crate::protocol::policy::{Policy, Written};
 use crate::protocol::records::{ClusterConfig, GroupKeys, Past, Record, RecordState, StandingOrder, StoreIds, View};
 use crate::requests::refusal::Refusal;
 use crate::store::Txn;
@@ -51,9 +52,14 @@ pub struct ExportedGroup {
     pub stopped: Option<StandingOrder>,
     /// The order that it is no more.
     pub deleted: Option<StandingOrder>,
+    /// What is set for it at run time, by name.
+    pub set: BTreeMap<String, ExportedValue>,
     /// Nodes that it is not extended to.
     pub excluded: BTreeMap<String, StandingOrder>,
 }
+
+/// A value that is set at run time, with who set it.
+pub type ExportedValue = Written;
 
 impl Exported {
     /// What a whole read of the cluster's keys holds.
@@ -73,6 +79,7 @@ impl Exported {
                 store: keys.store.clone(),
                 stopped: keys.stopped.as_ref().map(|(order, _)| order.clone()),
                 deleted: keys.deleted.as_ref().map(|(order, _)| order.clone()),
+                set: keys.policy.clone().into(),
                 excluded: keys
                     .excluded
                     .iter()
@@ -111,12 +118,23 @@ impl Exported {
             return Some(Refusal::ExportGroups { most: GROUPS_MAX });
         }
         let keys = |group: &ExportedGroup| {
-            let orders = [group.store.is_some(), group.stopped.is_some(), group.deleted.is_some()];
+            let orders = [
+                group.store.is_some(),
+                group.stopped.is_some(),
+                group.deleted.is_some(),
+                !group.set.is_empty(),
+            ];
             1 + orders.into_iter().filter(|there| *there).count() + group.excluded.len()
         };
         let keys: usize = self.groups.values().map(keys).sum();
         if keys + self.drained.len() > KEYS_MAX {
             return Some(Refusal::ExportKeys { most: KEYS_MAX });
+        }
+        if let Some(name) = self.groups.iter().find_map(|(name, group)| {
+            let sound = Policy::try_from(group.set.clone()).is_ok();
+            (!sound).then_some(name)
+        }) {
+            return Some(Refusal::ExportSet { group: name.clone() });
         }
         let counts = self.groups.values().map(|group| group.epoch).chain([self.generation]);
         if counts.into_iter().any(|count| count > GIVEN_MAX)

@@ -349,13 +349,25 @@ impl Node {
                 (true, false) => true,
                 (false, true) => cooling,
                 (true, true) | (false, false) => {
-                    let mine = (self.facts.me().priority, self.facts.me().name.as_str());
-                    cooling || (status.priority, node.as_str()) < mine
+                    let me = self.facts.me().name.as_str();
+                    cooling || (self.priority(name, node), node.as_str()) < (self.priority(name, me), me)
                 }
             };
             candidate && first && self.alive_and_ready(now, name, node, status)
         });
         u32::try_from(before.count()).unwrap_or(u32::MAX)
+    }
+
+    /// A node's place in the order of a group: what is set for it, else what it says itself. Ranks and moves that nobody needs
+    /// rest on it, never who may hold a group.
+    pub(crate) fn priority(&self, group: &str, node: &str) -> u32 {
+        let view = self.facts.view();
+        let own = || match node == self.facts.me().name {
+            true => Some(self.facts.me().priority),
+            false => view.statuses.get(node).map(|status| status.priority),
+        };
+        let set = view.group(group).policy.priority(node);
+        set.or_else(own).unwrap_or(u32::MAX)
     }
 
     pub(crate) fn alive_and_ready(&self, now: Time, group: &str, node: &str, status: &NodeStatus) -> bool {
@@ -396,9 +408,9 @@ impl Node {
                 let ready = status.groups.get(group);
                 ready.is_some_and(|ready| ready.why.is_empty() && fits(node, ready))
             })
-            .min_by_key(|(node, status)| {
+            .min_by_key(|(node, _)| {
                 let differs = !self.has_image_of(Some(self.facts.me().name.as_str()), node, group);
-                (differs, status.priority, (*node).clone())
+                (differs, self.priority(group, node), (*node).clone())
             })
             .map(|(node, _)| node.clone())
     }
@@ -562,6 +574,7 @@ impl Node {
             endpoints: self.host.endpoints().unwrap_or_default().to_owned(),
             ending: self.membership.ending().is_told(),
             votes: self.promises.has_vote(),
+            heeds_policy: true,
             mac: self.host.mac().to_owned(),
         }
     }

@@ -14,7 +14,7 @@ use super::look::{Tone, said, span, time, way_back, word};
 use super::offer;
 use super::past::Told;
 use super::verb::Verb;
-use super::{Page, Visitor, refusal};
+use super::{Page, Visitor, refusal, settings};
 use crate::adapters::http::Shared;
 use crate::adapters::http::acts::Act;
 use crate::adapters::http::problem::{Cause, Problem};
@@ -162,6 +162,7 @@ impl Deed {
             Act::Unextend { node, .. } => {
                 seen(line.excluded.contains_key(node), format!("{node} never takes {group}."))
             }
+            Act::Set { changes, .. } => seen(settings::landed(line, changes), self.answer.clone()),
             Act::Drain { .. }
             | Act::Undrain { .. }
             | Act::FencedNode { .. }
@@ -199,6 +200,7 @@ impl Deed {
             | Verb::Resume
             | Verb::Extend
             | Verb::Unextend
+            | Verb::Set
             | Verb::Create
             | Verb::Delete
             | Verb::Drain
