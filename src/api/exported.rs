@@ -13,7 +13,7 @@ use super::each;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Exported {
-    /// 1.
+    /// 1, or 2 where something is set at run time.
     pub format: u32,
     pub cluster: String,
     #[schema(maximum = 9_007_199_254_740_992_u64)]

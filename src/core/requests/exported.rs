@@ -16,8 +16,9 @@ use crate::requests::refusal::Refusal;
 use crate::store::Txn;
 use crate::text;
 
-/// The form of the file.
-pub const FORMAT: u32 = 1;
+/// The form of the file, and that of one without what is set at run time: an earlier version reads it.
+pub const FORMAT: u32 = 2;
+pub const FORMAT_PLAIN: u32 = 1;
 /// More is no cluster that one transaction could put back.
 const GROUPS_MAX: usize = 25;
 /// What one transaction holds besides the configuration and the end of all beats.
@@ -26,7 +27,7 @@ const KEYS_MAX: usize = 120;
 /// The cluster's own keys.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Exported {
-    /// 1.
+    /// 1, or 2 where something is set at run time.
     pub format: u32,
     pub cluster: String,
     pub generation: u64,
@@ -88,8 +89,9 @@ impl Exported {
             };
             (name.clone(), exported)
         };
+        let plain = view.groups.values().all(|keys| keys.policy.is_empty());
         Ok(Self {
-            format: FORMAT,
+            format: if plain { FORMAT_PLAIN } else { FORMAT },
             cluster: cluster.to_owned(),
             generation: config.generation,
             ttl_ms: config.ttl_ms,
@@ -105,7 +107,7 @@ impl Exported {
 
     /// Why this is not an export that can be put back as it is.
     fn unsound(&self) -> Option<Refusal> {
-        if self.format != FORMAT {
+        if !(FORMAT_PLAIN..=FORMAT).contains(&self.format) {
             let (format, known) = (self.format, FORMAT);
             return Some(Refusal::ExportFormat { format, known });
         }
