@@ -99,6 +99,31 @@ fn map(name: &str, word: &str) -> BTreeMap<String, String> {
     [(text(name), text(word))].into()
 }
 
+fn filled_settings() -> Vec<settings::SettingLine> {
+    vec![
+        settings::SettingLine {
+            setting: policy::Setting::RestartBudget,
+            value: text("7"),
+            file: Some(text("3")),
+            set: Some(records::StandingOrder {
+                by: text("fay"),
+                at: text("noon"),
+                why: text("night"),
+                until: None,
+            }),
+            elsewhere: Some(vec![text("c")]),
+        },
+        // It is not set, so the status tells nothing of it.
+        settings::SettingLine {
+            setting: policy::Setting::Failback,
+            value: text("manual"),
+            file: Some(text("manual")),
+            set: None,
+            elsewhere: None,
+        },
+    ]
+}
+
 /// Every field of the core's, none as it is by default.
 fn filled_group() -> status::GroupLine {
     let held = status::HeldLine {
@@ -155,28 +180,7 @@ fn filled_group() -> status::GroupLine {
             18,
         )),
         serving: Some(leasehold_base::epoch::Run { epoch: 3, n: 1 }),
-        settings: vec![
-            settings::SettingLine {
-                setting: policy::Setting::RestartBudget,
-                value: text("7"),
-                file: Some(text("3")),
-                set: Some(records::StandingOrder {
-                    by: text("fay"),
-                    at: text("noon"),
-                    why: text("night"),
-                    until: None,
-                }),
-                elsewhere: Some(vec![text("c")]),
-            },
-            // It is not set, so the status tells nothing of it.
-            settings::SettingLine {
-                setting: policy::Setting::Failback,
-                value: text("manual"),
-                file: Some(text("manual")),
-                set: None,
-                elsewhere: None,
-            },
-        ],
+        settings: filled_settings(),
         warnings: vec![text("no image")],
         unready: text("no disk"),
     }

@@ -7,7 +7,7 @@ use leasehold_core::protocol::policy::{Policy, Setting, Wanted};
 use crate::world::World;
 
 impl World {
-    /// A value of the key has landed. An order of these worlds names one setting, or takes all back.
+    /// A value of the key has landed. An order of these worlds names one setting, or takes all back; an import puts all back.
     pub(crate) fn set_rightly(&mut self, by_a_node: bool, group: &str, values: &[Option<String>; 2]) {
         let read = |value: &Option<String>| match value {
             Some(value) => serde_json::from_str::<Policy>(value).ok(),
