@@ -89,7 +89,7 @@ fn the_crates_know_each_other_in_one_direction() {
 
 /// The files of the command line that do more than speak to the sidecar: `run` is it, the others look at the host, the engine or
 /// etcd themselves, with its adapters. All other verbs know the sidecar by `leasehold_api` alone.
-const BESIDE_THE_SIDECAR: [&str; 20] = [
+const BESIDE_THE_SIDECAR: [&str; 21] = [
     "adopt.rs",
     "check/addresses.rs",
     "check/certificates.rs",

@@ -1,5 +1,7 @@
 //! What the acting half of `/v1` takes.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -70,6 +72,22 @@ pub struct HoldRequest {
     #[schema(minimum = 1, maximum = 300)]
     #[serde(deserialize_with = "whole")]
     pub seconds: u64,
+}
+
+/// What `config set` takes.
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SetRequest {
+    /// Values by their names, such as `failback` and `auto:10m`.
+    #[serde(default)]
+    pub set: BTreeMap<String, String>,
+    /// Names of which the file's value counts again; `all` is every one.
+    #[serde(default)]
+    pub unset: Vec<String>,
+    /// For the log, `status` and the history.
+    #[serde(default)]
+    #[schema(max_length = 200, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$")]
+    pub why: String,
 }
 
 /// What `extend` and `unextend` take.

@@ -13,7 +13,7 @@ use super::each;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Exported {
-    /// 1.
+    /// 1, or 2 where something is set at run time.
     pub format: u32,
     pub cluster: String,
     #[schema(maximum = 9_007_199_254_740_992_u64)]
@@ -49,10 +49,24 @@ pub struct ExportedGroup {
     /// The order that it is no more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deleted: Option<StandingOrder>,
+    /// What is set for it at run time, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub set: BTreeMap<String, ExportedValue>,
     /// Nodes that it is not extended to.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[serde(rename = "without")]
     pub excluded: BTreeMap<String, StandingOrder>,
+}
+
+/// A value that is set at run time, with who set it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ExportedValue {
+    pub to: String,
+    pub by: String,
+    pub at: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub why: String,
 }
 
 /// An operator's order that holds until it is taken back.
@@ -109,7 +123,8 @@ both_ways! { Exported, exported::Exported, {
     format: same, cluster: same, generation: same, ttl_ms: same, longest_ms: same, groups: each, drained: each,
 } }
 both_ways! { ExportedGroup, exported::ExportedGroup, {
-    epoch: same, node: same, store: inside, stopped: inside, deleted: inside, excluded: each,
+    epoch: same, node: same, store: inside, stopped: inside, deleted: inside, set: each, excluded: each,
 } }
+both_ways! { ExportedValue, exported::ExportedValue, { to: same, by: same, at: same, why: same } }
 both_ways! { StandingOrder, records::StandingOrder, { by: same, at: same, why: same, until: same } }
 both_ways! { StoreIds, records::StoreIds, { id: same, mounts: same } }

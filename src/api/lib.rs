@@ -22,9 +22,9 @@ pub mod status;
 pub mod words;
 
 pub use acting::{
-    AcceptRequest, ExtentRequest, FencedRequest, HoldRequest, OrderRequest, PauseRequest, SwitchoverRequest,
+    AcceptRequest, ExtentRequest, FencedRequest, HoldRequest, OrderRequest, PauseRequest, SetRequest, SwitchoverRequest,
 };
-pub use config::{Configuration, Confirmed};
+pub use config::{Configuration, Confirmed, Setting};
 pub use outcome::{IntentRef, Outcome};
 pub use reading::{LoggedDecision, Why};
 

@@ -8,6 +8,7 @@ use leasehold_core::snapshot::status;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::config::{Setting, by_name};
 use super::each;
 use super::words::{
     GroupState, Health, IntentKind, IntentState, MemberState, NodeState, Stage, TroubleState, WatchdogState,
@@ -177,6 +178,9 @@ pub struct GroupLine {
     /// The run that serves: of this node, or of a holder that lets standbys ask it. None says nothing of another node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub serving: Option<String>,
+    /// What is set for it at run time, in the place of what the file says.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub set: BTreeMap<String, Setting>,
     /// What would be different after a move.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
@@ -372,6 +376,7 @@ impl From<status::GroupLine> for GroupLine {
             refused,
             intent,
             serving,
+            settings,
             warnings,
             unready,
         } = line;
@@ -399,6 +404,7 @@ impl From<status::GroupLine> for GroupLine {
             refused,
             asked: intent.map(Into::into),
             serving: serving.map(|run| run.to_string()),
+            set: by_name(settings.into_iter().filter(|line| line.set.is_some())),
             warnings,
             unready,
         }

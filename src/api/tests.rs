@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use leasehold_core::group;
 use leasehold_core::history;
 use leasehold_core::protocol;
+use leasehold_core::protocol::policy;
 use leasehold_core::protocol::records;
 use leasehold_core::requests::exported;
 use leasehold_core::snapshot::health;
+use leasehold_core::snapshot::settings;
 use leasehold_core::snapshot::status;
 use serde_json::{Value, json};
 
@@ -97,6 +99,31 @@ fn map(name: &str, word: &str) -> BTreeMap<String, String> {
     [(text(name), text(word))].into()
 }
 
+fn filled_settings() -> Vec<settings::SettingLine> {
+    vec![
+        settings::SettingLine {
+            setting: policy::Setting::RestartBudget,
+            value: text("7"),
+            file: Some(text("3")),
+            set: Some(records::StandingOrder {
+                by: text("fay"),
+                at: text("noon"),
+                why: text("night"),
+                until: None,
+            }),
+            elsewhere: Some(vec![text("c")]),
+        },
+        // It is not set, so the status tells nothing of it.
+        settings::SettingLine {
+            setting: policy::Setting::Failback,
+            value: text("manual"),
+            file: Some(text("manual")),
+            set: None,
+            elsewhere: None,
+        },
+    ]
+}
+
 /// Every field of the core's, none as it is by default.
 fn filled_group() -> status::GroupLine {
     let held = status::HeldLine {
@@ -153,6 +180,7 @@ fn filled_group() -> status::GroupLine {
             18,
         )),
         serving: Some(leasehold_base::epoch::Run { epoch: 3, n: 1 }),
+        settings: filled_settings(),
         warnings: vec![text("no image")],
         unready: text("no disk"),
     }
@@ -224,6 +252,9 @@ fn the_status_is_written_as_it_always_was() {
     });
     mail["asked"] = json!({ "id": 17, "what": "switchover", "to": "c", "state": "begun" });
     mail["serving"] = json!("3.1");
+    mail["set"] = json!({ "restarts.budget": {
+        "value": "7", "file": "3", "set": { "by": "fay", "at": "noon", "why": "night" }, "elsewhere": ["c"],
+    } });
     mail["warnings"] = json!(["no image"]);
     mail["trouble"] = json!({ "state": "restarting", "why": "refused" });
     mail["opinions"] = json!({ "b": "refused" });
@@ -349,6 +380,16 @@ fn an_export_comes_back_as_it_was() {
         }),
         stopped: Some(order.clone()),
         deleted: Some(order.clone()),
+        set: [(
+            "failback".to_owned(),
+            exported::ExportedValue {
+                to: "manual".to_owned(),
+                by: "ann".to_owned(),
+                at: "noon".to_owned(),
+                why: "disk".to_owned(),
+            },
+        )]
+        .into(),
         excluded: orders(),
     };
     let whole = exported::Exported {
@@ -365,7 +406,7 @@ fn an_export_comes_back_as_it_was() {
         "format": 1, "cluster": "mail", "generation": 2, "ttl_ms": 5000, "longest_ms": 9000, "drained": { "b": order },
         "groups": { "mail": {
             "epoch": 7, "node": "a", "store": { "id": "x", "mounts": ["/var/mail"] }, "stopped": order, "deleted": order,
-            "without": { "b": order },
+            "set": { "failback": { "to": "manual", "by": "ann", "at": "noon", "why": "disk" } }, "without": { "b": order },
         } },
     });
     let there = written(&Exported::from(whole.clone()));

@@ -4,7 +4,8 @@
 //! - [`epoch`], [`order`], [`page`], [`hello`], [`exit`]: what passes between a sidecar and its tethers
 //! - [`device`], [`storage_probe`], [`trial`], [`watched`]: what the tether's helpers are asked and answer
 //! - [`words`]: an enum that keeps the word of a later version
-//! - [`bounds`]: how far anything is counted; [`small_file`]: how files are read that others put there
+//! - [`bounds`]: how far anything is counted; [`length`]: lengths of time as people write them
+//! - [`small_file`]: how files are read that others put there
 
 pub mod bounds;
 pub mod clock;
@@ -12,6 +13,7 @@ pub mod device;
 pub mod epoch;
 pub mod exit;
 pub mod hello;
+pub mod length;
 pub mod order;
 pub mod own_init;
 pub mod page;

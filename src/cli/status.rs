@@ -173,7 +173,17 @@ fn group(name: &str, line: &GroupLine, view: View) -> (Vec<Piece>, Vec<Piece>) {
     ];
     let reason = when::said(&line.reason, view.now);
     let below = Some(Piece::new(Tone::Faint, reason)).filter(|_| !line.reason.is_empty());
-    (cells, below.into_iter().collect())
+    let set: Vec<String> = line
+        .set
+        .iter()
+        .map(|(name, one)| format!("{name}={}", one.value))
+        .collect();
+    let set = Some(Piece::new(
+        Tone::Faint,
+        format!("set at run time: {}; see `leasehold config diff`", set.join(", ")),
+    ))
+    .filter(|_| !line.set.is_empty());
+    (cells, below.into_iter().chain(set).collect())
 }
 
 fn holder(line: &GroupLine) -> Piece {

@@ -3,6 +3,8 @@
 use std::io::Write;
 use std::time::Duration;
 
+use leasehold_base::length;
+
 use super::plain;
 
 /// A line to stderr; nobody to hear it is no error.
@@ -28,21 +30,9 @@ pub(super) fn print_as_it_is(text: &str) {
 /// `120s`, `2m`, `1m30s`.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let refused = || format!("{text:?} is no duration: write it as 120s or 2m");
-    let mut rest = text;
-    let mut total = Duration::ZERO;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(refused)?;
-        let count: u32 = rest[..digits].parse().map_err(|_| refused())?;
-        let (unit, seconds) = match &rest[digits..=digits] {
-            "s" => (1, 1),
-            "m" => (1, 60),
-            "h" => (1, 3600),
-            _ => return Err(refused()),
-        };
-        total += Duration::from_secs(seconds) * count;
-        rest = &rest[digits + unit..];
-    }
-    if total.is_zero() { Err(refused()) } else { Ok(total) }
+    length::read(text)
+        .filter(|length| !length.is_zero())
+        .ok_or_else(refused)
 }
 
 /// Left-aligned columns, two spaces apart; the last is not padded.

@@ -89,6 +89,21 @@ fn facts(line: &GroupLine) -> Vec<(&'static str, String)> {
         ("deleted", said(&line.deleted)),
     ];
     facts.extend(unreached);
+    let set = line.set.iter();
+    facts.extend(set.map(|(name, one)| {
+        let by = one
+            .set
+            .as_ref()
+            .map_or(String::new(), |by| format!(", by {} at {}", by.by, by.at));
+        let whose = name
+            .strip_prefix("priority.")
+            .map_or("the file".to_owned(), |node| format!("{node} itself"));
+        let file = one
+            .file
+            .as_ref()
+            .map_or(String::new(), |file| format!(" ({whose} says {file})"));
+        ("set", format!("{name}={}{file}{by}", one.value))
+    }));
     let used = line.used.iter();
     facts.extend(used.map(|(node, by)| ("used", format!("by container {by} on {node}, without a lease"))));
     facts.extend(

@@ -17,23 +17,19 @@ use super::model::{
 use super::probes;
 use super::scalar::{self, NAME_PATTERN};
 use super::service;
+use leasehold_core::protocol::policy::{BUDGET_MAX, QUIET_DEFAULT, QUIET_MAX, QUIET_MIN, WINDOW_MAX, WINDOW_MIN};
 
 const TTL_DEFAULT: Duration = Duration::from_secs(10);
 const TTL_MIN: Duration = Duration::from_secs(1);
 const TTL_MAX: Duration = Duration::from_secs(300);
 /// Longer election timeouts than this are refused by etcd itself.
 const ELECTION_TIMEOUT_MAX: Duration = Duration::from_secs(50);
-const WINDOW_MIN: Duration = Duration::from_secs(10);
-const WINDOW_MAX: Duration = Duration::from_secs(86_400);
 const START_MIN: Duration = Duration::from_secs(1);
 const START_MAX: Duration = Duration::from_secs(3600);
 /// Each look costs a container.
 const LOOK_MIN: Duration = Duration::from_secs(10);
 const TRIAL_MIN: Duration = Duration::from_secs(3600);
 const TRIAL_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
-/// How long a preferred node must be ready before a group goes back to it by itself.
-const QUIET_DEFAULT: Duration = Duration::from_secs(300);
-const QUIET_MIN: Duration = Duration::from_secs(30);
 const PROMISES_MIN: Duration = Duration::from_secs(10);
 const PROMISES_MAX: Duration = Duration::from_secs(86_400);
 const CLOCK_MARGIN_DEFAULT: f64 = 0.01;
@@ -293,7 +289,7 @@ fn failback(at: &At<'_>, faults: &mut Faults) -> Option<Failback> {
     if at.get("auto").is_some() {
         let mut quiet = None;
         for field in at.map_of(faults, &["auto"]) {
-            quiet = within(&field, QUIET_MIN, WINDOW_MAX, faults);
+            quiet = within(&field, QUIET_MIN, QUIET_MAX, faults);
         }
         return quiet.map(|quiet| Failback::Auto { quiet });
     }
@@ -399,8 +395,8 @@ fn restarts(at: &At<'_>, faults: &mut Faults) -> RestartBudget {
     for field in at.map_of(faults, &["budget", "window"]) {
         match field.name {
             "budget" => {
-                let count = field.parsed(faults, "a count between 0 and 100", |text| {
-                    text.parse().ok().filter(|count| *count <= 100)
+                let count = field.parsed(faults, &format!("a count between 0 and {BUDGET_MAX}"), |text| {
+                    text.parse().ok().filter(|count| *count <= BUDGET_MAX)
                 });
                 budget.count = count.unwrap_or(budget.count);
             }

@@ -9,10 +9,9 @@ use super::fault::Faults;
 use super::leasehold::{seen_here, within};
 use super::model::{Cadence, CanaryCheck, Check, HttpCheck, MailCheck, MailProtocol, Probe, ProbeTls};
 use super::service;
+use leasehold_core::protocol::policy::{FALL_MAX, INTERVAL_MAX, INTERVAL_MIN};
 
 const INTERVAL_DEFAULT: Duration = Duration::from_secs(5);
-const INTERVAL_MIN: Duration = Duration::from_secs(1);
-const INTERVAL_MAX: Duration = Duration::from_secs(3600);
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(3);
 const TIMEOUT_MIN: Duration = Duration::from_millis(100);
 const TIMEOUT_MAX: Duration = Duration::from_secs(60);
@@ -25,7 +24,6 @@ const CANARY_FALL_DEFAULT: u32 = 2;
 /// Percent of the storage.
 const FLOOR_DEFAULT: u8 = 10;
 const FLOOR_MAX: u8 = 50;
-const COUNT_MAX: u32 = 1000;
 
 /// The keys that say what is checked: exactly one of them stands in each probe.
 const KINDS: [&str; 10] = [
@@ -258,8 +256,8 @@ fn cadence(item: &At<'_>, is_canary: bool, faults: &mut Faults) -> Cadence {
     let mut count = |key: &str, default| {
         item.get(key)
             .and_then(|field| {
-                field.parsed(faults, &format!("a count between 1 and {COUNT_MAX}"), |text| {
-                    text.parse().ok().filter(|count| (1..=COUNT_MAX).contains(count))
+                field.parsed(faults, &format!("a count between 1 and {FALL_MAX}"), |text| {
+                    text.parse().ok().filter(|count| (1..=FALL_MAX).contains(count))
                 })
             })
             .unwrap_or(default)

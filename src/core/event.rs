@@ -11,6 +11,7 @@ use crate::epoch::Run;
 use crate::group::made::Made;
 use crate::observe::etcd::EtcdTrouble;
 use crate::promises::Message;
+use crate::protocol::policy::Change;
 use crate::protocol::records::{Drift, Pin, Saved};
 use crate::protocol::secret::Secret;
 use crate::requests::exported::Exported;
@@ -375,6 +376,11 @@ pub enum OrderKind {
     /// The group is no more; its record and its storage stay.
     Delete {
         group: String,
+    },
+    /// Values of the group change in the place of the files', on every node and while it runs.
+    Set {
+        group: String,
+        changes: Vec<Change>,
     },
     /// The cluster's ttl changes, on every node and while it runs, and promises; without a word about these they stay.
     Configure {

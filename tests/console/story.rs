@@ -268,6 +268,7 @@ async fn an_admin_deletes_creates_and_holds() {
         .sees("mail has no virtual IP, so no client can be moved with it")
         .await;
     browser.sees("stop it first").await;
+    is_set(&admin).await;
     admin.choose("/group/mail/stop").await;
     browser.write("#typed", "mail").await;
     admin.go("mail is stopped; nobody starts it until").await;
@@ -287,6 +288,27 @@ async fn an_admin_deletes_creates_and_holds() {
     admin.go("held for ").await;
     admin.first_screen().await;
     browser.sees("a is on hold for ").await;
+}
+
+/// A value by the group's page, and back.
+async fn is_set(admin: &Operator<'_>) {
+    let Operator { browser, bed } = admin;
+    let change = "a[href='/group/mail/set?to=restarts.window']";
+    browser.open(&bed.url(0, "/group/mail")).await;
+    browser.click(change).await;
+    browser.sees("Nothing restarts, and the files stay as they are.").await;
+    browser.write("#value", "s").await;
+    browser.click("#do").await;
+    browser.sees("Nothing was done: restarts.window can't be").await;
+    browser.write("#value", "20s").await;
+    browser.picture(&picture("set")).await;
+    admin.go("restarts.window is 20s from here on").await;
+    browser.open(&bed.url(0, "/group/mail")).await;
+    browser.picture(&picture("settings")).await;
+    browser.sees("by kim on a").await;
+    browser.click(change).await;
+    browser.click("#unset").await;
+    admin.go("restarts.window is 10m again").await;
 }
 
 async fn is_deleted(admin: &Operator<'_>) {

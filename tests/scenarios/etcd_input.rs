@@ -3,16 +3,27 @@
 use std::time::Duration;
 
 use leasehold::core::protocol::FaultId;
+use leasehold::core::protocol::policy::Policy;
 use leasehold::core::protocol::records::{
     ClusterConfig, NodeStatus, Past, Readiness, Record, RecordState, StandingOrder, json,
 };
 use leasehold::core::protocol::secret::Promised;
 
 use super::driver::World;
+use super::operator::changes;
 use super::parse::{option, origin, priority, run, time, trouble};
 use super::words;
 
 impl World {
+    fn put_policy(&mut self, group: &str, values: &[&str]) {
+        let key = self.keys.policy(group);
+        let before = self.etcd.keys.get(&key).map(|kv| kv.value.clone());
+        let before: Option<Policy> = before.and_then(|value| serde_json::from_str(&value).ok());
+        let order = StandingOrder::from(origin());
+        let after = before.unwrap_or_default().changed(&changes("set", values), &order);
+        self.etcd.put(&key, &json(&after), 0);
+    }
+
     fn put_config(&mut self, rest: &[&str]) {
         let generation = option(rest, "generation").map_or(1, |word| word.parse().unwrap());
         let ttl = option(rest, "ttl").and_then(time).unwrap_or(Duration::from_secs(5));
@@ -85,6 +96,7 @@ impl World {
                 &json(&StandingOrder::from(origin())),
                 0,
             ),
+            ["set", group, values @ ..] => self.put_policy(group, values),
             ["drained", node] => self
                 .etcd
                 .put(&self.keys.drained(node), &json(&StandingOrder::from(origin())), 0),
@@ -185,6 +197,7 @@ impl World {
             endpoints: String::new(),
             ending: false,
             votes: option(words, "votes").is_some(),
+            heeds_policy: option(words, "old").is_none(),
             mac: option(words, "mac").unwrap_or_default().to_owned(),
         };
         self.etcd.put(&self.keys.status(node), &json(&status), lease);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use leasehold::core::event::{Event, OrderKind, PromisesWanted, Request};
+use leasehold::core::protocol::policy::Change;
 use leasehold::core::protocol::records::View;
 use leasehold::core::protocol::secret::Secret;
 use leasehold::core::requests::exported::Exported;
@@ -109,6 +110,15 @@ impl World {
     }
 }
 
+/// `NAME:VALUE`, or names of what is taken back.
+pub(super) fn changes(verb: &str, values: &[&str]) -> Vec<Change> {
+    let change = |word: &&str| match word.split_once(':') {
+        Some((name, value)) if verb == "set" => Change::set(name, value).unwrap(),
+        _ => Change::unset(word).unwrap(),
+    };
+    values.iter().map(change).collect()
+}
+
 pub(super) fn order_kind(words: &[&str]) -> Option<OrderKind> {
     let named = |word: &str| word.to_owned();
     Some(match words {
@@ -133,6 +143,10 @@ pub(super) fn order_kind(words: &[&str]) -> Option<OrderKind> {
         ["unextend", group, node] => OrderKind::Unextend {
             group: named(group),
             node: named(node),
+        },
+        ["set" | "unset", group, values @ ..] => OrderKind::Set {
+            group: named(group),
+            changes: changes(words[0], values),
         },
         ["create", group] => OrderKind::Create { group: named(group) },
         ["delete", group] => OrderKind::Delete { group: named(group) },

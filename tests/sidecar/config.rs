@@ -93,6 +93,78 @@ async fn what_was_exported_comes_back_when_etcd_has_lost_everything() {
     assert!(stopped.contains("new disk"), "{back}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_set_counts_at_once_and_is_shown_beside_the_file() {
+    let etcd = Cluster::start(1, &FAST).await;
+    let mut node = Sidecar::new(&[etcd.url(0)], "3s", &[]);
+    node.start();
+    node.wait("joined", |status| status["member"] == "joined");
+
+    let set = [
+        "config",
+        "set",
+        "mail",
+        "failback=auto:10m",
+        "restarts.budget=7",
+        "--why",
+        "night",
+    ];
+    let (code, text) = node.said(&set);
+    let done = "failback is auto:10m from here on (the file says manual); restarts.budget is 7";
+    assert!(
+        code == Some(0) && text.contains(done) && text.contains("nothing restarts"),
+        "{text}"
+    );
+    let (code, text) = node.said(&["config", "diff"]);
+    let row = |name: &str| {
+        let line = text.lines().find(|line| line.starts_with(name));
+        let words = line.unwrap_or_default().split_whitespace().map(str::to_owned);
+        words.collect::<Vec<_>>().join(" ")
+    };
+    assert!(row("failback").starts_with("failback auto:10m manual - by "), "{text}");
+    assert!(row("failback").ends_with("(night)"), "{text}");
+    assert_eq!(row("restarts.window"), "restarts.window 10m 10m - no", "{text}");
+    assert_eq!(row("priority.a"), "priority.a 100 100 (its host) - no", "{text}");
+    assert_eq!(code, Some(0), "no difference of file and cluster: {text}");
+    let (_, text) = node.said(&["why", "mail"]);
+    assert!(text.contains("restarts.budget=7 (the file says 3), by "), "{text}");
+
+    for (wrong, said) in [
+        (
+            "ttl=5s",
+            "ttl can't be set at run time: every node's deadlines rest on it",
+        ),
+        ("stop_grace_period=5s", "the deadlines of what runs rest on it"),
+        ("failover=auto", "whether a person decides"),
+        ("tea=hot", "no setting \"tea\""),
+        ("restarts.budget=101", "it is a count from 0 to 100"),
+        ("priority.z=7", "no node z"),
+        ("failback", "names no value"),
+    ] {
+        let (code, text) = node.said(&["config", "set", "mail", wrong]);
+        assert!(code == Some(1) && text.contains(said), "{wrong}: {text}");
+    }
+
+    // As it is found by the next sidecar, and by whoever exports.
+    node.stop();
+    node.start();
+    let back = node.wait("back", |status| status["member"] == "joined");
+    assert_eq!(back["groups"]["mail"]["set"]["restarts.budget"]["value"], "7", "{back}");
+    let (_, exported) = node.said(&["config", "export"]);
+    assert!(exported.contains("\"to\": \"auto:10m\""), "{exported}");
+
+    let (code, text) = node.said(&["config", "set", "mail", "failback=", "--unset", "restarts.budget"]);
+    assert!(
+        code == Some(0) && text.contains("failback is manual again, as the file says"),
+        "{text}"
+    );
+    node.wait("unset", |status| status["groups"]["mail"]["set"].is_null());
+    let (_, history) = node.said(&["history", "mail"]);
+    let asked = "config set failback=auto:10m restarts.budget=7";
+    assert!(history.contains(asked) && history.contains("night"), "{history}");
+    assert!(!node.log().contains("panicked"), "{}", node.log());
+}
+
 /// A node with promises at a port that was free a moment ago, once it has joined; its address, and the cluster's prefix in etcd.
 async fn joined(etcd: &Cluster) -> (Sidecar, String, Keys) {
     let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();

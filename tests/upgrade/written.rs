@@ -10,7 +10,7 @@ use leasehold::core::protocol::records::{
     SavedRun, StandingOrder, StoreIds, Trouble,
 };
 use leasehold::core::protocol::{FaultId, ReleaseCause, TroubleState};
-use leasehold::core::requests::exported::{Exported, ExportedGroup, FORMAT};
+use leasehold::core::requests::exported::{Exported, ExportedGroup, FORMAT, FORMAT_PLAIN};
 use leasehold::sidecar::adapters::cgroup::{Memory, Place};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -144,11 +144,21 @@ fn what_a_node_tells() {
         endpoints: words("in use"),
         ending: true,
         votes: true,
+        heeds_policy: true,
         mac: words("02:00:00:00:00:0b"),
     };
     same::<before::NodeStatus>(
         &status,
-        &["content", "file", "endpoints", "ending", "votes", "certified", "mac"],
+        &[
+            "content",
+            "file",
+            "endpoints",
+            "ending",
+            "votes",
+            "certified",
+            "mac",
+            "heeds_policy",
+        ],
     );
 }
 
@@ -242,10 +252,12 @@ fn exports() {
         store: Some(StoreIds::default()),
         stopped: Some(order.clone()),
         deleted: Some(order.clone()),
+        // Where something is set the form is the next one, which the version before refuses.
+        set: BTreeMap::new(),
         excluded: orders(),
     };
     let exported = Exported {
-        format: FORMAT,
+        format: FORMAT_PLAIN,
         cluster: words("mail"),
         generation: 3,
         ttl_ms: 5000,
@@ -253,7 +265,7 @@ fn exports() {
         groups: BTreeMap::from([(words("mail"), group)]),
         drained: orders(),
     };
-    assert_eq!(FORMAT, 1);
+    assert_eq!((FORMAT_PLAIN, FORMAT), (1, 2));
     same::<before::Exported>(&leasehold::api::exported::Exported::from(exported), &[]);
 }
 

@@ -159,7 +159,14 @@ fn successor(status: &Status, name: &str, holder: &str, to: Option<&str>) -> Res
     }
     let others = || status.nodes.iter().filter(|(node, _)| *node != holder);
     let ready = others().filter(|(_, line)| is_ready(line, name));
-    let best = ready.min_by_key(|(node, line)| (line.priority, (*node).clone()));
+    let priority = |node: &str, own: u32| {
+        let set = status
+            .groups
+            .get(name)
+            .and_then(|line| line.set.get(&format!("priority.{node}")));
+        set.and_then(|set| set.value.parse().ok()).unwrap_or(own)
+    };
+    let best = ready.min_by_key(|(node, line)| (priority(node, line.priority), (*node).clone()));
     best.map(|(node, _)| node.clone()).ok_or_else(|| {
         let each = others().filter_map(|(node, line)| Some(format!("{node}: {}", unready(line, name)?)));
         let each = each.collect::<Vec<_>>().join("; ");

@@ -13,6 +13,7 @@ use crate::event::{Action, Decision, ServiceKey};
 use crate::host::stuck::OnStopFailure;
 use crate::protocol::FaultId;
 use crate::protocol::image::ImageId;
+use crate::protocol::policy::Policy;
 use crate::protocol::records::{Drift, SavedRun};
 use crate::protocol::sizing::Deadlines;
 use crate::snapshot::code::Code;
@@ -34,6 +35,7 @@ mod link;
 pub mod made;
 mod opinion;
 mod output;
+mod policy;
 mod record;
 mod reports;
 mod start_cause;
@@ -54,6 +56,7 @@ pub(crate) use opinion::Doubt;
 use opinion::{Asking, Weighed};
 pub use opinion::{OnStandby, SecondOpinion};
 use output::Output;
+use policy::InFile;
 pub(crate) use record::Meeting;
 pub(crate) use start_cause::StartCause;
 pub(crate) use state::{AfterStop, Departure, Holding, ServiceRun, StayReason, StopMode, VipStage};
@@ -127,7 +130,13 @@ pub struct ServiceSettings {
 /// reads it by [`Group::held`], and says what has happened or shall happen.
 #[derive(Clone, Debug)]
 pub struct Group {
+    /// The file's, with what is set at run time in its place.
     settings: GroupSettings,
+    in_file: InFile,
+    /// Of what can be set, all that counts.
+    in_force: InFile,
+    /// What is set, as of the last view.
+    policy: Option<Policy>,
     held: Option<Holding>,
     containers: Containers,
     /// The run that a tether reported as running, whether or not it is ours, and by which connection.
@@ -206,6 +215,9 @@ impl Group {
     pub(crate) fn new(settings: GroupSettings) -> Self {
         let count = settings.services.len();
         Self {
+            in_file: InFile::of(&settings),
+            in_force: InFile::of(&settings),
+            policy: None,
             settings,
             held: None,
             containers: Containers::new(count),

@@ -52,6 +52,12 @@ pub(super) struct Asking {
     probes: Vec<AskedProbe>,
 }
 
+impl Asking {
+    pub(super) fn runs(&mut self) -> impl Iterator<Item = &mut ProbeRun> {
+        self.probes.iter_mut().map(|asked| &mut asked.run)
+    }
+}
+
 #[derive(Clone, Debug, Default)]
 struct AskedProbe {
     run: ProbeRun,

@@ -20,13 +20,13 @@ impl Node {
 
     /// A sentence for each node that could take the group and differs from its holder.
     pub(crate) fn differences(&self, group: &str, holder: Option<&str>) -> Vec<String> {
+        let mut said = self.heedless(group);
         let Some((holder, own)) = holder.and_then(|node| Some((node, self.told(node, group)?))) else {
-            return Vec::new();
+            return said;
         };
         let keys = self.facts.view().group(group);
         let others = self.facts.view().statuses.keys();
         let others = others.filter(|node| *node != holder && !keys.excluded.contains_key(*node));
-        let mut said = Vec::new();
         for (node, other) in others.filter_map(|node| Some((node, self.told(node, group)?))) {
             if !other.is_same_image(own) {
                 said.push(text::host::other_image(
@@ -64,6 +64,22 @@ impl Node {
         let before = record.filter(|record| record.node != self.facts.me().name)?;
         let image = self.told(&before.node, group)?.image_id();
         (!image.digest.is_empty()).then_some(image)
+    }
+
+    /// For each other node that tells of its file in which keys it differs from this node's. Before a node has looked at its
+    /// containers it tells nothing.
+    pub(crate) fn other_files(&self, group: &str) -> Vec<(&str, Vec<&str>)> {
+        let ours = self.groups.get(group).map(|group| group.file());
+        let Some(ours) = ours.filter(|ours| !ours.is_empty()) else {
+            return Vec::new();
+        };
+        let others = self.facts.view().statuses.iter();
+        let others = others.filter(|(node, _)| **node != self.facts.me().name);
+        let differ = others.filter_map(|(node, status)| {
+            let theirs = &status.groups.get(group)?.file;
+            (!theirs.is_empty()).then(|| (node.as_str(), differing(ours, theirs)))
+        });
+        differ.collect()
     }
 
     fn told(&self, node: &str, group: &str) -> Option<&Readiness> {

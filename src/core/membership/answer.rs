@@ -104,9 +104,19 @@ impl Node {
         self.adopt_config(out);
         self.adopt_promises(out);
         self.settle_config(now, out);
+        self.heed_policies(now, out);
         self.prepare_groups(out);
         self.locate(now, out);
         self.compare_records(now, out);
+    }
+
+    /// What is set at run time counts from the view that shows it.
+    pub(super) fn heed_policies(&mut self, now: Time, out: &mut Vec<Action>) {
+        for (name, group) in &mut self.groups {
+            if !group.has_left() {
+                group.heed(now, &self.facts.view().group(name).policy, out);
+            }
+        }
     }
 
     /// The containers are made once the storage is known, and anew when it is initialised; those of a deleted group are not.

@@ -249,6 +249,12 @@ pub(crate) enum Purpose {
         /// What to answer once it is written.
         done: String,
     },
+    /// T16, with what to answer once it is written.
+    Set {
+        reply: u64,
+        group: String,
+        done: String,
+    },
     /// A request to move a group, which its holder answers.
     Switchover {
         reply: u64,

@@ -46,6 +46,7 @@ impl Purpose {
             | Self::Switchover { .. }
             | Self::Hold { .. }
             | Self::Fenced { .. }
+            | Self::Set { .. }
             | Self::Accept { .. } => None,
         }
     }

@@ -105,6 +105,7 @@ impl Node {
         self.trust.raise_longest(&view);
         self.pin(&view, out);
         self.facts.start_over(view);
+        self.heed_policies(now, out);
         let lease = self.membership.member.lease().unwrap_or(0);
         self.lose(now, lease, text::membership::ETCD_ACCEPTED, out);
     }

@@ -3,6 +3,7 @@
 
 use super::{AsRead, TxnKind, put};
 use crate::protocol::keys::Keys;
+use crate::protocol::policy::Policy;
 use crate::protocol::records::{ClusterConfig, Record, StandingOrder, json};
 use crate::requests::exported::ExportedGroup;
 use crate::store::{Compare, Op, Txn};
@@ -52,7 +53,10 @@ impl Txn {
             .filter_map(|(key, order)| Some(put(key, json(order.as_ref()?))));
         let excluded = group.excluded.iter();
         let excluded = excluded.map(|(node, order)| put(keys.excluded(name, node), json(order)));
-        self.then.extend(store.chain(orders).chain(excluded));
+        let set = Policy::try_from(group.set.clone()).ok();
+        let set = set.filter(|set| !set.is_empty());
+        let set = set.map(|set| put(keys.policy(name), json(&set)));
+        self.then.extend(store.chain(orders).chain(set).chain(excluded));
     }
 
     /// The part of T11 about a node that was drained when it was exported.

@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 pub use leasehold_base::bounds::{COUNTED_MAX, GIVEN_MAX};
 
 use crate::protocol::kept::{BOUND_MAX_MS, BOUND_MIN_MS, VoterKey};
+use crate::protocol::policy::Policy;
 use crate::protocol::records::{
     Beat, ClusterConfig, Intent, KnownNode, NodeStatus, Pin, Record, Saved, StandingOrder, StoreIds,
 };
@@ -160,6 +161,13 @@ impl Bounded for KnownNode {
 }
 
 impl Bounded for Intent {
+    fn bounded(&self) -> Result<(), Fault> {
+        Ok(())
+    }
+}
+
+impl Bounded for Policy {
+    /// Its values are, where they are read.
     fn bounded(&self) -> Result<(), Fault> {
         Ok(())
     }

@@ -118,6 +118,7 @@ impl Node {
             ["groups", group, "record"] => text::damage::record(group),
             ["groups", group, "intent"] => text::damage::intent(group),
             ["groups", group, "store"] => self.store_advice(group),
+            ["groups", group, "policy"] => text::damage::policy(group),
             ["groups", group, "stopped"] => text::damage::stopped(group),
             ["groups", group, "paused"] => text::damage::paused(group),
             ["groups", group, "deleted"] => text::damage::deleted(group),

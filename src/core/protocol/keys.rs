@@ -118,6 +118,12 @@ impl Keys {
         format!("{}groups/{group}/without/{node}", self.prefix)
     }
 
+    /// What is set for the group at run time, in the place of the files' values.
+    #[must_use]
+    pub fn policy(&self, group: &str) -> String {
+        format!("{}groups/{group}/policy", self.prefix)
+    }
+
     /// An operator's order that the node holds nothing.
     #[must_use]
     pub fn drained(&self, node: &str) -> String {
@@ -200,6 +206,7 @@ mod tests {
             keys.record("g"),
             keys.intent("g"),
             keys.excluded("g", "a"),
+            keys.policy("g"),
         ] {
             assert!(inside(&key), "{key}");
         }

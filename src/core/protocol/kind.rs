@@ -55,6 +55,8 @@ kinds! {
     Delete = "T14";
     /// A deleted group is there again (docs/protocol.md, T15).
     Create = "T15";
+    /// Something is set for a group at run time, or not any more (docs/protocol.md, T16).
+    Policy = "T16";
     /// The first configuration of a cluster (docs/protocol.md, transactions without a number).
     Configure = "configure";
     /// A record is marked: its run can't be stopped (docs/protocol.md, transactions without a number).

@@ -14,6 +14,7 @@ pub mod keys;
 mod kind;
 mod order;
 mod pin;
+pub mod policy;
 pub mod records;
 mod release;
 pub(crate) mod released;

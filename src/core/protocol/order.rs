@@ -1,7 +1,8 @@
-//! T12 to T15, and what else an operator orders. Each is sent with OWN.
+//! T12 to T16, and what else an operator orders. Each is sent with OWN.
 
 use super::{AsRead, TxnKind, put};
 use crate::protocol::keys::Keys;
+use crate::protocol::policy::{Change, Policy, Setting};
 use crate::protocol::records::{ClusterConfig, Intent, Record, StandingOrder, View, json};
 use crate::store::{Compare, Op, Txn};
 
@@ -61,6 +62,7 @@ impl Txn {
             keys.paused(group),
             keys.intent(group),
             keys.leader(group),
+            keys.policy(group),
         ];
         then.extend(gone.into_iter().map(|key| Op::Delete { key }));
         let kind = TxnKind::Delete;
@@ -82,6 +84,25 @@ impl Txn {
             kind: TxnKind::Create,
             compare: vec![found(key.clone(), of.keys.deleted.as_ref())],
             then: vec![Op::Delete { key }],
+        }
+    }
+
+    /// T16: what is set for a group at run time, in the place of what was read; nothing: the files count again. Of two operators
+    /// who read the same the second one is told. What is deleted meanwhile gets nothing.
+    pub(crate) fn set_policy(keys: &Keys, of: AsRead<'_>, wanted: &Policy) -> Self {
+        let key = keys.policy(of.group);
+        let compare = vec![
+            same(key.clone(), of.keys.policy_mod),
+            found(keys.deleted(of.group), None),
+        ];
+        let then = match wanted.is_empty() {
+            true => Op::Delete { key },
+            false => put(key, json(wanted)),
+        };
+        Self {
+            kind: TxnKind::Policy,
+            compare,
+            then: vec![then],
         }
     }
 
@@ -125,6 +146,33 @@ impl Txn {
         }
     }
 
+    /// The node's priorities go, so that others may have the numbers. With it, how many did not fit in.
+    fn and_no_priority(&mut self, keys: &Keys, view: &View, node: &str) -> usize {
+        let change = Change::Unset(Setting::Priority(node.to_owned()));
+        let with = view
+            .groups
+            .iter()
+            .filter(|(_, keys)| keys.policy.priority(node).is_some());
+        let mut left = 0;
+        for (group, of) in with {
+            if !self.has_room(1, 1) {
+                left += 1;
+                continue;
+            }
+            let key = keys.policy(group);
+            let rest = of
+                .policy
+                .clone()
+                .changed(std::slice::from_ref(&change), &StandingOrder::default());
+            self.compare.push(same(key.clone(), of.policy_mod));
+            self.then.push(match rest.is_empty() {
+                true => Op::Delete { key },
+                false => put(key, json(&rest)),
+            });
+        }
+        left
+    }
+
     /// What a node left behind goes. Every transaction of that node would also be a beat: while its key is the one that was read,
     /// it holds nothing new. With it, how many orders about groups did not fit in.
     pub(crate) fn remove(keys: &Keys, view: &View, node: &str) -> (Self, usize) {
@@ -151,6 +199,7 @@ impl Txn {
             txn.compare.push(found(key.clone(), Some(order)));
             txn.then.push(Op::Delete { key });
         }
+        left += txn.and_no_priority(keys, view, node);
         (txn, left)
     }
 }

@@ -14,6 +14,7 @@ use crate::protocol::bounds::{self, Bounded, Fault};
 use crate::protocol::image::ImageId;
 use crate::protocol::kept::{Kept, RecordInEtcd, VoterKey};
 use crate::protocol::keys::Keys;
+use crate::protocol::policy::Policy;
 use crate::protocol::secret::Secret;
 use crate::protocol::{FaultId, ReleaseCause, TroubleState};
 use crate::store::{Answer, KeyValue};
@@ -297,6 +298,9 @@ pub struct NodeStatus {
     /// It has a vote, and takes part in promises once they are turned on; not from a version without them.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub votes: bool,
+    /// It goes by what is set at run time; not from a version before that.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub heeds_policy: bool,
     /// The hardware address of the interface with its virtual addresses; empty from a version that did not tell it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub mac: String,
@@ -441,6 +445,9 @@ pub struct GroupKeys {
     /// Nodes that never take it.
     pub excluded: BTreeMap<String, (StandingOrder, i64)>,
     pub store: Option<StoreIds>,
+    /// What is set at run time; nothing where that can't be read: then the files count. And its mod revision.
+    pub policy: Policy,
+    pub policy_mod: i64,
     /// The key that tells people who leads hangs on no lease.
     pub immortal_leader: bool,
 }
@@ -579,6 +586,10 @@ impl GroupKeys {
             "paused" => order(&mut self.paused),
             "deleted" => order(&mut self.deleted),
             "store" => keep(value, &mut self.store),
+            "policy" => {
+                self.policy_mod = mod_revision;
+                bounds::read(value).map(|policy| self.policy = policy).err()
+            }
             _ => None,
         }
     }

@@ -2,6 +2,7 @@
 
 use super::{AsRead, Beside, FencedNode, Own, Release, ReleaseCause, TxnKind, Winner};
 use crate::protocol::keys::Keys;
+use crate::protocol::policy::{Change, Policy, Wanted};
 use crate::protocol::records::{Beat, ClusterConfig, GroupKeys, Intent, Past, Record, StandingOrder, View};
 use crate::requests::exported::ExportedGroup;
 use crate::store::{Compare, Op, TXN_MAX, Txn};
@@ -376,6 +377,7 @@ fn orders_compare_the_key_that_they_write() {
             "delete groups/g/paused",
             "delete groups/g/intent",
             "delete groups/g/leader",
+            "delete groups/g/policy",
             "delete groups/g/without/n",
         ],
     );
@@ -425,4 +427,59 @@ fn a_node_is_removed_while_its_key_is_the_one_that_was_read() {
         ],
     );
     assert_eq!(left, 0);
+}
+
+#[test]
+fn what_is_set_is_compared_with_what_was_read_and_goes_with_its_node() {
+    let set = |node: &str, value| {
+        let node = node.to_owned();
+        Change::Set(Wanted::Priority { node, value })
+    };
+    let mut of_group = GroupKeys {
+        policy: Policy::default().changed(&[set("n", 7), set("m", 8)], &StandingOrder::default()),
+        policy_mod: 21,
+        ..GroupKeys::default()
+    };
+    let compare = ["mod(groups/g/policy) == 21", "mod(groups/g/deleted) == 0"];
+    let of = AsRead {
+        group: "g",
+        keys: &of_group,
+    };
+    let some = Txn::set_policy(&keys(), of, &of_group.policy);
+    is(&some, TxnKind::Policy, &compare, &["put groups/g/policy"]);
+    let none = Txn::set_policy(&keys(), of, &Policy::default());
+    is(&none, TxnKind::Policy, &compare, &["delete groups/g/policy"]);
+
+    let removal = |of_group: &GroupKeys| {
+        let view = View {
+            groups: [("g".to_owned(), of_group.clone())].into(),
+            ..View::default()
+        };
+        Txn::remove(&keys(), &view, "n").0
+    };
+    let compare = [
+        "mod(nodes/n) == 0",
+        "mod(status/n/drained) == 0",
+        "mod(groups/g/policy) == 21",
+    ];
+    let gone = [
+        "delete nodes/n",
+        "delete status/n",
+        "delete status/n/known",
+        "delete status/n/drained",
+    ];
+    let with = |last| [&gone[..], &[last]].concat();
+    is(
+        &removal(&of_group),
+        TxnKind::Remove,
+        &compare,
+        &with("put groups/g/policy"),
+    );
+    of_group.policy = Policy::default().changed(&[set("n", 7)], &StandingOrder::default());
+    is(
+        &removal(&of_group),
+        TxnKind::Remove,
+        &compare,
+        &with("delete groups/g/policy"),
+    );
 }

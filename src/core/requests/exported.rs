@@ -10,13 +10,15 @@ use crate::membership::Purpose;
 use crate::node::Node;
 use crate::protocol::ReleaseCause;
 use crate::protocol::bounds::{GIVEN_MAX, PROMISE_MAX_MS};
+use crate::protocol::policy::{Policy, Written};
 use crate::protocol::records::{ClusterConfig, GroupKeys, Past, Record, RecordState, StandingOrder, StoreIds, View};
 use crate::requests::refusal::Refusal;
 use crate::store::Txn;
 use crate::text;
 
-/// The form of the file.
-pub const FORMAT: u32 = 1;
+/// The form of the file, and that of one without what is set at run time: an earlier version reads it.
+pub const FORMAT: u32 = 2;
+pub const FORMAT_PLAIN: u32 = 1;
 /// More is no cluster that one transaction could put back.
 const GROUPS_MAX: usize = 25;
 /// What one transaction holds besides the configuration and the end of all beats.
@@ -25,7 +27,7 @@ const KEYS_MAX: usize = 120;
 /// The cluster's own keys.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Exported {
-    /// 1.
+    /// 1, or 2 where something is set at run time.
     pub format: u32,
     pub cluster: String,
     pub generation: u64,
@@ -51,9 +53,14 @@ pub struct ExportedGroup {
     pub stopped: Option<StandingOrder>,
     /// The order that it is no more.
     pub deleted: Option<StandingOrder>,
+    /// What is set for it at run time, by name.
+    pub set: BTreeMap<String, ExportedValue>,
     /// Nodes that it is not extended to.
     pub excluded: BTreeMap<String, StandingOrder>,
 }
+
+/// A value that is set at run time, with who set it.
+pub type ExportedValue = Written;
 
 impl Exported {
     /// What a whole read of the cluster's keys holds.
@@ -73,6 +80,7 @@ impl Exported {
                 store: keys.store.clone(),
                 stopped: keys.stopped.as_ref().map(|(order, _)| order.clone()),
                 deleted: keys.deleted.as_ref().map(|(order, _)| order.clone()),
+                set: keys.policy.clone().into(),
                 excluded: keys
                     .excluded
                     .iter()
@@ -81,8 +89,9 @@ impl Exported {
             };
             (name.clone(), exported)
         };
+        let plain = view.groups.values().all(|keys| keys.policy.is_empty());
         Ok(Self {
-            format: FORMAT,
+            format: if plain { FORMAT_PLAIN } else { FORMAT },
             cluster: cluster.to_owned(),
             generation: config.generation,
             ttl_ms: config.ttl_ms,
@@ -98,7 +107,7 @@ impl Exported {
 
     /// Why this is not an export that can be put back as it is.
     fn unsound(&self) -> Option<Refusal> {
-        if self.format != FORMAT {
+        if !(FORMAT_PLAIN..=FORMAT).contains(&self.format) {
             let (format, known) = (self.format, FORMAT);
             return Some(Refusal::ExportFormat { format, known });
         }
@@ -111,12 +120,23 @@ impl Exported {
             return Some(Refusal::ExportGroups { most: GROUPS_MAX });
         }
         let keys = |group: &ExportedGroup| {
-            let orders = [group.store.is_some(), group.stopped.is_some(), group.deleted.is_some()];
+            let orders = [
+                group.store.is_some(),
+                group.stopped.is_some(),
+                group.deleted.is_some(),
+                !group.set.is_empty(),
+            ];
             1 + orders.into_iter().filter(|there| *there).count() + group.excluded.len()
         };
         let keys: usize = self.groups.values().map(keys).sum();
         if keys + self.drained.len() > KEYS_MAX {
             return Some(Refusal::ExportKeys { most: KEYS_MAX });
+        }
+        if let Some(name) = self.groups.iter().find_map(|(name, group)| {
+            let sound = Policy::try_from(group.set.clone()).is_ok();
+            (!sound).then_some(name)
+        }) {
+            return Some(Refusal::ExportSet { group: name.clone() });
         }
         let counts = self.groups.values().map(|group| group.epoch).chain([self.generation]);
         if counts.into_iter().any(|count| count > GIVEN_MAX)

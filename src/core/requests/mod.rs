@@ -11,6 +11,7 @@ pub(crate) mod placement;
 pub mod refusal;
 pub(crate) mod removal;
 pub(crate) mod replies;
+mod set;
 pub(crate) mod switchover;
 pub(crate) mod switchover_holder;
 

@@ -98,6 +98,7 @@ impl Node {
             // The rest once etcd was read anew: its storage may have been initialised a moment ago.
             OrderKind::Create { group } => self.unknown_group(group),
             OrderKind::Delete { group } => self.not_deletable(group),
+            OrderKind::Set { group, changes } => self.not_settable(group, changes),
             OrderKind::Configure { ttl, promises } => self.unfit(*ttl, *promises),
         }
     }
@@ -148,7 +149,10 @@ impl Node {
                     || view.statuses.contains_key(node)
                     || view.known.contains_key(node)
                     || view.drained.contains_key(node)
-                    || view.groups.values().any(|keys| keys.excluded.contains_key(node));
+                    || view
+                        .groups
+                        .values()
+                        .any(|keys| keys.excluded.contains_key(node) || keys.policy.priority(node).is_some());
                 (!left).then(|| already::removed(node))
             }
             OrderKind::Extend { group, node } => {
@@ -168,6 +172,7 @@ impl Node {
                 let order = self.facts.view().group(group).deleted.as_ref()?;
                 Some(already::deleted(group, &order.0))
             }
+            OrderKind::Set { group, changes } => self.set_already(group, changes),
             OrderKind::Configure { ttl, promises } => self.configured(*ttl, *promises),
             // A new one starts over, with its own end.
             OrderKind::Pause { .. } => None,
@@ -202,6 +207,7 @@ impl Node {
             OrderKind::Remove { node } => return self.removal(reply, &node, out),
             OrderKind::Withdraw { group, id } => return self.withdrawal(reply, &group, id, out),
             OrderKind::Configure { ttl, promises } => return self.configuration(reply, ttl, promises, out),
+            OrderKind::Set { group, changes } => return self.setting(reply, group, &changes, origin, out),
             OrderKind::Unextend { group, node } => return self.unextension(reply, &group, &node, origin, out),
             OrderKind::Create { group } => return self.creation(reply, &group, out),
             OrderKind::Delete { group } => return self.deletion(reply, &group, origin, out),
@@ -270,6 +276,7 @@ impl Node {
                 let keys = view.group(group);
                 (names.deleted(group), revision(keys.deleted.as_ref()), String::new())
             }
+            OrderKind::Set { group, .. } => (names.policy(group), view.group(group).policy_mod, String::new()),
             OrderKind::Configure { ttl, .. } => (names.config(), view.config_mod, done::ttl(*ttl)),
         }
     }

@@ -6,6 +6,8 @@
 
 use std::time::Duration;
 
+use crate::protocol::policy::{Fixed, Setting, Told};
+
 /// What kind of refusal it is: whether asking again helps, and whom to ask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Class {
@@ -75,6 +77,7 @@ refusals! {
     ExportGroups { most: usize } = "export_unfit", Refused;
     ExportKeys { most: usize } = "export_unfit", Refused;
     ExportNumber = "export_unfit", Refused;
+    ExportSet { group: String } = "export_unfit", Refused;
     ExportCluster { theirs: String, own: String } = "export_unfit", Refused;
 
     // This node's part in the cluster.
@@ -167,6 +170,17 @@ refusals! {
     TtlTooShort { why: String, stays: Duration } = "ttl_too_short", Refused;
     TtlTooShortFor { node: String, ttl: Duration, least: Duration, stays: Duration } = "ttl_too_short", Refused;
     TtlNotTold { node: String } = "ttl_not_told", Refused;
+
+    // What is set at run time.
+    SettingUnknown { name: String, known: String } = "setting_unknown", Invalid;
+    SettingFixed { name: String, why: Fixed } = "setting_fixed", Invalid;
+    SettingValue { setting: Setting, value: String } = "setting_value", Invalid;
+    SettingTwice { setting: Setting } = "setting_value", Invalid;
+    SettingsTooMany { most: usize } = "settings_too_many", Refused;
+    FallAboveTimeout { fall: u32, fall_timeout: u32 } = "settings_disagree", Refused;
+    PriorityTaken { group: String, node: String, other: String, value: u32, told: Told } = "priority_taken", Refused;
+    SetNotKnown { node: String, version: String } = "set_not_known", Refused;
+    SetChanged { group: String } = "conflict", Conflict;
 
     // Promises.
     PromisesNotKnown { node: String } = "promises_not_known", Refused;

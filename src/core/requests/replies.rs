@@ -39,6 +39,15 @@ impl Node {
                 };
                 out.push(Action::Reply { reply: *reply, result });
             }
+            Purpose::Set { reply, group, done } => {
+                let result = if succeeded {
+                    self.mention(Code::OrderGiven, text::orders::was_given(done), out);
+                    Ok(done.clone().into())
+                } else {
+                    Err(Refusal::SetChanged { group: group.clone() })
+                };
+                out.push(Action::Reply { reply: *reply, result });
+            }
             Purpose::Switchover { reply, group } => self.switchover_written(now, *reply, group, succeeded, out),
             Purpose::Campaign { group, .. } => {
                 let keys = self.facts.view().group(group);
@@ -92,6 +101,7 @@ impl Node {
         match pending.purpose {
             Purpose::Hold { reply, .. }
             | Purpose::Request { reply, .. }
+            | Purpose::Set { reply, .. }
             | Purpose::Switchover { reply, .. }
             | Purpose::Fenced { reply, .. }
             | Purpose::Accept { reply, .. } => {

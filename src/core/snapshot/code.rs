@@ -152,6 +152,8 @@ codes! {
     CampaignLost = "campaign_lost", Info, "election";
     /// An operator's order was written to etcd.
     OrderGiven = "order_given", Info, "order";
+    /// A value was set at run time, or taken back, and the holder goes by it.
+    SettingChanged = "setting_changed", Info, "order";
     /// An operator said that a node can't write any more.
     FencedByHand = "fenced_by_hand", Info, "order";
     /// An operator took a strange etcd as the true one.

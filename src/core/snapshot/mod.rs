@@ -4,5 +4,6 @@ pub mod code;
 pub mod health;
 pub(crate) mod publication;
 pub(crate) mod said;
+pub mod settings;
 pub(crate) mod speech;
 pub mod status;

@@ -9,6 +9,7 @@ use crate::node::Node;
 use crate::protocol::ReleaseCause;
 use crate::protocol::records::{Intent, KnownNode, NodeStatus, Record, RecordState, Trouble};
 use crate::snapshot::health::Overall;
+use crate::snapshot::settings::SettingLine;
 use crate::text;
 use crate::time::Time;
 
@@ -145,6 +146,8 @@ pub struct GroupLine {
     pub intent: Option<(Intent, i64)>,
     /// The run that serves: this node's own, or one that its holder lets standbys ask.
     pub serving: Option<Run>,
+    /// Its values that can be set at run time, and where each comes from.
+    pub settings: Vec<SettingLine>,
     /// What would be different after a move.
     pub warnings: Vec<String>,
     /// Why this node could not take it over now; empty when it could.
@@ -458,6 +461,7 @@ impl Node {
                 None => said.filter(|_| held.is_some() || waits.is_empty()).unwrap_or(waits),
             },
             drift: self.drift_line(name),
+            settings: self.setting_lines(name),
             stuck,
             vips: Vec::new(),
             held,

@@ -352,13 +352,25 @@ impl Node {
                 (true, false) => true,
                 (false, true) => cooling,
                 (true, true) | (false, false) => {
-                    let mine = (self.facts.me().priority, self.facts.me().name.as_str());
-                    cooling || (status.priority, node.as_str()) < mine
+                    let me = self.facts.me().name.as_str();
+                    cooling || (self.priority(name, node), node.as_str()) < (self.priority(name, me), me)
                 }
             };
             candidate && first && self.alive_and_ready(now, name, node, status)
         });
         u32::try_from(before.count()).unwrap_or(u32::MAX)
+    }
+
+    /// A node's place in the order of a group: what is set for it, else what it says itself. Ranks and moves that nobody needs
+    /// rest on it, never who may hold a group.
+    pub(crate) fn priority(&self, group: &str, node: &str) -> u32 {
+        let view = self.facts.view();
+        let own = || match node == self.facts.me().name {
+            true => Some(self.facts.me().priority),
+            false => view.statuses.get(node).map(|status| status.priority),
+        };
+        let set = view.group(group).policy.priority(node);
+        set.or_else(own).unwrap_or(u32::MAX)
     }
 
     pub(crate) fn alive_and_ready(&self, now: Time, group: &str, node: &str, status: &NodeStatus) -> bool {
@@ -393,18 +405,24 @@ impl Node {
     fn best_standby(&self, group: &str, fits: impl Fn(&str, &Readiness) -> bool) -> Option<String> {
         let me = self.facts.me().name.as_str();
         self.standbys(group)
-            .filter(|(node, _, ready)| fits(node, ready))
-            .min_by_key(|(node, status, _)| (!self.has_image_of(Some(me), node, group), status.priority, *node))
+            .filter(|(node, ready)| fits(node, ready))
+            .min_by_key(|(node, ..)| {
+                (
+                    !self.has_image_of(Some(me), node, group),
+                    self.priority(group, node),
+                    *node,
+                )
+            })
             .map(|(node, ..)| node.to_owned())
     }
 
-    fn standbys<'a>(&'a self, group: &'a str) -> impl Iterator<Item = (&'a str, &'a NodeStatus, &'a Readiness)> {
+    fn standbys<'a>(&'a self, group: &'a str) -> impl Iterator<Item = (&'a str, &'a Readiness)> {
         let (now, is_fresh) = (self.facts.now(), self.facts.is_fresh());
         let all = self.facts.view().statuses.iter().filter(move |_| is_fresh);
         all.filter_map(move |(node, status)| {
             let ready = status.groups.get(group).filter(|ready| ready.why.is_empty())?;
             let is_other = *node != self.facts.me().name && self.alive_and_ready(now, group, node, status);
-            is_other.then_some((node.as_str(), status, ready))
+            is_other.then_some((node.as_str(), ready))
         })
     }
 
@@ -567,6 +585,7 @@ impl Node {
             endpoints: self.host.endpoints().unwrap_or_default().to_owned(),
             ending: self.membership.ending().is_told(),
             votes: self.promises.has_vote(),
+            heeds_policy: true,
             mac: self.host.mac().to_owned(),
         }
     }

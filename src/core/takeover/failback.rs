@@ -87,8 +87,8 @@ impl Node {
             .statuses
             .iter()
             .filter(|(node, _)| **node != self.facts.me().name);
-        let others = others.map(|(node, status)| (status.priority, node));
-        let all = others.chain([(self.facts.me().priority, &self.facts.me().name)]);
+        let names = others.map(|(node, _)| node).chain([&self.facts.me().name]);
+        let all = names.map(|node| (self.priority(group, node), node));
         let may = all.filter(|(_, node)| holder == Some(node.as_str()) || self.could_take(group, node));
         may.min().map(|(_, node)| node.clone())
     }
@@ -139,7 +139,7 @@ impl Node {
     /// The best ready standby, where its priority is better than this node's: among equals nothing moves.
     fn preferred_to_me(&self, name: &str) -> Option<(String, i64)> {
         let node = self.successor(name, None)?;
-        let better = self.facts.view().statuses.get(&node)?.priority < self.facts.me().priority;
+        let better = self.priority(name, &node) < self.priority(name, &self.facts.me().name);
         better.then(|| (node.clone(), self.facts.view().lease_of(&node)))
     }
 

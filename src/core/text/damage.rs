@@ -100,6 +100,13 @@ pub(crate) fn intent(group: &str) -> String {
     format!("nobody acts on it; the next `leasehold switchover {group}` writes over it")
 }
 
+pub(crate) fn policy(group: &str) -> String {
+    format!(
+        "what every file says of {group} counts until then; `leasehold config set {group} NAME=VALUE` writes over it, \
+         `leasehold config set {group} --unset all` deletes it"
+    )
+}
+
 /// `value` is what was read last.
 pub(crate) fn store(value: &str) -> String {
     format!("what was read last holds; put {value} there")

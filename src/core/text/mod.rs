@@ -13,6 +13,7 @@ pub(crate) mod host;
 pub(crate) mod membership;
 pub(crate) mod old;
 pub(crate) mod orders;
+pub(crate) mod policy;
 pub(crate) mod probes;
 pub(crate) mod promises;
 mod refusal;

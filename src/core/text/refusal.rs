@@ -53,6 +53,8 @@ sentences! {
         "nothing is imported: it has more than {most} keys, which is more than one transaction holds: take the file that `leasehold config export` printed";
     ExportNumber =>
         "nothing is imported: it has a number that Leasehold never wrote: take the file that `leasehold config export` printed";
+    ExportSet { group } =>
+        "nothing is imported: what it sets for {group} is nothing that can be set: take the file that `leasehold config export` printed";
     ExportCluster { theirs, own } =>
         "nothing is imported: it was exported by the cluster {theirs}, this one is {own}: take what `leasehold config export` printed \
          here";
@@ -229,6 +231,29 @@ sentences! {
          stays {stays:?}";
     TtlNotTold { node } =>
         "{node} does not tell which ttl it could keep: run the same version there (`leasehold node list`), and try again";
+
+    // What is set at run time.
+    SettingUnknown { name, known } =>
+        "no setting {name:?}: at run time can be set {known}, and priority.NODE; see `leasehold config diff`";
+    SettingFixed { name, why } =>
+        "{name} can't be set at run time: {why}; `leasehold config set --help` has what can";
+    SettingValue { setting, value } =>
+        "{} can't be {value:?}: it is {}; see `leasehold config diff`", setting.name(), super::policy::fits(setting);
+    SettingTwice { setting } =>
+        "{} stands there twice: name it once, see `leasehold config diff`", setting.name();
+    SettingsTooMany { most } =>
+        "a group has at most {most} values that are set: take some back, see `leasehold config diff`";
+    FallAboveTimeout { fall, fall_timeout } =>
+        "probes.fall is {fall}, and probes.fall_timeout can't be {fall_timeout}: slowness would count for more than a refusal; set both, \
+         see `leasehold config diff`";
+    PriorityTaken { group, node, other, value, told } =>
+        "no two nodes of {group} have one priority: {other} has {value}, {told}; set both at once, such as \
+         `leasehold config set {group} priority.{node}={value} priority.{other}=N`";
+    SetNotKnown { node, version } =>
+        "{node} runs version {version}, which knows nothing of what is set at run time and would go by its file: bring it to this \
+         version first, see `leasehold node list`";
+    SetChanged { group } =>
+        "conflict: somebody else set something of {group} first, or deleted it: look at `leasehold config diff`, then say it again";
 
     // Promises.
     PromisesNotKnown { node } =>

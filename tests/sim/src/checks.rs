@@ -30,6 +30,7 @@
 //! | S26 | what one host alone may mount is unmounted before the group is given up | `mounts.rs` |
 //! | S27 | for its certificate a group moves only to a host that says that its own is good | `told.rs: moves_to_certified` |
 //! | S28 | no address is taken for which a node answers whose lease lives | `told.rs: takes_rightly` |
+//! | S29 | an order changes what it names and nothing else; no two nodes have one priority; a node goes by what etcd told it last | `set.rs` |
 //! | V1 | faults healed: one holder a group, in time | `swarm.rs: run` |
 //! | V2 | a disturbance that the sizing covers stops nothing | `calm.rs` |
 //! | V3 | a clean switchover never waits for a ttl | `calm.rs` |

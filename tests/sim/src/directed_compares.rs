@@ -4,6 +4,8 @@
 use std::cmp::Reverse;
 use std::time::Duration;
 
+use leasehold_core::event::OrderKind;
+use leasehold_core::protocol::policy::{Change, Setting, Wanted};
 use leasehold_core::protocol::records::{Record, RecordState};
 use leasehold_core::store::{Op, Txn};
 
@@ -231,4 +233,48 @@ fn a_deleted_configuration_that_is_back_costs_no_more_than_an_outage() {
         check(&world, world.active("mail").len() == 1, "one serves");
         check(&world, !saw(&world, "T11"), "without an operator");
     }
+}
+
+fn set(world: &mut World, host: usize, change: Change) {
+    let group = "mail".to_owned();
+    let changes = vec![change];
+    world.act(Act::Order(host, OrderKind::Set { group, changes }));
+}
+
+fn followed() -> World {
+    let mut world = settled(2, 1);
+    (world.policies.watched, world.policies.sets) = (true, true);
+    world.run_for(2000);
+    world
+}
+
+/// Two operators set something in the same moment: the second one is told, and what the first one set stays.
+#[test]
+fn of_two_who_set_at_once_one_is_told() {
+    let mut world = followed();
+    set(&mut world, 0, Change::Set(Wanted::RestartBudget(1)));
+    let node = "a".to_owned();
+    set(&mut world, 1, Change::Set(Wanted::Priority { node, value: 5 }));
+    world.run_for(3000);
+    let refused = world.replies.iter().filter(|(_, reply)| reply.is_err()).count();
+    check(
+        &world,
+        refused == 1 && world.replies.len() >= 2,
+        "one of the two is told",
+    );
+    check(&world, world.counts["a value set"] == 1, "one lands");
+}
+
+/// What is set counts on every node with its next answer, and what is taken back as well.
+#[test]
+fn what_is_set_counts_at_once_on_every_node() {
+    let mut world = followed();
+    for change in [
+        Change::Set(Wanted::RestartBudget(1)),
+        Change::Unset(Setting::RestartBudget),
+    ] {
+        set(&mut world, 1, change);
+        world.run_for(3000);
+    }
+    check(&world, world.counts["a value set"] == 2, "both land");
 }

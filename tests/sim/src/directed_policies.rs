@@ -20,6 +20,7 @@ fn settled(hosts: usize, groups: usize, of_group: &Policy, fence: bool) -> World
     world.policies = Policies {
         watched: true,
         groups: groups.collect(),
+        sets: true,
         fence,
         agent_refuses: false,
     };

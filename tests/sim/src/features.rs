@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use leasehold_core::event::OrderKind;
+use leasehold_core::protocol::policy::{Change, Wanted};
 
 use crate::events::Act;
 use crate::host::{MS, S};
@@ -26,6 +27,7 @@ pub(crate) fn try_out(world: &mut World, seed: u64, until: u64) {
     if world.policies.groups.values().any(|policy| policy.confirm) {
         give_words(world, &mut rng, until);
     }
+    set_values(world, &mut Rng(seed ^ 0x7365_7473), until);
     expire(world, &mut Rng(seed ^ 0x6578_7069), until);
     answer_for(world, &mut Rng(seed ^ 0x7072_6f78), until);
     if rng.chance(120) {
@@ -55,6 +57,42 @@ fn order_about(world: &mut World, rng: &mut Rng, until: u64) {
             _ => Act::Apply(host, group),
         };
         world.schedule(at, act);
+        at += rng.range(S / 5, 9 * S);
+    }
+}
+
+/// Values are set at run time and taken back, often by two operators in the same moment: one value an order.
+fn set_values(world: &mut World, rng: &mut Rng, until: u64) {
+    if !rng.chance(300) {
+        return;
+    }
+    world.policies.watched = true;
+    world.policies.sets = true;
+    let mut at = rng.range(5 * S, 15 * S);
+    while at < until {
+        for _ in 0..rng.range(1, 3) {
+            let group = world.groups[rng.pick(world.groups.len())].clone();
+            let node = world.hosts[rng.pick(world.hosts.len())].name.clone();
+            let length = Duration::from_secs(rng.range(30, 60));
+            let wanted = match rng.range(0, 8) {
+                0 => Wanted::Failback(None),
+                1 | 2 => Wanted::Failback(Some(length)),
+                3 => Wanted::RestartBudget(rng.range(0, 4) as u32),
+                4 => Wanted::ProbeFall(rng.range(1, 5) as u32),
+                _ => Wanted::Priority {
+                    node,
+                    value: rng.range(1, 6) as u32,
+                },
+            };
+            let change = match rng.range(0, 6) {
+                0 => Change::UnsetAll,
+                1 => Change::Unset(wanted.setting()),
+                _ => Change::Set(wanted),
+            };
+            let changes = vec![change];
+            let host = rng.pick(world.hosts.len());
+            world.schedule(at, Act::Order(host, OrderKind::Set { group, changes }));
+        }
         at += rng.range(S / 5, 9 * S);
     }
 }

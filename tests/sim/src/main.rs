@@ -42,6 +42,7 @@ mod promises_directed;
 mod report;
 mod rng;
 mod run;
+mod set;
 mod sidecar;
 mod storage;
 mod surroundings;

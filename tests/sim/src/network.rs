@@ -260,6 +260,11 @@ impl World {
                         ("deleted", Some(_), None) => self.count("a group created"),
                         _ => {}
                     }
+                    if *leaf == "policy" {
+                        let group = (*group).to_owned();
+                        let values = [&before, &after].map(|kv| kv.as_ref().map(|kv| kv.value.clone()));
+                        self.set_rightly(by.is_some() && !accepted, &group, &values);
+                    }
                     if *leaf == "record"
                         && let Some(after) = after
                     {

@@ -79,8 +79,8 @@ const POLICY_BUGS: &[Bug] = &[
     Bug {
         name: "a failback among equals",
         file: "takeover/failback.rs",
-        old: "let better = self.facts.view().statuses.get(&node)?.priority < self.facts.me().priority;",
-        new: "let better = self.facts.view().statuses.get(&node)?.priority < self.facts.me().priority || crate::planted::on(\"a failback among equals\");",
+        old: "let better = self.priority(name, &node) < self.priority(name, &self.facts.me().name);",
+        new: "let better = self.priority(name, &node) < self.priority(name, &self.facts.me().name) || crate::planted::on(\"a failback among equals\");",
         seen_by: Seen::Rule("directed_policies::nothing_goes_back_to_a_node_that_is_not_preferred", "S18"),
     },
     Bug {
@@ -159,6 +159,20 @@ const POLICY_BUGS: &[Bug] = &[
         old: "vec![absent],",
         new: "if crate::planted::on(\"T1 does not compare the absence\") { Vec::new() } else { vec![absent] },",
         seen_by: Seen::Rule("directed_compares::of_two_machines_of_one_name_one_registers", "S25"),
+    },
+    Bug {
+        name: "T16 does not compare what was read",
+        file: "protocol/order.rs",
+        old: "            same(key.clone(), of.keys.policy_mod),\n            found(keys.deleted(of.group), None),\n        ];",
+        new: "            same(key.clone(), of.keys.policy_mod),\n            found(keys.deleted(of.group), None),\n        ];\n        let compare = if crate::planted::on(\"T16 does not compare what was read\") { Vec::new() } else { compare };",
+        seen_by: Seen::Rule("directed_compares::of_two_who_set_at_once_one_is_told", "S29"),
+    },
+    Bug {
+        name: "what is set waits for a restart",
+        file: "group/policy.rs",
+        old: "        if self.policy.as_ref() == Some(policy) {",
+        new: "        if self.policy.as_ref() == Some(policy) || (self.policy.is_some() && crate::planted::on(\"what is set waits for a restart\")) {",
+        seen_by: Seen::Rule("directed_compares::what_is_set_counts_at_once_on_every_node", "S29"),
     },
     Bug {
         name: "one good read is contact",

@@ -33,6 +33,8 @@ pub(crate) struct Policies {
     /// Whether anything of this is on: what is told to each sidecar is then followed, and judged.
     pub(crate) watched: bool,
     pub(crate) groups: BTreeMap<String, Policy>,
+    /// Values are set at run time.
+    pub(crate) sets: bool,
     pub(crate) fence: bool,
     /// Every try of the agent fails.
     pub(crate) agent_refuses: bool,
@@ -71,6 +73,7 @@ impl Policies {
         Self {
             watched: true,
             groups,
+            sets: false,
             fence: rng.chance(250),
             agent_refuses: false,
         }
@@ -117,5 +120,6 @@ impl World {
             .groups
             .values()
             .any(|policy| policy.failback.is_some() || policy.act)
+            || self.policies.sets
     }
 }

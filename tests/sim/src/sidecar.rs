@@ -137,6 +137,7 @@ impl World {
         if let Some(node) = &mut host.node {
             node.handle(now, event, &mut out);
         }
+        self.heeds_rightly(h);
         self.dispatch(h, out);
         self.rearm(h);
         if spins {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use leasehold_core::epoch::Run;
 use leasehold_core::event::{Decision, ServiceKey};
+use leasehold_core::protocol::policy::{Setting, Wanted};
 use leasehold_core::protocol::records::{Beat, GroupKeys, Intent, Record, RecordState, View};
 use leasehold_core::snapshot::code::Code;
 use leasehold_core::store::{Answer, Compare, Op, Txn};
@@ -368,7 +369,12 @@ impl World {
             .next()
             .unwrap_or_default();
         let policy = self.policies.groups.get(group);
-        let Some(quiet) = policy.and_then(|policy| policy.failback) else {
+        let set = &host.told.view.group(group).policy;
+        let quiet = match set.wanted(&Setting::Failback) {
+            Some(Wanted::Failback(quiet)) => *quiet,
+            Some(_) | None => policy.and_then(|policy| policy.failback),
+        };
+        let Some(quiet) = quiet else {
             return self.fail(format!("S18: {group} goes back to {to} although it may not"));
         };
         // A clock that runs fast by 0.4 %, and half a second for what was read in between.
@@ -376,7 +382,10 @@ impl World {
         let lease = host.told.view.lease_of(to);
         let ready = host.told.ready.get(&(to.to_owned(), lease, group.to_owned()));
         let settled = ready.is_some_and(|(since, last)| self.now - *since >= quiet && *since <= *last);
-        let priority = |node: &str| host.told.view.statuses.get(node).map(|status| status.priority);
+        let priority = |node: &str| {
+            let own = host.told.view.statuses.get(node).map(|status| status.priority);
+            set.priority(node).or(own)
+        };
         let preferred = priority(to) < priority(&name);
         let up = host
             .containers

@@ -8,6 +8,7 @@ use super::acting::{ask, known_group, known_node, one_line, origin};
 use super::problem::Problem;
 use leasehold_base::clock;
 use leasehold_core::event::{Done, OrderKind, Request};
+use leasehold_core::protocol::policy::Change;
 use leasehold_core::requests::fenced::Fenced;
 
 /// An act about one group or one node.
@@ -50,6 +51,11 @@ pub(super) enum Act {
         group: String,
         node: String,
     },
+    /// Values in the place of its files'.
+    Set {
+        group: String,
+        changes: Vec<Change>,
+    },
     Drain {
         node: String,
     },
@@ -91,6 +97,7 @@ impl Act {
             | Self::FencedGroup { .. }
             | Self::FencedNode { .. }
             | Self::Remove { .. }
+            | Self::Set { .. }
             | Self::Hold { .. } => Role::Admin,
             Self::Switchover { .. }
             | Self::Failback { .. }
@@ -122,6 +129,7 @@ impl Act {
             | Self::Unextend { group, .. }
             | Self::Create { group }
             | Self::Delete { group }
+            | Self::Set { group, .. }
             | Self::FencedGroup { group } => Some(group),
             Self::Drain { .. }
             | Self::Undrain { .. }
@@ -150,6 +158,7 @@ impl Act {
             | Self::Resume { .. }
             | Self::Create { .. }
             | Self::Delete { .. }
+            | Self::Set { .. }
             | Self::FencedGroup { .. } => None,
         }
     }
@@ -174,6 +183,7 @@ impl Act {
             | Self::Resume { .. }
             | Self::Extend { .. }
             | Self::Unextend { .. }
+            | Self::Set { .. }
             | Self::Drain { .. }
             | Self::Undrain { .. } => false,
         }
@@ -230,6 +240,7 @@ fn request(shared: &Shared, caller: &Caller, act: Act, why: String) -> Result<Re
         Act::Resume { group } => OrderKind::Resume { group },
         Act::Extend { group, node } => OrderKind::Extend { group, node },
         Act::Unextend { group, node } => OrderKind::Unextend { group, node },
+        Act::Set { group, changes } => OrderKind::Set { group, changes },
         Act::Drain { node } => OrderKind::Drain { node },
         Act::Undrain { node } => OrderKind::Undrain { node },
         Act::Create { group } => OrderKind::Create { group },

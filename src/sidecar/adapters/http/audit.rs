@@ -71,6 +71,7 @@ fn ordered(act: &mut AuditEntry, order: &OrderKind) {
         OrderKind::Unextend { group, node } => ("group unextend", Some(group), Some(node)),
         OrderKind::Create { group } => ("group create", Some(group), None),
         OrderKind::Delete { group } => ("group delete", Some(group), None),
+        OrderKind::Set { group, .. } => ("config set", Some(group), None),
         OrderKind::Configure { .. } => ("config apply", None, None),
     };
     act.verb = match order {
@@ -79,6 +80,10 @@ fn ordered(act: &mut AuditEntry, order: &OrderKind) {
             Some(bound) => format!("{verb}: ttl {ttl:?}, promises {bound:?}"),
             None => format!("{verb}: ttl {ttl:?}"),
         },
+        OrderKind::Set { changes, .. } => {
+            let words: Vec<String> = changes.iter().map(ToString::to_string).collect();
+            format!("{verb} {}", words.join(" "))
+        }
         OrderKind::Stop { .. }
         | OrderKind::Start { .. }
         | OrderKind::Resume { .. }

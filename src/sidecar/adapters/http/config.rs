@@ -4,21 +4,24 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Extension, State};
+use axum::extract::{Extension, Path as Name, State};
 use serde_json::Value;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::access::{Caller, Role};
-use super::acting::{Answer, OfTheNode, ask, done, may, order};
+use super::acting::{Answer, OfAGroup, OfTheNode, ask, done, may, order};
+use super::acts::{Act, carry_out};
 use super::answer::Body;
 use super::problem::{Cause, Problem};
 use super::{FileConfig, Shared};
 use leasehold_api::exported::Exported;
 use leasehold_api::number::whole;
-use leasehold_api::{Configuration, Confirmed, OrderRequest, Outcome};
+use leasehold_api::{Configuration, Confirmed, OrderRequest, Outcome, SetRequest};
 use leasehold_core::event::{OrderKind, PromisesWanted, Request};
+use leasehold_core::protocol::policy::{Change, SET_MAX};
 use leasehold_core::protocol::secret::Secret;
+use leasehold_core::requests::refusal::Refusal;
 use leasehold_core::snapshot::status::{NodeState, Status};
 
 pub(super) fn routes() -> OpenApiRouter<Shared> {
@@ -27,6 +30,7 @@ pub(super) fn routes() -> OpenApiRouter<Shared> {
         .routes(routes!(apply))
         .routes(routes!(export))
         .routes(routes!(import))
+        .routes(routes!(set))
 }
 
 fn beside(status: &Status, file: Result<FileConfig, String>) -> Configuration {
@@ -46,6 +50,11 @@ fn beside(status: &Status, file: Result<FileConfig, String>) -> Configuration {
     let file_promises_ms = file.as_ref().ok().and_then(|file| file.promises).map(millis);
     let cluster_promises_ms = status.promises.as_ref().map(|promises| promises.bound_ms);
     let same = file_ttl_ms == Some(cluster) && file_promises_ms == cluster_promises_ms;
+    let groups = status.groups.iter().map(|(name, line)| {
+        let settings = line.settings.iter().cloned();
+        let named = settings.map(|line| (line.setting.name(), line.into()));
+        (name.clone(), named.collect())
+    });
     Configuration {
         node: status.node.clone(),
         equal: same && confirmed,
@@ -56,6 +65,7 @@ fn beside(status: &Status, file: Result<FileConfig, String>) -> Configuration {
         cluster_promises_ms,
         longest_ms: status.longest_ms,
         nodes,
+        groups: groups.collect(),
     }
 }
 
@@ -90,6 +100,34 @@ async fn apply(
         promises: Some(promises),
     };
     done(order(&shared, &caller, Role::Admin, kind, wanted.why, None).await)
+}
+
+/// Set values of a group at run time in the place of its files', or take them back. Every node goes by them with its next beat,
+/// and nothing restarts. Refused where a node takes part whose version knows nothing of it.
+#[utoipa::path(post, path = "/v1/groups/{group}/config", tag = "acting", request_body = SetRequest,
+    params(("group" = String, Path, description = "The group's name")), responses(OfAGroup))]
+async fn set(
+    State(shared): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Name(group): Name<String>,
+    Body(wanted): Body<SetRequest>,
+) -> Answer {
+    may(&caller, Role::Admin)?;
+    let changes = changes(&wanted)?;
+    done(carry_out(&shared, &caller, Act::Set { group, changes }, wanted.why).await)
+}
+
+fn changes(wanted: &SetRequest) -> Result<Vec<Change>, Problem> {
+    let named = wanted.set.len() + wanted.unset.len();
+    if !(1..=SET_MAX).contains(&named) {
+        let message = format!("name 1 to {SET_MAX} values to set or to take back, such as failback=manual");
+        return Err(Problem::malformed(message));
+    }
+    let set = wanted.set.iter().map(|(name, value)| Change::set(name, value));
+    let unset = wanted.unset.iter().map(|name| Change::unset(name));
+    // What is taken back goes first: `all` with a value leaves that value.
+    let changes: Result<Vec<Change>, Refusal> = unset.chain(set).collect();
+    Ok(changes?)
 }
 
 /// What the cluster itself has in etcd, without secrets, to be imported when etcd is lost for good.

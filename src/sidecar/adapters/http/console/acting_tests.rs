@@ -6,9 +6,11 @@ use super::tests::Browser;
 use crate::adapters::http::tests::{ADMIN, Bench, OPERATOR, VIEWER};
 use crate::adapters::http::tls::Shown;
 use leasehold_core::event::{Decision, OrderKind, Request};
+use leasehold_core::protocol::policy::{Change, Setting, Wanted};
 use leasehold_core::requests::fenced::Fenced;
 use leasehold_core::requests::refusal::Refusal;
 use leasehold_core::snapshot::code::Code;
+use leasehold_core::snapshot::settings::SettingLine;
 use leasehold_core::snapshot::status::{GroupLine, NodeLine, NodeState};
 
 /// `mail` on a, with b ready.
@@ -457,4 +459,77 @@ async fn each_page_has_one_main_part_one_heading_and_no_id_twice() {
             );
         }
     }
+}
+
+#[tokio::test]
+async fn a_value_is_set_by_an_admin_and_one_that_does_not_fit_is_asked_for_again() {
+    let mut bench = serving();
+    bench.turn.send_modify(|turn| {
+        let line = SettingLine {
+            setting: Setting::RestartBudget,
+            value: "3".to_owned(),
+            file: Some("3".to_owned()),
+            set: None,
+            elsewhere: Some(vec!["c".to_owned()]),
+        };
+        turn.status.groups.get_mut("mail").unwrap().settings = vec![line];
+    });
+    let looped = bench.loops();
+    let path = "/group/mail/set?to=restarts.budget";
+    let mut operator = Browser::logged_in(&bench.network, OPERATOR).await;
+    let page = operator.get("/group/mail").await.text;
+    assert!(page.contains("not the same on c"), "{page}");
+    assert!(!page.contains(path), "it takes an admin");
+    assert_eq!(operator.get(path).await.code, 403);
+
+    let mut admin = Browser::logged_in(&bench.network, ADMIN).await;
+    assert!(admin.get("/group/mail").await.text.contains(path));
+    let form = admin.get(path).await;
+    for part in [
+        "Set restarts.budget: mail",
+        "Nothing restarts",
+        "Now it is 3, as the file says",
+        "value=\"3\"",
+    ] {
+        assert!(form.text.contains(part), "{part}: {}", form.text);
+    }
+    let seal = form.seal();
+    let with = |value| {
+        [
+            ("seal", seal.as_str()),
+            ("to", "restarts.budget"),
+            ("value", value),
+            ("why", "night"),
+        ]
+    };
+    let wrong = admin.post("/group/mail/set", &with("many")).await;
+    assert!(
+        wrong.code == 422 && wrong.text.contains("Nothing was done: restarts.budget can't be"),
+        "{}",
+        wrong.text
+    );
+    let done = admin.post("/group/mail/set", &with("7")).await;
+    assert_eq!(done.code, 303, "{}", done.text);
+    assert!(
+        admin.get("/act/1").await.text.contains("The order is on its way"),
+        "not seen yet"
+    );
+    assert_eq!(admin.get("/group/mail/set?to=ttl").await.code, 404, "no such value");
+    let verbs: Vec<String> = bench
+        .kept
+        .acts
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|act| act.verb.clone())
+        .collect();
+    assert_eq!(verbs, ["config set restarts.budget=7"]);
+    drop((bench, operator, admin));
+    let group = "mail".to_owned();
+    let changes = vec![Change::Set(Wanted::RestartBudget(7))];
+    let seen = looped.await.unwrap();
+    assert!(
+        matches!(&seen[..], [Request::Order { order, .. }] if *order == OrderKind::Set { group, changes }),
+        "{seen:?}"
+    );
 }

@@ -89,6 +89,7 @@ pub(super) fn why_not_node(status: &Status, act: &Act) -> Option<String> {
         | Act::Resume { .. }
         | Act::Extend { .. }
         | Act::Unextend { .. }
+        | Act::Set { .. }
         | Act::Create { .. }
         | Act::Delete { .. }
         | Act::FencedGroup { .. }
@@ -168,6 +169,7 @@ pub(super) fn effects(status: &Status, act: &Act) -> Vec<String> {
         | Act::Resume { .. }
         | Act::Extend { .. }
         | Act::Unextend { .. }
+        | Act::Set { .. }
         | Act::Drain { .. }
         | Act::Undrain { .. } => Vec::new(),
     }

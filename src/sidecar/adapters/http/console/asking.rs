@@ -18,7 +18,7 @@ use super::past::Told;
 use super::progress::Deed;
 use super::verb::Verb;
 use super::{Page, Visitor, not_sealed, refusal};
-use super::{admin, offer};
+use super::{admin, offer, settings};
 use crate::adapters::http::Shared;
 use crate::adapters::http::acting::{known_group, known_node, may, one_line};
 use crate::adapters::http::acts::{Act, carry_out};
@@ -53,6 +53,12 @@ pub(super) struct Asked {
     /// The box that says that data which lies there already is this service's.
     #[serde(default)]
     adopt: Option<String>,
+    /// What a value shall be.
+    #[serde(default)]
+    value: String,
+    /// The box that takes a value back.
+    #[serde(default)]
+    back: Option<String>,
     /// The name, where it is to be typed.
     #[serde(default)]
     typed: String,
@@ -113,8 +119,21 @@ pub(super) async fn do_group(
     let minutes = asked.minutes.unwrap_or(PAUSE_MIN);
     let length = Duration::from_secs(minutes.saturating_mul(60));
     match group_act(&verb, &group, asked.to.as_deref(), length) {
+        Ok((Verb::Set, act)) => set_now(&shared, &visitor, &group, act, asked).await,
         Ok((verb, act)) => act_now(&shared, &visitor, verb, act, asked).await,
         Err(problem) => refusal(problem),
+    }
+}
+
+/// A value that does not fit is asked for again.
+async fn set_now(shared: &Shared, visitor: &Visitor, group: &str, act: Act, asked: Asked) -> Response {
+    let name = asked.to.as_deref().unwrap_or_default();
+    match settings::asked(group, name, &asked.value, asked.back.is_some()) {
+        Ok(act) => act_now(shared, visitor, Verb::Set, act, asked).await,
+        Err(problem) => {
+            let fault = format!("Nothing was done: {}.", problem.message());
+            question(shared, visitor, &act, StatusCode::UNPROCESSABLE_ENTITY, &fault).await
+        }
     }
 }
 
@@ -201,6 +220,7 @@ fn danger(act: &Act) -> &'static str {
         | Act::Resume { .. }
         | Act::Extend { .. }
         | Act::Unextend { .. }
+        | Act::Set { .. }
         | Act::Create { .. }
         | Act::Drain { .. }
         | Act::Undrain { .. }
@@ -273,6 +293,7 @@ fn form(status: &Status, act: &Act, seal: &str, back: &str, fault: &str, creates
             @if !fault.is_empty() { p.fault role="alert" { (fault) } }
             input type="hidden" name="seal" value=(seal);
             @if let Some(node) = act.node().filter(|_| act.group().is_some()) { input type="hidden" name="to" value=(node); }
+            (settings::inputs(status, act))
             @if matches!(act, Act::Hold { .. }) {
                 label for="seconds" { "It lasts for (seconds)" }
                 input #seconds name="seconds" type="number" min=(least) max=(admin::HOLD_MAX_S) value=(admin::HOLD_S.max(least)) required;
@@ -336,6 +357,7 @@ fn effects(status: &Status, told: &Told, act: &Act) -> Vec<String> {
         Act::Undrain { node } => vec![format!(
             "{node} may take groups again. Nothing moves there by itself, unless a group's failback says so."
         )],
+        Act::Set { .. } => settings::effects(status, act),
         Act::Create { .. }
         | Act::Delete { .. }
         | Act::FencedGroup { .. }
@@ -392,6 +414,7 @@ fn of_runs(status: &Status, told: &Told, act: &Act, holder: &str) -> Vec<String>
         | Act::Resume { .. }
         | Act::Extend { .. }
         | Act::Unextend { .. }
+        | Act::Set { .. }
         | Act::Create { .. }
         | Act::Delete { .. }
         | Act::FencedGroup { .. }

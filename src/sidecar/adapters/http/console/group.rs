@@ -10,8 +10,9 @@ use maud::{Markup, html};
 use super::look::{Tone, is_address, said, span, time, way_back, word};
 use super::overview::{menu, orders};
 use super::past::Told;
-use super::{Page, Visitor, cell, offer, refusal, timeline};
+use super::{Page, Visitor, cell, offer, refusal, settings, timeline};
 use crate::adapters::http::Shared;
+use crate::adapters::http::access::Role;
 use crate::adapters::http::reading::unknown_group;
 use crate::timings::ProbeSeen;
 use leasehold_api::LoggedDecision;
@@ -48,6 +49,7 @@ pub(super) async fn show(
         (what_if(&status, &name, line, &told))
         (timeline::show(&told))
         (service(&status, line, &recent.counters.timings.probes_seen(&name)))
+        (settings::table(&name, line, visitor.acts() && visitor.caller.role >= Role::Admin))
         (differences(line))
         (decisions(&recent.about(&name)))
         (acts(&told))

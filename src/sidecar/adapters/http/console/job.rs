@@ -92,6 +92,7 @@ pub(super) fn words(act: &Act, why: &str, adopt: bool) -> Option<Vec<String>> {
         | Act::Resume { .. }
         | Act::Extend { .. }
         | Act::Unextend { .. }
+        | Act::Set { .. }
         | Act::Drain { .. }
         | Act::Undrain { .. }
         | Act::FencedGroup { .. }

@@ -25,6 +25,7 @@ mod past;
 mod picture;
 mod progress;
 mod session;
+mod settings;
 mod timeline;
 mod verb;
 

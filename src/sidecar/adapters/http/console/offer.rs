@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use super::admin;
 use super::verb::Verb;
+use super::{admin, settings};
 use crate::adapters::http::access::Role;
 use crate::adapters::http::acts::Act;
 use leasehold_core::requests::refusal::Refusal;
@@ -34,6 +34,10 @@ pub(super) fn label(act: &Act) -> String {
         Act::Resume { .. } => "End the pause".to_owned(),
         Act::Extend { node, .. } => format!("Extend to {node}"),
         Act::Unextend { node, .. } => format!("Unextend from {node}"),
+        Act::Set { .. } => {
+            let setting = settings::of(act).map(|setting| setting.name());
+            format!("Set {}", setting.unwrap_or_default())
+        }
         Act::Drain { node } => format!("Drain {node}"),
         Act::Undrain { node } => format!("Undrain {node}"),
         Act::Create { .. } => "Create".to_owned(),
@@ -140,7 +144,7 @@ pub(super) fn best_standby<'a>(status: &'a Status, group: &str) -> Option<&'a st
             && not_ready(status, group, line, name).is_none()
             && node.state == NodeState::Alive
     });
-    let best = ready.min_by_key(|(name, node)| (node.priority, (*name).clone()));
+    let best = ready.min_by_key(|(name, node)| (line.priority(name, node.priority), (*name).clone()));
     best.map(|(name, _)| name.as_str())
 }
 
@@ -242,6 +246,7 @@ pub(super) fn why_not(status: &Status, act: &Act) -> Option<String> {
         }
         Act::Extend { node, .. } => not_there(group, line).or_else(|| why_no_extension(status, line, node)),
         Act::Unextend { node, .. } => not_there(group, line).or_else(|| why_no_unextension(status, group, line, node)),
+        Act::Set { .. } => not_there(group, line),
         Act::Create { .. } => admin::why_not_create(group, line),
         Act::Delete { .. } => admin::why_not_delete(group, line),
         Act::FencedGroup { .. } => admin::why_not_free(status, group, line),
@@ -279,7 +284,10 @@ fn why_no_move(status: &Status, group: &str, line: &GroupLine, to: Option<&str>)
 }
 
 fn why_no_failback(status: &Status, group: &str, line: &GroupLine) -> Option<String> {
-    let priority = |name: &str| status.nodes.get(name).map(|node| (node.priority, name.to_owned()));
+    let priority = |name: &str| {
+        let own = status.nodes.get(name)?.priority;
+        Some((line.priority(name, own), name.to_owned()))
+    };
     let holder = line.holder.as_deref().and_then(priority);
     let best = best_standby(status, group).and_then(priority);
     match (holder, best) {
@@ -375,6 +383,7 @@ pub(super) fn is_dangerous(status: &Status, act: &Act) -> bool {
         | Act::Resume { .. }
         | Act::Extend { .. }
         | Act::Create { .. }
+        | Act::Set { .. }
         | Act::Hold { .. }
         | Act::Undrain { .. } => false,
     }

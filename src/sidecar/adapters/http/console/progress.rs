@@ -14,7 +14,7 @@ use super::look::{Tone, said, span, time, way_back, word};
 use super::offer;
 use super::past::Told;
 use super::verb::Verb;
-use super::{Page, Visitor, refusal};
+use super::{Page, Visitor, refusal, settings};
 use crate::adapters::http::Shared;
 use crate::adapters::http::acts::Act;
 use crate::adapters::http::problem::{Cause, Problem};
@@ -164,6 +164,7 @@ fn goal(act: &Act, line: &seen::GroupLine) -> Option<Goal> {
         | Act::Pause { .. }
         | Act::Extend { .. }
         | Act::Unextend { .. }
+        | Act::Set { .. }
         | Act::Undrain { .. }
         | Act::FencedNode { .. }
         | Act::Remove { .. }
@@ -283,6 +284,7 @@ impl Deed {
                 format!("{node} may take {group} again."),
             ),
             Act::Unextend { node, .. } => (line.excluded.contains_key(node), format!("{node} never takes {group}.")),
+            Act::Set { changes, .. } => (settings::landed(line, changes), self.answer.clone()),
             // Without a request it is where it shall be.
             Act::Switchover { .. }
             | Act::Failback { .. }
@@ -334,6 +336,7 @@ impl Deed {
             | Verb::Resume
             | Verb::Extend
             | Verb::Unextend
+            | Verb::Set
             | Verb::Create
             | Verb::Delete
             | Verb::Drain

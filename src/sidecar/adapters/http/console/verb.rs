@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::adapters::http::acts::Act;
+use leasehold_core::protocol::policy::{Change, Setting};
 
 /// Of the acts that a page offers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +18,7 @@ pub(super) enum Verb {
     Resume,
     Extend,
     Unextend,
+    Set,
     Create,
     Delete,
     /// Of a group or of a node.
@@ -28,7 +30,7 @@ pub(super) enum Verb {
 }
 
 impl Verb {
-    pub(super) const ALL: [Self; 17] = [
+    pub(super) const ALL: [Self; 18] = [
         Self::Switchover,
         Self::Failback,
         Self::Drill,
@@ -39,6 +41,7 @@ impl Verb {
         Self::Resume,
         Self::Extend,
         Self::Unextend,
+        Self::Set,
         Self::Create,
         Self::Delete,
         Self::Fenced,
@@ -60,6 +63,7 @@ impl Verb {
             Self::Resume => "resume",
             Self::Extend => "extend",
             Self::Unextend => "unextend",
+            Self::Set => "set",
             Self::Create => "create",
             Self::Delete => "delete",
             Self::Fenced => "fenced",
@@ -89,6 +93,11 @@ impl Verb {
             Self::Resume => Act::Resume { group },
             Self::Extend => Act::Extend { group, node: named? },
             Self::Unextend => Act::Unextend { group, node: named? },
+            // Which value is meant; the form says what it shall be.
+            Self::Set => {
+                let changes = vec![Change::Unset(Setting::named(node?)?)];
+                Act::Set { group, changes }
+            }
             Self::Create => Act::Create { group },
             Self::Delete => Act::Delete { group },
             Self::Fenced => Act::FencedGroup { group },
@@ -115,6 +124,7 @@ impl Verb {
             | Self::Resume
             | Self::Extend
             | Self::Unextend
+            | Self::Set
             | Self::Create
             | Self::Delete => None,
         }
@@ -129,7 +139,8 @@ mod tests {
     fn every_word_is_read_as_its_verb_and_is_of_a_group_or_a_node() {
         for verb in Verb::ALL {
             assert_eq!(Verb::read(verb.word()), Some(verb));
-            let of_group = verb.on_group("mail", Some("b"), Duration::ZERO);
+            let named = if verb == Verb::Set { "failback" } else { "b" };
+            let of_group = verb.on_group("mail", Some(named), Duration::ZERO);
             let of_node = verb.on_node("b", Duration::ZERO);
             assert!(of_group.is_some() || of_node.is_some(), "{verb:?}");
         }
