@@ -13,7 +13,7 @@ use super::cgroup::Memory;
 use super::clients;
 use super::clock_source;
 use super::containers::{self, ContainerCommand};
-use super::events::{Kept, Notifier, Pace};
+use super::events::{Kept, Notifier};
 use super::fence;
 use super::files::Files;
 use super::fitness;
@@ -46,11 +46,13 @@ use leasehold_core::store::{Grant, RequestId};
 mod inward;
 mod kept;
 mod moves;
+mod receivers;
 
 pub use kept::Lasting;
 
 use inward::{forward, from_store, from_tether, from_vip};
 use moves::Moves;
+use receivers::notifier;
 
 /// Orders that wait for an adapter; the core never has more under way.
 const QUEUE_MAX: usize = 256;
@@ -563,30 +565,6 @@ fn promises_of(site: &NodeContext, pinned: Option<&Pin>, inbox: &mpsc::Sender<Ev
     let finder = Arc::new(move || promises::asked_at(given.as_deref(), &etcd));
     let secret = pinned.and_then(secret_of);
     Promises::spawn(&site.project.cluster.name, secret, finder, inbox.clone(), counters)
-}
-
-/// Whoever wants to be told of decisions; what would keep them from it is said now.
-fn notifier(site: &NodeContext, counters: &Counters) -> io::Result<Option<Notifier>> {
-    for group in site.project.groups.values() {
-        counters.begin(&group.name, group.probes.iter().map(|probe| probe.check.name()));
-    }
-    let cluster = &site.project.cluster;
-    let Some(wanted) = &cluster.events else { return Ok(None) };
-    for fault in super::events::faults(wanted) {
-        tracing::warn!(code = "setting_unusable", "{fault}");
-    }
-    let life = getrandom::u64().map_err(io::Error::other)?;
-    let kept = Kept::open(&site.facts.state_dir);
-    let notifier = Notifier::open(
-        wanted,
-        &cluster.name,
-        &site.name,
-        life,
-        &Pace::default(),
-        counters,
-        kept,
-    );
-    Ok(Some(notifier))
 }
 
 /// Opens page and socket of every service; a page whose run may be adopted stays as it is.
