@@ -104,7 +104,8 @@ impl Node {
                 self.takeover.preferred.0.remove(&name);
                 continue;
             };
-            let quiet = self.quiet(&name).unwrap_or(quiet);
+            // What was set or written into the file since is kept, too, where it is longer.
+            let quiet = self.quiet(&name).map_or(quiet, |grown| grown.max(quiet));
             let Some(since) = self.follow_preferred(now, &name, quiet, out) else {
                 continue;
             };

@@ -13,7 +13,7 @@ use super::cgroup::Memory;
 use super::clients;
 use super::clock_source;
 use super::containers::{self, ContainerCommand};
-use super::events::{Kept, Notifier};
+use super::events::Notifier;
 use super::fence;
 use super::files::Files;
 use super::fitness;
