@@ -2,18 +2,38 @@
 
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
+
 use super::context::Context;
 use super::cursor::At;
 use super::email;
 use super::fault::Faults;
 use super::leasehold::seen_here;
-use super::model::{Events, Webhook, WebhookUrl};
+use super::model::Events;
 use super::scalar;
 use leasehold_core::snapshot::code::Code;
 
 const EXAMPLE: &str = "such as events: {webhook: \"https://alerts.example.org/leasehold\", secret_file: /run/secrets/webhook, only: [alarm]}";
 /// Every decision that somebody should look at, of whatever kind.
 const ALARM: &str = "alarm";
+
+/// A receiver of events over HTTP.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Webhook {
+    pub url: WebhookUrl,
+    /// The key of the signature; read for each try, so that it can be replaced.
+    pub secret_file: Option<PathBuf>,
+    /// Who must have signed the receiver's certificate; else those whom the sidecar's image trusts.
+    pub ca: Option<PathBuf>,
+}
+
+/// Where a webhook is. Some receivers are known by a secret in their URL alone.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum WebhookUrl {
+    Plain(String),
+    /// Its first line; read for each try.
+    File(PathBuf),
+}
 
 pub(super) fn read(at: &At<'_>, context: &Context<'_>, faults: &mut Faults) -> Option<Events> {
     let (mut url, mut secret_file, mut ca) = (None, None, None);

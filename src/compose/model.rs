@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use super::email::{Email, EmailLogin, EmailTls, Relay};
+pub use super::events::{Webhook, WebhookUrl};
 pub use super::policy::{Failover, OnConflict};
 
 /// Time that the sidecar needs besides its services to end in order: addresses, release, exit.
@@ -88,24 +89,6 @@ pub struct Events {
     pub email: Option<Email>,
     /// Codes, kinds of codes, or `alarm`; empty: all.
     pub only: Vec<String>,
-}
-
-/// A receiver of events over HTTP.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Webhook {
-    pub url: WebhookUrl,
-    /// The key of the signature; read for each try, so that it can be replaced.
-    pub secret_file: Option<PathBuf>,
-    /// Who must have signed the receiver's certificate; else those whom the sidecar's image trusts.
-    pub ca: Option<PathBuf>,
-}
-
-/// Where a webhook is. Some receivers are known by a secret in their URL alone.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum WebhookUrl {
-    Plain(String),
-    /// Its first line; read for each try.
-    File(PathBuf),
 }
 
 /// Files for TLS towards etcd, as the sidecar sees them.
