@@ -118,10 +118,8 @@ async fn set(
 }
 
 fn changes(wanted: &SetRequest) -> Result<Vec<Change>, Problem> {
-    let named = wanted.set.len() + wanted.unset.len();
-    if !(1..=SET_MAX).contains(&named) {
-        let message = format!("name 1 to {SET_MAX} values to set or to take back, such as failback=manual");
-        return Err(Problem::malformed(message));
+    if wanted.set.len() + wanted.unset.len() > SET_MAX {
+        return Err(Refusal::SettingsTooMany { most: SET_MAX }.into());
     }
     let set = wanted.set.iter().map(|(name, value)| Change::set(name, value));
     let unset = wanted.unset.iter().map(|name| Change::unset(name));
