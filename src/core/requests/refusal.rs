@@ -172,10 +172,11 @@ refusals! {
     TtlNotTold { node: String } = "ttl_not_told", Refused;
 
     // What is set at run time.
-    SettingUnknown { name: String, known: String } = "setting_unknown", Invalid;
-    SettingFixed { name: String, why: Fixed } = "setting_fixed", Invalid;
-    SettingValue { setting: Setting, value: String } = "setting_value", Invalid;
-    SettingTwice { setting: Setting } = "setting_value", Invalid;
+    SettingUnknown { name: String, known: String } = "setting_unknown", Refused;
+    SettingFixed { name: String, why: Fixed } = "setting_fixed", Refused;
+    SettingValue { setting: Setting, value: String } = "setting_value", Refused;
+    SettingTwice { setting: Setting } = "setting_value", Refused;
+    SettingsNone = "settings_none", Refused;
     SettingsTooMany { most: usize } = "settings_too_many", Refused;
     FallAboveTimeout { fall: u32, fall_timeout: u32 } = "settings_disagree", Refused;
     PriorityTaken { group: String, node: String, other: String, value: u32, told: Told } = "priority_taken", Refused;

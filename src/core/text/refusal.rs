@@ -241,6 +241,8 @@ sentences! {
         "{} can't be {value:?}: it is {}; see `leasehold config diff`", setting.name(), super::policy::fits(setting);
     SettingTwice { setting } =>
         "{} stands there twice: name it once, see `leasehold config diff`", setting.name();
+    SettingsNone =>
+        "nothing is named that shall be set or taken back: name one, such as failback=manual, see `leasehold config diff`";
     SettingsTooMany { most } =>
         "a group has at most {most} values that are set: take some back, see `leasehold config diff`";
     FallAboveTimeout { fall, fall_timeout } =>

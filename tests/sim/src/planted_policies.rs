@@ -58,8 +58,8 @@ const POLICY_BUGS: &[Bug] = &[
     Bug {
         name: "a standby is one while etcd is silent",
         file: "takeover/election.rs",
-        old: "        if !self.facts.is_fresh() {",
-        new: "        if !self.facts.is_fresh() && !crate::planted::on(\"a standby is one while etcd is silent\") {",
+        old: "let (now, is_fresh) = (self.facts.now(), self.facts.is_fresh());",
+        new: "let (now, is_fresh) = (self.facts.now(), self.facts.is_fresh() || crate::planted::on(\"a standby is one while etcd is silent\"));",
         seen_by: Seen::Schedule("promises_directed::nothing_goes_back_in_an_outage"),
     },
     Bug {

@@ -38,6 +38,8 @@ pub(crate) struct Told {
     ending: bool,
     /// Since when etcd has answered it without a long break, and when it did last.
     heard: (u64, u64),
+    /// Groups of which it goes by other values than it was told, and since when.
+    pub(crate) differing: BTreeMap<String, u64>,
     /// By node: its last beat that it was told of.
     beats: BTreeMap<String, HeardBeat>,
 }

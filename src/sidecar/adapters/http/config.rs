@@ -118,8 +118,10 @@ async fn set(
 }
 
 fn changes(wanted: &SetRequest) -> Result<Vec<Change>, Problem> {
-    if wanted.set.len() + wanted.unset.len() > SET_MAX {
-        return Err(Refusal::SettingsTooMany { most: SET_MAX }.into());
+    match wanted.set.len() + wanted.unset.len() {
+        0 => return Err(Refusal::SettingsNone.into()),
+        1..=SET_MAX => {}
+        _ => return Err(Refusal::SettingsTooMany { most: SET_MAX }.into()),
     }
     let set = wanted.set.iter().map(|(name, value)| Change::set(name, value));
     let unset = wanted.unset.iter().map(|name| Change::unset(name));
