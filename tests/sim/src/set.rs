@@ -9,7 +9,7 @@ use crate::host::MS;
 use crate::world::World;
 
 /// A node that was frozen refuses the answer that waited for it, as too old, and reads the next one.
-const READS_ANEW: u64 = 3_000 * MS;
+const READS_ANEW: u64 = 2_000 * MS;
 
 impl World {
     /// A value of the key has landed. An order of these worlds names one setting, or takes all back; an import puts all back.
